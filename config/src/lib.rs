@@ -15,6 +15,8 @@ pub mod clusters;
 pub mod context;
 pub mod descriptors;
 pub mod diagnostics;
+mod json;
+mod loader;
 mod tree;
 mod yaml;
 
