@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(items[1].position.to_string(), "2:3");
         assert_eq!(
             tree.get("b").expect("there").node.position.to_string(),
-            "2:14"
+            "2:15"
         );
     }
 

@@ -17,6 +17,7 @@ pub mod descriptors;
 pub mod diagnostics;
 mod json;
 mod loader;
+mod rules;
 mod tree;
 mod yaml;
 

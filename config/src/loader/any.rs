@@ -14,6 +14,25 @@ use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
 
 pub(crate) const NAME: &str = "google.protobuf.Any";
 
+/// The type URL of an `Any`.
+pub(crate) fn any_type_url(any: &DynamicMessage) -> String {
+    any.get_field_by_number(1)
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+/// The message inside an `Any`.
+pub(crate) fn any_content(
+    any: &DynamicMessage,
+    descriptor: MessageDescriptor,
+) -> Result<DynamicMessage, prost::DecodeError> {
+    let bytes = any
+        .get_field_by_number(2)
+        .and_then(|value| value.as_bytes().cloned())
+        .unwrap_or_default();
+    DynamicMessage::decode(descriptor, bytes)
+}
+
 impl Loader<'_> {
     pub(super) fn any(&mut self, descriptor: &MessageDescriptor, node: &Node) -> DynamicMessage {
         let empty = DynamicMessage::new(descriptor.clone());

@@ -14,6 +14,9 @@ mod scalar;
 mod suggest;
 mod well_known;
 
+pub(crate) use any::{NAME as ANY, any_content, any_type_url};
+pub(crate) use well_known::is_wrapper;
+
 use crate::diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
 use crate::tree::{Entry, Node, Value as Tree};
 use prost_reflect::{
