@@ -11,8 +11,11 @@
 //! opens sockets, starts threads or reads the environment.
 #![forbid(unsafe_code)]
 
+pub mod bootstrap;
+pub mod cluster;
 pub mod clusters;
 pub mod context;
+<<<<<<< HEAD
 pub mod descriptors;
 pub mod diagnostics;
 mod json;
@@ -20,7 +23,20 @@ mod loader;
 mod rules;
 mod tree;
 mod yaml;
+=======
+pub mod core;
+pub mod diagnostics;
+pub mod endpoint;
+pub mod listener;
+pub mod load;
+mod runtime;
+>>>>>>> w-e
 
+pub use self::core::Address;
+pub use bootstrap::{Admin, Snapshot};
+pub use cluster::Cluster;
 pub use clusters::{ClusterId, ClusterNames};
 pub use context::{Cx, Source, type_name, unpack};
 pub use diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
+pub use endpoint::Host;
+pub use listener::{Extension, FilterChain, Listener};
