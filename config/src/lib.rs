@@ -15,6 +15,7 @@ pub mod clusters;
 pub mod context;
 pub mod descriptors;
 pub mod diagnostics;
+pub mod route;
 mod tree;
 mod yaml;
 
