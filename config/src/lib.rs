@@ -18,9 +18,13 @@ pub mod context;
 <<<<<<< HEAD
 pub mod descriptors;
 pub mod diagnostics;
+<<<<<<< HEAD
 mod json;
 mod loader;
 mod rules;
+=======
+pub mod route;
+>>>>>>> w-c
 mod tree;
 mod yaml;
 =======
