@@ -15,26 +15,18 @@ pub mod bootstrap;
 pub mod cluster;
 pub mod clusters;
 pub mod context;
-<<<<<<< HEAD
+pub mod core;
 pub mod descriptors;
 pub mod diagnostics;
-<<<<<<< HEAD
+pub mod endpoint;
 mod json;
+pub mod listener;
 mod loader;
-mod rules;
-=======
 pub mod route;
->>>>>>> w-c
+mod rules;
+mod runtime;
 mod tree;
 mod yaml;
-=======
-pub mod core;
-pub mod diagnostics;
-pub mod endpoint;
-pub mod listener;
-pub mod load;
-mod runtime;
->>>>>>> w-e
 
 pub use self::core::Address;
 pub use bootstrap::{Admin, Snapshot};

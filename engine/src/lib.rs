@@ -1,4 +1,14 @@
-//! The proxy as a library: see ARCHITECTURE.md for the map.
+//! The proxy as a library. ARCHITECTURE.md holds the map and the life of a
+//! request.
+//!
+//! Imports point one way: `reactor` is used by `network`, that by `http` and
+//! `upstream`, these by `filters`, then `listener`, `worker`, `control` and
+//! `admin`, and `server` on top.
 
+pub mod filters;
+pub mod http;
+pub mod network;
 pub mod stats;
+pub mod stream_info;
+pub mod upstream;
 pub mod worker;
