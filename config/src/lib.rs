@@ -16,11 +16,17 @@ pub mod cluster;
 pub mod clusters;
 pub mod context;
 pub mod core;
+pub mod descriptors;
 pub mod diagnostics;
 pub mod endpoint;
+mod json;
 pub mod listener;
 pub mod load;
+mod loader;
+mod rules;
 mod runtime;
+mod tree;
+mod yaml;
 
 pub use self::core::Address;
 pub use bootstrap::{Admin, Snapshot};
