@@ -21,6 +21,7 @@ pub mod diagnostics;
 pub mod endpoint;
 mod json;
 pub mod listener;
+pub mod load;
 mod loader;
 pub mod route;
 mod rules;
