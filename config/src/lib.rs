@@ -16,11 +16,16 @@ pub mod context;
 pub mod descriptors;
 pub mod diagnostics;
 mod json;
+pub mod load;
 mod loader;
+mod merge;
 mod rules;
+pub mod support;
 mod tree;
 mod yaml;
 
 pub use clusters::{ClusterId, ClusterNames};
 pub use context::{Cx, Source, type_name, unpack};
 pub use diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
+pub use load::{Format, LoadOptions, Loaded, load, load_binary, load_files};
+pub use support::support_page;
