@@ -27,6 +27,7 @@ mod merge;
 mod rules;
 pub mod support;
 mod runtime;
+pub mod route;
 mod tree;
 mod yaml;
 
