@@ -8,6 +8,7 @@
 pub mod filters;
 pub mod http;
 pub mod network;
+pub mod admin;
 pub mod stats;
 pub mod stream_info;
 pub mod upstream;
