@@ -13,7 +13,13 @@
 
 pub mod clusters;
 pub mod context;
+pub mod descriptors;
 pub mod diagnostics;
+mod json;
+mod loader;
+mod rules;
+mod tree;
+mod yaml;
 
 pub use clusters::{ClusterId, ClusterNames};
 pub use context::{Cx, Source, type_name, unpack};

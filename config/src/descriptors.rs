@@ -1,0 +1,93 @@
+//! The protobuf descriptors of Envoy's whole v3 API.
+
+use prost_reflect::prost_types::field_descriptor_proto::{Label, Type};
+use prost_reflect::prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto};
+use prost_reflect::{DescriptorPool, MessageDescriptor};
+use std::sync::LazyLock;
+
+/// An encoded `FileDescriptorSet`, put there by the build script.
+static ENCODED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/types.bin"));
+
+static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    let mut pool = DescriptorPool::decode(ENCODED).expect("the embedded descriptors are valid");
+    for package in TYPED_STRUCT_PACKAGES {
+        if pool
+            .get_message_by_name(&format!("{package}.TypedStruct"))
+            .is_none()
+        {
+            pool.add_file_descriptor_proto(typed_struct(package))
+                .expect("TypedStruct is well formed");
+        }
+    }
+    pool
+});
+
+/// The packages that define a `TypedStruct`, the same in both. The embedded
+/// descriptors have neither, because no message of the API refers to them:
+/// they only ever stand in an `Any`.
+const TYPED_STRUCT_PACKAGES: [&str; 2] = ["xds.type.v3", "udpa.type.v1"];
+
+/// All message types of the API. Built on first use, which takes some tens of
+/// milliseconds: keep it off the data path.
+pub fn pool() -> &'static DescriptorPool {
+    &POOL
+}
+
+/// The descriptor of `envoy.config.bootstrap.v3.Bootstrap`.
+pub fn bootstrap() -> MessageDescriptor {
+    pool()
+        .get_message_by_name("envoy.config.bootstrap.v3.Bootstrap")
+        .expect("the API has a Bootstrap")
+}
+
+/// Whether a message of this full name is a `TypedStruct`: a type URL and a
+/// `Struct` that is to be read as that type.
+pub(crate) fn is_typed_struct(name: &str) -> bool {
+    name.strip_suffix(".TypedStruct")
+        .is_some_and(|package| TYPED_STRUCT_PACKAGES.contains(&package))
+}
+
+fn typed_struct(package: &str) -> FileDescriptorProto {
+    let field = |name: &str, number, kind, type_name: Option<&str>| FieldDescriptorProto {
+        name: Some(name.into()),
+        number: Some(number),
+        label: Some(Label::Optional.into()),
+        r#type: Some(i32::from(kind)),
+        type_name: type_name.map(Into::into),
+        ..Default::default()
+    };
+    FileDescriptorProto {
+        name: Some(format!("{}/typed_struct.proto", package.replace('.', "/"))),
+        package: Some(package.into()),
+        dependency: vec!["google/protobuf/struct.proto".into()],
+        message_type: vec![DescriptorProto {
+            name: Some("TypedStruct".into()),
+            field: vec![
+                field("type_url", 1, Type::String, None),
+                field("value", 2, Type::Message, Some(".google.protobuf.Struct")),
+            ],
+            ..Default::default()
+        }],
+        syntax: Some("proto3".into()),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_is_there() {
+        for name in [
+            "envoy.config.bootstrap.v3.Bootstrap",
+            "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "xds.type.v3.TypedStruct",
+            "udpa.type.v1.TypedStruct",
+            "google.protobuf.Any",
+        ] {
+            assert!(pool().get_message_by_name(name).is_some(), "{name}");
+        }
+        assert!(pool().get_extension_by_name("validate.rules").is_some());
+    }
+}
