@@ -1,3 +1,4 @@
 //! Skeleton.
 
+pub mod formatter;
 pub mod stream_info;
