@@ -1,0 +1,3 @@
+//! What runs on a core, and what cores share.
+
+pub mod shared;
