@@ -4,6 +4,11 @@
 //! Imports point one way: `reactor` is used by `network`, that by `http` and
 //! `upstream`, these by `filters`, then `listener`, `worker`, `control` and
 //! `admin`, and `server` on top.
+//! Skeleton.
+
+pub mod formatter;
+pub mod stream_info;
+//! The proxy as a library: see ARCHITECTURE.md for the map.
 
 pub mod filters;
 pub mod http;
