@@ -66,11 +66,11 @@ fn bad_chunks() {
         (chunk(b"5;a\0b"), ChunkLine),
         (chunk(b"5;a\x01"), ChunkLine),
         (
-            chunk(&[b"5;", &[b'a'; 17_000][..]].concat()),
+            chunk(&[&b"5;"[..], &b"a".repeat(17_000)].concat()),
             ChunkExtensionsTooLarge,
         ),
         (
-            chunk(&[b"5", &[b' '; 17_000][..]].concat()),
+            chunk(&[&b"5"[..], &b" ".repeat(17_000)].concat()),
             ChunkExtensionsTooLarge,
         ),
         // Cut off.
@@ -190,7 +190,7 @@ fn bad_trailers() {
         Some(Event::End(..))
     ));
     assert_eq!(error_of(&chunked(), &many(101)), TooManyHeaders);
-    let large = trailers(&[b"A: ", &[b'b'; 62_000][..]].concat());
+    let large = trailers(&[&b"A: "[..], &b"b".repeat(62_000)].concat());
     assert_eq!(error_of(&chunked(), &large), HeadersTooLarge);
     // As a head: too large when the limit is passed, wherever the line ends.
     assert_eq!(error_of(&chunked(), &large[..61_500]), HeadersTooLarge);
