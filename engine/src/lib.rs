@@ -6,6 +6,14 @@
 //! `admin`, and `server` on top.
 
 pub mod access_loggers;
+pub mod http;
+pub mod formatter;
+pub mod stream_info;
+//! The proxy as a library: see ARCHITECTURE.md for the map.
+
+pub mod filters;
+pub mod http;
+pub mod network;
 pub mod admin;
 pub mod cli;
 pub mod control;

@@ -1,1 +1,1 @@
-//! x
+//! What the upstream of Envoy 1.40 saw for these requests.
