@@ -38,7 +38,7 @@ pub struct Cluster {
     pub lb_policy: LbPolicy,
     /// All hosts, in the order of the file.
     pub hosts: Arc<[Arc<Host>]>,
-    /// Circuit breakers by [`Priority`]: default, high.
+    /// Circuit breakers by [`Priority`](crate::route::Priority): default, high.
     pub thresholds: [Thresholds; 2],
     /// Pooled connections without requests are closed after this time;
     /// `None` never.
@@ -70,17 +70,6 @@ pub enum LbPolicy {
     /// In turn, by weight.
     #[default]
     RoundRobin,
-}
-
-/// Priority of a request (`core.v3.RoutingPriority`), index of
-/// [`Cluster::thresholds`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Priority {
-    /// Ordinary requests.
-    #[default]
-    Default = 0,
-    /// Requests of routes that ask for it.
-    High = 1,
 }
 
 /// Circuit breakers of one priority
@@ -242,7 +231,7 @@ impl HttpOptions {
         if !modern {
             if let Some(common) = &proto.common_http_protocol_options {
                 cx.field("common_http_protocol_options", |cx| {
-                    options.common(common, cx)
+                    options.common(common, cx);
                 });
             }
             if let Some(http1) = &proto.http_protocol_options {

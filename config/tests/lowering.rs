@@ -289,11 +289,11 @@ fn mistakes_in_clusters() {
         ),
         (
             "    type: EDS",
-            "static_resources.clusters[0].type: EDS is not supported yet",
+            "static_resources.clusters[0].type: EDS is not supported yet (only STATIC)",
         ),
         (
             "    lb_policy: MAGLEV",
-            "static_resources.clusters[0].lb_policy: MAGLEV is not supported yet",
+            "static_resources.clusters[0].lb_policy: MAGLEV is not supported yet (only ROUND_ROBIN)",
         ),
         (
             "    health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, \
@@ -326,9 +326,9 @@ static_resources:
     - address: {socket_address: {address: 127.0.0.1, port_value: 80}}
     filter_chains: [{}]
   clusters:
-  - name: x
-  - name: y
-  - name: x
+  - name: one
+  - name: two
+  - name: one
 ";
     assert_eq!(
         errors(text),
@@ -336,7 +336,7 @@ static_resources:
             "6:11: static_resources.listeners[1].name: duplicate listener \"a\", the first is at f.yaml:3:5",
             "9:14: static_resources.listeners[2].address: listener \"listener_2\" has the address \
              127.0.0.1:80 of listener \"a\" at f.yaml:3:5",
-            "16:11: static_resources.clusters[2].name: duplicate cluster \"x\", the first is at f.yaml:14:5",
+            "16:11: static_resources.clusters[2].name: duplicate cluster \"one\", the first is at f.yaml:14:5",
         ]
     );
 }
@@ -354,8 +354,8 @@ layered_runtime:
 admin:
   address: {socket_address: {address: admin.local, port_value: 9901}}
 static_resources:
-  listeners: [{address: {socket_address: {address: no, port_value: 1}}, filter_chains: [{}]}]
-  clusters: [{name: c, upstream_bind_config: {source_address: {address: no, port_value: 0}}}]
+  listeners: [{address: {socket_address: {address: nowhere, port_value: 1}}, filter_chains: [{}]}]
+  clusters: [{name: c, upstream_bind_config: {source_address: {address: nowhere, port_value: 0}}}]
 ";
     let found = errors(text);
     let reasons: Vec<_> = found
@@ -371,9 +371,9 @@ static_resources:
             "layered_runtime.layers[2].static_layer: runtime key \
              overload.global_downstream_max_connections: not supported yet",
             "admin.address.socket_address.address: malformed IP address: \"admin.local\"",
-            "static_resources.listeners[0].address.socket_address.address: malformed IP address: \"no\"",
+            "static_resources.listeners[0].address.socket_address.address: malformed IP address: \"nowhere\"",
             "static_resources.clusters[0].upstream_bind_config.source_address.address: \
-             malformed IP address: \"no\"",
+             malformed IP address: \"nowhere\"",
         ]
     );
 }
