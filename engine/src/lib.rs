@@ -29,3 +29,6 @@ pub mod stats;
 pub mod stream_info;
 pub mod upstream;
 pub mod worker;
+//! Skeleton.
+pub mod cli;
+pub mod validate;
