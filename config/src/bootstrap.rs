@@ -17,6 +17,7 @@ use envoy_types::pb::envoy::config::bootstrap::v3 as pb;
 use envoy_types::pb::envoy::config::cluster::v3 as cluster_pb;
 use envoy_types::pb::envoy::config::listener::v3 as listener_pb;
 
+use crate::application_log;
 use crate::cluster::{self, Cluster};
 use crate::clusters::ClusterNames;
 use crate::context::{Cx, Source};
@@ -153,6 +154,11 @@ fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
     if let Some(manager) = manager {
         cx.field("cluster_manager", |cx| {
             check_local_cluster(manager, &clusters, cx);
+        });
+    }
+    if let Some(log) = &proto.application_log_config {
+        cx.field("application_log_config", |cx| {
+            application_log::check(log, cx)
         });
     }
     if let Some(runtime) = &proto.layered_runtime {

@@ -345,6 +345,7 @@ static_resources:
 #[test]
 fn every_mistake_is_told_at_once() {
     let text = "\
+application_log_config: {log_format: {json_format: {a: [1, \"%v\"], b: {\"%_\": x}}}}
 cluster_manager: {local_cluster_name: nobody}
 layered_runtime:
   layers:
@@ -366,6 +367,10 @@ static_resources:
     assert_eq!(
         reasons,
         [
+            "application_log_config.log_format.json_format: \
+             %v may not be used in JSON: its text is not escaped",
+            "application_log_config.log_format.json_format: \
+             %_ may not be used in JSON: its text is not escaped",
             "cluster_manager.local_cluster_name: local cluster \"nobody\" must be defined",
             "layered_runtime.layers[1].name: duplicate layer name: a",
             "layered_runtime.layers[1].admin_layer: at most one admin layer may be given",
