@@ -24,6 +24,7 @@ mod json;
 pub mod listener;
 pub mod load;
 mod loader;
+pub mod route;
 mod merge;
 pub mod route;
 mod rules;

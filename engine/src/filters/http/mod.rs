@@ -1,0 +1,3 @@
+//! HTTP filters (`envoy.filters.http.*`).
+
+pub mod router;

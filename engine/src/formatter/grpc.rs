@@ -1,0 +1,90 @@
+//! The gRPC status of a request, for `%GRPC_STATUS%`.
+
+use super::Context;
+use ringway_codecs::header::{HeaderId, HeaderMap};
+
+/// A status number; minus one when what was sent is not a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Status(pub i64);
+
+/// The status of a gRPC request: from the trailers, else from the head, else
+/// the one that stands for the HTTP status. `None` for other requests.
+pub(super) fn status(cx: &Context<'_>) -> Option<Status> {
+    if !is_grpc(cx.request) {
+        return None;
+    }
+    let sent = cx
+        .trailers
+        .get(HeaderId::GrpcStatus)
+        .or_else(|| cx.response.get(HeaderId::GrpcStatus));
+    match sent {
+        Some(text) => Some(Status(parse(text))),
+        None if cx.info.response_code == 0 => None,
+        None => Some(Status(from_http(cx.info.response_code))),
+    }
+}
+
+fn is_grpc(request: &HeaderMap) -> bool {
+    const TYPE: &[u8] = b"application/grpc";
+    match request.get(HeaderId::ContentType) {
+        Some(value) => value
+            .strip_prefix(TYPE)
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+'))),
+        None => false,
+    }
+}
+
+fn parse(text: &[u8]) -> i64 {
+    std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse::<u32>().ok())
+        .map_or(-1, i64::from)
+}
+
+/// The mapping of the gRPC specification, "HTTP to gRPC Status Code Mapping".
+fn from_http(code: u16) -> i64 {
+    match code {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
+const NAMES: [(&str, &str); 17] = [
+    ("OK", "OK"),
+    ("Canceled", "CANCELLED"),
+    ("Unknown", "UNKNOWN"),
+    ("InvalidArgument", "INVALID_ARGUMENT"),
+    ("DeadlineExceeded", "DEADLINE_EXCEEDED"),
+    ("NotFound", "NOT_FOUND"),
+    ("AlreadyExists", "ALREADY_EXISTS"),
+    ("PermissionDenied", "PERMISSION_DENIED"),
+    ("ResourceExhausted", "RESOURCE_EXHAUSTED"),
+    ("FailedPrecondition", "FAILED_PRECONDITION"),
+    ("Aborted", "ABORTED"),
+    ("OutOfRange", "OUT_OF_RANGE"),
+    ("Unimplemented", "UNIMPLEMENTED"),
+    ("Internal", "INTERNAL"),
+    ("Unavailable", "UNAVAILABLE"),
+    ("DataLoss", "DATA_LOSS"),
+    ("Unauthenticated", "UNAUTHENTICATED"),
+];
+
+impl Status {
+    fn names(self) -> Option<&'static (&'static str, &'static str)> {
+        NAMES.get(usize::try_from(self.0).ok()?)
+    }
+
+    /// `NotFound`; `None` for a number without a name.
+    pub fn camel(self) -> Option<&'static str> {
+        self.names().map(|names| names.0)
+    }
+
+    /// `NOT_FOUND`; `None` for a number without a name.
+    pub fn snake(self) -> Option<&'static str> {
+        self.names().map(|names| names.1)
+    }
+}

@@ -1,0 +1,161 @@
+//! Format strings of access logs and headers: `%PROTOCOL%`, `%REQ(X?Y):Z%`.
+//!
+//! A format is compiled once ([`Formatter::parse`], [`JsonFormatter::new`])
+//! and then writes lines into a buffer of the caller, without allocating.
+//! `command` is the grammar, `operator` the names, `value` what they write,
+//! `escape` what keeps a client from forging a line.
+//!
+//! Compiled formats are shared by all workers; what is cached between lines
+//! (dates) is kept per thread. This folder knows nothing of files.
+
+mod command;
+mod date;
+mod escape;
+mod grpc;
+mod json;
+mod operator;
+mod query;
+mod value;
+
+#[cfg(test)]
+mod golden;
+
+use crate::stream_info::StreamInfo;
+use command::Token;
+use operator::Operator;
+use ringway_codecs::header::HeaderMap;
+use value::Written;
+
+pub use command::FormatError;
+pub use json::{JsonFormatter, JsonValue};
+
+/// What a line is written from.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Times, counts, addresses, flags.
+    pub info: &'a StreamInfo,
+    /// The request's headers as they are at the end; empty when the request's
+    /// head was never understood.
+    pub request: &'a HeaderMap,
+    /// The response's headers, or an empty map.
+    pub response: &'a HeaderMap,
+    /// The response's trailers, or an empty map.
+    pub trailers: &'a HeaderMap,
+    /// Body of a local reply whose format is being written. Empty in access
+    /// logs, as in Envoy.
+    pub local_reply_body: &'a [u8],
+    /// Why the line is written.
+    pub kind: AccessLogType,
+}
+
+/// When an access log is written; the names are Envoy's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AccessLogType {
+    /// Not an access log: a header or a local reply is formatted.
+    NotSet,
+    /// A TCP proxy's upstream is connected.
+    TcpUpstreamConnected,
+    /// A TCP session goes on.
+    TcpPeriodic,
+    /// A TCP session ended.
+    TcpConnectionEnd,
+    /// A TCP session began.
+    TcpConnectionStart,
+    /// A request's head arrived.
+    DownstreamStart,
+    /// A request goes on.
+    DownstreamPeriodic,
+    /// A request ended.
+    #[default]
+    DownstreamEnd,
+    /// A tunnel was established.
+    DownstreamTunnelSuccessfullyEstablished,
+    /// An upstream connection was assigned.
+    UpstreamPoolReady,
+    /// An upstream request goes on.
+    UpstreamPeriodic,
+    /// An upstream request ended.
+    UpstreamEnd,
+}
+
+/// A compiled text format.
+#[derive(Debug)]
+pub struct Formatter {
+    segments: Box<[Segment]>,
+    /// Values that are not set leave nothing instead of a dash.
+    omit_empty_values: bool,
+}
+
+#[derive(Debug)]
+enum Segment {
+    Literal(Box<[u8]>),
+    Operator(Operator),
+}
+
+impl Formatter {
+    /// Compiles `format`. No line end is added.
+    pub fn parse(format: &str) -> Result<Formatter, FormatError> {
+        Ok(Formatter {
+            segments: segments(format)?.into(),
+            omit_empty_values: false,
+        })
+    }
+
+    /// Writes nothing for values that are not set, instead of a dash.
+    #[must_use]
+    pub fn omit_empty_values(mut self, omit: bool) -> Formatter {
+        self.omit_empty_values = omit;
+        self
+    }
+
+    /// The format writes the same for every request.
+    pub fn is_constant(&self) -> bool {
+        !self
+            .segments
+            .iter()
+            .any(|segment| matches!(segment, Segment::Operator(_)))
+    }
+
+    /// Appends the line for `cx`. No control byte of a peer is in it except
+    /// the tab, so that a value never begins a new line.
+    pub fn write(&self, cx: &Context<'_>, out: &mut Vec<u8>) {
+        for segment in &self.segments {
+            match segment {
+                Segment::Literal(text) => out.extend_from_slice(text),
+                Segment::Operator(operator) => {
+                    let start = out.len();
+                    match operator.write(cx, out) {
+                        Written::Nothing if !self.omit_empty_values => out.push(b'-'),
+                        Written::Nothing | Written::Safe => {}
+                        Written::Untrusted => escape::text(out, start),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Compiles a format into segments in which literals are merged.
+fn segments(format: &str) -> Result<Vec<Segment>, FormatError> {
+    let mut segments = Vec::new();
+    let mut literal = Vec::new();
+    for token in command::tokens(format)? {
+        match token {
+            Token::Literal(text) => literal.extend_from_slice(text.as_bytes()),
+            Token::Command(command) => {
+                if !literal.is_empty() {
+                    segments.push(Segment::Literal(std::mem::take(&mut literal).into()));
+                }
+                let operator = Operator::compile(&command).map_err(|reason| FormatError {
+                    position: command.position,
+                    reason,
+                })?;
+                segments.push(Segment::Operator(operator));
+            }
+        }
+    }
+    if !literal.is_empty() {
+        segments.push(Segment::Literal(literal.into()));
+    }
+    Ok(segments)
+}

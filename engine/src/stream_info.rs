@@ -1,0 +1,790 @@
+//! What is known about one request, for access logs, header formatting and
+//! tracing: times, byte counts, addresses, response flags and details.
+//!
+//! A [`StreamInfo`] lives as long as its request and is pooled by the worker:
+//! [`StreamInfo::reset`] makes it ready for the next request and keeps every
+//! buffer. Filling it costs plain stores; everything that needs formatting is
+//! done by `formatter`, and only when a log or a header asks for it.
+//!
+//! Facts that belong to the connection, the cluster or the host are held by
+//! worker-local `Rc`s that the request clones, never copied into it.
+
+use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Everything that is recorded about one request (or one TCP session).
+#[derive(Debug)]
+pub struct StreamInfo {
+    /// Wall clock when the request began, for `%START_TIME%`.
+    pub start_wall: SystemTime,
+    /// Monotonic clock when the request began: every [`TimePoint`] counts from
+    /// here.
+    pub start: Instant,
+    points: [i64; TimePoint::COUNT],
+    /// The downstream connection.
+    pub connection: Rc<ConnectionInfo>,
+    /// The client's address after X-Forwarded-For; `None` means that it is the
+    /// connection's own peer. An address from a header has port 0.
+    pub remote_address: Option<SocketAddr>,
+    /// Protocol of the downstream request.
+    pub protocol: Option<Protocol>,
+    /// Protocol of the upstream request.
+    pub upstream_protocol: Option<Protocol>,
+    /// Status sent to the client; 0 while there is none.
+    pub response_code: u16,
+    /// The request was a health check, which `not_health_check_filter` hides.
+    pub health_check: bool,
+    /// Upstream requests made, the first one included.
+    pub attempt_count: u32,
+    /// Envoy's response flags.
+    pub flags: ResponseFlags,
+    /// Why the response is what it is: a constant of [`details`] or a text.
+    pub details: Text,
+    /// Why the connection was ended, for sessions that were terminated.
+    pub connection_termination_details: Text,
+    /// Why the upstream transport failed (connect or TLS error).
+    pub upstream_transport_failure_reason: Text,
+    /// The matched route's name; empty when it has none.
+    pub route_name: Text,
+    /// The matched virtual cluster's name; empty when there is none.
+    pub virtual_cluster_name: Text,
+    /// The cluster that the route chose.
+    pub cluster: Option<Rc<ClusterInfo>>,
+    /// The host of the last attempt.
+    pub host: Option<Rc<HostInfo>>,
+    /// The connection of the last attempt.
+    pub upstream_connection: Option<Rc<UpstreamConnectionInfo>>,
+    /// Body bytes received from the client.
+    pub bytes_received: u64,
+    /// Body bytes sent to the client.
+    pub bytes_sent: u64,
+    /// Bytes on the downstream wire that belong to this request.
+    pub downstream_bytes: BytesMeter,
+    /// Bytes on the upstream wire that belong to this request, all attempts.
+    pub upstream_bytes: BytesMeter,
+    /// A number for the stream, used as `%STREAM_ID%` without a request id.
+    pub stream_id: u64,
+}
+
+impl StreamInfo {
+    /// A record for a request that begins now. `start` and `start_wall` are
+    /// the reactor's cached clocks.
+    pub fn new(connection: Rc<ConnectionInfo>, start: Instant, start_wall: SystemTime) -> Self {
+        StreamInfo {
+            start_wall,
+            start,
+            points: [UNSET; TimePoint::COUNT],
+            connection,
+            remote_address: None,
+            protocol: None,
+            upstream_protocol: None,
+            response_code: 0,
+            health_check: false,
+            attempt_count: 0,
+            flags: ResponseFlags::default(),
+            details: Text::default(),
+            connection_termination_details: Text::default(),
+            upstream_transport_failure_reason: Text::default(),
+            route_name: Text::default(),
+            virtual_cluster_name: Text::default(),
+            cluster: None,
+            host: None,
+            upstream_connection: None,
+            bytes_received: 0,
+            bytes_sent: 0,
+            downstream_bytes: BytesMeter::default(),
+            upstream_bytes: BytesMeter::default(),
+            stream_id: 0,
+        }
+    }
+
+    /// Forgets the request and begins another on `connection`. The texts keep
+    /// their buffers, so that a pooled record allocates nothing.
+    pub fn reset(
+        &mut self,
+        connection: Rc<ConnectionInfo>,
+        start: Instant,
+        start_wall: SystemTime,
+    ) {
+        let mut fresh = StreamInfo::new(connection, start, start_wall);
+        for (new, old) in [
+            (&mut fresh.details, &mut self.details),
+            (
+                &mut fresh.connection_termination_details,
+                &mut self.connection_termination_details,
+            ),
+            (
+                &mut fresh.upstream_transport_failure_reason,
+                &mut self.upstream_transport_failure_reason,
+            ),
+            (&mut fresh.route_name, &mut self.route_name),
+            (
+                &mut fresh.virtual_cluster_name,
+                &mut self.virtual_cluster_name,
+            ),
+        ] {
+            old.clear();
+            std::mem::swap(new, old);
+        }
+        *self = fresh;
+    }
+
+    /// Records that `point` was reached at `at`. A later call for the same
+    /// point replaces the earlier one, as a retry does for the upstream points.
+    pub fn mark(&mut self, point: TimePoint, at: Instant) {
+        self.points[point as usize] = self.offset(at);
+    }
+
+    /// Records `point` unless it has been recorded before, for "first byte"
+    /// points that are passed again and again.
+    pub fn mark_first(&mut self, point: TimePoint, at: Instant) {
+        if self.points[point as usize] == UNSET {
+            self.points[point as usize] = self.offset(at);
+        }
+    }
+
+    /// Forgets `point`, as a new upstream attempt does with the points of the
+    /// one before.
+    pub fn unmark(&mut self, point: TimePoint) {
+        self.points[point as usize] = UNSET;
+    }
+
+    /// Nanoseconds from the request's start to `point`; negative for a pooled
+    /// upstream connection that is older than the request.
+    pub fn nanos(&self, point: TimePoint) -> Option<i64> {
+        let connection = || self.upstream_connection.as_deref();
+        match point {
+            TimePoint::DownstreamRxBegin => Some(0),
+            TimePoint::UpstreamConnectBegin => connection()?.connect_begin.map(|t| self.offset(t)),
+            TimePoint::UpstreamConnectEnd => connection()?.connect_end.map(|t| self.offset(t)),
+            recorded => match self.points[recorded as usize] {
+                UNSET => None,
+                nanos => Some(nanos),
+            },
+        }
+    }
+
+    /// Time from the request's start to `point`, when it was reached.
+    pub fn elapsed(&self, point: TimePoint) -> Option<Duration> {
+        let nanos = self.nanos(point)?;
+        Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
+    }
+
+    /// The client's address: from X-Forwarded-For, or the peer's.
+    pub fn remote(&self) -> SocketAddr {
+        self.remote_address.unwrap_or(self.connection.direct_remote)
+    }
+
+    fn offset(&self, at: Instant) -> i64 {
+        match at.checked_duration_since(self.start) {
+            Some(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
+            None => -i64::try_from(self.start.duration_since(at).as_nanos()).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+/// Marks a point that was not reached. The offsets are signed, so that the
+/// smallest number is free: 292 years before the request.
+const UNSET: i64 = i64::MIN;
+
+/// Points in the life of a request, with the names that
+/// `%COMMON_DURATION(START:END:UNIT)%` knows them by.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimePoint {
+    /// `DS_RX_BEG`: the request's first byte; always the start.
+    DownstreamRxBegin,
+    /// `DS_RX_END`: the request's last byte arrived.
+    DownstreamRxEnd,
+    /// `US_CX_BEG`: the upstream connect began; taken from
+    /// [`UpstreamConnectionInfo`], never marked.
+    UpstreamConnectBegin,
+    /// `US_CX_END`: the upstream TCP connect ended; taken from
+    /// [`UpstreamConnectionInfo`], never marked.
+    UpstreamConnectEnd,
+    /// `US_HS_END`: the upstream TLS handshake ended.
+    UpstreamHandshakeEnd,
+    /// `US_TX_BEG`: the first byte of the upstream request was sent.
+    UpstreamTxBegin,
+    /// `US_TX_END`: the last byte of the upstream request was sent.
+    UpstreamTxEnd,
+    /// `US_RX_BEG`: the upstream's response head arrived.
+    UpstreamRxBegin,
+    /// `US_RX_BODY_BEG`: the first byte of the upstream's body arrived.
+    UpstreamRxBodyBegin,
+    /// `US_RX_END`: the upstream's response ended.
+    UpstreamRxEnd,
+    /// `DS_TX_BEG`: the first byte of the response was sent.
+    DownstreamTxBegin,
+    /// `DS_TX_END`: the last byte of the response was sent.
+    DownstreamTxEnd,
+    /// The request is over (`%DURATION%`): everything was sent or given up.
+    RequestComplete,
+    /// A pooled or new upstream connection was assigned to the request
+    /// (`%UPSTREAM_CONNECTION_POOL_READY_DURATION%`).
+    UpstreamPoolReady,
+    /// The downstream TLS handshake ended.
+    DownstreamHandshakeEnd,
+}
+
+impl TimePoint {
+    const COUNT: usize = TimePoint::DownstreamHandshakeEnd as usize + 1;
+
+    /// The point with this name in `%COMMON_DURATION%`.
+    pub fn from_name(name: &str) -> Option<TimePoint> {
+        Some(match name {
+            "DS_RX_BEG" => TimePoint::DownstreamRxBegin,
+            "DS_RX_END" => TimePoint::DownstreamRxEnd,
+            "US_CX_BEG" => TimePoint::UpstreamConnectBegin,
+            "US_CX_END" => TimePoint::UpstreamConnectEnd,
+            "US_HS_END" => TimePoint::UpstreamHandshakeEnd,
+            "US_TX_BEG" => TimePoint::UpstreamTxBegin,
+            "US_TX_END" => TimePoint::UpstreamTxEnd,
+            "US_RX_BEG" => TimePoint::UpstreamRxBegin,
+            "US_RX_BODY_BEG" => TimePoint::UpstreamRxBodyBegin,
+            "US_RX_END" => TimePoint::UpstreamRxEnd,
+            "DS_TX_BEG" => TimePoint::DownstreamTxBegin,
+            "DS_TX_END" => TimePoint::DownstreamTxEnd,
+            _ => return None,
+        })
+    }
+}
+
+/// Facts about a downstream connection that all its requests share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// `%CONNECTION_ID%`: unique in the process.
+    pub id: u64,
+    /// The peer of the socket. For a Unix listener it is `127.0.0.1:0`.
+    pub direct_remote: SocketAddr,
+    /// The socket's own address. For a Unix listener it is `127.0.0.1:0`, and
+    /// [`ConnectionInfo::pipe`] holds the path.
+    pub local: SocketAddr,
+    /// Path of the Unix socket that the client connected to.
+    pub pipe: Option<Arc<str>>,
+    /// Server name asked for in the TLS ClientHello.
+    pub requested_server_name: Option<Box<str>>,
+    /// Name of the filter chain that serves the connection; empty for none.
+    pub filter_chain_name: Arc<str>,
+}
+
+impl ConnectionInfo {
+    /// A plaintext connection in a filter chain without a name.
+    pub fn new(id: u64, direct_remote: SocketAddr, local: SocketAddr) -> Self {
+        ConnectionInfo {
+            id,
+            direct_remote,
+            local,
+            pipe: None,
+            requested_server_name: None,
+            filter_chain_name: Arc::from(""),
+        }
+    }
+}
+
+/// Names of a cluster; one per cluster and worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterInfo {
+    /// The name, `%UPSTREAM_CLUSTER_RAW%`.
+    pub name: Arc<str>,
+    /// `alt_stat_name`, or the name: `%UPSTREAM_CLUSTER%`.
+    pub observability_name: Arc<str>,
+}
+
+/// Names of a host; one per host and worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostInfo {
+    /// The address as logged: `127.0.0.1:9000`, `[::1]:9000` or a path.
+    pub address_text: Arc<str>,
+    /// The endpoint's hostname; empty for none.
+    pub hostname: Arc<str>,
+}
+
+/// Facts about an upstream connection that all its requests share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamConnectionInfo {
+    /// `%UPSTREAM_CONNECTION_ID%`: unique in the process.
+    pub id: u64,
+    /// Our end.
+    pub local: Option<SocketAddr>,
+    /// The host's end; `None` for a Unix socket.
+    pub remote: Option<SocketAddr>,
+    /// When the connect was started.
+    pub connect_begin: Option<Instant>,
+    /// When the socket was connected.
+    pub connect_end: Option<Instant>,
+}
+
+/// Bytes of one request on one side, message framing included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BytesMeter {
+    /// Everything written to the peer.
+    pub wire_sent: u64,
+    /// Everything read from the peer.
+    pub wire_received: u64,
+    /// The part of `wire_sent` that was the head.
+    pub header_sent: u64,
+    /// The part of `wire_received` that was the head.
+    pub header_received: u64,
+}
+
+/// An HTTP version as access logs spell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+    /// HTTP/2
+    Http2,
+    /// HTTP/3
+    Http3,
+}
+
+impl Protocol {
+    /// The name in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Http10 => "HTTP/1.0",
+            Protocol::Http11 => "HTTP/1.1",
+            Protocol::Http2 => "HTTP/2",
+            Protocol::Http3 => "HTTP/3",
+        }
+    }
+}
+
+/// A text that is usually a constant and sometimes composed. Composed texts
+/// reuse one buffer over the record's whole life.
+#[derive(Debug, Clone, Default)]
+pub struct Text {
+    fixed: &'static str,
+    composed: String,
+}
+
+impl Text {
+    /// Sets a constant: a pointer is stored, nothing is copied.
+    pub fn set(&mut self, text: &'static str) {
+        self.composed.clear();
+        self.fixed = text;
+    }
+
+    /// Copies a text into the reused buffer.
+    pub fn copy(&mut self, text: &str) {
+        self.clear();
+        self.composed.push_str(text);
+    }
+
+    /// Composes a text in the reused buffer. White space becomes `_`, because
+    /// log lines are cut at white space by those who read them.
+    pub fn compose(&mut self, text: fmt::Arguments<'_>) {
+        self.clear();
+        let mut into = WithoutSpace(&mut self.composed);
+        // Writing to a string cannot fail; a failing Display would only
+        // shorten the text.
+        let _ = into.write_fmt(text);
+    }
+
+    /// Forgets the text and keeps the buffer.
+    pub fn clear(&mut self) {
+        self.fixed = "";
+        self.composed.clear();
+    }
+
+    /// The text; empty when none was set.
+    pub fn as_str(&self) -> &str {
+        if self.composed.is_empty() {
+            self.fixed
+        } else {
+            &self.composed
+        }
+    }
+
+    /// No text was set.
+    pub fn is_empty(&self) -> bool {
+        self.as_str().is_empty()
+    }
+}
+
+struct WithoutSpace<'a>(&'a mut String);
+
+impl fmt::Write for WithoutSpace<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend(
+            text.chars()
+                .map(|c| if c.is_whitespace() { '_' } else { c }),
+        );
+        Ok(())
+    }
+}
+
+/// The set of response flags of a request. It remembers the order in which
+/// the flags were set, because Envoy writes them in that order (`URX,UT`).
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResponseFlags {
+    bits: u32,
+    /// Flag numbers plus one, five bits each, the first flag lowest.
+    order: u64,
+}
+
+impl ResponseFlags {
+    /// The order of more flags than this is not kept: 12 fit into 64 bits, and
+    /// no request was seen with more than four.
+    const ORDERED_MAX: u32 = 12;
+
+    /// Adds a flag; setting it again changes nothing.
+    pub fn set(&mut self, flag: ResponseFlag) {
+        let bit = 1 << flag as u32;
+        if self.bits & bit != 0 {
+            return;
+        }
+        let position = self.bits.count_ones();
+        self.bits |= bit;
+        if position < Self::ORDERED_MAX {
+            self.order |= (flag as u64 + 1) << (5 * position);
+        }
+    }
+
+    /// The flag was set.
+    pub fn has(self, flag: ResponseFlag) -> bool {
+        self.bits & (1 << flag as u32) != 0
+    }
+
+    /// No flag was set.
+    pub fn is_empty(self) -> bool {
+        self.bits == 0
+    }
+
+    /// The set as bits, one for each [`ResponseFlag`] number.
+    pub fn bits(self) -> u32 {
+        self.bits
+    }
+
+    /// The flags in the order in which they were set.
+    pub fn iter(self) -> impl Iterator<Item = ResponseFlag> {
+        let mut order = self.order;
+        std::iter::from_fn(move || {
+            let number = (order & 31).checked_sub(1)?;
+            order >>= 5;
+            ResponseFlag::ALL.get(number as usize).copied()
+        })
+    }
+}
+
+impl From<ResponseFlag> for ResponseFlags {
+    fn from(flag: ResponseFlag) -> Self {
+        let mut flags = ResponseFlags::default();
+        flags.set(flag);
+        flags
+    }
+}
+
+impl fmt::Debug for ResponseFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+macro_rules! response_flags {
+    ($($(#[$doc:meta])* $name:ident $short:literal $long:literal,)*) => {
+        /// What went wrong with a request, or was special about it.
+        #[repr(u8)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum ResponseFlag {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl ResponseFlag {
+            /// All flags in the order of their numbers.
+            pub const ALL: &'static [ResponseFlag] = &[$(ResponseFlag::$name,)*];
+
+            /// The name in `%RESPONSE_FLAGS%`.
+            pub const fn short(self) -> &'static str {
+                match self { $(ResponseFlag::$name => $short,)* }
+            }
+
+            /// The name in `%RESPONSE_FLAGS_LONG%`.
+            pub const fn long(self) -> &'static str {
+                match self { $(ResponseFlag::$name => $long,)* }
+            }
+
+            /// The flag with this short name, as `response_flag_filter` gives it.
+            pub fn from_short(short: &str) -> Option<ResponseFlag> {
+                match short { $($short => Some(ResponseFlag::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+response_flags! {
+    /// The local service failed its health check.
+    FailedLocalHealthCheck "LH" "FailedLocalHealthCheck",
+    /// No healthy host in the cluster; 503.
+    NoHealthyUpstream "UH" "NoHealthyUpstream",
+    /// The route's or the try's timeout; 504.
+    UpstreamRequestTimeout "UT" "UpstreamRequestTimeout",
+    /// We reset the upstream connection; 503.
+    LocalReset "LR" "LocalReset",
+    /// The upstream reset the stream; 503.
+    UpstreamRemoteReset "UR" "UpstreamRemoteReset",
+    /// The upstream connection could not be made; 503.
+    UpstreamConnectionFailure "UF" "UpstreamConnectionFailure",
+    /// The upstream closed the connection; 503.
+    UpstreamConnectionTermination "UC" "UpstreamConnectionTermination",
+    /// A circuit breaker was open; 503.
+    UpstreamOverflow "UO" "UpstreamOverflow",
+    /// No route matched; 404.
+    NoRouteFound "NR" "NoRouteFound",
+    /// A fault filter delayed the request.
+    DelayInjected "DI" "DelayInjected",
+    /// A fault filter answered the request.
+    FaultInjected "FI" "FaultInjected",
+    /// Rate limited; 429.
+    RateLimited "RL" "RateLimited",
+    /// Refused by an authorization service.
+    UnauthorizedExternalService "UAEX" "UnauthorizedExternalService",
+    /// The rate-limit service failed.
+    RateLimitServiceError "RLSE" "RateLimitServiceError",
+    /// The client went away.
+    DownstreamConnectionTermination "DC" "DownstreamConnectionTermination",
+    /// All retries were used up.
+    UpstreamRetryLimitExceeded "URX" "UpstreamRetryLimitExceeded",
+    /// The stream was idle for too long; 408 or 504.
+    StreamIdleTimeout "SI" "StreamIdleTimeout",
+    /// An `x-envoy-*` header could not be understood; 400.
+    InvalidEnvoyRequestHeaders "IH" "InvalidEnvoyRequestHeaders",
+    /// The client broke the protocol.
+    DownstreamProtocolError "DPE" "DownstreamProtocolError",
+    /// The cluster's `max_stream_duration` passed.
+    UpstreamMaxStreamDurationReached "UMSDR" "UpstreamMaxStreamDurationReached",
+    /// Served from a cache.
+    ResponseFromCacheFilter "RFCF" "ResponseFromCacheFilter",
+    /// A filter's configuration did not arrive.
+    NoFilterConfigFound "NFCF" "NoFilterConfigFound",
+    /// The connection's maximal duration passed.
+    DurationTimeout "DT" "DurationTimeout",
+    /// The upstream broke the protocol; 502.
+    UpstreamProtocolError "UPE" "UpstreamProtocolError",
+    /// The route's cluster does not exist.
+    NoClusterFound "NC" "NoClusterFound",
+    /// Terminated by the overload manager.
+    OverloadManagerTerminated "OM" "OverloadManagerTerminated",
+    /// DNS resolution failed.
+    DnsResolutionFailed "DF" "DnsResolutionFailed",
+    /// Dropped by `drop_overloads`.
+    DropOverload "DO" "DropOverload",
+    /// The client reset the stream.
+    DownstreamRemoteReset "DR" "DownstreamRemoteReset",
+    /// Dropped by a `drop_overloads` of 100 %.
+    UnconditionalDropOverload "UDO" "UnconditionalDropOverload",
+}
+
+macro_rules! response_code_details {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        /// The fixed texts of `%RESPONSE_CODE_DETAILS%`.
+        pub mod details {
+            $($(#[$doc])* pub const $name: &str = $text;)*
+        }
+    };
+}
+
+response_code_details! {
+    /// The response came from the upstream.
+    VIA_UPSTREAM = "via_upstream";
+    /// No virtual host or route matched.
+    ROUTE_NOT_FOUND = "route_not_found";
+    /// There is no route table.
+    ROUTE_CONFIGURATION_NOT_FOUND = "route_configuration_not_found";
+    /// The route's cluster is not known.
+    CLUSTER_NOT_FOUND = "cluster_not_found";
+    /// The cluster has no host to choose.
+    NO_HEALTHY_UPSTREAM = "no_healthy_upstream";
+    /// The route answers by itself, redirects included.
+    DIRECT_RESPONSE = "direct_response";
+    /// A request without a Host.
+    MISSING_HOST_HEADER = "missing_host_header";
+    /// A request without a path.
+    MISSING_PATH_REJECTED = "missing_path_rejected";
+    /// A path that is not origin-form.
+    ABSOLUTE_PATH_REJECTED = "absolute_path_rejected";
+    /// HTTP/0.9, or HTTP/1.0 where it is not accepted.
+    LOW_VERSION = "low_version";
+    /// The path could not be normalised.
+    PATH_NORMALIZATION_FAILED = "path_normalization_failed";
+    /// The path holds escaped slashes that the configuration refuses or
+    /// redirects.
+    PATH_NORMALIZATION_REDIRECT = "path_normalization_redirect";
+    /// The Host is not a valid authority.
+    INVALID_AUTHORITY = "http.invalid_authority";
+    /// Strict checking of request headers failed.
+    REQUEST_HEADERS_FAILED_STRICT_CHECK = "request_headers_failed_strict_check";
+    /// The connection manager's `request_timeout`.
+    REQUEST_OVERALL_TIMEOUT = "request_overall_timeout";
+    /// The connection manager's `request_headers_timeout`.
+    REQUEST_HEADER_TIMEOUT = "request_header_timeout";
+    /// Nothing moved for the stream idle timeout.
+    STREAM_IDLE_TIMEOUT = "stream_idle_timeout";
+    /// `max_stream_duration` of the connection manager or the route.
+    MAX_DURATION_TIMEOUT = "max_duration_timeout";
+    /// The connection's maximal duration.
+    DURATION_TIMEOUT = "duration_timeout";
+    /// An upgrade that is not configured.
+    UPGRADE_FAILED = "upgrade_failed";
+    /// The overload manager refused the request.
+    OVERLOAD = "overload";
+    /// The cluster is in maintenance mode.
+    MAINTENANCE_MODE = "maintenance_mode";
+    /// An internal redirect was followed.
+    INTERNAL_REDIRECT = "internal_redirect";
+    /// No filter chain could be built.
+    FILTER_CHAIN_NOT_FOUND = "filter_chain_not_found";
+    /// A filter removed headers that are needed.
+    FILTER_REMOVED_REQUIRED_REQUEST_HEADERS = "filter_removed_required_request_headers";
+    /// A filter removed response headers that are needed.
+    FILTER_REMOVED_REQUIRED_RESPONSE_HEADERS = "filter_removed_required_response_headers";
+    /// The admin endpoint answered.
+    ADMIN_FILTER_RESPONSE = "admin_filter_response";
+    /// A buffering filter met a body over the limit.
+    REQUEST_PAYLOAD_TOO_LARGE = "request_payload_too_large";
+    /// The body outgrew the buffer that a retry needs.
+    REQUEST_PAYLOAD_EXCEEDED_RETRY_BUFFER_LIMIT = "request_payload_exceeded_retry_buffer_limit";
+    /// A buffering filter met a response over the limit.
+    RESPONSE_PAYLOAD_TOO_LARGE = "response_payload_too_large";
+    /// The route's timeout.
+    RESPONSE_TIMEOUT = "response_timeout";
+    /// The per-try timeout.
+    UPSTREAM_PER_TRY_TIMEOUT = "upstream_per_try_timeout";
+    /// The per-try idle timeout.
+    UPSTREAM_PER_TRY_IDLE_TIMEOUT = "upstream_per_try_idle_timeout";
+    /// The cluster's `max_stream_duration`.
+    UPSTREAM_MAX_STREAM_DURATION_REACHED = "upstream_max_stream_duration_reached";
+    /// An upstream reset before the response head; the reason follows in braces.
+    UPSTREAM_RESET_BEFORE_RESPONSE_STARTED = "upstream_reset_before_response_started";
+    /// An upstream reset after the response head; the reason follows in braces.
+    UPSTREAM_RESET_AFTER_RESPONSE_STARTED = "upstream_reset_after_response_started";
+    /// We closed the downstream connection.
+    DOWNSTREAM_LOCAL_DISCONNECT = "downstream_local_disconnect";
+    /// The client closed the connection.
+    DOWNSTREAM_REMOTE_DISCONNECT = "downstream_remote_disconnect";
+    /// A header with an underscore that the configuration refuses.
+    HTTP1_UNEXPECTED_UNDERSCORE = "http1.unexpected_underscore";
+    /// More responses queued than a connection may hold.
+    HTTP1_RESPONSE_FLOOD = "http1.response_flood";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn info() -> StreamInfo {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let connection = Rc::new(ConnectionInfo::new(7, address, address));
+        StreamInfo::new(connection, Instant::now(), SystemTime::now())
+    }
+
+    #[test]
+    fn flags_keep_their_order_and_are_set_once() {
+        let mut flags = ResponseFlags::default();
+        assert!(flags.is_empty());
+        flags.set(ResponseFlag::UpstreamRetryLimitExceeded);
+        flags.set(ResponseFlag::UpstreamRequestTimeout);
+        flags.set(ResponseFlag::UpstreamRetryLimitExceeded);
+        let names: Vec<_> = flags.iter().map(ResponseFlag::short).collect();
+        assert_eq!(names, ["URX", "UT"]);
+        assert!(flags.has(ResponseFlag::UpstreamRequestTimeout));
+        assert!(!flags.has(ResponseFlag::NoRouteFound));
+    }
+
+    #[test]
+    fn every_flag_fits_and_is_found_by_its_short_name() {
+        assert!(
+            ResponseFlag::ALL.len() <= 31,
+            "five bits each, zero is none"
+        );
+        let mut all = ResponseFlags::default();
+        for flag in ResponseFlag::ALL {
+            assert_eq!(ResponseFlag::from_short(flag.short()), Some(*flag));
+            assert_eq!(
+                ResponseFlags::from(*flag).iter().collect::<Vec<_>>(),
+                [*flag]
+            );
+            all.set(*flag);
+        }
+        assert_eq!(all.bits().count_ones() as usize, ResponseFlag::ALL.len());
+        assert_eq!(all.iter().count(), ResponseFlags::ORDERED_MAX as usize);
+        assert_eq!(ResponseFlag::from_short("XX"), None);
+    }
+
+    #[test]
+    fn points_count_from_the_start_and_may_lie_before_it() {
+        let mut info = info();
+        let start = info.start;
+        assert_eq!(info.nanos(TimePoint::DownstreamRxBegin), Some(0));
+        assert_eq!(info.nanos(TimePoint::UpstreamTxBegin), None);
+        info.mark(TimePoint::UpstreamTxBegin, start);
+        assert_eq!(info.nanos(TimePoint::UpstreamTxBegin), Some(0));
+        info.mark_first(TimePoint::UpstreamTxBegin, start + Duration::from_micros(5));
+        assert_eq!(info.nanos(TimePoint::UpstreamTxBegin), Some(0));
+        info.mark(TimePoint::UpstreamTxBegin, start + Duration::from_micros(5));
+        assert_eq!(info.nanos(TimePoint::UpstreamTxBegin), Some(5_000));
+        info.upstream_connection = Some(Rc::new(UpstreamConnectionInfo {
+            id: 1,
+            local: None,
+            remote: None,
+            connect_begin: Some(start - Duration::from_micros(3)),
+            connect_end: None,
+        }));
+        assert_eq!(info.nanos(TimePoint::UpstreamConnectBegin), Some(-3_000));
+        assert_eq!(
+            info.elapsed(TimePoint::UpstreamConnectBegin),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(info.nanos(TimePoint::UpstreamConnectEnd), None);
+    }
+
+    #[test]
+    fn reset_forgets_everything_and_keeps_buffers() {
+        let mut info = info();
+        info.details.compose(format_args!("a{{b c}}"));
+        assert_eq!(info.details.as_str(), "a{b_c}");
+        let buffer = info.details.composed.as_ptr();
+        info.route_name.copy("r");
+        info.response_code = 200;
+        info.flags.set(ResponseFlag::NoRouteFound);
+        info.mark(TimePoint::RequestComplete, info.start);
+        let connection = info.connection.clone();
+        info.reset(connection, Instant::now(), SystemTime::now());
+        assert!(info.details.is_empty() && info.route_name.is_empty());
+        assert!(info.flags.is_empty());
+        assert_eq!(info.response_code, 0);
+        assert_eq!(info.nanos(TimePoint::RequestComplete), None);
+        info.details.copy("again");
+        assert_eq!(info.details.composed.as_ptr(), buffer);
+    }
+
+    #[test]
+    fn a_text_is_the_last_one_set() {
+        let mut text = Text::default();
+        assert!(text.is_empty());
+        text.compose(format_args!("x\ty\n"));
+        assert_eq!(text.as_str(), "x_y_");
+        text.set(details::VIA_UPSTREAM);
+        assert_eq!(text.as_str(), "via_upstream");
+        text.copy("z");
+        assert_eq!(text.as_str(), "z");
+    }
+
+    #[test]
+    fn the_record_stays_small() {
+        // Two cache lines more would not hurt, doubling it would: there is one
+        // for every request in flight.
+        assert!(
+            size_of::<StreamInfo>() <= 640,
+            "{}",
+            size_of::<StreamInfo>()
+        );
+    }
+}
