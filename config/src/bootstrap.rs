@@ -22,10 +22,9 @@ use crate::cluster::{self, Cluster};
 use crate::clusters::ClusterNames;
 use crate::context::{Cx, Source};
 use crate::core::{self, Address, Node};
-use crate::diagnostics::{Diagnostic, Diagnostics, Severity};
+use crate::diagnostics::Diagnostics;
 use crate::listener::{self, Listener};
 use crate::load::Loaded;
-use crate::route::RouteConfiguration;
 use crate::runtime;
 
 /// A complete, valid configuration. It is never changed: an update makes a
@@ -55,32 +54,6 @@ impl Snapshot {
     /// requests, which hold a `ClusterId`.
     pub fn cluster(&self, name: &str) -> Option<&Arc<Cluster>> {
         self.clusters.iter().find(|cluster| &*cluster.name == name)
-    }
-
-    /// Reports every cluster that `routes` names and this configuration does
-    /// not have, unless `validate_clusters` is off. Routes are compiled after
-    /// the snapshot, so whoever compiles them asks.
-    pub fn check_clusters(&self, routes: &RouteConfiguration, diagnostics: &mut Diagnostics) {
-        if routes.validate_clusters() == Some(false) {
-            return;
-        }
-        for reference in routes.cluster_references() {
-            if self
-                .clusters
-                .iter()
-                .any(|cluster| cluster.id == reference.cluster)
-            {
-                continue;
-            }
-            let name = self.cluster_names.name(reference.cluster);
-            diagnostics.push(Diagnostic {
-                severity: Severity::Error,
-                file: reference.source.file.clone(),
-                position: reference.source.position,
-                path: reference.source.path.to_string(),
-                reason: format!("unknown cluster {name:?}"),
-            });
-        }
     }
 }
 
