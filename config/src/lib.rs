@@ -26,7 +26,6 @@ pub mod load;
 mod loader;
 mod merge;
 pub mod route;
-pub mod route;
 mod rules;
 mod runtime;
 pub mod support;
