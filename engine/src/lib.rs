@@ -6,6 +6,7 @@
 //! `admin`, and `server` on top.
 //! Skeleton.
 
+pub mod http;
 pub mod formatter;
 pub mod stream_info;
 //! The proxy as a library: see ARCHITECTURE.md for the map.

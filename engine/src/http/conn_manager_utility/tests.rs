@@ -1,0 +1,1 @@
+//! What the upstream of Envoy 1.40 saw for these requests.
