@@ -1,9 +1,8 @@
-//! Skeleton.
-
-pub mod formatter;
-pub mod stream_info;
 //! The proxy as a library: see ARCHITECTURE.md for the map.
 
+pub mod access_loggers;
 pub mod admin;
+pub mod formatter;
 pub mod stats;
+pub mod stream_info;
 pub mod worker;
