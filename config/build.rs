@@ -1,5 +1,6 @@
-//! Copies the protobuf descriptors of Envoy's API out of the envoy-types
-//! package, so that the crate can embed them.
+//! Prepares what the crate embeds: the table of supported fields, put together
+//! from its files, and the protobuf descriptors of Envoy's API, copied out of
+//! the envoy-types package.
 //!
 //! envoy-types carries them as a file but does not expose them. No path to a
 //! dependency's sources is given to a build script, so cargo is asked, offline
@@ -21,10 +22,31 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={}", lock.display());
 
+    collect_support_tables(&here.join("src/support"), &out.join("support.txt"));
+
     let package = find_envoy_types(&out, &lock);
     let from = package.join(DESCRIPTORS);
     fs::copy(&from, out.join("types.bin"))
         .unwrap_or_else(|e| panic!("cannot copy {}: {e}", from.display()));
+}
+
+/// Joins all table files, in the order of their names, each behind a line
+/// with its name.
+fn collect_support_tables(from: &Path, to: &Path) {
+    println!("cargo::rerun-if-changed={}", from.display());
+    let entries = fs::read_dir(from).expect("the support directory can be listed");
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("the support directory can be listed").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "txt"))
+        .collect();
+    files.sort();
+    let mut all = String::new();
+    for file in &files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let text = fs::read_to_string(file).expect("a support table can be read");
+        all.push_str(&format!("## {name}\n{text}\n"));
+    }
+    fs::write(to, all).expect("OUT_DIR is writable");
 }
 
 /// The directory of the envoy-types package that this build uses.

@@ -11,16 +11,33 @@
 //! opens sockets, starts threads or reads the environment.
 #![forbid(unsafe_code)]
 
+pub mod bootstrap;
+pub mod cluster;
 pub mod clusters;
 pub mod context;
+pub mod core;
 pub mod descriptors;
 pub mod diagnostics;
+pub mod endpoint;
 mod json;
+pub mod listener;
+pub mod load;
 mod loader;
+mod merge;
+pub mod route;
 mod rules;
+mod runtime;
+pub mod support;
 mod tree;
 mod yaml;
 
+pub use self::core::Address;
+pub use bootstrap::{Admin, Snapshot};
+pub use cluster::Cluster;
 pub use clusters::{ClusterId, ClusterNames};
 pub use context::{Cx, Source, type_name, unpack};
 pub use diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
+pub use endpoint::Host;
+pub use listener::{Extension, FilterChain, Listener};
+pub use load::{Format, LoadOptions, Loaded, load, load_binary, load_files};
+pub use support::support_page;

@@ -6,3 +6,6 @@ pub mod formatter;
 pub mod stats;
 pub mod stream_info;
 pub mod worker;
+//! Skeleton.
+pub mod cli;
+pub mod validate;

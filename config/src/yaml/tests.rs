@@ -45,19 +45,19 @@ fn every_node_knows_its_place() {
         // An alias repeats the node with the place where it was written.
         (
             "a: &x {b: 1}\nc: *x",
-            "{a@1:1={b@1:8=1@1:11}@1:7 c@2:1={b@1:8=1@1:11}@1:7}@1:1",
+            "{a@1:1={b@1:8=1@1:11}@1:4 c@2:1={b@1:8=1@1:11}@1:4}@1:1",
         ),
         // Own keys win over merged ones, earlier merges over later ones.
         (
             "x: &x {a: 1, b: 2}\ny: {<<: *x, a: 3}",
-            "{x@1:1={a@1:8=1@1:11 b@1:14=2@1:17}@1:7 y@2:1={a@2:13=3@2:16 b@1:14=2@1:17}@2:4}@1:1",
+            "{x@1:1={a@1:8=1@1:11 b@1:14=2@1:17}@1:4 y@2:1={a@2:13=3@2:16 b@1:14=2@1:17}@2:4}@1:1",
         ),
         (
             "<<: [{a: 1}, {a: 2, b: 2}]",
             "{a@1:7=1@1:10 b@1:21=2@1:24}@1:1",
         ),
         ("'<<': 1", "{<<@1:1=1@1:7}@1:1"),
-        ("!ignore x: &x [1]\na: *x", "{a@2:1=[1@1:16]@1:15}@1:1"),
+        ("!ignore x: &x [1]\na: *x", "{a@2:1=[1@1:16]@1:12}@1:1"),
     ] {
         assert_eq!(read(text), (Some(tree.into()), String::new()), "{text}");
     }
@@ -105,7 +105,7 @@ fn deep_nesting_is_refused() {
         let (tree, found) = read(&open.repeat(200_000 / open.len()));
         assert_eq!(tree, None);
         assert!(
-            found.contains("nested more than 100 levels deep") || found.contains("recursion limit"),
+            found.ends_with("nested more than 100 levels deep"),
             "{open}: {found}"
         );
     }

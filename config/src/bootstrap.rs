@@ -1,0 +1,293 @@
+//! The bootstrap (`envoy.config.bootstrap.v3`): from the loaded file to the
+//! [`Snapshot`] that the engine runs. Start reading at [`lower`].
+//!
+//! Lowering never stops at the first mistake: every resource is visited,
+//! each finding carries its path and position, and only then is the whole
+//! accepted or refused.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::accesslog::v3::AccessLog;
+use envoy_types::pb::envoy::config::bootstrap::v3 as pb;
+use envoy_types::pb::envoy::config::cluster::v3 as cluster_pb;
+use envoy_types::pb::envoy::config::listener::v3 as listener_pb;
+
+use crate::cluster::{self, Cluster};
+use crate::clusters::ClusterNames;
+use crate::context::{Cx, Source};
+use crate::core::{self, Address, Node};
+use crate::diagnostics::{Diagnostic, Diagnostics, Severity};
+use crate::listener::{self, Listener};
+use crate::load::Loaded;
+use crate::route::RouteConfiguration;
+use crate::runtime;
+
+/// A complete, valid configuration. It is never changed: an update makes a
+/// new one that shares the resources that stayed the same.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Listeners in the order of the file.
+    pub listeners: Vec<Arc<Listener>>,
+    /// Clusters in the order of the file.
+    pub clusters: Vec<Arc<Cluster>>,
+    /// The admin server, if the file asks for one.
+    pub admin: Option<Admin>,
+    /// Who this proxy is.
+    pub node: Node,
+    /// How often histograms are merged and sinks are fed.
+    pub stats_flush_interval: Duration,
+    /// Every cluster name that a route or a cluster mentions, with its
+    /// number.
+    pub cluster_names: Arc<ClusterNames>,
+    /// Warnings found while lowering (those of the loader are in
+    /// [`Loaded`]).
+    pub diagnostics: Diagnostics,
+}
+
+impl Snapshot {
+    /// The cluster called `name`. A scan: for start-up and admin, not for
+    /// requests, which hold a `ClusterId`.
+    pub fn cluster(&self, name: &str) -> Option<&Arc<Cluster>> {
+        self.clusters.iter().find(|cluster| &*cluster.name == name)
+    }
+
+    /// Reports every cluster that `routes` names and this configuration does
+    /// not have, unless `validate_clusters` is off. Routes are compiled after
+    /// the snapshot, so whoever compiles them asks.
+    pub fn check_clusters(&self, routes: &RouteConfiguration, diagnostics: &mut Diagnostics) {
+        if routes.validate_clusters() == Some(false) {
+            return;
+        }
+        for reference in routes.cluster_references() {
+            if self
+                .clusters
+                .iter()
+                .any(|cluster| cluster.id == reference.cluster)
+            {
+                continue;
+            }
+            let name = self.cluster_names.name(reference.cluster);
+            diagnostics.push(Diagnostic {
+                severity: Severity::Error,
+                file: reference.source.file.clone(),
+                position: reference.source.position,
+                path: reference.source.path.to_string(),
+                reason: format!("unknown cluster {name:?}"),
+            });
+        }
+    }
+}
+
+/// The admin server (`bootstrap.v3.Admin`).
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: Address,
+    /// As [`Listener::ipv4_compat`].
+    pub ipv4_compat: bool,
+    /// Its access logs, for the engine's access loggers to compile.
+    pub access_log: Vec<AccessLog>,
+    /// Path of this section in the configuration, for the engine's
+    /// diagnostics about `access_log`.
+    pub path: String,
+    /// Deprecated form: a file that gets lines of Envoy's default format.
+    pub access_log_path: Option<PathBuf>,
+    /// Where the configuration names it.
+    pub source: Source,
+}
+
+/// Lowers a loaded bootstrap, or tells everything that is wrong with it.
+///
+/// Filters, routes and access logs stay messages: the engine compiles them
+/// with the same marks, so that `--mode validate` sees their mistakes too.
+pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
+    let mut diagnostics = Diagnostics::new();
+    let names = Arc::new(ClusterNames::new());
+    let mut cx = Cx::new(&mut diagnostics, &loaded.marks, loaded.file.clone(), &names);
+    let snapshot = lower_bootstrap(&loaded.bootstrap, &mut cx);
+    if diagnostics.has_errors() {
+        return Err(diagnostics);
+    }
+    let Lowered {
+        listeners,
+        clusters,
+        admin,
+        node,
+        stats_flush_interval,
+    } = snapshot;
+    Ok(Snapshot {
+        listeners,
+        clusters,
+        admin,
+        node,
+        stats_flush_interval,
+        cluster_names: names,
+        diagnostics,
+    })
+}
+
+/// A snapshot before it is known whether it is one.
+struct Lowered {
+    listeners: Vec<Arc<Listener>>,
+    clusters: Vec<Arc<Cluster>>,
+    admin: Option<Admin>,
+    node: Node,
+    stats_flush_interval: Duration,
+}
+
+fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
+    let (manager, bind) = (proto.cluster_manager.as_ref(), cluster_bind(proto, cx));
+    let (mut clusters, mut listeners) = (Vec::new(), Vec::new());
+    if let Some(resources) = &proto.static_resources {
+        cx.field("static_resources", |cx| {
+            // Clusters first: they get the lowest numbers, in their order.
+            clusters = lower_clusters(&resources.clusters, bind, cx);
+            listeners = lower_listeners(&resources.listeners, cx);
+        });
+    }
+    if let Some(manager) = manager {
+        cx.field("cluster_manager", |cx| {
+            check_local_cluster(manager, &clusters, cx);
+        });
+    }
+    if let Some(runtime) = &proto.layered_runtime {
+        cx.field("layered_runtime", |cx| runtime::check(runtime, cx));
+    }
+    let flush = core::duration(proto.stats_flush_interval, "stats_flush_interval", cx);
+    Lowered {
+        listeners,
+        clusters,
+        admin: proto
+            .admin
+            .as_ref()
+            .and_then(|admin| cx.field("admin", |cx| lower_admin(admin, cx))),
+        node: core::node(proto.node.as_ref()),
+        stats_flush_interval: flush.unwrap_or(STATS_FLUSH_INTERVAL),
+    }
+}
+
+const STATS_FLUSH_INTERVAL: Duration = Duration::from_secs(5);
+
+fn cluster_bind(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Option<SocketAddr> {
+    let config = proto
+        .cluster_manager
+        .as_ref()?
+        .upstream_bind_config
+        .as_ref()?;
+    cx.field("cluster_manager", |cx| {
+        cx.field("upstream_bind_config", |cx| {
+            cluster::source_address(config, cx)
+        })
+    })
+}
+
+fn lower_clusters(
+    protos: &[cluster_pb::Cluster],
+    bind: Option<SocketAddr>,
+    cx: &mut Cx<'_>,
+) -> Vec<Arc<Cluster>> {
+    let mut clusters: Vec<Arc<Cluster>> = Vec::with_capacity(protos.len());
+    let mut first_of_name = HashMap::new();
+    for (i, proto) in protos.iter().enumerate() {
+        cx.index("clusters", i, |cx| {
+            let cluster = Arc::new(cluster::lower(proto, bind, cx));
+            match first_of_name.entry(cluster.name.clone()) {
+                Entry::Occupied(first) => cx.error_at(
+                    "name",
+                    format!(
+                        "duplicate cluster {:?}, the first is at {}",
+                        proto.name,
+                        first.get()
+                    ),
+                ),
+                Entry::Vacant(place) => {
+                    place.insert(cluster.source.clone());
+                    clusters.push(cluster);
+                }
+            }
+        });
+    }
+    clusters
+}
+
+fn lower_listeners(protos: &[listener_pb::Listener], cx: &mut Cx<'_>) -> Vec<Arc<Listener>> {
+    let mut listeners: Vec<Arc<Listener>> = Vec::with_capacity(protos.len());
+    for (i, proto) in protos.iter().enumerate() {
+        cx.index("listeners", i, |cx| {
+            if let Some(listener) = listener::lower(proto, i, cx) {
+                check_distinct(&listener, &listeners, cx);
+                listeners.push(Arc::new(listener));
+            }
+        });
+    }
+    listeners
+}
+
+/// Two listeners must differ in name and in every address. (Of two listeners
+/// with one name Envoy keeps the first without a word.)
+fn check_distinct(new: &Listener, earlier: &[Arc<Listener>], cx: &mut Cx<'_>) {
+    for old in earlier {
+        if old.name == new.name {
+            cx.error_at(
+                "name",
+                format!(
+                    "duplicate listener {:?}, the first is at {}",
+                    &*new.name, old.source
+                ),
+            );
+        }
+        for address in new.addresses().filter(|address| !address.is_any_port()) {
+            if old.addresses().any(|taken| taken.same_socket(address)) {
+                cx.error_at(
+                    "address",
+                    format!(
+                        "listener {:?} has the address {address} of listener {:?} at {}",
+                        &*new.name, &*old.name, old.source
+                    ),
+                );
+            }
+        }
+    }
+}
+
+fn check_local_cluster(proto: &pb::ClusterManager, clusters: &[Arc<Cluster>], cx: &mut Cx<'_>) {
+    let name = proto.local_cluster_name.as_str();
+    if name.is_empty() {
+        return;
+    }
+    if !clusters.iter().any(|cluster| &*cluster.name == name) {
+        cx.error_at(
+            "local_cluster_name",
+            format!("local cluster {name:?} must be defined"),
+        );
+        return;
+    }
+    cx.warn_at(
+        "local_cluster_name",
+        "zone-aware routing is not done yet: hosts of all zones are used alike",
+    );
+}
+
+/// An admin section without an address starts no server, as in Envoy.
+#[expect(deprecated, reason = "files written for older Envoys still use it")]
+fn lower_admin(proto: &pb::Admin, cx: &mut Cx<'_>) -> Option<Admin> {
+    proto.address.as_ref()?;
+    let bindable = cx.field("address", |cx| {
+        core::address(proto.address.as_ref(), "", cx)
+    })?;
+    Some(Admin {
+        address: bindable.address,
+        ipv4_compat: bindable.ipv4_compat,
+        access_log: proto.access_log.clone(),
+        path: cx.path().to_owned(),
+        access_log_path: Some(proto.access_log_path.as_str())
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
+        source: cx.source(),
+    })
+}

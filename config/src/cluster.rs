@@ -1,0 +1,347 @@
+//! Clusters (`envoy.config.cluster.v3`): groups of upstream hosts, how to
+//! connect to them and how many connections and requests they may hold.
+//! Compiled types on top, lowering below.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::cluster::v3 as pb;
+use envoy_types::pb::envoy::config::core::v3::{self as core_pb, RoutingPriority};
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
+    ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
+};
+use envoy_types::pb::google::protobuf::Any;
+
+use crate::clusters::ClusterId;
+use crate::context::{Cx, Source, unpack};
+use crate::core::{self, Address, TcpKeepalive};
+use crate::endpoint::{self, Host};
+use crate::listener::BUFFER_LIMIT;
+
+/// A compiled cluster: immutable, shared by all workers.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Its unique name.
+    pub name: Arc<str>,
+    /// Its number in the snapshot's `cluster_names`, which routes hold.
+    pub id: ClusterId,
+    /// The name in `cluster.<name>.` stats: `alt_stat_name` if given, with
+    /// colons replaced by underscores as Envoy does.
+    pub stat_name: Arc<str>,
+    /// Limit for a new connection, the TLS handshake included.
+    pub connect_timeout: Duration,
+    /// High watermark of each direction of a connection, in bytes.
+    pub buffer_limit: u32,
+    /// How hosts are picked.
+    pub lb_policy: LbPolicy,
+    /// All hosts, in the order of the file.
+    pub hosts: Arc<[Arc<Host>]>,
+    /// Circuit breakers by [`Priority`](crate::route::Priority): default, high.
+    pub thresholds: [Thresholds; 2],
+    /// Pooled connections without requests are closed after this time;
+    /// `None` never.
+    pub idle_timeout: Option<Duration>,
+    /// Age at which a connection is no longer given new requests.
+    pub connection_duration_max: Option<Duration>,
+    /// Limit of one upstream request, from its start to its end.
+    pub stream_duration_max: Option<Duration>,
+    /// Requests that one connection may carry; `None` is no limit.
+    pub requests_per_connection_max: Option<u32>,
+    /// Number of headers that a response may have.
+    pub response_headers_max: u32,
+    /// Size of a response's head in bytes.
+    pub response_head_bytes_max: usize,
+    /// Response trailers are passed on instead of dropped, and request
+    /// trailers are sent (`enable_trailers`).
+    pub trailers: bool,
+    /// Keep-alive of upstream sockets.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// Local address of upstream sockets.
+    pub bind: Option<SocketAddr>,
+    /// Where the configuration names it.
+    pub source: Source,
+}
+
+/// How a host is picked (`cluster.v3.Cluster.LbPolicy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LbPolicy {
+    /// In turn, by weight.
+    #[default]
+    RoundRobin,
+}
+
+/// Circuit breakers of one priority
+/// (`cluster.v3.CircuitBreakers.Thresholds`); process-wide, not per worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Connections to all hosts.
+    pub max_connections: u32,
+    /// Requests waiting for a connection.
+    pub max_pending_requests: u32,
+    /// Requests in flight.
+    pub max_requests: u32,
+    /// Retries in flight.
+    pub max_retries: u32,
+    /// Publish the `remaining_*` gauges.
+    pub track_remaining: bool,
+}
+
+/// Envoy's limits where the configuration sets none.
+impl Default for Thresholds {
+    fn default() -> Self {
+        Thresholds {
+            max_connections: 1024,
+            max_pending_requests: 1024,
+            max_requests: 1024,
+            max_retries: 3,
+            track_remaining: false,
+        }
+    }
+}
+
+/// Lowers one cluster. `bind` is the source address of clusters that name
+/// none (`cluster_manager.upstream_bind_config`).
+pub(crate) fn lower(proto: &pb::Cluster, bind: Option<SocketAddr>, cx: &mut Cx<'_>) -> Cluster {
+    let http = HttpOptions::lower(proto, cx);
+    let hosts = match &proto.load_assignment {
+        Some(assignment) => cx.field("load_assignment", |cx| endpoint::lower(assignment, cx)),
+        None => Arc::default(),
+    };
+    core::check_plain_transport(proto.transport_socket.as_ref(), cx);
+    let bind = match &proto.upstream_bind_config {
+        Some(config) => cx.field("upstream_bind_config", |cx| source_address(config, cx)),
+        None => bind,
+    };
+    let connect_timeout = core::duration(proto.connect_timeout, "connect_timeout", cx);
+    let tcp_keepalive = proto
+        .upstream_connection_options
+        .as_ref()
+        .and_then(|options| core::tcp_keepalive(options.tcp_keepalive.as_ref()));
+    let stat_name = match proto.alt_stat_name.as_str() {
+        "" => core::stat_name(&proto.name),
+        name => core::stat_name(name),
+    };
+    Cluster {
+        name: proto.name.as_str().into(),
+        id: cx.clusters.id(&proto.name),
+        stat_name: stat_name.into(),
+        connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+        buffer_limit: core::u32_or(proto.per_connection_buffer_limit_bytes, BUFFER_LIMIT),
+        lb_policy: LbPolicy::RoundRobin,
+        hosts,
+        thresholds: thresholds(proto.circuit_breakers.as_ref()),
+        idle_timeout: http.idle_timeout,
+        connection_duration_max: http.connection_duration_max,
+        stream_duration_max: http.stream_duration_max,
+        requests_per_connection_max: http.requests_per_connection_max,
+        response_headers_max: http.response_headers_max,
+        response_head_bytes_max: http.response_head_bytes_max,
+        trailers: http.trailers,
+        tcp_keepalive,
+        bind,
+        source: cx.source(),
+    }
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The local address that connections of a cluster start from.
+pub(crate) fn source_address(proto: &core_pb::BindConfig, cx: &mut Cx<'_>) -> Option<SocketAddr> {
+    core::refuse_if(core::bool_or(proto.freebind, false), "freebind", cx);
+    let source = proto.source_address.as_ref()?;
+    let bindable = cx.field("source_address", |cx| core::socket_address(source, "", cx))?;
+    match bindable.address {
+        Address::Socket(address) => Some(address),
+        Address::Pipe { .. } => None,
+    }
+}
+
+/// Envoy takes the first entry of a priority and ignores the others.
+fn thresholds(proto: Option<&pb::CircuitBreakers>) -> [Thresholds; 2] {
+    let given = proto.map_or(&[][..], |proto| &proto.thresholds);
+    [RoutingPriority::Default, RoutingPriority::High].map(|priority| {
+        let default = Thresholds::default();
+        let entry = given.iter().find(|entry| entry.priority() == priority);
+        entry.map_or(default, |entry| Thresholds {
+            max_connections: core::u32_or(entry.max_connections, default.max_connections),
+            max_pending_requests: core::u32_or(
+                entry.max_pending_requests,
+                default.max_pending_requests,
+            ),
+            max_requests: core::u32_or(entry.max_requests, default.max_requests),
+            max_retries: core::u32_or(entry.max_retries, default.max_retries),
+            track_remaining: entry.track_remaining,
+        })
+    })
+}
+
+/// What a cluster says about HTTP, in its modern form
+/// (`typed_extension_protocol_options`) or its deprecated one. The modern
+/// form, when present, hides the deprecated fields altogether.
+struct HttpOptions {
+    idle_timeout: Option<Duration>,
+    connection_duration_max: Option<Duration>,
+    stream_duration_max: Option<Duration>,
+    requests_per_connection_max: Option<u32>,
+    response_headers_max: u32,
+    response_head_bytes_max: usize,
+    trailers: bool,
+}
+
+/// Envoy's defaults.
+impl Default for HttpOptions {
+    fn default() -> Self {
+        HttpOptions {
+            idle_timeout: Some(Duration::from_secs(3600)),
+            connection_duration_max: None,
+            stream_duration_max: None,
+            requests_per_connection_max: None,
+            response_headers_max: 100,
+            response_head_bytes_max: 80 * 1024,
+            trailers: false,
+        }
+    }
+}
+
+/// The only key of `typed_extension_protocol_options` that there is.
+const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+impl HttpOptions {
+    #[expect(deprecated, reason = "files written for older Envoys still use it")]
+    fn lower(proto: &pb::Cluster, cx: &mut Cx<'_>) -> HttpOptions {
+        let mut options = HttpOptions {
+            requests_per_connection_max: core::u32_or_unlimited(proto.max_requests_per_connection),
+            ..HttpOptions::default()
+        };
+        let mut modern = false;
+        for (name, any) in &proto.typed_extension_protocol_options {
+            cx.entry("typed_extension_protocol_options", name, |cx| {
+                if name == HTTP_PROTOCOL_OPTIONS {
+                    modern = true;
+                    options.modern(any, proto, cx);
+                } else {
+                    cx.error(format!(
+                        "no such protocol options; {HTTP_PROTOCOL_OPTIONS} are known"
+                    ));
+                }
+            });
+        }
+        if !modern {
+            if let Some(common) = &proto.common_http_protocol_options {
+                cx.field("common_http_protocol_options", |cx| {
+                    options.common(common, cx);
+                });
+            }
+            if let Some(http1) = &proto.http_protocol_options {
+                cx.field("http_protocol_options", |cx| options.http1(http1, cx));
+            }
+        }
+        options
+    }
+
+    #[expect(deprecated, reason = "files written for older Envoys still use it")]
+    fn modern(&mut self, any: &Any, cluster: &pb::Cluster, cx: &mut Cx<'_>) {
+        let Some(proto) = unpack::<HttpProtocolOptions>(any, cx) else {
+            return;
+        };
+        if let Some(common) = &proto.common_http_protocol_options {
+            cx.field("common_http_protocol_options", |cx| {
+                if common.max_requests_per_connection.is_some()
+                    && cluster.max_requests_per_connection.is_some()
+                {
+                    cx.error_at(
+                        "max_requests_per_connection",
+                        "given here and directly in the cluster; only one of them may be",
+                    );
+                }
+                self.common(common, cx);
+            });
+        }
+        match &proto.upstream_protocol_options {
+            Some(UpstreamProtocolOptions::ExplicitHttpConfig(explicit)) => {
+                cx.field("explicit_http_config", |cx| self.explicit(explicit, cx));
+            }
+            // Every downstream request is HTTP/1 so far.
+            Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(config)) => {
+                if let Some(http1) = &config.http_protocol_options {
+                    cx.field("use_downstream_protocol_config", |cx| {
+                        cx.field("http_protocol_options", |cx| self.http1(http1, cx));
+                    });
+                }
+            }
+            Some(UpstreamProtocolOptions::AutoConfig(_)) => {
+                cx.error_at("auto_config", "not supported yet");
+            }
+            None => cx.error(
+                "explicit_http_config, use_downstream_protocol_config or auto_config is needed here",
+            ),
+        }
+    }
+
+    fn explicit(&mut self, proto: &ExplicitHttpConfig, cx: &mut Cx<'_>) {
+        match &proto.protocol_config {
+            Some(ProtocolConfig::HttpProtocolOptions(http1)) => {
+                cx.field("http_protocol_options", |cx| self.http1(http1, cx));
+            }
+            Some(ProtocolConfig::Http2ProtocolOptions(_)) => {
+                cx.error_at("http2_protocol_options", "not supported yet");
+            }
+            Some(ProtocolConfig::Http3ProtocolOptions(_)) => {
+                cx.error_at("http3_protocol_options", "not supported yet");
+            }
+            None => cx.error("the options of one protocol are needed here"),
+        }
+    }
+
+    fn common(&mut self, proto: &core_pb::HttpProtocolOptions, cx: &mut Cx<'_>) {
+        self.idle_timeout =
+            core::duration_or_off(proto.idle_timeout, "idle_timeout", self.idle_timeout, cx);
+        self.connection_duration_max = core::duration_or_off(
+            proto.max_connection_duration,
+            "max_connection_duration",
+            None,
+            cx,
+        );
+        self.stream_duration_max =
+            core::duration_or_off(proto.max_stream_duration, "max_stream_duration", None, cx);
+        if proto.max_requests_per_connection.is_some() {
+            self.requests_per_connection_max =
+                core::u32_or_unlimited(proto.max_requests_per_connection);
+        }
+        self.response_headers_max =
+            core::u32_or(proto.max_headers_count, self.response_headers_max);
+        if let Some(kb) = proto.max_response_headers_kb {
+            self.response_head_bytes_max = kb.value as usize * 1024;
+        }
+        if proto.headers_with_underscores_action != 0 {
+            cx.warn_at("headers_with_underscores_action", NO_EFFECT_UPSTREAM);
+        }
+    }
+
+    fn http1(&mut self, proto: &core_pb::Http1ProtocolOptions, cx: &mut Cx<'_>) {
+        self.trailers = proto.enable_trailers;
+        core::refuse_if(proto.allow_chunked_length, "allow_chunked_length", cx);
+        for (set, name) in [
+            (proto.accept_http_10, "accept_http_10"),
+            (
+                !proto.default_host_for_http_10.is_empty(),
+                "default_host_for_http_10",
+            ),
+            (proto.allow_absolute_url.is_some(), "allow_absolute_url"),
+            (
+                proto
+                    .override_stream_error_on_invalid_http_message
+                    .is_some(),
+                "override_stream_error_on_invalid_http_message",
+            ),
+        ] {
+            if set {
+                cx.warn_at(name, NO_EFFECT_UPSTREAM);
+            }
+        }
+    }
+}
+
+const NO_EFFECT_UPSTREAM: &str = "has no effect on upstream connections, in Envoy neither";

@@ -1,0 +1,467 @@
+//! What several resources share (`envoy.config.core.v3`): addresses, the
+//! node, localities, keep-alive, and the reading of scalar wrappers.
+//!
+//! Compiled types are on top, their lowering below. Nothing here opens a
+//! socket or resolves a name.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3 as pb;
+use envoy_types::pb::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer;
+use envoy_types::pb::google::protobuf;
+use prost::Name;
+
+use crate::context::{Cx, type_name};
+
+/// Where a socket listens or connects to (`core.v3.Address`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Address {
+    /// An IP address and a port; port 0 of a listener lets the kernel pick.
+    Socket(SocketAddr),
+    /// A Unix stream socket. A path that begins with `@` names a socket in
+    /// the abstract namespace.
+    Pipe {
+        /// The path as written in the configuration.
+        path: PathBuf,
+        /// Permission bits given to the socket file; 0 leaves them alone.
+        mode: u32,
+    },
+}
+
+impl Address {
+    /// Whether the kernel picks the port when a listener binds this.
+    pub fn is_any_port(&self) -> bool {
+        matches!(self, Address::Socket(address) if address.port() == 0)
+    }
+
+    /// Whether both name the same socket, however its file would be made.
+    pub fn same_socket(&self, other: &Address) -> bool {
+        match (self, other) {
+            (Address::Socket(a), Address::Socket(b)) => a == b,
+            (Address::Pipe { path: a, .. }, Address::Pipe { path: b, .. }) => a == b,
+            (Address::Socket(_), Address::Pipe { .. })
+            | (Address::Pipe { .. }, Address::Socket(_)) => false,
+        }
+    }
+}
+
+/// Envoy's text of an address, as `/listeners`, `/clusters` and access logs
+/// show it: `127.0.0.1:80`, `[::1]:80`, `/run/x.sock`.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Socket(address) => address.fmt(f),
+            Address::Pipe { path, .. } => path.display().fmt(f),
+        }
+    }
+}
+
+/// An IP network (`core.v3.CidrRange`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    network: IpAddr,
+    prefix_len: u8,
+}
+
+impl Cidr {
+    /// The network of `address`: bits beyond `prefix_len` are cleared, and a
+    /// length beyond the family's is cut to it, as Envoy does.
+    pub fn new(address: IpAddr, prefix_len: u32) -> Cidr {
+        match address {
+            IpAddr::V4(v4) => {
+                let len = prefix_len.min(32);
+                let mask = u32::MAX.checked_shl(32 - len).unwrap_or(0);
+                let network = Ipv4Addr::from_bits(v4.to_bits() & mask);
+                Cidr {
+                    network: network.into(),
+                    prefix_len: len as u8,
+                }
+            }
+            IpAddr::V6(v6) => {
+                let len = prefix_len.min(128);
+                let mask = u128::MAX.checked_shl(128 - len).unwrap_or(0);
+                let network = Ipv6Addr::from_bits(v6.to_bits() & mask);
+                Cidr {
+                    network: network.into(),
+                    prefix_len: len as u8,
+                }
+            }
+        }
+    }
+
+    /// Whether `address` lies in this network; never across families.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.network.is_ipv4() == address.is_ipv4()
+            && Cidr::new(address, u32::from(self.prefix_len)) == *self
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix_len)
+    }
+}
+
+/// Where something runs (`core.v3.Locality`); all parts may be empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Locality {
+    /// Region, the widest part.
+    pub region: Arc<str>,
+    /// Zone within the region.
+    pub zone: Arc<str>,
+    /// Sub-zone within the zone.
+    pub sub_zone: Arc<str>,
+}
+
+/// Who this proxy is to its control plane and in its logs (`core.v3.Node`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Node {
+    /// Unique name of this instance (`--service-node` overrides it).
+    pub id: Arc<str>,
+    /// Name of the service cluster (`--service-cluster` overrides it).
+    pub cluster: Arc<str>,
+    /// Where it runs.
+    pub locality: Locality,
+    /// Free-form data for the management server and for `config_dump`.
+    pub metadata: Option<protobuf::Struct>,
+}
+
+/// TCP keep-alive of a socket (`core.v3.TcpKeepalive`): its presence turns
+/// keep-alive on; a missing value leaves the kernel's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpKeepalive {
+    /// Unanswered probes before the connection is dead.
+    pub probes: Option<u32>,
+    /// Idle time before the first probe.
+    pub time: Option<Duration>,
+    /// Time between probes.
+    pub interval: Option<Duration>,
+}
+
+/// An address and what only its socket needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bindable {
+    pub address: Address,
+    pub ipv4_compat: bool,
+}
+
+/// Lowers an address that needs no resolver. `hint` ends the message about
+/// something that is not an IP address.
+pub(crate) fn address(
+    proto: Option<&pb::Address>,
+    hint: &str,
+    cx: &mut Cx<'_>,
+) -> Option<Bindable> {
+    match proto.and_then(|proto| proto.address.as_ref()) {
+        Some(pb::address::Address::SocketAddress(socket)) => {
+            cx.field("socket_address", |cx| socket_address(socket, hint, cx))
+        }
+        Some(pb::address::Address::Pipe(proto)) => {
+            let address = cx.field("pipe", |cx| pipe(proto, cx))?;
+            Some(Bindable {
+                address,
+                ipv4_compat: false,
+            })
+        }
+        Some(pb::address::Address::EnvoyInternalAddress(_)) => {
+            cx.error_at("envoy_internal_address", "not supported yet");
+            None
+        }
+        None => {
+            cx.error("an address is needed here: socket_address or pipe");
+            None
+        }
+    }
+}
+
+/// Lowers an IP address with its port.
+pub(crate) fn socket_address(
+    proto: &pb::SocketAddress,
+    hint: &str,
+    cx: &mut Cx<'_>,
+) -> Option<Bindable> {
+    let ip = match proto.address.parse::<IpAddr>() {
+        Ok(ip) => Some(ip),
+        Err(_) => {
+            let reason = format!("malformed IP address: {:?}{hint}", proto.address);
+            cx.error_at("address", reason);
+            None
+        }
+    };
+    let port = match &proto.port_specifier {
+        Some(pb::socket_address::PortSpecifier::PortValue(port)) => match u16::try_from(*port) {
+            Ok(port) => Some(port),
+            Err(_) => {
+                cx.error_at("port_value", format!("{port} is above 65535"));
+                None
+            }
+        },
+        Some(pb::socket_address::PortSpecifier::NamedPort(name)) => {
+            let reason = format!("an IP address needs port_value, not the port name {name:?}");
+            cx.error_at("named_port", reason);
+            None
+        }
+        None => {
+            cx.error("a port_value is needed here");
+            None
+        }
+    };
+    let address = SocketAddr::new(ip?, port?);
+    if proto.ipv4_compat && !may_take_ipv4(address.ip()) {
+        let reason =
+            format!("only `::` or an IPv4-mapped IPv6 address may set this, not {address}");
+        cx.error_at("ipv4_compat", reason);
+        return None;
+    }
+    Some(Bindable {
+        address: Address::Socket(address),
+        ipv4_compat: proto.ipv4_compat,
+    })
+}
+
+fn may_take_ipv4(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.to_ipv4_mapped().is_some(),
+    }
+}
+
+fn pipe(proto: &pb::Pipe, cx: &mut Cx<'_>) -> Option<Address> {
+    if proto.path.len() > PIPE_PATH_BYTES_MAX {
+        let reason =
+            format!("the path of a Unix socket has at most {PIPE_PATH_BYTES_MAX} bytes on Linux");
+        cx.error_at("path", reason);
+        return None;
+    }
+    if proto.mode != 0 && proto.path.starts_with('@') {
+        cx.error_at(
+            "mode",
+            "an abstract socket has no file whose mode could be set",
+        );
+        return None;
+    }
+    Some(Address::Pipe {
+        path: PathBuf::from(&proto.path),
+        mode: proto.mode,
+    })
+}
+
+/// `sun_path` of Linux has 108 bytes and ends in a zero.
+const PIPE_PATH_BYTES_MAX: usize = 107;
+
+pub(crate) fn locality(proto: Option<&pb::Locality>) -> Locality {
+    proto.map_or_else(Locality::default, |proto| Locality {
+        region: proto.region.as_str().into(),
+        zone: proto.zone.as_str().into(),
+        sub_zone: proto.sub_zone.as_str().into(),
+    })
+}
+
+pub(crate) fn node(proto: Option<&pb::Node>) -> Node {
+    proto.map_or_else(Node::default, |proto| Node {
+        id: proto.id.as_str().into(),
+        cluster: proto.cluster.as_str().into(),
+        locality: locality(proto.locality.as_ref()),
+        metadata: proto.metadata.clone(),
+    })
+}
+
+pub(crate) fn tcp_keepalive(proto: Option<&pb::TcpKeepalive>) -> Option<TcpKeepalive> {
+    let seconds = |value: Option<protobuf::UInt32Value>| {
+        value.map(|value| Duration::from_secs(u64::from(value.value)))
+    };
+    proto.map(|proto| TcpKeepalive {
+        probes: proto.keepalive_probes.map(|value| value.value),
+        time: seconds(proto.keepalive_time),
+        interval: seconds(proto.keepalive_interval),
+    })
+}
+
+/// Checks that a transport socket, if given, is the plain one.
+pub(crate) fn check_plain_transport(proto: Option<&pb::TransportSocket>, cx: &mut Cx<'_>) {
+    let Some(proto) = proto else { return };
+    cx.field("transport_socket", |cx| match &proto.config_type {
+        Some(pb::transport_socket::ConfigType::TypedConfig(any)) => {
+            if type_name(&any.type_url) != RawBuffer::full_name() {
+                cx.error_at("typed_config", "not supported yet");
+            }
+        }
+        None => cx.error(format!(
+            "{:?} needs a typed_config: its type selects the implementation",
+            proto.name
+        )),
+    });
+}
+
+/// Lowers the field `name`, a list of networks.
+pub fn cidrs(protos: &[pb::CidrRange], name: &str, cx: &mut Cx<'_>) -> Vec<Cidr> {
+    let mut networks = Vec::with_capacity(protos.len());
+    for (i, proto) in protos.iter().enumerate() {
+        cx.index(name, i, |cx| match proto.address_prefix.parse() {
+            Ok(ip) => networks.push(Cidr::new(ip, u32_or(proto.prefix_len, 0))),
+            Err(_) => {
+                let reason = format!("malformed IP address: {:?}", proto.address_prefix);
+                cx.error_at("address_prefix", reason);
+            }
+        });
+    }
+    networks
+}
+
+/// The duration in the field `name`, if it is set.
+pub fn duration(
+    proto: Option<protobuf::Duration>,
+    name: &str,
+    cx: &mut Cx<'_>,
+) -> Option<Duration> {
+    let proto = proto?;
+    match (u64::try_from(proto.seconds), u32::try_from(proto.nanos)) {
+        (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => Some(Duration::new(seconds, nanos)),
+        _ => {
+            cx.error_at(name, "a duration must not be negative");
+            None
+        }
+    }
+}
+
+/// The duration in the field `name`: absent means `default`, zero means off.
+pub fn duration_or_off(
+    proto: Option<protobuf::Duration>,
+    name: &str,
+    default: Option<Duration>,
+    cx: &mut Cx<'_>,
+) -> Option<Duration> {
+    if proto.is_none() {
+        return default;
+    }
+    duration(proto, name, cx).filter(|value| !value.is_zero())
+}
+
+/// A wrapped number or its default.
+pub fn u32_or(proto: Option<protobuf::UInt32Value>, default: u32) -> u32 {
+    proto.map_or(default, |value| value.value)
+}
+
+/// A wrapped number of which zero means no limit.
+pub fn u32_or_unlimited(proto: Option<protobuf::UInt32Value>) -> Option<u32> {
+    proto.map(|value| value.value).filter(|value| *value != 0)
+}
+
+/// A wrapped boolean or its default.
+pub fn bool_or(proto: Option<protobuf::BoolValue>, default: bool) -> bool {
+    proto.map_or(default, |value| value.value)
+}
+
+/// Refuses a field that is accepted only while it is off: a wrapper or a
+/// plain boolean that asks for something that is not done yet.
+pub fn refuse_if(set: bool, name: &str, cx: &mut Cx<'_>) {
+    if set {
+        cx.error_at(name, "not supported yet");
+    }
+}
+
+/// A name as a part of a stat name. Colons would end up in every dashboard
+/// query, so Envoy replaces them; so do we, with the same result.
+pub fn stat_name(name: &str) -> String {
+    name.replace("://", "_")
+        .replace(":/", "_")
+        .replace([':', '\0'], "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clusters::ClusterNames;
+    use crate::diagnostics::{Diagnostics, Marks};
+
+    fn lower_text(ip: &str, port: u32, ipv4_compat: bool) -> Result<String, String> {
+        let proto = pb::Address {
+            address: Some(pb::address::Address::SocketAddress(pb::SocketAddress {
+                address: ip.into(),
+                port_specifier: Some(pb::socket_address::PortSpecifier::PortValue(port)),
+                ipv4_compat,
+                ..Default::default()
+            })),
+        };
+        let mut diagnostics = Diagnostics::new();
+        let (marks, clusters) = (Marks::default(), ClusterNames::new());
+        let mut cx = Cx::new(&mut diagnostics, &marks, None, &clusters);
+        match address(Some(&proto), "", &mut cx) {
+            Some(bindable) => Ok(bindable.address.to_string()),
+            None => Err(diagnostics.to_string()),
+        }
+    }
+
+    #[test]
+    fn socket_addresses() {
+        for (ip, port, ipv4_compat, expected) in [
+            ("127.0.0.1", 80, false, Ok("127.0.0.1:80")),
+            ("::1", 0, false, Ok("[::1]:0")),
+            ("::", 80, true, Ok("[::]:80")),
+            ("::ffff:1.2.3.4", 80, true, Ok("[::ffff:1.2.3.4]:80")),
+            (
+                "127.0.0.1",
+                80,
+                true,
+                Err(
+                    "socket_address.ipv4_compat: only `::` or an IPv4-mapped IPv6 address may set this, not 127.0.0.1:80",
+                ),
+            ),
+            (
+                "localhost",
+                80,
+                false,
+                Err("socket_address.address: malformed IP address: \"localhost\""),
+            ),
+            (
+                "01.2.3.4",
+                80,
+                false,
+                Err("socket_address.address: malformed IP address: \"01.2.3.4\""),
+            ),
+            (
+                "1.2.3.4",
+                65536,
+                false,
+                Err("socket_address.port_value: 65536 is above 65535"),
+            ),
+        ] {
+            let found = lower_text(ip, port, ipv4_compat);
+            assert_eq!(found.as_deref().map_err(String::as_str), expected, "{ip}");
+        }
+    }
+
+    #[test]
+    fn networks_contain_their_addresses_only() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an IP address");
+        for (network, len, address, inside) in [
+            ("10.1.2.3", 8, "10.255.0.1", true),
+            ("10.1.2.3", 8, "11.0.0.1", false),
+            ("10.1.2.3", 32, "10.1.2.3", true),
+            ("10.1.2.3", 99, "10.1.2.4", false),
+            ("0.0.0.0", 0, "203.0.113.9", true),
+            ("0.0.0.0", 0, "::1", false),
+            ("::", 0, "2001:db8::1", true),
+            ("2001:db8::", 32, "2001:db8:ffff::1", true),
+            ("2001:db8::", 32, "2001:db9::1", false),
+        ] {
+            assert_eq!(
+                Cidr::new(ip(network), len).contains(ip(address)),
+                inside,
+                "{address} in {network}/{len}"
+            );
+        }
+        assert_eq!(Cidr::new(ip("10.1.2.3"), 8).to_string(), "10.0.0.0/8");
+    }
+
+    #[test]
+    fn stat_names_have_no_colons() {
+        assert_eq!(stat_name("127.0.0.1:80"), "127.0.0.1_80");
+        assert_eq!(stat_name("[::1]:80"), "[__1]_80");
+        assert_eq!(stat_name("spiffe://a:/b"), "spiffe_a_b");
+    }
+}

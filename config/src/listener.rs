@@ -1,0 +1,326 @@
+//! Listeners (`envoy.config.listener.v3`): where connections come in and
+//! which filters they run through. Compiled types on top, lowering below.
+//!
+//! Only what can be decided without an engine is decided here: addresses,
+//! limits, the order of filters. The filters' own configuration stays a
+//! message that the engine's registry compiles.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3 as core_pb;
+use envoy_types::pb::envoy::config::listener::v3 as pb;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
+use envoy_types::pb::google::protobuf::Any;
+use prost::Name;
+
+use crate::context::{Cx, Source, type_name};
+use crate::core::{self, Address, TcpKeepalive};
+
+/// A compiled listener: immutable, shared by all workers.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its unique name; an unnamed listener is called after its place in the
+    /// file (Envoy invents a UUID).
+    pub name: Arc<str>,
+    /// The main address.
+    pub address: Address,
+    /// An IPv6 socket that takes IPv4 connections as well; without it an
+    /// IPv6 socket is bound with `IPV6_V6ONLY`.
+    pub ipv4_compat: bool,
+    /// Further addresses that behave exactly as the main one.
+    pub additional_addresses: Vec<AdditionalAddress>,
+    /// Where the configuration names it, for messages such as "address in
+    /// use".
+    pub source: Source,
+    /// At most one, and it matches every connection (filter chain matching
+    /// is refused so far).
+    pub filter_chains: Vec<Arc<FilterChain>>,
+    /// Used when no filter chain matches: `filter_chains` is empty, or, one
+    /// day, holds only chains with a match.
+    pub default_filter_chain: Option<Arc<FilterChain>>,
+    /// High watermark of each direction of a connection, in bytes.
+    pub buffer_limit: u32,
+    /// Length of the kernel's accept queue; `None` is the system's maximum
+    /// (`net.core.somaxconn`), as in Envoy on Linux.
+    pub tcp_backlog: Option<u32>,
+    /// Each worker binds a socket of its own; otherwise all share one.
+    pub reuse_port: bool,
+    /// False: the listener exists but no socket is bound.
+    pub bind_to_port: bool,
+    /// Replaces the address in `listener.<address>.` stat names.
+    pub stat_prefix: Option<Arc<str>>,
+    /// Which way its traffic goes, for `drain_listeners?inboundonly`.
+    pub traffic_direction: TrafficDirection,
+    /// When its connections are drained.
+    pub drain_type: DrainType,
+    /// Keep-alive of accepted sockets of the main address.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+}
+
+impl Listener {
+    /// The chain that a connection runs through, if there is one.
+    pub fn filter_chain(&self) -> Option<&Arc<FilterChain>> {
+        self.filter_chains
+            .first()
+            .or(self.default_filter_chain.as_ref())
+    }
+
+    /// The main address and all additional ones.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        std::iter::once(&self.address)
+            .chain(self.additional_addresses.iter().map(|more| &more.address))
+    }
+}
+
+/// One more address of a listener (`listener.v3.AdditionalAddress`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdditionalAddress {
+    /// The address.
+    pub address: Address,
+    /// As [`Listener::ipv4_compat`].
+    pub ipv4_compat: bool,
+    /// Keep-alive of sockets accepted here (the listener's if not given).
+    pub tcp_keepalive: Option<TcpKeepalive>,
+}
+
+/// `core.v3.TrafficDirection`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrafficDirection {
+    /// Not said.
+    #[default]
+    Unspecified,
+    /// Towards this service.
+    Inbound,
+    /// From this service.
+    Outbound,
+}
+
+/// `listener.v3.Listener.DrainType`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DrainType {
+    /// On failed health, on removal and on shutdown.
+    #[default]
+    Default,
+    /// Only when the listener is modified or removed.
+    ModifyOnly,
+}
+
+/// The filters of a connection, in order (`listener.v3.FilterChain`).
+#[derive(Clone, Debug)]
+pub struct FilterChain {
+    /// Its name; empty when not given.
+    pub name: Arc<str>,
+    /// Network filters; the last is terminal. Empty: Envoy closes such a
+    /// connection at once.
+    pub filters: Vec<Extension>,
+    /// Time for the transport socket to finish its handshake; `None` is no
+    /// limit.
+    pub transport_socket_connect_timeout: Option<Duration>,
+}
+
+/// The configuration of one extension, still to be compiled by the engine's
+/// registry under the type that [`Extension::config`] names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extension {
+    /// The name given by the user, used in stats and messages; the type URL
+    /// alone selects the implementation, as in Envoy.
+    pub name: Arc<str>,
+    /// The typed configuration.
+    pub config: Any,
+    /// Path of `config` in the file, for the diagnostics of the engine.
+    pub path: String,
+}
+
+/// Lowers the listener at `index` of its list, which names it if nothing
+/// else does.
+pub(crate) fn lower(proto: &pb::Listener, index: usize, cx: &mut Cx<'_>) -> Option<Listener> {
+    let address = cx.field("address", |cx| {
+        core::address(proto.address.as_ref(), "", cx)
+    });
+    let additional_addresses = additional_addresses(&proto.additional_addresses, cx);
+    let filter_chains = filter_chains(proto, cx);
+    let default_filter_chain = proto
+        .default_filter_chain
+        .as_ref()
+        .and_then(|chain| cx.field("default_filter_chain", |cx| filter_chain(chain, cx)));
+    core::refuse_if(
+        core::bool_or(proto.use_original_dst, false),
+        "use_original_dst",
+        cx,
+    );
+    core::refuse_if(core::bool_or(proto.transparent, false), "transparent", cx);
+    core::refuse_if(core::bool_or(proto.freebind, false), "freebind", cx);
+
+    let address = address?;
+    let name = match proto.name.as_str() {
+        "" => format!("listener_{index}").into(),
+        name => name.into(),
+    };
+    Some(Listener {
+        name,
+        // Sockets of the filesystem cannot be bound twice.
+        reuse_port: core::bool_or(proto.enable_reuse_port, true)
+            && matches!(address.address, Address::Socket(_)),
+        address: address.address,
+        ipv4_compat: address.ipv4_compat,
+        additional_addresses,
+        source: cx.source(),
+        filter_chains,
+        default_filter_chain,
+        buffer_limit: core::u32_or(proto.per_connection_buffer_limit_bytes, BUFFER_LIMIT),
+        tcp_backlog: proto.tcp_backlog_size.map(|value| value.value),
+        bind_to_port: bind_to_port(proto),
+        stat_prefix: Some(proto.stat_prefix.as_str())
+            .filter(|prefix| !prefix.is_empty())
+            .map(Arc::from),
+        traffic_direction: match proto.traffic_direction() {
+            core_pb::TrafficDirection::Unspecified => TrafficDirection::Unspecified,
+            core_pb::TrafficDirection::Inbound => TrafficDirection::Inbound,
+            core_pb::TrafficDirection::Outbound => TrafficDirection::Outbound,
+        },
+        drain_type: match proto.drain_type() {
+            pb::listener::DrainType::Default => DrainType::Default,
+            pb::listener::DrainType::ModifyOnly => DrainType::ModifyOnly,
+        },
+        tcp_keepalive: core::tcp_keepalive(proto.tcp_keepalive.as_ref()),
+    })
+}
+
+/// Envoy's default for listeners and clusters: 1 MiB.
+pub(crate) const BUFFER_LIMIT: u32 = 1024 * 1024;
+
+#[expect(deprecated, reason = "files written for older Envoys still use it")]
+fn bind_to_port(proto: &pb::Listener) -> bool {
+    let deprecated = proto.deprecated_v1.as_ref().and_then(|v1| v1.bind_to_port);
+    core::bool_or(proto.bind_to_port.or(deprecated), true)
+}
+
+fn additional_addresses(
+    protos: &[pb::AdditionalAddress],
+    cx: &mut Cx<'_>,
+) -> Vec<AdditionalAddress> {
+    let mut addresses = Vec::with_capacity(protos.len());
+    for (i, proto) in protos.iter().enumerate() {
+        let address = cx.index("additional_addresses", i, |cx| {
+            cx.field("address", |cx| {
+                core::address(proto.address.as_ref(), "", cx)
+            })
+        });
+        addresses.extend(address.map(|address| AdditionalAddress {
+            address: address.address,
+            ipv4_compat: address.ipv4_compat,
+            tcp_keepalive: core::tcp_keepalive(proto.tcp_keepalive.as_ref()),
+        }));
+    }
+    addresses
+}
+
+/// Chains without a match all match the same connections, so a second one
+/// could never be reached. (A `filter_chain_match` with content never gets
+/// this far: the support table refuses it.)
+fn filter_chains(proto: &pb::Listener, cx: &mut Cx<'_>) -> Vec<Arc<FilterChain>> {
+    if proto.filter_chains.is_empty() && proto.default_filter_chain.is_none() {
+        cx.error("no filter chains: a listener needs filter_chains or default_filter_chain");
+    }
+    let mut chains = Vec::with_capacity(1);
+    for (i, chain) in proto.filter_chains.iter().enumerate() {
+        cx.index("filter_chains", i, |cx| {
+            if i > 0 {
+                cx.error("has the same matching rules as filter_chains[0]: neither has a filter_chain_match");
+            }
+            chains.extend(filter_chain(chain, cx));
+        });
+    }
+    chains
+}
+
+#[expect(deprecated, reason = "files written for older Envoys still use it")]
+fn filter_chain(proto: &pb::FilterChain, cx: &mut Cx<'_>) -> Option<Arc<FilterChain>> {
+    core::refuse_if(
+        core::bool_or(proto.use_proxy_proto, false),
+        "use_proxy_proto",
+        cx,
+    );
+    core::check_plain_transport(proto.transport_socket.as_ref(), cx);
+    let mut filters = Vec::with_capacity(proto.filters.len());
+    for (i, filter) in proto.filters.iter().enumerate() {
+        let config = match &filter.config_type {
+            Some(pb::filter::ConfigType::TypedConfig(any)) => Some(any),
+            Some(pb::filter::ConfigType::ConfigDiscovery(_)) | None => None,
+        };
+        let filter = cx.index("filters", i, |cx| {
+            Extension::lower(&filter.name, config, cx)
+        });
+        filters.extend(filter);
+    }
+    // Places in an incomplete list would be wrong, and its own error is told.
+    if filters.len() == proto.filters.len() {
+        check_terminal(&filters, "filters", "network", is_terminal, cx);
+    }
+    Some(Arc::new(FilterChain {
+        name: proto.name.as_str().into(),
+        filters,
+        transport_socket_connect_timeout: core::duration_or_off(
+            proto.transport_socket_connect_timeout,
+            "transport_socket_connect_timeout",
+            None,
+            cx,
+        ),
+    }))
+}
+
+/// Network filters that end a chain. Those that Ringway does not have yet
+/// are refused before anybody asks.
+fn is_terminal(message: &str) -> bool {
+    message == HttpConnectionManager::full_name()
+}
+
+/// Checks that the last filter of a chain is a terminal one and that no
+/// other is. `field` is the list in the configuration, `chain` the kind of
+/// chain in Envoy's words (`network`, `http`), `is_terminal` knows the
+/// filters by the message that configures them.
+pub fn check_terminal(
+    filters: &[Extension],
+    field: &str,
+    chain: &str,
+    is_terminal: impl Fn(&str) -> bool,
+    cx: &mut Cx<'_>,
+) {
+    for (i, filter) in filters.iter().enumerate() {
+        let last = i + 1 == filters.len();
+        let name = &filter.name;
+        let reason = match (is_terminal(filter.message()), last) {
+            (true, false) => {
+                format!("terminal filter {name} must be the last filter in a {chain} filter chain")
+            }
+            (false, true) => {
+                format!("non-terminal filter {name} is the last filter in a {chain} filter chain")
+            }
+            (true, true) | (false, false) => continue,
+        };
+        cx.index(field, i, |cx| cx.error(reason));
+    }
+}
+
+impl Extension {
+    /// An extension at the current path, configured by its `typed_config`.
+    pub fn lower(name: &str, config: Option<&Any>, cx: &mut Cx<'_>) -> Option<Extension> {
+        let Some(config) = config.filter(|any| !any.type_url.is_empty()) else {
+            cx.error(format!(
+                "{name:?} needs a typed_config: its type selects the implementation"
+            ));
+            return None;
+        };
+        Some(Extension {
+            name: name.into(),
+            config: config.clone(),
+            path: format!("{}.typed_config", cx.path()),
+        })
+    }
+
+    /// The full name of the message that configures it.
+    pub fn message(&self) -> &str {
+        type_name(&self.config.type_url)
+    }
+}

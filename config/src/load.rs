@@ -1,0 +1,283 @@
+//! The whole way from files to a checked `Bootstrap`.
+
+use crate::descriptors;
+use crate::diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
+use crate::loader;
+use crate::merge;
+use crate::{json, rules, support, yaml};
+use envoy_types::pb::envoy::config::bootstrap::v3::Bootstrap;
+use prost::Message;
+use prost_reflect::DynamicMessage;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A configuration without errors.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration as typed messages.
+    pub bootstrap: Bootstrap,
+    /// The same by reflection, for `/config_dump`.
+    pub message: DynamicMessage,
+    /// Where each path was written.
+    pub marks: Marks,
+    /// The warnings.
+    pub diagnostics: Diagnostics,
+    /// The file's name as the operator gave it, or `--config-yaml`.
+    pub file: Arc<str>,
+}
+
+/// The syntax of a configuration text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// YAML 1.2 with Envoy's reading of plain scalars.
+    Yaml,
+    /// JSON.
+    Json,
+}
+
+/// How strict to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadOptions {
+    /// Fields and enum values that the API does not have are warnings.
+    pub allow_unknown_static_fields: bool,
+}
+
+/// Loads a text called `name`. On failure all errors of all phases are given,
+/// together with the warnings.
+pub fn load(
+    text: &str,
+    name: &str,
+    format: Format,
+    options: &LoadOptions,
+) -> Result<Loaded, Diagnostics> {
+    Draft::from_text(text, name.into(), format, options)?.finish()
+}
+
+/// Loads an encoded `Bootstrap` called `name`. Its findings have paths but no
+/// positions.
+pub fn load_binary(bytes: &[u8], name: &str) -> Result<Loaded, Diagnostics> {
+    Draft::from_binary(bytes, name.into())?.finish()
+}
+
+/// Loads what the command line names: the file of `--config-path`, with the
+/// text of `--config-yaml` merged over it as protobuf merges messages: scalars
+/// are replaced, lists appended, messages merged.
+pub fn load_files(
+    config_path: Option<&Path>,
+    config_yaml: Option<&str>,
+    options: &LoadOptions,
+) -> Result<Loaded, Diagnostics> {
+    let base = config_path.map(|path| Draft::from_file(path, options));
+    let over =
+        config_yaml.map(|text| Draft::from_text(text, CONFIG_YAML.into(), Format::Yaml, options));
+    match (base, over) {
+        (None, None) => Err(failure(
+            None,
+            "no configuration: give a file with -c or a text with --config-yaml".into(),
+        )),
+        (Some(only), None) | (None, Some(only)) => only?.finish(),
+        (Some(Ok(base)), Some(Ok(over))) => base.merge(over)?.finish(),
+        (Some(base), Some(over)) => {
+            let mut found = Diagnostics::new();
+            for draft in [base, over] {
+                found.append(match draft {
+                    Ok(draft) => draft.found,
+                    Err(found) => found,
+                });
+            }
+            Err(found)
+        }
+    }
+}
+
+/// What messages call the text of that flag.
+const CONFIG_YAML: &str = "--config-yaml";
+
+/// Largest file that is read. Envoy's own configurations of 100,000 clusters
+/// stay below a tenth of it; the limit catches a wrong path (a log, a device).
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// A configuration that has been read but not yet checked.
+struct Draft {
+    message: DynamicMessage,
+    marks: Marks,
+    failed: HashSet<String>,
+    found: Diagnostics,
+    file: Arc<str>,
+}
+
+impl Draft {
+    fn from_file(path: &Path, options: &LoadOptions) -> Result<Self, Diagnostics> {
+        let file: Arc<str> = path.to_string_lossy().into();
+        let refuse = |reason: String| failure(Some(file.clone()), reason);
+        let bytes = read(path).map_err(refuse)?;
+        let ending = path
+            .extension()
+            .map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+        // Envoy decides by the name alone, and reads as JSON what it does not know.
+        let format = match ending.as_deref() {
+            Some("pb") => return Draft::from_binary(&bytes, file),
+            Some("pb_text") => {
+                return Err(refuse(
+                    "protobuf text format is not supported yet, use YAML or JSON".into(),
+                ));
+            }
+            Some("yaml" | "yml") => Format::Yaml,
+            _ => Format::Json,
+        };
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Draft::from_text(text, file, format, options),
+            Err(error) => {
+                let good = &bytes[..error.valid_up_to()];
+                Err(failure_at(
+                    file,
+                    position_after(good),
+                    "this byte is not UTF-8".into(),
+                ))
+            }
+        }
+    }
+
+    fn from_text(
+        text: &str,
+        file: Arc<str>,
+        format: Format,
+        options: &LoadOptions,
+    ) -> Result<Self, Diagnostics> {
+        let mut found = Diagnostics::new();
+        let tree = match format {
+            Format::Yaml => yaml::parse(text, &file, &mut found),
+            Format::Json => json::parse(text, &file, &mut found),
+        };
+        let Some(tree) = tree else {
+            return Err(found);
+        };
+        let loaded = loader::load(
+            &tree,
+            &descriptors::bootstrap(),
+            &file,
+            options.allow_unknown_static_fields,
+            &mut found,
+        );
+        Ok(Draft {
+            message: loaded.message,
+            marks: loaded.marks,
+            failed: loaded.failed,
+            found,
+            file,
+        })
+    }
+
+    fn from_binary(bytes: &[u8], file: Arc<str>) -> Result<Self, Diagnostics> {
+        match DynamicMessage::decode(descriptors::bootstrap(), bytes) {
+            Ok(message) => Ok(Draft {
+                message,
+                marks: Marks::new(file.clone()),
+                failed: HashSet::new(),
+                found: Diagnostics::new(),
+                file,
+            }),
+            Err(error) => Err(failure(
+                Some(file),
+                format!("not an encoded envoy.config.bootstrap.v3.Bootstrap: {error}"),
+            )),
+        }
+    }
+
+    fn merge(mut self, over: Draft) -> Result<Self, Diagnostics> {
+        let places = merge::ListLengths::of(&self.message);
+        let moved = |path: &str| places.moved(path);
+        self.failed
+            .extend(over.failed.iter().map(|path| moved(path)));
+        self.marks.merge(over.marks, moved);
+        self.found.append(over.found);
+        let bytes = over.message.encode_to_vec();
+        match self.message.merge(bytes.as_slice()) {
+            Ok(()) => Ok(self),
+            Err(error) => Err(failure(
+                Some(over.file),
+                format!("cannot be merged: {error}"),
+            )),
+        }
+    }
+
+    /// Runs the phases that look at the message.
+    fn finish(mut self) -> Result<Loaded, Diagnostics> {
+        rules::check(&self.message, &self.marks, &self.failed, &mut self.found);
+        support::check(
+            support::table(),
+            &self.message,
+            &self.marks,
+            &mut self.found,
+        );
+        self.found.sort();
+        if self.found.has_errors() {
+            return Err(self.found);
+        }
+        match Bootstrap::decode(self.message.encode_to_vec().as_slice()) {
+            Ok(bootstrap) => Ok(Loaded {
+                bootstrap,
+                message: self.message,
+                marks: self.marks,
+                diagnostics: self.found,
+                file: self.file,
+            }),
+            Err(error) => Err(failure(Some(self.file), error.to_string())),
+        }
+    }
+}
+
+/// The bytes of a file (or pipe), or what is wrong with the path.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error| format!("cannot be read: {error}");
+    let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err("is a directory; a file is needed".into());
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("is larger than {} MiB", FILE_BYTES_MAX >> 20));
+    }
+    Ok(bytes)
+}
+
+/// Where the text after `good` begins.
+fn position_after(good: &[u8]) -> Position {
+    let part = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let good = String::from_utf8_lossy(good);
+    let line = good.rsplit('\n').next().unwrap_or("");
+    Position {
+        line: part(good.matches('\n').count() + 1),
+        column: part(line.chars().count() + 1),
+    }
+}
+
+fn failure(file: Option<Arc<str>>, reason: String) -> Diagnostics {
+    let mut found = Diagnostics::new();
+    found.push(Diagnostic {
+        severity: Severity::Error,
+        file,
+        position: None,
+        path: String::new(),
+        reason,
+    });
+    found
+}
+
+fn failure_at(file: Arc<str>, position: Position, reason: String) -> Diagnostics {
+    let mut found = Diagnostics::new();
+    found.push(Diagnostic {
+        severity: Severity::Error,
+        file: Some(file),
+        position: Some(position),
+        path: String::new(),
+        reason,
+    });
+    found
+}

@@ -1,0 +1,166 @@
+//! `envoy.config.route.v3.HeaderMatcher`.
+
+use super::regex::CompiledRegex;
+use super::string_match::{Case, StringMatcher};
+use crate::context::Cx;
+use envoy_types::pb::envoy::config::route::v3 as proto;
+use ringway_codecs::header::{HeaderId, HeaderMap};
+
+/// A compiled test of one header.
+#[derive(Debug)]
+pub struct HeaderMatcher {
+    name: Name,
+    test: Test,
+    invert: bool,
+    /// An absent header is tested as if it were there and empty. Otherwise an
+    /// absent header fails every test of its value, inverted or not.
+    missing_is_empty: bool,
+}
+
+#[derive(Debug)]
+enum Name {
+    Known(HeaderId),
+    Other(Box<[u8]>),
+}
+
+#[derive(Debug)]
+enum Test {
+    Value(StringMatcher),
+    /// A decimal integer in the half-open range.
+    Range {
+        start: i64,
+        end: i64,
+    },
+    Present,
+    /// The deprecated `exact_match` with an empty value, which Envoy takes as
+    /// "present with any value".
+    AnyValue,
+}
+
+impl HeaderMatcher {
+    /// Whether the headers pass. Of a header that is repeated, one value that
+    /// passes is enough.
+    pub fn matches(&self, headers: &HeaderMap) -> bool {
+        match &self.name {
+            Name::Known(id) => self.judge(headers.get_all(*id)),
+            Name::Other(name) => self.judge(headers.get_all_name(name)),
+        }
+    }
+
+    fn judge<'v>(&self, values: impl Iterator<Item = &'v [u8]>) -> bool {
+        let mut values = values.peekable();
+        if values.peek().is_none() {
+            return match &self.test {
+                Test::Present => self.invert,
+                _ => self.missing_is_empty && self.test.passes(b"") != self.invert,
+            };
+        }
+        values.any(|value| self.test.passes(value)) != self.invert
+    }
+
+    /// Compiles the message, or reports why not.
+    pub(super) fn lower(message: &proto::HeaderMatcher, cx: &mut Cx<'_>) -> Option<Self> {
+        let (test, opposite) = Test::lower(message, cx)?;
+        Some(HeaderMatcher {
+            name: Name::lower(&message.name),
+            test,
+            invert: message.invert_match != opposite,
+            missing_is_empty: message.treat_missing_header_as_empty,
+        })
+    }
+}
+
+impl Name {
+    fn lower(name: &str) -> Self {
+        let name = name.to_ascii_lowercase();
+        match HeaderId::from_lower(name.as_bytes()) {
+            // The Host header is `:authority` by the time routes are matched.
+            Some(HeaderId::Host) => Name::Known(HeaderId::Authority),
+            Some(id) => Name::Known(id),
+            None => Name::Other(name.into_bytes().into()),
+        }
+    }
+}
+
+impl Test {
+    fn passes(&self, value: &[u8]) -> bool {
+        match self {
+            Test::Value(matcher) => matcher.matches(value),
+            Test::Range { start, end } => {
+                parse_integer(value).is_some_and(|number| (*start..*end).contains(&number))
+            }
+            Test::Present | Test::AnyValue => true,
+        }
+    }
+
+    /// The test, and whether its opposite is meant (`present_match: false`).
+    #[expect(
+        deprecated,
+        reason = "Envoy still accepts the old forms of string_match"
+    )]
+    fn lower(message: &proto::HeaderMatcher, cx: &mut Cx<'_>) -> Option<(Self, bool)> {
+        use proto::header_matcher::HeaderMatchSpecifier as Specifier;
+        let bytes = |text: &str| text.as_bytes().into();
+        let value = |matcher| Some((Test::Value(matcher), false));
+        match &message.header_match_specifier {
+            None => Some((Test::Present, false)),
+            Some(Specifier::PresentMatch(present)) => Some((Test::Present, !present)),
+            Some(Specifier::RangeMatch(range)) => Some((
+                Test::Range {
+                    start: range.start,
+                    end: range.end,
+                },
+                false,
+            )),
+            Some(Specifier::StringMatch(matcher)) => cx
+                .field("string_match", |cx| StringMatcher::lower(matcher, cx))
+                .and_then(value),
+            Some(Specifier::ExactMatch(text)) if text.is_empty() => Some((Test::AnyValue, false)),
+            Some(Specifier::ExactMatch(text)) => {
+                value(StringMatcher::Exact(bytes(text), Case::Sensitive))
+            }
+            Some(Specifier::PrefixMatch(text)) => {
+                value(StringMatcher::Prefix(bytes(text), Case::Sensitive))
+            }
+            Some(Specifier::SuffixMatch(text)) => {
+                value(StringMatcher::Suffix(bytes(text), Case::Sensitive))
+            }
+            Some(Specifier::ContainsMatch(text)) => {
+                value(StringMatcher::Contains(bytes(text), Case::Sensitive))
+            }
+            Some(Specifier::SafeRegexMatch(regex)) => cx
+                .field("safe_regex_match", |cx| CompiledRegex::lower(regex, cx))
+                .map(StringMatcher::Regex)
+                .and_then(value),
+        }
+    }
+}
+
+/// A whole value as a decimal integer; a sign and surrounding white space are
+/// allowed, as Envoy allows them.
+fn parse_integer(value: &[u8]) -> Option<i64> {
+    std::str::from_utf8(value.trim_ascii()).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers() {
+        for (text, number) in [
+            ("15", Some(15)),
+            ("+15", Some(15)),
+            ("-15", Some(-15)),
+            (" 15\t", Some(15)),
+            ("015", Some(15)),
+            ("", None),
+            ("1.5", None),
+            ("15x", None),
+            ("0x10", None),
+            ("9223372036854775808", None),
+        ] {
+            assert_eq!(parse_integer(text.as_bytes()), number, "{text:?}");
+        }
+    }
+}

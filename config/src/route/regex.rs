@@ -1,0 +1,185 @@
+//! `envoy.type.matcher.v3.RegexMatcher` and `RegexMatchAndSubstitute`.
+//!
+//! Envoy uses RE2; the regex crate has nearly the same syntax and the same
+//! promise: time linear in the text, whatever the expression. What differs is
+//! refused with the crate's message when the expression is compiled.
+
+use crate::context::Cx;
+use envoy_types::pb::envoy::r#type::matcher::v3 as proto;
+use regex::bytes::{Regex, RegexBuilder};
+
+/// A regular expression that must match a whole string.
+#[derive(Debug)]
+pub struct CompiledRegex {
+    whole: Regex,
+}
+
+/// Memory that one compiled expression may take, in bytes.
+///
+/// Envoy refuses RE2 programs of more than 100 instructions. The two engines
+/// count differently, so this is set to hold everything that Envoy accepts
+/// with room to spare, and still to refuse what grows out of bounds
+/// (`(a{1000}){1000}`).
+const PROGRAM_BYTES_MAX: usize = 512 * 1024;
+
+/// Memory that one expression may use as its transition cache while matching,
+/// in bytes, per thread. The engine falls back to a slower linear-time method
+/// beyond it.
+const CACHE_BYTES_MAX: usize = 256 * 1024;
+
+impl CompiledRegex {
+    /// Whether the expression matches the whole of `text`.
+    pub fn is_full_match(&self, text: &[u8]) -> bool {
+        self.whole.is_match(text)
+    }
+
+    /// Compiles the message, or reports why not.
+    pub(super) fn lower(message: &proto::RegexMatcher, cx: &mut Cx<'_>) -> Option<Self> {
+        let compiled = compile(&message.regex).and_then(|_| {
+            let whole = compile(&format!(r"\A(?:{})\z", message.regex))?;
+            Ok(CompiledRegex { whole })
+        });
+        report(compiled, &message.regex, cx)
+    }
+}
+
+/// A search-and-replace over a whole string.
+#[derive(Debug)]
+pub struct Substitution {
+    pattern: Regex,
+    /// What replaces a match, in pieces.
+    pieces: Box<[Piece]>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Piece {
+    Text(Box<[u8]>),
+    Group(usize),
+}
+
+impl Substitution {
+    /// Appends `text` to `out` with every match replaced.
+    pub fn write(&self, text: &[u8], out: &mut Vec<u8>) {
+        let mut end = 0;
+        for captures in self.pattern.captures_iter(text) {
+            let Some(whole) = captures.get(0) else {
+                continue;
+            };
+            out.extend_from_slice(&text[end..whole.start()]);
+            for piece in &self.pieces {
+                match piece {
+                    Piece::Text(literal) => out.extend_from_slice(literal),
+                    Piece::Group(group) => {
+                        if let Some(group) = captures.get(*group) {
+                            out.extend_from_slice(group.as_bytes());
+                        }
+                    }
+                }
+            }
+            end = whole.end();
+        }
+        out.extend_from_slice(&text[end..]);
+    }
+
+    /// Compiles the message, or reports why not.
+    pub(super) fn lower(message: &proto::RegexMatchAndSubstitute, cx: &mut Cx<'_>) -> Option<Self> {
+        let Some(pattern) = &message.pattern else {
+            cx.error_at("pattern", "is required");
+            return None;
+        };
+        let pattern = cx.field("pattern", |cx| {
+            report(compile(&pattern.regex), &pattern.regex, cx)
+        })?;
+        // Envoy accepts a substitution that RE2 cannot use, and then rewrites
+        // nothing.
+        match pieces(&message.substitution, pattern.captures_len()) {
+            Ok(pieces) => Some(Substitution { pattern, pieces }),
+            Err(reason) => {
+                cx.warn_at(
+                    "substitution",
+                    format!("{reason}; the path will stay as it is"),
+                );
+                Some(Substitution {
+                    pattern,
+                    pieces: Box::new([Piece::Group(0)]),
+                })
+            }
+        }
+    }
+}
+
+/// Splits RE2's replacement syntax: `\0` to `\9` are groups, `\\` is a
+/// backslash. `groups` counts group 0 too.
+fn pieces(substitution: &str, groups: usize) -> Result<Box<[Piece]>, String> {
+    let mut pieces = Vec::new();
+    let mut text = Vec::new();
+    let mut bytes = substitution.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'\\' {
+            text.push(byte);
+            continue;
+        }
+        match bytes.next() {
+            Some(digit @ b'0'..=b'9') => {
+                let group = usize::from(digit - b'0');
+                if group >= groups {
+                    return Err(format!(
+                        "\\{group} names a group, but the pattern has only {}",
+                        groups - 1
+                    ));
+                }
+                if !text.is_empty() {
+                    pieces.push(Piece::Text(std::mem::take(&mut text).into()));
+                }
+                pieces.push(Piece::Group(group));
+            }
+            Some(b'\\') => text.push(b'\\'),
+            _ => return Err("a backslash must be followed by a digit or a backslash".to_owned()),
+        }
+    }
+    if !text.is_empty() {
+        pieces.push(Piece::Text(text.into()));
+    }
+    Ok(pieces.into())
+}
+
+/// Compiles for bytes. Without Unicode classes where the expression does not
+/// ask for them, because RE2's `\d`, `\w` and `\s` are ASCII.
+fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+    let asks_for_unicode =
+        !pattern.is_ascii() || pattern.contains(r"\p") || pattern.contains(r"\P");
+    RegexBuilder::new(pattern)
+        .unicode(asks_for_unicode)
+        .size_limit(PROGRAM_BYTES_MAX)
+        .dfa_size_limit(CACHE_BYTES_MAX)
+        .build()
+}
+
+fn report<T>(compiled: Result<T, regex::Error>, pattern: &str, cx: &mut Cx<'_>) -> Option<T> {
+    match compiled {
+        Ok(compiled) => Some(compiled),
+        Err(regex::Error::CompiledTooBig(_)) => {
+            cx.error_at(
+                "regex",
+                format!(
+                    "the regex '{}' is too large when compiled",
+                    shortened(pattern)
+                ),
+            );
+            None
+        }
+        Err(error) => {
+            cx.error_at("regex", format!("invalid regex: {error}"));
+            None
+        }
+    }
+}
+
+/// The beginning of a text, for messages.
+fn shortened(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 60;
+    match text.char_indices().nth(CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

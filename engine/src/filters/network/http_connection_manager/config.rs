@@ -1,0 +1,467 @@
+//! The compiled `HttpConnectionManager`
+//! (`envoy.extensions.filters.network.http_connection_manager.v3`).
+//!
+//! [`Config`] is what a worker reads for every connection and request: no
+//! message, no string that still has to be understood. [`compile`] makes it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3 as core_pb;
+use envoy_types::pb::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction as Action;
+use envoy_types::pb::envoy::config::core::v3::scheme_header_transformation::Transformation;
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
+    CodecType, PathWithEscapedSlashesAction, RouteSpecifier, StripPortMode,
+};
+use envoy_types::pb::google::protobuf::Any;
+use prost::Name;
+use ringway_codecs::http1::{HeadersWithUnderscores, RequestOptions};
+use ringway_config::core::{self, Cidr};
+use ringway_config::listener::{Extension, check_terminal};
+use ringway_config::route::{self, RouteConfiguration};
+use ringway_config::{Cx, unpack};
+
+use crate::access_loggers::{self, AccessLog};
+
+/// A compiled connection manager: immutable, shared by all workers.
+pub struct Config {
+    /// `<stat_prefix>` in `http.<stat_prefix>.` stats.
+    pub stat_prefix: Arc<str>,
+    /// Which protocols a connection may speak.
+    pub codec: Codec,
+    /// Virtual hosts and routes.
+    pub routes: Arc<RouteConfiguration>,
+    /// HTTP filters in request order; the last is terminal (the router).
+    /// Empty when the configuration names none, which Envoy accepts: such a
+    /// chain answers no request.
+    pub http_filters: Vec<Extension>,
+    /// Limits and policies of the HTTP/1 request codec; its `trailers` also
+    /// decides whether response trailers are sent downstream.
+    pub request: RequestOptions,
+    /// Access logs of every request.
+    pub access_logs: Vec<AccessLog>,
+    /// All time limits.
+    pub timeouts: Timeouts,
+    /// Requests after which a connection is closed; `None` is no limit.
+    pub requests_per_connection_max: Option<u32>,
+
+    // Request line and host.
+    /// `GET http://host/path` is taken apart; otherwise it is refused.
+    pub allow_absolute_url: bool,
+    /// Paths are normalised (RFC 3986 section 6) before routing.
+    pub normalize_path: bool,
+    /// `//` becomes `/`, after normalisation.
+    pub merge_slashes: bool,
+    /// What happens to `%2F` and `%5C`.
+    pub escaped_slashes: EscapedSlashes,
+    /// Whether the port of `:authority` is removed.
+    pub strip_port: StripPort,
+    /// `example.com.` becomes `example.com`.
+    pub strip_trailing_host_dot: bool,
+    /// An invalid request gets its error and the connection lives on;
+    /// otherwise it is closed.
+    pub stream_error_on_invalid_message: bool,
+    /// `Expect: 100-continue` goes upstream; otherwise it is answered here.
+    pub proxy_100_continue: bool,
+
+    // Who the client is.
+    /// The peer's address is the client's, and is appended to
+    /// `x-forwarded-for`: this proxy is the edge.
+    pub use_remote_address: bool,
+    /// Trusted proxies in front, counted from the right of
+    /// `x-forwarded-for`.
+    pub xff_num_trusted_hops: u32,
+    /// `x-forwarded-for` stays as it came.
+    pub skip_xff_append: bool,
+    /// `x-forwarded-port` is set when absent.
+    pub append_x_forwarded_port: bool,
+    /// Which addresses make a request internal.
+    pub internal_addresses: InternalAddresses,
+
+    // Headers that are added.
+    /// `user-agent` and `x-envoy-downstream-service-cluster` are set from
+    /// the node's cluster.
+    pub add_user_agent: bool,
+    /// Appended to `via` of requests and responses.
+    pub via: Option<Arc<str>>,
+    /// `x-request-id` is made when absent or not trusted.
+    pub generate_request_id: bool,
+    /// An edge request keeps the `x-request-id` that it came with.
+    pub preserve_external_request_id: bool,
+    /// Every response carries `x-request-id`.
+    pub always_set_request_id_in_response: bool,
+    /// What happens to the `server` header of responses.
+    pub server_header: ServerHeader,
+    /// Value of the `server` header; `envoy` when not configured.
+    pub server_name: Arc<str>,
+    /// `:scheme` is replaced by this (`http` or `https`).
+    pub scheme_to_overwrite: Option<&'static str>,
+    /// `:scheme` follows the upstream's transport.
+    pub scheme_match_upstream: bool,
+}
+
+/// Time limits of a connection manager; `None` is no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// A connection without requests.
+    pub idle: Option<Duration>,
+    /// A connection from its start until it is drained.
+    pub connection: Option<Duration>,
+    /// A request from its first byte to the end of its response.
+    pub stream: Option<Duration>,
+    /// A request without progress; routes may override it.
+    pub stream_idle: Option<Duration>,
+    /// A response that waits for the client to read.
+    pub stream_flush: Option<Duration>,
+    /// Receiving a whole request.
+    pub request: Option<Duration>,
+    /// Receiving a request's head, from its first byte.
+    pub request_headers: Option<Duration>,
+    /// How long a draining connection still takes requests.
+    pub drain: Duration,
+    /// How long a connection closed with data in flight waits for the
+    /// client to close first; `None` closes at once.
+    pub delayed_close: Option<Duration>,
+}
+
+/// `codec_type`. HTTP/2 and HTTP/3 are refused by the support table; with
+/// `Auto` the HTTP/2 preface is answered as a protocol error so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// Found out from the first bytes.
+    Auto,
+    /// HTTP/1 only.
+    Http1,
+}
+
+/// `path_with_escaped_slashes_action`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EscapedSlashes {
+    /// They stay.
+    Keep,
+    /// 400.
+    Reject,
+    /// 307 to the unescaped path.
+    UnescapeAndRedirect,
+    /// The unescaped path is routed and forwarded.
+    UnescapeAndForward,
+}
+
+/// `strip_matching_host_port` and `strip_any_host_port`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StripPort {
+    /// The port stays.
+    Keep,
+    /// Removed if it is the listener's.
+    Matching,
+    /// Removed whatever it is.
+    Any,
+}
+
+/// `server_header_transformation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerHeader {
+    /// Always [`Config::server_name`].
+    Overwrite,
+    /// [`Config::server_name`] if the response has none.
+    AppendIfAbsent,
+    /// Only what the upstream says.
+    PassThrough,
+}
+
+/// `internal_address_config`. Without it no address is internal: since
+/// Envoy 1.33 the private ranges are no longer trusted unasked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InternalAddresses {
+    /// Networks whose addresses are internal.
+    pub cidrs: Vec<Cidr>,
+    /// Peers on Unix sockets are internal.
+    pub unix_sockets: bool,
+}
+
+impl InternalAddresses {
+    /// Whether `address` is internal.
+    pub fn contains(&self, address: std::net::IpAddr) -> bool {
+        self.cidrs.iter().any(|cidr| cidr.contains(address))
+    }
+}
+
+/// Compiles the connection manager that `any` configures.
+pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
+    let proto = unpack::<pb::HttpConnectionManager>(any, cx)?;
+    let common = CommonOptions::lower(proto.common_http_protocol_options.as_ref(), cx);
+    let http1 = proto.http_protocol_options.clone().unwrap_or_default();
+    let access_logs = access_loggers::compile(&proto.access_log, cx);
+    let http_filters = http_filters(&proto.http_filters, cx);
+    let timeouts = timeouts(&proto, &common, cx);
+    let strip_port = strip_port(&proto, cx);
+    let internal_addresses = internal_addresses(proto.internal_address_config.as_ref(), cx);
+    let scheme = proto.scheme_header_transformation.as_ref();
+    let routes = routes(proto.route_specifier.as_ref(), cx);
+    let stream_error = core::bool_or(proto.stream_error_on_invalid_http_message, false);
+
+    Some(Config {
+        stat_prefix: proto.stat_prefix.as_str().into(),
+        codec: codec(&proto, cx)?,
+        routes: Arc::new(routes?),
+        http_filters,
+        request: RequestOptions {
+            head_bytes_max: core::u32_or(proto.max_request_headers_kb, REQUEST_HEADERS_KB) as usize
+                * 1024,
+            headers_max: common.headers_max as usize,
+            accept_http_10: http1.accept_http_10,
+            default_host_for_http_10: Some(http1.default_host_for_http_10)
+                .filter(|host| !host.is_empty())
+                .map(String::into_boxed_str),
+            underscores: common.underscores,
+            allow_chunked_length: http1.allow_chunked_length,
+            trailers: http1.enable_trailers,
+        },
+        access_logs,
+        timeouts,
+        requests_per_connection_max: common.requests_per_connection_max,
+        allow_absolute_url: core::bool_or(http1.allow_absolute_url, true),
+        normalize_path: core::bool_or(proto.normalize_path, false),
+        merge_slashes: proto.merge_slashes,
+        escaped_slashes: escaped_slashes(proto.path_with_escaped_slashes_action()),
+        strip_port,
+        strip_trailing_host_dot: proto.strip_trailing_host_dot,
+        stream_error_on_invalid_message: core::bool_or(
+            http1.override_stream_error_on_invalid_http_message,
+            stream_error,
+        ),
+        proxy_100_continue: proto.proxy_100_continue,
+        use_remote_address: core::bool_or(proto.use_remote_address, false),
+        xff_num_trusted_hops: proto.xff_num_trusted_hops,
+        skip_xff_append: proto.skip_xff_append,
+        append_x_forwarded_port: proto.append_x_forwarded_port,
+        internal_addresses,
+        add_user_agent: core::bool_or(proto.add_user_agent, false),
+        via: Some(proto.via.as_str()).filter(|via| !via.is_empty()).map(Arc::from),
+        generate_request_id: core::bool_or(proto.generate_request_id, true),
+        preserve_external_request_id: proto.preserve_external_request_id,
+        always_set_request_id_in_response: proto.always_set_request_id_in_response,
+        server_header: match proto.server_header_transformation() {
+            pb::http_connection_manager::ServerHeaderTransformation::Overwrite => {
+                ServerHeader::Overwrite
+            }
+            pb::http_connection_manager::ServerHeaderTransformation::AppendIfAbsent => {
+                ServerHeader::AppendIfAbsent
+            }
+            pb::http_connection_manager::ServerHeaderTransformation::PassThrough => {
+                ServerHeader::PassThrough
+            }
+        },
+        server_name: match proto.server_name.as_str() {
+            "" => SERVER_NAME.into(),
+            name => name.into(),
+        },
+        scheme_to_overwrite: scheme.and_then(scheme_to_overwrite),
+        scheme_match_upstream: scheme.is_some_and(|scheme| scheme.match_upstream),
+    })
+}
+
+const REQUEST_HEADERS_KB: u32 = 60;
+
+/// What Envoy calls itself; scripts and dashboards look for it.
+const SERVER_NAME: &str = "envoy";
+
+fn codec(proto: &pb::HttpConnectionManager, cx: &mut Cx<'_>) -> Option<Codec> {
+    match proto.codec_type() {
+        CodecType::Auto => Some(Codec::Auto),
+        CodecType::Http1 => Some(Codec::Http1),
+        CodecType::Http2 | CodecType::Http3 => {
+            cx.error_at("codec_type", "not supported yet");
+            None
+        }
+    }
+}
+
+fn routes(proto: Option<&RouteSpecifier>, cx: &mut Cx<'_>) -> Option<RouteConfiguration> {
+    match proto {
+        Some(RouteSpecifier::RouteConfig(config)) => {
+            cx.field("route_config", |cx| route::lower(config, cx))
+        }
+        Some(RouteSpecifier::Rds(_)) => {
+            cx.error_at("rds", "not supported yet");
+            None
+        }
+        Some(RouteSpecifier::ScopedRoutes(_)) => {
+            cx.error_at("scoped_routes", "not supported yet");
+            None
+        }
+        None => {
+            cx.error("a route_config is needed here");
+            None
+        }
+    }
+}
+
+fn http_filters(protos: &[pb::HttpFilter], cx: &mut Cx<'_>) -> Vec<Extension> {
+    let mut filters = Vec::with_capacity(protos.len());
+    for (i, proto) in protos.iter().enumerate() {
+        let config = match &proto.config_type {
+            Some(pb::http_filter::ConfigType::TypedConfig(any)) => Some(any),
+            Some(pb::http_filter::ConfigType::ConfigDiscovery(_)) | None => None,
+        };
+        cx.index("http_filters", i, |cx| {
+            core::refuse_if(proto.disabled, "disabled", cx);
+            filters.extend(Extension::lower(&proto.name, config, cx));
+        });
+    }
+    // Places in an incomplete list would be wrong, and its own error is told.
+    if filters.len() == protos.len() {
+        let is_terminal = |message: &str| message == Router::full_name();
+        check_terminal(&filters, "http_filters", "http", is_terminal, cx);
+    }
+    filters
+}
+
+/// `common_http_protocol_options` of the downstream side.
+struct CommonOptions {
+    idle_timeout: Option<Duration>,
+    connection_duration_max: Option<Duration>,
+    stream_duration_max: Option<Duration>,
+    headers_max: u32,
+    underscores: HeadersWithUnderscores,
+    requests_per_connection_max: Option<u32>,
+}
+
+impl CommonOptions {
+    fn lower(proto: Option<&core_pb::HttpProtocolOptions>, cx: &mut Cx<'_>) -> CommonOptions {
+        let proto = proto.copied().unwrap_or_default();
+        cx.field("common_http_protocol_options", |cx| {
+            if proto.max_response_headers_kb.is_some() {
+                cx.error_at(
+                    "max_response_headers_kb",
+                    "cannot be set on a connection manager; it belongs to clusters",
+                );
+            }
+            CommonOptions {
+                idle_timeout: core::duration_or_off(
+                    proto.idle_timeout,
+                    "idle_timeout",
+                    Some(IDLE_TIMEOUT),
+                    cx,
+                ),
+                connection_duration_max: core::duration_or_off(
+                    proto.max_connection_duration,
+                    "max_connection_duration",
+                    None,
+                    cx,
+                ),
+                stream_duration_max: core::duration_or_off(
+                    proto.max_stream_duration,
+                    "max_stream_duration",
+                    None,
+                    cx,
+                ),
+                headers_max: core::u32_or(proto.max_headers_count, HEADERS_MAX),
+                underscores: match proto.headers_with_underscores_action() {
+                    Action::Allow => HeadersWithUnderscores::Allow,
+                    Action::RejectRequest => HeadersWithUnderscores::RejectRequest,
+                    Action::DropHeader => HeadersWithUnderscores::DropHeader,
+                },
+                requests_per_connection_max: core::u32_or_unlimited(
+                    proto.max_requests_per_connection,
+                ),
+            }
+        })
+    }
+}
+
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+const HEADERS_MAX: u32 = 100;
+
+fn timeouts(
+    proto: &pb::HttpConnectionManager,
+    common: &CommonOptions,
+    cx: &mut Cx<'_>,
+) -> Timeouts {
+    let stream_idle = core::duration_or_off(
+        proto.stream_idle_timeout,
+        "stream_idle_timeout",
+        Some(STREAM_IDLE_TIMEOUT),
+        cx,
+    );
+    Timeouts {
+        idle: common.idle_timeout,
+        connection: common.connection_duration_max,
+        stream: common.stream_duration_max,
+        stream_idle,
+        stream_flush: core::duration_or_off(
+            proto.stream_flush_timeout,
+            "stream_flush_timeout",
+            stream_idle,
+            cx,
+        ),
+        request: core::duration_or_off(proto.request_timeout, "request_timeout", None, cx),
+        request_headers: core::duration_or_off(
+            proto.request_headers_timeout,
+            "request_headers_timeout",
+            None,
+            cx,
+        ),
+        drain: core::duration(proto.drain_timeout, "drain_timeout", cx).unwrap_or(DRAIN_TIMEOUT),
+        delayed_close: core::duration_or_off(
+            proto.delayed_close_timeout,
+            "delayed_close_timeout",
+            Some(DELAYED_CLOSE_TIMEOUT),
+            cx,
+        ),
+    }
+}
+
+const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+const DELAYED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn strip_port(proto: &pb::HttpConnectionManager, cx: &mut Cx<'_>) -> StripPort {
+    let any = matches!(proto.strip_port_mode, Some(StripPortMode::StripAnyHostPort(true)));
+    match (proto.strip_matching_host_port, any) {
+        (true, true) => {
+            cx.error_at(
+                "strip_any_host_port",
+                "only one of strip_matching_host_port and strip_any_host_port may be set",
+            );
+            StripPort::Any
+        }
+        (false, true) => StripPort::Any,
+        (true, false) => StripPort::Matching,
+        (false, false) => StripPort::Keep,
+    }
+}
+
+fn internal_addresses(
+    proto: Option<&pb::http_connection_manager::InternalAddressConfig>,
+    cx: &mut Cx<'_>,
+) -> InternalAddresses {
+    let Some(proto) = proto else {
+        return InternalAddresses::default();
+    };
+    cx.field("internal_address_config", |cx| InternalAddresses {
+        cidrs: core::cidrs(&proto.cidr_ranges, "cidr_ranges", cx),
+        unix_sockets: proto.unix_sockets,
+    })
+}
+
+/// Envoy leaves escaped slashes alone unless told otherwise by its runtime.
+fn escaped_slashes(proto: PathWithEscapedSlashesAction) -> EscapedSlashes {
+    match proto {
+        PathWithEscapedSlashesAction::ImplementationSpecificDefault
+        | PathWithEscapedSlashesAction::KeepUnchanged => EscapedSlashes::Keep,
+        PathWithEscapedSlashesAction::RejectRequest => EscapedSlashes::Reject,
+        PathWithEscapedSlashesAction::UnescapeAndRedirect => EscapedSlashes::UnescapeAndRedirect,
+        PathWithEscapedSlashesAction::UnescapeAndForward => EscapedSlashes::UnescapeAndForward,
+    }
+}
+
+/// The validation rules allow these two only.
+fn scheme_to_overwrite(proto: &core_pb::SchemeHeaderTransformation) -> Option<&'static str> {
+    match proto.transformation.as_ref()? {
+        Transformation::SchemeToOverwrite(scheme) if scheme == "https" => Some("https"),
+        Transformation::SchemeToOverwrite(_) => Some("http"),
+    }
+}
