@@ -11,6 +11,7 @@
 //! opens sockets, starts threads or reads the environment.
 #![forbid(unsafe_code)]
 
+mod application_log;
 pub mod bootstrap;
 pub mod cluster;
 pub mod clusters;
@@ -23,12 +24,10 @@ mod json;
 pub mod listener;
 pub mod load;
 mod loader;
-pub mod route;
 mod merge;
 pub mod route;
 mod rules;
 mod runtime;
-pub mod route;
 pub mod support;
 mod tree;
 mod yaml;

@@ -78,7 +78,7 @@ impl fmt::Display for Node {
 }
 
 /// Longest piece of the operator's text repeated in a message, in characters.
-const SHOWN_MAX: usize = 60;
+const SHOWN_MAX: usize = 120;
 
 /// Text in quotes, escaped and cut so that it cannot flood or disguise a
 /// message.

@@ -299,6 +299,3 @@ fn with_fields<const N: usize>(
     }
     message
 }
-
-#[cfg(test)]
-mod tests;

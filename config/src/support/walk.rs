@@ -91,8 +91,9 @@ impl Walker<'_> {
             }
             Value::Message(message) => self.message(message, path),
             scalar if !allowed.is_empty() => {
+                // A value without a name has been reported by the rules.
                 let given = scalar_name(&field.kind(), scalar);
-                if !allowed.contains(&given) {
+                if !given.is_empty() && !allowed.contains(&given) {
                     let reason = format!("{given} is {NOT_YET} (only {})", allowed.join(", "));
                     self.report(Severity::Error, path, reason);
                 }
@@ -155,13 +156,13 @@ fn key_name(key: &MapKey) -> String {
     }
 }
 
-/// A scalar as the table writes it: enum values by name.
+/// A scalar as the table writes it: enum values by name. Empty for what a
+/// table cannot list.
 fn scalar_name(kind: &Kind, value: &Value) -> String {
     match (kind, value) {
-        (Kind::Enum(of), Value::EnumNumber(number)) => match of.get_value(*number) {
-            Some(value) => value.name().to_owned(),
-            None => number.to_string(),
-        },
+        (Kind::Enum(of), Value::EnumNumber(number)) => of
+            .get_value(*number)
+            .map_or_else(String::new, |value| value.name().to_owned()),
         (_, Value::Bool(value)) => value.to_string(),
         (_, Value::I32(value)) => value.to_string(),
         (_, Value::I64(value)) => value.to_string(),

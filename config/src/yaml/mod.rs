@@ -79,8 +79,7 @@ impl<'a> Reader<'a> {
 
     fn node(&mut self, event: Event<'a>, position: Position, depth: usize) -> Read<Rc<Node>> {
         if depth > DEPTH_MAX {
-            let reason = format!("nested more than {DEPTH_MAX} levels deep");
-            return Err(Broken(position, reason));
+            return Err(Broken(position, too_deep()));
         }
         let (value, size, anchor) = match event {
             Event::Alias(anchor) => return self.alias(anchor, position),
@@ -220,7 +219,14 @@ impl<'a> Reader<'a> {
     fn next(&mut self) -> Read<(Event<'a>, Position)> {
         match self.parser.next_event() {
             Some(Ok((event, span))) => Ok((event, position(&span.start))),
-            Some(Err(error)) => Err(Broken(position(error.marker()), error.info().into())),
+            Some(Err(error)) => {
+                // The scanner runs ahead and has a limit of its own.
+                let reason = match error.info() {
+                    "recursion limit exceeded" => too_deep(),
+                    other => other.to_owned(),
+                };
+                Err(Broken(position(error.marker()), reason))
+            }
             None => Ok((Event::StreamEnd, Position { line: 1, column: 1 })),
         }
     }
@@ -234,6 +240,10 @@ impl<'a> Reader<'a> {
             reason,
         });
     }
+}
+
+fn too_deep() -> String {
+    format!("nested more than {DEPTH_MAX} levels deep")
 }
 
 enum Key {
