@@ -59,7 +59,7 @@ impl HeaderMatcher {
     }
 
     /// Compiles the message, or reports why not.
-    pub(super) fn lower(message: &proto::HeaderMatcher, cx: &mut Cx<'_>) -> Option<Self> {
+    pub fn lower(message: &proto::HeaderMatcher, cx: &mut Cx<'_>) -> Option<Self> {
         let (test, opposite) = Test::lower(message, cx)?;
         Some(HeaderMatcher {
             name: Name::lower(&message.name),

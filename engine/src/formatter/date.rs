@@ -6,17 +6,18 @@
 //! HAProxy most of its throughput with dates in the log format; nothing here
 //! is shared between cores.
 
+use rustc_hash::FxHasher;
 use std::cell::RefCell;
+use std::hash::Hasher as _;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A compiled date format.
 #[derive(Debug)]
 pub(super) struct DateFormat {
     format: Box<str>,
-    /// Names this format in the caches of all cores.
-    id: u64,
+    /// Where the caches of all cores look for this format.
+    slot: usize,
 }
 
 impl DateFormat {
@@ -25,7 +26,6 @@ impl DateFormat {
 
     /// Compiles `format`; `None` when it would write a line end.
     pub fn new(format: &str) -> Option<DateFormat> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let format = if format.is_empty() {
             DateFormat::DEFAULT
         } else {
@@ -39,10 +39,11 @@ impl DateFormat {
             }
             rest = &rest[percent + length..];
         }
+        let mut hash = FxHasher::default();
+        hash.write(format.as_bytes());
         Some(DateFormat {
             format: format.into(),
-            // Relaxed: only uniqueness is asked for.
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            slot: hash.finish() as usize % CACHE_SLOTS,
         })
     }
 
@@ -51,12 +52,11 @@ impl DateFormat {
         let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (second, nanos) = (since_epoch.as_secs(), since_epoch.subsec_nanos());
         CACHE.with_borrow_mut(|cache| {
-            let slot = (self.id % CACHE_SLOTS as u64) as usize;
             if cache.is_empty() {
                 cache.resize_with(CACHE_SLOTS, Rendered::default);
             }
-            let rendered = &mut cache[slot];
-            if rendered.id != self.id || rendered.second != second {
+            let rendered = &mut cache[self.slot];
+            if rendered.second != second || rendered.format != *self.format {
                 rendered.render(self, second);
             }
             let start = out.len();
@@ -78,7 +78,7 @@ thread_local! {
 /// The text of one format in one second.
 #[derive(Default)]
 struct Rendered {
-    id: u64,
+    format: String,
     second: u64,
     text: Vec<u8>,
     /// Where in `text` how many sub-second digits belong.
@@ -87,7 +87,8 @@ struct Rendered {
 
 impl Rendered {
     fn render(&mut self, format: &DateFormat, second: u64) {
-        self.id = format.id;
+        self.format.clear();
+        self.format.push_str(&format.format);
         self.second = second;
         self.text.clear();
         self.fractions.clear();

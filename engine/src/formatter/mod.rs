@@ -13,6 +13,7 @@ mod date;
 mod escape;
 mod grpc;
 mod json;
+mod log_type;
 mod operator;
 mod query;
 mod value;
@@ -28,6 +29,7 @@ use value::Written;
 
 pub use command::FormatError;
 pub use json::{JsonFormatter, JsonValue};
+pub use log_type::AccessLogType;
 
 /// What a line is written from.
 #[derive(Clone, Copy)]
@@ -46,36 +48,6 @@ pub struct Context<'a> {
     pub local_reply_body: &'a [u8],
     /// Why the line is written.
     pub kind: AccessLogType,
-}
-
-/// When an access log is written; the names are Envoy's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum AccessLogType {
-    /// Not an access log: a header or a local reply is formatted.
-    NotSet,
-    /// A TCP proxy's upstream is connected.
-    TcpUpstreamConnected,
-    /// A TCP session goes on.
-    TcpPeriodic,
-    /// A TCP session ended.
-    TcpConnectionEnd,
-    /// A TCP session began.
-    TcpConnectionStart,
-    /// A request's head arrived.
-    DownstreamStart,
-    /// A request goes on.
-    DownstreamPeriodic,
-    /// A request ended.
-    #[default]
-    DownstreamEnd,
-    /// A tunnel was established.
-    DownstreamTunnelSuccessfullyEstablished,
-    /// An upstream connection was assigned.
-    UpstreamPoolReady,
-    /// An upstream request goes on.
-    UpstreamPeriodic,
-    /// An upstream request ended.
-    UpstreamEnd,
 }
 
 /// A compiled text format.

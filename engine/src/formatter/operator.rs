@@ -3,7 +3,6 @@
 //!
 //! Error texts are Envoy's, so that a message found on the web fits.
 
-use super::AccessLogType;
 use super::command::Command;
 use super::date::DateFormat;
 use crate::stream_info::TimePoint;
@@ -195,9 +194,9 @@ impl Operator {
                 server_name(arguments)?
             }
             _ => {
-                if let Some((peer, without_port)) = address_without_port(name) {
+                if let Some(peer) = address_without_port(name) {
                     no_length(command)?;
-                    return Ok(Operator::Address(peer, without_port(arguments)));
+                    return Ok(Operator::Address(peer, network_or_address(arguments)));
                 }
                 let operator = match plain(name) {
                     Some(operator) => operator,
@@ -600,44 +599,24 @@ fn server_name(arguments: &str) -> Result<Operator, String> {
     Ok(Operator::ServerName(from))
 }
 
-/// `X_ADDRESS_WITHOUT_PORT`, with the length of a network prefix in
-/// parentheses; what is not a number is ignored, as Envoy does.
-fn address_without_port(name: &str) -> Option<(Peer, fn(&str) -> AddressPart)> {
-    let peer = match name.strip_suffix("_ADDRESS_WITHOUT_PORT")? {
+/// Whose address `X_ADDRESS_WITHOUT_PORT` is.
+fn address_without_port(name: &str) -> Option<Peer> {
+    Some(match name.strip_suffix("_ADDRESS_WITHOUT_PORT")? {
         "UPSTREAM_LOCAL" => Peer::UpstreamLocal,
         "UPSTREAM_REMOTE" => Peer::UpstreamRemote,
         "DOWNSTREAM_REMOTE" => Peer::DownstreamRemote,
         "DOWNSTREAM_DIRECT_REMOTE" => Peer::DownstreamDirectRemote,
         "DOWNSTREAM_LOCAL" | "DOWNSTREAM_DIRECT_LOCAL" => Peer::DownstreamLocal,
         _ => return None,
-    };
-    Some((peer, |arguments| {
-        match arguments.parse::<u32>() {
-            // No address has more bits than 128.
-            Ok(bits) => AddressPart::Network(bits.min(128) as u8),
-            Err(_) => AddressPart::WithoutPort,
-        }
-    }))
+    })
 }
 
-/// The names of access-log types.
-impl AccessLogType {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            AccessLogType::NotSet => "NotSet",
-            AccessLogType::TcpUpstreamConnected => "TcpUpstreamConnected",
-            AccessLogType::TcpPeriodic => "TcpPeriodic",
-            AccessLogType::TcpConnectionEnd => "TcpConnectionEnd",
-            AccessLogType::TcpConnectionStart => "TcpConnectionStart",
-            AccessLogType::DownstreamStart => "DownstreamStart",
-            AccessLogType::DownstreamPeriodic => "DownstreamPeriodic",
-            AccessLogType::DownstreamEnd => "DownstreamEnd",
-            AccessLogType::DownstreamTunnelSuccessfullyEstablished => {
-                "DownstreamTunnelSuccessfullyEstablished"
-            }
-            AccessLogType::UpstreamPoolReady => "UpstreamPoolReady",
-            AccessLogType::UpstreamPeriodic => "UpstreamPeriodic",
-            AccessLogType::UpstreamEnd => "UpstreamEnd",
-        }
+/// The length of a network prefix; what is not a number is ignored, as Envoy
+/// does.
+fn network_or_address(arguments: &str) -> AddressPart {
+    match arguments.parse::<u32>() {
+        // No address has more bits than 128.
+        Ok(bits) => AddressPart::Network(bits.min(128) as u8),
+        Err(_) => AddressPart::WithoutPort,
     }
 }

@@ -9,9 +9,12 @@
 pub mod conn_manager_utility;
 pub mod connection_header;
 pub mod date;
+pub mod downstream;
+pub mod exchange;
 pub mod forwarded_for;
 pub mod header_utility;
 pub mod host_utility;
+pub mod http1;
 pub mod internal_address;
 pub mod local_reply;
 pub mod path_utility;

@@ -4,4 +4,5 @@
 //! configuration says about addresses into sockets that the reactor can use.
 
 pub mod address;
+pub mod limits;
 pub mod listen_socket;

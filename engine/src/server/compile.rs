@@ -72,8 +72,8 @@ fn compile_chain(
     let chain = listener.filter_chain()?;
     let terminal = chain.filters.last()?;
     let filter = cx.at(&terminal.path, |cx| {
-        let filter = registry::network_filter(terminal, cx);
-        if let Some(NetworkFilter::HttpConnectionManager(config)) = &filter {
+        let filter = registry::network_filter(terminal, &snapshot.node.cluster, cx);
+        if let Some(NetworkFilter::HttpConnectionManager(config, _)) = &filter {
             check_clusters(&config.routes, snapshot, cx);
         }
         filter

@@ -59,10 +59,10 @@ pub fn bind(listeners: Vec<CompiledListener>, workers: usize, store: &Store) -> 
             config.stat_prefix.as_deref().unwrap_or(&config.address.to_string()),
         );
         let chain = listener.chain.map(|(name, filter)| match filter {
-            NetworkFilter::HttpConnectionManager(config) => FilterChain {
+            NetworkFilter::HttpConnectionManager(config, filters) => FilterChain {
                 name,
                 terminal: Terminal::HttpConnectionManager(Arc::new(
-                    http_connection_manager::Shared::new(*config, store, &prefix),
+                    http_connection_manager::Shared::new(*config, filters, store, &prefix),
                 )),
             },
         });

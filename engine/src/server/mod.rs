@@ -35,6 +35,7 @@ use crate::cli::{Mode, Options};
 use crate::control::drain::drain;
 use crate::control::publish::Publisher;
 use crate::network::address::local_address;
+use crate::network::limits;
 use crate::reactor;
 use crate::stats::Store;
 use crate::stats::server::ProcessStats;
@@ -104,8 +105,8 @@ fn refuse(diagnostics: &Diagnostics) -> ExitCode {
 /// A proxy needs two descriptors a proxied connection, and distributions start
 /// programs with a soft limit of 1,024.
 fn raise_open_files() {
-    match reactor::limits::raise_open_files() {
-        Ok((before, now)) => tracing::info!(before, now, "limit on open files"),
+    match limits::raise_open_files() {
+        Ok(limit) => tracing::info!(before = limit.before, now = limit.now, "limit on open files"),
         Err(error) => tracing::warn!(%error, "the limit on open files could not be raised"),
     }
 }
@@ -113,7 +114,7 @@ fn raise_open_files() {
 async fn serve(
     options: &Options,
     loaded: &Loaded,
-    compiled: Compiled,
+    mut compiled: Compiled,
     logging: logging::Logging,
     log_writer: LogWriter,
 ) -> anyhow::Result<ExitCode> {
@@ -123,7 +124,7 @@ async fn serve(
     store.shard(None).install();
     let stats = ProcessStats::new(&store, workers as u32);
 
-    let bound = match listen::bind(&compiled, workers, &store) {
+    let bound = match listen::bind(std::mem::take(&mut compiled.listeners), workers, &store) {
         Ok(bound) => bound,
         Err(problems) => {
             for problem in problems {

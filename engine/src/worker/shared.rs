@@ -86,11 +86,11 @@ fn new_chunk() -> Box<Chunk> {
     Box::new([const { AtomicU64::new(0) }; CHUNK_CELLS])
 }
 
-/// 8 KiB a chunk: a small configuration (about 500 statistics) needs one.
-const CHUNK_CELLS: usize = 1024;
+/// 16 KiB a chunk: a small configuration (about 500 statistics) needs one.
+const CHUNK_CELLS: usize = 2048;
 /// With `CHUNK_CELLS` this bounds the statistics of a process at two million,
-/// enough for some 10,000 clusters; the table itself takes 32 KiB a thread.
-const CHUNKS: usize = 2048;
+/// enough for some 10,000 clusters; the table itself takes 16 KiB a thread.
+const CHUNKS: usize = 1024;
 
 impl StatCells {
     /// Slots are below this.

@@ -154,7 +154,7 @@ impl Failure {
             _ => {}
         }
         if exchange.response_started && !matches!(self, Self::DownstreamClosed) {
-            manager.shared.stats.rq_reset_after_downstream_response_started.inc();
+            manager.shared.router_stats.rq_reset_after_downstream_response_started.inc();
         }
     }
 }

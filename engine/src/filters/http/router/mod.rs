@@ -47,14 +47,14 @@ pub async fn forward(
     exchange: &mut Exchange,
 ) -> Handled {
     let Some(cluster) = manager.worker.clusters.get(forward.cluster) else {
-        manager.shared.stats.no_cluster.inc();
+        manager.shared.router_stats.no_cluster.inc();
         let status = forward.cluster_not_found_status;
         let reply = LocalReply::new(status, "", details::CLUSTER_NOT_FOUND)
             .flag(ResponseFlag::NoClusterFound);
         manager.reply(downstream, exchange, reply);
         return Handled::Answered;
     };
-    manager.shared.stats.rq_total.inc();
+    manager.shared.router_stats.rq_total.inc();
     exchange.info.cluster = Some(Rc::clone(&cluster.info));
     let Some(host) = cluster.pick_host() else {
         cluster.stats.upstream_cx_none_healthy.inc();

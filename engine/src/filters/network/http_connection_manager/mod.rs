@@ -28,20 +28,26 @@ use ringway_config::route::{Action, RouteMatch};
 
 use self::config::Config;
 use self::local_reply::LocalReply;
-use super::super::http::router;
+use super::super::http::{FilterChain, Flow, router};
 use crate::filters::WorkerContext;
 use crate::http::conn_manager_utility::Edge;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
 use crate::http::redirect;
-use crate::stats::http_connection_manager::{HttpConnectionManagerStats, ListenerHttpStats};
-use crate::stats::{CodeStats, Store};
+use crate::stats::Store;
+use crate::stats::http_connection_manager::{
+    self as stats, HttpConnectionManagerStats, ListenerHttpStats, RouterStats,
+};
 use crate::stream_info::{ResponseFlag, details};
 
 /// A connection manager as all workers share it.
 pub struct Shared {
     /// The compiled configuration.
     pub config: Config,
+    /// The HTTP filters before the router.
+    pub filters: FilterChain,
+    /// The router's part of `http.<stat_prefix>.*`.
+    pub router_stats: RouterStats,
     /// `http.<stat_prefix>.*`.
     pub stats: HttpConnectionManagerStats,
     /// `listener.<address>.http.<stat_prefix>.*`.
@@ -52,14 +58,19 @@ impl Shared {
     /// Registers the statistics of a connection manager below a listener whose
     /// statistics begin with `listener_prefix`.
     #[must_use]
-    pub fn new(config: Config, store: &Store, listener_prefix: &str) -> Self {
-        let prefix = &config.stat_prefix;
+    pub fn new(
+        config: Config,
+        filters: FilterChain,
+        store: &Store,
+        listener_prefix: &str,
+    ) -> Self {
+        let prefix = stats::prefix(&config.stat_prefix);
+        let on_listener = stats::listener_prefix(listener_prefix, &config.stat_prefix);
         Self {
-            stats: HttpConnectionManagerStats::new(store, &format!("http.{prefix}.")),
-            listener_stats: ListenerHttpStats::new(
-                store,
-                &format!("{listener_prefix}http.{prefix}."),
-            ),
+            stats: HttpConnectionManagerStats::new(store, &prefix),
+            router_stats: RouterStats::new(store, &prefix),
+            listener_stats: ListenerHttpStats::new(store, &on_listener),
+            filters,
             config,
         }
     }
@@ -126,7 +137,7 @@ impl ConnectionManager {
         let route = match self.config().routes.find(&exchange.request, random) {
             RouteMatch::Route(_, route) => route,
             RouteMatch::NoRoute(_) | RouteMatch::NoVirtualHost => {
-                self.stats().no_route.inc();
+                self.shared.router_stats.no_route.inc();
                 let not_found = LocalReply::new(404, "", details::ROUTE_NOT_FOUND)
                     .flag(ResponseFlag::NoRouteFound);
                 self.reply(downstream, exchange, not_found);
@@ -134,19 +145,23 @@ impl ConnectionManager {
             }
         };
         exchange.info.route_name.copy(&route.name);
+        if let Flow::Reply(answer) = self.shared.filters.request_headers(exchange, &self.worker) {
+            self.reply(downstream, exchange, answer);
+            return Handled::Answered;
+        }
         match &route.action {
             Action::Forward(forward) => {
                 return router::forward(self, route, forward, downstream, exchange).await;
             }
             Action::DirectResponse { status, body } => {
-                self.stats().rq_direct_response.inc();
+                self.shared.router_stats.rq_direct_response.inc();
                 let mut reply = LocalReply::new(*status, "", details::DIRECT_RESPONSE);
                 reply.body = body.as_deref().unwrap_or_default();
                 self.reply(downstream, exchange, reply);
             }
             Action::Redirect(target) => {
                 // As Envoy counts it: `rq_redirect` stays for internal ones.
-                self.stats().rq_direct_response.inc();
+                self.shared.router_stats.rq_direct_response.inc();
                 let status =
                     redirect::set_location(target, &exchange.request, &mut exchange.response);
                 let reply = LocalReply::new(status, "", details::DIRECT_RESPONSE);

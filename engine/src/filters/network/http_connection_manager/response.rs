@@ -17,6 +17,7 @@ impl ConnectionManager {
         status: u16,
         framing: ResponseFraming,
     ) {
+        self.shared.filters.response_headers(exchange, &self.worker);
         conn_manager_utility::mutate_response_headers(
             &mut exchange.response,
             &exchange.request,

@@ -1,0 +1,110 @@
+//! Access logs: which requests are logged, in which format, to which file.
+//!
+//! [`compile`] turns `envoy.config.accesslog.v3.AccessLog` messages into
+//! [`AccessLog`]s, which all workers share. [`AccessLog::log`] appends a line
+//! to a buffer of the current thread (`buffer`); full buffers go over a
+//! bounded queue to one thread that writes all files (`writer`). A worker
+//! never writes to a file and never waits for one: when the queue is full,
+//! lines are dropped and counted.
+//!
+//! - `file`, `stream`: the loggers, by their Envoy names.
+//! - `filter`: conditions under which a line is written.
+//! - `format`: the messages that choose a format.
+//! - `destination`: files, shared by all loggers that name them.
+
+mod buffer;
+mod destination;
+mod file;
+mod filter;
+mod format;
+mod stats;
+mod stream;
+mod writer;
+
+pub use buffer::{FlushCause, flush_local};
+pub use stats::LogStats;
+pub use writer::{LogHandle, LogWriter, Options};
+
+use crate::formatter::Context;
+use destination::Destination;
+use envoy_types::pb::envoy::config::accesslog::v3 as proto;
+use envoy_types::pb::google::protobuf::Any;
+use filter::Filter;
+use format::Format;
+use ringway_config::context::Cx;
+use std::sync::Arc;
+
+/// One configured access log.
+#[derive(Debug)]
+pub struct AccessLog {
+    filter: Option<Filter>,
+    format: Format,
+    destination: Arc<Destination>,
+}
+
+impl AccessLog {
+    /// Appends a line for the request to the current thread's buffer, if the
+    /// filter lets it pass. The thread has installed a [`LogHandle`].
+    pub fn log(&self, cx: &Context<'_>) {
+        if self.filter.as_ref().is_none_or(|filter| filter.passes(cx)) {
+            buffer::append(&self.destination, |out| self.format.write(cx, out));
+        }
+    }
+}
+
+/// Compiles the messages of a field named `access_log` of the message that
+/// `cx` is at. What is wrong is reported there; a logger with an error is
+/// left out.
+///
+/// Files are opened here, so that one that cannot be written is an error of
+/// the configuration and not a surprise at the first request.
+pub fn compile(protos: &[proto::AccessLog], cx: &mut Cx<'_>) -> Vec<AccessLog> {
+    let mut logs = Vec::with_capacity(protos.len());
+    for (position, message) in protos.iter().enumerate() {
+        logs.extend(cx.index("access_log", position, |cx| compile_one(message, cx)));
+    }
+    logs
+}
+
+fn compile_one(message: &proto::AccessLog, cx: &mut Cx<'_>) -> Option<AccessLog> {
+    let filter = message
+        .filter
+        .as_ref()
+        .map(|filter| cx.field("filter", |cx| Filter::compile(filter, cx)));
+    let logger = match &message.config_type {
+        Some(proto::access_log::ConfigType::TypedConfig(any)) => {
+            cx.field("typed_config", |cx| compile_logger(any, cx))
+        }
+        None => {
+            cx.error("an access log needs a typed_config");
+            None
+        }
+    };
+    let (format, destination) = logger?;
+    let filter = match filter {
+        None => None,
+        Some(compiled) => Some(compiled?),
+    };
+    Some(AccessLog {
+        filter,
+        format,
+        destination,
+    })
+}
+
+/// Finds the logger by the type of its message, as Envoy does; the name in the
+/// configuration is free.
+fn compile_logger(any: &Any, cx: &mut Cx<'_>) -> Option<(Format, Arc<Destination>)> {
+    match any.type_url.rsplit('/').next().unwrap_or_default() {
+        file::TYPE => file::compile(any, cx),
+        stream::STDOUT_TYPE => stream::compile_stdout(any, cx),
+        stream::STDERR_TYPE => stream::compile_stderr(any, cx),
+        other => {
+            cx.error(format!("access logger {other} is not supported yet"));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
