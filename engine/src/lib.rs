@@ -2,10 +2,9 @@
 
 pub mod access_loggers;
 pub mod admin;
+pub mod cli;
 pub mod formatter;
 pub mod stats;
 pub mod stream_info;
-pub mod worker;
-//! Skeleton.
-pub mod cli;
 pub mod validate;
+pub mod worker;
