@@ -17,14 +17,14 @@ use envoy_types::pb::envoy::config::bootstrap::v3 as pb;
 use envoy_types::pb::envoy::config::cluster::v3 as cluster_pb;
 use envoy_types::pb::envoy::config::listener::v3 as listener_pb;
 
+use crate::application_log;
 use crate::cluster::{self, Cluster};
 use crate::clusters::ClusterNames;
 use crate::context::{Cx, Source};
 use crate::core::{self, Address, Node};
-use crate::diagnostics::{Diagnostic, Diagnostics, Severity};
+use crate::diagnostics::Diagnostics;
 use crate::listener::{self, Listener};
 use crate::load::Loaded;
-use crate::route::RouteConfiguration;
 use crate::runtime;
 
 /// A complete, valid configuration. It is never changed: an update makes a
@@ -54,32 +54,6 @@ impl Snapshot {
     /// requests, which hold a `ClusterId`.
     pub fn cluster(&self, name: &str) -> Option<&Arc<Cluster>> {
         self.clusters.iter().find(|cluster| &*cluster.name == name)
-    }
-
-    /// Reports every cluster that `routes` names and this configuration does
-    /// not have, unless `validate_clusters` is off. Routes are compiled after
-    /// the snapshot, so whoever compiles them asks.
-    pub fn check_clusters(&self, routes: &RouteConfiguration, diagnostics: &mut Diagnostics) {
-        if routes.validate_clusters() == Some(false) {
-            return;
-        }
-        for reference in routes.cluster_references() {
-            if self
-                .clusters
-                .iter()
-                .any(|cluster| cluster.id == reference.cluster)
-            {
-                continue;
-            }
-            let name = self.cluster_names.name(reference.cluster);
-            diagnostics.push(Diagnostic {
-                severity: Severity::Error,
-                file: reference.source.file.clone(),
-                position: reference.source.position,
-                path: reference.source.path.to_string(),
-                reason: format!("unknown cluster {name:?}"),
-            });
-        }
     }
 }
 
@@ -153,6 +127,11 @@ fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
     if let Some(manager) = manager {
         cx.field("cluster_manager", |cx| {
             check_local_cluster(manager, &clusters, cx);
+        });
+    }
+    if let Some(log) = &proto.application_log_config {
+        cx.field("application_log_config", |cx| {
+            application_log::check(log, cx)
         });
     }
     if let Some(runtime) = &proto.layered_runtime {

@@ -11,6 +11,7 @@
 //! opens sockets, starts threads or reads the environment.
 #![forbid(unsafe_code)]
 
+mod application_log;
 pub mod bootstrap;
 pub mod cluster;
 pub mod clusters;

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use ringway_config::cluster::Cluster;
 use ringway_config::core::Address;
@@ -344,6 +345,7 @@ static_resources:
 #[test]
 fn every_mistake_is_told_at_once() {
     let text = "\
+application_log_config: {log_format: {json_format: {a: [1, \"%v\"], b: {\"%_\": x}}}}
 cluster_manager: {local_cluster_name: nobody}
 layered_runtime:
   layers:
@@ -365,6 +367,10 @@ static_resources:
     assert_eq!(
         reasons,
         [
+            "application_log_config.log_format.json_format: \
+             %v may not be used in JSON: its text is not escaped",
+            "application_log_config.log_format.json_format: \
+             %_ may not be used in JSON: its text is not escaped",
             "cluster_manager.local_cluster_name: local cluster \"nobody\" must be defined",
             "layered_runtime.layers[1].name: duplicate layer name: a",
             "layered_runtime.layers[1].admin_layer: at most one admin layer may be given",
@@ -400,4 +406,51 @@ fn every_example_is_accepted() {
         count += 1;
     }
     assert!(count >= 6, "only {count} examples were found");
+}
+
+/// The golden text begins with the snapshot; its warnings follow.
+fn golden(text: &str, expected: &str) {
+    let snapshot = lower(text).unwrap_or_else(|found| panic!("{found}"));
+    let found = format!("{}{}", show(&snapshot), snapshot.diagnostics);
+    assert_eq!(found.trim_end(), expected.trim_end());
+}
+
+#[test]
+fn the_basic_proxy() {
+    golden(
+        include_str!("../examples/basic-proxy.yaml"),
+        include_str!("lowering/basic-proxy.txt"),
+    );
+}
+
+#[test]
+fn every_field() {
+    golden(
+        include_str!("lowering/everything.yaml"),
+        include_str!("lowering/everything.txt"),
+    );
+}
+
+#[test]
+fn defaults_are_envoys() {
+    let text = "\
+static_resources:
+  listeners:
+  - {address: {socket_address: {address: 0.0.0.0, port_value: 80}}, filter_chains: [{}]}
+  clusters: [{name: 'a:b'}]
+";
+    golden(text, include_str!("lowering/defaults.txt"));
+    let snapshot = lower(text).unwrap();
+    assert_eq!(snapshot.stats_flush_interval, Duration::from_secs(5));
+    assert!(snapshot.admin.is_none());
+}
+
+#[test]
+fn no_resources_at_all_are_fine() {
+    let snapshot = lower("admin: {}").unwrap();
+    assert!(
+        snapshot.admin.is_none(),
+        "an admin section without an address starts no server"
+    );
+    assert_eq!(show(&snapshot), "");
 }

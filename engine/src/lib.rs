@@ -1,3 +1,33 @@
+//! The proxy as a library. ARCHITECTURE.md holds the map and the life of a
+//! request.
+//!
+//! Imports point one way: `reactor` is used by `network`, that by `http` and
+//! `upstream`, these by `filters`, then `listener`, `worker`, `control` and
+//! `admin`, and `server` on top.
+
+pub mod access_loggers;
+pub mod http;
+pub mod formatter;
+pub mod stream_info;
+//! The proxy as a library: see ARCHITECTURE.md for the map.
+
+pub mod filters;
+pub mod http;
+pub mod network;
+pub mod admin;
+pub mod cli;
+pub mod control;
+pub mod filters;
+pub mod formatter;
+pub mod http;
+pub mod listener;
+pub mod network;
+pub mod reactor;
+pub mod registry;
+pub mod server;
+pub mod stats;
+pub mod stream_info;
+pub mod upstream;
 //! The proxy as a library: see ARCHITECTURE.md for the map.
 
 pub mod access_loggers;

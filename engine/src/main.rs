@@ -1,2 +1,15 @@
-//! Skeleton.
-fn main() {}
+//! The binary `ringway`: reads the command line and runs the server.
+
+use std::process::ExitCode;
+
+use ringway::cli::Options;
+
+fn main() -> ExitCode {
+    match ringway::server::run(&Options::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ringway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

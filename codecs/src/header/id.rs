@@ -109,6 +109,7 @@ header_ids! {
     XEnvoyDegraded => "x-envoy-degraded",
     XEnvoyRatelimited => "x-envoy-ratelimited",
     XEnvoyImmediateHealthCheckFail => "x-envoy-immediate-health-check-fail",
+    XEnvoyUpstreamHealthcheckedCluster => "x-envoy-upstream-healthchecked-cluster",
     XEnvoyDecoratorOperation => "x-envoy-decorator-operation",
     XEnvoyUpstreamCanary => "x-envoy-upstream-canary",
     XEnvoyMaxRetries => "x-envoy-max-retries",

@@ -149,7 +149,7 @@ impl HeadReader {
             match &result {
                 Ok(None) => {
                     self.carry.extend_from_slice(input);
-                    self.note_checked();
+                    self.note_checked(0);
                 }
                 Ok(Some(_)) | Err(_) => self.reset(),
             }
@@ -170,7 +170,7 @@ impl HeadReader {
             Err(e) => Err(e),
         };
         match &result {
-            Ok(None) => self.note_checked(),
+            Ok(None) => self.note_checked(before),
             Ok(Some(_)) | Err(_) => self.reset(),
         }
         // The head ends behind `before`: what was there had no result.
@@ -204,19 +204,17 @@ impl HeadReader {
         }
     }
 
-    /// Remembers that the complete lines in the carry are good.
-    fn note_checked(&mut self) {
-        let Some(last) = memchr::memrchr(b'\n', &self.carry) else {
+    /// Remembers that the complete lines in the carry are good, of which the
+    /// bytes behind `before` are new.
+    fn note_checked(&mut self, before: usize) {
+        let Some(last) = memchr::memrchr(b'\n', &self.carry[before..]) else {
             return;
         };
-        let end = last + 1;
-        if end > self.checked {
-            let new = &self.carry[self.checked..end];
-            // The first line is not a field.
-            let first = usize::from(self.checked == 0);
-            self.fields += memchr::memchr_iter(b'\n', new).count() - first;
-            self.checked = end;
-        }
+        let end = before + last + 1;
+        let lines = memchr::memchr_iter(b'\n', &self.carry[before..end]).count();
+        // The first line is not a field.
+        self.fields += lines - usize::from(self.checked == 0);
+        self.checked = end;
     }
 
     fn reset(&mut self) {

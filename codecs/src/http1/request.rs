@@ -142,6 +142,7 @@ fn interpret(
 
     let host = raw.headers.iter().find(|h| is_host(h.name));
     let form = target::parse(method, target.as_bytes())?;
+    let is_connect = form == Target::Authority;
     out.push_known(HeaderId::Method, range(method));
     let target = target.as_bytes();
     let authority = match form {
@@ -190,7 +191,6 @@ fn interpret(
         }
     }
 
-    let is_connect = form_is_connect(method);
     let framing = fields.framing(version, is_connect, o, out)?;
     let mixed = fields.mixed_lengths();
     let head_of_request = RequestHead {
@@ -307,10 +307,6 @@ fn is_host(name: &str) -> bool {
     name.len() == 4 && name.eq_ignore_ascii_case("host")
 }
 
-fn form_is_connect(method: &[u8]) -> bool {
-    method == b"CONNECT"
-}
-
 /// The path of an absolute-form target: an empty one is `/` (RFC 9112 section
 /// 3.2.2), also before a query.
 fn push_path(out: &mut HeaderMap, range: Range, path: &[u8]) {
@@ -359,13 +355,12 @@ fn first_bad_line_byte(head: &[u8]) -> Option<u8> {
 /// `line` has a well-formed method and target, and a version that is neither
 /// 1.0 nor 1.1.
 fn version_error(line: &[u8]) -> Http1Error {
-    let method = line.split(|&b| b == b' ').next().unwrap_or_default();
-    if !method::is_known(method) {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut parts = line.splitn(3, |&b| b == b' ');
+    if !parts.next().is_some_and(method::is_known) {
         return Http1Error::UnknownMethod;
     }
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let version = line.rsplit(|&b| b == b' ').next().unwrap_or_default();
-    match version {
+    match parts.nth(1).unwrap_or_default() {
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {

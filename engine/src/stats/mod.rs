@@ -22,6 +22,7 @@ mod histogram;
 mod shard;
 mod store;
 mod structs;
+mod tags;
 
 pub mod cluster;
 pub mod http_connection_manager;
@@ -29,9 +30,10 @@ pub mod listener;
 pub mod server;
 
 pub use codes::CodeStats;
-pub use histogram::{Buckets, Unit};
+pub use histogram::{Buckets, DEFAULT_BOUNDS, QUANTILES, Unit};
 pub use shard::{Counter, Gauge, Histogram, Shard};
 pub use store::{HistogramValue, Scope, Snapshot, Store, TextReadout, Value};
+pub use tags::{Tag, Tagged};
 
 /// A part of a statistic's name as Envoy writes it: what could be read as a
 /// separator of something else (`:`, `://`, NUL) becomes `_`, and dots at the

@@ -1,3 +1,271 @@
-//! What runs on a core, and what cores share.
+//! A worker: one pinned thread with its own reactor, listeners, pools,
+//! balancers and statistics shard.
+//!
+//! A worker is told what to do by [`Update`]s that the control plane publishes
+//! (`control::publish`) and applies them between two turns of its loop, so a
+//! request sees either all of an update or nothing of it.
 
+pub mod cpu;
 pub mod shared;
+
+use std::cell::RefCell;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use core_affinity::CoreId;
+use ringway_config::listener::TrafficDirection;
+use socket2::Socket;
+
+use self::shared::{UpdateReceiver, UpdateSender, WorkerGauge, update_queue};
+use crate::access_loggers;
+use crate::filters::WorkerContext;
+use crate::listener::{SharedListener, WorkerListener};
+use crate::reactor::{self, DriverKind, Reactor, RemoteWaker};
+use crate::stats::{Shard, Store};
+use crate::upstream::cluster::{Cluster, SharedCluster};
+
+/// Updates that may wait for a worker. The control plane publishes one at a
+/// time and waits for room, so this only has to cover a burst of commands.
+const UPDATES_MAX: usize = 64;
+
+/// How often a draining worker looks whether its last connection is gone.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
+
+/// A set of changes that take effect together.
+pub struct Update {
+    /// The number of the configuration that the changes lead to.
+    pub epoch: u64,
+    /// What changes, in order.
+    pub changes: Vec<Change>,
+}
+
+/// One change of a worker's view.
+pub enum Change {
+    /// A new cluster, or a new version of one.
+    Cluster(Arc<SharedCluster>),
+    /// A new listener with this worker's sockets, one an address.
+    Listener(Arc<SharedListener>, Vec<Socket>),
+    /// Listeners stop accepting; open connections live on.
+    StopListeners {
+        /// Only those that take traffic in.
+        inbound_only: bool,
+    },
+    /// Connections are closed as soon as they have no request.
+    Drain,
+    /// `/healthcheck/fail` (true) and `/healthcheck/ok` (false).
+    HealthFailed(bool),
+    /// Access-log lines that are still buffered are handed to the writer.
+    FlushLogs,
+    /// The worker ends, whatever is in flight.
+    Stop,
+}
+
+/// What a worker needs to start.
+#[derive(Clone)]
+pub struct Plan {
+    /// How many workers there are.
+    pub count: u32,
+    /// Options of the reactor.
+    pub reactor: reactor::Options,
+    /// Where statistics are kept.
+    pub store: Arc<Store>,
+    /// How often histograms are handed over.
+    pub stats_flush_interval: Duration,
+    /// How often buffered access-log lines are handed over.
+    pub log_flush_interval: Duration,
+    /// The machine's own address.
+    pub local_address: IpAddr,
+}
+
+/// The control plane's end of a worker.
+pub struct Handle {
+    updates: UpdateSender<Update>,
+    waker: RemoteWaker,
+    thread: JoinHandle<()>,
+    connections: Arc<WorkerGauge>,
+    /// The driver that its reactor runs on.
+    pub driver: DriverKind,
+}
+
+impl Handle {
+    /// Starts worker `index` and waits until its reactor runs.
+    ///
+    /// # Errors
+    /// The thread or the reactor could not be made.
+    pub fn start(index: u32, core: Option<CoreId>, plan: &Plan) -> io::Result<Self> {
+        let (sender, receiver) = update_queue(UPDATES_MAX);
+        let (started, has_started) = std::sync::mpsc::sync_channel(1);
+        let connections = Arc::new(WorkerGauge::default());
+        let gauge = Arc::clone(&connections);
+        let plan = plan.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("wrk:worker_{index}"))
+            .spawn(move || run(index, core, &plan, receiver, &gauge, &started))?;
+        let gone = || io::Error::other("the worker ended before it started");
+        let (waker, driver) = has_started.recv().map_err(|_| gone())??;
+        Ok(Self {
+            updates: sender,
+            waker,
+            thread,
+            connections,
+            driver,
+        })
+    }
+
+    /// Queues an update and wakes the worker.
+    ///
+    /// # Errors
+    /// Gives the update back when the worker is [`UPDATES_MAX`] behind.
+    pub fn push(&mut self, update: Update) -> Result<(), Update> {
+        self.updates.push(update)?;
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// The last epoch that the worker has applied.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.updates.applied()
+    }
+
+    /// Downstream connections that were open a moment ago; kept up to date
+    /// while the worker drains.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.connections.get()
+    }
+
+    /// Waits for the thread to end.
+    ///
+    /// # Errors
+    /// The worker panicked.
+    pub fn join(self) -> std::thread::Result<()> {
+        self.thread.join()
+    }
+}
+
+type Started = SyncSender<io::Result<(RemoteWaker, DriverKind)>>;
+
+/// The worker's thread.
+fn run(
+    index: u32,
+    core: Option<CoreId>,
+    plan: &Plan,
+    mut updates: UpdateReceiver<Update>,
+    connections: &Arc<WorkerGauge>,
+    started: &Started,
+) {
+    if let Some(core) = core
+        && !core_affinity::set_for_current(core)
+    {
+        tracing::warn!(worker = index, core = core.id, "the worker could not be pinned");
+    }
+    plan.store.shard(Some(index)).install();
+    let mut reactor = match Reactor::new(&plan.reactor) {
+        Ok(reactor) => reactor,
+        Err(error) => {
+            // Nobody waits any more only if the control plane itself failed.
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    let _ = started.send(Ok((reactor.remote_waker(), reactor.driver())));
+    let context = WorkerContext::new(index, plan.count, plan.local_address);
+    let worker = Worker {
+        context: Rc::clone(&context),
+        listeners: RefCell::new(Vec::new()),
+        store: Arc::clone(&plan.store),
+        connections: Arc::clone(connections),
+    };
+    reactor.block_on(async {
+        drop(reactor::spawn(flush_stats(plan.stats_flush_interval)));
+        drop(reactor::spawn(flush_logs(plan.log_flush_interval)));
+        worker.run(&mut updates).await;
+    });
+    access_loggers::flush_local(true);
+    Shard::flush();
+    drop(worker);
+    drop(reactor);
+}
+
+struct Worker {
+    context: Rc<WorkerContext>,
+    listeners: RefCell<Vec<WorkerListener>>,
+    store: Arc<Store>,
+    connections: Arc<WorkerGauge>,
+}
+
+impl Worker {
+    /// Applies updates until one says to stop.
+    async fn run(&self, updates: &mut UpdateReceiver<Update>) {
+        loop {
+            while let Some(update) = updates.pop() {
+                for change in update.changes {
+                    if matches!(change, Change::Stop) {
+                        updates.acknowledge(update.epoch);
+                        return;
+                    }
+                    self.apply(change);
+                }
+                updates.acknowledge(update.epoch);
+            }
+            reactor::remote_wake().await;
+        }
+    }
+
+    fn apply(&self, change: Change) {
+        match change {
+            Change::Cluster(shared) => {
+                let seed = self.context.rng.borrow_mut().u64(..);
+                self.context.clusters.insert(Cluster::new(shared, seed));
+            }
+            Change::Listener(shared, sockets) => {
+                let name = Arc::clone(&shared.config.name);
+                match WorkerListener::start(shared, sockets, &self.context, &self.store) {
+                    Ok(listener) => self.listeners.borrow_mut().push(listener),
+                    Err(error) => {
+                        tracing::error!(listener = &*name, %error, "the listener did not start");
+                    }
+                }
+            }
+            Change::StopListeners { inbound_only } => self.listeners.borrow_mut().retain(|one| {
+                inbound_only && one.shared.config.traffic_direction != TrafficDirection::Inbound
+            }),
+            Change::Drain => {
+                self.context.drain();
+                self.context.clusters.close_idle();
+                let context = Rc::clone(&self.context);
+                drop(reactor::spawn(report_connections(context, Arc::clone(&self.connections))));
+            }
+            Change::HealthFailed(failed) => self.context.set_health_failed(failed),
+            Change::FlushLogs => access_loggers::flush_local(true),
+            Change::Stop => {}
+        }
+    }
+}
+
+async fn report_connections(context: Rc<WorkerContext>, gauge: Arc<WorkerGauge>) {
+    loop {
+        gauge.set(context.connection_count() as u64);
+        reactor::sleep(DRAIN_POLL).await;
+    }
+}
+
+async fn flush_stats(interval: Duration) {
+    loop {
+        reactor::sleep(interval).await;
+        Shard::flush();
+    }
+}
+
+async fn flush_logs(interval: Duration) {
+    loop {
+        reactor::sleep(interval).await;
+        access_loggers::flush_local(false);
+    }
+}

@@ -1,8 +1,10 @@
 //! Everything that more than one core touches: the only file of the engine
 //! with cross-core atomics, so that each ordering can be checked in one place.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::cell::UnsafeCell;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 
 /// The statistics of one thread: a growing array of 64-bit cells.
 ///
@@ -84,15 +86,175 @@ fn new_chunk() -> Box<Chunk> {
     Box::new([const { AtomicU64::new(0) }; CHUNK_CELLS])
 }
 
-/// 8 KiB a chunk: a small configuration (about 500 statistics) needs one.
-const CHUNK_CELLS: usize = 1024;
+/// 16 KiB a chunk: a small configuration (about 500 statistics) needs one.
+const CHUNK_CELLS: usize = 2048;
 /// With `CHUNK_CELLS` this bounds the statistics of a process at two million,
-/// enough for some 10,000 clusters; the table itself takes 32 KiB a thread.
-const CHUNKS: usize = 2048;
+/// enough for some 10,000 clusters; the table itself takes 16 KiB a thread.
+const CHUNKS: usize = 1024;
 
 impl StatCells {
     /// Slots are below this.
     pub const SLOTS_MAX: u32 = (CHUNK_CELLS * CHUNKS) as u32;
+}
+
+/// A limit that holds for the whole process, of which workers lease permits
+/// (see `upstream::circuit_breaker`).
+///
+/// Only the count matters, nothing is published through it, so `Relaxed` is
+/// enough: a compare-and-swap never hands out a permit twice.
+#[derive(Debug)]
+pub struct Budget {
+    limit: u32,
+    left: AtomicU32,
+}
+
+impl Budget {
+    /// A budget of `limit` permits, none of them leased.
+    #[must_use]
+    pub const fn new(limit: u32) -> Self {
+        Self {
+            limit,
+            left: AtomicU32::new(limit),
+        }
+    }
+
+    /// All permits, leased or not.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Leases up to `wanted` permits and says how many; 0 when none are left.
+    pub fn take(&self, wanted: u32) -> u32 {
+        let mut left = self.left.load(Relaxed);
+        loop {
+            let taken = wanted.min(left);
+            if taken == 0 {
+                return 0;
+            }
+            match self.left.compare_exchange_weak(left, left - taken, Relaxed, Relaxed) {
+                Ok(_) => return taken,
+                Err(now) => left = now,
+            }
+        }
+    }
+
+    /// Ends the lease of `permits`.
+    pub fn give_back(&self, permits: u32) {
+        if permits > 0 {
+            self.left.fetch_add(permits, Relaxed);
+        }
+    }
+
+    /// Whether every permit is leased.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.left.load(Relaxed) == 0
+    }
+}
+
+/// The sending end of a worker's queue of updates.
+pub struct UpdateSender<T>(Arc<UpdateQueue<T>>);
+
+/// The worker's end of its queue of updates.
+pub struct UpdateReceiver<T>(Arc<UpdateQueue<T>>);
+
+/// A bounded queue from one producer, the control plane, to one consumer, a
+/// worker. The ends are not `Clone` and their methods take `&mut self`, so
+/// there is one of each.
+pub fn update_queue<T: Send>(capacity: usize) -> (UpdateSender<T>, UpdateReceiver<T>) {
+    let slots = (0..capacity.max(1)).map(|_| UnsafeCell::new(None)).collect();
+    let queue = Arc::new(UpdateQueue {
+        slots,
+        written: AtomicUsize::new(0),
+        read: AtomicUsize::new(0),
+        applied: AtomicU64::new(0),
+    });
+    (UpdateSender(Arc::clone(&queue)), UpdateReceiver(queue))
+}
+
+struct UpdateQueue<T> {
+    slots: Box<[UnsafeCell<Option<T>>]>,
+    /// Updates ever written. Stored with release after the slot was filled and
+    /// loaded with acquire before it is emptied.
+    written: AtomicUsize,
+    /// Updates ever read. Stored with release after the slot was emptied and
+    /// loaded with acquire before it is filled again.
+    read: AtomicUsize,
+    /// The last epoch that the worker has applied. Stored with release after
+    /// the worker dropped what the epoch replaced; loaded with acquire by the
+    /// control plane before it frees it.
+    applied: AtomicU64,
+}
+
+// SAFETY: a slot is accessed by the producer only while `written - read` says
+// that it is empty, and by the consumer only while it says that it is full;
+// the release and acquire pairs above order the two. There is one producer and
+// one consumer, because the ends are unique and their methods take `&mut self`.
+unsafe impl<T: Send> Sync for UpdateQueue<T> {}
+
+impl<T> UpdateSender<T> {
+    /// Queues an update.
+    ///
+    /// # Errors
+    /// Gives the update back when the queue is full: the worker is behind.
+    pub fn push(&mut self, update: T) -> Result<(), T> {
+        let queue = &*self.0;
+        let written = queue.written.load(Relaxed);
+        if written.wrapping_sub(queue.read.load(Acquire)) >= queue.slots.len() {
+            return Err(update);
+        }
+        // SAFETY: the queue is not full, so this slot is empty, and only the
+        // one producer, which is this one, fills slots.
+        unsafe { *queue.slots[written % queue.slots.len()].get() = Some(update) };
+        queue.written.store(written.wrapping_add(1), Release);
+        Ok(())
+    }
+
+    /// The last epoch that the worker has applied.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.0.applied.load(Acquire)
+    }
+}
+
+impl<T> UpdateReceiver<T> {
+    /// Takes the oldest update.
+    pub fn pop(&mut self) -> Option<T> {
+        let queue = &*self.0;
+        let read = queue.read.load(Relaxed);
+        if queue.written.load(Acquire) == read {
+            return None;
+        }
+        // SAFETY: the queue is not empty, so this slot is full, and only the
+        // one consumer, which is this one, empties slots.
+        let update = unsafe { (*queue.slots[read % queue.slots.len()].get()).take() };
+        queue.read.store(read.wrapping_add(1), Release);
+        update
+    }
+
+    /// Tells the control plane that everything up to `epoch` is in force.
+    pub fn acknowledge(&mut self, epoch: u64) {
+        self.0.applied.store(epoch, Release);
+    }
+}
+
+/// A number that one worker writes and anybody reads, such as its open
+/// connections. Independent of everything else, hence `Relaxed`.
+#[derive(Debug, Default)]
+pub struct WorkerGauge(AtomicU64);
+
+impl WorkerGauge {
+    /// Replaces the value; the owner only.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// Some recent value.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +296,69 @@ mod tests {
                 let sum = (0..4096).map(|slot| cells.get(slot)).sum();
                 assert!(sum >= last, "counts never go back");
                 last = sum;
+            }
+        });
+    }
+
+    #[test]
+    fn a_budget_is_never_overdrawn_by_threads() {
+        let budget = Budget::new(1000);
+        let taken: u32 = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut mine = 0;
+                        loop {
+                            match budget.take(7) {
+                                0 => return mine,
+                                taken => mine += taken,
+                            }
+                        }
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(taken, 1000);
+        assert!(budget.is_exhausted());
+        budget.give_back(1);
+        assert_eq!(budget.take(5), 1);
+    }
+
+    #[test]
+    fn updates_arrive_in_order_and_the_queue_is_bounded() {
+        let (mut sender, mut receiver) = update_queue(2);
+        assert_eq!(receiver.pop(), None);
+        assert_eq!(sender.push(1), Ok(()));
+        assert_eq!(sender.push(2), Ok(()));
+        assert_eq!(sender.push(3), Err(3));
+        assert_eq!(receiver.pop(), Some(1));
+        assert_eq!(sender.push(3), Ok(()));
+        assert_eq!((receiver.pop(), receiver.pop(), receiver.pop()), (Some(2), Some(3), None));
+        assert_eq!(sender.applied(), 0);
+        receiver.acknowledge(9);
+        assert_eq!(sender.applied(), 9);
+    }
+
+    #[test]
+    fn updates_cross_threads_unharmed() {
+        let (mut sender, mut receiver) = update_queue(8);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for n in 0..10_000u64 {
+                    let mut update = vec![n; 3];
+                    while let Err(back) = sender.push(update) {
+                        update = back;
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            let mut next = 0;
+            while next < 10_000 {
+                if let Some(update) = receiver.pop() {
+                    assert_eq!(update, [next; 3]);
+                    next += 1;
+                }
             }
         });
     }

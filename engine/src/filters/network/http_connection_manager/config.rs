@@ -239,7 +239,9 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
         append_x_forwarded_port: proto.append_x_forwarded_port,
         internal_addresses,
         add_user_agent: core::bool_or(proto.add_user_agent, false),
-        via: Some(proto.via.as_str()).filter(|via| !via.is_empty()).map(Arc::from),
+        via: Some(proto.via.as_str())
+            .filter(|via| !via.is_empty())
+            .map(Arc::from),
         generate_request_id: core::bool_or(proto.generate_request_id, true),
         preserve_external_request_id: proto.preserve_external_request_id,
         always_set_request_id_in_response: proto.always_set_request_id_in_response,
@@ -419,7 +421,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const DELAYED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn strip_port(proto: &pb::HttpConnectionManager, cx: &mut Cx<'_>) -> StripPort {
-    let any = matches!(proto.strip_port_mode, Some(StripPortMode::StripAnyHostPort(true)));
+    let any = matches!(
+        proto.strip_port_mode,
+        Some(StripPortMode::StripAnyHostPort(true))
+    );
     match (proto.strip_matching_host_port, any) {
         (true, true) => {
             cx.error_at(
@@ -463,5 +468,249 @@ fn scheme_to_overwrite(proto: &core_pb::SchemeHeaderTransformation) -> Option<&'
     match proto.transformation.as_ref()? {
         Transformation::SchemeToOverwrite(scheme) if scheme == "https" => Some("https"),
         Transformation::SchemeToOverwrite(_) => Some("http"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringway_config::{Diagnostics, Format, LoadOptions, bootstrap, load};
+
+    /// Compiles a connection manager with these lines (indented by eight)
+    /// and the fields that every one needs.
+    fn compile_with(lines: &str) -> Result<Config, String> {
+        let text = format!(
+            "\
+static_resources:
+  listeners:
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+    filter_chains:
+    - filters:
+      - name: hcm
+        typed_config:
+          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: s
+          route_config: {{}}
+{lines}"
+        );
+        let loaded = load(&text, "f.yaml", Format::Yaml, &LoadOptions::default())
+            .map_err(|found| found.to_string())?;
+        let snapshot = bootstrap::lower(&loaded).map_err(|found| found.to_string())?;
+        let chain = snapshot.listeners[0].filter_chain().expect("it has one");
+        let extension = &chain.filters[0];
+        let mut found = Diagnostics::new();
+        let names = &snapshot.cluster_names;
+        let mut cx = Cx::new(&mut found, &loaded.marks, loaded.file.clone(), names);
+        let config = cx.at(&extension.path, |cx| compile(&extension.config, cx));
+        match config {
+            Some(config) if !found.has_errors() => Ok(config),
+            _ => Err(found.to_string()),
+        }
+    }
+
+    fn error(lines: &str) -> String {
+        compile_with(lines)
+            .err()
+            .unwrap_or_else(|| "accepted".into())
+    }
+
+    #[test]
+    fn defaults_are_envoys() {
+        let config = compile_with("").expect("it is valid");
+        assert_eq!(&*config.stat_prefix, "s");
+        assert_eq!(config.codec, Codec::Auto);
+        assert!(config.http_filters.is_empty());
+        assert_eq!(config.request.head_bytes_max, 60 * 1024);
+        assert_eq!(config.request.headers_max, 100);
+        assert!(!config.request.accept_http_10);
+        assert!(!config.request.trailers);
+        assert_eq!(config.request.default_host_for_http_10, None);
+        assert_eq!(
+            config.timeouts,
+            Timeouts {
+                idle: Some(Duration::from_secs(3600)),
+                connection: None,
+                stream: None,
+                stream_idle: Some(Duration::from_secs(300)),
+                stream_flush: Some(Duration::from_secs(300)),
+                request: None,
+                request_headers: None,
+                drain: Duration::from_secs(5),
+                delayed_close: Some(Duration::from_secs(1)),
+            }
+        );
+        assert!(config.allow_absolute_url);
+        assert!(!config.normalize_path && !config.merge_slashes);
+        assert_eq!(config.escaped_slashes, EscapedSlashes::Keep);
+        assert_eq!(config.strip_port, StripPort::Keep);
+        assert!(!config.stream_error_on_invalid_message);
+        assert!(!config.use_remote_address && config.generate_request_id);
+        assert_eq!(config.internal_addresses, InternalAddresses::default());
+        assert_eq!(config.server_header, ServerHeader::Overwrite);
+        assert_eq!(&*config.server_name, "envoy");
+        assert_eq!(config.scheme_to_overwrite, None);
+        assert_eq!(config.via, None);
+        assert_eq!(config.requests_per_connection_max, None);
+    }
+
+    #[test]
+    fn every_field_arrives() {
+        let config = compile_with(
+            "          codec_type: HTTP1
+          http_filters:
+          - name: router
+            typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+          add_user_agent: true
+          common_http_protocol_options:
+            idle_timeout: 0s
+            max_connection_duration: 10s
+            max_stream_duration: 20s
+            max_headers_count: 7
+            headers_with_underscores_action: DROP_HEADER
+            max_requests_per_connection: 3
+          http_protocol_options:
+            allow_absolute_url: false
+            accept_http_10: true
+            default_host_for_http_10: old.example
+            enable_trailers: true
+            allow_chunked_length: true
+            override_stream_error_on_invalid_http_message: true
+          server_name: srv
+          server_header_transformation: APPEND_IF_ABSENT
+          scheme_header_transformation: {scheme_to_overwrite: https}
+          max_request_headers_kb: 8
+          stream_idle_timeout: 1s
+          request_timeout: 2s
+          request_headers_timeout: 3s
+          drain_timeout: 4s
+          delayed_close_timeout: 0s
+          use_remote_address: true
+          xff_num_trusted_hops: 2
+          internal_address_config:
+            unix_sockets: true
+            cidr_ranges: [{address_prefix: 10.0.0.0, prefix_len: 8}]
+          skip_xff_append: true
+          via: v
+          generate_request_id: false
+          preserve_external_request_id: true
+          always_set_request_id_in_response: true
+          proxy_100_continue: true
+          normalize_path: true
+          merge_slashes: true
+          path_with_escaped_slashes_action: REJECT_REQUEST
+          strip_matching_host_port: true
+          strip_trailing_host_dot: true
+          append_x_forwarded_port: true
+",
+        )
+        .expect("it is valid");
+        assert_eq!(config.codec, Codec::Http1);
+        assert_eq!(&*config.http_filters[0].name, "router");
+        assert_eq!(config.request.head_bytes_max, 8192);
+        assert_eq!(config.request.headers_max, 7);
+        assert!(config.request.accept_http_10 && config.request.allow_chunked_length);
+        assert!(config.request.trailers);
+        assert_eq!(
+            config.request.default_host_for_http_10.as_deref(),
+            Some("old.example")
+        );
+        assert!(matches!(
+            config.request.underscores,
+            HeadersWithUnderscores::DropHeader
+        ));
+        assert_eq!(config.requests_per_connection_max, Some(3));
+        let seconds = |n| Some(Duration::from_secs(n));
+        assert_eq!(
+            config.timeouts,
+            Timeouts {
+                idle: None,
+                connection: seconds(10),
+                stream: seconds(20),
+                stream_idle: seconds(1),
+                stream_flush: seconds(1),
+                request: seconds(2),
+                request_headers: seconds(3),
+                drain: Duration::from_secs(4),
+                delayed_close: None,
+            }
+        );
+        assert!(!config.allow_absolute_url && config.stream_error_on_invalid_message);
+        assert!(config.normalize_path && config.merge_slashes);
+        assert_eq!(config.escaped_slashes, EscapedSlashes::Reject);
+        assert_eq!(config.strip_port, StripPort::Matching);
+        assert!(config.strip_trailing_host_dot && config.proxy_100_continue);
+        assert!(config.use_remote_address && config.skip_xff_append);
+        assert!(config.append_x_forwarded_port && config.add_user_agent);
+        assert_eq!(config.xff_num_trusted_hops, 2);
+        assert!(config.internal_addresses.unix_sockets);
+        assert!(config.internal_addresses.contains([10, 9, 8, 7].into()));
+        assert!(!config.internal_addresses.contains([11, 9, 8, 7].into()));
+        assert_eq!(config.via.as_deref(), Some("v"));
+        assert!(!config.generate_request_id && config.preserve_external_request_id);
+        assert!(config.always_set_request_id_in_response);
+        assert_eq!(config.server_header, ServerHeader::AppendIfAbsent);
+        assert_eq!(&*config.server_name, "srv");
+        assert_eq!(config.scheme_to_overwrite, Some("https"));
+    }
+
+    #[test]
+    fn mistakes() {
+        const AT: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
+        const ROUTER: &str = "typed_config: {'@type': \
+             type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}";
+        for (lines, expected) in [
+            (
+                "          strip_matching_host_port: true\n          strip_any_host_port: true\n"
+                    .to_owned(),
+                format!(
+                    "f.yaml:12:32: {AT}.strip_any_host_port: \
+                     only one of strip_matching_host_port and strip_any_host_port may be set"
+                ),
+            ),
+            (
+                "          common_http_protocol_options: {max_response_headers_kb: 9}\n".to_owned(),
+                format!(
+                    "f.yaml:11:67: {AT}.common_http_protocol_options.max_response_headers_kb: \
+                     cannot be set on a connection manager; it belongs to clusters"
+                ),
+            ),
+            (
+                "          internal_address_config: {cidr_ranges: [{address_prefix: ten}]}\n"
+                    .to_owned(),
+                format!(
+                    "f.yaml:11:68: {AT}.internal_address_config.cidr_ranges[0].address_prefix: \
+                     malformed IP address: \"ten\""
+                ),
+            ),
+            (
+                format!(
+                    "          http_filters:\n          - {{name: a, {ROUTER}}}\n          \
+                     - {{name: b, {ROUTER}}}\n"
+                ),
+                format!(
+                    "f.yaml:12:13: {AT}.http_filters[0]: \
+                     terminal filter a must be the last filter in a http filter chain"
+                ),
+            ),
+            (
+                "          http_filters: [{name: a}]\n".to_owned(),
+                format!(
+                    "f.yaml:11:26: {AT}.http_filters[0]: \
+                     \"a\" needs a typed_config: its type selects the implementation"
+                ),
+            ),
+            (
+                "          codec_type: HTTP2\n".to_owned(),
+                format!(
+                    "f.yaml:11:23: {AT}.codec_type: HTTP2 is not supported yet (only AUTO, HTTP1)"
+                ),
+            ),
+            (
+                "          upgrade_configs: [{upgrade_type: websocket}]\n".to_owned(),
+                format!("f.yaml:11:28: {AT}.upgrade_configs: not supported yet"),
+            ),
+        ] {
+            assert_eq!(error(&lines), expected);
+        }
     }
 }

@@ -1,0 +1,8 @@
+//! The control plane: everything that is not on the path of a request.
+//!
+//! It runs on the main thread, on tokio. [`publish`] carries configurations
+//! and commands to the workers; [`drain`] ends the process without cutting
+//! requests off.
+
+pub mod drain;
+pub mod publish;

@@ -1,0 +1,81 @@
+//! Health checks by the load balancer in front of us
+//! (`envoy.filters.http.health_check`).
+//!
+//! A request whose headers match is a health check. Without pass-through it is
+//! answered here: 200, or 503 after `POST /healthcheck/fail`. With
+//! pass-through it goes to the upstream while we are healthy, and is answered
+//! with 503 while we are not. Either way it is kept out of logs that ask for
+//! `not_health_check_filter`.
+
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::extensions::filters::http::health_check::v3 as pb;
+use envoy_types::pb::google::protobuf::Any;
+use ringway_codecs::header::HeaderId;
+use ringway_config::context::{Cx, unpack};
+use ringway_config::route::HeaderMatcher;
+
+use super::{Flow, HttpFilter, StreamContext};
+use crate::filters::network::http_connection_manager::local_reply::LocalReply;
+use crate::stream_info::ResponseFlag;
+
+/// The compiled filter.
+pub struct HealthCheck {
+    pass_through: bool,
+    headers: Box<[HeaderMatcher]>,
+    /// `node.cluster`, which the checker learns from the answer.
+    service_cluster: Arc<str>,
+}
+
+impl HealthCheck {
+    /// Compiles `envoy.extensions.filters.http.health_check.v3.HealthCheck`.
+    pub fn compile(any: &Any, service_cluster: &Arc<str>, cx: &mut Cx<'_>) -> Option<Self> {
+        let proto = unpack::<pb::HealthCheck>(any, cx)?;
+        let headers = proto
+            .headers
+            .iter()
+            .enumerate()
+            .map(|(i, header)| cx.index("headers", i, |cx| HeaderMatcher::lower(header, cx)))
+            .collect::<Option<Vec<_>>>()?;
+        Some(Self {
+            pass_through: proto.pass_through_mode.is_some_and(|mode| mode.value),
+            headers: headers.into(),
+            service_cluster: Arc::clone(service_cluster),
+        })
+    }
+}
+
+impl HttpFilter for HealthCheck {
+    fn name(&self) -> &'static str {
+        "envoy.filters.http.health_check"
+    }
+
+    fn request_headers(&self, stream: &mut StreamContext<'_>) -> Flow {
+        let exchange = &mut *stream.exchange;
+        if !self.headers.iter().all(|matcher| matcher.matches(&exchange.request)) {
+            return Flow::Continue;
+        }
+        exchange.info.health_check = true;
+        let failed = stream.worker.is_health_failed();
+        if self.pass_through && !failed {
+            return Flow::Continue;
+        }
+        let cluster = self.service_cluster.as_bytes();
+        exchange.response.append(HeaderId::XEnvoyUpstreamHealthcheckedCluster, cluster);
+        if failed {
+            exchange.response.append(HeaderId::XEnvoyImmediateHealthCheckFail, b"true");
+            let reply = LocalReply::new(503, "", "health_check_failed");
+            return Flow::Reply(reply.flag(ResponseFlag::FailedLocalHealthCheck));
+        }
+        Flow::Reply(LocalReply::new(200, "", "health_check_ok"))
+    }
+
+    fn response_headers(&self, stream: &mut StreamContext<'_>) {
+        // The answer of an upstream that was asked in our place.
+        let exchange = &mut *stream.exchange;
+        let id = HeaderId::XEnvoyUpstreamHealthcheckedCluster;
+        if exchange.info.health_check && !exchange.response.contains(id) {
+            exchange.response.append(id, self.service_cluster.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! HTTP filters (`envoy.filters.http.*`): what a request runs through between
+//! its route and the router.
+//!
+//! A filter is one file, named as its extension is, and one line in the
+//! registry. Its compiled configuration is immutable and shared by all
+//! workers; [`HttpFilter::request_headers`] is a plain call that allocates
+//! nothing. The router is the terminal filter and is not in the chain: the
+//! connection manager calls it when every filter has let the request pass.
+
+pub mod health_check;
+pub mod router;
+
+use super::WorkerContext;
+use super::network::http_connection_manager::local_reply::LocalReply;
+use crate::http::exchange::Exchange;
+
+/// A compiled HTTP filter.
+pub trait HttpFilter: Send + Sync {
+    /// The name of the extension, which is also its path.
+    fn name(&self) -> &'static str;
+
+    /// Sees the request's headers, in the order of the configuration.
+    fn request_headers(&self, stream: &mut StreamContext<'_>) -> Flow;
+
+    /// Sees the response's headers, in the opposite order, unless a filter
+    /// before this one has answered the request.
+    fn response_headers(&self, _stream: &mut StreamContext<'_>) {}
+}
+
+/// What a filter may read and change of a request and its response.
+pub struct StreamContext<'a> {
+    /// The request and its response.
+    pub exchange: &'a mut Exchange,
+    /// The worker that handles it.
+    pub worker: &'a WorkerContext,
+}
+
+/// Where a request goes after a filter.
+pub enum Flow {
+    /// To the next filter.
+    Continue,
+    /// Nowhere: this is the answer.
+    Reply(LocalReply<'static>),
+}
+
+/// The filters of a connection manager, without the router at their end.
+#[derive(Default)]
+pub struct FilterChain {
+    filters: Box<[Box<dyn HttpFilter>]>,
+}
+
+impl FilterChain {
+    /// Filters in the order of the configuration.
+    #[must_use]
+    pub fn new(filters: Vec<Box<dyn HttpFilter>>) -> Self {
+        Self {
+            filters: filters.into(),
+        }
+    }
+
+    /// Runs the request's headers through the filters, until one answers. The
+    /// number of filters that saw the request is kept in the exchange: the
+    /// response runs through these.
+    #[inline]
+    pub fn request_headers(&self, exchange: &mut Exchange, worker: &WorkerContext) -> Flow {
+        for filter in &self.filters {
+            exchange.filters_entered += 1;
+            let flow = filter.request_headers(&mut StreamContext { exchange, worker });
+            if let Flow::Reply(reply) = flow {
+                return Flow::Reply(reply);
+            }
+        }
+        Flow::Continue
+    }
+
+    /// Runs the response's headers through the filters that saw the request,
+    /// last one first.
+    #[inline]
+    pub fn response_headers(&self, exchange: &mut Exchange, worker: &WorkerContext) {
+        let entered = exchange.filters_entered;
+        for filter in self.filters.iter().take(entered).rev() {
+            filter.response_headers(&mut StreamContext { exchange, worker });
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The router (`envoy.filters.http.router`): sends a request to a host of the
+//! route's cluster and brings the response back.
+//!
+//! [`forward`] is the whole story: cluster, host, limits, connection, then one
+//! loop that moves whatever is ready in either direction until the response is
+//! out. Nothing is read from one side while the other has too much to send, so
+//! what a request buffers is bounded by the send queues.
+//!
+//! - `failure.rs`: what the client is told when there is no response.
+//! - `upstream_request.rs`: the request's side of the host's connection.
+
+mod failure;
+mod upstream_request;
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use ringway_codecs::header::HeaderId;
+use ringway_codecs::http1::{Framing, ResponseHead};
+use ringway_config::route::{Forward, Route};
+
+use self::failure::Failure;
+use self::upstream_request::{Event, UpstreamRequest};
+use super::super::network::http_connection_manager::local_reply::LocalReply;
+use super::super::network::http_connection_manager::{ConnectionManager, Handled};
+use crate::http::downstream::{Downstream, ResponseFraming};
+use crate::http::exchange::{Exchange, Expired};
+use crate::http::http1::reader::BodyPart;
+use crate::reactor;
+use crate::stream_info::{Protocol, ResponseFlag, TimePoint, details};
+use crate::upstream::cluster::Cluster;
+use crate::upstream::conn_pool::{self, Lease, PoolFailure};
+use crate::upstream::host::Host;
+
+/// Interim responses (1xx) that are read before a host is taken to send them
+/// for ever. Real ones send one or two.
+const INTERIM_RESPONSES_MAX: u32 = 64;
+
+/// Sends the request to the route's cluster and the response to the client.
+pub async fn forward(
+    manager: &ConnectionManager,
+    route: &Route,
+    forward: &Forward,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Handled {
+    let Some(cluster) = manager.worker.clusters.get(forward.cluster) else {
+        manager.shared.router_stats.no_cluster.inc();
+        let status = forward.cluster_not_found_status;
+        let reply = LocalReply::new(status, "", details::CLUSTER_NOT_FOUND)
+            .flag(ResponseFlag::NoClusterFound);
+        manager.reply(downstream, exchange, reply);
+        return Handled::Answered;
+    };
+    manager.shared.router_stats.rq_total.inc();
+    exchange.info.cluster = Some(Rc::clone(&cluster.info));
+    let Some(host) = cluster.pick_host() else {
+        cluster.stats.upstream_cx_none_healthy.inc();
+        let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
+            .flag(ResponseFlag::NoHealthyUpstream);
+        return fail(manager, &cluster, downstream, exchange, reply);
+    };
+    exchange.info.host = Some(Rc::clone(&host.info));
+    finalize_request_headers(route, forward, exchange);
+    set_deadlines(manager, forward, downstream, exchange);
+
+    let lease = match connection(&cluster, &host, forward, downstream, exchange).await {
+        Ok(lease) => lease,
+        Err(failure) => return failure.answer(manager, &cluster, downstream, exchange),
+    };
+    let Some(_permit) = cluster.breakers[forward.priority as usize].requests.acquire() else {
+        cluster.stats.upstream_rq_active_overflow.inc();
+        lease.give_back_unused();
+        return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
+    };
+    let upstream = UpstreamRequest::start(&cluster, &host, lease, downstream, exchange);
+    exchange_messages(manager, forward, &cluster, upstream, downstream, exchange).await
+}
+
+/// Applies the route's rewrites and takes off what is meant for us alone.
+fn finalize_request_headers(route: &Route, forward: &Forward, exchange: &mut Exchange) {
+    route.rewrite(forward, &mut exchange.request);
+    if let Some(timeout) = forward.timeout {
+        exchange.request.set_with(HeaderId::XEnvoyExpectedRqTimeoutMs, |out| {
+            use std::io::Write as _;
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{}", timeout.as_millis());
+        });
+    }
+}
+
+fn set_deadlines(
+    manager: &ConnectionManager,
+    forward: &Forward,
+    downstream: &Downstream,
+    exchange: &mut Exchange,
+) {
+    let timeouts = &manager.shared.config.timeouts;
+    let deadlines = &mut exchange.deadlines;
+    deadlines.idle = forward.idle_timeout.unwrap_or(timeouts.stream_idle);
+    let stream = forward.max_stream_duration.unwrap_or(timeouts.stream);
+    let start = exchange.info.start;
+    deadlines.stream = stream.map(|limit| start + limit);
+    if exchange.request_complete {
+        deadlines.route = forward.timeout.map(|limit| reactor::now() + limit);
+    } else {
+        deadlines.request = timeouts.request.map(|limit| start + limit);
+    }
+    downstream.timer.set(deadlines.next());
+}
+
+/// Waits for a connection, as long as the client and the deadlines allow.
+async fn connection(
+    cluster: &Rc<Cluster>,
+    host: &Rc<Host>,
+    forward: &Forward,
+    downstream: &Downstream,
+    exchange: &mut Exchange,
+) -> Result<Lease, Failure> {
+    let mut acquiring = pin!(conn_pool::acquire(cluster, host, forward.priority as usize));
+    let acquired = poll_fn(|cx| {
+        if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {
+            return Poll::Ready(acquired.map_err(Failure::from));
+        }
+        if downstream.stream.poll_closed(cx).is_ready() {
+            return Poll::Ready(Err(Failure::DownstreamClosed));
+        }
+        poll_deadline(downstream, exchange, cx).map(|expired| Err(Failure::Expired(expired)))
+    })
+    .await;
+    if let Err(Failure::DownstreamClosed | Failure::Expired(_)) = &acquired {
+        cluster.stats.upstream_rq_cancelled.inc();
+    }
+    acquired
+}
+
+/// Polls the one timer for whichever deadline is the nearest.
+fn poll_deadline(
+    downstream: &Downstream,
+    exchange: &Exchange,
+    cx: &mut std::task::Context<'_>,
+) -> Poll<Expired> {
+    while downstream.timer.poll_expired(cx).is_ready() {
+        if let Some(expired) = exchange.deadlines.expired(reactor::now()) {
+            return Poll::Ready(expired);
+        }
+        downstream.timer.set(exchange.deadlines.next());
+    }
+    Poll::Pending
+}
+
+/// Moves both messages until the response is complete or cannot be.
+async fn exchange_messages(
+    manager: &ConnectionManager,
+    forward: &Forward,
+    cluster: &Rc<Cluster>,
+    mut upstream: UpstreamRequest,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Handled {
+    let mut interim: u32 = 0;
+    let mut head: Option<ResponseHead> = None;
+    loop {
+        let event =
+            poll_fn(|cx| upstream.poll_event(head.is_some(), downstream, exchange, cx)).await;
+        exchange.deadlines.progress(reactor::now());
+        match event {
+            Event::Head(interim_head) if is_interim(&interim_head) => {
+                interim += 1;
+                exchange.response.clear();
+                if interim > INTERIM_RESPONSES_MAX {
+                    let failure = Failure::UpstreamProtocol;
+                    return upstream.fail(failure, manager, cluster, downstream, exchange);
+                }
+                if interim_head.status == 100 && manager.shared.config.proxy_100_continue {
+                    downstream.send_continue();
+                }
+            }
+            // Nobody asked for another protocol: what follows would be bytes
+            // that no side agreed on.
+            Event::Head(switching) if switching.status == 101 => {
+                exchange.response.clear();
+                let failure = Failure::UpstreamProtocol;
+                return upstream.fail(failure, manager, cluster, downstream, exchange);
+            }
+            Event::Head(response) => {
+                upstream.on_head(&response, exchange);
+                send_head(manager, cluster, &response, downstream, exchange);
+                head = Some(response);
+            }
+            Event::ResponseBody(BodyPart::Data(data)) => {
+                exchange.info.mark_first(TimePoint::UpstreamRxBodyBegin, reactor::now());
+                downstream.send_data(exchange, data);
+            }
+            Event::ResponseBody(BodyPart::End) => {
+                downstream.send_end(exchange);
+                let reusable = head.as_ref().is_some_and(|head| head.keep_alive);
+                upstream.complete(reusable, manager, exchange);
+                return Handled::Answered;
+            }
+            Event::RequestBody(BodyPart::Data(data)) => {
+                exchange.info.bytes_received += data.len() as u64;
+                upstream.send_data(data);
+            }
+            Event::RequestBody(BodyPart::End) => {
+                exchange.request_complete = true;
+                let now = reactor::now();
+                exchange.info.mark(TimePoint::DownstreamRxEnd, now);
+                upstream.send_end(exchange);
+                exchange.deadlines.request = None;
+                exchange.deadlines.route = forward.timeout.map(|limit| now + limit);
+                downstream.timer.set(exchange.deadlines.next());
+            }
+            Event::Failed(failure) => {
+                return upstream.fail(failure, manager, cluster, downstream, exchange);
+            }
+        }
+    }
+}
+
+fn is_interim(head: &ResponseHead) -> bool {
+    (100..200).contains(&head.status) && head.status != 101
+}
+
+/// Turns the host's response head into the client's.
+fn send_head(
+    manager: &ConnectionManager,
+    cluster: &Cluster,
+    head: &ResponseHead,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) {
+    let now = reactor::now();
+    exchange.info.details.set(details::VIA_UPSTREAM);
+    if let Some(sent) = exchange.info.elapsed(TimePoint::DownstreamRxEnd) {
+        let since = now.duration_since(exchange.info.start + sent);
+        exchange.response.set_with(HeaderId::XEnvoyUpstreamServiceTime, |out| {
+            use std::io::Write as _;
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{}", since.as_millis());
+        });
+    }
+    cluster.shared.codes.record(head.status);
+    let framing = match head.framing {
+        Framing::None | Framing::Length(_) => ResponseFraming::Described,
+        Framing::Chunked | Framing::UntilClose => ResponseFraming::Unknown,
+    };
+    manager.send_response_head(downstream, exchange, head.status, framing);
+}
+
+/// Answers in place of the host, and counts the answer as the cluster's.
+fn fail(
+    manager: &ConnectionManager,
+    cluster: &Cluster,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+    reply: LocalReply<'_>,
+) -> Handled {
+    cluster.shared.codes.record(reply.status);
+    manager.reply(downstream, exchange, reply);
+    Handled::Answered
+}
+
+impl From<PoolFailure> for Failure {
+    fn from(failure: PoolFailure) -> Self {
+        match failure {
+            PoolFailure::Overflow => Self::Overflow,
+            PoolFailure::ConnectTimeout => Self::ConnectTimeout,
+            PoolFailure::Connect(error) => Self::Connect(error),
+        }
+    }
+}

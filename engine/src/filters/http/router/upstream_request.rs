@@ -1,0 +1,322 @@
+//! The request's side of a host's connection: what is sent to the host, and
+//! what comes back.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use ringway_codecs::header::HeaderId;
+use ringway_codecs::http1::{
+    BodyOptions, Http1Error, ResponseHead, ResponseOptions, encode_request_head,
+};
+
+use super::failure::Failure;
+use super::{ConnectionManager, Handled, poll_deadline};
+use crate::http::downstream::Downstream;
+use crate::http::exchange::Exchange;
+use crate::http::http1::reader::{BodyPart, MessageReader, ReadError};
+use crate::http::http1::writer::BodyWriter;
+use crate::reactor::{self, Chunk};
+use crate::stream_info::{Protocol, TimePoint};
+use crate::upstream::cluster::Cluster;
+use crate::upstream::conn_pool::Lease;
+use crate::upstream::host::Host;
+
+/// What the loop of the router waits for.
+pub(super) enum Event {
+    /// A response head, interim ones included.
+    Head(ResponseHead),
+    /// A part of the response.
+    ResponseBody(BodyPart),
+    /// A part of the request.
+    RequestBody(BodyPart),
+    /// The exchange cannot go on.
+    Failed(Failure),
+}
+
+/// One request on a connection to a host.
+pub(super) struct UpstreamRequest {
+    lease: Lease,
+    reader: MessageReader,
+    writer: BodyWriter,
+    options: ResponseOptions,
+    body_options: BodyOptions,
+    send_queue_max: usize,
+    /// Received on the connection before this request.
+    received_before: u64,
+    sent_before: u64,
+    trailers: bool,
+    _active: ActiveRequest,
+}
+
+impl UpstreamRequest {
+    /// Queues the request's head on a connection.
+    pub fn start(
+        cluster: &Rc<Cluster>,
+        host: &Rc<Host>,
+        lease: Lease,
+        downstream: &Downstream,
+        exchange: &mut Exchange,
+    ) -> Self {
+        let now = reactor::now();
+        let info = &mut exchange.info;
+        info.attempt_count = 1;
+        info.upstream_protocol = Some(Protocol::Http11);
+        info.upstream_connection = Some(Rc::clone(&lease.info));
+        info.mark(TimePoint::UpstreamPoolReady, now);
+        info.mark(TimePoint::UpstreamTxBegin, now);
+        let config = &cluster.config;
+        let received_before = lease.stream.bytes_received();
+        let sent_before = lease.stream.bytes_sent() + lease.stream.queued() as u64;
+
+        let chunked = !exchange.request_complete
+            && !exchange.request.contains(HeaderId::ContentLength);
+        let mut head_bytes = 0;
+        lease.stream.write_with(|out| {
+            let before = out.len();
+            encode_request_head(out, &exchange.request, chunked);
+            head_bytes = (out.len() - before) as u64;
+        });
+        info.upstream_bytes.header_sent += head_bytes;
+        if exchange.request_complete {
+            info.mark(TimePoint::UpstreamTxEnd, now);
+        }
+        Self {
+            reader: MessageReader::default(),
+            writer: if chunked { BodyWriter::Chunked } else { BodyWriter::Plain },
+            options: ResponseOptions {
+                head_bytes_max: config.response_head_bytes_max,
+                headers_max: config.response_headers_max as usize,
+                trailers: config.trailers,
+            },
+            body_options: BodyOptions {
+                trailers: config.trailers,
+                ..BodyOptions::default()
+            },
+            send_queue_max: downstream.send_queue_max.min(config.buffer_limit.max(1) as usize),
+            received_before,
+            sent_before,
+            trailers: config.trailers,
+            _active: ActiveRequest::new(cluster, host),
+            lease,
+        }
+    }
+
+    /// Polls both directions and the clock. A side is read only while the
+    /// other one's send queue has room.
+    pub fn poll_event(
+        &mut self,
+        has_head: bool,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<Event> {
+        if let Poll::Ready(event) = self.poll_response(has_head, downstream, exchange, cx) {
+            return Poll::Ready(event);
+        }
+        if let Poll::Ready(event) = self.poll_request(downstream, exchange, cx) {
+            return Poll::Ready(event);
+        }
+        poll_deadline(downstream, exchange, cx)
+            .map(|expired| Event::Failed(Failure::Expired(expired)))
+    }
+
+    fn poll_response(
+        &mut self,
+        has_head: bool,
+        downstream: &Downstream,
+        exchange: &mut Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<Event> {
+        if downstream.stream.queued() > downstream.send_queue_max {
+            let below = downstream.send_queue_max / 2;
+            match downstream.stream.poll_writable(cx, below) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => {
+                    return Poll::Ready(Event::Failed(Failure::DownstreamClosed));
+                }
+            }
+        }
+        let stream = &self.lease.stream;
+        let event = if has_head {
+            self.reader
+                .poll_body(stream, &mut exchange.response_trailers, cx)
+                .map_ok(Event::ResponseBody)
+        } else {
+            self.reader
+                .poll_response(
+                    stream,
+                    &self.options,
+                    &self.body_options,
+                    exchange.facts,
+                    &mut exchange.response,
+                    cx,
+                )
+                .map_ok(Event::Head)
+        };
+        event.map(|result| {
+            result.unwrap_or_else(|error| Event::Failed(self.upstream_failure(has_head, &error)))
+        })
+    }
+
+    fn poll_request(
+        &mut self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<Event> {
+        if exchange.request_complete {
+            // Nothing to read, but a client that goes away ends the request.
+            return downstream
+                .stream
+                .poll_closed(cx)
+                .map(|()| Event::Failed(Failure::DownstreamClosed));
+        }
+        let stream = &self.lease.stream;
+        if stream.queued() > self.send_queue_max {
+            match stream.poll_writable(cx, self.send_queue_max / 2) {
+                Poll::Pending => {
+                    return downstream
+                        .stream
+                        .poll_closed(cx)
+                        .map(|()| Event::Failed(Failure::DownstreamClosed));
+                }
+                // A connection that fails to send says so when it is read.
+                Poll::Ready(Err(_)) => return Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+            }
+        }
+        downstream.poll_body(&mut exchange.request_trailers, cx).map(|part| match part {
+            Ok(part) => Event::RequestBody(part),
+            Err(ReadError::Protocol(error)) => {
+                exchange.info.details.set(error.details());
+                Event::Failed(Failure::DownstreamProtocol)
+            }
+            Err(ReadError::Closed | ReadError::Truncated | ReadError::Io(_)) => {
+                Event::Failed(Failure::DownstreamClosed)
+            }
+        })
+    }
+
+    /// Queues a part of the request's body.
+    pub fn send_data(&mut self, data: Chunk) {
+        self.writer.data(&self.lease.stream, data);
+    }
+
+    /// Queues the end of the request.
+    pub fn send_end(&mut self, exchange: &mut Exchange) {
+        if !self.trailers {
+            exchange.request_trailers.clear();
+        }
+        self.writer.end(&self.lease.stream, &exchange.request_trailers);
+        exchange.info.mark(TimePoint::UpstreamTxEnd, reactor::now());
+    }
+
+    /// Records the response's head.
+    pub fn on_head(&mut self, head: &ResponseHead, exchange: &mut Exchange) {
+        exchange.info.mark(TimePoint::UpstreamRxBegin, reactor::now());
+        exchange.info.upstream_bytes.header_received += head.head_bytes as u64;
+        if head.status >= 500 {
+            self.lease.host().stats.rq_error.inc();
+        } else {
+            self.lease.host().stats.rq_success.inc();
+        }
+    }
+
+    /// Ends a request whose response is complete.
+    pub fn complete(
+        self,
+        reusable: bool,
+        manager: &ConnectionManager,
+        exchange: &mut Exchange,
+    ) {
+        let now = reactor::now();
+        exchange.info.mark(TimePoint::UpstreamRxEnd, now);
+        self.count_bytes(exchange);
+        let sent = exchange.info.elapsed(TimePoint::DownstreamRxEnd).unwrap_or_default();
+        let took = now.duration_since(exchange.info.start + sent);
+        self.lease.cluster().stats.upstream_rq_time.record(took.as_millis() as u64);
+        // A response that overtook its request leaves half a request on the
+        // connection, and bytes behind a response are nobody's.
+        let clean = exchange.request_complete && !self.reader.has_unread();
+        if !exchange.request_complete {
+            manager.shared.stats.downstream_rq_response_before_rq_complete.inc();
+            self.lease.cluster().stats.upstream_rq_tx_reset.inc();
+        }
+        self.lease.give_back(reusable && clean);
+    }
+
+    /// Ends a request that has no complete response.
+    pub fn fail(
+        self,
+        failure: Failure,
+        manager: &ConnectionManager,
+        cluster: &Cluster,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
+        self.count_bytes(exchange);
+        let stats = &self.lease.host().stats;
+        match &failure {
+            Failure::Expired(_) => {
+                stats.rq_timeout.inc();
+                stats.rq_error.inc();
+                cluster.stats.upstream_rq_tx_reset.inc();
+            }
+            Failure::UpstreamClosed | Failure::UpstreamProtocol => {
+                stats.rq_error.inc();
+                cluster.stats.upstream_rq_rx_reset.inc();
+            }
+            _ => {}
+        }
+        drop(self);
+        failure.answer(manager, cluster, downstream, exchange)
+    }
+
+    fn upstream_failure(&self, has_head: bool, error: &ReadError) -> Failure {
+        match error {
+            ReadError::Protocol(_) => Failure::UpstreamProtocol,
+            ReadError::Closed if !has_head => Failure::UpstreamClosed,
+            ReadError::Io(_) if !has_head && !self.reader.is_within_head() => {
+                Failure::UpstreamClosed
+            }
+            ReadError::Closed | ReadError::Truncated | ReadError::Io(_) => {
+                Failure::UpstreamProtocol
+            }
+        }
+    }
+
+    fn count_bytes(&self, exchange: &mut Exchange) {
+        let stream = &self.lease.stream;
+        let bytes = &mut exchange.info.upstream_bytes;
+        bytes.wire_received += stream.bytes_received() - self.received_before;
+        let sent = stream.bytes_sent() + stream.queued() as u64;
+        bytes.wire_sent += sent - self.sent_before;
+    }
+}
+
+/// Counts a request as active at its cluster and host while it lives.
+struct ActiveRequest {
+    cluster: Rc<Cluster>,
+    host: Rc<Host>,
+}
+
+impl ActiveRequest {
+    fn new(cluster: &Rc<Cluster>, host: &Rc<Host>) -> Self {
+        cluster.stats.upstream_rq_total.inc();
+        cluster.stats.upstream_rq_active.inc();
+        host.shared.stats.rq_total.inc();
+        host.shared.stats.rq_active.inc();
+        Self {
+            cluster: Rc::clone(cluster),
+            host: Rc::clone(host),
+        }
+    }
+}
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        self.cluster.stats.upstream_rq_active.dec();
+        self.host.shared.stats.rq_active.dec();
+    }
+}

@@ -1,0 +1,167 @@
+//! Filters, by the kind of thing that they filter: `http`, `network`,
+//! `listener`. The Envoy name of an extension is its path:
+//! `envoy.filters.http.router` is `filters/http/router/`.
+//!
+//! [`WorkerContext`] is what filters may use of the worker that they run on.
+
+pub mod http;
+pub mod network;
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use crate::http::date::DateCache;
+use crate::http::exchange::ExchangePool;
+use crate::reactor::{self, Timer};
+use crate::upstream::cluster_manager::ClusterManager;
+
+/// What belongs to a worker and is used by its filters.
+pub struct WorkerContext {
+    /// The worker's number, from 0.
+    pub index: u32,
+    /// How many workers there are.
+    pub count: u32,
+    /// The clusters that routes refer to.
+    pub clusters: ClusterManager,
+    /// Exchanges for reuse.
+    pub exchanges: RefCell<ExchangePool>,
+    /// Random numbers: request ids, sampling. Not for secrets.
+    pub rng: RefCell<fastrand::Rng>,
+    /// The machine's own address, for `x-forwarded-for` of loopback peers.
+    pub local_address: IpAddr,
+    /// The `date` header, formatted once a second.
+    pub date: RefCell<DateCache>,
+    draining: Cell<bool>,
+    health_failed: Cell<bool>,
+    connections: RefCell<Connections>,
+    next_connection: Cell<u64>,
+}
+
+impl WorkerContext {
+    /// The context of worker `index` of `count`.
+    #[must_use]
+    pub fn new(index: u32, count: u32, local_address: IpAddr) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            count,
+            clusters: ClusterManager::default(),
+            exchanges: RefCell::new(ExchangePool::default()),
+            rng: RefCell::new(fastrand::Rng::new()),
+            local_address,
+            date: RefCell::new(DateCache::new()),
+            draining: Cell::new(false),
+            health_failed: Cell::new(false),
+            connections: RefCell::new(Connections::default()),
+            next_connection: Cell::new(0),
+        })
+    }
+
+    /// A number for a connection that no other connection of the process has.
+    pub fn next_connection_id(&self) -> u64 {
+        let id = self.next_connection.get();
+        self.next_connection.set(id + 1);
+        id * u64::from(self.count) + u64::from(self.index)
+    }
+
+    /// Whether responses should end their connections, because the listeners
+    /// drain or the health check was failed by hand.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.get() || self.health_failed.get()
+    }
+
+    /// Starts draining: connections without a request are closed now, others
+    /// after their response.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        let now = reactor::now();
+        for slot in self.connections.borrow().slots.iter().flatten() {
+            if slot.idle.get() {
+                slot.timer.set(Some(now));
+            }
+        }
+    }
+
+    /// Whether `/healthcheck/fail` is in force.
+    #[must_use]
+    pub fn is_health_failed(&self) -> bool {
+        self.health_failed.get()
+    }
+
+    /// `/healthcheck/fail` and `/healthcheck/ok`.
+    pub fn set_health_failed(&self, failed: bool) {
+        self.health_failed.set(failed);
+    }
+
+    /// Downstream connections that are open.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        let connections = self.connections.borrow();
+        connections.slots.len() - connections.free.len()
+    }
+
+    /// Makes a connection known to [`Self::drain`] for as long as the returned
+    /// value lives.
+    #[must_use]
+    pub fn register(self: &Rc<Self>) -> Registration {
+        let entry = Rc::new(ConnectionEntry {
+            timer: Rc::new(Timer::new()),
+            idle: Cell::new(false),
+        });
+        let mut connections = self.connections.borrow_mut();
+        let slot = match connections.free.pop() {
+            Some(slot) => slot,
+            None => {
+                connections.slots.push(None);
+                connections.slots.len() - 1
+            }
+        };
+        connections.slots[slot] = Some(Rc::clone(&entry));
+        Registration {
+            worker: Rc::clone(self),
+            slot,
+            entry,
+        }
+    }
+}
+
+/// The open downstream connections of a worker.
+#[derive(Default)]
+struct Connections {
+    slots: Vec<Option<Rc<ConnectionEntry>>>,
+    free: Vec<usize>,
+}
+
+struct ConnectionEntry {
+    timer: Rc<Timer>,
+    idle: Cell<bool>,
+}
+
+/// A connection that its worker knows of.
+pub struct Registration {
+    worker: Rc<WorkerContext>,
+    slot: usize,
+    entry: Rc<ConnectionEntry>,
+}
+
+impl Registration {
+    /// The connection's timer; draining makes it expire while it is idle.
+    #[must_use]
+    pub fn timer(&self) -> Rc<Timer> {
+        Rc::clone(&self.entry.timer)
+    }
+
+    /// Says whether the connection is between requests.
+    pub fn set_idle(&self, idle: bool) {
+        self.entry.idle.set(idle);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut connections = self.worker.connections.borrow_mut();
+        connections.slots[self.slot] = None;
+        connections.free.push(self.slot);
+    }
+}

@@ -1,0 +1,331 @@
+//! A downstream connection: waiting for its requests, and ending it.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Instant;
+
+use ringway_codecs::http1::{BodyOptions, Http1Error, RequestHead};
+
+use super::{ConnectionManager, Handled};
+use crate::filters::Registration;
+use crate::http::downstream::Downstream;
+use crate::http::exchange::Exchange;
+use crate::http::http1::reader::ReadError;
+use crate::reactor::{self, Stream};
+use crate::stream_info::{ConnectionInfo, ResponseFlag};
+
+/// Requests of one connection that are answered before others get a turn. A
+/// client may pipeline ten thousand of them in one segment.
+const REQUESTS_PER_TURN: u32 = 32;
+
+/// Bytes that are read and thrown away from a connection that is being closed,
+/// so that its client can read the response: a reset would destroy it.
+const LINGER_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The client closed it between requests, or it failed.
+    ByClient,
+    /// The client went away within a request.
+    ByClientWithRequest,
+    /// We close it, and nothing that the client sends is of interest.
+    ByUs,
+    /// We close it while the client may still be sending: it must get the
+    /// chance to read the response first.
+    ByUsWithUnread,
+    /// The response cannot be completed.
+    Abort,
+}
+
+/// Why there is no next request.
+enum NoRequest {
+    End(End),
+    /// It broke the protocol; the exchange is there for the answer.
+    Invalid(Box<Exchange>, Http1Error),
+    /// Its head did not arrive in time.
+    HeadTimeout(Box<Exchange>),
+}
+
+impl ConnectionManager {
+    /// Serves a connection until it is closed.
+    pub async fn serve(self: Rc<Self>, stream: Stream, info: Rc<ConnectionInfo>, buffer_limit: u32) {
+        let registration = self.worker.register();
+        let opened = reactor::now();
+        let stats = self.stats();
+        stats.downstream_cx_total.inc();
+        stats.downstream_cx_http1_total.inc();
+        stats.downstream_cx_active.inc();
+        stats.downstream_cx_http1_active.inc();
+
+        let body_options = BodyOptions {
+            trailers: self.config().request.trailers,
+            ..BodyOptions::default()
+        };
+        let mut downstream =
+            Downstream::new(stream, registration.timer(), info, buffer_limit, body_options);
+        let end = self.serve_requests(&mut downstream, &registration, opened).await;
+        self.count_end(end, opened);
+        self.close(downstream, end).await;
+    }
+
+    async fn serve_requests(
+        &self,
+        downstream: &mut Downstream,
+        registration: &Registration,
+        opened: Instant,
+    ) -> End {
+        let mut served: u32 = 0;
+        let mut counted_bytes = (0, 0);
+        loop {
+            let next = self.next_request(downstream, registration, opened, served).await;
+            let (mut exchange, handled) = match next {
+                Ok((mut exchange, head)) => {
+                    served += 1;
+                    if self.config().requests_per_connection_max == Some(served) {
+                        self.stats().downstream_cx_max_requests_reached.inc();
+                        exchange.keep_alive = false;
+                    }
+                    let handled = self.handle(downstream, &mut exchange, &head).await;
+                    (exchange, handled)
+                }
+                Err(NoRequest::Invalid(mut exchange, error)) => {
+                    self.reply_to_invalid(downstream, &mut exchange, error);
+                    (exchange, Handled::Answered)
+                }
+                Err(NoRequest::HeadTimeout(mut exchange)) => {
+                    self.reply_to_head_timeout(downstream, &mut exchange);
+                    (exchange, Handled::Answered)
+                }
+                Err(NoRequest::End(end)) => {
+                    self.count_bytes(downstream, &mut counted_bytes);
+                    return end;
+                }
+            };
+            self.count_bytes(downstream, &mut counted_bytes);
+            self.finish(&mut exchange);
+            let complete = exchange.request_complete;
+            let keep_alive = exchange.keep_alive;
+            let client_gone = exchange.info.flags.has(ResponseFlag::DownstreamConnectionTermination);
+            self.worker.exchanges.borrow_mut().put(exchange);
+            if handled == Handled::Aborted {
+                return if client_gone { End::ByClientWithRequest } else { End::Abort };
+            }
+            if !complete {
+                return End::ByUsWithUnread;
+            }
+            if !keep_alive {
+                let unread = downstream.has_unread();
+                return if unread { End::ByUsWithUnread } else { End::ByUs };
+            }
+            if served.is_multiple_of(REQUESTS_PER_TURN) {
+                reactor::yield_now().await;
+            }
+        }
+    }
+
+    /// Waits for the next request's head. Between requests the connection owns
+    /// no exchange and no buffer.
+    async fn next_request(
+        &self,
+        downstream: &mut Downstream,
+        registration: &Registration,
+        opened: Instant,
+        served: u32,
+    ) -> Result<(Box<Exchange>, RequestHead), NoRequest> {
+        let timeouts = &self.config().timeouts;
+        // A client that pipelines without reading waits here, not in memory.
+        let below = downstream.send_queue_max;
+        if downstream.stream.queued() > below
+            && downstream.stream.writable(below).await.is_err()
+        {
+            return Err(NoRequest::End(End::ByClient));
+        }
+
+        let idle_since = reactor::now();
+        let idle_deadline = timeouts.idle.map(|idle| idle_since + idle);
+        let age_deadline = timeouts.connection.map(|age| opened + age);
+        // Set once a drain of this connection has begun: Envoy keeps an idle
+        // HTTP/1 connection for `drain_timeout` more before it closes it.
+        let mut close_at: Option<Instant> = None;
+        let mut head_deadline: Option<Instant> = None;
+        let mut exchange: Option<Box<Exchange>> = None;
+        registration.set_idle(true);
+        downstream.timer.set(earliest([idle_deadline, age_deadline]));
+
+        let outcome = poll_fn(|cx| {
+            loop {
+                match downstream.poll_readable(cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.no_request(error))),
+                    Poll::Ready(Ok(())) => {}
+                }
+                let now = reactor::now();
+                let slot = exchange.get_or_insert_with(|| {
+                    self.worker.exchanges.borrow_mut().take(
+                        Rc::clone(&downstream.info),
+                        now,
+                        reactor::wall_clock(),
+                    )
+                });
+                let parsed =
+                    downstream.poll_request(&self.config().request, &mut slot.request, cx);
+                match parsed {
+                    Poll::Ready(Ok(head)) => return Poll::Ready(Ok(head)),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.no_request(error))),
+                    Poll::Pending => {
+                        if head_deadline.is_none()
+                            && let Some(timeout) = timeouts.request_headers.or(timeouts.request)
+                        {
+                            head_deadline = Some(now + timeout);
+                            downstream.timer.set(earliest([head_deadline, age_deadline]));
+                        }
+                        registration.set_idle(false);
+                    }
+                }
+            }
+            loop {
+                if downstream.timer.poll_expired(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                let now = reactor::now();
+                let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+                if downstream.is_within_head() {
+                    if passed(head_deadline) {
+                        return Poll::Ready(Err(Stop::HeadTimeout));
+                    }
+                    downstream.timer.set(head_deadline);
+                    continue;
+                }
+                if self.worker.is_draining() {
+                    return Poll::Ready(Err(Stop::End(End::ByUs)));
+                }
+                if passed(close_at) {
+                    return Poll::Ready(Err(Stop::End(End::ByUs)));
+                }
+                if close_at.is_none() && (passed(idle_deadline) || passed(age_deadline)) {
+                    if passed(idle_deadline) {
+                        self.stats().downstream_cx_idle_timeout.inc();
+                    } else {
+                        self.stats().downstream_cx_max_duration_reached.inc();
+                    }
+                    close_at = Some(now + timeouts.drain);
+                }
+                downstream.timer.set(earliest([
+                    close_at.or(idle_deadline),
+                    close_at.or(age_deadline),
+                ]));
+            }
+        })
+        .await;
+        registration.set_idle(false);
+
+        let mut taken = || {
+            exchange.take().unwrap_or_else(|| {
+                self.worker.exchanges.borrow_mut().take(
+                    Rc::clone(&downstream.info),
+                    reactor::now(),
+                    reactor::wall_clock(),
+                )
+            })
+        };
+        match outcome {
+            Ok(head) => {
+                let mut exchange = taken();
+                exchange.keep_alive = head.keep_alive && close_at.is_none();
+                if timeouts.connection.is_some_and(|age| opened + age <= reactor::now()) {
+                    exchange.keep_alive = false;
+                }
+                let _ = served;
+                Ok((exchange, head))
+            }
+            Err(Stop::Invalid(error)) => Err(NoRequest::Invalid(taken(), error)),
+            Err(Stop::HeadTimeout) => Err(NoRequest::HeadTimeout(taken())),
+            Err(Stop::End(end)) => {
+                if let Some(exchange) = exchange {
+                    self.worker.exchanges.borrow_mut().put(exchange);
+                }
+                Err(NoRequest::End(end))
+            }
+        }
+    }
+
+    fn no_request(&self, error: ReadError) -> Stop {
+        match error {
+            ReadError::Protocol(error) => Stop::Invalid(error),
+            ReadError::Closed | ReadError::Io(_) => Stop::End(End::ByClient),
+            ReadError::Truncated => Stop::End(End::ByClientWithRequest),
+        }
+    }
+
+    fn count_bytes(&self, downstream: &Downstream, counted: &mut (u64, u64)) {
+        let now = (downstream.stream.bytes_received(), downstream.stream.bytes_sent());
+        self.stats().downstream_cx_rx_bytes_total.add(now.0 - counted.0);
+        self.stats().downstream_cx_tx_bytes_total.add(now.1 - counted.1);
+        *counted = now;
+    }
+
+    fn count_end(&self, end: End, opened: Instant) {
+        let stats = self.stats();
+        stats.downstream_cx_destroy.inc();
+        stats.downstream_cx_active.dec();
+        stats.downstream_cx_http1_active.dec();
+        let remote = matches!(end, End::ByClient | End::ByClientWithRequest);
+        if remote {
+            stats.downstream_cx_destroy_remote.inc();
+        } else {
+            stats.downstream_cx_destroy_local.inc();
+        }
+        if matches!(end, End::ByClientWithRequest | End::Abort) {
+            stats.downstream_cx_destroy_active_rq.inc();
+            if remote {
+                stats.downstream_cx_destroy_remote_active_rq.inc();
+            } else {
+                stats.downstream_cx_destroy_local_active_rq.inc();
+            }
+        }
+        let open_ms = reactor::now().duration_since(opened).as_millis() as u64;
+        stats.downstream_cx_length_ms.record(open_ms);
+    }
+
+    /// Ends the connection so that the client can read what was sent.
+    async fn close(&self, downstream: Downstream, end: End) {
+        let stream = downstream.stream;
+        match end {
+            // The stream's own end flushes what is queued.
+            End::ByClient | End::ByClientWithRequest | End::ByUs | End::Abort => drop(stream),
+            End::ByUsWithUnread => {
+                let Some(delay) = self.config().timeouts.delayed_close else {
+                    return;
+                };
+                // Closing with unread data in the kernel makes it send a
+                // reset, which would overtake the response. So the write side
+                // is closed first and the rest is read and thrown away.
+                stream.shutdown_write();
+                downstream.timer.set(Some(reactor::now() + delay));
+                let discard = async {
+                    while let Ok(Some(_)) = stream.recv().await {
+                        if stream.bytes_received() > LINGER_BYTES_MAX {
+                            return;
+                        }
+                    }
+                };
+                if reactor::timeout(&downstream.timer, discard).await.is_err() {
+                    self.stats().downstream_cx_delayed_close_timeout.inc();
+                }
+            }
+        }
+    }
+}
+
+/// Why waiting for a request stopped without one.
+enum Stop {
+    End(End),
+    Invalid(Http1Error),
+    HeadTimeout,
+}
+
+fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
+    deadlines.into_iter().flatten().min()
+}

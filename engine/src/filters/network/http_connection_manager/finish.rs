@@ -1,0 +1,36 @@
+//! The end of a request: what is counted, and what is logged.
+
+use super::ConnectionManager;
+use crate::formatter::Context;
+use crate::http::exchange::Exchange;
+use crate::reactor;
+use crate::stream_info::TimePoint;
+
+impl ConnectionManager {
+    /// Counts and logs a request that is over, answered or not.
+    pub(super) fn finish(&self, exchange: &mut Exchange) {
+        let now = reactor::now();
+        exchange.info.mark(TimePoint::RequestComplete, now);
+        if exchange.response_complete {
+            exchange.info.mark(TimePoint::DownstreamTxEnd, now);
+        }
+        let stats = self.stats();
+        stats.downstream_rq_active.dec();
+        let took = now.duration_since(exchange.info.start);
+        stats.downstream_rq_time.record(took.as_millis() as u64);
+        let logs = &self.config().access_logs;
+        if logs.is_empty() {
+            return;
+        }
+        let context = Context {
+            info: &exchange.info,
+            request: &exchange.request,
+            response: &exchange.response,
+            trailers: &exchange.response_trailers,
+            local_reply_body: b"",
+        };
+        for log in logs {
+            log.log(&context);
+        }
+    }
+}

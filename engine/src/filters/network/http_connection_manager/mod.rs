@@ -1,0 +1,173 @@
+//! The HTTP connection manager
+//! (`envoy.filters.network.http_connection_manager`).
+//!
+//! Read a request from top to bottom here: [`ConnectionManager::serve`] takes
+//! one request after the other off a connection, [`ConnectionManager::handle`]
+//! checks it, finds its route and answers it or hands it to the router, and
+//! [`finish`] counts and logs it.
+//!
+//! - `config.rs`: the compiled configuration.
+//! - `connection.rs`: waiting for requests, ending connections.
+//! - `request.rs`: what is done to a request before it is routed.
+//! - `response.rs`: what is done to every response.
+//! - `local_reply.rs`: the proxy's own responses.
+//! - `finish.rs`: statistics and access logs at the end.
+
+pub mod config;
+mod connection;
+mod finish;
+pub mod local_reply;
+mod request;
+mod response;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringway_codecs::http1::RequestHead;
+use ringway_config::route::{Action, RouteMatch};
+
+use self::config::Config;
+use self::local_reply::LocalReply;
+use super::super::http::{FilterChain, Flow, router};
+use crate::filters::WorkerContext;
+use crate::http::conn_manager_utility::Edge;
+use crate::http::downstream::Downstream;
+use crate::http::exchange::Exchange;
+use crate::http::redirect;
+use crate::stats::Store;
+use crate::stats::http_connection_manager::{
+    self as stats, HttpConnectionManagerStats, ListenerHttpStats, RouterStats,
+};
+use crate::stream_info::{ResponseFlag, details};
+
+/// A connection manager as all workers share it.
+pub struct Shared {
+    /// The compiled configuration.
+    pub config: Config,
+    /// The HTTP filters before the router.
+    pub filters: FilterChain,
+    /// The router's part of `http.<stat_prefix>.*`.
+    pub router_stats: RouterStats,
+    /// `http.<stat_prefix>.*`.
+    pub stats: HttpConnectionManagerStats,
+    /// `listener.<address>.http.<stat_prefix>.*`.
+    pub listener_stats: ListenerHttpStats,
+}
+
+impl Shared {
+    /// Registers the statistics of a connection manager below a listener whose
+    /// statistics begin with `listener_prefix`.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        filters: FilterChain,
+        store: &Store,
+        listener_prefix: &str,
+    ) -> Self {
+        let prefix = stats::prefix(&config.stat_prefix);
+        let on_listener = stats::listener_prefix(listener_prefix, &config.stat_prefix);
+        Self {
+            stats: HttpConnectionManagerStats::new(store, &prefix),
+            router_stats: RouterStats::new(store, &prefix),
+            listener_stats: ListenerHttpStats::new(store, &on_listener),
+            filters,
+            config,
+        }
+    }
+}
+
+/// A connection manager on one worker.
+pub struct ConnectionManager {
+    /// The part that all workers share.
+    pub shared: Arc<Shared>,
+    /// The worker.
+    pub worker: Rc<WorkerContext>,
+    edge: Edge,
+}
+
+/// How the handling of a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handled {
+    /// The response was queued to its end.
+    Answered,
+    /// The client is gone, or the response cannot be completed: the
+    /// connection must be closed without pretending that it was.
+    Aborted,
+}
+
+impl ConnectionManager {
+    /// The connection manager of one worker.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, worker: Rc<WorkerContext>) -> Rc<Self> {
+        let edge = request::edge(&shared.config, &worker);
+        Rc::new(Self {
+            shared,
+            worker,
+            edge,
+        })
+    }
+
+    fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    fn stats(&self) -> &HttpConnectionManagerStats {
+        &self.shared.stats
+    }
+
+    /// One request whose head is in `exchange.request`, from the checks to the
+    /// end of its response.
+    async fn handle(
+        &self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        head: &RequestHead,
+    ) -> Handled {
+        self.begin(downstream, exchange, head);
+        if let Err(rejected) = self.prepare_request(downstream, exchange, head) {
+            self.reply(downstream, exchange, rejected);
+            return Handled::Answered;
+        }
+        if head.expect_continue && !self.config().proxy_100_continue {
+            exchange.request.remove(ringway_codecs::header::HeaderId::Expect);
+            downstream.send_continue();
+        }
+
+        let random = self.worker.rng.borrow_mut().u64(..);
+        let route = match self.config().routes.find(&exchange.request, random) {
+            RouteMatch::Route(_, route) => route,
+            RouteMatch::NoRoute(_) | RouteMatch::NoVirtualHost => {
+                self.shared.router_stats.no_route.inc();
+                let not_found = LocalReply::new(404, "", details::ROUTE_NOT_FOUND)
+                    .flag(ResponseFlag::NoRouteFound);
+                self.reply(downstream, exchange, not_found);
+                return Handled::Answered;
+            }
+        };
+        exchange.info.route_name.copy(&route.name);
+        if let Flow::Reply(answer) = self.shared.filters.request_headers(exchange, &self.worker) {
+            self.reply(downstream, exchange, answer);
+            return Handled::Answered;
+        }
+        match &route.action {
+            Action::Forward(forward) => {
+                return router::forward(self, route, forward, downstream, exchange).await;
+            }
+            Action::DirectResponse { status, body } => {
+                self.shared.router_stats.rq_direct_response.inc();
+                let mut reply = LocalReply::new(*status, "", details::DIRECT_RESPONSE);
+                reply.body = body.as_deref().unwrap_or_default();
+                self.reply(downstream, exchange, reply);
+            }
+            Action::Redirect(target) => {
+                // As Envoy counts it: `rq_redirect` stays for internal ones.
+                self.shared.router_stats.rq_direct_response.inc();
+                let status =
+                    redirect::set_location(target, &exchange.request, &mut exchange.response);
+                let reply = LocalReply::new(status, "", details::DIRECT_RESPONSE);
+                self.reply(downstream, exchange, reply);
+            }
+        }
+        Handled::Answered
+    }
+}

@@ -1,0 +1,242 @@
+//! What is done to a request before it is routed, and what is answered to one
+//! that cannot be.
+
+use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_codecs::http1::{Framing, Http1Error, RequestHead};
+
+use super::ConnectionManager;
+use super::config::{self, Config};
+use super::local_reply::LocalReply;
+use crate::filters::WorkerContext;
+use crate::http::conn_manager_utility::{self, Edge, Peer, RejectKind, Scheme, ServerHeader};
+use crate::http::downstream::Downstream;
+use crate::http::exchange::Exchange;
+use crate::http::host_utility::StripPort;
+use crate::http::http1::reader::RequestFacts;
+use crate::http::internal_address::{CidrRange, InternalAddresses};
+use crate::http::path_utility::{EscapedSlashes, PathRules};
+use crate::network::address::NO_ADDRESS;
+use crate::reactor;
+use crate::stream_info::{Protocol, ResponseFlag, TimePoint, details};
+
+impl ConnectionManager {
+    /// Records the head of a request that begins.
+    pub(super) fn begin(&self, downstream: &Downstream, exchange: &mut Exchange, head: &RequestHead) {
+        let stats = self.stats();
+        stats.downstream_rq_total.inc();
+        stats.downstream_rq_http1_total.inc();
+        stats.downstream_rq_active.inc();
+        exchange.version = head.version;
+        exchange.facts = RequestFacts {
+            is_head: head.is_head,
+            is_connect: head.is_connect,
+        };
+        exchange.request_complete = downstream.is_request_read();
+        let info = &mut exchange.info;
+        info.protocol = Some(exchange.version.into());
+        info.downstream_bytes.header_received += head.head_bytes as u64;
+        if exchange.request_complete {
+            info.mark(TimePoint::DownstreamRxEnd, reactor::now());
+        }
+    }
+
+    /// Checks and normalises the request; the reply is for one that is
+    /// refused.
+    pub(super) fn prepare_request(
+        &self,
+        exchange: &mut Exchange,
+        head: &RequestHead,
+    ) -> Result<(), LocalReply<'static>> {
+        let connection = &exchange.info.connection;
+        let known = |address| (address != NO_ADDRESS).then_some(address);
+        let peer = Peer {
+            remote: known(connection.direct_remote),
+            local: known(connection.local),
+            tls: false,
+        };
+        let prepared = conn_manager_utility::prepare_request(
+            &mut exchange.request,
+            &self.edge,
+            &peer,
+            self.config().routes.internal_only_headers(),
+            &mut self.worker.rng.borrow_mut(),
+        );
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(reject) => return Err(self.refuse(exchange, reject.status, reject.details, reject.kind)),
+        };
+        if prepared.remote != peer.remote {
+            exchange.info.remote_address = prepared.remote;
+        }
+        exchange.internal = prepared.internal;
+        if prepared.upgrade {
+            // No upgrade is configured, and bytes of another protocol must
+            // not be taken for a request.
+            self.stats().downstream_rq_ws_on_non_ws_route.inc();
+            exchange.keep_alive = false;
+            return Err(LocalReply::new(403, "", details::UPGRADE_FAILED));
+        }
+        set_length(&mut exchange.request, head);
+        Ok(())
+    }
+
+    fn refuse(
+        &self,
+        exchange: &mut Exchange,
+        status: u16,
+        details: &'static str,
+        kind: RejectKind,
+    ) -> LocalReply<'static> {
+        match details {
+            "path_normalization_failed" if status == 307 => {
+                self.stats().downstream_rq_redirected_with_normalized_path.inc();
+            }
+            "path_normalization_failed" => self.stats().downstream_rq_failed_path_normalization.inc(),
+            "absolute_path_rejected" => self.stats().downstream_rq_non_relative_path.inc(),
+            _ => {}
+        }
+        match kind {
+            RejectKind::ProtocolError => {
+                self.stats().downstream_cx_protocol_error.inc();
+                exchange.keep_alive = false;
+                let text = status_text(status);
+                return LocalReply::new(status, text, details)
+                    .flag(ResponseFlag::DownstreamProtocolError);
+            }
+            RejectKind::Close => exchange.keep_alive = false,
+            RejectKind::RedirectToPath => {
+                let path = exchange.request.get(HeaderId::Path).unwrap_or_default();
+                exchange.response.append(HeaderId::Location, path);
+            }
+            RejectKind::Reply => {}
+        }
+        LocalReply::new(status, "", details)
+    }
+
+    /// Answers a request that broke the protocol; the connection ends with it.
+    pub(super) fn reply_to_invalid(
+        &self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        error: Http1Error,
+    ) {
+        let stats = self.stats();
+        stats.downstream_rq_total.inc();
+        stats.downstream_rq_http1_total.inc();
+        stats.downstream_rq_active.inc();
+        exchange.keep_alive = false;
+        exchange.info.protocol = Some(Protocol::Http11);
+        match error.status() {
+            426 => {}
+            431 | 414 => stats.downstream_rq_too_large.inc(),
+            _ => {}
+        }
+        if error == Http1Error::UnexpectedUnderscore {
+            self.worker.http1_stats.requests_rejected_with_underscores_in_headers.inc();
+        }
+        let mut reply = LocalReply::new(error.status(), status_text(error.status()), error.details());
+        if error.status() != 426 {
+            stats.downstream_cx_protocol_error.inc();
+            reply = reply.flag(ResponseFlag::DownstreamProtocolError);
+        }
+        self.reply(downstream, exchange, reply);
+    }
+
+    /// Answers a request whose head did not arrive in time.
+    pub(super) fn reply_to_head_timeout(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
+        let stats = self.stats();
+        stats.downstream_rq_total.inc();
+        stats.downstream_rq_http1_total.inc();
+        stats.downstream_rq_active.inc();
+        exchange.keep_alive = false;
+        let by_headers_timeout = self.config().timeouts.request_headers.is_some();
+        let details = if by_headers_timeout {
+            stats.downstream_rq_header_timeout.inc();
+            details::REQUEST_HEADER_TIMEOUT
+        } else {
+            stats.downstream_rq_timeout.inc();
+            details::REQUEST_OVERALL_TIMEOUT
+        };
+        self.reply(downstream, exchange, LocalReply::new(408, "request timeout", details));
+    }
+}
+
+/// A request without a body says so where its method could have one: the host
+/// must not wait for it.
+fn set_length(request: &mut HeaderMap, head: &RequestHead) {
+    let bodiless = head.framing == Framing::None && !request.contains(HeaderId::ContentLength);
+    if !bodiless {
+        return;
+    }
+    let needs_no_body = matches!(
+        request.get(HeaderId::Method),
+        Some(b"GET" | b"HEAD" | b"DELETE" | b"TRACE" | b"CONNECT")
+    );
+    if !needs_no_body {
+        request.append(HeaderId::ContentLength, b"0");
+    }
+}
+
+/// The texts of the statuses that a broken request is answered with.
+fn status_text(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        413 => "Payload Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        426 => "Upgrade Required",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}
+
+/// The part of the configuration that decides how headers change.
+pub(super) fn edge(config: &Config, worker: &WorkerContext) -> Edge {
+    let internal = &config.internal_addresses;
+    Edge {
+        use_remote_address: config.use_remote_address,
+        xff_num_trusted_hops: config.xff_num_trusted_hops,
+        skip_xff_append: config.skip_xff_append,
+        append_x_forwarded_port: config.append_x_forwarded_port,
+        internal_addresses: InternalAddresses::new(
+            internal.cidrs.iter().filter_map(|cidr| CidrRange::new(cidr.address(), cidr.bits())),
+            internal.unix_sockets,
+        ),
+        scheme_to_overwrite: config
+            .scheme_to_overwrite
+            .and_then(|scheme| Scheme::from_name(scheme.as_bytes())),
+        generate_request_id: config.generate_request_id,
+        preserve_external_request_id: config.preserve_external_request_id,
+        always_set_request_id_in_response: config.always_set_request_id_in_response,
+        via: config.via.as_deref().unwrap_or_default().as_bytes().into(),
+        user_agent: config
+            .add_user_agent
+            .then(|| worker.node.cluster.as_bytes().into()),
+        node_id: worker.node.id.as_bytes().into(),
+        local_address: Some(worker.local_address),
+        path: PathRules {
+            normalize: config.normalize_path,
+            merge_slashes: config.merge_slashes,
+            escaped_slashes: match config.escaped_slashes {
+                config::EscapedSlashes::Keep => EscapedSlashes::Keep,
+                config::EscapedSlashes::Reject => EscapedSlashes::Reject,
+                config::EscapedSlashes::UnescapeAndRedirect => EscapedSlashes::UnescapeAndRedirect,
+                config::EscapedSlashes::UnescapeAndForward => EscapedSlashes::UnescapeAndForward,
+            },
+        },
+        strip_trailing_host_dot: config.strip_trailing_host_dot,
+        strip_port: match config.strip_port {
+            config::StripPort::Keep => StripPort::Never,
+            config::StripPort::Matching => StripPort::Matching,
+            config::StripPort::Any => StripPort::Any,
+        },
+        server_header: match config.server_header {
+            config::ServerHeader::Overwrite => ServerHeader::Overwrite,
+            config::ServerHeader::AppendIfAbsent => ServerHeader::AppendIfAbsent,
+            config::ServerHeader::PassThrough => ServerHeader::PassThrough,
+        },
+        server_name: config.server_name.as_bytes().into(),
+    }
+}

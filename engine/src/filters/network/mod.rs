@@ -1,0 +1,3 @@
+//! Network filters (`envoy.filters.network.*`).
+
+pub mod http_connection_manager;

@@ -1,0 +1,177 @@
+//! The client's side of an HTTP/1 connection: requests in, responses out.
+//!
+//! It frames messages and keeps the order of requests; it does not decide
+//! anything about them. The connection manager does.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use ringway_codecs::header::HeaderMap;
+use ringway_codecs::http1::{
+    BodyOptions, RequestHead, RequestOptions, Version, encode_response_head,
+};
+
+use super::exchange::Exchange;
+use super::http1::reader::{BodyPart, MessageReader, ReadError};
+use super::http1::writer::BodyWriter;
+use crate::reactor::{Chunk, Stream, Timer};
+use crate::stream_info::ConnectionInfo;
+
+/// Bytes that may wait in a send queue before the other side is no longer
+/// read, whatever larger limit the configuration allows: beyond it a queue
+/// holds receive buffers that active connections need, and speeds nothing up.
+const SEND_QUEUE_BYTES_MAX: usize = 256 * 1024;
+
+/// How the end of a response's body is told to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseFraming {
+    /// The head has a Content-Length, or the status has no body.
+    Described,
+    /// The length is not known: chunks, or the end of the connection for
+    /// HTTP/1.0 clients.
+    Unknown,
+}
+
+/// A client's connection.
+pub struct Downstream {
+    /// The socket.
+    pub stream: Stream,
+    /// The connection's one timer.
+    pub timer: Rc<Timer>,
+    /// Its addresses and number.
+    pub info: Rc<ConnectionInfo>,
+    /// High watermark of the send queue, in bytes.
+    pub send_queue_max: usize,
+    reader: MessageReader,
+    body_options: BodyOptions,
+    writer: BodyWriter,
+}
+
+impl Downstream {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(
+        stream: Stream,
+        timer: Rc<Timer>,
+        info: Rc<ConnectionInfo>,
+        buffer_limit: u32,
+        body_options: BodyOptions,
+    ) -> Self {
+        Self {
+            stream,
+            timer,
+            info,
+            send_queue_max: (buffer_limit.max(1) as usize).min(SEND_QUEUE_BYTES_MAX),
+            reader: MessageReader::default(),
+            body_options,
+            writer: BodyWriter::Plain,
+        }
+    }
+
+    /// Polls until something of the next request has arrived.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
+        self.reader.poll_fill(&self.stream, cx)
+    }
+
+    /// Polls for the head of the next request.
+    pub fn poll_request(
+        &mut self,
+        options: &RequestOptions,
+        headers: &mut HeaderMap,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<RequestHead, ReadError>> {
+        self.reader.poll_request(&self.stream, options, &self.body_options, headers, cx)
+    }
+
+    /// Polls for more of the request's body.
+    pub fn poll_body(
+        &mut self,
+        trailers: &mut HeaderMap,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<BodyPart, ReadError>> {
+        self.reader.poll_body(&self.stream, trailers, cx)
+    }
+
+    /// Whether a head has begun to arrive.
+    #[must_use]
+    pub fn is_within_head(&self) -> bool {
+        self.reader.is_within_head()
+    }
+
+    /// Whether the body of the current request has been read to its end.
+    #[must_use]
+    pub fn is_request_read(&self) -> bool {
+        self.reader.is_body_done()
+    }
+
+    /// Whether more was received than the requests so far.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        self.reader.has_unread() || self.stream.has_unread()
+    }
+
+    /// Queues `100 Continue`, for a client that waits for it.
+    pub fn send_continue(&mut self) {
+        self.stream.write_static(b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
+
+    /// Queues the response's head from `exchange.response`, and says whether
+    /// the connection can carry another request after it.
+    pub fn send_head(
+        &mut self,
+        exchange: &mut Exchange,
+        status: u16,
+        framing: ResponseFraming,
+        close: bool,
+    ) {
+        let bodiless = exchange.facts.is_head || status == 204 || status == 304;
+        let http_10 = exchange.version == Version::Http10;
+        let mut close = close || !exchange.keep_alive;
+        let chunked = match framing {
+            ResponseFraming::Described => false,
+            ResponseFraming::Unknown if http_10 => {
+                // Only the end of the connection can end the body.
+                close |= !bodiless;
+                false
+            }
+            ResponseFraming::Unknown => status != 204 && status != 304,
+        };
+        self.writer = match (bodiless, chunked) {
+            (true, _) => BodyWriter::Discard,
+            (false, true) => BodyWriter::Chunked,
+            (false, false) => BodyWriter::Plain,
+        };
+        exchange.keep_alive = !close;
+        exchange.response_started = true;
+        let mut head = 0;
+        self.stream.write_with(|out| {
+            let before = out.len();
+            encode_response_head(out, status, &exchange.response, chunked, close, exchange.version);
+            head = (out.len() - before) as u64;
+        });
+        exchange.info.downstream_bytes.header_sent += head;
+        exchange.info.downstream_bytes.wire_sent += head;
+    }
+
+    /// Queues a part of the response's body.
+    pub fn send_data(&mut self, exchange: &mut Exchange, data: Chunk) {
+        exchange.info.bytes_sent += self.counted(data.len());
+        self.writer.data(&self.stream, data);
+    }
+
+    /// Queues a part of the response's body that is in memory of ours.
+    pub fn send_bytes(&mut self, exchange: &mut Exchange, data: &[u8]) {
+        exchange.info.bytes_sent += self.counted(data.len());
+        self.writer.bytes(&self.stream, data);
+    }
+
+    /// Queues the end of the response.
+    pub fn send_end(&mut self, exchange: &mut Exchange) {
+        self.writer.end(&self.stream, &exchange.response_trailers);
+        exchange.response_complete = true;
+    }
+
+    fn counted(&self, bytes: usize) -> u64 {
+        if self.writer == BodyWriter::Discard { 0 } else { bytes as u64 }
+    }
+}

@@ -1,0 +1,9 @@
+//! HTTP/1 over the reactor's streams: reading messages out of received chunks
+//! and writing them into send queues.
+//!
+//! The wire format is `ringway_codecs::http1`; this folder joins it to
+//! sockets. [`reader::MessageReader`] reads heads and bodies on either side,
+//! [`writer::BodyWriter`] frames bodies on either side.
+
+pub mod reader;
+pub mod writer;

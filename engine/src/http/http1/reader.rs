@@ -1,0 +1,206 @@
+//! Reads HTTP/1 messages from a stream: a head, then its body, then the next
+//! head.
+//!
+//! Body bytes are handed on as the chunks that they were received in, cut to
+//! the body; nothing is copied. What follows a message in the same chunk is
+//! kept for the next one, and is never looked at before the message in front
+//! of it is over: no byte of a body is ever parsed as a request.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use ringway_codecs::header::HeaderMap;
+use ringway_codecs::http1::{
+    BodyDecoder, BodyOptions, Framing, HeadReader, Http1Error, RequestHead, RequestOptions,
+    ResponseHead, ResponseOptions,
+};
+
+use crate::reactor::{Chunk, Stream};
+
+/// Why a message could not be read.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The peer broke the protocol.
+    Protocol(Http1Error),
+    /// The peer closed the connection where a message may begin.
+    Closed,
+    /// The peer closed the connection within a message.
+    Truncated,
+    /// The connection failed.
+    Io(io::Error),
+}
+
+/// One step through a body.
+#[derive(Debug)]
+pub enum BodyPart {
+    /// Some bytes of the body; never empty.
+    Data(Chunk),
+    /// The body is complete; trailers, if any, are in the caller's map.
+    End,
+}
+
+/// The read side of an HTTP/1 connection.
+pub struct MessageReader {
+    head: HeadReader,
+    body: BodyDecoder,
+    /// Received and not yet looked at.
+    unread: Option<Chunk>,
+}
+
+impl Default for MessageReader {
+    fn default() -> Self {
+        Self {
+            head: HeadReader::new(),
+            body: BodyDecoder::new(Framing::None, &BodyOptions::default()),
+            unread: None,
+        }
+    }
+}
+
+impl MessageReader {
+    /// Whether a head has begun to arrive: closing now cuts a request off.
+    #[must_use]
+    pub fn is_within_head(&self) -> bool {
+        !self.head.is_empty()
+    }
+
+    /// Whether something was received behind the last message.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        self.unread.is_some()
+    }
+
+    /// Whether the current body has been read to its end.
+    #[must_use]
+    pub fn is_body_done(&self) -> bool {
+        self.body.is_done()
+    }
+
+    /// Polls until something is there to be read, or the peer has closed.
+    pub fn poll_fill(
+        &mut self,
+        stream: &Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ReadError>> {
+        if self.unread.is_none() {
+            match ready!(stream.poll_recv(cx)).map_err(ReadError::Io)? {
+                Some(chunk) => self.unread = Some(chunk),
+                None if self.head.is_empty() => return Poll::Ready(Err(ReadError::Closed)),
+                None => return Poll::Ready(Err(ReadError::Truncated)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Polls for the next request head. The body that it announces is read
+    /// with [`Self::poll_body`].
+    pub fn poll_request(
+        &mut self,
+        stream: &Stream,
+        options: &RequestOptions,
+        body: &BodyOptions,
+        headers: &mut HeaderMap,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<RequestHead, ReadError>> {
+        self.poll_head(stream, cx, |reader, input| {
+            let Some((head, consumed)) = reader.head.request(input, options, headers)? else {
+                return Ok(None);
+            };
+            reader.body = BodyDecoder::new(head.framing, body);
+            Ok(Some((head, consumed)))
+        })
+    }
+
+    /// Polls for the next response head; interim (1xx) ones are returned too.
+    pub fn poll_response(
+        &mut self,
+        stream: &Stream,
+        options: &ResponseOptions,
+        body: &BodyOptions,
+        request: RequestFacts,
+        headers: &mut HeaderMap,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ResponseHead, ReadError>> {
+        self.poll_head(stream, cx, |reader, input| {
+            let parsed =
+                reader.head.response(input, options, request.is_head, request.is_connect, headers)?;
+            let Some((head, consumed)) = parsed else {
+                return Ok(None);
+            };
+            reader.body = BodyDecoder::new(head.framing, body);
+            Ok(Some((head, consumed)))
+        })
+    }
+
+    /// Polls for the next part of the current message's body. After
+    /// [`BodyPart::End`] it keeps answering that.
+    pub fn poll_body(
+        &mut self,
+        stream: &Stream,
+        trailers: &mut HeaderMap,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<BodyPart, ReadError>> {
+        loop {
+            if self.body.is_done() {
+                return Poll::Ready(Ok(BodyPart::End));
+            }
+            let Some(mut chunk) = ready!(self.poll_chunk(stream, cx))? else {
+                let ended = self.body.on_eof().map_err(|_| ReadError::Truncated);
+                return Poll::Ready(ended.map(|()| BodyPart::End));
+            };
+            let step = self.body.decode(&chunk, trailers).map_err(ReadError::Protocol)?;
+            let mut part = chunk.split_to(step.consumed);
+            if !chunk.is_empty() {
+                self.unread = Some(chunk);
+            }
+            part.truncate(step.data.end);
+            part.advance(step.data.start);
+            if !part.is_empty() {
+                return Poll::Ready(Ok(BodyPart::Data(part)));
+            }
+        }
+    }
+
+    /// Feeds received chunks to `parse` until a head is complete.
+    fn poll_head<H>(
+        &mut self,
+        stream: &Stream,
+        cx: &mut Context<'_>,
+        mut parse: impl FnMut(&mut Self, &[u8]) -> Result<Option<(H, usize)>, Http1Error>,
+    ) -> Poll<Result<H, ReadError>> {
+        loop {
+            let Some(mut chunk) = ready!(self.poll_chunk(stream, cx))? else {
+                let end = if self.head.is_empty() { ReadError::Closed } else { ReadError::Truncated };
+                return Poll::Ready(Err(end));
+            };
+            let Some((head, consumed)) = parse(self, &chunk).map_err(ReadError::Protocol)? else {
+                continue;
+            };
+            chunk.advance(consumed);
+            if !chunk.is_empty() {
+                self.unread = Some(chunk);
+            }
+            return Poll::Ready(Ok(head));
+        }
+    }
+
+    fn poll_chunk(
+        &mut self,
+        stream: &Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Chunk>, ReadError>> {
+        if let Some(chunk) = self.unread.take() {
+            return Poll::Ready(Ok(Some(chunk)));
+        }
+        stream.poll_recv(cx).map_err(ReadError::Io)
+    }
+}
+
+/// What the framing of a response depends on in its request (RFC 9112 §6.3).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RequestFacts {
+    /// The method was HEAD: no body, whatever the head says.
+    pub is_head: bool,
+    /// The method was CONNECT: a 2xx answer has no body.
+    pub is_connect: bool,
+}

@@ -1,0 +1,179 @@
+//! Listeners: accepting connections and giving them to their filter chain.
+//!
+//! [`SharedListener`] is built once by the control plane; a [`WorkerListener`]
+//! is one worker's, with a socket of its own for each address.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringway_config::core::Address;
+use ringway_config::listener::Listener as ListenerConfig;
+use socket2::Socket;
+
+use crate::filters::WorkerContext;
+use crate::filters::network::http_connection_manager::{self, ConnectionManager};
+use crate::network::address::NO_ADDRESS;
+use crate::reactor::{self, Listener, Stream, TaskHandle};
+use crate::stats::Store;
+use crate::stats::listener::{ListenerStats, ListenerWorkerStats, worker_prefix};
+use crate::stream_info::ConnectionInfo;
+
+/// What all workers share of a listener.
+pub struct SharedListener {
+    /// The lowered configuration.
+    pub config: Arc<ListenerConfig>,
+    /// The addresses that were bound: port 0 is replaced by the kernel's
+    /// choice. The first one is the main address.
+    pub addresses: Vec<Address>,
+    /// The prefix of its statistics, `listener.<address>.`.
+    pub prefix: String,
+    /// `listener.<address>.*`.
+    pub stats: ListenerStats,
+    /// What connections run through; `None` closes them at once.
+    pub chain: Option<FilterChain>,
+}
+
+/// A filter chain that is ready to run.
+pub struct FilterChain {
+    /// The name, for access logs; empty when it has none.
+    pub name: Arc<str>,
+    /// The filter at its end, which serves the connection.
+    pub terminal: Terminal,
+}
+
+/// The terminal filters that there are.
+pub enum Terminal {
+    /// `envoy.filters.network.http_connection_manager`
+    HttpConnectionManager(Arc<http_connection_manager::Shared>),
+}
+
+/// A listener on one worker. Dropping it closes its sockets; connections that
+/// it accepted live on.
+pub struct WorkerListener {
+    /// The part that all workers share.
+    pub shared: Arc<SharedListener>,
+    accepting: Vec<TaskHandle>,
+}
+
+impl WorkerListener {
+    /// Starts accepting on `sockets`, which are in the order of the addresses.
+    ///
+    /// # Errors
+    /// A socket that the reactor could not take over.
+    pub fn start(
+        shared: Arc<SharedListener>,
+        sockets: Vec<Socket>,
+        worker: &Rc<WorkerContext>,
+        store: &Store,
+    ) -> io::Result<Self> {
+        let serving = Rc::new(Serving {
+            manager: shared.chain.as_ref().map(|chain| match &chain.terminal {
+                Terminal::HttpConnectionManager(manager) => {
+                    ConnectionManager::new(Arc::clone(manager), Rc::clone(worker))
+                }
+            }),
+            worker_stats: ListenerWorkerStats::new(
+                store,
+                &worker_prefix(&shared.prefix, worker.index),
+            ),
+            shared: Arc::clone(&shared),
+            worker: Rc::clone(worker),
+        });
+        let accepting = sockets
+            .into_iter()
+            .zip(&shared.addresses)
+            .map(|(socket, address)| {
+                let listener = Listener::from_socket(socket)?;
+                let local = fixed_address(address);
+                Ok(reactor::spawn(accept(Rc::clone(&serving), listener, local)))
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Self { shared, accepting })
+    }
+}
+
+impl Drop for WorkerListener {
+    fn drop(&mut self) {
+        for task in &self.accepting {
+            task.abort();
+        }
+    }
+}
+
+/// What the accept loops and the connections of a listener share.
+struct Serving {
+    shared: Arc<SharedListener>,
+    manager: Option<Rc<ConnectionManager>>,
+    worker: Rc<WorkerContext>,
+    worker_stats: ListenerWorkerStats,
+}
+
+/// The address that every connection of a listener has on our side, if it can
+/// be known without asking the kernel each time.
+fn fixed_address(address: &Address) -> Option<SocketAddr> {
+    match address {
+        Address::Socket(address) if !address.ip().is_unspecified() => Some(*address),
+        Address::Socket(_) => None,
+        Address::Pipe { .. } => Some(NO_ADDRESS),
+    }
+}
+
+async fn accept(serving: Rc<Serving>, listener: Listener, local: Option<SocketAddr>) {
+    loop {
+        // The reactor pauses by itself when descriptors run out, and goes on
+        // when some are free: nothing is spun on and nothing is lost.
+        match listener.accept().await {
+            Ok(stream) => drop(reactor::spawn(serve(Rc::clone(&serving), stream, local))),
+            Err(error) => {
+                serving.shared.stats.downstream_cx_overflow.inc();
+                tracing::warn!(
+                    listener = &*serving.shared.config.name,
+                    %error,
+                    "a connection was not accepted"
+                );
+            }
+        }
+    }
+}
+
+async fn serve(serving: Rc<Serving>, stream: Stream, local: Option<SocketAddr>) {
+    let stats = &serving.shared.stats;
+    let Some(manager) = &serving.manager else {
+        // No filter chain, or one without filters: Envoy closes at once.
+        stats.no_filter_chain_match.inc();
+        return;
+    };
+    let opened = reactor::now();
+    stats.downstream_cx_total.inc();
+    stats.downstream_cx_active.inc();
+    serving.worker_stats.downstream_cx_total.inc();
+    serving.worker_stats.downstream_cx_active.inc();
+
+    let info = connection_info(&serving, &stream, local);
+    let limit = serving.shared.config.buffer_limit;
+    Rc::clone(manager).serve(stream, Rc::new(info), limit).await;
+
+    let open_ms = reactor::now().duration_since(opened).as_millis() as u64;
+    stats.downstream_cx_length_ms.record(open_ms);
+    stats.downstream_cx_destroy.inc();
+    stats.downstream_cx_active.dec();
+    serving.worker_stats.downstream_cx_active.dec();
+}
+
+fn connection_info(
+    serving: &Serving,
+    stream: &Stream,
+    local: Option<SocketAddr>,
+) -> ConnectionInfo {
+    // A peer that is gone already has no address any more; the connection
+    // ends at its first read.
+    let remote = stream.peer_addr().unwrap_or(NO_ADDRESS);
+    let local = local.unwrap_or_else(|| stream.local_addr().unwrap_or(NO_ADDRESS));
+    let mut info = ConnectionInfo::new(serving.worker.next_connection_id(), remote, local);
+    if let Some(chain) = &serving.shared.chain {
+        info.filter_chain_name = Arc::clone(&chain.name);
+    }
+    info
+}

@@ -1,0 +1,145 @@
+//! Listening sockets: one per worker and address, sharing the port.
+//!
+//! All sockets of an address are bound on the control plane, before the
+//! configuration is published, so that a port in use is a configuration error
+//! and never half a listener. SO_REUSEPORT makes the kernel spread incoming
+//! connections over the workers.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+
+use ringway_config::core::Address;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::address::to_sock_addr;
+
+/// What a listener asks of its sockets.
+#[derive(Debug, Clone, Copy)]
+pub struct ListenOptions {
+    /// Length of the accept queue; the kernel caps it at `somaxconn`.
+    pub backlog: i32,
+    /// Whether several sockets share the port, one per worker.
+    pub reuse_port: bool,
+}
+
+/// Binds `count` listening sockets to one address and returns them with the
+/// address that was bound (port 0 is replaced by what the kernel chose).
+///
+/// Unix sockets and listeners without `reuse_port` have one socket that all
+/// workers accept from: the same descriptor, duplicated.
+///
+/// # Errors
+/// The kernel's, with the address left to the caller to name.
+pub fn bind(
+    address: &Address,
+    options: ListenOptions,
+    count: usize,
+) -> io::Result<(Vec<Socket>, Address)> {
+    let first = bind_one(address, options)?;
+    let bound = match address {
+        Address::Socket(_) => Address::Socket(
+            first
+                .local_addr()?
+                .as_socket()
+                .ok_or_else(|| io::Error::other("the bound address is not an IP address"))?,
+        ),
+        Address::Pipe { .. } => address.clone(),
+    };
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 1..count {
+        sockets.push(match (&bound, options.reuse_port) {
+            (Address::Socket(_), true) => bind_one(&bound, options)?,
+            _ => first.try_clone()?,
+        });
+    }
+    sockets.insert(0, first);
+    Ok((sockets, bound))
+}
+
+fn bind_one(address: &Address, options: ListenOptions) -> io::Result<Socket> {
+    let kernel = to_sock_addr(address)?;
+    match address {
+        Address::Socket(ip) => {
+            let domain = Domain::for_address(*ip);
+            let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+            // Without this, the TIME_WAIT sockets of the process before us
+            // would keep the port for a minute.
+            socket.set_reuse_address(true)?;
+            if options.reuse_port {
+                socket.set_reuse_port(true)?;
+            }
+            if ip.is_ipv6() {
+                // Envoy: IPv4 only reaches an IPv6 listener with `ipv4_compat`.
+                socket.set_only_v6(true)?;
+            }
+            socket.bind(&kernel)?;
+            socket.listen(options.backlog)?;
+            Ok(socket)
+        }
+        Address::Pipe { path, mode } => {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            // A socket file that nobody listens on is what a killed process
+            // leaves behind; one that answers is somebody else's.
+            if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
+                std::fs::remove_file(path)?;
+            }
+            socket.bind(&kernel)?;
+            if *mode != 0 {
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode))?;
+            }
+            socket.listen(options.backlog)?;
+            Ok(socket)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: ListenOptions = ListenOptions {
+        backlog: 128,
+        reuse_port: true,
+    };
+
+    fn loopback() -> Address {
+        Address::Socket("127.0.0.1:0".parse().expect("an address"))
+    }
+
+    #[test]
+    fn every_worker_gets_a_socket_on_the_same_port() {
+        let (sockets, bound) = bind(&loopback(), OPTIONS, 3).expect("port 0 is free");
+        let Address::Socket(bound) = bound else {
+            panic!("not an IP address: {bound:?}");
+        };
+        assert_ne!(bound.port(), 0);
+        assert_eq!(sockets.len(), 3);
+        for socket in &sockets {
+            let local = socket.local_addr().expect("bound").as_socket();
+            assert_eq!(local, Some(bound));
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_an_error() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = Address::Socket(taken.local_addr().expect("bound"));
+        let error = bind(&address, OPTIONS, 2).expect_err("the port is taken");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = Address::Pipe {
+            path: folder.path().join("l.sock"),
+            mode: 0o600,
+        };
+        let (sockets, _) = bind(&address, OPTIONS, 2).expect("the path is free");
+        assert_eq!(sockets.len(), 2);
+        let error = bind(&address, OPTIONS, 1).expect_err("somebody listens");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(sockets);
+        bind(&address, OPTIONS, 1).expect("nobody listens any more");
+    }
+}

@@ -1,0 +1,8 @@
+//! Sockets and addresses below any protocol: listening sockets with
+//!
+//! Nothing here knows about HTTP, clusters or filters; it only turns what the
+//! configuration says about addresses into sockets that the reactor can use.
+
+pub mod address;
+pub mod limits;
+pub mod listen_socket;

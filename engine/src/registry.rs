@@ -1,0 +1,85 @@
+//! Every extension that there is, in one list: the type of its configuration
+//! and what compiles it.
+//!
+//! A type that is not here never gets this far: the support table refuses it
+//! by path when the file is loaded. A test holds the two against each other.
+
+use std::sync::Arc;
+
+use ringway_config::context::Cx;
+use ringway_config::listener::Extension;
+use ringway_config::type_name;
+
+use crate::filters::http::health_check::HealthCheck;
+use crate::filters::http::{FilterChain, HttpFilter};
+use crate::filters::network::http_connection_manager::config as http_connection_manager;
+
+/// A compiled network filter.
+pub enum NetworkFilter {
+    /// `envoy.filters.network.http_connection_manager`
+    HttpConnectionManager(Box<http_connection_manager::Config>, FilterChain),
+}
+
+/// The types of network filters.
+pub const NETWORK_FILTERS: &[&str] = &[
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+];
+
+/// The types of HTTP filters.
+pub const HTTP_FILTERS: &[&str] = &[
+    "envoy.extensions.filters.http.health_check.v3.HealthCheck",
+    ROUTER,
+];
+
+/// The router, which ends every chain.
+const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
+
+/// Compiles a network filter; findings go to `cx`.
+pub fn network_filter(
+    extension: &Extension,
+    service_cluster: &Arc<str>,
+    cx: &mut Cx<'_>,
+) -> Option<NetworkFilter> {
+    match type_name(&extension.config.type_url) {
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" => {
+            let config = http_connection_manager::compile(&extension.config, cx)?;
+            let filters = http_filters(&config.http_filters, service_cluster, cx);
+            Some(NetworkFilter::HttpConnectionManager(Box::new(config), filters))
+        }
+        other => {
+            cx.error(format!("extension {other} is not supported yet"));
+            None
+        }
+    }
+}
+
+/// Compiles the HTTP filters of a connection manager, except the router at
+/// their end. `service_cluster` is `node.cluster`.
+pub fn http_filters(
+    extensions: &[Extension],
+    service_cluster: &Arc<str>,
+    cx: &mut Cx<'_>,
+) -> FilterChain {
+    let filters = extensions.iter().filter_map(|extension| {
+        cx.at(&extension.path, |cx| http_filter(extension, service_cluster, cx))
+    });
+    FilterChain::new(filters.collect())
+}
+
+fn http_filter(
+    extension: &Extension,
+    service_cluster: &Arc<str>,
+    cx: &mut Cx<'_>,
+) -> Option<Box<dyn HttpFilter>> {
+    match type_name(&extension.config.type_url) {
+        ROUTER => None,
+        "envoy.extensions.filters.http.health_check.v3.HealthCheck" => {
+            let filter = HealthCheck::compile(&extension.config, service_cluster, cx)?;
+            Some(Box::new(filter))
+        }
+        other => {
+            cx.error(format!("extension {other} is not supported yet"));
+            None
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! From a loaded file to everything that a start needs, except sockets.
+//!
+//! `--mode validate` ends here: whatever this accepts, a start accepts too,
+//! apart from ports in use.
+
+use std::sync::Arc;
+
+use ringway_config::bootstrap::{self, Snapshot};
+use ringway_config::context::Cx;
+use ringway_config::diagnostics::Diagnostics;
+use ringway_config::listener::Listener;
+use ringway_config::load::Loaded;
+use ringway_config::route::RouteConfiguration;
+
+use crate::registry::{self, NetworkFilter};
+
+/// A configuration whose extensions are compiled too.
+pub struct Compiled {
+    /// The resources.
+    pub snapshot: Snapshot,
+    /// The listeners with their compiled filters.
+    pub listeners: Vec<CompiledListener>,
+    /// Warnings of every phase.
+    pub warnings: Diagnostics,
+}
+
+/// A listener with its compiled filters.
+pub struct CompiledListener {
+    /// The lowered configuration.
+    pub config: Arc<Listener>,
+    /// Name and terminal filter of the chain that its connections run through.
+    pub chain: Option<(Arc<str>, NetworkFilter)>,
+}
+
+/// Lowers and compiles a loaded file.
+///
+/// # Errors
+/// All findings of all resources.
+pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
+    let mut snapshot = bootstrap::lower(loaded)?;
+    let mut diagnostics = std::mem::take(&mut snapshot.diagnostics);
+    let names = Arc::clone(&snapshot.cluster_names);
+    let mut cx = Cx::new(
+        &mut diagnostics,
+        &loaded.marks,
+        Arc::clone(&loaded.file),
+        &names,
+    );
+    let listeners = snapshot
+        .listeners
+        .iter()
+        .map(|listener| CompiledListener {
+            config: Arc::clone(listener),
+            chain: compile_chain(listener, &snapshot, &mut cx),
+        })
+        .collect();
+    if diagnostics.has_errors() {
+        return Err(diagnostics);
+    }
+    Ok(Compiled {
+        snapshot,
+        listeners,
+        warnings: diagnostics,
+    })
+}
+
+fn compile_chain(
+    listener: &Listener,
+    snapshot: &Snapshot,
+    cx: &mut Cx<'_>,
+) -> Option<(Arc<str>, NetworkFilter)> {
+    let chain = listener.filter_chain()?;
+    let terminal = chain.filters.last()?;
+    let filter = cx.at(&terminal.path, |cx| {
+        let filter = registry::network_filter(terminal, &snapshot.node.cluster, cx);
+        if let Some(NetworkFilter::HttpConnectionManager(config, _)) = &filter {
+            check_clusters(&config.routes, snapshot, cx);
+        }
+        filter
+    })?;
+    Some((Arc::clone(&chain.name), filter))
+}
+
+/// Routes of a static route table may only name clusters that exist, unless
+/// `validate_clusters` is turned off.
+fn check_clusters(routes: &RouteConfiguration, snapshot: &Snapshot, cx: &mut Cx<'_>) {
+    if routes.validate_clusters() == Some(false) {
+        return;
+    }
+    for reference in routes.cluster_references() {
+        if !snapshot.clusters.iter().any(|cluster| cluster.id == reference.cluster) {
+            let name = snapshot.cluster_names.name(reference.cluster);
+            cx.at(&reference.source.path, |cx| {
+                cx.error(format!("route: unknown cluster '{name}'"));
+            });
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Binding the sockets of every listener, before anything is published.
+
+use std::io;
+use std::sync::Arc;
+
+use ringway_config::listener::Listener;
+use socket2::Socket;
+
+use super::compile::CompiledListener;
+use crate::filters::network::http_connection_manager;
+use crate::listener::{FilterChain, SharedListener, Terminal};
+use crate::network::listen_socket::{self, ListenOptions};
+use crate::registry::NetworkFilter;
+use crate::stats::Store;
+use crate::stats::listener::{ListenerStats, prefix};
+
+/// The longest accept queue; the kernel cuts it to `net.core.somaxconn`.
+const BACKLOG_MAX: i32 = i32::MAX;
+
+/// Listeners with their sockets.
+pub struct Bound {
+    /// In the order of the configuration.
+    pub listeners: Vec<Arc<SharedListener>>,
+    /// For each listener and worker, one socket an address.
+    pub sockets: Vec<Vec<Vec<Socket>>>,
+}
+
+/// Binds every listener's sockets for `workers` workers.
+///
+/// # Errors
+/// One message for each address that cannot be bound: which listener, which
+/// line, why.
+pub fn bind(listeners: Vec<CompiledListener>, workers: usize, store: &Store) -> Result<Bound, Vec<String>> {
+    let mut bound = Bound {
+        listeners: Vec::new(),
+        sockets: Vec::new(),
+    };
+    let mut problems = Vec::new();
+    for listener in listeners {
+        let config = &listener.config;
+        let mut by_worker: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for address in config.addresses().take(if config.bind_to_port { usize::MAX } else { 0 }) {
+            let options = ListenOptions {
+                backlog: config.tcp_backlog.map_or(BACKLOG_MAX, |backlog| backlog as i32),
+                reuse_port: config.reuse_port,
+            };
+            match listen_socket::bind(address, options, workers) {
+                Ok((sockets, real)) => {
+                    addresses.push(real);
+                    for (mine, socket) in by_worker.iter_mut().zip(sockets) {
+                        mine.push(socket);
+                    }
+                }
+                Err(error) => problems.push(problem(config, address, &error)),
+            }
+        }
+        let prefix = prefix(
+            config.stat_prefix.as_deref().unwrap_or(&config.address.to_string()),
+        );
+        let chain = listener.chain.map(|(name, filter)| match filter {
+            NetworkFilter::HttpConnectionManager(config, filters) => FilterChain {
+                name,
+                terminal: Terminal::HttpConnectionManager(Arc::new(
+                    http_connection_manager::Shared::new(*config, filters, store, &prefix),
+                )),
+            },
+        });
+        bound.listeners.push(Arc::new(SharedListener {
+            stats: ListenerStats::new(store, &prefix),
+            config: listener.config,
+            addresses,
+            prefix,
+            chain,
+        }));
+        bound.sockets.push(by_worker);
+    }
+    if problems.is_empty() { Ok(bound) } else { Err(problems) }
+}
+
+fn problem(
+    listener: &Listener,
+    address: &ringway_config::core::Address,
+    error: &io::Error,
+) -> String {
+    let name = &listener.name;
+    let source = &listener.source;
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("{source}: listener '{name}': {address} is in use by another process")
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "{source}: listener '{name}': no permission to bind {address} \
+             (ports below 1024 need CAP_NET_BIND_SERVICE)"
+        ),
+        _ => format!("{source}: listener '{name}': cannot bind {address}: {error}"),
+    }
+}

@@ -1,0 +1,374 @@
+//! The process: start, run, end.
+//!
+//! [`run`] is the order of things. Everything that can fail does so before the
+//! first connection is accepted, with the place in the file that is at fault.
+//!
+//! - `compile.rs`: from a loaded file to compiled filters.
+//! - `listen.rs`: binding sockets.
+//! - `view.rs`: what the admin server sees.
+//! - `logging.rs`: the application log.
+//! - `origin.rs`, `default.yaml`: what runs without a configuration.
+
+mod compile;
+mod listen;
+pub mod logging;
+mod origin;
+mod view;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use ringway_config::bootstrap::Admin;
+use ringway_config::core::Address;
+use ringway_config::diagnostics::Diagnostics;
+use ringway_config::load::{self, Format, LoadOptions, Loaded};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use self::compile::Compiled;
+use self::view::View;
+use crate::access_loggers::writer::LogWriter;
+use crate::admin::{self, Action, ServerState};
+use crate::cli::{Mode, Options};
+use crate::control::drain::drain;
+use crate::control::publish::Publisher;
+use crate::network::address::local_address;
+use crate::network::limits;
+use crate::reactor;
+use crate::stats::Store;
+use crate::stats::server::ProcessStats;
+use crate::upstream::cluster::SharedCluster;
+use crate::worker::{Change, Plan, cpu};
+
+/// Runs the process until it is told to end.
+///
+/// # Errors
+/// Whatever keeps it from starting; the text is meant for the user.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let logging = logging::init(options)?;
+    let loaded = match load_configuration(options) {
+        Ok(loaded) => loaded,
+        Err(diagnostics) => return Ok(refuse(&diagnostics)),
+    };
+    let log_writer = LogWriter::spawn(options.log_writer_options())?;
+    let compiled = match compile::compile(&loaded) {
+        Ok(compiled) => compiled,
+        Err(mut diagnostics) => {
+            diagnostics.extend(&loaded.diagnostics);
+            return Ok(refuse(&diagnostics));
+        }
+    };
+    for warning in loaded.diagnostics.iter().chain(compiled.warnings.iter()) {
+        tracing::warn!("{warning}");
+    }
+    if options.mode == Mode::Validate {
+        println!("configuration '{}' OK", options.config_name());
+        return Ok(ExitCode::SUCCESS);
+    }
+    for flag in options.unsupported_flags() {
+        tracing::warn!("{flag} is not supported yet and has no effect");
+    }
+    raise_open_files();
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(options, &loaded, compiled, logging, log_writer))
+}
+
+/// The configuration that the command line names, or the embedded one.
+fn load_configuration(options: &Options) -> Result<Loaded, Diagnostics> {
+    let load_options = LoadOptions {
+        allow_unknown_static_fields: options.allow_unknown_static_fields,
+    };
+    if options.config_path.is_some() || options.config_yaml.is_some() {
+        return load::load_files(
+            options.config_path.as_deref(),
+            options.config_yaml.as_deref(),
+            &load_options,
+        );
+    }
+    let origin = origin::start().map_or(0, |address| address.port());
+    let text = include_str!("default.yaml");
+    // The origin's port is the one thing that the file cannot know.
+    let text = text.replace("port_value: 0 }", &format!("port_value: {origin} }}"));
+    load::load(&text, "(built-in configuration)", Format::Yaml, &load_options)
+}
+
+fn refuse(diagnostics: &Diagnostics) -> ExitCode {
+    eprintln!("{diagnostics}");
+    let errors = diagnostics.error_count();
+    eprintln!("{errors} error{} in the configuration", if errors == 1 { "" } else { "s" });
+    ExitCode::FAILURE
+}
+
+/// A proxy needs two descriptors a proxied connection, and distributions start
+/// programs with a soft limit of 1,024.
+fn raise_open_files() {
+    match limits::raise_open_files() {
+        Ok(limit) => tracing::info!(before = limit.before, now = limit.now, "limit on open files"),
+        Err(error) => tracing::warn!(%error, "the limit on open files could not be raised"),
+    }
+}
+
+async fn serve(
+    options: &Options,
+    loaded: &Loaded,
+    mut compiled: Compiled,
+    logging: logging::Logging,
+    log_writer: LogWriter,
+) -> anyhow::Result<ExitCode> {
+    let places = cpu::placement(options.concurrency);
+    let workers = places.len();
+    let store = Arc::new(Store::new());
+    store.shard(None).install();
+    let stats = ProcessStats::new(&store, workers as u32);
+
+    let bound = match listen::bind(std::mem::take(&mut compiled.listeners), workers, &store) {
+        Ok(bound) => bound,
+        Err(problems) => {
+            for problem in problems {
+                eprintln!("{problem}");
+            }
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let admin_socket = match &compiled.snapshot.admin {
+        Some(admin) => Some(bind_admin(admin)?),
+        None => None,
+    };
+    let clusters = compiled
+        .snapshot
+        .clusters
+        .iter()
+        .map(|cluster| Ok(Arc::new(SharedCluster::new(Arc::clone(cluster), &store)?)))
+        .collect::<std::io::Result<Vec<_>>>()
+        .context("an upstream address does not fit the kernel's form")?;
+
+    let plan = Plan {
+        count: workers as u32,
+        reactor: reactor::Options {
+            driver: options.io_driver,
+            ..reactor::Options::default()
+        },
+        store: Arc::clone(&store),
+        stats_flush_interval: compiled.snapshot.stats_flush_interval,
+        log_flush_interval: options.file_flush_interval(),
+        local_address: local_address(),
+    };
+    let mut publisher = Publisher::start(&places, &plan).context("the workers did not start")?;
+    let (actions, mut commands) = mpsc::unbounded_channel();
+    let view = Arc::new(View::new(
+        options,
+        loaded,
+        &compiled,
+        &bound,
+        &clusters,
+        Arc::clone(&store),
+        actions,
+        logging,
+        publisher.workers().first().map(|worker| worker.driver),
+    ));
+    if let Some(socket) = admin_socket {
+        let address = socket.local_addr()?;
+        if let Some(path) = &options.admin_address_path {
+            std::fs::write(path, address.to_string())
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        let admin_view: Arc<dyn admin::ServerView> = Arc::<View>::clone(&view);
+        admin::spawn(socket, admin_view, Arc::clone(&store))?;
+        tracing::info!(%address, "admin");
+    }
+
+    // Sockets cannot be copied: each worker's are taken out as it is told.
+    let mut sockets = bound.sockets;
+    let epoch = publisher
+        .publish(|worker| {
+            let mut changes: Vec<_> =
+                clusters.iter().map(|cluster| Change::Cluster(Arc::clone(cluster))).collect();
+            for (listener, by_worker) in bound.listeners.iter().zip(&mut sockets) {
+                let mine = std::mem::take(&mut by_worker[worker]);
+                changes.push(Change::Listener(Arc::clone(listener), mine));
+            }
+            changes
+        })
+        .await;
+    publisher.applied(epoch).await;
+    view.set_state(ServerState::Live);
+    report_start(options, &view, &stats, workers, &publisher);
+    announce(&bound.listeners, &compiled, options);
+
+    let ended = control_loop(options, &mut publisher, &mut commands, &view, &store, &stats, &log_writer).await?;
+    if ended == End::Drain {
+        view.set_state(ServerState::Draining);
+        let limit = Duration::from_secs(u64::from(options.drain_time_s));
+        tracing::info!(limit_s = limit.as_secs(), "draining");
+        let mut again = signal(SignalKind::terminate())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            left = drain(&mut publisher, limit) => {
+                if left > 0 {
+                    tracing::warn!(left, "connections were still open after --drain-time-s");
+                }
+            }
+            _ = again.recv() => tracing::warn!("told to end twice: not draining any longer"),
+            _ = interrupted.recv() => tracing::warn!("told to end twice: not draining any longer"),
+        }
+    }
+    publisher.stop().await;
+    log_writer.shutdown();
+    tracing::info!("exiting");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bind_admin(admin: &Admin) -> anyhow::Result<std::net::TcpListener> {
+    let Address::Socket(address) = admin.address else {
+        bail!("{}: an admin server on a Unix socket is not supported yet", admin.source);
+    };
+    std::net::TcpListener::bind(address)
+        .with_context(|| format!("{}: cannot bind admin address {address}", admin.source))
+}
+
+fn report_start(
+    options: &Options,
+    view: &View,
+    stats: &ProcessStats,
+    workers: usize,
+    publisher: &Publisher,
+) {
+    let server = &stats.server;
+    server.live.set(1);
+    server.concurrency.set(workers as u64);
+    server.state.set(ServerState::Live.number());
+    server.hot_restart_epoch.set(u64::from(options.restart_epoch));
+    server.initialization_time_ms.record(view.uptime().as_millis() as u64);
+    let listeners = view.listener_count() as u64;
+    stats.listener_manager.listener_added.add(listeners);
+    stats.listener_manager.listener_create_success.add(listeners * workers as u64);
+    stats.listener_manager.total_listeners_active.set(listeners);
+    stats.listener_manager.workers_started.set(1);
+    let clusters = view.cluster_count() as u64;
+    stats.cluster_manager.cluster_added.add(clusters);
+    stats.cluster_manager.active_clusters.set(clusters);
+    if let Some(worker) = publisher.workers().first() {
+        tracing::info!(workers, driver = %worker.driver, "workers run");
+        if let Some(reason) = reactor::driver_fallback_reason() {
+            tracing::warn!(reason, "io_uring cannot be used here");
+        }
+    }
+}
+
+/// Says what to try next when nobody has configured anything.
+fn announce(
+    listeners: &[Arc<crate::listener::SharedListener>],
+    compiled: &Compiled,
+    options: &Options,
+) {
+    for listener in listeners {
+        for address in &listener.addresses {
+            tracing::info!(listener = &*listener.config.name, %address, "listening");
+        }
+    }
+    if options.config_path.is_some() || options.config_yaml.is_some() {
+        return;
+    }
+    let listen = listeners.first().and_then(|listener| listener.addresses.first());
+    let admin = compiled.snapshot.admin.as_ref().map(|admin| &admin.address);
+    if let (Some(listen), Some(admin)) = (listen, admin) {
+        eprintln!(
+            "\nRingway runs its built-in configuration: a proxy on {listen} in front of an\n\
+             origin of its own. Try, in another terminal:\n\n  \
+             curl -v http://{listen}/hello\n  \
+             curl http://{admin}/stats?usedonly\n  \
+             curl http://{admin}/help\n\n\
+             Your own configuration, in Envoy's format:\n\n  \
+             cargo run --release -- -c config/examples/basic.yaml\n  \
+             cargo run --release -- --mode validate -c FILE\n\n\
+             Ctrl-C ends it.\n"
+        );
+    }
+}
+
+/// How the control loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// A signal: requests in flight are finished.
+    Drain,
+    /// `/quitquitquit`: at once.
+    Quit,
+}
+
+/// Waits for signals and admin commands, and merges statistics now and then.
+async fn control_loop(
+    options: &Options,
+    publisher: &mut Publisher,
+    commands: &mut mpsc::UnboundedReceiver<Action>,
+    view: &View,
+    store: &Store,
+    stats: &ProcessStats,
+    log_writer: &LogWriter,
+) -> anyhow::Result<End> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut reopen = signal(SignalKind::user_defined1())?;
+    let mut flush = tokio::time::interval(view.stats_flush_interval());
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(End::Drain),
+            _ = interrupt.recv() => return Ok(End::Drain),
+            _ = reopen.recv() => reopen_logs(publisher, log_writer).await,
+            _ = flush.tick() => {
+                store.merge();
+                stats.server.uptime.set(view.uptime().as_secs());
+            }
+            command = commands.recv() => {
+                let Some(command) = command else { continue };
+                if let Some(end) = act(command, options, publisher, view, log_writer).await {
+                    return Ok(end);
+                }
+            }
+        }
+    }
+}
+
+async fn act(
+    command: Action,
+    options: &Options,
+    publisher: &mut Publisher,
+    view: &View,
+    log_writer: &LogWriter,
+) -> Option<End> {
+    match command {
+        Action::Quit => return Some(End::Quit),
+        Action::DrainListeners { graceful, inbound_only, skip_exit } => {
+            if graceful {
+                publisher.publish(|_| vec![Change::Drain]).await;
+                view.set_state(ServerState::Draining);
+                if skip_exit {
+                    return None;
+                }
+                tokio::time::sleep(Duration::from_secs(u64::from(options.drain_time_s))).await;
+            }
+            publisher.publish(|_| vec![Change::StopListeners { inbound_only }]).await;
+        }
+        Action::HealthcheckFail => {
+            view.set_state(ServerState::Draining);
+            publisher.publish(|_| vec![Change::HealthFailed(true)]).await;
+        }
+        Action::HealthcheckOk => {
+            view.set_state(ServerState::Live);
+            publisher.publish(|_| vec![Change::HealthFailed(false)]).await;
+        }
+        Action::ReopenLogs => reopen_logs(publisher, log_writer).await,
+        Action::SetLogLevel { logger, level } => view.set_log_level(logger.as_deref(), level),
+    }
+    None
+}
+
+/// Lines that were written before belong into the old files: they are handed
+/// over first.
+async fn reopen_logs(publisher: &mut Publisher, log_writer: &LogWriter) {
+    let epoch = publisher.publish(|_| vec![Change::FlushLogs]).await;
+    publisher.applied(epoch).await;
+    log_writer.reopen();
+}

@@ -1,0 +1,308 @@
+//! The process as the admin server sees it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use ringway_config::load::{self, Loaded};
+use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::compile::Compiled;
+use super::listen::Bound;
+use super::logging::Logging;
+use crate::admin::{
+    self, Action, ClusterStatus, HealthFlags, HostStats, HostStatus, ListenerStatus, LogLevel,
+    ServerInfo, ServerState, ServerView, Thresholds,
+};
+use crate::cli::Options;
+use crate::listener::SharedListener;
+use crate::reactor::DriverKind;
+use crate::stats::Store;
+use crate::upstream::cluster::SharedCluster;
+use crate::upstream::host::SharedHost;
+
+/// What `/server_info` answers as the version: revision, version, state of the
+/// sources, build type, TLS library.
+pub const VERSION: &str = concat!("ringway/", env!("CARGO_PKG_VERSION"), "/Clean/RELEASE/none");
+
+/// Everything that admin requests are answered from.
+pub struct View {
+    started: Instant,
+    state: AtomicU8,
+    listeners: Vec<Arc<SharedListener>>,
+    clusters: Vec<Arc<SharedCluster>>,
+    store: Arc<Store>,
+    actions: UnboundedSender<Action>,
+    logging: Logging,
+    command_line: Value,
+    node: Value,
+    config_dump: Value,
+    stats_flush_interval: Duration,
+}
+
+impl View {
+    /// The view of a process that is starting.
+    #[allow(clippy::too_many_arguments, reason = "one of each thing that admin shows")]
+    pub fn new(
+        options: &Options,
+        loaded: &Loaded,
+        compiled: &Compiled,
+        bound: &Bound,
+        clusters: &[Arc<SharedCluster>],
+        store: Arc<Store>,
+        actions: UnboundedSender<Action>,
+        logging: Logging,
+        driver: Option<DriverKind>,
+    ) -> Self {
+        let bootstrap = load::to_json(&loaded.message);
+        let mut node = bootstrap.get("node").cloned().unwrap_or_else(|| json!({}));
+        options.override_node(&mut node);
+        node["user_agent_name"] = "ringway".into();
+        let mut command_line = options.command_line_options_json();
+        if let Some(driver) = driver {
+            command_line["io_driver"] = driver.to_string().into();
+        }
+        Self {
+            started: Instant::now(),
+            state: AtomicU8::new(ServerState::Initializing.number() as u8),
+            listeners: bound.listeners.clone(),
+            clusters: clusters.to_vec(),
+            store,
+            actions,
+            logging,
+            command_line,
+            node,
+            config_dump: config_dump(&bootstrap),
+            stats_flush_interval: compiled.snapshot.stats_flush_interval,
+        }
+    }
+
+    /// Changes what `/ready` and `/server_info` answer.
+    pub fn set_state(&self, state: ServerState) {
+        // A flag by itself: nothing is published through it.
+        self.state.store(state.number() as u8, Ordering::Relaxed);
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// How often histograms are merged.
+    #[must_use]
+    pub fn stats_flush_interval(&self) -> Duration {
+        self.stats_flush_interval
+    }
+
+    /// Number of listeners.
+    #[must_use]
+    pub fn listener_count(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// Number of clusters.
+    #[must_use]
+    pub fn cluster_count(&self) -> usize {
+        self.clusters.len()
+    }
+
+    /// Changes the level of the application log.
+    pub fn set_log_level(&self, _logger: Option<&str>, level: LogLevel) {
+        self.logging.set_level(level);
+    }
+
+    fn host_status(&self, host: &SharedHost) -> HostStatus {
+        let counter = |counter| self.store.counter_value(counter);
+        let gauge = |gauge| self.store.gauge_value(gauge);
+        let stats = &host.stats;
+        let locality = &host.config.locality;
+        HostStatus {
+            address: admin_address(&host.config.address),
+            hostname: host.config.hostname.to_string(),
+            stats: HostStats {
+                cx_connect_fail: counter(stats.cx_connect_fail),
+                cx_total: counter(stats.cx_total),
+                rq_error: counter(stats.rq_error),
+                rq_success: counter(stats.rq_success),
+                rq_timeout: counter(stats.rq_timeout),
+                rq_total: counter(stats.rq_total),
+                cx_active: gauge(stats.cx_active),
+                rq_active: gauge(stats.rq_active),
+                rq_pending_active: 0,
+            },
+            health: HealthFlags::default(),
+            weight: host.config.weight,
+            locality: admin::Locality {
+                region: locality.region.to_string(),
+                zone: locality.zone.to_string(),
+                sub_zone: locality.sub_zone.to_string(),
+            },
+            canary: false,
+            priority: host.config.priority,
+            success_rate: None,
+            local_origin_success_rate: None,
+        }
+    }
+}
+
+impl ServerView for View {
+    fn state(&self) -> ServerState {
+        let number = u64::from(self.state.load(Ordering::Relaxed));
+        [
+            ServerState::Live,
+            ServerState::Draining,
+            ServerState::PreInitializing,
+            ServerState::Initializing,
+        ]
+        .into_iter()
+        .find(|state| state.number() == number)
+        .unwrap_or(ServerState::Initializing)
+    }
+
+    fn listeners(&self) -> Vec<ListenerStatus> {
+        self.listeners
+            .iter()
+            .filter_map(|listener| {
+                let mut addresses = listener.addresses.iter().map(admin_address);
+                Some(ListenerStatus {
+                    name: listener.config.name.to_string(),
+                    local_address: addresses.next()?,
+                    additional_local_addresses: addresses.collect(),
+                })
+            })
+            .collect()
+    }
+
+    fn clusters(&self) -> Vec<ClusterStatus> {
+        let thresholds = |thresholds: &ringway_config::cluster::Thresholds| Thresholds {
+            max_connections: thresholds.max_connections,
+            max_pending_requests: thresholds.max_pending_requests,
+            max_requests: thresholds.max_requests,
+            max_retries: thresholds.max_retries,
+        };
+        self.clusters
+            .iter()
+            .map(|cluster| ClusterStatus {
+                name: cluster.config.name.to_string(),
+                observability_name: cluster.config.stat_name.to_string(),
+                eds_service_name: None,
+                added_via_api: false,
+                default_thresholds: thresholds(&cluster.config.thresholds[0]),
+                high_thresholds: thresholds(&cluster.config.thresholds[1]),
+                hosts: cluster.hosts.iter().map(|host| self.host_status(host)).collect(),
+            })
+            .collect()
+    }
+
+    fn config_dump(&self, _include_eds: bool) -> Value {
+        self.config_dump.clone()
+    }
+
+    fn server_info(&self) -> ServerInfo {
+        ServerInfo {
+            version: VERSION.to_owned(),
+            uptime_current_epoch: self.uptime(),
+            uptime_all_epochs: self.uptime(),
+            hot_restart_version: "disabled".to_owned(),
+            command_line_options: self.command_line.clone(),
+            node: self.node.clone(),
+        }
+    }
+
+    fn connections(&self) -> u64 {
+        self.listeners
+            .iter()
+            .map(|listener| self.store.gauge_value(listener.stats.downstream_cx_active))
+            .sum()
+    }
+
+    fn loggers(&self) -> Vec<(String, LogLevel)> {
+        vec![("main".to_owned(), self.logging.level())]
+    }
+
+    fn act(&self, action: Action) {
+        // The control loop is gone only when the process is ending.
+        let _ = self.actions.send(action);
+    }
+}
+
+fn admin_address(address: &ringway_config::core::Address) -> admin::Address {
+    match address {
+        ringway_config::core::Address::Socket(address) => admin::Address::Socket(*address),
+        ringway_config::core::Address::Pipe { path, .. } => admin::Address::Pipe(path.clone()),
+    }
+}
+
+/// `envoy.admin.v3.ConfigDump` of a configuration that came from a file.
+fn config_dump(bootstrap: &Value) -> Value {
+    let updated = timestamp(SystemTime::now());
+    let resources = |section: &str| -> Vec<Value> {
+        bootstrap["static_resources"][section].as_array().cloned().unwrap_or_default()
+    };
+    let typed = |mut resource: Value, name: &str| {
+        if let Some(fields) = resource.as_object_mut() {
+            fields.shift_insert(0, "@type".into(), format!("type.googleapis.com/{name}").into());
+        }
+        resource
+    };
+    let clusters: Vec<_> = resources("clusters")
+        .into_iter()
+        .map(|cluster| {
+            let cluster = typed(cluster, "envoy.config.cluster.v3.Cluster");
+            json!({ "cluster": cluster, "last_updated": updated })
+        })
+        .collect();
+    let routes: Vec<_> = resources("listeners")
+        .iter()
+        .flat_map(route_configurations)
+        .map(|route| {
+            let route = typed(route, "envoy.config.route.v3.RouteConfiguration");
+            json!({ "route_config": route, "last_updated": updated })
+        })
+        .collect();
+    let listeners: Vec<_> = resources("listeners")
+        .into_iter()
+        .map(|listener| {
+            let listener = typed(listener, "envoy.config.listener.v3.Listener");
+            json!({ "listener": listener, "last_updated": updated })
+        })
+        .collect();
+    let section = |name: &str, field: Option<(&str, Vec<Value>)>| {
+        let mut section = json!({ "@type": format!("type.googleapis.com/envoy.admin.v3.{name}") });
+        if let Some((field, values)) = field
+            && !values.is_empty()
+        {
+            section[field] = values.into();
+        }
+        section
+    };
+    let mut bootstrap_section = section("BootstrapConfigDump", None);
+    bootstrap_section["bootstrap"] = bootstrap.clone();
+    bootstrap_section["last_updated"] = updated.clone().into();
+    json!({ "configs": [
+        bootstrap_section,
+        section("ClustersConfigDump", Some(("static_clusters", clusters))),
+        section("ListenersConfigDump", Some(("static_listeners", listeners))),
+        section("ScopedRoutesConfigDump", None),
+        section("RoutesConfigDump", Some(("static_route_configs", routes))),
+        section("SecretsConfigDump", None),
+    ] })
+}
+
+/// The route tables written inside a listener's connection managers.
+fn route_configurations(listener: &Value) -> Vec<Value> {
+    let chains = listener["filter_chains"].as_array().into_iter().flatten();
+    chains
+        .chain(listener.get("default_filter_chain"))
+        .filter_map(|chain| chain["filters"].as_array())
+        .flatten()
+        .filter_map(|filter| filter["typed_config"].get("route_config").cloned())
+        .collect()
+}
+
+/// RFC 3339 in UTC with milliseconds, as proto JSON writes a timestamp.
+fn timestamp(at: SystemTime) -> String {
+    prost_types::Timestamp::from(at).to_string()
+}

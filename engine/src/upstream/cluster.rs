@@ -1,0 +1,162 @@
+//! A cluster (`envoy.config.cluster.v3.Cluster`) at run time.
+//!
+//! [`SharedCluster`] is built once by the control plane and shared by all
+//! workers; [`Cluster`] is one worker's: balancer cursor, breakers, pools.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringway_config::cluster::{Cluster as ClusterConfig, Thresholds};
+use ringway_lb::round_robin::RoundRobin;
+
+use super::circuit_breaker::Breaker;
+use super::conn_pool::{self, Pool};
+use super::host::{Host, HostStats, SharedHost};
+use crate::network::address::to_sock_addr;
+use crate::stats::cluster::{CircuitBreakerStats, ClusterStats};
+use crate::stats::{CodeStats, Store};
+use crate::worker::shared::Budget;
+
+/// What all workers share of a cluster.
+pub struct SharedCluster {
+    /// The lowered configuration.
+    pub config: Arc<ClusterConfig>,
+    /// `cluster.NAME.*`.
+    pub stats: ClusterStats,
+    /// `cluster.NAME.upstream_rq_<code>` and its classes.
+    pub codes: CodeStats,
+    /// The hosts in the order of the configuration.
+    pub hosts: Vec<Arc<SharedHost>>,
+    /// The process-wide limits by routing priority: default, high.
+    pub budgets: [Budgets; 2],
+}
+
+/// The process-wide limits of one routing priority.
+pub struct Budgets {
+    connections: Arc<Budget>,
+    pending_requests: Arc<Budget>,
+    requests: Arc<Budget>,
+    /// `cluster.NAME.circuit_breakers.<priority>.*`.
+    pub stats: CircuitBreakerStats,
+}
+
+impl SharedCluster {
+    /// Registers the cluster's statistics and turns its addresses into the
+    /// kernel's form.
+    ///
+    /// # Errors
+    /// A Unix socket path that is too long for the kernel.
+    pub fn new(config: Arc<ClusterConfig>, store: &Store) -> io::Result<Self> {
+        let prefix = format!("cluster.{}.", config.stat_name);
+        let hosts = config
+            .hosts
+            .iter()
+            .map(|host| {
+                Ok(Arc::new(SharedHost {
+                    config: Arc::clone(host),
+                    address: to_sock_addr(&host.address)?,
+                    stats: HostStats::new(store),
+                }))
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        let budgets = |thresholds: &Thresholds, priority: &str| Budgets {
+            connections: Arc::new(Budget::new(thresholds.max_connections)),
+            pending_requests: Arc::new(Budget::new(thresholds.max_pending_requests)),
+            requests: Arc::new(Budget::new(thresholds.max_requests)),
+            stats: CircuitBreakerStats::new(
+                store,
+                &format!("{prefix}circuit_breakers.{priority}."),
+            ),
+        };
+        let stats = ClusterStats::new(store, &prefix);
+        let healthy = hosts.len() as u64;
+        stats.membership_total.set(healthy);
+        stats.membership_healthy.set(healthy);
+        stats.max_host_weight.set(
+            config.hosts.iter().map(|host| u64::from(host.weight)).max().unwrap_or(0),
+        );
+        Ok(Self {
+            stats,
+            codes: CodeStats::new(store, &prefix),
+            budgets: [
+                budgets(&config.thresholds[0], "default"),
+                budgets(&config.thresholds[1], "high"),
+            ],
+            hosts,
+            config,
+        })
+    }
+}
+
+/// The breakers of one routing priority on one worker.
+pub struct Breakers {
+    /// Connections open or being opened.
+    pub connections: Rc<Breaker>,
+    /// Requests that wait for a connection.
+    pub pending_requests: Rc<Breaker>,
+    /// Requests in flight.
+    pub requests: Rc<Breaker>,
+}
+
+/// A cluster on one worker.
+pub struct Cluster {
+    /// The lowered configuration.
+    pub config: Arc<ClusterConfig>,
+    /// `cluster.NAME.*`.
+    pub stats: ClusterStats,
+    /// The part that all workers share.
+    pub shared: Arc<SharedCluster>,
+    /// Limits by routing priority: default, high.
+    pub breakers: [Breakers; 2],
+    hosts: Vec<Rc<Host>>,
+    balancer: RefCell<RoundRobin>,
+}
+
+impl Cluster {
+    /// This worker's cluster. `seed` is random: it decides at which host the
+    /// rotation starts.
+    #[must_use]
+    pub fn new(shared: Arc<SharedCluster>, seed: u64) -> Rc<Self> {
+        let breakers = |budgets: &Budgets| Breakers {
+            connections: Breaker::new(Arc::clone(&budgets.connections)),
+            pending_requests: Breaker::new(Arc::clone(&budgets.pending_requests)),
+            requests: Breaker::new(Arc::clone(&budgets.requests)),
+        };
+        let weights: Vec<u32> = shared.hosts.iter().map(|host| host.config.weight).collect();
+        let hosts = shared
+            .hosts
+            .iter()
+            .map(|host| {
+                Rc::new(Host {
+                    shared: Arc::clone(host),
+                    pool: Pool::default(),
+                })
+            })
+            .collect();
+        Rc::new(Self {
+            config: Arc::clone(&shared.config),
+            stats: shared.stats,
+            breakers: [breakers(&shared.budgets[0]), breakers(&shared.budgets[1])],
+            hosts,
+            balancer: RefCell::new(RoundRobin::new(&weights, seed)),
+            shared,
+        })
+    }
+
+    /// The host that takes the next request; `None` when the cluster has none
+    /// (flag `UH`).
+    #[must_use]
+    pub fn pick_host(&self) -> Option<Rc<Host>> {
+        let index = self.balancer.borrow_mut().pick()?;
+        Some(Rc::clone(&self.hosts[index]))
+    }
+
+    /// Closes the connections that no request uses.
+    pub fn close_idle(&self) {
+        for host in &self.hosts {
+            conn_pool::close_idle(host);
+        }
+    }
+}

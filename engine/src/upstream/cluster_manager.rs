@@ -1,0 +1,42 @@
+//! The clusters of one worker, by the ids that routes refer to them with.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use ringway_config::clusters::ClusterId;
+
+use super::cluster::Cluster;
+
+/// This worker's view of all clusters. A route's name was resolved to an id
+/// when the configuration was lowered, so a request's look-up is an index.
+#[derive(Default)]
+pub struct ClusterManager {
+    by_id: RefCell<Vec<Option<Rc<Cluster>>>>,
+}
+
+impl ClusterManager {
+    /// The cluster with this id; `None` when a route names a cluster that does
+    /// not exist (flag `NC`).
+    #[must_use]
+    pub fn get(&self, id: ClusterId) -> Option<Rc<Cluster>> {
+        self.by_id.borrow().get(id.0 as usize)?.clone()
+    }
+
+    /// Adds a cluster, or replaces the one with the same id. Requests in flight
+    /// keep the one that they started with.
+    pub fn insert(&self, cluster: Rc<Cluster>) {
+        let index = cluster.config.id.0 as usize;
+        let mut by_id = self.by_id.borrow_mut();
+        if by_id.len() <= index {
+            by_id.resize_with(index + 1, || None);
+        }
+        by_id[index] = Some(cluster);
+    }
+
+    /// Closes every idle upstream connection; part of shutting a worker down.
+    pub fn close_idle(&self) {
+        for cluster in self.by_id.borrow().iter().flatten() {
+            cluster.close_idle();
+        }
+    }
+}

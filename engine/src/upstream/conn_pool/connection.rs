@@ -1,0 +1,270 @@
+//! A pooled connection: opening it, watching it while it is idle, closing it.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Instant;
+
+use super::{ConnectionPermit, WaitFailure, fail_waiters, open_for_waiters, put};
+use crate::reactor::{self, ConnectOptions, Stream, Timer};
+use crate::upstream::cluster::Cluster;
+use crate::upstream::host::Host;
+
+thread_local! {
+    /// Numbers this worker's upstream connections (`%UPSTREAM_CONNECTION_ID%`).
+    static NEXT_ID: Cell<u64> = const { Cell::new(0) };
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In the pool.
+    Idle,
+    /// Used by a request.
+    Busy,
+    /// Counted as closed; the socket goes with the last reference.
+    Closed,
+}
+
+/// An open connection to a host.
+pub struct Connection {
+    /// The socket.
+    pub stream: Stream,
+    /// Unique on this worker.
+    pub id: u64,
+    pub(super) cluster: Rc<Cluster>,
+    pub(super) host: Rc<Host>,
+    priority: usize,
+    state: Cell<State>,
+    requests: Cell<u32>,
+    opened: Instant,
+    idle_since: Cell<Instant>,
+    /// Wakes the watcher: at the end of the idle time, or to let it go.
+    timer: Timer,
+    bytes_counted: Cell<(u64, u64)>,
+    _permit: ConnectionPermit,
+}
+
+/// Opens a connection, hands it out, and watches it until it is closed.
+pub(super) async fn open(
+    cluster: Rc<Cluster>,
+    host: Rc<Host>,
+    priority: usize,
+    permit: ConnectionPermit,
+) {
+    let started = reactor::now();
+    cluster.stats.upstream_cx_total.inc();
+    cluster.stats.upstream_cx_http1_total.inc();
+    cluster.stats.upstream_cx_active.inc();
+    host.shared.stats.cx_total.inc();
+    host.shared.stats.cx_active.inc();
+
+    let timer = Timer::new();
+    timer.set(Some(started + cluster.config.connect_timeout));
+    let options = ConnectOptions {
+        bind: cluster.config.bind.clone(),
+        ..ConnectOptions::default()
+    };
+    let connected =
+        reactor::timeout(&timer, Stream::connect(&host.shared.address, &options)).await;
+    timer.set(None);
+
+    let pool = &host.pool;
+    pool.connecting.set(pool.connecting.get() - 1);
+    let failure = match connected {
+        Ok(Ok(stream)) => {
+            let elapsed = reactor::now().duration_since(started);
+            cluster.stats.upstream_cx_connect_ms.record(elapsed.as_millis() as u64);
+            let connection = Rc::new(Connection {
+                stream,
+                id: NEXT_ID.with(|next| next.replace(next.get() + 1)),
+                cluster,
+                host,
+                priority,
+                state: Cell::new(State::Busy),
+                requests: Cell::new(0),
+                opened: started,
+                idle_since: Cell::new(started),
+                timer,
+                bytes_counted: Cell::new((0, 0)),
+                _permit: permit,
+            });
+            connection.host.pool.open.set(connection.host.pool.open.get() + 1);
+            connection.apply_keepalive();
+            put(&connection.host, Rc::clone(&connection));
+            return connection.watch().await;
+        }
+        Ok(Err(error)) => WaitFailure::Connect(error.kind(), error.raw_os_error()),
+        Err(_elapsed) => {
+            cluster.stats.upstream_cx_connect_timeout.inc();
+            WaitFailure::ConnectTimeout
+        }
+    };
+    cluster.stats.upstream_cx_connect_fail.inc();
+    cluster.stats.upstream_cx_active.dec();
+    cluster.stats.upstream_cx_destroy.inc();
+    host.shared.stats.cx_connect_fail.inc();
+    host.shared.stats.cx_active.dec();
+    fail_waiters(&host, failure);
+}
+
+impl Connection {
+    /// Waits while the connection is idle or busy, and takes it out of the
+    /// pool when the host closes it or its idle time is over.
+    async fn watch(self: Rc<Self>) {
+        let idle_timeout = self.cluster.config.idle_timeout;
+        loop {
+            let closed_by_host = poll_fn(|cx| {
+                if self.stream.poll_closed(cx).is_ready() {
+                    return Poll::Ready(true);
+                }
+                self.timer.poll_expired(cx).map(|()| false)
+            })
+            .await;
+            match self.state.get() {
+                State::Closed => return,
+                // The request that uses the connection sees the end of it too,
+                // and closes it when it gives the lease up.
+                State::Busy if closed_by_host => return,
+                State::Busy => self.timer.set(None),
+                State::Idle if closed_by_host => {
+                    self.leave_pool();
+                    self.close_remote();
+                    return;
+                }
+                State::Idle => {
+                    let due = idle_timeout.map(|timeout| self.idle_since.get() + timeout);
+                    if due.is_some_and(|due| due <= reactor::now()) {
+                        self.cluster.stats.upstream_cx_idle_timeout.inc();
+                        self.leave_pool();
+                        self.close_local();
+                        return;
+                    }
+                    self.timer.set(due);
+                }
+            }
+        }
+    }
+
+    /// Whether the next request may be sent on this connection: open, and with
+    /// nothing received since the last response. Bytes that nobody asked for
+    /// would be taken for the next request's response (response splitting).
+    pub(super) fn is_reusable(&self) -> bool {
+        let reusable = self.state.get() == State::Idle
+            && !self.stream.is_closed()
+            && !self.stream.has_unread();
+        if reusable {
+            self.became_busy();
+        }
+        reusable
+    }
+
+    pub(super) fn became_busy(&self) {
+        self.state.set(State::Busy);
+    }
+
+    pub(super) fn became_idle(&self) {
+        self.state.set(State::Idle);
+        self.idle_since.set(reactor::now());
+        if let Some(timeout) = self.cluster.config.idle_timeout {
+            self.timer.set(Some(reactor::now() + timeout));
+        }
+    }
+
+    /// Counts a request, and says whether the connection may take another one.
+    pub(super) fn request_done(&self) -> bool {
+        let requests = self.requests.get() + 1;
+        self.requests.set(requests);
+        match self.cluster.config.requests_per_connection_max {
+            Some(max) if requests >= max => {
+                self.cluster.stats.upstream_cx_max_requests.inc();
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// Adds what went over the wire since the last call to the cluster's byte
+    /// counters.
+    pub(super) fn count_bytes(&self) {
+        let now = (self.stream.bytes_received(), self.stream.bytes_sent());
+        let before = self.bytes_counted.replace(now);
+        let stats = &self.cluster.stats;
+        stats.upstream_cx_rx_bytes_total.add(now.0 - before.0);
+        stats.upstream_cx_tx_bytes_total.add(now.1 - before.1);
+    }
+
+    /// Closes the connection for a reason of ours.
+    pub(super) fn close_local(&self) {
+        if self.close() {
+            self.cluster.stats.upstream_cx_destroy_local.inc();
+        }
+    }
+
+    /// Closes a connection that the host has closed.
+    pub(super) fn close_remote(&self) {
+        if self.close() {
+            self.cluster.stats.upstream_cx_destroy_remote.inc();
+        }
+    }
+
+    /// Closes an idle connection that turned out unfit for the next request.
+    pub(super) fn close_unusable(&self) {
+        if self.stream.is_closed() {
+            self.close_remote();
+        } else {
+            self.cluster.stats.upstream_cx_protocol_error.inc();
+            self.close_local();
+        }
+    }
+
+    /// Counts the end of the connection once, and lets the watcher go, whose
+    /// reference keeps the socket open.
+    fn close(&self) -> bool {
+        if self.state.replace(State::Closed) == State::Closed {
+            return false;
+        }
+        self.count_bytes();
+        let stats = &self.cluster.stats;
+        stats.upstream_cx_destroy.inc();
+        stats.upstream_cx_active.dec();
+        stats.upstream_rq_per_cx.record(u64::from(self.requests.get()));
+        let open_ms = reactor::now().duration_since(self.opened).as_millis() as u64;
+        stats.upstream_cx_length_ms.record(open_ms);
+        self.host.shared.stats.cx_active.dec();
+        let pool = &self.host.pool;
+        pool.open.set(pool.open.get() - 1);
+        self.timer.set(Some(reactor::now()));
+        // Requests that waited for this connection need another one.
+        open_for_waiters(&self.cluster, &self.host, self.priority);
+        true
+    }
+
+    fn leave_pool(&self) {
+        let mut idle = self.host.pool.idle.borrow_mut();
+        if let Some(index) = idle.iter().position(|other| std::ptr::eq(&raw const **other, self)) {
+            idle.remove(index);
+        }
+    }
+
+    /// TCP keepalive as the cluster asks for it; a socket that refuses it is
+    /// no worse than one without.
+    fn apply_keepalive(&self) {
+        let Some(keepalive) = &self.cluster.config.tcp_keepalive else {
+            return;
+        };
+        let mut options = socket2::TcpKeepalive::new();
+        if let Some(time) = keepalive.time {
+            options = options.with_time(time);
+        }
+        if let Some(interval) = keepalive.interval {
+            options = options.with_interval(interval);
+        }
+        if let Some(probes) = keepalive.probes {
+            options = options.with_retries(probes);
+        }
+        if let Err(error) = self.stream.set_tcp_keepalive(&options) {
+            tracing::debug!(%error, "TCP keepalive was refused");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The right of one request to use a pooled connection.
+
+use std::ops::Deref;
+use std::rc::Rc;
+
+use super::{Connection, put};
+
+/// A connection lent to one request. [`Lease::give_back`] returns it for the
+/// next one; dropping the lease closes it, which is the safe end for a request
+/// that stopped half-way.
+pub struct Lease {
+    connection: Option<Rc<Connection>>,
+}
+
+impl Lease {
+    pub(super) fn new(connection: Rc<Connection>) -> Self {
+        Self {
+            connection: Some(connection),
+        }
+    }
+
+    /// Returns the connection after a complete exchange. `reusable` is what the
+    /// response said: a response with `Connection: close`, or one that ended
+    /// with the connection, leaves nothing to reuse.
+    pub fn give_back(mut self, reusable: bool) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        connection.count_bytes();
+        let more_allowed = connection.request_done();
+        if connection.stream.is_closed() {
+            connection.close_remote();
+        } else if !reusable || !more_allowed || connection.stream.has_unread() {
+            connection.close_local();
+        } else {
+            let host = Rc::clone(&connection.host);
+            put(&host, connection);
+        }
+    }
+
+    /// Returns a connection on which nothing was sent.
+    pub(super) fn give_back_unused(mut self) {
+        if let Some(connection) = self.connection.take() {
+            let host = Rc::clone(&connection.host);
+            put(&host, connection);
+        }
+    }
+}
+
+impl Deref for Lease {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+            .as_ref()
+            .expect("a lease holds its connection until it is given back")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        let _ = connection.request_done();
+        let stats = &connection.cluster.stats;
+        stats.upstream_cx_destroy_with_active_rq.inc();
+        if connection.stream.is_closed() {
+            stats.upstream_cx_destroy_remote_with_active_rq.inc();
+            connection.close_remote();
+        } else {
+            stats.upstream_cx_destroy_local_with_active_rq.inc();
+            connection.close_local();
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! HTTP/1 connection pools: one a host and worker.
+//!
+//! A request takes the connection that was used last, so that the ones it does
+//! not need grow old and are closed. When none is idle it joins the queue of
+//! waiting requests and, within the limits, has a connection opened; it is
+//! served by whichever connection is free first, new or returned.
+//!
+//! Life of a connection: `open` (a task of its own) connects it, hands it out
+//! and then stays to watch it: an idle connection that the host closes, or
+//! that is idle too long, leaves the pool by itself. [`Lease`] is the right to
+//! use it for one request.
+
+mod connection;
+mod lease;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+pub use connection::Connection;
+pub use lease::Lease;
+
+use super::circuit_breaker::Permit;
+use super::cluster::Cluster;
+use super::host::Host;
+use crate::reactor;
+use connection::open;
+
+/// The connections of one worker to one host.
+#[derive(Default)]
+pub struct Pool {
+    /// Unused connections; the last one was used last.
+    idle: RefCell<Vec<Rc<Connection>>>,
+    waiting: RefCell<VecDeque<Rc<Waiter>>>,
+    connecting: Cell<usize>,
+    /// Open connections, idle ones included.
+    open: Cell<usize>,
+}
+
+/// Why a request got no connection.
+#[derive(Debug)]
+pub enum PoolFailure {
+    /// A circuit breaker refused (flag `UO`).
+    Overflow,
+    /// The host did not answer within the connect timeout (flag `UF`).
+    ConnectTimeout,
+    /// The host refused, or could not be reached (flag `UF`).
+    Connect(io::Error),
+}
+
+/// A request in the queue.
+struct Waiter {
+    outcome: RefCell<Option<Result<Lease, WaitFailure>>>,
+    waker: RefCell<Option<Waker>>,
+    abandoned: Cell<bool>,
+}
+
+/// Why a waiting request is turned away; several may share one cause, so it is
+/// copied, not moved.
+#[derive(Debug, Clone, Copy)]
+enum WaitFailure {
+    ConnectTimeout,
+    Connect(io::ErrorKind, Option<i32>),
+}
+
+/// A connection to `host` for one request.
+///
+/// # Errors
+/// See [`PoolFailure`]. Dropping the future gives the place in the queue up.
+pub async fn acquire(
+    cluster: &Rc<Cluster>,
+    host: &Rc<Host>,
+    priority: usize,
+) -> Result<Lease, PoolFailure> {
+    if let Some(connection) = take_idle(host) {
+        return Ok(Lease::new(connection));
+    }
+    let breakers = &cluster.breakers[priority];
+    let Some(_pending) = breakers.pending_requests.acquire() else {
+        cluster.stats.upstream_rq_pending_overflow.inc();
+        return Err(PoolFailure::Overflow);
+    };
+    cluster.stats.upstream_rq_pending_total.inc();
+    let _gauge = PendingGauge::new(cluster);
+
+    let place = Place::join(&host.pool);
+    open_for_waiters(cluster, host, priority);
+    match place.turn().await {
+        Ok(lease) => Ok(lease),
+        Err(WaitFailure::ConnectTimeout) => Err(PoolFailure::ConnectTimeout),
+        Err(WaitFailure::Connect(kind, code)) => Err(PoolFailure::Connect(
+            code.map_or_else(|| io::Error::from(kind), io::Error::from_raw_os_error),
+        )),
+    }
+}
+
+/// Closes the connections of `host` that no request uses.
+pub fn close_idle(host: &Host) {
+    let idle = std::mem::take(&mut *host.pool.idle.borrow_mut());
+    for connection in idle {
+        connection.close_local();
+    }
+}
+
+/// The most recently used idle connection that is still good.
+fn take_idle(host: &Host) -> Option<Rc<Connection>> {
+    loop {
+        let connection = host.pool.idle.borrow_mut().pop()?;
+        if connection.is_reusable() {
+            return Some(connection);
+        }
+        // The host closed it, or sent bytes that nobody asked for; either way
+        // the next response on it could not be trusted.
+        connection.close_unusable();
+    }
+}
+
+/// Opens connections until every waiting request has one coming, as far as the
+/// connection limit allows.
+fn open_for_waiters(cluster: &Rc<Cluster>, host: &Rc<Host>, priority: usize) {
+    let pool = &host.pool;
+    while pool.connecting.get() < pool.waiting.borrow().len() {
+        let permit = cluster.breakers[priority].connections.acquire();
+        if permit.is_none() {
+            cluster.stats.upstream_cx_overflow.inc();
+            // As Envoy: a pool without any connection may open one even above
+            // the limit. Requests would otherwise wait for nothing.
+            if pool.open.get() + pool.connecting.get() > 0 {
+                return;
+            }
+        }
+        pool.connecting.set(pool.connecting.get() + 1);
+        let opening = open(Rc::clone(cluster), Rc::clone(host), priority, permit);
+        drop(reactor::spawn(opening));
+    }
+}
+
+/// Gives a free connection to the request that waits longest, or keeps it.
+fn put(host: &Host, connection: Rc<Connection>) {
+    loop {
+        let Some(waiter) = host.pool.waiting.borrow_mut().pop_front() else {
+            connection.became_idle();
+            host.pool.idle.borrow_mut().push(connection);
+            return;
+        };
+        if !waiter.abandoned.get() {
+            connection.became_busy();
+            waiter.finish(Ok(Lease::new(connection)));
+            return;
+        }
+    }
+}
+
+/// Turns every waiting request away, because a connection could not be opened.
+fn fail_waiters(host: &Host, failure: WaitFailure) {
+    let waiting = std::mem::take(&mut *host.pool.waiting.borrow_mut());
+    for waiter in waiting {
+        waiter.finish(Err(failure));
+    }
+}
+
+impl Waiter {
+    fn finish(&self, outcome: Result<Lease, WaitFailure>) {
+        *self.outcome.borrow_mut() = Some(outcome);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A place in the queue of waiting requests; leaving it is dropping it.
+struct Place(Rc<Waiter>);
+
+impl Place {
+    fn join(pool: &Pool) -> Self {
+        let waiter = Rc::new(Waiter {
+            outcome: RefCell::new(None),
+            waker: RefCell::new(None),
+            abandoned: Cell::new(false),
+        });
+        pool.waiting.borrow_mut().push_back(Rc::clone(&waiter));
+        Self(waiter)
+    }
+
+    async fn turn(&self) -> Result<Lease, WaitFailure> {
+        poll_fn(|cx| match self.0.outcome.borrow_mut().take() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                *self.0.waker.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.abandoned.set(true);
+        // A connection that was handed over but not taken goes back unharmed.
+        let untaken = self.0.outcome.borrow_mut().take();
+        if let Some(Ok(lease)) = untaken {
+            lease.give_back_unused();
+        }
+    }
+}
+
+/// Counts a request as pending while it exists.
+struct PendingGauge<'a>(&'a Cluster);
+
+impl<'a> PendingGauge<'a> {
+    fn new(cluster: &'a Cluster) -> Self {
+        cluster.stats.upstream_rq_pending_active.inc();
+        Self(cluster)
+    }
+}
+
+impl Drop for PendingGauge<'_> {
+    fn drop(&mut self) {
+        self.0.stats.upstream_rq_pending_active.dec();
+    }
+}
+
+/// The permits that a connection holds; `None` for one above the limit.
+type ConnectionPermit = Option<Permit>;
