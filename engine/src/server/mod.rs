@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 
 use self::compile::Compiled;
 use self::view::View;
-use crate::access_loggers::{LogHandle, LogWriter, WriterOptions};
+use crate::access_loggers::{self, LogHandle, LogWriter};
 use crate::admin::{self, Action, Loggers, ServerState};
 use crate::cli::{self, Mode, Options};
 use crate::control::drain::drain;
@@ -109,8 +109,16 @@ fn refuse(diagnostics: &Diagnostics) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn writer_options(options: &Options) -> WriterOptions {
-    WriterOptions {
+fn reactor_driver(driver: cli::IoDriver) -> reactor::DriverChoice {
+    match driver {
+        cli::IoDriver::Auto => reactor::DriverChoice::Auto,
+        cli::IoDriver::IoUring => reactor::DriverChoice::IoUring,
+        cli::IoDriver::Epoll => reactor::DriverChoice::Epoll,
+    }
+}
+
+fn writer_options(options: &Options) -> access_loggers::Options {
+    access_loggers::Options {
         flush_bytes: options.file_flush_min_size_kb as usize * 1024,
         flush_interval: options.file_flush_interval(),
     }
@@ -162,7 +170,7 @@ async fn serve(
     let plan = Plan {
         count: workers as u32,
         reactor: reactor::Options {
-            driver: options.io_driver.into(),
+            driver: reactor_driver(options.io_driver),
             ..reactor::Options::default()
         },
         store: store.clone(),
@@ -275,7 +283,7 @@ fn report_start(
     stats.cluster_manager.active_clusters.set(clusters);
     if let Some(worker) = publisher.workers().first() {
         tracing::info!(workers, driver = %worker.driver, "workers run");
-        if let Some(reason) = reactor::driver_fallback_reason() {
+        if let Some(reason) = &worker.fallback_reason {
             tracing::warn!(reason, "io_uring cannot be used here");
         }
     }
@@ -392,7 +400,7 @@ async fn act(
 
 /// Lines that were written before belong into the old files; flushing makes
 /// these complete at once.
-async fn reopen_logs(publisher: &mut Publisher, log_writer: &LogWriter) {
+async fn reopen_logs(publisher: &mut Publisher, logs: &LogHandle) {
     logs.reopen();
     let epoch = publisher.publish(|_| vec![Change::FlushLogs]).await;
     publisher.applied(epoch).await;

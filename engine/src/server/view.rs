@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use ringway_config::load::{Loaded, to_json};
+use ringway_config::{Loaded, to_json};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
