@@ -20,5 +20,4 @@ pub mod server;
 pub mod stats;
 pub mod stream_info;
 pub mod upstream;
-pub mod validate;
 pub mod worker;

@@ -114,6 +114,7 @@ pub struct Metrics {
 }
 
 /// What streams, timers and tasks share.
+#[derive(Debug)]
 struct Core {
     executor: Executor,
     clock: Clock,

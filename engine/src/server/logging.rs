@@ -9,7 +9,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt, reload};
 
-use crate::admin::{LogLevel, Loggers};
+use crate::admin::Loggers;
 use crate::cli::Options;
 
 /// Installs the log that the command line asks for.
@@ -34,9 +34,7 @@ pub fn init(options: &Options) -> anyhow::Result<Loggers> {
             registry.with(layer.with_ansi(terminal).with_writer(std::io::stderr)).try_init()?;
         }
     }
-    // Both sides have Envoy's names.
-    let level = LogLevel::parse(options.log_level.as_str()).unwrap_or(LogLevel::Info);
-    Ok(Loggers::new(level, move |directives| {
+    Ok(Loggers::new(options.log_level, move |directives| {
         // The directives are composed of known names; the subscriber lives as
         // long as the process.
         if let Ok(filter) = EnvFilter::try_new(directives) {
