@@ -50,9 +50,9 @@ impl HeaderMatcher {
     fn judge<'v>(&self, values: impl Iterator<Item = &'v [u8]>) -> bool {
         let mut values = values.peekable();
         if values.peek().is_none() {
-            return match &self.test {
-                Test::Present => self.invert,
-                _ => self.missing_is_empty && self.test.passes(b"") != self.invert,
+            return match self.missing_is_empty {
+                true => self.test.passes(b"") != self.invert,
+                false => matches!(self.test, Test::Present) && self.invert,
             };
         }
         values.any(|value| self.test.passes(value)) != self.invert

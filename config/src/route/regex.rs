@@ -90,29 +90,24 @@ impl Substitution {
         let pattern = cx.field("pattern", |cx| {
             report(compile(&pattern.regex), &pattern.regex, cx)
         })?;
-        // Envoy accepts a substitution that RE2 cannot use, and then rewrites
-        // nothing.
-        match pieces(&message.substitution, pattern.captures_len()) {
-            Ok(pieces) => Some(Substitution { pattern, pieces }),
-            Err(reason) => {
-                cx.warn_at(
-                    "substitution",
-                    format!("{reason}; the path will stay as it is"),
-                );
-                Some(Substitution {
-                    pattern,
-                    pieces: Box::new([Piece::Group(0)]),
-                })
-            }
+        let (pieces, complaint) = pieces(&message.substitution, pattern.captures_len());
+        if let Some(complaint) = complaint {
+            cx.warn_at("substitution", complaint);
         }
+        Some(Substitution { pattern, pieces })
     }
 }
 
 /// Splits RE2's replacement syntax: `\0` to `\9` are groups, `\\` is a
 /// backslash. `groups` counts group 0 too.
-fn pieces(substitution: &str, groups: usize) -> Result<Box<[Piece]>, String> {
+///
+/// Envoy accepts replacements that RE2 cannot carry out, so they are only
+/// complained about: with a group that does not exist nothing is replaced,
+/// and a bad escape ends the replacement.
+fn pieces(substitution: &str, groups: usize) -> (Box<[Piece]>, Option<String>) {
     let mut pieces = Vec::new();
     let mut text = Vec::new();
+    let mut complaint = None;
     let mut bytes = substitution.bytes();
     while let Some(byte) = bytes.next() {
         if byte != b'\\' {
@@ -123,10 +118,12 @@ fn pieces(substitution: &str, groups: usize) -> Result<Box<[Piece]>, String> {
             Some(digit @ b'0'..=b'9') => {
                 let group = usize::from(digit - b'0');
                 if group >= groups {
-                    return Err(format!(
-                        "\\{group} names a group, but the pattern has only {}",
+                    let unchanged = Box::new([Piece::Group(0)]);
+                    let complaint = format!(
+                        "\\{group} names a group, but the pattern has only {}; nothing is replaced",
                         groups - 1
-                    ));
+                    );
+                    return (unchanged, Some(complaint));
                 }
                 if !text.is_empty() {
                     pieces.push(Piece::Text(std::mem::take(&mut text).into()));
@@ -134,13 +131,20 @@ fn pieces(substitution: &str, groups: usize) -> Result<Box<[Piece]>, String> {
                 pieces.push(Piece::Group(group));
             }
             Some(b'\\') => text.push(b'\\'),
-            _ => return Err("a backslash must be followed by a digit or a backslash".to_owned()),
+            _ => {
+                complaint = Some(
+                    "a backslash must be followed by a digit or a backslash; \
+                     the replacement ends before it"
+                        .to_owned(),
+                );
+                break;
+            }
         }
     }
     if !text.is_empty() {
         pieces.push(Piece::Text(text.into()));
     }
-    Ok(pieces.into())
+    (pieces.into(), complaint)
 }
 
 /// Compiles for bytes. Without Unicode classes where the expression does not

@@ -2,7 +2,7 @@
 
 use super::path_match::PathMatcher;
 use super::regex::Substitution;
-use super::{Action, Forward, Route, without_query};
+use super::{Forward, Route, without_query};
 use ringway_codecs::header::{HeaderId, HeaderMap};
 
 /// How a path is rewritten; the query string always stays.
@@ -62,29 +62,30 @@ impl PathRewrite {
 
 impl Route {
     /// Prepares the request's headers for the upstream: host rewrite and path
-    /// rewrite. `keep_originals` adds `x-envoy-original-path`, which the
-    /// router's `suppress_envoy_headers` turns off.
-    pub fn rewrite_request(&self, headers: &mut HeaderMap, keep_originals: bool) {
-        let Action::Forward(forward) = &self.action else {
-            return;
-        };
-        forward.rewrite_host(headers);
+    /// rewrite. `keep_originals` adds `x-envoy-original-host` and
+    /// `x-envoy-original-path`; the router's `suppress_envoy_headers` turns it
+    /// off.
+    pub fn rewrite(&self, forward: &Forward, headers: &mut HeaderMap, keep_originals: bool) {
+        forward.rewrite_host(headers, keep_originals);
         forward.rewrite_path(headers, keep_originals);
     }
 }
 
 impl Forward {
-    fn rewrite_host(&self, headers: &mut HeaderMap) {
+    fn rewrite_host(&self, headers: &mut HeaderMap, keep_original: bool) {
         let Some(host) = &self.host_rewrite else {
             return;
         };
-        let Some(original) = headers.get(HeaderId::Authority).map(<[u8]>::to_vec) else {
-            return;
-        };
+        let original = headers
+            .get(HeaderId::Authority)
+            .unwrap_or_default()
+            .to_vec();
+        if keep_original {
+            headers.set(HeaderId::XEnvoyOriginalHost, &original);
+        }
         if self.append_x_forwarded_host && !original.is_empty() {
             append_to_list(headers, HeaderId::XForwardedHost, &original);
         }
-        headers.set(HeaderId::XEnvoyOriginalHost, &original);
         headers.set(HeaderId::Authority, host);
     }
 

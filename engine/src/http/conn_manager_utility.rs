@@ -294,6 +294,9 @@ pub fn mutate_request_headers(
     if edge.use_remote_address {
         append_peer(headers, edge, peer);
     }
+    if edge.append_x_forwarded_port {
+        set_port(headers, edge, peer);
+    }
     set_scheme(headers, edge, peer);
 
     let edge_request = !client.internal && edge.use_remote_address;
@@ -370,10 +373,15 @@ fn append_peer(headers: &mut HeaderMap, edge: &Edge, peer: &Peer) {
     if !trusted || !headers.contains(HeaderId::XForwardedProto) {
         headers.set(HeaderId::XForwardedProto, transport_scheme(peer).as_bytes());
     }
-    if edge.append_x_forwarded_port
-        && (!trusted || !headers.contains(HeaderId::XForwardedPort))
-        && let Some(local) = peer.local
-    {
+}
+
+/// The port that the client connected to, unless a trusted proxy has said it.
+fn set_port(headers: &mut HeaderMap, edge: &Edge, peer: &Peer) {
+    let is_trusted = !edge.use_remote_address || edge.xff_num_trusted_hops > 0;
+    if is_trusted && headers.contains(HeaderId::XForwardedPort) {
+        return;
+    }
+    if let Some(local) = peer.local {
         headers.set_with(HeaderId::XForwardedPort, |out| {
             write!(out, "{}", local.port()).expect("writing to memory cannot fail");
         });
@@ -492,21 +500,12 @@ fn append_via(headers: &mut HeaderMap, via: &[u8]) {
     }
 }
 
-/// Prepares a response for the client: hop-by-hop headers go, `Date`, `Server`,
-/// `X-Request-Id` and `Via` come. Local replies take the same way.
+/// Prepares a response for the client: hop-by-hop headers go, `Server`,
+/// `X-Request-Id` and `Via` come. Local replies take the same way. `Date` is
+/// [`DateCache::set`](super::date::DateCache::set)'s.
 ///
-/// `date` is the current IMF-fixdate; a response that has one keeps it.
-/// `upgrade` says that the request asked for an upgrade.
-pub fn mutate_response_headers(
-    headers: &mut HeaderMap,
-    request: &HeaderMap,
-    edge: &Edge,
-    upgrade: bool,
-    date: &[u8],
-) {
-    if !headers.contains(HeaderId::Date) {
-        headers.append(HeaderId::Date, date);
-    }
+/// `request` is the request as [`prepare_request`] left it.
+pub fn mutate_response_headers(headers: &mut HeaderMap, request: &HeaderMap, edge: &Edge) {
     let overwrite = match edge.server_header {
         ServerHeader::Overwrite => true,
         ServerHeader::AppendIfAbsent => !headers.contains(HeaderId::Server),
@@ -515,7 +514,7 @@ pub fn mutate_response_headers(
     if overwrite {
         headers.set(HeaderId::Server, &edge.server_name);
     }
-    let upgraded = upgrade && connection_header::is_upgrade(headers);
+    let upgraded = connection_header::is_upgrade(request) && connection_header::is_upgrade(headers);
     connection_header::remove_response_hop_by_hop(headers, upgraded);
     if edge.always_set_request_id_in_response || request.contains(HeaderId::XEnvoyForceTrace) {
         request_id::copy_to_response(request, headers);

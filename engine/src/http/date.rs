@@ -1,6 +1,7 @@
 //! The `Date` header: RFC 9110 section 5.6.7's IMF-fixdate, formatted once a
 //! second.
 
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The length of every IMF-fixdate.
@@ -25,6 +26,13 @@ impl DateCache {
         DateCache {
             second: None,
             text: [b' '; DATE_BYTES],
+        }
+    }
+
+    /// Gives a response the date of `now`, unless it has one.
+    pub fn set(&mut self, response: &mut HeaderMap, now: SystemTime) {
+        if !response.contains(HeaderId::Date) {
+            response.append(HeaderId::Date, self.get(now));
         }
     }
 
@@ -133,6 +141,11 @@ mod tests {
             let text = cache.get(now).to_vec();
             assert_eq!(text, format(second));
         }
+        let mut response = HeaderMap::new();
+        cache.set(&mut response, at(0));
+        cache.set(&mut response, at(1));
+        assert_eq!(response.len(), 1);
+        assert_eq!(response.get(HeaderId::Date), Some(&format(0)[..]));
         let before_1970 = UNIX_EPOCH - Duration::from_secs(1);
         assert_eq!(cache.get(before_1970), format(0));
     }

@@ -16,7 +16,6 @@ pub mod header_utility;
 pub mod host_utility;
 pub mod http1;
 pub mod internal_address;
-pub mod local_reply;
 pub mod path_utility;
 pub mod redirect;
 pub mod referer;

@@ -4,8 +4,16 @@ use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::route::{PathRedirect, Redirect, SchemeRedirect, without_query};
 use std::io::Write;
 
-/// Appends the new URL for a request, as Envoy composes it.
-pub fn write_location(redirect: &Redirect, request: &HeaderMap, out: &mut Vec<u8>) {
+/// Puts the new URL for a request into the response, as Envoy composes it.
+/// Gives the status.
+pub fn set_location(redirect: &Redirect, request: &HeaderMap, response: &mut HeaderMap) -> u16 {
+    response.set_with(HeaderId::Location, |out| {
+        write_location(redirect, request, out);
+    });
+    redirect.status
+}
+
+fn write_location(redirect: &Redirect, request: &HeaderMap, out: &mut Vec<u8>) {
     let scheme = match &redirect.scheme {
         SchemeRedirect::Keep => request.get(HeaderId::Scheme).unwrap_or(b"http"),
         SchemeRedirect::Https => b"https",
@@ -41,26 +49,29 @@ fn kept_host<'r>(request: &'r HeaderMap, new_scheme: &[u8], new_port: bool) -> &
 
 fn write_path(redirect: &Redirect, request: &HeaderMap, out: &mut Vec<u8>) {
     let path_and_query = request.get(HeaderId::Path).unwrap_or(b"/");
-    let path = without_query(path_and_query);
-    let query = match redirect.strip_query {
-        true => &b""[..],
-        false => &path_and_query[path.len()..],
-    };
+    let start = out.len();
     match &redirect.path {
-        PathRedirect::Keep => {
-            out.extend_from_slice(path);
-            out.extend_from_slice(query);
-        }
+        PathRedirect::Keep => out.extend_from_slice(path_and_query),
+        PathRedirect::Rewrite(rewrite) => rewrite.write(path_and_query, out),
         PathRedirect::To(path) => {
             out.extend_from_slice(path);
-            // A query of its own wins over the request's.
-            if !path.contains(&b'?') {
-                out.extend_from_slice(query);
+            // A query of its own wins over the request's and is not stripped.
+            if !path.contains(&b'?') && !redirect.strip_query {
+                let path_bytes = without_query(path_and_query).len();
+                out.extend_from_slice(&path_and_query[path_bytes..]);
             }
         }
-        PathRedirect::Rewrite(rewrite) => {
-            rewrite.write(path, out);
-            out.extend_from_slice(query);
-        }
+    }
+    if redirect.strip_query
+        && !matches!(redirect.path, PathRedirect::To(_))
+        && let Some(query) = memchr::memchr(b'?', &out[start..])
+    {
+        out.truncate(start + query);
+    }
+    if out.get(start) != Some(&b'/') {
+        out.insert(start, b'/');
     }
 }
+
+#[cfg(test)]
+mod tests;

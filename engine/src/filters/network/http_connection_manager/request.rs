@@ -29,8 +29,9 @@ impl ConnectionManager {
             is_connect: head.is_connect,
         };
         exchange.request_complete = downstream.is_request_read();
+        let protocol = exchange.protocol();
         let info = &mut exchange.info;
-        info.protocol = Some(exchange.version.into());
+        info.protocol = Some(protocol);
         info.downstream_bytes.header_received += head.head_bytes as u64;
         if exchange.request_complete {
             info.mark(TimePoint::DownstreamRxEnd, reactor::now());
