@@ -33,6 +33,11 @@ impl CompiledRegex {
         self.whole.is_match(text)
     }
 
+    /// The expression as it is matched, for display.
+    pub fn pattern(&self) -> &str {
+        self.whole.as_str()
+    }
+
     /// Compiles the message, or reports why not.
     pub(super) fn lower(message: &proto::RegexMatcher, cx: &mut Cx<'_>) -> Option<Self> {
         let compiled = compile(&message.regex).and_then(|_| {
@@ -173,7 +178,15 @@ fn report<T>(compiled: Result<T, regex::Error>, pattern: &str, cx: &mut Cx<'_>) 
             None
         }
         Err(error) => {
-            cx.error_at("regex", format!("invalid regex: {error}"));
+            // The crate draws a picture over several lines; the last one says
+            // what is wrong.
+            let text = error.to_string();
+            let reason = text.lines().last().unwrap_or_default();
+            let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+            cx.error_at(
+                "regex",
+                format!("invalid regex '{}': {reason}", shortened(pattern)),
+            );
             None
         }
     }
