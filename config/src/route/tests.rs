@@ -357,6 +357,43 @@ fn header_matches() {
     }
 }
 
+/// The whole path must match, in linear time.
+#[test]
+fn regexes() {
+    let evil = format!("/{}!", "a".repeat(30_000));
+    for (pattern, path, expected) in [
+        ("/a|/ab", "/ab", true),
+        ("/a", "/ab", false),
+        ("(?i)/RX", "/rx", true),
+        ("/RX", "/rx", false),
+        (r"/\d", "/1", true),
+        (r"/\d", "/\u{663}", false),
+        (r"/\pL", "/\u{e9}", true),
+        (r"/\Q.*\E", "/.*", true),
+        ("/(a*)*", evil.as_str(), false),
+        ("/(a|aa)+", evil.as_str(), false),
+        ("/.*", "/", true),
+    ] {
+        let matching = on(PathSpecifier::SafeRegex(regex(pattern)));
+        let routes = good(&configuration(vec![host(
+            "v",
+            &["*"],
+            vec![route("r", matching)],
+        )]));
+        let got = found(&routes, &request("h", path, &[])) == "v/r";
+        assert_eq!(got, expected, "{pattern}");
+    }
+    for pattern in ["a)(b", "(", "(?:a{1000}){1000}", "[z-a]", "*"] {
+        let matching = on(PathSpecifier::SafeRegex(regex(pattern)));
+        let message = configuration(vec![host("v", &["*"], vec![route("r", matching)])]);
+        let (routes, found) = lowered(&message);
+        assert!(
+            routes.is_none() && found.contains("match.safe_regex.regex"),
+            "{pattern}"
+        );
+    }
+}
+
 #[test]
 fn pseudo_headers_and_host_can_be_matched() {
     use matcher::string_matcher::MatchPattern::Exact;
