@@ -131,7 +131,7 @@ fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
     }
     if let Some(log) = &proto.application_log_config {
         cx.field("application_log_config", |cx| {
-            application_log::check(log, cx)
+            application_log::check(log, cx);
         });
     }
     if let Some(runtime) = &proto.layered_runtime {

@@ -5,7 +5,7 @@
 //! socket or resolves a name.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,52 +57,6 @@ impl fmt::Display for Address {
             Address::Socket(address) => address.fmt(f),
             Address::Pipe { path, .. } => path.display().fmt(f),
         }
-    }
-}
-
-/// An IP network (`core.v3.CidrRange`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
-    network: IpAddr,
-    prefix_len: u8,
-}
-
-impl Cidr {
-    /// The network of `address`: bits beyond `prefix_len` are cleared, and a
-    /// length beyond the family's is cut to it, as Envoy does.
-    pub fn new(address: IpAddr, prefix_len: u32) -> Cidr {
-        match address {
-            IpAddr::V4(v4) => {
-                let len = prefix_len.min(32);
-                let mask = u32::MAX.checked_shl(32 - len).unwrap_or(0);
-                let network = Ipv4Addr::from_bits(v4.to_bits() & mask);
-                Cidr {
-                    network: network.into(),
-                    prefix_len: len as u8,
-                }
-            }
-            IpAddr::V6(v6) => {
-                let len = prefix_len.min(128);
-                let mask = u128::MAX.checked_shl(128 - len).unwrap_or(0);
-                let network = Ipv6Addr::from_bits(v6.to_bits() & mask);
-                Cidr {
-                    network: network.into(),
-                    prefix_len: len as u8,
-                }
-            }
-        }
-    }
-
-    /// Whether `address` lies in this network; never across families.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        self.network.is_ipv4() == address.is_ipv4()
-            && Cidr::new(address, u32::from(self.prefix_len)) == *self
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.prefix_len)
     }
 }
 
@@ -297,21 +251,6 @@ pub(crate) fn check_plain_transport(proto: Option<&pb::TransportSocket>, cx: &mu
     });
 }
 
-/// Lowers the field `name`, a list of networks.
-pub fn cidrs(protos: &[pb::CidrRange], name: &str, cx: &mut Cx<'_>) -> Vec<Cidr> {
-    let mut networks = Vec::with_capacity(protos.len());
-    for (i, proto) in protos.iter().enumerate() {
-        cx.index(name, i, |cx| match proto.address_prefix.parse() {
-            Ok(ip) => networks.push(Cidr::new(ip, u32_or(proto.prefix_len, 0))),
-            Err(_) => {
-                let reason = format!("malformed IP address: {:?}", proto.address_prefix);
-                cx.error_at("address_prefix", reason);
-            }
-        });
-    }
-    networks
-}
-
 /// The duration in the field `name`, if it is set.
 pub fn duration(
     proto: Option<protobuf::Duration>,
@@ -433,29 +372,6 @@ mod tests {
             let found = lower_text(ip, port, ipv4_compat);
             assert_eq!(found.as_deref().map_err(String::as_str), expected, "{ip}");
         }
-    }
-
-    #[test]
-    fn networks_contain_their_addresses_only() {
-        let ip = |text: &str| text.parse::<IpAddr>().expect("an IP address");
-        for (network, len, address, inside) in [
-            ("10.1.2.3", 8, "10.255.0.1", true),
-            ("10.1.2.3", 8, "11.0.0.1", false),
-            ("10.1.2.3", 32, "10.1.2.3", true),
-            ("10.1.2.3", 99, "10.1.2.4", false),
-            ("0.0.0.0", 0, "203.0.113.9", true),
-            ("0.0.0.0", 0, "::1", false),
-            ("::", 0, "2001:db8::1", true),
-            ("2001:db8::", 32, "2001:db8:ffff::1", true),
-            ("2001:db8::", 32, "2001:db9::1", false),
-        ] {
-            assert_eq!(
-                Cidr::new(ip(network), len).contains(ip(address)),
-                inside,
-                "{address} in {network}/{len}"
-            );
-        }
-        assert_eq!(Cidr::new(ip("10.1.2.3"), 8).to_string(), "10.0.0.0/8");
     }
 
     #[test]

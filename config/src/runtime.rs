@@ -29,13 +29,13 @@ pub(crate) fn check(proto: &pb::LayeredRuntime, cx: &mut Cx<'_>) {
                     }
                 }
                 Some(LayerSpecifier::DiskLayer(_)) => {
-                    cx.error_at("disk_layer", "not supported yet")
+                    cx.error_at("disk_layer", "not supported yet");
                 }
                 Some(LayerSpecifier::RtdsLayer(_)) => {
-                    cx.error_at("rtds_layer", "not supported yet")
+                    cx.error_at("rtds_layer", "not supported yet");
                 }
                 None => {
-                    cx.error("static_layer, disk_layer, admin_layer or rtds_layer is needed here")
+                    cx.error("static_layer, disk_layer, admin_layer or rtds_layer is needed here");
                 }
             }
         });

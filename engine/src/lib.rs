@@ -6,14 +6,6 @@
 //! `admin`, and `server` on top.
 
 pub mod access_loggers;
-pub mod http;
-pub mod formatter;
-pub mod stream_info;
-//! The proxy as a library: see ARCHITECTURE.md for the map.
-
-pub mod filters;
-pub mod http;
-pub mod network;
 pub mod admin;
 pub mod cli;
 pub mod control;
@@ -28,14 +20,5 @@ pub mod server;
 pub mod stats;
 pub mod stream_info;
 pub mod upstream;
-//! The proxy as a library: see ARCHITECTURE.md for the map.
-
-pub mod access_loggers;
-pub mod admin;
-pub mod formatter;
-pub mod stats;
-pub mod stream_info;
-pub mod worker;
-//! Skeleton.
-pub mod cli;
 pub mod validate;
+pub mod worker;

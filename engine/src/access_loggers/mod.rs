@@ -66,6 +66,16 @@ pub fn compile(protos: &[proto::AccessLog], cx: &mut Cx<'_>) -> Vec<AccessLog> {
     logs
 }
 
+/// A log of all requests in the default format: the admin server's
+/// `access_log_path`. What is wrong is reported where `cx` is.
+pub fn compile_path(path: &str, cx: &mut Cx<'_>) -> Option<AccessLog> {
+    Some(AccessLog {
+        filter: None,
+        format: Format::default(),
+        destination: file::open(destination::Target::of_path(path), cx)?,
+    })
+}
+
 fn compile_one(message: &proto::AccessLog, cx: &mut Cx<'_>) -> Option<AccessLog> {
     let filter = message
         .filter

@@ -432,6 +432,83 @@ fn what_is_wrong_is_named_by_its_path() {
     );
 }
 
+/// What Envoy 1.40 wrote without a format, and with the deprecated fields.
+#[test]
+fn default_and_deprecated_formats_are_envoys() {
+    use crate::formatter::golden;
+    use envoy_types::pb::google::protobuf::{Struct, Value, value::Kind};
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let name = path.to_str().unwrap().to_owned();
+    let value = |text: &str| Value {
+        kind: Some(Kind::StringValue(text.to_owned())),
+    };
+    let json = Struct {
+        fields: [
+            ("b".to_owned(), value("%RESPONSE_CODE%")),
+            ("a".to_owned(), value("%REQ(nope)%")),
+            ("c".to_owned(), value("x%RESPONSE_CODE%")),
+        ]
+        .into(),
+    };
+    #[expect(deprecated, reason = "this is what is tested")]
+    let formats = [
+        None,
+        Some(file_access_log::AccessLogFormat::Format(String::new())),
+        Some(file_access_log::AccessLogFormat::Format(
+            "old %PROTOCOL%\n".to_owned(),
+        )),
+        Some(file_access_log::AccessLogFormat::JsonFormat(json.clone())),
+        Some(file_access_log::AccessLogFormat::TypedJsonFormat(json)),
+    ];
+    let messages: Vec<_> = formats
+        .into_iter()
+        .map(|access_log_format| {
+            logger(FileAccessLog {
+                path: name.clone(),
+                access_log_format,
+            })
+        })
+        .collect();
+    let logs = compiled(&messages);
+    let (writer, store) = writer(4096);
+    worker(&writer, &store, move || {
+        for request in [golden::forwarded(), golden::malformed(true)] {
+            for log in &logs {
+                log.log(&request.context());
+            }
+        }
+    })
+    .join()
+    .unwrap();
+    assert!(writer.shutdown());
+    let forwarded = "[2026-11-23T12:51:02.553Z] \"GET /u/x?q=abc%20d&e=&r=1 HTTP/1.1\" 200 - 0 3 \
+                     1 1 \"1.2.3.4\" \"ua\" \"212ede04-63c0-43f6-b9cc-1f467be4ea5a\" \"a.b\" \
+                     \"127.0.0.1:19972\"";
+    let malformed = "[2026-11-23T12:51:04.059Z] \"- - HTTP/1.1\" 426 DPE 0 16 0 - \"-\" \"-\" \
+                     \"-\" \"-\" \"-\"";
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let ok = r#"{"a":null,"b":200,"c":"x200"}"#;
+    let old = r#"{"a":null,"b":426,"c":"x426"}"#;
+    assert_eq!(lines[..5], [forwarded, forwarded, "old HTTP/1.1", ok, ok]);
+    assert_eq!(lines[5..], [malformed, malformed, "old HTTP/1.1", old, old]);
+}
+
+#[test]
+fn a_path_alone_is_a_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut diagnostics = Diagnostics::new();
+    let marks = Marks::new("test.yaml".into());
+    let clusters = ClusterNames::default();
+    let mut cx = Cx::new(&mut diagnostics, &marks, None, &clusters);
+    let path = directory.path().join("log");
+    assert!(compile_path(path.to_str().unwrap(), &mut cx).is_some());
+    assert!(path.exists());
+    assert!(compile_path("/proc/absent", &mut cx).is_none());
+    assert_eq!(diagnostics.len(), 1);
+}
+
 #[test]
 fn filters_choose_requests() {
     let comparison = |op: proto::comparison_filter::Op, value| {

@@ -11,10 +11,26 @@ use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use ringway_config::core::Node;
+
 use crate::http::date::DateCache;
 use crate::http::exchange::ExchangePool;
 use crate::reactor::{self, Timer};
+use crate::stats::Store;
+use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::upstream::cluster_manager::ClusterManager;
+
+/// What a worker's context is made of.
+pub struct WorkerFacts {
+    /// The worker's number, from 0.
+    pub index: u32,
+    /// How many workers there are.
+    pub count: u32,
+    /// The machine's own address.
+    pub local_address: IpAddr,
+    /// Who this process is.
+    pub node: Node,
+}
 
 /// What belongs to a worker and is used by its filters.
 pub struct WorkerContext {
@@ -22,6 +38,10 @@ pub struct WorkerContext {
     pub index: u32,
     /// How many workers there are.
     pub count: u32,
+    /// Who this process is.
+    pub node: Node,
+    /// `http1.*`, what the codec of downstream connections counts.
+    pub http1_stats: Http1CodecStats,
     /// The clusters that routes refer to.
     pub clusters: ClusterManager,
     /// Exchanges for reuse.
@@ -39,12 +59,15 @@ pub struct WorkerContext {
 }
 
 impl WorkerContext {
-    /// The context of worker `index` of `count`.
+    /// The context of a worker that starts.
     #[must_use]
-    pub fn new(index: u32, count: u32, local_address: IpAddr) -> Rc<Self> {
+    pub fn new(facts: WorkerFacts, store: &Store) -> Rc<Self> {
+        let WorkerFacts { index, count, local_address, node } = facts;
         Rc::new(Self {
             index,
             count,
+            node,
+            http1_stats: Http1CodecStats::new(store, "http1."),
             clusters: ClusterManager::default(),
             exchanges: RefCell::new(ExchangePool::default()),
             rng: RefCell::new(fastrand::Rng::new()),

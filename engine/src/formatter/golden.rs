@@ -168,7 +168,7 @@ pub(crate) fn forwarded() -> Request {
     r
 }
 
-fn refused() -> Request {
+pub(crate) fn refused() -> Request {
     let mut r = recorded(1_795_438_262_556_498, 3, 36_866);
     r.headers(&[
         (":authority", b"a"),
@@ -222,7 +222,7 @@ fn refused() -> Request {
     r
 }
 
-fn direct() -> Request {
+pub(crate) fn direct() -> Request {
     let mut r = recorded(1_795_438_264_059_084, 5, 36_874);
     r.headers(&[
         (":authority", b"a"),
@@ -260,7 +260,7 @@ fn direct() -> Request {
 
 /// The two requests whose heads were refused by the codec: there are no
 /// request headers to log.
-fn malformed(old_version: bool) -> Request {
+pub(crate) fn malformed(old_version: bool) -> Request {
     let mut r = if old_version {
         recorded(1_795_438_264_059_501, 6, 36_880)
     } else {

@@ -19,7 +19,9 @@ mod query;
 mod value;
 
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
+#[cfg(test)]
+mod tests;
 
 use crate::stream_info::StreamInfo;
 use command::Token;

@@ -46,6 +46,8 @@ pub struct Exchange {
     pub response_started: bool,
     /// The response has been queued to its end.
     pub response_complete: bool,
+    /// The request comes from inside the trusted network.
+    pub internal: bool,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
     /// What ends the request if nothing else does.
@@ -66,6 +68,7 @@ impl Exchange {
             request_complete: false,
             response_started: false,
             response_complete: false,
+            internal: false,
             filters_entered: 0,
             deadlines: Deadlines::new(now),
         }
@@ -89,6 +92,7 @@ impl Exchange {
         self.request_complete = false;
         self.response_started = false;
         self.response_complete = false;
+        self.internal = false;
         self.filters_entered = 0;
         self.deadlines = Deadlines::new(now);
     }

@@ -40,7 +40,7 @@ pub(super) struct Io {
     pub(super) spare_queues: SpareQueues,
     /// Timers in the wheel that belong to sockets which no longer need them.
     pub(super) stale_timers: Vec<u32>,
-    /// Listeners that want to be woken when their back-off has passed.
+    /// The wheel's time at the beginning of the turn.
     pub(super) now_ms: u64,
     /// Sockets with something new to send.
     dirty: Vec<u32>,
@@ -88,17 +88,16 @@ impl Io {
     pub(super) fn connect(&mut self, fd: RawFd, address: socket2::SockAddr) -> u32 {
         let mut socket = Socket::new(fd, Phase::Connecting, false);
         socket.operations = 1;
-        let connect = socket.connect.insert(Box::new(Connecting {
+        // The box keeps the address in place until the operation has ended.
+        socket.connect = Some(Box::new(Connecting {
             address,
             result: None,
         }));
-        // The box keeps the address in place until the operation has ended.
-        let address: *const socket2::SockAddr = &raw const connect.address;
         let slot = self.sockets.insert(socket);
         self.operations += 1;
-        // SAFETY: the box was just stored in the socket's entry, which is freed only after the
-        // connect operation has ended, and is not touched before.
-        self.driver.connect(slot, fd, unsafe { &*address });
+        if let Some(connect) = &self.sockets[slot].connect {
+            self.driver.connect(slot, fd, &connect.address);
+        }
         slot
     }
 
@@ -200,8 +199,14 @@ impl Io {
             return;
         }
         let bytes_max = match &mut self.faults {
-            Some(faults) => faults.send_max(socket),
             None => usize::MAX,
+            Some(faults) => match faults.send_max(socket) {
+                Ok(bytes_max) => bytes_max,
+                Err(errno) => {
+                    self.fail_writing(slot, errno);
+                    return;
+                }
+            },
         };
         if let Some(gather) = socket.send.as_mut().and_then(|queue| queue.gather(bytes_max)) {
             socket.sending = true;
@@ -223,7 +228,7 @@ impl Io {
     }
 
     /// The stream is gone: what it has written is still sent.
-    /// Returns whether a timer must limit that, which `drain_until` then sets.
+    /// Returns whether a timer must limit that, which the caller then gives to `drain_until`.
     pub(super) fn release(&mut self, slot: u32) -> (bool, Discarded) {
         let socket = &mut self.sockets[slot];
         let discarded = Discarded {
@@ -237,8 +242,10 @@ impl Io {
         let drains = socket.phase == Phase::Open
             && socket.queued_bytes() > 0
             && socket.write_error == 0;
+        socket.owned = false;
         if !drains {
             self.close(slot);
+            self.settle(slot);
         }
         (drains, discarded)
     }
@@ -294,6 +301,9 @@ impl Io {
         socket.phase = Phase::Closing;
         socket.dirty = false;
         socket.starved = false;
+        if let Some(faults) = &mut self.faults {
+            faults.forget(slot);
+        }
         for (operation, active) in under_way {
             if active {
                 self.cancel(operation, slot);
@@ -306,10 +316,10 @@ impl Io {
         self.driver.close(slot, fd);
     }
 
-    /// Frees a closed socket's entry once the kernel has let go of it.
+    /// Frees a closed socket's entry once the kernel and the stream have let go of it.
     fn settle(&mut self, slot: u32) {
         let socket = &mut self.sockets[slot];
-        if socket.phase == Phase::Closing && socket.operations == 0 {
+        if socket.phase == Phase::Closing && socket.operations == 0 && !socket.owned {
             if let Some(queue) = socket.send.take() {
                 self.spares.recycle_queue(queue);
             }
@@ -354,6 +364,13 @@ impl Io {
 
     fn on_receive(&mut self, event: Event) {
         let slot = event.slot;
+        if self.sockets[slot].phase == Phase::Closing {
+            if let Some(buffer) = event.buffer {
+                // As a chunk, because the pool counts it as free until it has been one.
+                drop(self.pool.chunk(buffer, 0, self.now_ms));
+            }
+            return;
+        }
         if !event.more {
             self.sockets[slot].receiving = false;
         }
@@ -386,9 +403,8 @@ impl Io {
             result => match &mut self.faults {
                 None => self.finish_receiving(slot, -result),
                 Some(faults) => {
+                    self.sockets[slot].ending = true;
                     faults.hold(slot, &self.sockets[slot], Err(-result), self.now_ms);
-                    // Not armed again while the end is on its way.
-                    self.sockets[slot].paused = true;
                     self.deliver_due();
                 }
             },
@@ -478,7 +494,7 @@ impl Io {
         if socket.phase == Phase::Closing {
             return;
         }
-        if result < 0 && result != -libc::ECANCELED && result != -libc::EAGAIN {
+        if result < 0 && result != -libc::ECANCELED {
             self.fail_writing(slot, -result);
             return;
         }
@@ -612,7 +628,8 @@ impl Io {
             self.close(slot);
         }
         for slot in self.listeners.indices() {
-            self.close_listener(slot);
+            let waker = self.close_listener(slot);
+            self.woken.extend(waker);
         }
     }
 

@@ -34,7 +34,8 @@ pub(super) struct Accepting {
     /// An accept is under way.
     active: bool,
     cancelling: bool,
-    /// The `Listener` is gone.
+    /// A `Listener` refers to the entry.
+    owned: bool,
     closing: bool,
     failed: Option<i32>,
     accepted: VecDeque<RawFd>,
@@ -65,6 +66,7 @@ impl Listener {
             fd: socket.as_raw_fd(),
             active: false,
             cancelling: false,
+            owned: true,
             closing: false,
             failed: None,
             accepted: VecDeque::new(),
@@ -104,6 +106,9 @@ impl Listener {
         }
         let mut io = self.core.io.borrow_mut();
         let accepting = &mut io.listeners[self.slot];
+        if accepting.closing {
+            return Poll::Ready(Err(Io::error(libc::ECANCELED)));
+        }
         if let Some(fd) = accepting.accepted.pop_front() {
             let slot = io.open(fd, true);
             // A full queue had stopped the accept.
@@ -148,6 +153,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         let waker = {
             let mut io = self.core.io.borrow_mut();
+            io.listeners[self.slot].owned = false;
             io.close_listener(self.slot)
         };
         drop(waker);
@@ -205,6 +211,7 @@ impl Io {
     pub(super) fn close_listener(&mut self, slot: u32) -> Option<Waker> {
         let accepting = self.listeners.get_mut(slot)?;
         if std::mem::replace(&mut accepting.closing, true) {
+            self.settle_listener(slot);
             return None;
         }
         let waker = accepting.waker.take();
@@ -220,10 +227,15 @@ impl Io {
     }
 
     fn settle_listener(&mut self, slot: u32) {
-        let accepting = &self.listeners[slot];
-        if accepting.closing && !accepting.active && !accepting.cancelling {
-            close_now(accepting.fd);
+        let accepting = &mut self.listeners[slot];
+        if !accepting.closing || accepting.active || accepting.cancelling {
+            return;
+        }
+        if accepting.fd >= 0 {
+            close_now(std::mem::replace(&mut accepting.fd, -1));
             self.driver.detach_listener(slot);
+        }
+        if !accepting.owned {
             self.listeners.remove(slot);
         }
     }

@@ -65,11 +65,15 @@ pub async fn remote_wake() {
         if core.remote_pending.replace(false) {
             return Poll::Ready(());
         }
+        // Another waiter has consumed the same wake-up.
         let wakes = core.remote_wakes.get();
         if *seen.get_or_insert(wakes) != wakes {
             return Poll::Ready(());
         }
-        core.remote_waiters.borrow_mut().push(cx.waker().clone());
+        let mut waiters = core.remote_waiters.borrow_mut();
+        if !waiters.iter().any(|waiter| waiter.will_wake(cx.waker())) {
+            waiters.push(cx.waker().clone());
+        }
         Poll::Pending
     })
     .await;

@@ -39,6 +39,8 @@ pub(super) struct Socket {
     pub(super) phase: Phase,
     /// Made by `accept`, not by `connect`.
     pub(super) accepted: bool,
+    /// A `Stream` refers to the entry.
+    pub(super) owned: bool,
     /// Operations whose last event is still to come.
     pub(super) operations: u8,
 
@@ -51,6 +53,8 @@ pub(super) struct Socket {
     pub(super) watching: bool,
     /// The watch has seen the peer's FIN or RST behind unread data.
     pub(super) hung_up: bool,
+    /// The end is known but held back by a fault plan.
+    pub(super) ending: bool,
     pub(super) end_of_stream: bool,
     /// An errno, or 0.
     pub(super) receive_error: i32,
@@ -95,12 +99,14 @@ impl Socket {
             fd,
             phase,
             accepted,
+            owned: true,
             operations: 0,
             receiving: false,
             starved: false,
             paused: false,
             watching: false,
             hung_up: false,
+            ending: false,
             end_of_stream: false,
             receive_error: 0,
             received: ReceiveQueue::default(),
@@ -134,7 +140,7 @@ impl Socket {
 
     /// Nothing more can be received.
     pub(super) fn receive_ended(&self) -> bool {
-        self.end_of_stream || self.receive_error != 0
+        self.ending || self.end_of_stream || self.receive_error != 0
     }
 }
 

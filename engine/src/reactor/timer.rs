@@ -1,5 +1,6 @@
 //! Timers for tasks.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -25,6 +26,7 @@ pub(super) enum Alarm {
 pub struct Timer {
     core: Rc<Core>,
     index: u32,
+    deadline: Cell<Option<Instant>>,
 }
 
 impl Timer {
@@ -32,23 +34,27 @@ impl Timer {
     pub fn new() -> Self {
         let core = current();
         let index = core.wheel.borrow_mut().insert(Alarm::Timer(None));
-        Timer { core, index }
+        Timer {
+            core,
+            index,
+            deadline: Cell::new(None),
+        }
     }
 
     /// Sets or clears the deadline.
     pub fn set(&self, deadline: Option<Instant>) {
+        self.deadline.set(deadline);
         let deadline_ms = deadline.map(|deadline| self.core.ms_not_before(deadline));
         self.core.wheel.borrow_mut().set(self.index, deadline_ms);
     }
 
-    /// The deadline, rounded up to the wheel's milliseconds.
+    /// The deadline, if one is set.
     pub fn deadline(&self) -> Option<Instant> {
-        let deadline_ms = self.core.wheel.borrow().deadline_ms(self.index)?;
-        Some(self.core.started + Duration::from_millis(deadline_ms))
+        self.deadline.get()
     }
 
-    /// Ready when the deadline has passed; never before it, and never without one. Stays ready
-    /// until the deadline is set anew. One task may wait at a time.
+    /// Ready when the deadline has passed, to the next millisecond; never before it, and never
+    /// without one. Stays ready until the deadline is set anew. One task may wait at a time.
     pub fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut wheel = self.core.wheel.borrow_mut();
         let expired = wheel

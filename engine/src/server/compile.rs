@@ -32,6 +32,14 @@ pub struct CompiledListener {
     pub chain: Option<(Arc<str>, NetworkFilter)>,
 }
 
+/// What compiling the extensions of a lowered file finds: the part of
+/// `--mode validate` that only the engine knows.
+pub fn findings(loaded: &Loaded, snapshot: &Snapshot) -> Diagnostics {
+    let mut found = Diagnostics::new();
+    let _ = compile_listeners(loaded, snapshot, &mut found);
+    found
+}
+
 /// Lowers and compiles a loaded file.
 ///
 /// # Errors
@@ -39,21 +47,7 @@ pub struct CompiledListener {
 pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
     let mut snapshot = bootstrap::lower(loaded)?;
     let mut diagnostics = std::mem::take(&mut snapshot.diagnostics);
-    let names = Arc::clone(&snapshot.cluster_names);
-    let mut cx = Cx::new(
-        &mut diagnostics,
-        &loaded.marks,
-        Arc::clone(&loaded.file),
-        &names,
-    );
-    let listeners = snapshot
-        .listeners
-        .iter()
-        .map(|listener| CompiledListener {
-            config: Arc::clone(listener),
-            chain: compile_chain(listener, &snapshot, &mut cx),
-        })
-        .collect();
+    let listeners = compile_listeners(loaded, &snapshot, &mut diagnostics);
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
@@ -62,6 +56,23 @@ pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
         listeners,
         warnings: diagnostics,
     })
+}
+
+fn compile_listeners(
+    loaded: &Loaded,
+    snapshot: &Snapshot,
+    diagnostics: &mut Diagnostics,
+) -> Vec<CompiledListener> {
+    let names = Arc::clone(&snapshot.cluster_names);
+    let mut cx = Cx::new(diagnostics, &loaded.marks, Arc::clone(&loaded.file), &names);
+    snapshot
+        .listeners
+        .iter()
+        .map(|listener| CompiledListener {
+            config: Arc::clone(listener),
+            chain: compile_chain(listener, snapshot, &mut cx),
+        })
+        .collect()
 }
 
 fn compile_chain(

@@ -1,47 +1,23 @@
-//! The application log: levels that can change while the process runs.
+//! The application log: standard error or `--log-path`, with levels that the
+//! admin server can change.
 
 use std::fs::OpenOptions;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use anyhow::Context as _;
-use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Registry, fmt, reload};
+use tracing_subscriber::{EnvFilter, fmt, reload};
 
-use crate::admin::LogLevel;
+use crate::admin::{LogLevel, Loggers};
 use crate::cli::Options;
 
-/// The application log's level, which the admin server may change.
-#[derive(Clone)]
-pub struct Logging {
-    handle: reload::Handle<LevelFilter, Registry>,
-    level: Arc<Mutex<LogLevel>>,
-}
-
-impl Logging {
-    /// The level in force.
-    #[must_use]
-    pub fn level(&self) -> LogLevel {
-        *self.level.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// Changes the level from now on.
-    pub fn set_level(&self, level: LogLevel) {
-        *self.level.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = level;
-        // The subscriber lives as long as the process.
-        let _ = self.handle.reload(level.filter());
-    }
-}
-
-/// Installs the log that the command line asks for: standard error, or
-/// `--log-path`.
+/// Installs the log that the command line asks for.
 ///
 /// # Errors
 /// The file cannot be opened, or a log is installed already.
-pub fn init(options: &Options) -> anyhow::Result<Logging> {
-    let level = options.log_level;
-    let (filter, handle) = reload::Layer::new(level.filter());
+pub fn init(options: &Options) -> anyhow::Result<Loggers> {
+    let (filter, handle) = reload::Layer::new(EnvFilter::default());
     let layer = fmt::layer().with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
     match &options.log_path {
@@ -58,8 +34,13 @@ pub fn init(options: &Options) -> anyhow::Result<Logging> {
             registry.with(layer.with_ansi(terminal).with_writer(std::io::stderr)).try_init()?;
         }
     }
-    Ok(Logging {
-        handle,
-        level: Arc::new(Mutex::new(level)),
-    })
+    // Both sides have Envoy's names.
+    let level = LogLevel::parse(options.log_level.as_str()).unwrap_or(LogLevel::Info);
+    Ok(Loggers::new(level, move |directives| {
+        // The directives are composed of known names; the subscriber lives as
+        // long as the process.
+        if let Ok(filter) = EnvFilter::try_new(directives) {
+            let _ = handle.reload(filter);
+        }
+    }))
 }

@@ -17,21 +17,20 @@ mod view;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use ringway_config::bootstrap::Admin;
+use anyhow::Context as _;
+use ringway_config::bootstrap::{Admin, Snapshot};
 use ringway_config::core::Address;
 use ringway_config::diagnostics::Diagnostics;
-use ringway_config::load::{self, Format, LoadOptions, Loaded};
+use ringway_config::load::{self, Format, Loaded};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use self::compile::Compiled;
 use self::view::View;
-use crate::access_loggers::writer::LogWriter;
-use crate::admin::{self, Action, ServerState};
-use crate::cli::{Mode, Options};
+use crate::access_loggers::{self, LogHandle, LogWriter};
+use crate::admin::{self, Action, Loggers, ServerState};
+use crate::cli::{self, Mode, Options};
 use crate::control::drain::drain;
 use crate::control::publish::Publisher;
 use crate::network::address::local_address;
@@ -39,6 +38,7 @@ use crate::network::limits;
 use crate::reactor;
 use crate::stats::Store;
 use crate::stats::server::ProcessStats;
+use crate::validate::validate;
 use crate::upstream::cluster::SharedCluster;
 use crate::worker::{Change, Plan, cpu};
 
@@ -47,41 +47,48 @@ use crate::worker::{Change, Plan, cpu};
 /// # Errors
 /// Whatever keeps it from starting; the text is meant for the user.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let logging = logging::init(options)?;
+    if options.version {
+        println!("{}", cli::version_line());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if options.hot_restart_version {
+        println!("{}", cli::HOT_RESTART_VERSION);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if options.mode() == Mode::Validate {
+        let compile = |loaded: &Loaded, snapshot: &Snapshot| compile::findings(loaded, snapshot);
+        let status =
+            validate(options, compile, &mut std::io::stdout(), &mut std::io::stderr())?;
+        return Ok(ExitCode::from(status));
+    }
+    let loggers = logging::init(options)?;
     let loaded = match load_configuration(options) {
         Ok(loaded) => loaded,
         Err(diagnostics) => return Ok(refuse(&diagnostics)),
     };
-    let log_writer = LogWriter::spawn(options.log_writer_options())?;
     let compiled = match compile::compile(&loaded) {
         Ok(compiled) => compiled,
-        Err(mut diagnostics) => {
-            diagnostics.extend(&loaded.diagnostics);
-            return Ok(refuse(&diagnostics));
-        }
+        Err(diagnostics) => return Ok(refuse(&diagnostics)),
     };
     for warning in loaded.diagnostics.iter().chain(compiled.warnings.iter()) {
         tracing::warn!("{warning}");
     }
-    if options.mode == Mode::Validate {
-        println!("configuration '{}' OK", options.config_name());
-        return Ok(ExitCode::SUCCESS);
-    }
-    for flag in options.unsupported_flags() {
-        tracing::warn!("{flag} is not supported yet and has no effect");
+    for warning in options.without_effect() {
+        tracing::warn!("{warning}");
     }
     raise_open_files();
+    if options.mode() == Mode::InitOnly {
+        return Ok(ExitCode::SUCCESS);
+    }
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(options, &loaded, compiled, logging, log_writer))
+    runtime.block_on(serve(options, &loaded, compiled, loggers))
 }
 
 /// The configuration that the command line names, or the embedded one.
 fn load_configuration(options: &Options) -> Result<Loaded, Diagnostics> {
-    let load_options = LoadOptions {
-        allow_unknown_static_fields: options.allow_unknown_static_fields,
-    };
-    if options.config_path.is_some() || options.config_yaml.is_some() {
+    let load_options = options.load_options();
+    if options.has_configuration() {
         return load::load_files(
             options.config_path.as_deref(),
             options.config_yaml.as_deref(),
@@ -97,9 +104,24 @@ fn load_configuration(options: &Options) -> Result<Loaded, Diagnostics> {
 
 fn refuse(diagnostics: &Diagnostics) -> ExitCode {
     eprintln!("{diagnostics}");
-    let errors = diagnostics.error_count();
+    let errors = diagnostics.errors().count();
     eprintln!("{errors} error{} in the configuration", if errors == 1 { "" } else { "s" });
     ExitCode::FAILURE
+}
+
+fn reactor_driver(driver: cli::IoDriver) -> reactor::DriverChoice {
+    match driver {
+        cli::IoDriver::Auto => reactor::DriverChoice::Auto,
+        cli::IoDriver::IoUring => reactor::DriverChoice::IoUring,
+        cli::IoDriver::Epoll => reactor::DriverChoice::Epoll,
+    }
+}
+
+fn writer_options(options: &Options) -> access_loggers::Options {
+    access_loggers::Options {
+        flush_bytes: options.file_flush_min_size_kb as usize * 1024,
+        flush_interval: options.file_flush_interval(),
+    }
 }
 
 /// A proxy needs two descriptors a proxied connection, and distributions start
@@ -115,13 +137,13 @@ async fn serve(
     options: &Options,
     loaded: &Loaded,
     mut compiled: Compiled,
-    logging: logging::Logging,
-    log_writer: LogWriter,
+    loggers: Loggers,
 ) -> anyhow::Result<ExitCode> {
     let places = cpu::placement(options.concurrency);
     let workers = places.len();
-    let store = Arc::new(Store::new());
+    let store = Store::new();
     store.shard(None).install();
+    let log_writer = LogWriter::spawn(&writer_options(options), &Arc::new(store.clone()))?;
     let stats = ProcessStats::new(&store, workers as u32);
 
     let bound = match listen::bind(std::mem::take(&mut compiled.listeners), workers, &store) {
@@ -148,10 +170,12 @@ async fn serve(
     let plan = Plan {
         count: workers as u32,
         reactor: reactor::Options {
-            driver: options.io_driver,
+            driver: reactor_driver(options.io_driver),
             ..reactor::Options::default()
         },
-        store: Arc::clone(&store),
+        store: store.clone(),
+        logs: log_writer.handle(),
+        node: compiled.snapshot.node.clone(),
         stats_flush_interval: compiled.snapshot.stats_flush_interval,
         log_flush_interval: options.file_flush_interval(),
         local_address: local_address(),
@@ -164,11 +188,13 @@ async fn serve(
         &compiled,
         &bound,
         &clusters,
-        Arc::clone(&store),
+        store.clone(),
         actions,
-        logging,
+        loggers,
+        workers as u32,
         publisher.workers().first().map(|worker| worker.driver),
     ));
+    let mut admin_handle = None;
     if let Some(socket) = admin_socket {
         let address = socket.local_addr()?;
         if let Some(path) = &options.admin_address_path {
@@ -176,7 +202,7 @@ async fn serve(
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         let admin_view: Arc<dyn admin::ServerView> = Arc::<View>::clone(&view);
-        admin::spawn(socket, admin_view, Arc::clone(&store))?;
+        admin_handle = Some(admin::spawn(socket, admin_view, store.clone(), None)?);
         tracing::info!(%address, "admin");
     }
 
@@ -198,10 +224,10 @@ async fn serve(
     report_start(options, &view, &stats, workers, &publisher);
     announce(&bound.listeners, &compiled, options);
 
-    let ended = control_loop(options, &mut publisher, &mut commands, &view, &store, &stats, &log_writer).await?;
+    let ended = control_loop(options, &mut publisher, &mut commands, &view, &store, &stats, &log_writer.handle()).await?;
     if ended == End::Drain {
         view.set_state(ServerState::Draining);
-        let limit = Duration::from_secs(u64::from(options.drain_time_s));
+        let limit = options.drain_time();
         tracing::info!(limit_s = limit.as_secs(), "draining");
         let mut again = signal(SignalKind::terminate())?;
         let mut interrupted = signal(SignalKind::interrupt())?;
@@ -216,14 +242,19 @@ async fn serve(
         }
     }
     publisher.stop().await;
-    log_writer.shutdown();
+    if !log_writer.shutdown() {
+        tracing::warn!("an access log did not take its last lines");
+    }
+    if let Some(admin) = admin_handle {
+        admin.stop();
+    }
     tracing::info!("exiting");
     Ok(ExitCode::SUCCESS)
 }
 
 fn bind_admin(admin: &Admin) -> anyhow::Result<std::net::TcpListener> {
     let Address::Socket(address) = admin.address else {
-        bail!("{}: an admin server on a Unix socket is not supported yet", admin.source);
+        anyhow::bail!("{}: an admin server on a Unix socket is not supported yet", admin.source);
     };
     std::net::TcpListener::bind(address)
         .with_context(|| format!("{}: cannot bind admin address {address}", admin.source))
@@ -252,7 +283,7 @@ fn report_start(
     stats.cluster_manager.active_clusters.set(clusters);
     if let Some(worker) = publisher.workers().first() {
         tracing::info!(workers, driver = %worker.driver, "workers run");
-        if let Some(reason) = reactor::driver_fallback_reason() {
+        if let Some(reason) = &worker.fallback_reason {
             tracing::warn!(reason, "io_uring cannot be used here");
         }
     }
@@ -269,7 +300,7 @@ fn announce(
             tracing::info!(listener = &*listener.config.name, %address, "listening");
         }
     }
-    if options.config_path.is_some() || options.config_yaml.is_some() {
+    if options.has_configuration() {
         return;
     }
     let listen = listeners.first().and_then(|listener| listener.addresses.first());
@@ -306,7 +337,7 @@ async fn control_loop(
     view: &View,
     store: &Store,
     stats: &ProcessStats,
-    log_writer: &LogWriter,
+    logs: &LogHandle,
 ) -> anyhow::Result<End> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -316,14 +347,14 @@ async fn control_loop(
         tokio::select! {
             _ = terminate.recv() => return Ok(End::Drain),
             _ = interrupt.recv() => return Ok(End::Drain),
-            _ = reopen.recv() => reopen_logs(publisher, log_writer).await,
+            _ = reopen.recv() => reopen_logs(publisher, logs).await,
             _ = flush.tick() => {
                 store.merge();
                 stats.server.uptime.set(view.uptime().as_secs());
             }
             command = commands.recv() => {
                 let Some(command) = command else { continue };
-                if let Some(end) = act(command, options, publisher, view, log_writer).await {
+                if let Some(end) = act(command, options, publisher, view, logs).await {
                     return Ok(end);
                 }
             }
@@ -336,7 +367,7 @@ async fn act(
     options: &Options,
     publisher: &mut Publisher,
     view: &View,
-    log_writer: &LogWriter,
+    logs: &LogHandle,
 ) -> Option<End> {
     match command {
         Action::Quit => return Some(End::Quit),
@@ -347,7 +378,7 @@ async fn act(
                 if skip_exit {
                     return None;
                 }
-                tokio::time::sleep(Duration::from_secs(u64::from(options.drain_time_s))).await;
+                tokio::time::sleep(options.drain_time()).await;
             }
             publisher.publish(|_| vec![Change::StopListeners { inbound_only }]).await;
         }
@@ -359,16 +390,18 @@ async fn act(
             view.set_state(ServerState::Live);
             publisher.publish(|_| vec![Change::HealthFailed(false)]).await;
         }
-        Action::ReopenLogs => reopen_logs(publisher, log_writer).await,
-        Action::SetLogLevel { logger, level } => view.set_log_level(logger.as_deref(), level),
+        Action::ReopenLogs => reopen_logs(publisher, logs).await,
+        Action::SetLogLevel { logger, level } => {
+            view.set_log_level(logger.as_deref(), level);
+        }
     }
     None
 }
 
-/// Lines that were written before belong into the old files: they are handed
-/// over first.
-async fn reopen_logs(publisher: &mut Publisher, log_writer: &LogWriter) {
+/// Lines that were written before belong into the old files; flushing makes
+/// these complete at once.
+async fn reopen_logs(publisher: &mut Publisher, logs: &LogHandle) {
+    logs.reopen();
     let epoch = publisher.publish(|_| vec![Change::FlushLogs]).await;
     publisher.applied(epoch).await;
-    log_writer.reopen();
 }

@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use ringway_config::load::{self, Loaded};
+use ringway_config::{Loaded, to_json};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::compile::Compiled;
 use super::listen::Bound;
-use super::logging::Logging;
 use crate::admin::{
-    self, Action, ClusterStatus, HealthFlags, HostStats, HostStatus, ListenerStatus, LogLevel,
-    ServerInfo, ServerState, ServerView, Thresholds,
+    self, Action, ClusterStatus, HealthFlags, HostStats, HostStatus, ListenerStatus, Loggers,
+    LogLevel, ServerInfo, ServerState, ServerView, Thresholds,
 };
-use crate::cli::Options;
+use crate::cli::{self, Options};
 use crate::listener::SharedListener;
 use crate::reactor::DriverKind;
 use crate::stats::Store;
@@ -32,9 +31,9 @@ pub struct View {
     state: AtomicU8,
     listeners: Vec<Arc<SharedListener>>,
     clusters: Vec<Arc<SharedCluster>>,
-    store: Arc<Store>,
+    store: Store,
     actions: UnboundedSender<Action>,
-    logging: Logging,
+    loggers: Loggers,
     command_line: Value,
     node: Value,
     config_dump: Value,
@@ -50,16 +49,17 @@ impl View {
         compiled: &Compiled,
         bound: &Bound,
         clusters: &[Arc<SharedCluster>],
-        store: Arc<Store>,
+        store: Store,
         actions: UnboundedSender<Action>,
-        logging: Logging,
+        loggers: Loggers,
+        workers: u32,
         driver: Option<DriverKind>,
     ) -> Self {
-        let bootstrap = load::to_json(&loaded.message);
+        let bootstrap = to_json(&loaded.message);
         let mut node = bootstrap.get("node").cloned().unwrap_or_else(|| json!({}));
-        options.override_node(&mut node);
+        override_node(&mut node, options);
         node["user_agent_name"] = "ringway".into();
-        let mut command_line = options.command_line_options_json();
+        let mut command_line = options.command_line_options_json(workers);
         if let Some(driver) = driver {
             command_line["io_driver"] = driver.to_string().into();
         }
@@ -70,7 +70,7 @@ impl View {
             clusters: clusters.to_vec(),
             store,
             actions,
-            logging,
+            loggers,
             command_line,
             node,
             config_dump: config_dump(&bootstrap),
@@ -109,8 +109,8 @@ impl View {
     }
 
     /// Changes the level of the application log.
-    pub fn set_log_level(&self, _logger: Option<&str>, level: LogLevel) {
-        self.logging.set_level(level);
+    pub fn set_log_level(&self, logger: Option<&str>, level: LogLevel) {
+        self.loggers.set(logger, level);
     }
 
     fn host_status(&self, host: &SharedHost) -> HostStatus {
@@ -205,7 +205,7 @@ impl ServerView for View {
             version: VERSION.to_owned(),
             uptime_current_epoch: self.uptime(),
             uptime_all_epochs: self.uptime(),
-            hot_restart_version: "disabled".to_owned(),
+            hot_restart_version: cli::HOT_RESTART_VERSION.to_owned(),
             command_line_options: self.command_line.clone(),
             node: self.node.clone(),
         }
@@ -219,7 +219,7 @@ impl ServerView for View {
     }
 
     fn loggers(&self) -> Vec<(String, LogLevel)> {
-        vec![("main".to_owned(), self.logging.level())]
+        self.loggers.list()
     }
 
     fn act(&self, action: Action) {
@@ -232,6 +232,18 @@ fn admin_address(address: &ringway_config::core::Address) -> admin::Address {
     match address {
         ringway_config::core::Address::Socket(address) => admin::Address::Socket(*address),
         ringway_config::core::Address::Pipe { path, .. } => admin::Address::Pipe(path.clone()),
+    }
+}
+
+/// The node as the command line changes it.
+fn override_node(node: &mut Value, options: &Options) {
+    for (field, value) in [("id", &options.service_node), ("cluster", &options.service_cluster)] {
+        if !value.is_empty() {
+            node[field] = value.as_str().into();
+        }
+    }
+    if !options.service_zone.is_empty() {
+        node["locality"]["zone"] = options.service_zone.as_str().into();
     }
 }
 

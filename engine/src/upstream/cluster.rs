@@ -15,8 +15,9 @@ use super::circuit_breaker::Breaker;
 use super::conn_pool::{self, Pool};
 use super::host::{Host, HostStats, SharedHost};
 use crate::network::address::to_sock_addr;
-use crate::stats::cluster::{CircuitBreakerStats, ClusterStats};
-use crate::stats::{CodeStats, Store};
+use crate::stats::Store;
+use crate::stats::cluster::{CircuitBreakerStats, ClusterStats, ResponseStats, prefix};
+use crate::stream_info::{ClusterInfo, HostInfo};
 use crate::worker::shared::Budget;
 
 /// What all workers share of a cluster.
@@ -25,8 +26,8 @@ pub struct SharedCluster {
     pub config: Arc<ClusterConfig>,
     /// `cluster.NAME.*`.
     pub stats: ClusterStats,
-    /// `cluster.NAME.upstream_rq_<code>` and its classes.
-    pub codes: CodeStats,
+    /// `cluster.NAME.upstream_rq_<code>`, its classes and times.
+    pub responses: ResponseStats,
     /// The hosts in the order of the configuration.
     pub hosts: Vec<Arc<SharedHost>>,
     /// The process-wide limits by routing priority: default, high.
@@ -49,7 +50,7 @@ impl SharedCluster {
     /// # Errors
     /// A Unix socket path that is too long for the kernel.
     pub fn new(config: Arc<ClusterConfig>, store: &Store) -> io::Result<Self> {
-        let prefix = format!("cluster.{}.", config.stat_name);
+        let prefix = prefix(&config.stat_name);
         let hosts = config
             .hosts
             .iter()
@@ -79,7 +80,7 @@ impl SharedCluster {
         );
         Ok(Self {
             stats,
-            codes: CodeStats::new(store, &prefix),
+            responses: ResponseStats::new(store, &prefix),
             budgets: [
                 budgets(&config.thresholds[0], "default"),
                 budgets(&config.thresholds[1], "high"),
@@ -106,6 +107,8 @@ pub struct Cluster {
     pub config: Arc<ClusterConfig>,
     /// `cluster.NAME.*`.
     pub stats: ClusterStats,
+    /// Its names, for logs.
+    pub info: Rc<ClusterInfo>,
     /// The part that all workers share.
     pub shared: Arc<SharedCluster>,
     /// Limits by routing priority: default, high.
@@ -130,6 +133,11 @@ impl Cluster {
             .iter()
             .map(|host| {
                 Rc::new(Host {
+                    info: Rc::new(HostInfo {
+                        address_text: Arc::clone(&host.config.address_text),
+                        hostname: Arc::clone(&host.config.hostname),
+                    }),
+                    stats: host.stats,
                     shared: Arc::clone(host),
                     pool: Pool::default(),
                 })
@@ -138,6 +146,10 @@ impl Cluster {
         Rc::new(Self {
             config: Arc::clone(&shared.config),
             stats: shared.stats,
+            info: Rc::new(ClusterInfo {
+                name: Arc::clone(&shared.config.name),
+                observability_name: Arc::clone(&shared.config.stat_name),
+            }),
             breakers: [breakers(&shared.budgets[0]), breakers(&shared.budgets[1])],
             hosts,
             balancer: RefCell::new(RoundRobin::new(&weights, seed)),

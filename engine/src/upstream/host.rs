@@ -1,6 +1,7 @@
 //! One endpoint of a cluster as a worker sees it: its address, its statistics
 //! and the pool of connections to it.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_config::endpoint::Host as HostConfig;
@@ -8,6 +9,7 @@ use socket2::SockAddr;
 
 use super::conn_pool::Pool;
 use crate::stats::{Counter, Gauge, Store};
+use crate::stream_info::HostInfo;
 
 /// Per-host statistics, shown by `/clusters` and not in `/stats`.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +62,10 @@ pub struct SharedHost {
 
 /// A host on one worker.
 pub struct Host {
+    /// Its names, for logs.
+    pub info: Rc<HostInfo>,
+    /// The slots of its statistics.
+    pub stats: HostStats,
     /// The part that all workers share.
     pub shared: Arc<SharedHost>,
     /// This worker's connections to the host.

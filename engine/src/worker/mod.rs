@@ -18,12 +18,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use core_affinity::CoreId;
+use ringway_config::core::Node;
 use ringway_config::listener::TrafficDirection;
 use socket2::Socket;
 
 use self::shared::{UpdateReceiver, UpdateSender, WorkerGauge, update_queue};
-use crate::access_loggers;
-use crate::filters::WorkerContext;
+use crate::access_loggers::{FlushCause, LogHandle, flush_local};
+use crate::filters::{WorkerContext, WorkerFacts};
 use crate::listener::{SharedListener, WorkerListener};
 use crate::reactor::{self, DriverKind, Reactor, RemoteWaker};
 use crate::stats::{Shard, Store};
@@ -73,7 +74,11 @@ pub struct Plan {
     /// Options of the reactor.
     pub reactor: reactor::Options,
     /// Where statistics are kept.
-    pub store: Arc<Store>,
+    pub store: Store,
+    /// The way to the access-log writer.
+    pub logs: LogHandle,
+    /// Who this process is.
+    pub node: Node,
     /// How often histograms are handed over.
     pub stats_flush_interval: Duration,
     /// How often buffered access-log lines are handed over.
@@ -90,6 +95,8 @@ pub struct Handle {
     connections: Arc<WorkerGauge>,
     /// The driver that its reactor runs on.
     pub driver: DriverKind,
+    /// Why that is not io_uring, if nobody asked for another.
+    pub fallback_reason: Option<String>,
 }
 
 impl Handle {
@@ -107,13 +114,14 @@ impl Handle {
             .name(format!("wrk:worker_{index}"))
             .spawn(move || run(index, core, &plan, receiver, &gauge, &started))?;
         let gone = || io::Error::other("the worker ended before it started");
-        let (waker, driver) = has_started.recv().map_err(|_| gone())??;
+        let (waker, driver, fallback_reason) = has_started.recv().map_err(|_| gone())??;
         Ok(Self {
             updates: sender,
             waker,
             thread,
             connections,
             driver,
+            fallback_reason,
         })
     }
 
@@ -149,7 +157,7 @@ impl Handle {
     }
 }
 
-type Started = SyncSender<io::Result<(RemoteWaker, DriverKind)>>;
+type Started = SyncSender<io::Result<(RemoteWaker, DriverKind, Option<String>)>>;
 
 /// The worker's thread.
 fn run(
@@ -166,6 +174,7 @@ fn run(
         tracing::warn!(worker = index, core = core.id, "the worker could not be pinned");
     }
     plan.store.shard(Some(index)).install();
+    plan.logs.clone().install();
     let mut reactor = match Reactor::new(&plan.reactor) {
         Ok(reactor) => reactor,
         Err(error) => {
@@ -174,12 +183,21 @@ fn run(
             return;
         }
     };
-    let _ = started.send(Ok((reactor.remote_waker(), reactor.driver())));
-    let context = WorkerContext::new(index, plan.count, plan.local_address);
+    let reason = reactor.driver_fallback_reason().map(str::to_owned);
+    let _ = started.send(Ok((reactor.remote_waker(), reactor.driver(), reason)));
+    let context = WorkerContext::new(
+        WorkerFacts {
+            index,
+            count: plan.count,
+            local_address: plan.local_address,
+            node: plan.node.clone(),
+        },
+        &plan.store,
+    );
     let worker = Worker {
         context: Rc::clone(&context),
         listeners: RefCell::new(Vec::new()),
-        store: Arc::clone(&plan.store),
+        store: plan.store.clone(),
         connections: Arc::clone(connections),
     };
     reactor.block_on(async {
@@ -187,7 +205,7 @@ fn run(
         drop(reactor::spawn(flush_logs(plan.log_flush_interval)));
         worker.run(&mut updates).await;
     });
-    access_loggers::flush_local(true);
+    flush_local(FlushCause::Request);
     Shard::flush();
     drop(worker);
     drop(reactor);
@@ -196,7 +214,7 @@ fn run(
 struct Worker {
     context: Rc<WorkerContext>,
     listeners: RefCell<Vec<WorkerListener>>,
-    store: Arc<Store>,
+    store: Store,
     connections: Arc<WorkerGauge>,
 }
 
@@ -243,7 +261,7 @@ impl Worker {
                 drop(reactor::spawn(report_connections(context, Arc::clone(&self.connections))));
             }
             Change::HealthFailed(failed) => self.context.set_health_failed(failed),
-            Change::FlushLogs => access_loggers::flush_local(true),
+            Change::FlushLogs => flush_local(FlushCause::Request),
             Change::Stop => {}
         }
     }
@@ -266,6 +284,6 @@ async fn flush_stats(interval: Duration) {
 async fn flush_logs(interval: Duration) {
     loop {
         reactor::sleep(interval).await;
-        access_loggers::flush_local(false);
+        flush_local(FlushCause::Timer);
     }
 }

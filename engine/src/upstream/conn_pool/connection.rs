@@ -7,7 +7,10 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::{ConnectionPermit, WaitFailure, fail_waiters, open_for_waiters, put};
+use socket2::SockAddr;
+
 use crate::reactor::{self, ConnectOptions, Stream, Timer};
+use crate::stream_info::UpstreamConnectionInfo;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
 
@@ -30,8 +33,8 @@ enum State {
 pub struct Connection {
     /// The socket.
     pub stream: Stream,
-    /// Unique on this worker.
-    pub id: u64,
+    /// Its addresses and number, for logs.
+    pub info: Rc<UpstreamConnectionInfo>,
     pub(super) cluster: Rc<Cluster>,
     pub(super) host: Rc<Host>,
     priority: usize,
@@ -56,13 +59,13 @@ pub(super) async fn open(
     cluster.stats.upstream_cx_total.inc();
     cluster.stats.upstream_cx_http1_total.inc();
     cluster.stats.upstream_cx_active.inc();
-    host.shared.stats.cx_total.inc();
-    host.shared.stats.cx_active.inc();
+    host.stats.cx_total.inc();
+    host.stats.cx_active.inc();
 
     let timer = Timer::new();
     timer.set(Some(started + cluster.config.connect_timeout));
     let options = ConnectOptions {
-        bind: cluster.config.bind.clone(),
+        bind: cluster.config.bind.map(SockAddr::from),
         ..ConnectOptions::default()
     };
     let connected =
@@ -76,8 +79,14 @@ pub(super) async fn open(
             let elapsed = reactor::now().duration_since(started);
             cluster.stats.upstream_cx_connect_ms.record(elapsed.as_millis() as u64);
             let connection = Rc::new(Connection {
+                info: Rc::new(UpstreamConnectionInfo {
+                    id: NEXT_ID.with(|next| next.replace(next.get() + 1)),
+                    local: stream.local_addr().ok(),
+                    remote: host.shared.address.as_socket(),
+                    connect_begin: Some(started),
+                    connect_end: Some(reactor::now()),
+                }),
                 stream,
-                id: NEXT_ID.with(|next| next.replace(next.get() + 1)),
                 cluster,
                 host,
                 priority,
@@ -103,12 +112,24 @@ pub(super) async fn open(
     cluster.stats.upstream_cx_connect_fail.inc();
     cluster.stats.upstream_cx_active.dec();
     cluster.stats.upstream_cx_destroy.inc();
-    host.shared.stats.cx_connect_fail.inc();
-    host.shared.stats.cx_active.dec();
+    host.stats.cx_connect_fail.inc();
+    host.stats.cx_active.dec();
     fail_waiters(&host, failure);
 }
 
 impl Connection {
+    /// The cluster that it belongs to.
+    #[must_use]
+    pub fn cluster(&self) -> &Rc<Cluster> {
+        &self.cluster
+    }
+
+    /// The host that it leads to.
+    #[must_use]
+    pub fn host(&self) -> &Rc<Host> {
+        &self.host
+    }
+
     /// Waits while the connection is idle or busy, and takes it out of the
     /// pool when the host closes it or its idle time is over.
     async fn watch(self: Rc<Self>) {
@@ -231,7 +252,7 @@ impl Connection {
         stats.upstream_rq_per_cx.record(u64::from(self.requests.get()));
         let open_ms = reactor::now().duration_since(self.opened).as_millis() as u64;
         stats.upstream_cx_length_ms.record(open_ms);
-        self.host.shared.stats.cx_active.dec();
+        self.host.stats.cx_active.dec();
         let pool = &self.host.pool;
         pool.open.set(pool.open.get() - 1);
         self.timer.set(Some(reactor::now()));

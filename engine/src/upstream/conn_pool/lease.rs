@@ -39,7 +39,7 @@ impl Lease {
     }
 
     /// Returns a connection on which nothing was sent.
-    pub(super) fn give_back_unused(mut self) {
+    pub fn give_back_unused(mut self) {
         if let Some(connection) = self.connection.take() {
             let host = Rc::clone(&connection.host);
             put(&host, connection);

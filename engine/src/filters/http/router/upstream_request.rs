@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::{
-    BodyOptions, Http1Error, ResponseHead, ResponseOptions, encode_request_head,
+    BodyOptions, ResponseHead, ResponseOptions, encode_request_head,
 };
 
 use super::failure::Failure;
@@ -235,7 +235,8 @@ impl UpstreamRequest {
         self.count_bytes(exchange);
         let sent = exchange.info.elapsed(TimePoint::DownstreamRxEnd).unwrap_or_default();
         let took = now.duration_since(exchange.info.start + sent);
-        self.lease.cluster().stats.upstream_rq_time.record(took.as_millis() as u64);
+        let responses = &self.lease.cluster().shared.responses;
+        responses.time(took.as_millis() as u64, exchange.internal, false);
         // A response that overtook its request leaves half a request on the
         // connection, and bytes behind a response are nobody's.
         let clean = exchange.request_complete && !self.reader.has_unread();
@@ -305,8 +306,8 @@ impl ActiveRequest {
     fn new(cluster: &Rc<Cluster>, host: &Rc<Host>) -> Self {
         cluster.stats.upstream_rq_total.inc();
         cluster.stats.upstream_rq_active.inc();
-        host.shared.stats.rq_total.inc();
-        host.shared.stats.rq_active.inc();
+        host.stats.rq_total.inc();
+        host.stats.rq_active.inc();
         Self {
             cluster: Rc::clone(cluster),
             host: Rc::clone(host),
@@ -317,6 +318,6 @@ impl ActiveRequest {
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
         self.cluster.stats.upstream_rq_active.dec();
-        self.host.shared.stats.rq_active.dec();
+        self.host.stats.rq_active.dec();
     }
 }

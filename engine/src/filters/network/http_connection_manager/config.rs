@@ -4,6 +4,7 @@
 //! [`Config`] is what a worker reads for every connection and request: no
 //! message, no string that still has to be understood. [`compile`] makes it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +14,22 @@ use envoy_types::pb::envoy::config::core::v3::scheme_header_transformation::Tran
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
-    CodecType, PathWithEscapedSlashesAction, RouteSpecifier, StripPortMode,
+    CodecType, InternalAddressConfig, PathWithEscapedSlashesAction, RouteSpecifier,
+    ServerHeaderTransformation, StripPortMode,
 };
 use envoy_types::pb::google::protobuf::Any;
 use prost::Name;
 use ringway_codecs::http1::{HeadersWithUnderscores, RequestOptions};
-use ringway_config::core::{self, Cidr};
+use ringway_config::core::{self, Node};
 use ringway_config::listener::{Extension, check_terminal};
 use ringway_config::route::{self, RouteConfiguration};
 use ringway_config::{Cx, unpack};
 
 use crate::access_loggers::{self, AccessLog};
+use crate::http::conn_manager_utility::{Edge, Scheme, ServerHeader};
+use crate::http::host_utility::StripPort;
+use crate::http::internal_address::{CidrRange, InternalAddresses};
+use crate::http::path_utility::{EscapedSlashes, PathRules};
 
 /// A compiled connection manager: immutable, shared by all workers.
 pub struct Config {
@@ -47,59 +53,34 @@ pub struct Config {
     /// Requests after which a connection is closed; `None` is no limit.
     pub requests_per_connection_max: Option<u32>,
 
-    // Request line and host.
     /// `GET http://host/path` is taken apart; otherwise it is refused.
     pub allow_absolute_url: bool,
-    /// Paths are normalised (RFC 3986 section 6) before routing.
-    pub normalize_path: bool,
-    /// `//` becomes `/`, after normalisation.
-    pub merge_slashes: bool,
-    /// What happens to `%2F` and `%5C`.
-    pub escaped_slashes: EscapedSlashes,
-    /// Whether the port of `:authority` is removed.
-    pub strip_port: StripPort,
-    /// `example.com.` becomes `example.com`.
-    pub strip_trailing_host_dot: bool,
     /// An invalid request gets its error and the connection lives on;
     /// otherwise it is closed.
     pub stream_error_on_invalid_message: bool,
     /// `Expect: 100-continue` goes upstream; otherwise it is answered here.
     pub proxy_100_continue: bool,
-
-    // Who the client is.
-    /// The peer's address is the client's, and is appended to
-    /// `x-forwarded-for`: this proxy is the edge.
-    pub use_remote_address: bool,
-    /// Trusted proxies in front, counted from the right of
-    /// `x-forwarded-for`.
-    pub xff_num_trusted_hops: u32,
-    /// `x-forwarded-for` stays as it came.
-    pub skip_xff_append: bool,
-    /// `x-forwarded-port` is set when absent.
-    pub append_x_forwarded_port: bool,
-    /// Which addresses make a request internal.
-    pub internal_addresses: InternalAddresses,
-
-    // Headers that are added.
     /// `user-agent` and `x-envoy-downstream-service-cluster` are set from
-    /// the node's cluster.
+    /// the node: see [`Config::edge`].
     pub add_user_agent: bool,
-    /// Appended to `via` of requests and responses.
-    pub via: Option<Arc<str>>,
-    /// `x-request-id` is made when absent or not trusted.
-    pub generate_request_id: bool,
-    /// An edge request keeps the `x-request-id` that it came with.
-    pub preserve_external_request_id: bool,
-    /// Every response carries `x-request-id`.
-    pub always_set_request_id_in_response: bool,
-    /// What happens to the `server` header of responses.
-    pub server_header: ServerHeader,
-    /// Value of the `server` header; `envoy` when not configured.
-    pub server_name: Arc<str>,
-    /// `:scheme` is replaced by this (`http` or `https`).
-    pub scheme_to_overwrite: Option<&'static str>,
     /// `:scheme` follows the upstream's transport.
     pub scheme_match_upstream: bool,
+    edge: Edge,
+}
+
+impl Config {
+    /// What is done to the headers of requests and responses, for a process
+    /// that is `node` and whose peers on loopback are shown as
+    /// `local_address` in `x-forwarded-for`.
+    pub fn edge(&self, node: &Node, local_address: Option<IpAddr>) -> Edge {
+        let mut edge = self.edge.clone();
+        if self.add_user_agent {
+            edge.user_agent = Some(node.cluster.as_bytes().into());
+            edge.node_id = node.id.as_bytes().into();
+        }
+        edge.local_address = local_address;
+        edge
+    }
 }
 
 /// Time limits of a connection manager; `None` is no limit.
@@ -136,58 +117,6 @@ pub enum Codec {
     Http1,
 }
 
-/// `path_with_escaped_slashes_action`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EscapedSlashes {
-    /// They stay.
-    Keep,
-    /// 400.
-    Reject,
-    /// 307 to the unescaped path.
-    UnescapeAndRedirect,
-    /// The unescaped path is routed and forwarded.
-    UnescapeAndForward,
-}
-
-/// `strip_matching_host_port` and `strip_any_host_port`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StripPort {
-    /// The port stays.
-    Keep,
-    /// Removed if it is the listener's.
-    Matching,
-    /// Removed whatever it is.
-    Any,
-}
-
-/// `server_header_transformation`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerHeader {
-    /// Always [`Config::server_name`].
-    Overwrite,
-    /// [`Config::server_name`] if the response has none.
-    AppendIfAbsent,
-    /// Only what the upstream says.
-    PassThrough,
-}
-
-/// `internal_address_config`. Without it no address is internal: since
-/// Envoy 1.33 the private ranges are no longer trusted unasked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InternalAddresses {
-    /// Networks whose addresses are internal.
-    pub cidrs: Vec<Cidr>,
-    /// Peers on Unix sockets are internal.
-    pub unix_sockets: bool,
-}
-
-impl InternalAddresses {
-    /// Whether `address` is internal.
-    pub fn contains(&self, address: std::net::IpAddr) -> bool {
-        self.cidrs.iter().any(|cidr| cidr.contains(address))
-    }
-}
-
 /// Compiles the connection manager that `any` configures.
 pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
     let proto = unpack::<pb::HttpConnectionManager>(any, cx)?;
@@ -196,9 +125,7 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
     let access_logs = access_loggers::compile(&proto.access_log, cx);
     let http_filters = http_filters(&proto.http_filters, cx);
     let timeouts = timeouts(&proto, &common, cx);
-    let strip_port = strip_port(&proto, cx);
-    let internal_addresses = internal_addresses(proto.internal_address_config.as_ref(), cx);
-    let scheme = proto.scheme_header_transformation.as_ref();
+    let edge = edge(&proto, cx);
     let routes = routes(proto.route_specifier.as_ref(), cx);
     let stream_error = core::bool_or(proto.stream_error_on_invalid_http_message, false);
 
@@ -207,6 +134,11 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
         codec: codec(&proto, cx)?,
         routes: Arc::new(routes?),
         http_filters,
+        allow_absolute_url: core::bool_or(http1.allow_absolute_url, true),
+        stream_error_on_invalid_message: core::bool_or(
+            http1.override_stream_error_on_invalid_http_message,
+            stream_error,
+        ),
         request: RequestOptions {
             head_bytes_max: core::u32_or(proto.max_request_headers_kb, REQUEST_HEADERS_KB) as usize
                 * 1024,
@@ -222,53 +154,17 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
         access_logs,
         timeouts,
         requests_per_connection_max: common.requests_per_connection_max,
-        allow_absolute_url: core::bool_or(http1.allow_absolute_url, true),
-        normalize_path: core::bool_or(proto.normalize_path, false),
-        merge_slashes: proto.merge_slashes,
-        escaped_slashes: escaped_slashes(proto.path_with_escaped_slashes_action()),
-        strip_port,
-        strip_trailing_host_dot: proto.strip_trailing_host_dot,
-        stream_error_on_invalid_message: core::bool_or(
-            http1.override_stream_error_on_invalid_http_message,
-            stream_error,
-        ),
         proxy_100_continue: proto.proxy_100_continue,
-        use_remote_address: core::bool_or(proto.use_remote_address, false),
-        xff_num_trusted_hops: proto.xff_num_trusted_hops,
-        skip_xff_append: proto.skip_xff_append,
-        append_x_forwarded_port: proto.append_x_forwarded_port,
-        internal_addresses,
         add_user_agent: core::bool_or(proto.add_user_agent, false),
-        via: Some(proto.via.as_str())
-            .filter(|via| !via.is_empty())
-            .map(Arc::from),
-        generate_request_id: core::bool_or(proto.generate_request_id, true),
-        preserve_external_request_id: proto.preserve_external_request_id,
-        always_set_request_id_in_response: proto.always_set_request_id_in_response,
-        server_header: match proto.server_header_transformation() {
-            pb::http_connection_manager::ServerHeaderTransformation::Overwrite => {
-                ServerHeader::Overwrite
-            }
-            pb::http_connection_manager::ServerHeaderTransformation::AppendIfAbsent => {
-                ServerHeader::AppendIfAbsent
-            }
-            pb::http_connection_manager::ServerHeaderTransformation::PassThrough => {
-                ServerHeader::PassThrough
-            }
-        },
-        server_name: match proto.server_name.as_str() {
-            "" => SERVER_NAME.into(),
-            name => name.into(),
-        },
-        scheme_to_overwrite: scheme.and_then(scheme_to_overwrite),
-        scheme_match_upstream: scheme.is_some_and(|scheme| scheme.match_upstream),
+        scheme_match_upstream: proto
+            .scheme_header_transformation
+            .as_ref()
+            .is_some_and(|scheme| scheme.match_upstream),
+        edge,
     })
 }
 
 const REQUEST_HEADERS_KB: u32 = 60;
-
-/// What Envoy calls itself; scripts and dashboards look for it.
-const SERVER_NAME: &str = "envoy";
 
 fn codec(proto: &pb::HttpConnectionManager, cx: &mut Cx<'_>) -> Option<Codec> {
     match proto.codec_type() {
@@ -420,6 +316,45 @@ const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const DELAYED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// All of [`Edge`] that does not depend on the process.
+fn edge(proto: &pb::HttpConnectionManager, cx: &mut Cx<'_>) -> Edge {
+    let scheme = proto.scheme_header_transformation.as_ref();
+    Edge {
+        use_remote_address: core::bool_or(proto.use_remote_address, false),
+        xff_num_trusted_hops: proto.xff_num_trusted_hops,
+        skip_xff_append: proto.skip_xff_append,
+        append_x_forwarded_port: proto.append_x_forwarded_port,
+        internal_addresses: internal_addresses(proto.internal_address_config.as_ref(), cx),
+        scheme_to_overwrite: scheme.and_then(scheme_to_overwrite),
+        generate_request_id: core::bool_or(proto.generate_request_id, true),
+        preserve_external_request_id: proto.preserve_external_request_id,
+        always_set_request_id_in_response: proto.always_set_request_id_in_response,
+        via: proto.via.as_bytes().into(),
+        user_agent: None,
+        node_id: Box::default(),
+        local_address: None,
+        path: PathRules {
+            normalize: core::bool_or(proto.normalize_path, false),
+            merge_slashes: proto.merge_slashes,
+            escaped_slashes: escaped_slashes(proto.path_with_escaped_slashes_action()),
+        },
+        strip_trailing_host_dot: proto.strip_trailing_host_dot,
+        strip_port: strip_port(proto, cx),
+        server_header: match proto.server_header_transformation() {
+            ServerHeaderTransformation::Overwrite => ServerHeader::Overwrite,
+            ServerHeaderTransformation::AppendIfAbsent => ServerHeader::AppendIfAbsent,
+            ServerHeaderTransformation::PassThrough => ServerHeader::PassThrough,
+        },
+        server_name: match proto.server_name.as_str() {
+            "" => SERVER_NAME.into(),
+            name => name.as_bytes().into(),
+        },
+    }
+}
+
+/// What Envoy calls itself; scripts and dashboards look for it.
+const SERVER_NAME: &[u8] = b"envoy";
+
 fn strip_port(proto: &pb::HttpConnectionManager, cx: &mut Cx<'_>) -> StripPort {
     let any = matches!(
         proto.strip_port_mode,
@@ -435,21 +370,32 @@ fn strip_port(proto: &pb::HttpConnectionManager, cx: &mut Cx<'_>) -> StripPort {
         }
         (false, true) => StripPort::Any,
         (true, false) => StripPort::Matching,
-        (false, false) => StripPort::Keep,
+        (false, false) => StripPort::Never,
     }
 }
 
-fn internal_addresses(
-    proto: Option<&pb::http_connection_manager::InternalAddressConfig>,
-    cx: &mut Cx<'_>,
-) -> InternalAddresses {
+fn internal_addresses(proto: Option<&InternalAddressConfig>, cx: &mut Cx<'_>) -> InternalAddresses {
     let Some(proto) = proto else {
         return InternalAddresses::default();
     };
-    cx.field("internal_address_config", |cx| InternalAddresses {
-        cidrs: core::cidrs(&proto.cidr_ranges, "cidr_ranges", cx),
-        unix_sockets: proto.unix_sockets,
-    })
+    let mut ranges = Vec::with_capacity(proto.cidr_ranges.len());
+    cx.field("internal_address_config", |cx| {
+        for (i, range) in proto.cidr_ranges.iter().enumerate() {
+            ranges.extend(cx.index("cidr_ranges", i, |cx| cidr_range(range, cx)));
+        }
+    });
+    InternalAddresses::new(ranges, proto.unix_sockets)
+}
+
+/// A length beyond the address's means the whole address, as in Envoy.
+fn cidr_range(proto: &core_pb::CidrRange, cx: &mut Cx<'_>) -> Option<CidrRange> {
+    let Ok(address) = proto.address_prefix.parse::<IpAddr>() else {
+        let reason = format!("malformed IP address: {:?}", proto.address_prefix);
+        cx.error_at("address_prefix", reason);
+        return None;
+    };
+    let bits_max = if address.is_ipv4() { 32 } else { 128 };
+    CidrRange::new(address, core::u32_or(proto.prefix_len, 0).min(bits_max))
 }
 
 /// Envoy leaves escaped slashes alone unless told otherwise by its runtime.
@@ -464,10 +410,10 @@ fn escaped_slashes(proto: PathWithEscapedSlashesAction) -> EscapedSlashes {
 }
 
 /// The validation rules allow these two only.
-fn scheme_to_overwrite(proto: &core_pb::SchemeHeaderTransformation) -> Option<&'static str> {
+fn scheme_to_overwrite(proto: &core_pb::SchemeHeaderTransformation) -> Option<Scheme> {
     match proto.transformation.as_ref()? {
-        Transformation::SchemeToOverwrite(scheme) if scheme == "https" => Some("https"),
-        Transformation::SchemeToOverwrite(_) => Some("http"),
+        Transformation::SchemeToOverwrite(scheme) if scheme == "https" => Some(Scheme::Https),
+        Transformation::SchemeToOverwrite(_) => Some(Scheme::Http),
     }
 }
 
@@ -540,16 +486,20 @@ static_resources:
             }
         );
         assert!(config.allow_absolute_url);
-        assert!(!config.normalize_path && !config.merge_slashes);
-        assert_eq!(config.escaped_slashes, EscapedSlashes::Keep);
-        assert_eq!(config.strip_port, StripPort::Keep);
+        assert_eq!(config.edge.path, PathRules::default());
+        assert_eq!(config.edge.strip_port, StripPort::Never);
         assert!(!config.stream_error_on_invalid_message);
-        assert!(!config.use_remote_address && config.generate_request_id);
-        assert_eq!(config.internal_addresses, InternalAddresses::default());
-        assert_eq!(config.server_header, ServerHeader::Overwrite);
-        assert_eq!(&*config.server_name, "envoy");
-        assert_eq!(config.scheme_to_overwrite, None);
-        assert_eq!(config.via, None);
+        assert!(!config.edge.use_remote_address && config.edge.generate_request_id);
+        assert!(
+            !config
+                .edge
+                .internal_addresses
+                .contains([10, 0, 0, 1].into())
+        );
+        assert_eq!(config.edge.server_header, ServerHeader::Overwrite);
+        assert_eq!(&*config.edge.server_name, b"envoy");
+        assert_eq!(config.edge.scheme_to_overwrite, None);
+        assert_eq!(&*config.edge.via, b"");
         assert_eq!(config.requests_per_connection_max, None);
     }
 
@@ -635,22 +585,30 @@ static_resources:
             }
         );
         assert!(!config.allow_absolute_url && config.stream_error_on_invalid_message);
-        assert!(config.normalize_path && config.merge_slashes);
-        assert_eq!(config.escaped_slashes, EscapedSlashes::Reject);
-        assert_eq!(config.strip_port, StripPort::Matching);
-        assert!(config.strip_trailing_host_dot && config.proxy_100_continue);
-        assert!(config.use_remote_address && config.skip_xff_append);
-        assert!(config.append_x_forwarded_port && config.add_user_agent);
-        assert_eq!(config.xff_num_trusted_hops, 2);
-        assert!(config.internal_addresses.unix_sockets);
-        assert!(config.internal_addresses.contains([10, 9, 8, 7].into()));
-        assert!(!config.internal_addresses.contains([11, 9, 8, 7].into()));
-        assert_eq!(config.via.as_deref(), Some("v"));
-        assert!(!config.generate_request_id && config.preserve_external_request_id);
-        assert!(config.always_set_request_id_in_response);
-        assert_eq!(config.server_header, ServerHeader::AppendIfAbsent);
-        assert_eq!(&*config.server_name, "srv");
-        assert_eq!(config.scheme_to_overwrite, Some("https"));
+        let node = Node {
+            id: "n".into(),
+            cluster: "c".into(),
+            ..Node::default()
+        };
+        let edge = config.edge(&node, Some([192, 0, 2, 1].into()));
+        assert!(edge.path.normalize && edge.path.merge_slashes);
+        assert_eq!(edge.path.escaped_slashes, EscapedSlashes::Reject);
+        assert_eq!(edge.strip_port, StripPort::Matching);
+        assert!(edge.strip_trailing_host_dot && config.proxy_100_continue);
+        assert!(edge.use_remote_address && edge.skip_xff_append && edge.append_x_forwarded_port);
+        assert_eq!(edge.user_agent.as_deref(), Some(&b"c"[..]));
+        assert_eq!(&*edge.node_id, b"n");
+        assert_eq!(edge.local_address, Some([192, 0, 2, 1].into()));
+        assert_eq!(edge.xff_num_trusted_hops, 2);
+        assert!(edge.internal_addresses.unix_sockets);
+        assert!(edge.internal_addresses.contains([10, 9, 8, 7].into()));
+        assert!(!edge.internal_addresses.contains([11, 9, 8, 7].into()));
+        assert_eq!(&*edge.via, b"v");
+        assert!(!edge.generate_request_id && edge.preserve_external_request_id);
+        assert!(edge.always_set_request_id_in_response);
+        assert_eq!(edge.server_header, ServerHeader::AppendIfAbsent);
+        assert_eq!(&*edge.server_name, b"srv");
+        assert_eq!(edge.scheme_to_overwrite, Some(Scheme::Https));
     }
 
     #[test]

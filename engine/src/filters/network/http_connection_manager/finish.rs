@@ -1,7 +1,7 @@
 //! The end of a request: what is counted, and what is logged.
 
 use super::ConnectionManager;
-use crate::formatter::Context;
+use crate::formatter::{AccessLogType, Context};
 use crate::http::exchange::Exchange;
 use crate::reactor;
 use crate::stream_info::TimePoint;
@@ -28,6 +28,7 @@ impl ConnectionManager {
             response: &exchange.response,
             trailers: &exchange.response_trailers,
             local_reply_body: b"",
+            kind: AccessLogType::DownstreamEnd,
         };
         for log in logs {
             log.log(&context);

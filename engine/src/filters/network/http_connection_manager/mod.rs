@@ -124,7 +124,7 @@ impl ConnectionManager {
         head: &RequestHead,
     ) -> Handled {
         self.begin(downstream, exchange, head);
-        if let Err(rejected) = self.prepare_request(downstream, exchange, head) {
+        if let Err(rejected) = self.prepare_request(exchange, head) {
             self.reply(downstream, exchange, rejected);
             return Handled::Answered;
         }

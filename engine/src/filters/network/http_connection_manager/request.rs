@@ -5,16 +5,13 @@ use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{Framing, Http1Error, RequestHead};
 
 use super::ConnectionManager;
-use super::config::{self, Config};
+use super::config::Config;
 use super::local_reply::LocalReply;
 use crate::filters::WorkerContext;
-use crate::http::conn_manager_utility::{self, Edge, Peer, RejectKind, Scheme, ServerHeader};
+use crate::http::conn_manager_utility::{self, Edge, Peer, RejectKind};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
-use crate::http::host_utility::StripPort;
 use crate::http::http1::reader::RequestFacts;
-use crate::http::internal_address::{CidrRange, InternalAddresses};
-use crate::http::path_utility::{EscapedSlashes, PathRules};
 use crate::network::address::NO_ADDRESS;
 use crate::reactor;
 use crate::stream_info::{Protocol, ResponseFlag, TimePoint, details};
@@ -32,8 +29,9 @@ impl ConnectionManager {
             is_connect: head.is_connect,
         };
         exchange.request_complete = downstream.is_request_read();
+        let protocol = exchange.protocol();
         let info = &mut exchange.info;
-        info.protocol = Some(exchange.version.into());
+        info.protocol = Some(protocol);
         info.downstream_bytes.header_received += head.head_bytes as u64;
         if exchange.request_complete {
             info.mark(TimePoint::DownstreamRxEnd, reactor::now());
@@ -194,49 +192,5 @@ fn status_text(status: u16) -> &'static str {
 
 /// The part of the configuration that decides how headers change.
 pub(super) fn edge(config: &Config, worker: &WorkerContext) -> Edge {
-    let internal = &config.internal_addresses;
-    Edge {
-        use_remote_address: config.use_remote_address,
-        xff_num_trusted_hops: config.xff_num_trusted_hops,
-        skip_xff_append: config.skip_xff_append,
-        append_x_forwarded_port: config.append_x_forwarded_port,
-        internal_addresses: InternalAddresses::new(
-            internal.cidrs.iter().filter_map(|cidr| CidrRange::new(cidr.address(), cidr.bits())),
-            internal.unix_sockets,
-        ),
-        scheme_to_overwrite: config
-            .scheme_to_overwrite
-            .and_then(|scheme| Scheme::from_name(scheme.as_bytes())),
-        generate_request_id: config.generate_request_id,
-        preserve_external_request_id: config.preserve_external_request_id,
-        always_set_request_id_in_response: config.always_set_request_id_in_response,
-        via: config.via.as_deref().unwrap_or_default().as_bytes().into(),
-        user_agent: config
-            .add_user_agent
-            .then(|| worker.node.cluster.as_bytes().into()),
-        node_id: worker.node.id.as_bytes().into(),
-        local_address: Some(worker.local_address),
-        path: PathRules {
-            normalize: config.normalize_path,
-            merge_slashes: config.merge_slashes,
-            escaped_slashes: match config.escaped_slashes {
-                config::EscapedSlashes::Keep => EscapedSlashes::Keep,
-                config::EscapedSlashes::Reject => EscapedSlashes::Reject,
-                config::EscapedSlashes::UnescapeAndRedirect => EscapedSlashes::UnescapeAndRedirect,
-                config::EscapedSlashes::UnescapeAndForward => EscapedSlashes::UnescapeAndForward,
-            },
-        },
-        strip_trailing_host_dot: config.strip_trailing_host_dot,
-        strip_port: match config.strip_port {
-            config::StripPort::Keep => StripPort::Never,
-            config::StripPort::Matching => StripPort::Matching,
-            config::StripPort::Any => StripPort::Any,
-        },
-        server_header: match config.server_header {
-            config::ServerHeader::Overwrite => ServerHeader::Overwrite,
-            config::ServerHeader::AppendIfAbsent => ServerHeader::AppendIfAbsent,
-            config::ServerHeader::PassThrough => ServerHeader::PassThrough,
-        },
-        server_name: config.server_name.as_bytes().into(),
-    }
+    config.edge(&worker.node, Some(worker.local_address))
 }

@@ -1,0 +1,3 @@
+//! Tests of the reactor as a whole, each on both drivers.
+
+mod basics;
