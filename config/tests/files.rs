@@ -3,7 +3,7 @@
 use prost::Message;
 use ringway_config::{LoadOptions, Loaded, load_files, to_json};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 struct Folder(TempDir);
@@ -20,8 +20,8 @@ impl Folder {
     }
 
     /// What loading says, without the folder's name.
-    fn said(&self, path: Option<PathBuf>, yaml: Option<&str>) -> String {
-        let found = match load_files(path.as_deref(), yaml, &LoadOptions::default()) {
+    fn said(&self, path: Option<&Path>, yaml: Option<&str>) -> String {
+        let found = match load_files(path, yaml, &LoadOptions::default()) {
             Ok(loaded) => loaded.diagnostics,
             Err(found) => found,
         };
@@ -30,9 +30,8 @@ impl Folder {
     }
 }
 
-fn good(path: Option<PathBuf>, yaml: Option<&str>) -> Loaded {
-    load_files(path.as_deref(), yaml, &LoadOptions::default())
-        .unwrap_or_else(|found| panic!("{found}"))
+fn good(path: Option<&Path>, yaml: Option<&str>) -> Loaded {
+    load_files(path, yaml, &LoadOptions::default()).unwrap_or_else(|found| panic!("{found}"))
 }
 
 #[test]
@@ -46,16 +45,16 @@ fn the_ending_decides_the_format() {
         ("a", r#"{"node": {"id": "me"}}"#),
         ("a.conf", r#"{"node": {"id": "me"}}"#),
     ] {
-        let loaded = good(Some(folder.write(name, content)), None);
+        let loaded = good(Some(&folder.write(name, content)), None);
         assert_eq!(loaded.bootstrap.node.expect("given").id, "me", "{name}");
         assert!(loaded.file.ends_with(name));
     }
-    let said = folder.said(Some(folder.write("b.conf", "node: {}")), None);
+    let said = folder.said(Some(&folder.write("b.conf", "node: {}")), None);
     assert_eq!(
         said,
         "b.conf:1:5: \"node\" is not a value; strings need quotes"
     );
-    let said = folder.said(Some(folder.write("b.pb_text", "node {}")), None);
+    let said = folder.said(Some(&folder.write("b.pb_text", "node {}")), None);
     assert_eq!(
         said,
         "b.pb_text: protobuf text format is not supported yet, use YAML or JSON"
@@ -67,16 +66,16 @@ fn an_encoded_bootstrap_is_checked_too() {
     let folder = Folder::new();
     let bootstrap = good(None, Some("node: {id: me}\nstats_flush_interval: 1s")).bootstrap;
     let path = folder.write("a.pb", bootstrap.encode_to_vec());
-    assert_eq!(good(Some(path), None).bootstrap, bootstrap);
+    assert_eq!(good(Some(&path), None).bootstrap, bootstrap);
 
     let mut bad = bootstrap;
     bad.stats_flush_interval.get_or_insert_default().seconds = 1_000;
-    let said = folder.said(Some(folder.write("b.pb", bad.encode_to_vec())), None);
+    let said = folder.said(Some(&folder.write("b.pb", bad.encode_to_vec())), None);
     assert_eq!(
         said,
         "b.pb: stats_flush_interval: 1000s given, must be less than 300s"
     );
-    let said = folder.said(Some(folder.write("c.pb", b"\x0a")), None);
+    let said = folder.said(Some(&folder.write("c.pb", b"\x0a")), None);
     assert!(
         said.starts_with("c.pb: not an encoded envoy.config.bootstrap.v3.Bootstrap: "),
         "{said}"
@@ -87,21 +86,21 @@ fn an_encoded_bootstrap_is_checked_too() {
 fn unreadable_files_are_told_from_bad_ones() {
     let folder = Folder::new();
     let missing = folder.0.path().join("no.yaml");
-    let said = folder.said(Some(missing), None);
+    let said = folder.said(Some(&missing), None);
     assert_eq!(
         said,
         "no.yaml: cannot be read: No such file or directory (os error 2)"
     );
     let directory = folder.0.path().join("d.yaml");
     std::fs::create_dir(&directory).expect("it can be made");
-    let said = folder.said(Some(directory), None);
+    let said = folder.said(Some(&directory), None);
     assert_eq!(said, "d.yaml: is a directory; a file is needed");
     let latin = folder.write("l.yaml", b"node:\n  id: \xc3\xa9\xe9\n");
     assert_eq!(
-        folder.said(Some(latin), None),
+        folder.said(Some(&latin), None),
         "l.yaml:2:8: this byte is not UTF-8"
     );
-    let said = folder.said(Some(folder.write("e.yaml", "")), None);
+    let said = folder.said(Some(&folder.write("e.yaml", "")), None);
     assert_eq!(said, "e.yaml:1:1: the document is empty");
     assert_eq!(
         folder.said(None, None),
@@ -121,7 +120,7 @@ fn the_text_is_merged_over_the_file_as_protobuf_merges() {
     let folder = Folder::new();
     let path = folder.write("a.yaml", BASE);
     let over = "{node: {id: b}, static_resources: {clusters: [{name: two, connect_timeout: 2s}]}}";
-    let loaded = good(Some(path), Some(over));
+    let loaded = good(Some(&path), Some(over));
     assert_eq!(
         to_json(&loaded.message),
         json!({
@@ -153,14 +152,14 @@ fn mistakes_name_the_text_they_are_in() {
     let path = folder.write("a.yaml", format!("{BASE}  - {{name: ''}}\nbogus: 1\n"));
     let over = "static_resources: {clusters: [{name: two}, {nam: x}]}";
     assert_eq!(
-        folder.said(Some(path), Some(over)),
+        folder.said(Some(&path), Some(over)),
         "--config-yaml:1:45: static_resources.clusters[1].nam: envoy.config.cluster.v3.Cluster has no such field, did you mean \"name\"?\n\
          a.yaml:5:12: static_resources.clusters[1].name: must not be empty\n\
          a.yaml:6:1: bogus: envoy.config.bootstrap.v3.Bootstrap has no such field"
     );
     // Text that cannot be read at all keeps nobody from seeing the other's mistakes.
     let path = folder.write("b.yaml", "bogus: 1");
-    let said = folder.said(Some(path), Some("["));
+    let said = folder.said(Some(&path), Some("["));
     assert!(said.starts_with("--config-yaml:2:1: "), "{said}");
     assert!(
         said.ends_with("b.yaml:1:1: bogus: envoy.config.bootstrap.v3.Bootstrap has no such field"),
