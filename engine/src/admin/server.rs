@@ -225,6 +225,7 @@ impl Server {
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(IDLE_TIMEOUT)
+                .max_header_size(HEAD_BYTES_MAX)
                 .max_buf_size(HEAD_BYTES_MAX)
                 .serve_connection(io, service)
                 .await;
@@ -378,8 +379,8 @@ fn access(
 
 /// Enough for every scraper and operator; each connection may hold one answer.
 const CONNECTIONS_MAX: usize = 256;
-/// Request heads here are short; this leaves room for long filters and cookies.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Envoy's default limit of a request's head.
+const HEAD_BYTES_MAX: usize = 60 * 1024;
 /// For a head to arrive, also on a connection kept open between two scrapes.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Between two tries when the process is out of file descriptors.
