@@ -127,6 +127,7 @@ pub fn spawn(
             tokio::select! {
                 _ = &mut stopped => {}
                 () = server.accept(&socket) => {}
+                () = flush_statistics() => {}
             }
         });
     })?;
@@ -134,6 +135,14 @@ pub fn spawn(
         stop: Some(stop),
         thread: Some(thread),
     })
+}
+
+/// Hands this thread's statistics over, for ever.
+async fn flush_statistics() {
+    loop {
+        tokio::time::sleep(FLUSH_INTERVAL).await;
+        Shard::flush();
+    }
 }
 
 enum Listening {
@@ -267,8 +276,6 @@ impl Server {
         self.http.downstream_cx_destroy.inc();
         self.http.downstream_cx_destroy_remote.inc();
         self.http.downstream_cx_length_ms.record(length_ms);
-        // This thread has no timer for it, and few connections.
-        Shard::flush();
     }
 
     fn respond(&self, request: &Request<Incoming>, remote: Option<SocketAddr>) -> Response<Pieces> {
@@ -383,5 +390,7 @@ const CONNECTIONS_MAX: usize = 256;
 const HEAD_BYTES_MAX: usize = 60 * 1024;
 /// For a head to arrive, also on a connection kept open between two scrapes.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Envoy's default `stats_flush_interval`.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 /// Between two tries when the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
