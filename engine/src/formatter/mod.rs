@@ -8,6 +8,7 @@
 //! Compiled formats are shared by all workers; what is cached between lines
 //! (dates) is kept per thread. This folder knows nothing of files.
 
+mod civil;
 mod command;
 mod date;
 mod escape;
@@ -18,6 +19,7 @@ mod names;
 mod operator;
 mod query;
 mod value;
+mod zone;
 
 #[cfg(test)]
 pub(crate) mod golden;

@@ -7,6 +7,7 @@
 use super::command::Command;
 use super::date::DateFormat;
 use super::names;
+use super::zone::Zone;
 use crate::stream_info::TimePoint;
 use ringway_codecs::header::HeaderId;
 
@@ -170,8 +171,10 @@ impl Operator {
             name, arguments, ..
         } = *command;
         let operator = match name {
-            "START_TIME" => Operator::StartTime(date(command)?),
-            "EMIT_TIME" => Operator::EmitTime(date(command)?),
+            "START_TIME" => Operator::StartTime(date(command, None)?),
+            "EMIT_TIME" => Operator::EmitTime(date(command, None)?),
+            "START_TIME_LOCAL" => Operator::StartTime(date(command, Some(Zone::local()))?),
+            "EMIT_TIME_LOCAL" => Operator::EmitTime(date(command, Some(Zone::local()))?),
             "REQ" | "REQUEST_HEADER" => header(Side::Request, command)?,
             "RESP" | "RESPONSE_HEADER" => header(Side::Response, command)?,
             "TRAILER" | "RESPONSE_TRAILER" => header(Side::Trailers, command)?,
@@ -251,9 +254,9 @@ fn length_max(command: &Command<'_>) -> usize {
     command.length_max.unwrap_or(usize::MAX)
 }
 
-fn date(command: &Command<'_>) -> Result<DateFormat, String> {
+fn date(command: &Command<'_>, zone: Option<&'static Zone>) -> Result<DateFormat, String> {
     no_length(command)?;
-    DateFormat::new(command.arguments)
+    DateFormat::new(command.arguments, zone)
         .ok_or_else(|| "Invalid header configuration. Format string contains newline.".to_owned())
 }
 
