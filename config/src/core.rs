@@ -5,7 +5,7 @@
 //! socket or resolves a name.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,6 +140,10 @@ pub(crate) fn socket_address(
 ) -> Option<Bindable> {
     let ip = match proto.address.parse::<IpAddr>() {
         Ok(ip) => Some(ip),
+        Err(_) if is_scoped(&proto.address) => {
+            cx.error_at("address", "IPv6 scopes (%) are not supported yet");
+            None
+        }
         Err(_) => {
             let reason = format!("malformed IP address: {:?}{hint}", proto.address);
             cx.error_at("address", reason);
@@ -175,6 +179,11 @@ pub(crate) fn socket_address(
         address: Address::Socket(address),
         ipv4_compat: proto.ipv4_compat,
     })
+}
+
+fn is_scoped(address: &str) -> bool {
+    let unscoped = address.split_once('%').map(|(ip, _scope)| ip);
+    unscoped.is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
 }
 
 fn may_take_ipv4(ip: IpAddr) -> bool {
@@ -355,6 +364,12 @@ mod tests {
                 80,
                 false,
                 Err("socket_address.address: malformed IP address: \"localhost\""),
+            ),
+            (
+                "fe80::1%lo",
+                80,
+                false,
+                Err("socket_address.address: IPv6 scopes (%) are not supported yet"),
             ),
             (
                 "01.2.3.4",

@@ -70,6 +70,17 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+impl Diagnostic {
+    /// Whether this is the warning that something is deprecated, which
+    /// `--skip-deprecated-logs` silences.
+    pub fn is_deprecation(&self) -> bool {
+        self.severity == Severity::Warning && self.reason.ends_with(DEPRECATED)
+    }
+}
+
+/// How the reason of every deprecation warning ends.
+pub(crate) const DEPRECATED: &str = "is deprecated and will be removed from the API";
+
 /// Everything found so far.
 ///
 /// Displays one finding a line, in the order of the text.
@@ -102,18 +113,23 @@ impl Diagnostics {
     }
 
     /// Adds all findings of another collection.
-    pub fn append(&mut self, other: Diagnostics) {
+    pub fn extend(&mut self, other: &Diagnostics) {
         let kept_errors = other.errors().count();
         self.errors += other.errors - kept_errors;
         self.left_out += other.left_out;
-        for diagnostic in other.found {
-            self.push(diagnostic);
+        for diagnostic in other.iter() {
+            self.push(diagnostic.clone());
         }
     }
 
     /// Whether the configuration must be refused.
     pub fn has_errors(&self) -> bool {
         self.errors > 0
+    }
+
+    /// How many errors there are, also those beyond the limit.
+    pub fn error_count(&self) -> usize {
+        self.errors
     }
 
     /// Whether there is nothing to tell.
@@ -281,7 +297,7 @@ mod tests {
         assert!(all.to_string().ends_with("\n(1 more are not shown)"));
 
         let mut sum = Diagnostics::new();
-        sum.append(all);
+        sum.extend(&all);
         assert!(sum.has_errors());
     }
 

@@ -1,7 +1,6 @@
 //! Endpoints (`envoy.config.endpoint.v3`): the hosts of a cluster. Compiled
 //! type on top, lowering below.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::endpoint::v3 as pb;
@@ -34,7 +33,6 @@ pub(crate) fn lower(proto: &pb::ClusterLoadAssignment, cx: &mut Cx<'_>) -> Arc<[
     for (i, group) in proto.endpoints.iter().enumerate() {
         cx.index("endpoints", i, |cx| lower_group(group, &mut hosts, cx));
     }
-    check_weights(proto, cx);
     hosts.into()
 }
 
@@ -74,36 +72,6 @@ fn lower_host(
         priority,
         locality: locality.clone(),
     })
-}
-
-/// Balancers add weights up in 32 bits, as Envoy's do; it refuses the same.
-fn check_weights(proto: &pb::ClusterLoadAssignment, cx: &mut Cx<'_>) {
-    let mut localities_of_priority: HashMap<u32, u64> = HashMap::new();
-    for (i, group) in proto.endpoints.iter().enumerate() {
-        let weight = u64::from(core::u32_or(group.load_balancing_weight, 0));
-        *localities_of_priority.entry(group.priority).or_default() += weight;
-        let hosts: u64 = group
-            .lb_endpoints
-            .iter()
-            .map(|endpoint| u64::from(core::u32_or(endpoint.load_balancing_weight, 1)))
-            .sum();
-        if hosts > u64::from(u32::MAX) {
-            cx.index("endpoints", i, |cx| {
-                let limit = u32::MAX;
-                cx.error(format!(
-                    "the weights of all endpoints add up to {hosts}, more than {limit}"
-                ));
-            });
-        }
-    }
-    for (priority, sum) in localities_of_priority {
-        if sum > u64::from(u32::MAX) {
-            cx.error_at(
-                "endpoints",
-                format!("the weights of all localities of priority {priority} add up to {sum}, more than {}", u32::MAX),
-            );
-        }
-    }
 }
 
 const NOT_AN_IP_HINT: &str =

@@ -2,6 +2,7 @@
 
 use crate::descriptors;
 use crate::diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
+pub use crate::dump::to_json;
 use crate::loader;
 use crate::merge;
 use crate::{json, rules, support, yaml};
@@ -39,7 +40,7 @@ pub enum Format {
 }
 
 /// How strict to be.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// Fields and enum values that the API does not have are warnings.
     pub allow_unknown_static_fields: bool,
@@ -83,10 +84,10 @@ pub fn load_files(
         (Some(base), Some(over)) => {
             let mut found = Diagnostics::new();
             for draft in [base, over] {
-                found.append(match draft {
-                    Ok(draft) => draft.found,
-                    Err(found) => found,
-                });
+                match draft {
+                    Ok(draft) => found.extend(&draft.found),
+                    Err(errors) => found.extend(&errors),
+                }
             }
             Err(found)
         }
@@ -193,7 +194,7 @@ impl Draft {
         self.failed
             .extend(over.failed.iter().map(|path| moved(path)));
         self.marks.merge(over.marks, moved);
-        self.found.append(over.found);
+        self.found.extend(&over.found);
         let bytes = over.message.encode_to_vec();
         match self.message.merge(bytes.as_slice()) {
             Ok(()) => Ok(self),

@@ -255,12 +255,6 @@ fn mistakes_in_clusters() {
              priorities other than 0 are not supported yet",
         ),
         (
-            "    load_assignment: {cluster_name: c, endpoints: [{load_balancing_weight: 4294967295}, \
-             {load_balancing_weight: 1}]}",
-            "static_resources.clusters[0].load_assignment.endpoints: the weights of all localities \
-             of priority 0 add up to 4294967296, more than 4294967295",
-        ),
-        (
             "    upstream_bind_config: {source_address: {address: here, port_value: 0}}",
             "static_resources.clusters[0].upstream_bind_config.source_address.address: \
              malformed IP address: \"here\"",

@@ -3,12 +3,16 @@
 //!
 //! [`Options`] is what was typed. A flag that is accepted only so that a start
 //! script made for Envoy keeps working is told of by
-//! [`Options::without_effect`]; none is dropped in silence.
+//! [`Options::unsupported_flags`]; none is dropped in silence.
 
+use crate::access_loggers;
+use crate::admin::LogLevel;
+use crate::reactor::DriverChoice;
+use crate::worker::cpu;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,8 +39,8 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t = Mode::Serve, help_heading = CONFIGURATION)]
     pub mode: Mode,
 
-    /// The same as --mode validate
-    #[arg(long, help_heading = CONFIGURATION)]
+    /// The same as --mode validate; sets [`Options::mode`].
+    #[arg(long, help = "The same as --mode validate", help_heading = CONFIGURATION)]
     pub config_validate: bool,
 
     /// Warn about fields that the API does not have, instead of refusing them
@@ -84,11 +88,11 @@ pub struct Options {
     pub cpuset_threads: bool,
 
     /// How workers talk to the kernel; auto is io_uring where it works
-    #[arg(long, value_enum, value_name = "DRIVER", default_value_t = IoDriver::Auto, help_heading = WORKERS)]
-    pub io_driver: IoDriver,
+    #[arg(long, value_name = "DRIVER", default_value = "auto", value_parser = io_driver(), help_heading = WORKERS)]
+    pub io_driver: DriverChoice,
 
     /// Least serious messages to log
-    #[arg(short = 'l', long, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info, ignore_case = false, help_heading = LOGGING)]
+    #[arg(short = 'l', long, value_name = "LEVEL", default_value = "info", value_parser = log_level(), help_heading = LOGGING)]
     pub log_level: LogLevel,
 
     /// Levels of components, such as upstream:debug,config:trace
@@ -222,57 +226,6 @@ pub enum Mode {
     InitOnly,
 }
 
-/// How workers talk to the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum IoDriver {
-    /// io_uring where the kernel offers what is needed, else epoll
-    Auto,
-    /// io_uring or nothing
-    #[value(name = "io_uring")]
-    IoUring,
-    /// epoll
-    Epoll,
-}
-
-impl fmt::Display for IoDriver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            IoDriver::Auto => "auto",
-            IoDriver::IoUring => "io_uring",
-            IoDriver::Epoll => "epoll",
-        })
-    }
-}
-
-/// Least serious messages to log, with Envoy's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-#[allow(missing_docs)] // The names say it.
-pub enum LogLevel {
-    Trace,
-    Debug,
-    Info,
-    #[value(alias = "warn")]
-    Warning,
-    Error,
-    Critical,
-    Off,
-}
-
-impl LogLevel {
-    /// The name, as Envoy reports it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            LogLevel::Trace => "trace",
-            LogLevel::Debug => "debug",
-            LogLevel::Info => "info",
-            LogLevel::Warning => "warning",
-            LogLevel::Error => "error",
-            LogLevel::Critical => "critical",
-            LogLevel::Off => "off",
-        }
-    }
-}
-
 /// An IP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs)] // The names say it.
@@ -319,7 +272,10 @@ impl Options {
         I: IntoIterator<Item = T>,
         T: Into<std::ffi::OsString> + Clone,
     {
-        let options = <Self as Parser>::try_parse_from(words)?;
+        let mut options = <Self as Parser>::try_parse_from(words)?;
+        if options.config_validate {
+            options.mode = Mode::Validate;
+        }
         for (i, tag) in options.stats_tag.iter().enumerate() {
             if options.stats_tag[..i].iter().any(|t| t.name == tag.name) {
                 let reason = format!("the stats tag '{}' is given twice\n", tag.name);
@@ -327,15 +283,6 @@ impl Options {
             }
         }
         Ok(options)
-    }
-
-    /// The mode, whichever flag chose it.
-    pub fn mode(&self) -> Mode {
-        if self.config_validate {
-            Mode::Validate
-        } else {
-            self.mode
-        }
     }
 
     /// Whether any configuration was given.
@@ -353,31 +300,45 @@ impl Options {
         Duration::from_millis(self.file_flush_interval_msec.into())
     }
 
-    /// How strictly to load the configuration.
-    pub fn load_options(&self) -> ringway_config::LoadOptions {
-        ringway_config::LoadOptions {
-            allow_unknown_static_fields: self.allow_unknown_static_fields,
+    /// The name of the configuration in Envoy's messages: the file's, which is
+    /// empty when there is only `--config-yaml`.
+    pub fn config_name(&self) -> String {
+        path_text(self.config_path.as_ref())
+    }
+
+    /// When access-log lines are written.
+    pub fn log_writer_options(&self) -> access_loggers::Options {
+        access_loggers::Options {
+            flush_bytes: self.file_flush_min_size_kb as usize * 1024,
+            flush_interval: self.file_flush_interval(),
         }
     }
 
-    /// One sentence for each flag that was given and does nothing yet, to be
-    /// logged as warnings at start.
-    pub fn without_effect(&self) -> Vec<String> {
-        WITHOUT_EFFECT
-            .iter()
-            .filter(|(_, was_given, _)| was_given(self))
-            .map(|(flag, _, why)| format!("{flag} has no effect: {why}"))
-            .collect()
+    /// Puts what the `--service-…` flags give into the JSON form of the
+    /// configuration's node, over what it says itself, as Envoy does.
+    pub fn override_node(&self, node: &mut Value) {
+        if !self.service_node.is_empty() {
+            node["id"] = json!(self.service_node);
+        }
+        if !self.service_cluster.is_empty() {
+            node["cluster"] = json!(self.service_cluster);
+        }
+        if !self.service_zone.is_empty() {
+            node["locality"]["zone"] = json!(self.service_zone);
+        }
     }
 
-    /// The options as Envoy's `/server_info` reports them. `concurrency` is
-    /// the number of workers that were started.
-    pub fn command_line_options_json(&self, concurrency: u32) -> Value {
-        let path = |path: &Option<PathBuf>| match path {
-            Some(path) => path.to_string_lossy().into_owned(),
-            None => String::new(),
-        };
-        let mode = match self.mode() {
+    /// The flags that were given and do nothing yet, to be warned about at
+    /// start.
+    pub fn unsupported_flags(&self) -> Vec<&'static str> {
+        let given = UNSUPPORTED.iter().filter(|(_, given)| given(self));
+        given.map(|(flag, _)| *flag).collect()
+    }
+
+    /// The options as Envoy's `/server_info` reports them.
+    pub fn command_line_options_json(&self) -> Value {
+        let path = |path: &Option<PathBuf>| path_text(path.as_ref());
+        let mode = match self.mode {
             Mode::Serve => "Serve",
             Mode::Validate => "Validate",
             Mode::InitOnly => "InitOnly",
@@ -394,7 +355,7 @@ impl Options {
         let tags: Vec<String> = tags.map(|t| format!("{}:{}", t.name, t.value)).collect();
         json!({
             "base_id": self.base_id.to_string(),
-            "concurrency": concurrency,
+            "concurrency": cpu::placement(self.concurrency).len(),
             "config_path": path(&self.config_path),
             "config_yaml": self.config_yaml.as_deref().unwrap_or(""),
             "allow_unknown_static_fields": self.allow_unknown_static_fields,
@@ -446,108 +407,52 @@ pub fn version_line() -> String {
 /// What `--hot-restart-version` prints: Envoy's word for "there is none".
 pub const HOT_RESTART_VERSION: &str = "disabled";
 
-/// A flag, whether it was given, and why it does nothing.
-type WithoutEffect = (&'static str, fn(&Options) -> bool, &'static str);
+/// A flag, and whether it was given.
+type Unsupported = (&'static str, fn(&Options) -> bool);
 
-const NO_HOT_RESTART: &str = "hot restart is not supported yet";
-const NO_XDS: &str = "dynamic configuration is not supported yet";
-const OWN_LOG_FORMAT: &str = "log lines have a fixed form";
-
-const WITHOUT_EFFECT: &[WithoutEffect] = &[
-    (
-        "--reject-unknown-dynamic-fields",
-        |o| o.reject_unknown_dynamic_fields,
-        NO_XDS,
-    ),
-    (
-        "--ignore-unknown-dynamic-fields",
-        |o| o.ignore_unknown_dynamic_fields,
-        NO_XDS,
-    ),
-    (
-        "--disable-extensions",
-        |o| !o.disable_extensions.is_empty(),
-        "disabling extensions is not supported yet",
-    ),
-    (
-        "--stats-tag",
-        |o| !o.stats_tag.is_empty(),
-        "tags of all statistics are not supported yet",
-    ),
-    (
-        "--cpuset-threads",
-        |o| o.cpuset_threads,
-        "the cpuset is always counted",
-    ),
-    (
-        "--component-log-level",
-        |o| o.component_log_level.is_some(),
-        "levels of components are not supported yet",
-    ),
-    (
-        "--log-format",
-        |o| o.log_format != LOG_FORMAT,
-        OWN_LOG_FORMAT,
-    ),
-    (
-        "--log-format-escaped",
-        |o| o.log_format_escaped,
-        OWN_LOG_FORMAT,
-    ),
-    (
-        "--enable-fine-grain-logging",
-        |o| o.enable_fine_grain_logging,
-        "levels of source files are not supported yet",
-    ),
-    (
-        "--log-stacktrace-single-entry",
-        |o| o.log_stacktrace_single_entry,
-        OWN_LOG_FORMAT,
-    ),
-    (
-        "--enable-mutex-tracing",
-        |o| o.enable_mutex_tracing,
-        "workers share no locks that could be traced",
-    ),
-    (
-        "--enable-core-dump",
-        |o| o.enable_core_dump,
-        "the system's limits decide about core dumps",
-    ),
-    ("--base-id", |o| o.base_id != 0, NO_HOT_RESTART),
-    (
-        "--use-dynamic-base-id",
-        |o| o.use_dynamic_base_id,
-        NO_HOT_RESTART,
-    ),
-    (
-        "--base-id-path",
-        |o| o.base_id_path.is_some(),
-        NO_HOT_RESTART,
-    ),
-    ("--restart-epoch", |o| o.restart_epoch != 0, NO_HOT_RESTART),
-    (
-        "--parent-shutdown-time-s",
-        |o| o.parent_shutdown_time_s != 900,
-        NO_HOT_RESTART,
-    ),
-    (
-        "--socket-path",
-        |o| o.socket_path != "@envoy_domain_socket",
-        NO_HOT_RESTART,
-    ),
-    ("--socket-mode", |o| o.socket_mode != 0o600, NO_HOT_RESTART),
-    (
-        "--skip-hot-restart-on-no-parent",
-        |o| o.skip_hot_restart_on_no_parent,
-        NO_HOT_RESTART,
-    ),
-    (
-        "--skip-hot-restart-parent-stats",
-        |o| o.skip_hot_restart_parent_stats,
-        NO_HOT_RESTART,
-    ),
+/// The flags that are accepted so that a start script made for Envoy keeps
+/// working. What they are for does not exist yet: xDS, hot restart, log
+/// formats, tags.
+const UNSUPPORTED: &[Unsupported] = &[
+    ("--reject-unknown-dynamic-fields", |o| {
+        o.reject_unknown_dynamic_fields
+    }),
+    ("--ignore-unknown-dynamic-fields", |o| {
+        o.ignore_unknown_dynamic_fields
+    }),
+    ("--disable-extensions", |o| !o.disable_extensions.is_empty()),
+    ("--stats-tag", |o| !o.stats_tag.is_empty()),
+    ("--component-log-level", |o| o.component_log_level.is_some()),
+    ("--log-format", |o| o.log_format != LOG_FORMAT),
+    ("--log-format-escaped", |o| o.log_format_escaped),
+    ("--enable-fine-grain-logging", |o| {
+        o.enable_fine_grain_logging
+    }),
+    ("--log-stacktrace-single-entry", |o| {
+        o.log_stacktrace_single_entry
+    }),
+    ("--enable-mutex-tracing", |o| o.enable_mutex_tracing),
+    ("--enable-core-dump", |o| o.enable_core_dump),
+    ("--base-id", |o| o.base_id != 0),
+    ("--use-dynamic-base-id", |o| o.use_dynamic_base_id),
+    ("--base-id-path", |o| o.base_id_path.is_some()),
+    ("--restart-epoch", |o| o.restart_epoch != 0),
+    ("--parent-shutdown-time-s", |o| {
+        o.parent_shutdown_time_s != 900
+    }),
+    ("--socket-path", |o| o.socket_path != "@envoy_domain_socket"),
+    ("--socket-mode", |o| o.socket_mode != 0o600),
+    ("--skip-hot-restart-on-no-parent", |o| {
+        o.skip_hot_restart_on_no_parent
+    }),
+    ("--skip-hot-restart-parent-stats", |o| {
+        o.skip_hot_restart_parent_stats
+    }),
 ];
+
+fn path_text(path: Option<&PathBuf>) -> String {
+    path.map_or_else(String::new, |path| path.to_string_lossy().into_owned())
+}
 
 fn stats_tag(text: &str) -> Result<StatsTag, String> {
     let Some((name, value)) = text.split_once(':') else {
@@ -572,6 +477,23 @@ fn stats_tag(text: &str) -> Result<StatsTag, String> {
     })
 }
 
+/// Envoy's level names; `warn` stands for `warning`.
+fn log_level() -> impl TypedValueParser<Value = LogLevel> {
+    let names = LogLevel::ALL.into_iter().map(|level| {
+        let name = PossibleValue::new(level.as_str());
+        match level {
+            LogLevel::Warning => name.alias("warn"),
+            _ => name,
+        }
+    });
+    PossibleValuesParser::new(names)
+        .map(|name| LogLevel::parse(&name).expect("only these names are possible"))
+}
+
+fn io_driver() -> impl TypedValueParser<Value = DriverChoice> {
+    PossibleValuesParser::new(["auto", "io_uring", "epoll"]).try_map(|name| name.parse())
+}
+
 fn component_log_level(text: &str) -> Result<String, String> {
     for part in text.split(',') {
         let Some((component, level)) = part.split_once(':') else {
@@ -582,7 +504,7 @@ fn component_log_level(text: &str) -> Result<String, String> {
         if component.is_empty() {
             return Err(format!("invalid component specified '{component}'"));
         }
-        if LogLevel::from_str(level, false).is_err() {
+        if LogLevel::parse(level).is_none() {
             return Err(format!("invalid log level specified '{level}'"));
         }
     }
@@ -624,14 +546,14 @@ mod tests {
     fn defaults_are_envoys() {
         let options = parse("").expect("nothing is required");
         assert!(!options.has_configuration());
-        assert_eq!(options.mode(), Mode::Serve);
+        assert_eq!(options.mode, Mode::Serve);
         assert_eq!(options.log_level, LogLevel::Info);
         assert_eq!(options.concurrency, None);
         assert_eq!(options.drain_time(), Duration::from_secs(600));
         assert_eq!(options.file_flush_interval(), Duration::from_secs(10));
-        assert_eq!(options.without_effect(), [""; 0]);
-        let json = options.command_line_options_json(2);
-        assert_eq!(json["concurrency"], 2);
+        assert_eq!(options.unsupported_flags(), [""; 0]);
+        let json = options.command_line_options_json();
+        assert_ne!(json["concurrency"], 0);
         assert_eq!(json["parent_shutdown_time"], "900s");
         assert_eq!(json["log_format"], LOG_FORMAT);
         assert_eq!(json.as_object().map(serde_json::Map::len), Some(39));
@@ -648,27 +570,41 @@ mod tests {
         .expect("all are valid");
         assert_eq!(options.config_path, Some("/etc/envoy.yaml".into()));
         assert_eq!(options.log_level, LogLevel::Warning);
-        assert_eq!(options.mode(), Mode::Validate);
+        assert_eq!(options.mode, Mode::Validate);
         assert_eq!(options.concurrency, Some(0));
-        assert_eq!(options.io_driver, IoDriver::IoUring);
+        assert_eq!(options.io_driver, DriverChoice::IoUring);
         assert!(options.allow_unknown_static_fields);
-        let json = options.command_line_options_json(1);
+        let json = options.command_line_options_json();
+        assert_eq!(json["concurrency"], 1);
         assert_eq!(json["file_flush_interval"], "1.500s");
+        assert_eq!(options.log_writer_options().flush_bytes, 65_536);
+        assert_eq!(options.config_name(), "/etc/envoy.yaml");
         assert_eq!(json["stats_tag"], json!(["a:b", "c:d:e"]));
         assert_eq!(json["disabled_extensions"], json!(["x", "y"]));
         assert_eq!(json["drain_strategy"], "Immediate");
         assert_eq!(json["log_level"], "warning");
         assert_eq!(
-            options.without_effect(),
+            options.unsupported_flags(),
             [
-                "--disable-extensions has no effect: disabling extensions is not supported yet",
-                "--stats-tag has no effect: tags of all statistics are not supported yet",
-                "--component-log-level has no effect: levels of components are not supported yet",
+                "--disable-extensions",
+                "--stats-tag",
+                "--component-log-level"
             ]
         );
         assert_eq!(
-            parse("--config-validate").map(|o| o.mode()),
+            parse("--config-validate").map(|o| o.mode),
             Ok(Mode::Validate)
+        );
+    }
+
+    #[test]
+    fn service_flags_win_over_the_node() {
+        let mut node = json!({"id": "a", "cluster": "b"});
+        let options = parse("--service-node n --service-zone z").expect("valid");
+        options.override_node(&mut node);
+        assert_eq!(
+            node,
+            json!({"id": "n", "cluster": "b", "locality": {"zone": "z"}})
         );
     }
 

@@ -15,7 +15,7 @@ mod suggest;
 mod well_known;
 
 pub(crate) use any::{NAME as ANY, any_content, any_type_url};
-pub(crate) use well_known::is_wrapper;
+pub(crate) use well_known::{has_own_form, is_wrapper};
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
 use crate::tree::{Entry, Node, Value as Tree};
@@ -115,15 +115,15 @@ impl Loader<'_> {
             if entry.node.is_null() && !takes_null(&field) {
                 continue;
             }
-            if let Some(oneof) = field.containing_oneof() {
-                if let Some(before) = chosen.insert(oneof.name().to_owned(), key) {
-                    let reason = format!(
-                        "\"{before}\" is already given, and only one of the oneof {} may be",
-                        oneof.name()
-                    );
-                    self.within(key, |l| l.wrong(entry.key_position, reason));
-                    continue;
-                }
+            if let Some(oneof) = field.containing_oneof()
+                && let Some(before) = chosen.insert(oneof.name().to_owned(), key)
+            {
+                let reason = format!(
+                    "\"{before}\" is already given, and only one of the oneof {} may be",
+                    oneof.name()
+                );
+                self.within(key, |l| l.wrong(entry.key_position, reason));
+                continue;
             }
             let name = field.name().to_owned();
             let value = self.within(&name, |l| l.field(&field, &entry.node));

@@ -8,13 +8,12 @@ use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, Value};
 
 /// Whether messages of this type are written in a form of their own, so that
 /// an `Any` holds them under the key `value`.
-pub(super) fn has_own_form(name: &str) -> bool {
+pub(crate) fn has_own_form(name: &str) -> bool {
     is_wrapper(name)
         || matches!(
             name,
             "google.protobuf.Any"
                 | "google.protobuf.Duration"
-                | "google.protobuf.FieldMask"
                 | "google.protobuf.ListValue"
                 | "google.protobuf.Struct"
                 | "google.protobuf.Timestamp"
@@ -66,11 +65,6 @@ impl Loader<'_> {
             }
             ("google.protobuf.Timestamp", Tree::Scalar(scalar)) => {
                 Some(self.timestamp(descriptor, node, scalar))
-            }
-            ("google.protobuf.FieldMask", Tree::Scalar(Scalar::Text(text))) => {
-                let paths = text.split(',').filter(|path| !path.is_empty());
-                let paths = paths.map(|path| Value::String(snake_case(path))).collect();
-                Some(with_fields(descriptor, [(1, Value::List(paths))]))
             }
             (name, Tree::Scalar(_)) if is_wrapper(name) => {
                 let kind = descriptor.get_field(1)?.kind();
@@ -178,18 +172,6 @@ fn parse_duration(text: &str) -> Option<(i64, i32)> {
 
 /// Protobuf's limit of a duration: about 10,000 years.
 const DURATION_SECONDS_MAX: i64 = 315_576_000_000;
-
-/// A path of a field mask as it is written in the proto: `fooBar` to `foo_bar`.
-fn snake_case(path: &str) -> String {
-    let mut name = String::with_capacity(path.len() + 4);
-    for c in path.chars() {
-        if c.is_ascii_uppercase() {
-            name.push('_');
-        }
-        name.push(c.to_ascii_lowercase());
-    }
-    name
-}
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ mod header_match;
 mod lower;
 mod path_match;
 mod query_match;
+mod re2;
 mod regex;
 mod rewrite;
 mod string_match;

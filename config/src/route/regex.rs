@@ -1,9 +1,10 @@
 //! `envoy.type.matcher.v3.RegexMatcher` and `RegexMatchAndSubstitute`.
 //!
-//! Envoy uses RE2; the regex crate has nearly the same syntax and the same
-//! promise: time linear in the text, whatever the expression. What differs is
-//! refused with the crate's message when the expression is compiled.
+//! Envoy uses RE2; the regex crate has nearly the same syntax (see
+//! [`re2`](super::re2)) and the same promise: time linear in the text, whatever
+//! the expression.
 
+use super::re2;
 use crate::context::Cx;
 use envoy_types::pb::envoy::r#type::matcher::v3 as proto;
 use regex::bytes::{Regex, RegexBuilder};
@@ -33,12 +34,14 @@ impl CompiledRegex {
         self.whole.is_match(text)
     }
 
+    /// The expression as it is matched, for display.
+    pub fn pattern(&self) -> &str {
+        self.whole.as_str()
+    }
+
     /// Compiles the message, or reports why not.
     pub(super) fn lower(message: &proto::RegexMatcher, cx: &mut Cx<'_>) -> Option<Self> {
-        let compiled = compile(&message.regex).and_then(|_| {
-            let whole = compile(&format!(r"\A(?:{})\z", message.regex))?;
-            Ok(CompiledRegex { whole })
-        });
+        let compiled = compile_whole(&message.regex).map(|whole| CompiledRegex { whole });
         report(compiled, &message.regex, cx)
     }
 }
@@ -147,12 +150,26 @@ fn pieces(substitution: &str, groups: usize) -> (Box<[Piece]>, Option<String>) {
     (pieces.into(), complaint)
 }
 
-/// Compiles for bytes. Without Unicode classes where the expression does not
-/// ask for them, because RE2's `\d`, `\w` and `\s` are ASCII.
+/// Compiles an expression in RE2's syntax, for bytes. Without Unicode classes
+/// where the expression does not ask for them, because RE2's `\d`, `\w` and
+/// `\s` are ASCII.
 fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    let asks_for_unicode =
-        !pattern.is_ascii() || pattern.contains(r"\p") || pattern.contains(r"\P");
-    RegexBuilder::new(pattern)
+    build(&re2::translate(pattern))
+}
+
+/// As [`compile`], for matching whole texts only.
+fn compile_whole(pattern: &str) -> Result<Regex, regex::Error> {
+    // Alone first: `a)(b` must not become valid by what is put around it.
+    compile(pattern)?;
+    build(&format!(r"\A(?:{})\z", re2::translate(pattern)))
+}
+
+fn build(translated: &str) -> Result<Regex, regex::Error> {
+    let asks_for_unicode = !translated.is_ascii()
+        || [r"\p", r"\P", r"\x{"]
+            .iter()
+            .any(|asks| translated.contains(asks));
+    RegexBuilder::new(translated)
         .unicode(asks_for_unicode)
         .size_limit(PROGRAM_BYTES_MAX)
         .dfa_size_limit(CACHE_BYTES_MAX)
@@ -173,7 +190,15 @@ fn report<T>(compiled: Result<T, regex::Error>, pattern: &str, cx: &mut Cx<'_>) 
             None
         }
         Err(error) => {
-            cx.error_at("regex", format!("invalid regex: {error}"));
+            // The crate draws a picture over several lines; the last one says
+            // what is wrong.
+            let text = error.to_string();
+            let reason = text.lines().last().unwrap_or_default();
+            let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+            cx.error_at(
+                "regex",
+                format!("invalid regex '{}': {reason}", shortened(pattern)),
+            );
             None
         }
     }

@@ -12,7 +12,9 @@ use crate::context::type_name;
 use crate::descriptors;
 use crate::diagnostics::{Diagnostic, Diagnostics, Marks, Severity};
 use crate::loader::is_wrapper;
-use envoy_types::pb::validate::{FieldRules, MapRules, RepeatedRules, field_rules::Type};
+use envoy_types::pb::validate::{
+    FieldRules, MapRules, MessageRules, RepeatedRules, field_rules::Type,
+};
 use plan::{Plan, Plans};
 use prost_reflect::{DynamicMessage, Kind, MapKey, ReflectMessage, Value};
 use std::collections::{HashMap, HashSet};
@@ -192,10 +194,10 @@ impl Checker<'_> {
             self.inner_message(message, rules, path);
             return;
         }
-        if let (Kind::Enum(of), Value::EnumNumber(number), true) = (kind, value, is_set) {
-            if let Some(value) = of.get_value(*number) {
-                plan::Deprecation::of_enum_value(&value).report(self, path, value.full_name());
-            }
+        if let (Kind::Enum(of), Value::EnumNumber(number), true) = (kind, value, is_set)
+            && let Some(value) = of.get_value(*number)
+        {
+            plan::Deprecation::of_enum_value(&value).report(self, path, value.full_name());
         }
         let Some(rule) = rules.and_then(|r| r.r#type.as_ref()) else {
             return;
@@ -208,7 +210,7 @@ impl Checker<'_> {
     }
 
     fn inner_message(&mut self, message: &DynamicMessage, rules: Option<&FieldRules>, path: &str) {
-        if rules.is_some_and(|r| r.message.as_ref().is_some_and(|m| m.skip())) {
+        if rules.is_some_and(|r| r.message.as_ref().is_some_and(MessageRules::skip)) {
             return;
         }
         let descriptor = message.descriptor();
@@ -229,7 +231,7 @@ impl Checker<'_> {
             }
             (crate::loader::ANY, Some(Type::Any(rule))) => {
                 let type_url = crate::loader::any_type_url(message);
-                let is_listed = |list: &[String]| list.iter().any(|t| *t == type_url);
+                let is_listed = |list: &[String]| list.contains(&type_url);
                 if !rule.r#in.is_empty() && !is_listed(&rule.r#in) || is_listed(&rule.not_in) {
                     self.error(path, format!("the type {type_url} is not allowed here"));
                 }
@@ -270,7 +272,7 @@ impl Checker<'_> {
 }
 
 fn is_required(rules: &FieldRules) -> bool {
-    rules.message.as_ref().is_some_and(|m| m.required())
+    rules.message.as_ref().is_some_and(MessageRules::required)
         || match &rules.r#type {
             Some(Type::Duration(rules)) => rules.required(),
             Some(Type::Any(rules)) => rules.required(),

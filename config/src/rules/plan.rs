@@ -2,7 +2,7 @@
 
 use super::Checker;
 use crate::descriptors;
-use crate::diagnostics::Severity;
+use crate::diagnostics::{DEPRECATED, Severity};
 use envoy_types::pb::validate::FieldRules;
 use prost::Message;
 use prost_reflect::{
@@ -111,8 +111,7 @@ impl Deprecation {
         if self.disallowed {
             checker.error(path, format!("{name} is deprecated and no longer allowed"));
         } else if self.deprecated {
-            let reason = format!("{name} is deprecated and will be removed from the API");
-            checker.report(Severity::Warning, path, reason);
+            checker.report(Severity::Warning, path, format!("{name} {DEPRECATED}"));
         }
     }
 }

@@ -21,8 +21,8 @@ pub(super) fn check(
                 return;
             }
             check_set(
-                value,
-                rules.r#const,
+                &value,
+                rules.r#const.as_ref(),
                 &rules.r#in,
                 &rules.not_in,
                 ToString::to_string,
@@ -34,7 +34,7 @@ pub(super) fn check(
                 gt: rules.gt,
                 gte: rules.gte,
             };
-            bounds.check(value, ToString::to_string, reasons);
+            bounds.check(&value, ToString::to_string, reasons);
         }};
     }
     match (rule, value) {
@@ -50,10 +50,8 @@ pub(super) fn check(
         (Type::Fixed64(r), Value::U64(v)) => number!(r, v, 0),
         (Type::Sfixed32(r), Value::I32(v)) => number!(r, v, 0),
         (Type::Sfixed64(r), Value::I64(v)) => number!(r, v, 0),
-        (Type::Bool(r), Value::Bool(v)) => {
-            if r.r#const.is_some_and(|only| only != *v) {
-                reasons.push(format!("must be {}", r.r#const()));
-            }
+        (Type::Bool(r), Value::Bool(v)) if r.r#const.is_some_and(|only| only != *v) => {
+            reasons.push(format!("must be {}", r.r#const()));
         }
         (Type::Enum(r), Value::EnumNumber(v)) => {
             let Kind::Enum(of) = kind else { return };
@@ -65,7 +63,7 @@ pub(super) fn check(
                 reasons.push(format!("{v} is not a value of {}", of.full_name()));
                 return;
             }
-            check_set(*v, r.r#const, &r.r#in, &r.not_in, name, reasons);
+            check_set(v, r.r#const.as_ref(), &r.r#in, &r.not_in, name, reasons);
         }
         (Type::String(r), Value::String(v)) => text::check(v, r, patterns, reasons),
         (Type::Bytes(r), Value::Bytes(v)) => text::check_bytes(v, r, reasons),
@@ -91,7 +89,7 @@ pub(super) fn check_duration(
             gt: of(&rules.gt),
             gte: of(&rules.gte),
         };
-        bounds.check(value, duration_text, reasons);
+        bounds.check(&value, duration_text, reasons);
     }
     if value < 0 && reasons.is_empty() {
         reasons.push(format!("{} is negative", duration_text(&value)));
@@ -124,8 +122,8 @@ struct Bounds<T> {
 }
 
 impl<T: PartialOrd> Bounds<T> {
-    fn check(&self, value: T, show: impl Fn(&T) -> String, reasons: &mut Vec<String>) {
-        let given = show(&value);
+    fn check(&self, value: &T, show: impl Fn(&T) -> String, reasons: &mut Vec<String>) {
+        let given = show(value);
         // Written so that NaN breaks every limit.
         let mut require = |holds: bool, words: &str, limit: &T| {
             if !holds {
@@ -133,43 +131,43 @@ impl<T: PartialOrd> Bounds<T> {
             }
         };
         if let Some(limit) = &self.lt {
-            require(value < *limit, "less than", limit);
+            require(value < limit, "less than", limit);
         }
         if let Some(limit) = &self.lte {
-            require(value <= *limit, "at most", limit);
+            require(value <= limit, "at most", limit);
         }
         if let Some(limit) = &self.gt {
-            require(value > *limit, "greater than", limit);
+            require(value > limit, "greater than", limit);
         }
         if let Some(limit) = &self.gte {
-            require(value >= *limit, "at least", limit);
+            require(value >= limit, "at least", limit);
         }
     }
 }
 
 /// `const`, `in` and `not_in`, which most types have.
 pub(super) fn check_set<T: PartialEq>(
-    value: T,
-    only: Option<T>,
+    value: &T,
+    only: Option<&T>,
     allowed: &[T],
     refused: &[T],
     show: impl Fn(&T) -> String,
     reasons: &mut Vec<String>,
 ) {
     if let Some(only) = only.filter(|only| *only != value) {
-        reasons.push(format!("{} given, must be {}", show(&value), show(&only)));
+        reasons.push(format!("{} given, must be {}", show(value), show(only)));
     }
-    if !allowed.is_empty() && !allowed.contains(&value) {
+    if !allowed.is_empty() && !allowed.contains(value) {
         let allowed: Vec<String> = allowed.iter().map(&show).collect();
         let reason = format!(
             "{} given, must be one of {}",
-            show(&value),
+            show(value),
             allowed.join(", ")
         );
         reasons.push(reason);
     }
-    if refused.contains(&value) {
-        reasons.push(format!("{} is not allowed", show(&value)));
+    if refused.contains(value) {
+        reasons.push(format!("{} is not allowed", show(value)));
     }
 }
 

@@ -37,18 +37,18 @@ pub(super) fn check(
     let bytes = (rules.min_bytes, rules.len_bytes, rules.max_bytes);
     check_length(text.len(), "bytes", bytes, reasons);
     check_set(
-        text.to_owned(),
-        rules.r#const.clone(),
+        &text.to_owned(),
+        rules.r#const.as_ref(),
         &rules.r#in,
         &rules.not_in,
         |text| quoted(text),
         reasons,
     );
     let given = || quoted(text);
-    if let Some(pattern) = &rules.pattern {
-        if !patterns.matches(pattern, text) {
-            reasons.push(format!("{} does not match {pattern}", given()));
-        }
+    if let Some(pattern) = &rules.pattern
+        && !patterns.matches(pattern, text)
+    {
+        reasons.push(format!("{} does not match {pattern}", given()));
     }
     if let Some(prefix) = rules
         .prefix
@@ -78,17 +78,17 @@ pub(super) fn check(
     {
         reasons.push(format!("{} must not contain {part:?}", given()));
     }
-    if let Some(form) = &rules.well_known {
-        if let Some(name) = broken_form(text, form, rules.strict.unwrap_or(true)) {
-            reasons.push(format!("{} is not a valid {name}", given()));
-        }
+    if let Some(form) = rules.well_known
+        && let Some(name) = broken_form(text, form, rules.strict.unwrap_or(true))
+    {
+        reasons.push(format!("{} is not a valid {name}", given()));
     }
 }
 
 /// The name of the form that `text` should have and does not.
-fn broken_form(text: &str, form: &WellKnown, strict: bool) -> Option<&'static str> {
+fn broken_form(text: &str, form: WellKnown, strict: bool) -> Option<&'static str> {
     let (holds, name) = match form {
-        WellKnown::WellKnownRegex(of) => match KnownRegex::try_from(*of) {
+        WellKnown::WellKnownRegex(of) => match KnownRegex::try_from(of) {
             Ok(KnownRegex::HttpHeaderName) => (is_header_name(text, strict), "HTTP header name"),
             Ok(KnownRegex::HttpHeaderValue) => (is_header_value(text, strict), "HTTP header value"),
             Ok(KnownRegex::Unknown) | Err(_) => return None,

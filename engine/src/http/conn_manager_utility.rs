@@ -191,7 +191,7 @@ pub fn prepare_request(
     connection_header::remove_nominated(headers).map_err(refused_connection)?;
     check_authority(headers)?;
     check_path_form(headers)?;
-    match path_utility::apply(headers, &edge.path) {
+    match path_utility::apply(headers, edge.path) {
         Ok(PathOutcome::Forward) => {}
         Ok(PathOutcome::Redirect) if !is_grpc(headers) => {
             return Err(Reject {

@@ -41,11 +41,6 @@ fn is_authority_character(byte: u8) -> bool {
         )
 }
 
-/// Whether a scheme is one that this proxy serves.
-pub fn is_valid_scheme(scheme: &[u8]) -> bool {
-    scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

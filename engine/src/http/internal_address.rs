@@ -39,7 +39,7 @@ impl CidrRange {
     /// `None` when the address does not have so many.
     pub fn new(address: IpAddr, prefix_bits: u32) -> Option<Self> {
         let prefix_bits = u8::try_from(prefix_bits).ok()?;
-        (u32::from(prefix_bits) <= width(address)).then(|| CidrRange {
+        (u32::from(prefix_bits) <= width(address)).then_some(CidrRange {
             network: address,
             prefix_bits,
         })

@@ -56,7 +56,7 @@ mod test_headers {
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let colon = line[1..].find(':').expect("name: value") + 1;
             map.append_name(
-                line[..colon].as_bytes(),
+                &line.as_bytes()[..colon],
                 line[colon + 1..].trim_start().as_bytes(),
             );
         }

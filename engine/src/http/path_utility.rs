@@ -48,7 +48,7 @@ pub struct BadPath;
 ///
 /// A fragment is refused, as Envoy does. An escaped NUL is refused whatever
 /// the rules are; Envoy refuses it only when it normalises.
-pub fn apply(headers: &mut HeaderMap, rules: &PathRules) -> Result<PathOutcome, BadPath> {
+pub fn apply(headers: &mut HeaderMap, rules: PathRules) -> Result<PathOutcome, BadPath> {
     let Some(path_and_query) = headers.get(HeaderId::Path) else {
         return Ok(PathOutcome::Forward);
     };

@@ -48,6 +48,12 @@ struct Task {
     future: Option<LocalFuture>,
 }
 
+impl std::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Executor").finish_non_exhaustive()
+    }
+}
+
 impl Executor {
     pub(super) fn new(reactor_id: u16) -> Self {
         Executor {

@@ -29,6 +29,9 @@ mod timer;
 pub mod tokio_io;
 mod wheel;
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -132,122 +135,28 @@ thread_local! {
 }
 
 /// The reactor of this thread. `f` must not set up or drop one.
-/// Runs with the reactor that `block_on` runs on this thread, if there is one.
 fn with_current<T>(f: impl FnOnce(Option<&Core>) -> T) -> T {
     let mut f = Some(f);
     let result = CURRENT.try_with(|current| {
-        let current = current.borrow();
-        f.take().map(|f| f(current.as_deref()))
+        let f = f.take().expect("called once");
+        f(current.borrow().as_deref())
     });
-    match result {
-        Ok(Some(result)) => result,
-        // While the thread ends there is no reactor any more; `f` was not called then.
-        _ => f.take().map(|f| f(None)).expect("called once at most"),
+    match (result, f) {
+        (Ok(result), _) => result,
+        // While the thread ends there is no reactor any more.
+        (Err(_), Some(f)) => f(None),
+        (Err(_), None) => unreachable!("an accessible thread local was used"),
     }
 }
 
-/// The reactor that runs on this thread.
 fn current() -> Rc<Core> {
-    CURRENT.with(|current| {
-        let current = current.borrow();
-        Rc::clone(current.as_ref().expect("called from within Reactor::block_on"))
-    })
+    CURRENT
+        .with(|current| current.borrow().clone())
+        .expect(NO_REACTOR)
 }
 
-impl Core {
-    /// The wheel's time of an instant, rounded up: what is due then is not due before.
-    fn ms_not_before(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.started);
-        since.as_nanos().div_ceil(1_000_000) as u64
-    }
-
-    fn ms_elapsed(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.started).as_millis() as u64
-    }
-
-    /// How long the driver may sleep; `None` is for ever.
-    fn sleep_max(&self) -> Option<Duration> {
-        if self.executor.has_work() {
-            return Some(Duration::ZERO);
-        }
-        let timer = self.wheel.borrow().next_ms();
-        let io = self.io.borrow().next_flush_ms();
-        let due_ms = [timer, io].into_iter().flatten().min()?;
-        let now_ms = self.ms_elapsed(self.clock.now());
-        Some(Duration::from_millis(due_ms.saturating_sub(now_ms)))
-    }
-
-    /// Hands what was asked for to the kernel, waits for events and applies them.
-    fn turn(&self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        self.turns.set(self.turns.get() + 1);
-        self.io.borrow_mut().driver.wait(timeout, events)?;
-        let now = self.clock.advance();
-        let now_ms = self.ms_elapsed(now);
-        let mut called = false;
-        {
-            let mut io = self.io.borrow_mut();
-            io.now_ms = now_ms;
-            for event in events.drain(..) {
-                called |= event.operation == Operation::Wake;
-                io.on_event(event);
-            }
-            io.deliver_due();
-        }
-        if called {
-            self.on_remote_wake();
-        }
-        self.fire_timers(now_ms);
-        self.wake_woken();
-        Ok(())
-    }
-
-    fn on_remote_wake(&self) {
-        let mut waiters = std::mem::take(&mut *self.remote_waiters.borrow_mut());
-        self.remote_pending.set(waiters.is_empty());
-        self.remote_wakes.set(self.remote_wakes.get() + 1);
-        for waiter in waiters.drain(..) {
-            waiter.wake();
-        }
-    }
-
-    fn fire_timers(&self, now_ms: u64) {
-        let mut wheel = self.wheel.borrow_mut();
-        let mut io = self.io.borrow_mut();
-        let io = &mut *io;
-        let mut late = Vec::new();
-        wheel.advance(now_ms, |_, alarm| match alarm {
-            Alarm::Timer(waker) => io.woken.extend(waker.take()),
-            Alarm::DropFlush(slot) => late.push(*slot),
-        });
-        for slot in late {
-            io.abort(slot);
-        }
-        for timer in io.stale_timers.drain(..) {
-            drop(wheel.remove(timer));
-        }
-    }
-
-    /// Calls the wakers that events have collected, while nothing is borrowed.
-    fn wake_woken(&self) {
-        loop {
-            let mut woken = std::mem::take(&mut self.io.borrow_mut().woken);
-            if woken.is_empty() {
-                return;
-            }
-            for waker in woken.drain(..) {
-                waker.wake();
-            }
-            let mut io = self.io.borrow_mut();
-            if io.woken.is_empty() {
-                // The list keeps its memory for the next turn.
-                io.woken = woken;
-                return;
-            }
-        }
-    }
-}
-
-/// An event loop; see the module.
+/// An event loop. Dropping it drops its tasks, cancels the operations in flight and waits for
+/// their end.
 #[derive(Debug)]
 pub struct Reactor {
     core: Rc<Core>,
@@ -256,30 +165,30 @@ pub struct Reactor {
 }
 
 impl Reactor {
-    /// Sets a reactor up for the current thread.
-    ///
-    /// # Errors
-    /// The chosen driver cannot be used here, or memory is short.
-    pub fn new(options: &Options) -> io::Result<Self> {
+    /// Sets the event loop of this thread up; streams, timers and tasks can be made from now on.
+    /// A thread has one reactor at a time; the latest one wins.
+    pub fn new(options: &Options) -> std::io::Result<Reactor> {
         let remote = RemoteWaker::new()?;
         let opened = Driver::open(options, remote.as_raw_fd())?;
         remote.prepare(opened.driver.kind())?;
-        let id = NEXT_ID.with(|next| next.replace(next.get().wrapping_add(1)));
+        let id = NEXT_ID.replace(NEXT_ID.get().wrapping_add(1));
         let clock = Clock::new();
         let faults = options.faults.clone().map(fault::Faults::new);
+        let core = Rc::new(Core {
+            executor: Executor::new(id),
+            started: clock.now(),
+            clock,
+            wheel: RefCell::new(Wheel::new()),
+            io: RefCell::new(Io::new(opened.driver, opened.pool, faults)),
+            remote,
+            remote_pending: Cell::new(false),
+            remote_wakes: Cell::new(0),
+            remote_waiters: RefCell::new(Vec::new()),
+            turns: Cell::new(0),
+        });
+        CURRENT.set(Some(Rc::clone(&core)));
         Ok(Reactor {
-            core: Rc::new(Core {
-                executor: Executor::new(id),
-                started: clock.now(),
-                clock,
-                wheel: RefCell::new(Wheel::new()),
-                io: RefCell::new(Io::new(opened.driver, opened.pool, faults)),
-                remote,
-                remote_pending: Cell::new(false),
-                remote_wakes: Cell::new(0),
-                remote_waiters: RefCell::new(Vec::new()),
-                turns: Cell::new(0),
-            }),
+            core,
             events: Vec::new(),
             fallback_reason: opened.fallback_reason,
         })
@@ -290,90 +199,134 @@ impl Reactor {
         self.core.io.borrow().driver.kind()
     }
 
-    /// Why [`DriverChoice::Auto`] did not choose io_uring, if it did not.
+    /// Why [`DriverChoice::Auto`] fell back to epoll, if it did.
     pub fn driver_fallback_reason(&self) -> Option<&str> {
         self.fallback_reason.as_deref()
     }
 
-    /// What other threads wake this reactor with.
+    /// Wakes this reactor from other threads.
     pub fn remote_waker(&self) -> RemoteWaker {
         self.core.remote.clone()
     }
 
-    /// Runs the loop until `future` is complete. Spawned tasks that are not complete then go on in
+    /// Runs `future` and all tasks until `future` has ended. Tasks that have not ended continue in
     /// the next call.
-    ///
-    /// # Panics
-    /// When the driver fails in a way that it cannot recover from, and when called from within.
     pub fn block_on<F: Future>(&mut self, future: F) -> F::Output {
-        let _entered = Entered::new(&self.core);
+        CURRENT.set(Some(Rc::clone(&self.core)));
         let core = Rc::clone(&self.core);
         let mut future = pin!(future);
-        core.clock.advance();
-        core.executor.wake_main();
         let waker = core.executor.main_waker();
+        let mut context = Context::from_waker(&waker);
+        core.executor.wake_main();
         loop {
-            core.executor.wake_deferred();
             if core.executor.take_main_woken()
-                && let Poll::Ready(output) =
-                    future.as_mut().poll(&mut Context::from_waker(&waker))
+                && let Poll::Ready(output) = future.as_mut().poll(&mut context)
             {
-                core.io.borrow_mut().flush();
-                core.wake_woken();
+                // What it has written leaves now, even if the loop never runs again.
+                self.turn(Some(Duration::ZERO));
                 return output;
             }
             core.executor.run();
-            core.io.borrow_mut().flush();
-            core.wake_woken();
-            let timeout = core.sleep_max();
-            core.turn(timeout, &mut self.events)
-                .expect("the driver waits for events");
+            self.turn(None);
         }
+    }
+
+    /// Flushes, waits for events at most until the next timer, and applies them.
+    fn turn(&mut self, wait_max: Option<Duration>) {
+        let core = &self.core;
+        core.turns.set(core.turns.get() + 1);
+        let wait = core.flush(wait_max);
+        core.io
+            .borrow_mut()
+            .driver
+            .wait(wait, &mut self.events)
+            .expect("the kernel accepts what the driver asks for");
+        core.advance(&mut self.events);
     }
 }
 
 impl Drop for Reactor {
     fn drop(&mut self) {
-        let entered = Entered::new(&self.core);
+        // Destructors of tasks use the reactor.
+        CURRENT.set(Some(Rc::clone(&self.core)));
         self.core.executor.clear();
-        self.core.io.borrow_mut().flush();
+        // One pass for what was written last.
+        self.turn(Some(Duration::ZERO));
         self.core.io.borrow_mut().shut_down();
-        self.core.wake_woken();
-        // The kernel may still read and write memory of operations under way: it is freed only
-        // when each of them has ended.
+        // Every operation has been cancelled, so each ends soon.
         while self.core.io.borrow().operations() > 0 {
-            let ended = self.core.turn(Some(SHUTDOWN_WAIT), &mut self.events);
-            if ended.is_err() {
-                break;
+            self.turn(Some(Duration::from_millis(100)));
+        }
+        self.core.executor.clear();
+        CURRENT.set(None);
+    }
+}
+
+impl Core {
+    /// The end of a turn's work. Returns how long the driver may sleep.
+    fn flush(&self, wait_max: Option<Duration>) -> Option<Duration> {
+        let mut io = self.io.borrow_mut();
+        io.flush();
+        {
+            let mut wheel = self.wheel.borrow_mut();
+            while let Some(timer) = io.stale_timers.pop() {
+                wheel.remove(timer);
             }
         }
-        drop(entered);
+        if self.executor.has_work() || !io.woken.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let timer = self.wheel.borrow().next_ms();
+        let due_ms = [timer, io.next_flush_ms()].into_iter().flatten().min();
+        let until_due = due_ms.map(|due_ms| {
+            let due = self.started + Duration::from_millis(due_ms);
+            due.saturating_duration_since(self.clock.now())
+        });
+        [until_due, wait_max].into_iter().flatten().min()
+    }
+
+    /// Begins the next turn with what the driver has reported.
+    fn advance(&self, events: &mut Vec<Event>) {
+        let now_ms = self.clock.advance().duration_since(self.started).as_millis() as u64;
+        let mut woken = {
+            let mut io = self.io.borrow_mut();
+            io.now_ms = now_ms;
+            for event in events.drain(..) {
+                if event.operation == Operation::Wake {
+                    self.remote_wakes.set(self.remote_wakes.get() + 1);
+                    self.remote_pending.set(true);
+                    io.woken.append(&mut self.remote_waiters.borrow_mut());
+                }
+                io.on_event(event);
+            }
+            io.deliver_due();
+            self.wheel
+                .borrow_mut()
+                .advance(now_ms, |_, alarm| match alarm {
+                    Alarm::Timer(waker) => io.woken.extend(waker.take()),
+                    Alarm::DropFlush(slot) => io.abort(*slot),
+                });
+            std::mem::take(&mut io.woken)
+        };
+        for waker in woken.drain(..) {
+            waker.wake();
+        }
+        self.executor.wake_deferred();
+        let mut io = self.io.borrow_mut();
+        if io.woken.is_empty() {
+            // Keeps the capacity.
+            io.woken = woken;
+        }
+    }
+
+    /// The first millisecond of the wheel at which `time` has been reached.
+    fn ms_not_before(&self, time: Instant) -> u64 {
+        let since = time.saturating_duration_since(self.started);
+        since.as_nanos().div_ceil(1_000_000) as u64
     }
 }
 
-/// How long shutting down sleeps before it looks again.
-const SHUTDOWN_WAIT: Duration = Duration::from_millis(100);
-
-/// Makes a reactor the thread's current one while it lives.
-struct Entered;
-
-impl Entered {
-    fn new(core: &Rc<Core>) -> Self {
-        let before = CURRENT.with(|current| current.borrow_mut().replace(Rc::clone(core)));
-        assert!(before.is_none(), "a reactor runs inside another one");
-        Entered
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        // While the thread ends there is nothing to reset any more.
-        let before = CURRENT.try_with(|current| current.borrow_mut().take());
-        drop(before);
-    }
-}
-
-/// A spawned task. Dropping the handle lets the task run on by itself.
+/// A task's handle. Dropping it leaves the task running.
 #[derive(Debug)]
 pub struct TaskHandle {
     core: Rc<Core>,
@@ -382,12 +335,13 @@ pub struct TaskHandle {
 }
 
 impl TaskHandle {
-    /// Drops the task's future at the next turn, wherever it waits.
+    /// Drops the task's future, at the latest in the next turn. A task may abort itself: it then
+    /// runs to its next await.
     pub fn abort(&self) {
         self.core.executor.abort(self.index, self.generation);
     }
 
-    /// Whether the task has ended.
+    /// Whether the task has ended or its future has been dropped.
     pub fn is_finished(&self) -> bool {
         !self.core.executor.is_alive(self.index, self.generation)
     }
@@ -406,43 +360,42 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) -> TaskHandle {
 
 /// The time at which this turn began.
 pub fn now() -> Instant {
-    with_current(|core| core.expect("called from within Reactor::block_on").clock.now())
+    with_current(|core| core.expect(NO_REACTOR).clock.now())
 }
 
-/// The wall clock in this turn.
+/// The time of day, read at most once a turn.
 pub fn wall_clock() -> SystemTime {
-    with_current(|core| core.expect("called from within Reactor::block_on").clock.wall())
+    with_current(|core| core.expect(NO_REACTOR).clock.wall())
 }
 
-/// Lets every other ready task, and new events, come first.
+/// The driver of the current reactor.
+pub fn current_driver() -> DriverKind {
+    with_current(|core| core.expect(NO_REACTOR).io.borrow().driver.kind())
+}
+
+/// The current reactor's counters and gauges.
+pub fn metrics() -> Metrics {
+    with_current(|core| {
+        let core = core.expect(NO_REACTOR);
+        Metrics {
+            turns: core.turns.get(),
+            tasks: core.executor.len() as u64,
+            ..core.io.borrow().snapshot()
+        }
+    })
+}
+
+/// Continues in the next turn, after events have been looked at.
 pub async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut yielded, true) {
             return Poll::Ready(());
         }
-        with_current(|core| {
-            if let Some(core) = core {
-                core.executor.defer(cx.waker().clone());
-            }
-        });
+        with_current(|core| core.expect(NO_REACTOR).executor.defer(cx.waker().clone()));
         Poll::Pending
     })
     .await;
 }
 
-/// The driver of the current reactor.
-pub fn current_driver() -> DriverKind {
-    current().io.borrow().driver.kind()
-}
-
-/// What the current reactor has counted.
-pub fn metrics() -> Metrics {
-    let core = current();
-    let io = core.io.borrow();
-    Metrics {
-        turns: core.turns.get(),
-        tasks: core.executor.len() as u64,
-        ..io.snapshot()
-    }
-}
+const NO_REACTOR: &str = "called on a thread with a reactor";

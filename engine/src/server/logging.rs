@@ -34,7 +34,7 @@ pub fn init(options: &Options) -> anyhow::Result<Loggers> {
             registry.with(layer.with_ansi(terminal).with_writer(std::io::stderr)).try_init()?;
         }
     }
-    Ok(Loggers::new(options.log_level.into(), move |directives| {
+    Ok(Loggers::new(options.log_level, move |directives| {
         // The directives are composed of known names; the subscriber lives as
         // long as the process.
         if let Ok(filter) = EnvFilter::try_new(directives) {

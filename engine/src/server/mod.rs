@@ -5,6 +5,7 @@
 //!
 //! - `compile.rs`: from a loaded file to compiled filters.
 //! - `listen.rs`: binding sockets.
+//! - `validate.rs`: `--mode validate`.
 //! - `view.rs`: what the admin server sees.
 //! - `logging.rs`: the application log.
 //! - `origin.rs`, `default.yaml`: what runs without a configuration.
@@ -13,6 +14,7 @@ mod compile;
 mod listen;
 pub mod logging;
 mod origin;
+mod validate;
 mod view;
 
 use std::process::ExitCode;
@@ -22,13 +24,14 @@ use anyhow::Context as _;
 use ringway_config::bootstrap::{Admin, Snapshot};
 use ringway_config::core::Address;
 use ringway_config::diagnostics::Diagnostics;
-use ringway_config::load::{self, Format, Loaded};
+use ringway_config::load::{self, Format, LoadOptions, Loaded};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use self::compile::Compiled;
+use self::validate::validate;
 use self::view::View;
-use crate::access_loggers::{LogHandle, LogWriter, WriterOptions};
+use crate::access_loggers::{LogHandle, LogWriter};
 use crate::admin::{self, Action, Loggers, ServerState};
 use crate::cli::{self, Mode, Options};
 use crate::control::drain::drain;
@@ -38,7 +41,6 @@ use crate::network::limits;
 use crate::reactor;
 use crate::stats::Store;
 use crate::stats::server::ProcessStats;
-use crate::validate::validate;
 use crate::upstream::cluster::SharedCluster;
 use crate::worker::{Change, Plan, cpu};
 
@@ -55,7 +57,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         println!("{}", cli::HOT_RESTART_VERSION);
         return Ok(ExitCode::SUCCESS);
     }
-    if options.mode() == Mode::Validate {
+    if options.mode == Mode::Validate {
         let compile = |loaded: &Loaded, snapshot: &Snapshot| compile::findings(loaded, snapshot);
         let status =
             validate(options, compile, &mut std::io::stdout(), &mut std::io::stderr())?;
@@ -73,11 +75,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     for warning in loaded.diagnostics.iter().chain(compiled.warnings.iter()) {
         tracing::warn!("{warning}");
     }
-    for warning in options.without_effect() {
-        tracing::warn!("{warning}");
+    for flag in options.unsupported_flags() {
+        tracing::warn!("{flag} is not supported yet and has no effect");
     }
     raise_open_files();
-    if options.mode() == Mode::InitOnly {
+    if options.mode == Mode::InitOnly {
         return Ok(ExitCode::SUCCESS);
     }
 
@@ -87,7 +89,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// The configuration that the command line names, or the embedded one.
 fn load_configuration(options: &Options) -> Result<Loaded, Diagnostics> {
-    let load_options = options.load_options();
+    let load_options = load_options(options);
     if options.has_configuration() {
         return load::load_files(
             options.config_path.as_deref(),
@@ -102,18 +104,17 @@ fn load_configuration(options: &Options) -> Result<Loaded, Diagnostics> {
     load::load(&text, "(built-in configuration)", Format::Yaml, &load_options)
 }
 
+fn load_options(options: &Options) -> LoadOptions {
+    LoadOptions {
+        allow_unknown_static_fields: options.allow_unknown_static_fields,
+    }
+}
+
 fn refuse(diagnostics: &Diagnostics) -> ExitCode {
     eprintln!("{diagnostics}");
     let errors = diagnostics.errors().count();
     eprintln!("{errors} error{} in the configuration", if errors == 1 { "" } else { "s" });
     ExitCode::FAILURE
-}
-
-fn writer_options(options: &Options) -> WriterOptions {
-    WriterOptions {
-        flush_bytes: options.file_flush_min_size_kb as usize * 1024,
-        flush_interval: options.file_flush_interval(),
-    }
 }
 
 /// A proxy needs two descriptors a proxied connection, and distributions start
@@ -135,7 +136,7 @@ async fn serve(
     let workers = places.len();
     let store = Store::new();
     store.shard(None).install();
-    let log_writer = LogWriter::spawn(&writer_options(options), &Arc::new(store.clone()))?;
+    let log_writer = LogWriter::spawn(&options.log_writer_options(), &Arc::new(store.clone()))?;
     let stats = ProcessStats::new(&store, workers as u32);
 
     let bound = match listen::bind(std::mem::take(&mut compiled.listeners), workers, &store) {
@@ -162,7 +163,7 @@ async fn serve(
     let plan = Plan {
         count: workers as u32,
         reactor: reactor::Options {
-            driver: options.io_driver.into(),
+            driver: options.io_driver,
             ..reactor::Options::default()
         },
         store: store.clone(),
@@ -183,7 +184,6 @@ async fn serve(
         store.clone(),
         actions,
         loggers,
-        workers as u32,
         publisher.workers().first().map(|worker| worker.driver),
     ));
     let mut admin_handle = None;
@@ -275,7 +275,7 @@ fn report_start(
     stats.cluster_manager.active_clusters.set(clusters);
     if let Some(worker) = publisher.workers().first() {
         tracing::info!(workers, driver = %worker.driver, "workers run");
-        if let Some(reason) = reactor::driver_fallback_reason() {
+        if let Some(reason) = &worker.fallback_reason {
             tracing::warn!(reason, "io_uring cannot be used here");
         }
     }
@@ -392,7 +392,7 @@ async fn act(
 
 /// Lines that were written before belong into the old files; flushing makes
 /// these complete at once.
-async fn reopen_logs(publisher: &mut Publisher, log_writer: &LogWriter) {
+async fn reopen_logs(publisher: &mut Publisher, logs: &LogHandle) {
     logs.reopen();
     let epoch = publisher.publish(|_| vec![Change::FlushLogs]).await;
     publisher.applied(epoch).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use ringway_config::load::{Loaded, to_json};
+use ringway_config::{Loaded, to_json};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -52,14 +52,13 @@ impl View {
         store: Store,
         actions: UnboundedSender<Action>,
         loggers: Loggers,
-        workers: u32,
         driver: Option<DriverKind>,
     ) -> Self {
         let bootstrap = to_json(&loaded.message);
         let mut node = bootstrap.get("node").cloned().unwrap_or_else(|| json!({}));
-        override_node(&mut node, options);
+        options.override_node(&mut node);
         node["user_agent_name"] = "ringway".into();
-        let mut command_line = options.command_line_options_json(workers);
+        let mut command_line = options.command_line_options_json();
         if let Some(driver) = driver {
             command_line["io_driver"] = driver.to_string().into();
         }
@@ -232,18 +231,6 @@ fn admin_address(address: &ringway_config::core::Address) -> admin::Address {
     match address {
         ringway_config::core::Address::Socket(address) => admin::Address::Socket(*address),
         ringway_config::core::Address::Pipe { path, .. } => admin::Address::Pipe(path.clone()),
-    }
-}
-
-/// The node as the command line changes it.
-fn override_node(node: &mut Value, options: &Options) {
-    for (field, value) in [("id", &options.service_node), ("cluster", &options.service_cluster)] {
-        if !value.is_empty() {
-            node[field] = value.as_str().into();
-        }
-    }
-    if !options.service_zone.is_empty() {
-        node["locality"]["zone"] = options.service_zone.as_str().into();
     }
 }
 

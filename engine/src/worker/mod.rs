@@ -95,6 +95,8 @@ pub struct Handle {
     connections: Arc<WorkerGauge>,
     /// The driver that its reactor runs on.
     pub driver: DriverKind,
+    /// Why that is not io_uring, if nobody asked for another.
+    pub fallback_reason: Option<String>,
 }
 
 impl Handle {
@@ -112,13 +114,14 @@ impl Handle {
             .name(format!("wrk:worker_{index}"))
             .spawn(move || run(index, core, &plan, receiver, &gauge, &started))?;
         let gone = || io::Error::other("the worker ended before it started");
-        let (waker, driver) = has_started.recv().map_err(|_| gone())??;
+        let (waker, driver, fallback_reason) = has_started.recv().map_err(|_| gone())??;
         Ok(Self {
             updates: sender,
             waker,
             thread,
             connections,
             driver,
+            fallback_reason,
         })
     }
 
@@ -154,7 +157,7 @@ impl Handle {
     }
 }
 
-type Started = SyncSender<io::Result<(RemoteWaker, DriverKind)>>;
+type Started = SyncSender<io::Result<(RemoteWaker, DriverKind, Option<String>)>>;
 
 /// The worker's thread.
 fn run(
@@ -180,7 +183,8 @@ fn run(
             return;
         }
     };
-    let _ = started.send(Ok((reactor.remote_waker(), reactor.driver())));
+    let reason = reactor.driver_fallback_reason().map(str::to_owned);
+    let _ = started.send(Ok((reactor.remote_waker(), reactor.driver(), reason)));
     let context = WorkerContext::new(
         WorkerFacts {
             index,

@@ -215,7 +215,10 @@ fn forwarded_ports() {
         (port(true, 1), "", "8080"),
     ] {
         let (sent, _) = prepared(&edge, &peer("127.0.0.1"), fields);
-        assert!(sent.contains(&format!("x-forwarded-port: {expected} ")), "{sent}");
+        assert!(
+            sent.contains(&format!("x-forwarded-port: {expected} ")),
+            "{sent}"
+        );
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 /// The path that goes on, `>` and the path that the client is sent to, or
 /// `400`.
-fn result(path: &str, rules: &PathRules) -> String {
+fn result(path: &str, rules: PathRules) -> String {
     let mut headers = HeaderMap::new();
     headers.append(HeaderId::Path, path.as_bytes());
     let outcome = apply(&mut headers, rules);
@@ -17,7 +17,7 @@ fn result(path: &str, rules: &PathRules) -> String {
 }
 
 /// `=` stands for a path that stays.
-fn check(rules: &PathRules, table: &[(&str, &str)]) {
+fn check(rules: PathRules, table: &[(&str, &str)]) {
     for (path, expected) in table {
         let expected = if *expected == "=" { path } else { expected };
         assert_eq!(result(path, rules), *expected, "{path} {rules:?}");
@@ -33,7 +33,7 @@ const KEEP: PathRules = PathRules {
 #[test]
 fn without_rules_only_fragments_and_nul_are_refused() {
     check(
-        &KEEP,
+        KEEP,
         &[
             ("/a/../b\\c", "="),
             ("//a%2f", "="),
@@ -47,13 +47,13 @@ fn without_rules_only_fragments_and_nul_are_refused() {
         ],
     );
     let mut empty = HeaderMap::new();
-    assert_eq!(apply(&mut empty, &KEEP), Ok(PathOutcome::Forward));
+    assert_eq!(apply(&mut empty, KEEP), Ok(PathOutcome::Forward));
 }
 
 #[test]
 fn normalized() {
     check(
-        &PathRules {
+        PathRules {
             normalize: true,
             ..KEEP
         },
@@ -111,7 +111,7 @@ fn normalized() {
 #[test]
 fn merged() {
     check(
-        &PathRules {
+        PathRules {
             merge_slashes: true,
             ..KEEP
         },
@@ -129,7 +129,7 @@ fn merged() {
 #[test]
 fn normalized_and_merged() {
     check(
-        &PathRules {
+        PathRules {
             normalize: true,
             merge_slashes: true,
             ..KEEP
@@ -164,7 +164,7 @@ fn normalized_and_merged() {
 #[test]
 fn escaped_slashes_refused() {
     check(
-        &PathRules {
+        PathRules {
             escaped_slashes: EscapedSlashes::Reject,
             ..KEEP
         },
@@ -197,7 +197,7 @@ fn escaped_slashes_refused() {
 #[test]
 fn escaped_slashes_redirected() {
     check(
-        &PathRules {
+        PathRules {
             escaped_slashes: EscapedSlashes::UnescapeAndRedirect,
             ..KEEP
         },
@@ -230,7 +230,7 @@ fn escaped_slashes_redirected() {
 #[test]
 fn escaped_slashes_unescaped() {
     check(
-        &PathRules {
+        PathRules {
             escaped_slashes: EscapedSlashes::UnescapeAndForward,
             ..KEEP
         },
@@ -263,7 +263,7 @@ fn escaped_slashes_unescaped() {
 #[test]
 fn all_rules_forwarding() {
     check(
-        &PathRules {
+        PathRules {
             normalize: true,
             merge_slashes: true,
             escaped_slashes: EscapedSlashes::UnescapeAndForward,
@@ -302,7 +302,7 @@ fn all_rules_forwarding() {
 #[test]
 fn all_rules_redirecting() {
     check(
-        &PathRules {
+        PathRules {
             normalize: true,
             merge_slashes: true,
             escaped_slashes: EscapedSlashes::UnescapeAndRedirect,

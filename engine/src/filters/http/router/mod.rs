@@ -29,7 +29,7 @@ use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::{Exchange, Expired};
 use crate::http::http1::reader::BodyPart;
 use crate::reactor;
-use crate::stream_info::{Protocol, ResponseFlag, TimePoint, details};
+use crate::stream_info::{ResponseFlag, TimePoint, details};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure};
 use crate::upstream::host::Host;
@@ -81,7 +81,7 @@ pub async fn forward(
 
 /// Applies the route's rewrites and takes off what is meant for us alone.
 fn finalize_request_headers(route: &Route, forward: &Forward, exchange: &mut Exchange) {
-    route.rewrite_request(&mut exchange.request, true);
+    route.rewrite(forward, &mut exchange.request, true);
     if let Some(timeout) = forward.timeout {
         exchange.request.set_with(HeaderId::XEnvoyExpectedRqTimeoutMs, |out| {
             use std::io::Write as _;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::{
-    BodyOptions, Http1Error, ResponseHead, ResponseOptions, encode_request_head,
+    BodyOptions, ResponseHead, ResponseOptions, encode_request_head,
 };
 
 use super::failure::Failure;

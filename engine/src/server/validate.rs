@@ -44,7 +44,7 @@ fn check(
     let loaded = load_files(
         options.config_path.as_deref(),
         options.config_yaml.as_deref(),
-        &options.load_options(),
+        &super::load_options(options),
     );
     let mut loaded = match loaded {
         Ok(loaded) => loaded,
@@ -53,10 +53,10 @@ fn check(
     let mut found = std::mem::take(&mut loaded.diagnostics);
     match bootstrap::lower(&loaded) {
         Ok(snapshot) => {
-            found.append(snapshot.diagnostics.clone());
-            found.append(compile(&loaded, &snapshot));
+            found.extend(&snapshot.diagnostics);
+            found.extend(&compile(&loaded, &snapshot));
         }
-        Err(errors) => found.append(errors),
+        Err(errors) => found.extend(&errors),
     }
     found
 }
