@@ -10,6 +10,7 @@ use proto::access_log_filter::FilterSpecifier;
 use proto::comparison_filter::Op;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::context::Cx;
+use ringway_config::route::HeaderMatcher;
 
 /// A compiled filter.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) enum Filter {
     NotHealthCheck,
     /// Any of these flags is set; any at all when the set is empty.
     ResponseFlag(ResponseFlags),
+    /// By a request header.
+    Header(HeaderMatcher),
     /// A fraction of the requests.
     Sample {
         numerator: u64,
@@ -86,6 +89,7 @@ impl Filter {
             Filter::NotHealthCheck => !cx.info.health_check,
             Filter::ResponseFlag(flags) if flags.is_empty() => !cx.info.flags.is_empty(),
             Filter::ResponseFlag(flags) => cx.info.flags.bits() & flags.bits() != 0,
+            Filter::Header(matcher) => matcher.matches(cx.request),
             Filter::Sample {
                 numerator,
                 denominator,
@@ -120,6 +124,15 @@ impl Filter {
             FilterSpecifier::ResponseFlagFilter(filter) => cx.field("response_flag_filter", |cx| {
                 response_flags(&filter.flags, cx)
             }),
+            FilterSpecifier::HeaderFilter(filter) => cx.field("header_filter", |cx| {
+                cx.field("header", |cx| match &filter.header {
+                    Some(header) => HeaderMatcher::lower(header, cx).map(Filter::Header),
+                    None => {
+                        cx.error("a header is needed");
+                        None
+                    }
+                })
+            }),
             FilterSpecifier::RuntimeFilter(filter) => {
                 cx.field("runtime_filter", |cx| sample(filter, cx))
             }
@@ -133,7 +146,6 @@ impl Filter {
                 several(&filter.filters, cx).map(Filter::Or)
             }),
             FilterSpecifier::TraceableFilter(_) => not_yet("traceable_filter", cx),
-            FilterSpecifier::HeaderFilter(_) => not_yet("header_filter", cx),
             FilterSpecifier::GrpcStatusFilter(_) => not_yet("grpc_status_filter", cx),
             FilterSpecifier::ExtensionFilter(_) => not_yet("extension_filter", cx),
             FilterSpecifier::MetadataFilter(_) => not_yet("metadata_filter", cx),

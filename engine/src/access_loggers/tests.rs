@@ -536,6 +536,16 @@ fn filters_choose_requests() {
             flags: names.iter().map(|&name| name.to_owned()).collect(),
         })
     };
+    let header = |name: &str, invert_match| {
+        use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
+        FilterSpecifier::HeaderFilter(proto::HeaderFilter {
+            header: Some(HeaderMatcher {
+                name: name.to_owned(),
+                invert_match,
+                ..Default::default()
+            }),
+        })
+    };
     let wrap = |filter: FilterSpecifier| proto::AccessLogFilter {
         filter_specifier: Some(filter),
     };
@@ -571,6 +581,8 @@ fn filters_choose_requests() {
         (status(Op::Ne, 503), false, true),
         (duration(Op::Ge, 20), true, true),
         (duration(Op::Ge, 21), false, false),
+        (header("X-Request-Id", false), true, false),
+        (header("x-request-id", true), false, true),
         (flags(&[]), true, false),
         (flags(&["UH", "UF"]), true, false),
         (flags(&["UF"]), false, false),

@@ -143,7 +143,7 @@ pub struct LogWriter {
 
 impl LogWriter {
     /// Starts the thread. `store` gets the statistics (see [`LogStats`]).
-    pub fn spawn(options: &Options, store: &Arc<Store>) -> io::Result<LogWriter> {
+    pub fn spawn(options: &Options, store: &Store) -> io::Result<LogWriter> {
         let flush_bytes = options.flush_bytes.max(1);
         let batches = (QUEUE_BYTES_MAX / flush_bytes).clamp(16, 4096);
         let (queue, messages) = sync_channel(batches);

@@ -1,11 +1,13 @@
 //! Dates for `%START_TIME(FORMAT)%` and `%EMIT_TIME(FORMAT)%`: strftime in
-//! the C locale and UTC, with Envoy's additions (`%3f` to `%9f`, `%E3S`).
+//! the C locale, in UTC or local time, with Envoy's additions (`%3f` to `%9f`, `%E3S`).
 //!
 //! A text is made once a second and core; for the requests in between only
 //! its sub-second digits are rewritten. glibc's `localtime` lock once cost
 //! HAProxy most of its throughput with dates in the log format; nothing here
 //! is shared between cores.
 
+use super::civil::Civil;
+use super::zone::Zone;
 use rustc_hash::FxHasher;
 use std::cell::RefCell;
 use std::hash::Hasher as _;
@@ -16,20 +18,26 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Debug)]
 pub(super) struct DateFormat {
     format: Box<str>,
+    /// `None` for UTC.
+    zone: Option<&'static Zone>,
     /// Where the caches of all cores look for this format.
     slot: usize,
 }
 
 impl DateFormat {
     /// What an empty argument stands for.
-    pub const DEFAULT: &'static str = "%Y-%m-%dT%H:%M:%E3SZ";
+    const DEFAULT: &'static str = "%Y-%m-%dT%H:%M:%E3SZ";
 
-    /// Compiles `format`; `None` when it would write a line end.
-    pub fn new(format: &str) -> Option<DateFormat> {
-        let format = if format.is_empty() {
-            DateFormat::DEFAULT
-        } else {
-            format
+    /// The same in local time.
+    const DEFAULT_LOCAL: &'static str = "%Y-%m-%dT%H:%M:%E3S%z";
+
+    /// Compiles `format`, in UTC or in `zone`; `None` when it would write a
+    /// line end.
+    pub fn new(format: &str, zone: Option<&'static Zone>) -> Option<DateFormat> {
+        let format = match (format, zone) {
+            ("", None) => DateFormat::DEFAULT,
+            ("", Some(_)) => DateFormat::DEFAULT_LOCAL,
+            (format, _) => format,
         };
         let mut rest = format.as_bytes();
         while let Some(percent) = memchr::memchr(b'%', rest) {
@@ -43,6 +51,7 @@ impl DateFormat {
         hash.write(format.as_bytes());
         Some(DateFormat {
             format: format.into(),
+            zone,
             slot: hash.finish() as usize % CACHE_SLOTS,
         })
     }
@@ -56,7 +65,7 @@ impl DateFormat {
                 cache.resize_with(CACHE_SLOTS, Rendered::default);
             }
             let rendered = &mut cache[self.slot];
-            if rendered.second != second || rendered.format != *self.format {
+            if !rendered.is_of(self, second) {
                 rendered.render(self, second);
             }
             let start = out.len();
@@ -79,6 +88,7 @@ thread_local! {
 #[derive(Default)]
 struct Rendered {
     format: String,
+    local: bool,
     second: u64,
     text: Vec<u8>,
     /// Where in `text` how many sub-second digits belong.
@@ -86,13 +96,20 @@ struct Rendered {
 }
 
 impl Rendered {
+    fn is_of(&self, format: &DateFormat, second: u64) -> bool {
+        self.second == second
+            && self.local == format.zone.is_some()
+            && self.format == *format.format
+    }
+
     fn render(&mut self, format: &DateFormat, second: u64) {
         self.format.clear();
         self.format.push_str(&format.format);
+        self.local = format.zone.is_some();
         self.second = second;
         self.text.clear();
         self.fractions.clear();
-        let civil = Civil::from_unix(second);
+        let civil = Civil::in_zone(second, format.zone);
         let mut rest = format.format.as_bytes();
         while let Some(percent) = memchr::memchr(b'%', rest) {
             self.text.extend_from_slice(&rest[..percent]);
@@ -107,7 +124,7 @@ impl Rendered {
         self.text.extend_from_slice(rest);
     }
 
-    fn convert(&mut self, c: &Conversion, t: &Civil, spelled: &[u8]) {
+    fn convert(&mut self, c: &Conversion, t: &Civil<'_>, spelled: &[u8]) {
         let year = t.year;
         match (c.extension, c.letter) {
             (None, b'f') if c.flag.is_none() && c.width.is_none_or(|w| (1..=9).contains(&w)) => {
@@ -152,13 +169,9 @@ impl Rendered {
             (_, b'B') => self.name(c, MONTHS[t.month as usize - 1]),
             (_, b'p') => self.name(c, if t.hour < 12 { "AM" } else { "PM" }),
             (_, b'P') => self.name(c, if t.hour < 12 { "am" } else { "pm" }),
-            (_, b'Z') => self.name(c, "UTC"),
-            (Some(b'E'), b'z') => self.text.extend_from_slice(b"+00:00"),
-            (_, b'z') => self.text.extend_from_slice(match c.colons {
-                0 => b"+0000",
-                1 => b"+00:00",
-                _ => b"+00:00:00",
-            }),
+            (_, b'Z') => self.name(c, t.zone),
+            (Some(b'E'), b'z') => self.offset(t.offset, 1),
+            (_, b'z') => self.offset(t.offset, c.colons),
             (_, b'D' | b'x') => self.composed("%m/%d/%y", t),
             (_, b'F') => self.composed("%Y-%m-%d", t),
             (_, b'T' | b'X') => self.composed("%H:%M:%S", t),
@@ -169,7 +182,7 @@ impl Rendered {
         }
     }
 
-    fn composed(&mut self, format: &'static str, t: &Civil) {
+    fn composed(&mut self, format: &'static str, t: &Civil<'_>) {
         let mut rest = format.as_bytes();
         while let Some(percent) = memchr::memchr(b'%', rest) {
             self.text.extend_from_slice(&rest[..percent]);
@@ -180,6 +193,18 @@ impl Rendered {
             rest = &rest[percent + length..];
         }
         self.text.extend_from_slice(rest);
+    }
+
+    fn offset(&mut self, offset: i32, colons: usize) {
+        let sign = if offset < 0 { '-' } else { '+' };
+        let seconds = offset.unsigned_abs();
+        let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        // Writing to a vector cannot fail.
+        let _ = match colons {
+            0 => write!(self.text, "{sign}{hours:02}{minutes:02}"),
+            1 => write!(self.text, "{sign}{hours:02}:{minutes:02}"),
+            _ => write!(self.text, "{sign}{hours:02}:{minutes:02}:{seconds:02}"),
+        };
     }
 
     fn number(&mut self, c: &Conversion, value: u64, width: usize, pad: u8) {
@@ -307,88 +332,6 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// A point in time taken apart, in UTC.
-struct Civil {
-    unix: u64,
-    year: u64,
-    /// 1 to 12.
-    month: u64,
-    /// 1 to 31.
-    day: u64,
-    /// 0 to 365.
-    day_of_year: u64,
-    /// 0 is Sunday.
-    weekday: u64,
-    hour: u64,
-    minute: u64,
-    second: u64,
-}
-
-impl Civil {
-    fn from_unix(unix: u64) -> Civil {
-        let days = unix / 86_400;
-        let in_day = unix % 86_400;
-        // Eras of 400 years that begin on 1 March, so that the leap day is the
-        // last day of a year.
-        let shifted = days + 719_468;
-        let era = shifted / 146_097;
-        let day_of_era = shifted % 146_097;
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_march_year =
-            day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let march_month = (5 * day_of_march_year + 2) / 153;
-        let day = day_of_march_year - (153 * march_month + 2) / 5 + 1;
-        let month = if march_month < 10 {
-            march_month + 3
-        } else {
-            march_month - 9
-        };
-        let year = era * 400 + year_of_era + u64::from(month <= 2);
-        let day_of_year = if march_month >= 10 {
-            day_of_march_year - 306
-        } else {
-            day_of_march_year + 59 + u64::from(is_leap(year))
-        };
-        Civil {
-            unix,
-            year,
-            month,
-            day,
-            day_of_year,
-            weekday: (days + 4) % 7,
-            hour: in_day / 3_600,
-            minute: in_day / 60 % 60,
-            second: in_day % 60,
-        }
-    }
-
-    fn hour12(&self) -> u64 {
-        (self.hour + 11) % 12 + 1
-    }
-
-    /// Year and number of the ISO 8601 week.
-    fn iso_week(&self) -> (u64, u64) {
-        let monday_based = (self.weekday + 6) % 7;
-        // The Thursday of a week says which year it belongs to.
-        let thursday = (self.day_of_year + 3) as i64 - monday_based as i64;
-        let year_days = 365 + i64::from(is_leap(self.year));
-        if thursday < 0 {
-            let before = self.year - 1;
-            let thursday = thursday + 365 + i64::from(is_leap(before));
-            (before, thursday as u64 / 7 + 1)
-        } else if thursday >= year_days {
-            (self.year + 1, (thursday - year_days) as u64 / 7 + 1)
-        } else {
-            (self.year, thursday as u64 / 7 + 1)
-        }
-    }
-}
-
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,7 +339,7 @@ mod tests {
 
     fn date(format: &str, second: u64, nanos: u32) -> String {
         let mut out = Vec::new();
-        DateFormat::new(format)
+        DateFormat::new(format, None)
             .expect("no line end")
             .write(UNIX_EPOCH + Duration::new(second, nanos), &mut out);
         String::from_utf8(out).unwrap()
@@ -523,18 +466,46 @@ mod tests {
         }
     }
 
+    /// What Envoy 1.40 wrote with TZ=Europe/Berlin and TZ=America/St_Johns.
+    #[test]
+    fn local_times_are_envoys() {
+        let format = "%Y-%m-%d %H:%M:%S %z %Z %Ez %:z %s %3f";
+        for (rule, second, default, expected) in [
+            (
+                "CET-1CEST,M3.5.0,M10.5.0/3",
+                1_795_439_878,
+                "2026-11-23T14:17:58.964+0100",
+                "2026-11-23 14:17:58 +0100 CET +01:00 +01:00 1795439878 964",
+            ),
+            (
+                "NST3:30NDT,M3.2.0,M11.1.0",
+                1_795_439_880,
+                "2026-11-23T09:48:00.964-0330",
+                "2026-11-23 09:48:00 -0330 NST -03:30 -03:30 1795439880 964",
+            ),
+        ] {
+            let zone = Some(Zone::of_rule(rule));
+            for (format, expected) in [("", default), (format, expected)] {
+                let mut out = Vec::new();
+                let time = UNIX_EPOCH + Duration::new(second, 964_000_000);
+                DateFormat::new(format, zone).unwrap().write(time, &mut out);
+                assert_eq!(String::from_utf8(out).unwrap(), expected);
+            }
+        }
+    }
+
     #[test]
     fn a_line_end_is_refused() {
         for format in ["%n", "a%5nb", "%En", "%%%n"] {
-            assert!(DateFormat::new(format).is_none(), "{format}");
+            assert!(DateFormat::new(format, None).is_none(), "{format}");
         }
-        assert!(DateFormat::new("%%n").is_some());
+        assert!(DateFormat::new("%%n", None).is_some());
     }
 
     #[test]
     fn the_cache_never_mixes_formats_or_seconds() {
         let formats: Vec<_> = (0..2 * CACHE_SLOTS)
-            .map(|n| DateFormat::new(&format!("{n} %s.%3f")).unwrap())
+            .map(|n| DateFormat::new(&format!("{n} %s.%3f"), None).unwrap())
             .collect();
         for (second, nanos) in [(5, 1_000_000), (5, 999_999_999), (6, 0)] {
             for (n, format) in formats.iter().enumerate() {
@@ -554,7 +525,7 @@ mod tests {
             let format: String = (0..random.usize(..12))
                 .map(|_| char::from(alphabet[random.usize(..alphabet.len())]))
                 .collect();
-            if DateFormat::new(&format).is_some() {
+            if DateFormat::new(&format, None).is_some() {
                 let text = date(&format, 1_795_437_499, 1);
                 assert!(text.len() < 1_000 && !text.contains('\n'), "{format}");
             }

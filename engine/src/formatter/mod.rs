@@ -2,21 +2,24 @@
 //!
 //! A format is compiled once ([`Formatter::parse`], [`JsonFormatter::new`])
 //! and then writes lines into a buffer of the caller, without allocating.
-//! `command` is the grammar, `operator` the names, `value` what they write,
-//! `escape` what keeps a client from forging a line.
+//! `command` is the grammar, `operator` and `names` say what there is, `value`
+//! writes it, and `escape` keeps a client from forging a line.
 //!
 //! Compiled formats are shared by all workers; what is cached between lines
 //! (dates) is kept per thread. This folder knows nothing of files.
 
+mod civil;
 mod command;
 mod date;
 mod escape;
 mod grpc;
 mod json;
 mod log_type;
+mod names;
 mod operator;
 mod query;
 mod value;
+mod zone;
 
 #[cfg(test)]
 pub(crate) mod golden;

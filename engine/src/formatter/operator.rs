@@ -1,10 +1,13 @@
-//! The operators of format strings: which names exist, what arguments they
-//! take, and what they compile to. `value` writes their values.
+//! The operators of format strings: what a command compiles to, and which
+//! arguments it takes. `names` lists the operators without arguments, `value`
+//! writes their values.
 //!
 //! Error texts are Envoy's, so that a message found on the web fits.
 
 use super::command::Command;
 use super::date::DateFormat;
+use super::names;
+use super::zone::Zone;
 use crate::stream_info::TimePoint;
 use ringway_codecs::header::HeaderId;
 
@@ -168,8 +171,10 @@ impl Operator {
             name, arguments, ..
         } = *command;
         let operator = match name {
-            "START_TIME" => Operator::StartTime(date(command)?),
-            "EMIT_TIME" => Operator::EmitTime(date(command)?),
+            "START_TIME" => Operator::StartTime(date(command, None)?),
+            "EMIT_TIME" => Operator::EmitTime(date(command, None)?),
+            "START_TIME_LOCAL" => Operator::StartTime(date(command, Some(Zone::local()))?),
+            "EMIT_TIME_LOCAL" => Operator::EmitTime(date(command, Some(Zone::local()))?),
             "REQ" | "REQUEST_HEADER" => header(Side::Request, command)?,
             "RESP" | "RESPONSE_HEADER" => header(Side::Response, command)?,
             "TRAILER" | "RESPONSE_TRAILER" => header(Side::Trailers, command)?,
@@ -194,13 +199,13 @@ impl Operator {
                 server_name(arguments)?
             }
             _ => {
-                if let Some(peer) = address_without_port(name) {
+                if let Some(peer) = names::address_without_port(name) {
                     no_length(command)?;
                     return Ok(Operator::Address(peer, network_or_address(arguments)));
                 }
-                let operator = match plain(name) {
+                let operator = match names::plain(name) {
                     Some(operator) => operator,
-                    None if NOT_YET.contains(&name) => {
+                    None if names::NOT_YET.contains(&name) => {
                         return Err(format!("operator {name} is not supported yet"));
                     }
                     None => return Err(format!("Not supported field in StreamInfo: {name}")),
@@ -228,185 +233,6 @@ impl Operator {
     }
 }
 
-/// Operators without arguments.
-fn plain(name: &str) -> Option<Operator> {
-    let operator = match name {
-        "PROTOCOL" => Operator::Text(Text::Protocol),
-        "UPSTREAM_PROTOCOL" => Operator::Text(Text::UpstreamProtocol),
-        "CONNECTION_TERMINATION_DETAILS" => Operator::Text(Text::ConnectionTerminationDetails),
-        "RESPONSE_FLAGS" => Operator::Text(Text::ResponseFlags),
-        "RESPONSE_FLAGS_LONG" => Operator::Text(Text::ResponseFlagsLong),
-        "ROUTE_NAME" => Operator::Text(Text::RouteName),
-        "VIRTUAL_CLUSTER_NAME" => Operator::Text(Text::VirtualClusterName),
-        "UPSTREAM_HOST" => Operator::Text(Text::UpstreamHost),
-        "UPSTREAM_HOST_NAME" => Operator::Text(Text::UpstreamHostName),
-        "UPSTREAM_HOST_NAME_WITHOUT_PORT" => Operator::Text(Text::UpstreamHostNameWithoutPort),
-        "UPSTREAM_CLUSTER" => Operator::Text(Text::UpstreamCluster),
-        "UPSTREAM_CLUSTER_RAW" => Operator::Text(Text::UpstreamClusterRaw),
-        "UPSTREAM_TRANSPORT_FAILURE_REASON" => Operator::Text(Text::UpstreamTransportFailureReason),
-        "STREAM_ID" => Operator::Text(Text::StreamId),
-        "UNIQUE_ID" => Operator::Text(Text::UniqueId),
-        "FILTER_CHAIN_NAME" => Operator::Text(Text::FilterChainName),
-        "ACCESS_LOG_TYPE" => Operator::Text(Text::AccessLogType),
-        "LOCAL_REPLY_BODY" => Operator::Text(Text::LocalReplyBody),
-        // Set by filters, none of which exists.
-        "CUSTOM_FLAGS" => Operator::Fixed(Box::default()),
-        "HOSTNAME" => Operator::Fixed(hostname()),
-        "UPSTREAM_LOCAL_ADDRESS" => Operator::Address(Peer::UpstreamLocal, AddressPart::WithPort),
-        "UPSTREAM_LOCAL_PORT" => Operator::Port(Peer::UpstreamLocal),
-        "UPSTREAM_REMOTE_ADDRESS" => Operator::Address(Peer::UpstreamRemote, AddressPart::WithPort),
-        "UPSTREAM_REMOTE_PORT" => Operator::Port(Peer::UpstreamRemote),
-        "DOWNSTREAM_REMOTE_ADDRESS" => {
-            Operator::Address(Peer::DownstreamRemote, AddressPart::WithPort)
-        }
-        "DOWNSTREAM_REMOTE_PORT" => Operator::Port(Peer::DownstreamRemote),
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => {
-            Operator::Address(Peer::DownstreamDirectRemote, AddressPart::WithPort)
-        }
-        "DOWNSTREAM_DIRECT_REMOTE_PORT" => Operator::Port(Peer::DownstreamDirectRemote),
-        "DOWNSTREAM_LOCAL_ADDRESS" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS" => {
-            Operator::Address(Peer::DownstreamLocal, AddressPart::WithPort)
-        }
-        "DOWNSTREAM_LOCAL_PORT" | "DOWNSTREAM_DIRECT_LOCAL_PORT" => {
-            Operator::Port(Peer::DownstreamLocal)
-        }
-        "GRPC_STATUS_NUMBER" => Operator::GrpcStatus(GrpcFormat::Number),
-        "TRACE_ID" | "SPAN_ID" => Operator::Unset,
-        _ if ON_TLS_ONLY.contains(&name) => Operator::Unset,
-        _ => return number(name).or_else(|| duration(name)),
-    };
-    Some(operator)
-}
-
-fn number(name: &str) -> Option<Operator> {
-    let number = match name {
-        "RESPONSE_CODE" => Number::ResponseCode,
-        "BYTES_RECEIVED" => Number::BytesReceived,
-        "BYTES_SENT" => Number::BytesSent,
-        "REQUEST_HEADERS_BYTES" => Number::RequestHeadersBytes,
-        "RESPONSE_HEADERS_BYTES" => Number::ResponseHeadersBytes,
-        "RESPONSE_TRAILERS_BYTES" => Number::ResponseTrailersBytes,
-        "UPSTREAM_WIRE_BYTES_SENT" => Number::UpstreamWireSent,
-        "UPSTREAM_WIRE_BYTES_RECEIVED" => Number::UpstreamWireReceived,
-        "DOWNSTREAM_WIRE_BYTES_SENT" => Number::DownstreamWireSent,
-        "DOWNSTREAM_WIRE_BYTES_RECEIVED" => Number::DownstreamWireReceived,
-        // Headers of HTTP/1 are not compressed.
-        "UPSTREAM_HEADER_BYTES_SENT" | "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT" => {
-            Number::UpstreamHeaderSent
-        }
-        "UPSTREAM_HEADER_BYTES_RECEIVED" | "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED" => {
-            Number::UpstreamHeaderReceived
-        }
-        "DOWNSTREAM_HEADER_BYTES_SENT" | "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT" => {
-            Number::DownstreamHeaderSent
-        }
-        "DOWNSTREAM_HEADER_BYTES_RECEIVED" | "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED" => {
-            Number::DownstreamHeaderReceived
-        }
-        "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Number::AttemptCount,
-        "CONNECTION_ID" => Number::ConnectionId,
-        "UPSTREAM_CONNECTION_ID" => Number::UpstreamConnectionId,
-        _ => return None,
-    };
-    Some(Operator::Number(number))
-}
-
-fn duration(name: &str) -> Option<Operator> {
-    let (from, to) = match name {
-        "DURATION" => (TimePoint::DownstreamRxBegin, TimePoint::RequestComplete),
-        "REQUEST_DURATION" => (TimePoint::DownstreamRxBegin, TimePoint::DownstreamRxEnd),
-        "REQUEST_TX_DURATION" => (TimePoint::DownstreamRxBegin, TimePoint::UpstreamTxEnd),
-        "RESPONSE_DURATION" => (TimePoint::DownstreamRxBegin, TimePoint::UpstreamRxBegin),
-        "RESPONSE_TX_DURATION" => (TimePoint::UpstreamRxBegin, TimePoint::DownstreamTxEnd),
-        "DOWNSTREAM_HANDSHAKE_DURATION" => (
-            TimePoint::DownstreamRxBegin,
-            TimePoint::DownstreamHandshakeEnd,
-        ),
-        "UPSTREAM_CONNECTION_POOL_READY_DURATION" => {
-            (TimePoint::DownstreamRxBegin, TimePoint::UpstreamPoolReady)
-        }
-        _ => return None,
-    };
-    Some(Operator::Duration(Span {
-        from: Some(from),
-        to: Some(to),
-        unit_ns: 1_000_000,
-    }))
-}
-
-/// Facts about TLS, which are not set on a plaintext connection.
-const ON_TLS_ONLY: &[&str] = &[
-    "DOWNSTREAM_LOCAL_DNS_SAN",
-    "DOWNSTREAM_LOCAL_EMAIL_SAN",
-    "DOWNSTREAM_LOCAL_IP_SAN",
-    "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
-    "DOWNSTREAM_LOCAL_SUBJECT",
-    "DOWNSTREAM_LOCAL_URI_SAN",
-    "DOWNSTREAM_PEER_CERT",
-    "DOWNSTREAM_PEER_CERT_V_END",
-    "DOWNSTREAM_PEER_CERT_V_START",
-    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1",
-    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256",
-    "DOWNSTREAM_PEER_CHAIN_SERIALS",
-    "DOWNSTREAM_PEER_DNS_SAN",
-    "DOWNSTREAM_PEER_EMAIL_SAN",
-    "DOWNSTREAM_PEER_FINGERPRINT_1",
-    "DOWNSTREAM_PEER_FINGERPRINT_256",
-    "DOWNSTREAM_PEER_IP_SAN",
-    "DOWNSTREAM_PEER_ISSUER",
-    "DOWNSTREAM_PEER_OTHERNAME_SAN",
-    "DOWNSTREAM_PEER_SERIAL",
-    "DOWNSTREAM_PEER_SUBJECT",
-    "DOWNSTREAM_PEER_URI_SAN",
-    "DOWNSTREAM_TLS_CIPHER",
-    "DOWNSTREAM_TLS_GROUP",
-    "DOWNSTREAM_TLS_SESSION_ID",
-    "DOWNSTREAM_TLS_VERSION",
-    "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
-    "TLS_JA3_FINGERPRINT",
-    "TLS_JA4_FINGERPRINT",
-    "UPSTREAM_LOCAL_DNS_SAN",
-    "UPSTREAM_LOCAL_IP_SAN",
-    "UPSTREAM_LOCAL_URI_SAN",
-    "UPSTREAM_PEER_CERT",
-    "UPSTREAM_PEER_CERT_V_END",
-    "UPSTREAM_PEER_CERT_V_START",
-    "UPSTREAM_PEER_DNS_SAN",
-    "UPSTREAM_PEER_IP_SAN",
-    "UPSTREAM_PEER_ISSUER",
-    "UPSTREAM_PEER_SUBJECT",
-    "UPSTREAM_PEER_URI_SAN",
-    "UPSTREAM_TLS_CIPHER",
-    "UPSTREAM_TLS_GROUP",
-    "UPSTREAM_TLS_SESSION_ID",
-    "UPSTREAM_TLS_VERSION",
-];
-
-/// Operators of Envoy 1.40 whose facts Ringway does not record yet.
-const NOT_YET: &[&str] = &[
-    "CEL",
-    "CLUSTER_METADATA",
-    "COALESCE",
-    "DOWNSTREAM_DETECTED_CLOSE_TYPE",
-    "DOWNSTREAM_LOCAL_CLOSE_REASON",
-    "DYNAMIC_METADATA",
-    "FILTER_STATE",
-    "METADATA",
-    "ROUNDTRIP_DURATION",
-    "START_TIME_LOCAL",
-    "EMIT_TIME_LOCAL",
-    "UPSTREAM_CONNECTION_IDS_ATTEMPTED",
-    "UPSTREAM_DETECTED_CLOSE_TYPE",
-    "UPSTREAM_FILTER_STATE",
-    "UPSTREAM_HOSTS_ATTEMPTED",
-    "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT",
-    "UPSTREAM_HOST_NAMES_ATTEMPTED",
-    "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT",
-    "UPSTREAM_LOCAL_CLOSE_REASON",
-    "UPSTREAM_METADATA",
-    "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID",
-];
-
 fn required<'a>(command: &Command<'a>) -> Result<&'a str, String> {
     if command.arguments.is_empty() {
         return Err(format!("{} requires parameters", command.name));
@@ -428,9 +254,9 @@ fn length_max(command: &Command<'_>) -> usize {
     command.length_max.unwrap_or(usize::MAX)
 }
 
-fn date(command: &Command<'_>) -> Result<DateFormat, String> {
+fn date(command: &Command<'_>, zone: Option<&'static Zone>) -> Result<DateFormat, String> {
     no_length(command)?;
-    DateFormat::new(command.arguments)
+    DateFormat::new(command.arguments, zone)
         .ok_or_else(|| "Invalid header configuration. Format string contains newline.".to_owned())
 }
 
@@ -531,13 +357,6 @@ fn environment(command: &Command<'_>) -> Result<Operator, String> {
     Ok(Operator::Fixed(value.into()))
 }
 
-fn hostname() -> Box<[u8]> {
-    match std::fs::read("/proc/sys/kernel/hostname") {
-        Ok(name) if !name.trim_ascii().is_empty() => name.trim_ascii().into(),
-        _ => Box::from(*b"-"),
-    }
-}
-
 fn common_duration(command: &Command<'_>) -> Result<Operator, String> {
     let arguments = required(command)?;
     no_length(command)?;
@@ -597,18 +416,6 @@ fn server_name(arguments: &str) -> Result<Operator, String> {
         }
     };
     Ok(Operator::ServerName(from))
-}
-
-/// Whose address `X_ADDRESS_WITHOUT_PORT` is.
-fn address_without_port(name: &str) -> Option<Peer> {
-    Some(match name.strip_suffix("_ADDRESS_WITHOUT_PORT")? {
-        "UPSTREAM_LOCAL" => Peer::UpstreamLocal,
-        "UPSTREAM_REMOTE" => Peer::UpstreamRemote,
-        "DOWNSTREAM_REMOTE" => Peer::DownstreamRemote,
-        "DOWNSTREAM_DIRECT_REMOTE" => Peer::DownstreamDirectRemote,
-        "DOWNSTREAM_LOCAL" | "DOWNSTREAM_DIRECT_LOCAL" => Peer::DownstreamLocal,
-        _ => return None,
-    })
 }
 
 /// The length of a network prefix; what is not a number is ignored, as Envoy
