@@ -1,2 +1,12 @@
 #![forbid(unsafe_code)]
-//! Skeleton.
+//! Ringway's wire formats: bytes in, values out.
+//!
+//! Nothing here does I/O, reads a clock, starts a thread or uses `unsafe`; the
+//! engine feeds bytes and owns every buffer. A peer can send anything: what
+//! is wrong becomes a value of a small error enum and never a panic.
+//!
+//! - [`header`]: the ordered header list that all protocols share.
+//! - [`http1`]: HTTP/1 heads, bodies and their encoders.
+
+pub mod header;
+pub mod http1;

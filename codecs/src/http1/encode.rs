@@ -1,0 +1,207 @@
+//! Writing messages: heads, chunk lines and trailers, appended to a vector
+//! that the caller owns and reuses.
+//!
+//! Names are written in lower case, as they are kept. Values are written as
+//! they are: whoever puts a value into the list has made sure that it has no
+//! line ends (parsed ones cannot have any).
+
+use super::Version;
+use crate::header::{HeaderId, HeaderMap, HeaderName};
+
+/// Ends the data of a chunk.
+pub const CHUNK_END: &[u8] = b"\r\n";
+
+/// Appends a request head from `h`.
+///
+/// `:method` and `:path` (of CONNECT, `:authority`) make the request line,
+/// always of HTTP/1.1; `:authority` becomes the Host field and replaces any
+/// other. With `chunked`, `transfer-encoding: chunked` is added at the end and
+/// a Content-Length left out; a Transfer-Encoding in `h` is never written, so
+/// that only the caller's framing counts.
+pub fn encode_request_head(out: &mut Vec<u8>, h: &HeaderMap, chunked: bool) {
+    out.reserve(h.encoded_size_hint());
+    let method = h.get(HeaderId::Method).unwrap_or(b"GET");
+    let authority = h.get(HeaderId::Authority);
+    let target = match h.get(HeaderId::Path) {
+        Some(path) => path,
+        None => authority.unwrap_or(b"/"),
+    };
+    out.extend_from_slice(method);
+    out.push(b' ');
+    out.extend_from_slice(target);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    if let Some(authority) = authority {
+        out.extend_from_slice(b"host: ");
+        out.extend_from_slice(authority);
+        out.extend_from_slice(b"\r\n");
+    }
+    let skip_host = authority.is_some();
+    encode_fields(out, h, |id| {
+        (id == HeaderId::Host && skip_host) || is_framing(id, chunked)
+    });
+    end_head(out, chunked);
+}
+
+/// Appends a response head: `status` with its usual reason phrase, and the
+/// fields of `h`. `chunked` is as for requests.
+///
+/// With `close`, `connection: close` is written instead of any Connection
+/// field of `h`. An HTTP/1.0 client that stays connected is told
+/// `connection: keep-alive`, unless `h` has a Connection field.
+pub fn encode_response_head(
+    out: &mut Vec<u8>,
+    status: u16,
+    h: &HeaderMap,
+    chunked: bool,
+    close: bool,
+    version: Version,
+) {
+    out.reserve(h.encoded_size_hint());
+    out.extend_from_slice(version.as_str().as_bytes());
+    out.push(b' ');
+    push_decimal(out, status);
+    out.push(b' ');
+    out.extend_from_slice(reason_phrase(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    encode_fields(out, h, |id| {
+        (id == HeaderId::Connection && close) || is_framing(id, chunked)
+    });
+    if close {
+        out.extend_from_slice(b"connection: close\r\n");
+    } else if version == Version::Http10 && !h.contains(HeaderId::Connection) {
+        out.extend_from_slice(b"connection: keep-alive\r\n");
+    }
+    end_head(out, chunked);
+}
+
+/// Appends the line before `len` bytes of chunk data. A length of 0 would end
+/// the body: it writes nothing.
+pub fn encode_chunk_header(out: &mut Vec<u8>, len: usize) {
+    if len == 0 {
+        return;
+    }
+    let mut digits = [0; 16];
+    let mut at = digits.len();
+    let mut rest = len;
+    while rest > 0 {
+        at -= 1;
+        digits[at] = b"0123456789abcdef"[rest & 0xf];
+        rest >>= 4;
+    }
+    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the last chunk and the trailers.
+pub fn encode_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+    out.extend_from_slice(b"0\r\n");
+    if let Some(trailers) = trailers {
+        encode_fields(out, trailers, |_| false);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The reason phrase of a status, as Envoy writes it; `Unknown` for others.
+pub const fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        102 => "Processing",
+        103 => "Early Hints",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        207 => "Multi-Status",
+        208 => "Already Reported",
+        226 => "IM Used",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        305 => "Use Proxy",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Payload Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Entity",
+        423 => "Locked",
+        424 => "Failed Dependency",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        506 => "Variant Also Negotiates",
+        507 => "Insufficient Storage",
+        508 => "Loop Detected",
+        510 => "Not Extended",
+        511 => "Network Authentication Required",
+        _ => "Unknown",
+    }
+}
+
+/// Writes all fields but pseudo headers and those that `skip` names.
+#[inline]
+fn encode_fields(out: &mut Vec<u8>, h: &HeaderMap, skip: impl Fn(HeaderId) -> bool) {
+    for (name, value) in h.iter() {
+        if let HeaderName::Known(id) = name
+            && (id.is_pseudo() || skip(id))
+        {
+            continue;
+        }
+        debug_assert!(memchr::memchr3(b'\r', b'\n', 0, value).is_none());
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+#[inline]
+fn is_framing(id: HeaderId, chunked: bool) -> bool {
+    id == HeaderId::TransferEncoding || (chunked && id == HeaderId::ContentLength)
+}
+
+fn end_head(out: &mut Vec<u8>, chunked: bool) {
+    if chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn push_decimal(out: &mut Vec<u8>, status: u16) {
+    let digit = |unit: u16| b'0' + (status / unit % 10) as u8;
+    if status >= 1000 {
+        out.push(digit(10_000));
+        out.push(digit(1_000));
+    }
+    out.extend_from_slice(&[digit(100), digit(10), digit(1)]);
+}
