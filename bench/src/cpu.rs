@@ -31,7 +31,9 @@ pub fn user_and_total_ticks(pid: u32) -> anyhow::Result<(u64, u64)> {
 pub fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| gone(pid))?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
-    let kib = line.and_then(first_number).context("no VmRSS in /proc/PID/status")?;
+    let kib = line
+        .and_then(first_number)
+        .context("no VmRSS in /proc/PID/status")?;
     Ok(kib * 1024)
 }
 

@@ -11,7 +11,9 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         "m" => 60.0,
         unit => return Err(format!("unknown unit '{unit}' (use ms, s or m)")),
     };
-    let number: f64 = digits.parse().map_err(|_| format!("'{digits}' is not a number"))?;
+    let number: f64 = digits
+        .parse()
+        .map_err(|_| format!("'{digits}' is not a number"))?;
     Duration::try_from_secs_f64(number * scale).map_err(|e| e.to_string())
 }
 
@@ -21,7 +23,13 @@ mod tests {
 
     #[test]
     fn lengths_of_time() {
-        for (text, ms) in [("500ms", 500), ("5s", 5_000), ("2", 2_000), ("1.5s", 1_500), ("2m", 120_000)] {
+        for (text, ms) in [
+            ("500ms", 500),
+            ("5s", 5_000),
+            ("2", 2_000),
+            ("1.5s", 1_500),
+            ("2m", 120_000),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for text in ["", "s", "5h", "-1s", "1e400s"] {

@@ -38,13 +38,19 @@ impl Epoll {
         let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         // SAFETY: the descriptor was just created and nobody else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Epoll { fd, events: Vec::with_capacity(BATCH) })
+        Ok(Epoll {
+            fd,
+            events: Vec::with_capacity(BATCH),
+        })
     }
 
     /// Watches a socket until it is closed.
     pub fn add(&self, socket: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         let interest = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
-        let mut event = libc::epoll_event { events: interest.cast_unsigned(), u64: token };
+        let mut event = libc::epoll_event {
+            events: interest.cast_unsigned(),
+            u64: token,
+        };
         let (epoll, socket) = (self.fd.as_raw_fd(), socket.as_raw_fd());
         // SAFETY: both descriptors are open for the length of the call, and the event is copied.
         check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, socket, &raw mut event) })?;
@@ -58,7 +64,9 @@ impl Epoll {
             tv_sec: t.as_secs().try_into().unwrap_or(libc::time_t::MAX),
             tv_nsec: t.subsec_nanos().into(),
         });
-        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let timeout = timeout
+            .as_ref()
+            .map_or(std::ptr::null(), std::ptr::from_ref);
         self.events.clear();
         let spare = self.events.spare_capacity_mut();
         let room = i32::try_from(spare.len()).unwrap_or(i32::MAX);

@@ -11,7 +11,11 @@ const BACKLOG: i32 = 4096;
 
 /// Opens a non-blocking listening socket whose accepted sockets send without delay.
 pub fn open(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit it, which saves a system call each.
     socket.set_tcp_nodelay(true)?;
@@ -21,10 +25,8 @@ pub fn open(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Says on standard output where the socket listens; [`crate::child`] waits for this line.
-pub fn announce(socket: &Socket) -> io::Result<()> {
-    let address = socket.local_addr()?.as_socket();
-    let address = address.ok_or_else(|| io::Error::other("not an IP socket"))?;
+/// Says on standard output where a server listens; [`crate::child`] waits for this line.
+pub fn announce(address: SocketAddr) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{ANNOUNCEMENT}{address}")?;
     out.flush()

@@ -5,13 +5,21 @@
 
 use clap::{Parser, Subcommand};
 
+mod alloc;
+mod child;
+mod compare;
 mod cpu;
 mod duration;
 mod epoll;
+mod flamegraph;
+mod floor;
+mod hold;
 mod listener;
 mod load;
 mod origin;
 mod os;
+mod proxy;
+mod runtimes;
 mod wire;
 
 #[derive(Parser)]
@@ -27,15 +35,27 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve fixed bytes over HTTP/1.1 as cheaply as possible
+    Compare(compare::Options),
+    Runtimes(runtimes::Options),
     Origin(origin::Options),
-    /// Send requests in a closed loop, or at a fixed rate with corrected latencies
     Load(load::Options),
+    Hold(hold::Options),
+    Floor(floor::Options),
+    Proxy(proxy::Options),
+    Alloc(alloc::Options),
+    Flamegraph(flamegraph::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Compare(options) => compare::run(&options),
+        Command::Runtimes(options) => runtimes::run(&options),
         Command::Origin(options) => origin::run(&options),
         Command::Load(options) => load::run(&options),
+        Command::Hold(options) => hold::run(&options),
+        Command::Floor(options) => floor::run(&options),
+        Command::Proxy(options) => proxy::run(&options),
+        Command::Alloc(options) => alloc::run(&options),
+        Command::Flamegraph(options) => flamegraph::run(&options),
     }
 }

@@ -42,9 +42,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     os::raise_open_files(OPEN_FILES)?;
     let socket = listener::open(SocketAddr::from((options.address, options.port)))
         .with_context(|| format!("listening on {}:{}", options.address, options.port))?;
-    listener::announce(&socket)?;
+    let listener = TcpListener::from(socket);
+    listener::announce(listener.local_addr()?)?;
     let mut server = Server {
-        listener: socket.into(),
+        listener,
         epoll: Epoll::new()?,
         connections: Vec::new(),
         free: Vec::new(),
@@ -80,7 +81,9 @@ impl Server {
                     continue;
                 }
                 let index = usize::try_from(event.token)?;
-                let Some(connection) = self.connections[index].as_mut() else { continue };
+                let Some(connection) = self.connections[index].as_mut() else {
+                    continue;
+                };
                 connection.readable |= event.readable;
                 connection.ending |= event.closing;
                 let open = connection.drive(&answers, &mut scratch);
@@ -227,7 +230,9 @@ impl Connection {
                 self.parked = true;
                 break;
             }
-            let Some(head) = wire::request(input)? else { break };
+            let Some(head) = wire::request(input)? else {
+                break;
+            };
             if head.expects_continue && head.body != Body::Done {
                 self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             }
@@ -254,7 +259,8 @@ impl Connection {
                 self.stream.write(head)
             } else {
                 let body = answers.filler(self.large_left);
-                self.stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)])
+                self.stream
+                    .write_vectored(&[IoSlice::new(head), IoSlice::new(body)])
             };
             let written = match written {
                 Ok(written) => written,
@@ -289,9 +295,17 @@ struct Answers {
 
 impl Answers {
     fn new(body_bytes: u64) -> Answers {
-        let mut answers = Answers { body_bytes, usual: Vec::new(), block: vec![b'x'; BLOCK_BYTES] };
+        let mut answers = Answers {
+            body_bytes,
+            usual: Vec::new(),
+            block: vec![b'x'; BLOCK_BYTES],
+        };
         let mut usual = Vec::new();
-        let answer = Answer { body_bytes, without_body: false, close: false };
+        let answer = Answer {
+            body_bytes,
+            without_body: false,
+            close: false,
+        };
         if answers.write(answer, &mut usual) == 0 {
             answers.usual = usual;
         }
@@ -301,7 +315,11 @@ impl Answers {
     /// Queues an answer. Returns how many bytes of its body were left out because they are too
     /// many to be copied.
     fn write(&self, answer: Answer, out: &mut Vec<u8>) -> u64 {
-        let Answer { body_bytes, without_body, close } = answer;
+        let Answer {
+            body_bytes,
+            without_body,
+            close,
+        } = answer;
         if body_bytes == self.body_bytes && !without_body && !close && !self.usual.is_empty() {
             out.extend_from_slice(&self.usual);
             return 0;
@@ -394,7 +412,11 @@ mod tests {
     fn small_bodies_are_copied_and_large_ones_left_to_the_block() {
         let answers = Answers::new(3);
         let mut out = Vec::new();
-        let answer = |body_bytes| Answer { body_bytes, without_body: false, close: false };
+        let answer = |body_bytes| Answer {
+            body_bytes,
+            without_body: false,
+            close: false,
+        };
         assert_eq!(answers.write(answer(3), &mut out), 0);
         assert!(out.ends_with(b"content-length: 3\r\n\r\nxxx"));
         out.clear();

@@ -19,7 +19,10 @@ pub fn pin(core: usize) -> anyhow::Result<()> {
 /// Raises the soft limit of open files to at least `wanted` where that is allowed, and returns
 /// the limit that is in force afterwards.
 pub fn raise_open_files(wanted: u64) -> anyhow::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: the pointer is to a live, writable struct of the type that the call fills in.
     check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })
         .context("reading RLIMIT_NOFILE")?;
@@ -28,7 +31,10 @@ pub fn raise_open_files(wanted: u64) -> anyhow::Result<u64> {
     }
     // A privileged process may lift its hard limit too; any other one settles for that limit.
     for hard in [wanted.max(limit.rlim_max), limit.rlim_max] {
-        let raised = libc::rlimit { rlim_cur: hard, rlim_max: hard };
+        let raised = libc::rlimit {
+            rlim_cur: hard,
+            rlim_max: hard,
+        };
         // SAFETY: the pointer is to a live struct that the call only reads.
         if check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) }).is_ok() {
             return Ok(hard);
@@ -69,7 +75,10 @@ pub fn pin_and_tie(command: &mut Command, core: Option<usize>) {
 
 /// Nanoseconds on the monotonic clock, which is the one that [`crate::epoll`] sleeps on.
 pub fn now_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: the pointer is to a live, writable struct; this clock cannot fail on Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
@@ -77,5 +86,9 @@ pub fn now_ns() -> u64 {
 
 /// Turns the -1 of a system call into its error.
 pub fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }

@@ -41,12 +41,19 @@ pub enum Body {
 /// Where in the chunked coding (RFC 9112 section 7.1) the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chunk {
-    Size { bytes: u64, digits: u8 },
-    Extension { bytes: u64 },
+    Size {
+        bytes: u64,
+        digits: u8,
+    },
+    Extension {
+        bytes: u64,
+    },
     Data(u64),
     DataEnd,
     /// `empty` as long as the line has shown no byte but its line end.
-    Trailer { empty: bool },
+    Trailer {
+        empty: bool,
+    },
 }
 
 /// Reads a request head at the start of `input`; `None` when it is not complete yet.
@@ -87,7 +94,12 @@ pub fn response(input: &[u8], request_was_head: bool) -> Result<Option<Response>
         (false, None) => Body::UntilClose,
     };
     let close = lines.close || body == Body::UntilClose;
-    Ok(Some(Response { head_bytes, status, close, body }))
+    Ok(Some(Response {
+        head_bytes,
+        status,
+        close,
+        body,
+    }))
 }
 
 /// What the header lines say about framing.
@@ -101,7 +113,10 @@ struct Lines {
 
 impl Lines {
     fn of(headers: &[httparse::Header<'_>], version: Option<u8>) -> Result<Lines, Malformed> {
-        let mut lines = Lines { close: version != Some(1), ..Lines::default() };
+        let mut lines = Lines {
+            close: version != Some(1),
+            ..Lines::default()
+        };
         for header in headers {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             let says = |word: &str| header.value.eq_ignore_ascii_case(word.as_bytes());
@@ -130,12 +145,19 @@ impl Lines {
 impl Body {
     /// A body of a known length, which may be none at all.
     pub fn length(bytes: u64) -> Body {
-        if bytes == 0 { Body::Done } else { Body::Length(bytes) }
+        if bytes == 0 {
+            Body::Done
+        } else {
+            Body::Length(bytes)
+        }
     }
 
     /// A chunked body at its beginning.
     pub fn chunked() -> Body {
-        Body::Chunked(Chunk::Size { bytes: 0, digits: 0 })
+        Body::Chunked(Chunk::Size {
+            bytes: 0,
+            digits: 0,
+        })
     }
 
     /// Takes the body's part of `input`. Returns how many bytes of it were consumed and how many
@@ -160,7 +182,11 @@ impl Body {
                 let taken = ((input.len() - at) as u64).min(left);
                 at += usize::try_from(taken).unwrap_or(0);
                 payload += taken;
-                let next = if taken == left { Chunk::DataEnd } else { Chunk::Data(left - taken) };
+                let next = if taken == left {
+                    Chunk::DataEnd
+                } else {
+                    Chunk::Data(left - taken)
+                };
                 *self = Body::Chunked(next);
                 continue;
             }
@@ -183,7 +209,10 @@ impl Chunk {
                     return Err(Malformed);
                 }
                 let digit = char::from(byte).to_digit(16).ok_or(Malformed)?;
-                Chunk::Size { bytes: bytes * 16 + u64::from(digit), digits: digits + 1 }
+                Chunk::Size {
+                    bytes: bytes * 16 + u64::from(digit),
+                    digits: digits + 1,
+                }
             }
             (Chunk::Size { digits: 0, .. }, _) => return Err(Malformed),
             (Chunk::Size { bytes, .. } | Chunk::Extension { bytes }, b'\n') => match bytes {
@@ -193,7 +222,10 @@ impl Chunk {
             (Chunk::Size { bytes, .. }, b'\r' | b';') => Chunk::Extension { bytes },
             (Chunk::Extension { bytes }, _) => Chunk::Extension { bytes },
             (Chunk::DataEnd, b'\r') => Chunk::DataEnd,
-            (Chunk::DataEnd, b'\n') => Chunk::Size { bytes: 0, digits: 0 },
+            (Chunk::DataEnd, b'\n') => Chunk::Size {
+                bytes: 0,
+                digits: 0,
+            },
             (Chunk::Trailer { empty: true }, b'\n') => return Ok(None),
             (Chunk::Trailer { empty }, b'\r') => Chunk::Trailer { empty },
             (Chunk::Trailer { .. }, b'\n') => Chunk::Trailer { empty: true },
@@ -211,33 +243,90 @@ mod tests {
     #[test]
     fn framing_of_responses() {
         let cases: &[(&str, bool, u16, bool, Body)] = &[
-            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", false, 200, false, Body::Length(5)),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", true, 200, false, Body::Done),
-            ("HTTP/1.1 204 No Content\r\n\r\n", false, 204, false, Body::Done),
-            ("HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", false, 304, false, Body::Done),
-            ("HTTP/1.1 200 OK\r\n\r\n", false, 200, true, Body::UntilClose),
-            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", false, 200, false, Body::chunked()),
-            ("HTTP/1.1 503 X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", false, 503, true, Body::Done),
-            ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\n", false, 200, true, Body::Length(1)),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
+                false,
+                200,
+                false,
+                Body::Length(5),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+                true,
+                200,
+                false,
+                Body::Done,
+            ),
+            (
+                "HTTP/1.1 204 No Content\r\n\r\n",
+                false,
+                204,
+                false,
+                Body::Done,
+            ),
+            (
+                "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n",
+                false,
+                304,
+                false,
+                Body::Done,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\n\r\n",
+                false,
+                200,
+                true,
+                Body::UntilClose,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+                false,
+                200,
+                false,
+                Body::chunked(),
+            ),
+            (
+                "HTTP/1.1 503 X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+                false,
+                503,
+                true,
+                Body::Done,
+            ),
+            (
+                "HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\n",
+                false,
+                200,
+                true,
+                Body::Length(1),
+            ),
         ];
         for (text, to_head, status, close, body) in cases {
-            let head = response(text.as_bytes(), *to_head).expect(text).expect(text);
+            let head = response(text.as_bytes(), *to_head)
+                .expect(text)
+                .expect(text);
             assert_eq!(
                 (head.head_bytes, head.status, head.close, head.body),
                 (text.len(), *status, *close, *body),
                 "{text}"
             );
             for cut in 0..text.len() {
-                assert!(matches!(response(&text.as_bytes()[..cut], *to_head), Ok(None)), "{text}");
+                assert!(
+                    matches!(response(&text.as_bytes()[..cut], *to_head), Ok(None)),
+                    "{text}"
+                );
             }
         }
     }
 
     #[test]
     fn framing_of_requests() {
-        let text = b"POST /bytes/7 HTTP/1.1\r\nexpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc";
+        let text =
+            b"POST /bytes/7 HTTP/1.1\r\nexpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc";
         let head = request(text).expect("valid").expect("complete");
-        assert_eq!((head.path, head.body, head.expects_continue), ("/bytes/7", Body::Length(3), true));
+        assert_eq!(
+            (head.path, head.body, head.expects_continue),
+            ("/bytes/7", Body::Length(3), true)
+        );
         assert_eq!(&text[head.head_bytes..], b"abc");
         assert!(request(b"GET / HTTP/1.1\r\ncontent-length: x\r\n\r\n").is_err());
         assert!(request(b"GET / HTTP/1.1\r\ntransfer-encoding: gzip\r\n\r\n").is_err());
@@ -250,7 +339,11 @@ mod tests {
             let mut body = Body::chunked();
             let (first, paid) = body.skip(&text[..cut]).expect("valid");
             let (second, paid_later) = body.skip(&text[first..]).expect("valid");
-            assert_eq!((first + second, paid + paid_later), (text.len() - 3, 15), "cut at {cut}");
+            assert_eq!(
+                (first + second, paid + paid_later),
+                (text.len() - 3, 15),
+                "cut at {cut}"
+            );
             assert_eq!(body, Body::Done);
         }
     }
@@ -258,7 +351,11 @@ mod tests {
     #[test]
     fn broken_chunks_are_refused() {
         for text in ["\r\n", "g\r\n", "1\r\nab\r\n", "fffffffffffffffff\r\n"] {
-            assert_eq!(Body::chunked().skip(text.as_bytes()), Err(Malformed), "{text:?}");
+            assert_eq!(
+                Body::chunked().skip(text.as_bytes()),
+                Err(Malformed),
+                "{text:?}"
+            );
         }
     }
 }

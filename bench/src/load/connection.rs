@@ -149,13 +149,20 @@ impl Connection {
     /// Reads once. The middle of a large body is thrown away inside the kernel: nobody looks at
     /// it, and the copy would be the larger part of this tool's CPU.
     fn read(&mut self, scratch: &mut Scratch) -> io::Result<Input> {
-        let Some(Partial { body: Body::Length(left), received, .. }) = &mut self.response else {
+        let Some(Partial {
+            body: Body::Length(left),
+            received,
+            ..
+        }) = &mut self.response
+        else {
             return self.stream.read(&mut scratch.read).map(Input::Bytes);
         };
         if *left < DISCARDED_BYTES_MIN {
             return self.stream.read(&mut scratch.read).map(Input::Bytes);
         }
-        let room = usize::try_from(*left).unwrap_or(usize::MAX).min(scratch.discarded.len());
+        let room = usize::try_from(*left)
+            .unwrap_or(usize::MAX)
+            .min(scratch.discarded.len());
         let socket = SockRef::from(&self.stream);
         let count = socket.recv_with_flags(&mut scratch.discarded[..room], libc::MSG_TRUNC)?;
         if count == 0 {
@@ -180,12 +187,21 @@ impl Connection {
                 }
                 let Some(head) = wire::response(input, plan.request_is_head)? else {
                     self.carry.extend_from_slice(input);
-                    return if self.carry.len() > HEAD_BYTES_MAX { Err(End::Malformed) } else { Ok(()) };
+                    return if self.carry.len() > HEAD_BYTES_MAX {
+                        Err(End::Malformed)
+                    } else {
+                        Ok(())
+                    };
                 };
                 input = &input[head.head_bytes..];
                 if head.status >= 200 {
                     let (status, close, body) = (head.status, head.close, head.body);
-                    self.response = Some(Partial { status, close, body, received: 0 });
+                    self.response = Some(Partial {
+                        status,
+                        close,
+                        body,
+                        received: 0,
+                    });
                     self.settle_finished(plan, measured, settle)?;
                 }
                 continue;
@@ -205,7 +221,9 @@ impl Connection {
         measured: &mut Measured,
         settle: &mut impl FnMut(&mut Measured, u64),
     ) -> Result<(), End> {
-        let Some(done) = self.response.take_if(|r| matches!(r.body, Body::Done | Body::Length(0)))
+        let Some(done) = self
+            .response
+            .take_if(|r| matches!(r.body, Body::Done | Body::Length(0)))
         else {
             return Ok(());
         };
@@ -218,15 +236,27 @@ impl Connection {
         if done.close { Err(End::Closed) } else { Ok(()) }
     }
 
-    fn on_end(&mut self, measured: &mut Measured, settle: &mut impl FnMut(&mut Measured, u64)) -> End {
-        if let Some(Partial { body: Body::UntilClose, received, .. }) = self.response
+    fn on_end(
+        &mut self,
+        measured: &mut Measured,
+        settle: &mut impl FnMut(&mut Measured, u64),
+    ) -> End {
+        if let Some(Partial {
+            body: Body::UntilClose,
+            received,
+            ..
+        }) = self.response
             && let Some(since) = self.in_flight.pop_front()
         {
             measured.completed += 1;
             measured.body_bytes += received;
             settle(measured, since);
         }
-        if self.in_flight.is_empty() { End::Closed } else { End::Read }
+        if self.in_flight.is_empty() {
+            End::Closed
+        } else {
+            End::Read
+        }
     }
 }
 

@@ -18,7 +18,7 @@ mod report;
 mod runner;
 mod schedule;
 
-pub use report::Report;
+pub use report::{Report, WatchedCpu};
 
 /// Send requests in a closed loop, or at a fixed rate with corrected latencies.
 ///
@@ -74,7 +74,10 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<()> {
     anyhow::ensure!(options.connections > 0, "--connections must be at least 1");
     anyhow::ensure!(options.pipeline > 0, "--pipeline must be at least 1");
-    anyhow::ensure!(options.rate.is_none_or(|r| r > 0.0), "--rate must be more than 0");
+    anyhow::ensure!(
+        options.rate.is_none_or(|r| r > 0.0),
+        "--rate must be more than 0"
+    );
     if let Some(core) = options.core {
         os::pin(core)?;
     }
@@ -99,7 +102,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 
 fn plan(options: &Options) -> anyhow::Result<Plan> {
     let (target, authority, path) = parse_url(&options.url)?;
-    let mut request = format!("{} {path} HTTP/1.1\r\nhost: {authority}\r\n", options.method);
+    let mut request = format!(
+        "{} {path} HTTP/1.1\r\nhost: {authority}\r\n",
+        options.method
+    );
     request.push_str("user-agent: ringway-bench\r\naccept: */*\r\n");
     for line in &options.headers {
         anyhow::ensure!(line.contains(':'), "header '{line}' has no colon");
@@ -134,8 +140,12 @@ fn parse_url(url: &str) -> anyhow::Result<(SocketAddr, &str, &str)> {
         Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
         _ => format!("{authority}:80"),
     };
-    let mut addresses = with_port.to_socket_addrs().with_context(|| format!("resolving '{authority}'"))?;
-    let address = addresses.next().with_context(|| format!("'{authority}' has no address"))?;
+    let mut addresses = with_port
+        .to_socket_addrs()
+        .with_context(|| format!("resolving '{authority}'"))?;
+    let address = addresses
+        .next()
+        .with_context(|| format!("'{authority}' has no address"))?;
     Ok((address, authority, path))
 }
 
@@ -150,8 +160,14 @@ mod tests {
     fn urls() {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         for (url, expected) in [
-            ("http://127.0.0.1:8080", (local(8080), "127.0.0.1:8080", "/")),
-            ("http://127.0.0.1:1/a/b?c=http://d", (local(1), "127.0.0.1:1", "/a/b?c=http://d")),
+            (
+                "http://127.0.0.1:8080",
+                (local(8080), "127.0.0.1:8080", "/"),
+            ),
+            (
+                "http://127.0.0.1:1/a/b?c=http://d",
+                (local(1), "127.0.0.1:1", "/a/b?c=http://d"),
+            ),
             ("http://127.0.0.1/", (local(80), "127.0.0.1", "/")),
         ] {
             assert_eq!(parse_url(url).expect(url), expected);

@@ -93,8 +93,19 @@ impl Measured {
     /// Forgets what was seen while warming up.
     pub fn reset(&mut self) {
         self.latency.reset();
-        let Measured { completed, body_bytes, non_2xx, invalid, unfinished, reconnects, errors, .. } = self;
-        for count in [completed, body_bytes, non_2xx, invalid, unfinished, reconnects] {
+        let Measured {
+            completed,
+            body_bytes,
+            non_2xx,
+            invalid,
+            unfinished,
+            reconnects,
+            errors,
+            ..
+        } = self;
+        for count in [
+            completed, body_bytes, non_2xx, invalid, unfinished, reconnects,
+        ] {
             *count = 0;
         }
         *errors = SocketErrors::default();
@@ -130,7 +141,11 @@ impl fmt::Display for Report {
             Some(rate) => format!("open loop at {rate} requests/s"),
             None => format!("closed loop, {} in flight on each", self.pipeline),
         };
-        writeln!(f, "{} connections, {kind}, {:.2} s", self.connections, self.seconds)?;
+        writeln!(
+            f,
+            "{} connections, {kind}, {:.2} s",
+            self.connections, self.seconds
+        )?;
         let bytes_per_second = self.body_bytes as f64 / self.seconds;
         writeln!(
             f,
@@ -145,7 +160,11 @@ impl fmt::Display for Report {
             "latency µs: min {:.0}  mean {:.0}  p50 {:.0}  p90 {:.0}  p99 {:.0}  p99.9 {:.0}  p99.99 {:.0}  max {:.0}",
             l.min, l.mean, l.p50, l.p90, l.p99, l.p999, l.p9999, l.max
         )?;
-        let SocketErrors { connect, read, write } = self.socket_errors;
+        let SocketErrors {
+            connect,
+            read,
+            write,
+        } = self.socket_errors;
         writeln!(
             f,
             "non-2xx {}, invalid {}, unfinished {}, reconnects {}, socket errors: connect {connect}, read {read}, write {write}",
@@ -160,7 +179,11 @@ impl fmt::Display for Report {
                 cpu.user_share * 100.0
             )?;
         }
-        write!(f, "load generator: {:.0} % of a core", self.own_cpu_seconds / self.seconds * 100.0)
+        write!(
+            f,
+            "load generator: {:.0} % of a core",
+            self.own_cpu_seconds / self.seconds * 100.0
+        )
     }
 }
 

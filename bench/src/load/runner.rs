@@ -17,12 +17,19 @@ use crate::os::now_ns;
 /// Runs the load that the options describe.
 pub fn run(plan: &Plan, options: &Options) -> anyhow::Result<Report> {
     let mut runner = Runner::connect(plan, options.connections)?;
-    let mut meter = Meter { pid: options.watch_pid, from: 0, own: 0, watched: None };
+    let mut meter = Meter {
+        pid: options.watch_pid,
+        from: 0,
+        own: 0,
+        watched: None,
+    };
 
     let begin = now_ns();
     let measure_from = begin + nanoseconds(options.warmup);
     let end = measure_from + nanoseconds(options.duration);
-    runner.schedule = options.rate.map(|rate| Schedule::new(rate, options.arrivals, begin, SEED));
+    runner.schedule = options
+        .rate
+        .map(|rate| Schedule::new(rate, options.arrivals, begin, SEED));
     if runner.schedule.is_none() {
         runner.fill_all(begin);
     }
@@ -89,7 +96,9 @@ impl<'a> Runner<'a> {
         };
         for index in 0..count {
             runner.connections.push(None);
-            runner.open(index).with_context(|| format!("connecting to {}", plan.target))?;
+            runner
+                .open(index)
+                .with_context(|| format!("connecting to {}", plan.target))?;
         }
         Ok(runner)
     }
@@ -98,7 +107,8 @@ impl<'a> Runner<'a> {
         let connection = Connection::open(self.plan)?;
         self.epoll.add(connection.stream.as_fd(), index as u64)?;
         self.connections[index] = Some(connection);
-        self.free.extend(std::iter::repeat_n(index, self.plan.pipeline));
+        self.free
+            .extend(std::iter::repeat_n(index, self.plan.pipeline));
         Ok(())
     }
 
@@ -112,7 +122,9 @@ impl<'a> Runner<'a> {
 
     /// Sends as many requests as the connection of a closed loop has room for.
     fn fill(&mut self, index: usize, now: u64) {
-        let Some(connection) = self.connections[index].as_mut() else { return };
+        let Some(connection) = self.connections[index].as_mut() else {
+            return;
+        };
         while connection.in_flight.len() < self.plan.pipeline {
             connection.queue(self.plan, now);
         }
@@ -150,13 +162,17 @@ impl<'a> Runner<'a> {
 
     /// Sends the requests of the schedule that are due, as far as connections have room.
     fn send_what_is_due(&mut self, now: u64) {
-        let Some(schedule) = self.schedule.as_mut() else { return };
+        let Some(schedule) = self.schedule.as_mut() else {
+            return;
+        };
         while let Some(index) = self.free.pop() {
             let Some(due) = schedule.take(now) else {
                 self.free.push(index);
                 return;
             };
-            let Some(connection) = self.connections[index].as_mut() else { continue };
+            let Some(connection) = self.connections[index].as_mut() else {
+                continue;
+            };
             connection.queue(self.plan, due);
             if let Err(end) = connection.flush(self.plan) {
                 self.lose(index, end);
@@ -171,7 +187,9 @@ impl<'a> Runner<'a> {
         for position in 0..count {
             let event = self.epoll.event(position);
             let index = usize::try_from(event.token)?;
-            let Some(connection) = self.connections[index].as_mut() else { continue };
+            let Some(connection) = self.connections[index].as_mut() else {
+                continue;
+            };
             connection.on_event(event);
             let open = self.schedule.is_some();
             let (from, free) = (self.measured_from, &mut self.free);
@@ -235,22 +253,40 @@ impl<'a> Runner<'a> {
     /// Waits a little for answers to what was sent, then counts every request that was due
     /// before the end and has no answer, with the time that it has waited so far.
     fn let_the_last_answers_come(&mut self, end: u64) -> anyhow::Result<()> {
-        let Some(mut schedule) = self.schedule.take() else { return Ok(()) };
+        let Some(mut schedule) = self.schedule.take() else {
+            return Ok(());
+        };
         let give_up_at = end + nanoseconds(LAST_ANSWERS);
         // Without a schedule a turn would send again, so an empty one takes its place.
-        self.schedule = Some(Schedule::new(1.0, super::Arrivals::Uniform, u64::MAX / 2, SEED));
+        self.schedule = Some(Schedule::new(
+            1.0,
+            super::Arrivals::Uniform,
+            u64::MAX / 2,
+            SEED,
+        ));
         loop {
             let now = now_ns();
-            let waiting = self.connections.iter().flatten().any(|c| !c.in_flight.is_empty());
+            let waiting = self
+                .connections
+                .iter()
+                .flatten()
+                .any(|c| !c.in_flight.is_empty());
             if now >= give_up_at || !waiting {
                 break;
             }
             self.turn(give_up_at - now)?;
         }
         let now = now_ns();
-        let in_flight = self.connections.iter().flatten().flat_map(|c| c.in_flight.iter().copied());
+        let in_flight = self
+            .connections
+            .iter()
+            .flatten()
+            .flat_map(|c| c.in_flight.iter().copied());
         let never_sent = std::iter::from_fn(|| schedule.take(end));
-        for since in in_flight.chain(never_sent).filter(|&since| since >= self.measured_from) {
+        for since in in_flight
+            .chain(never_sent)
+            .filter(|&since| since >= self.measured_from)
+        {
             self.measured.unfinished += 1;
             self.measured.record(now.saturating_sub(since));
         }
@@ -277,10 +313,12 @@ impl Meter {
     fn stop(&self) -> anyhow::Result<(f64, Option<WatchedCpu>, f64)> {
         let seconds = (now_ns() - self.from) as f64 / 1e9;
         let watched = match (self.watched, self.watch()?) {
-            (Some((before, (user_before, all_before))), Some((after, (user, all)))) => Some(WatchedCpu {
-                seconds: after.saturating_sub(before) as f64 / 1e9,
-                user_share: (user - user_before) as f64 / (all - all_before).max(1) as f64,
-            }),
+            (Some((before, (user_before, all_before))), Some((after, (user, all)))) => {
+                Some(WatchedCpu {
+                    seconds: after.saturating_sub(before) as f64 / 1e9,
+                    user_share: (user - user_before) as f64 / (all - all_before).max(1) as f64,
+                })
+            }
             _ => None,
         };
         let own = cpu::cpu_ns(std::process::id())? - self.own;

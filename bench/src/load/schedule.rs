@@ -101,6 +101,9 @@ mod tests {
             }
             slow += u32::from(now - due > SECOND / 2);
         }
-        assert!((499..=501).contains(&slow), "{slow} requests waited more than half a second");
+        assert!(
+            (499..=501).contains(&slow),
+            "{slow} requests waited more than half a second"
+        );
     }
 }
