@@ -87,11 +87,10 @@ impl WorkerContext {
         id * u64::from(self.count) + u64::from(self.index)
     }
 
-    /// Whether responses should end their connections, because the listeners
-    /// drain or the health check was failed by hand.
+    /// Whether the listeners drain.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.get() || self.health_failed.get()
+        self.draining.get()
     }
 
     /// Starts draining: connections without a request are closed now, others

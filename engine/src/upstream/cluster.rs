@@ -122,10 +122,16 @@ impl Cluster {
     /// rotation starts.
     #[must_use]
     pub fn new(shared: Arc<SharedCluster>, seed: u64) -> Rc<Self> {
-        let breakers = |budgets: &Budgets| Breakers {
-            connections: Breaker::new(Arc::clone(&budgets.connections)),
-            pending_requests: Breaker::new(Arc::clone(&budgets.pending_requests)),
-            requests: Breaker::new(Arc::clone(&budgets.requests)),
+        let breakers = |budgets: &Budgets| {
+            let stats = &budgets.stats;
+            Breakers {
+            connections: Breaker::new(Arc::clone(&budgets.connections), stats.cx_open),
+            pending_requests: Breaker::new(
+                    Arc::clone(&budgets.pending_requests),
+                    stats.rq_pending_open,
+                ),
+            requests: Breaker::new(Arc::clone(&budgets.requests), stats.rq_open),
+        }
         };
         let weights: Vec<u32> = shared.hosts.iter().map(|host| host.config.weight).collect();
         let hosts = shared

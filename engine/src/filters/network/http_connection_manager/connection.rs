@@ -198,7 +198,7 @@ impl ConnectionManager {
                     downstream.timer.set(head_deadline);
                     continue;
                 }
-                if self.worker.is_draining() {
+                if self.is_draining() {
                     return Poll::Ready(Err(Stop::End(End::ByUs)));
                 }
                 if passed(close_at) {
