@@ -4,7 +4,7 @@
 //! API has that message; from then on it cannot be told from an `Any` written
 //! the ordinary way.
 
-use super::{Loader, suggest, well_known, with_fields};
+use super::{Loader, well_known, with_fields};
 use crate::context::type_name;
 use crate::descriptors;
 use crate::diagnostics::Position;
@@ -93,7 +93,7 @@ impl Loader<'_> {
             return None;
         }
         let Some(descriptor) = pool.get_message_by_name(name) else {
-            let hint = match suggest::nearest_type(name, pool) {
+            let hint = match self.types.nearest(name, pool) {
                 Some(near) => format!(", did you mean \"type.googleapis.com/{near}\"?"),
                 None => String::new(),
             };

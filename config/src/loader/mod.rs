@@ -48,6 +48,7 @@ pub(crate) fn load(
         marks: Marks::new(file.clone()),
         failed: HashSet::new(),
         path: String::new(),
+        types: suggest::Types::default(),
         unknown: if allow_unknown {
             Severity::Warning
         } else {
@@ -68,6 +69,7 @@ struct Loader<'a> {
     marks: Marks,
     failed: HashSet<String>,
     path: String,
+    types: suggest::Types,
     /// How grave a field or enum value is that the API does not have.
     unknown: Severity,
 }

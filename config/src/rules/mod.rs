@@ -125,8 +125,10 @@ impl Checker<'_> {
                 self.error(path, reason);
             }
             if rules.unique() {
+                // Values have no order and no hash; their text has both.
+                let mut seen = HashSet::new();
                 for (i, item) in items.iter().enumerate() {
-                    if items[..i].contains(item) {
+                    if !seen.insert(format!("{item:?}")) {
                         self.error(&format!("{path}[{i}]"), "is a repetition");
                     }
                 }
