@@ -215,9 +215,11 @@ impl Marks {
         self.place(path).map(|(_, position)| position)
     }
 
-    /// The file in which `path`, or else its nearest known parent, was written.
+    /// The file in which `path`, or else its nearest known parent, was
+    /// written; when nothing is known, the first file.
     pub fn file(&self, path: &str) -> Option<&Arc<str>> {
-        self.place(path).and_then(|(file, _)| self.files.get(file))
+        let file = self.place(path).map_or(0, |(file, _)| file);
+        self.files.get(file)
     }
 
     /// Adds the marks of a document that was merged over this one. `moved`

@@ -91,7 +91,7 @@ fn field(kind: &Kind, value: &Value) -> Json {
 
 fn number(value: f64) -> Json {
     #[allow(clippy::cast_possible_truncation)] // Integral and below 2^53.
-    if value.fract() == 0.0 && value.abs() < 9e15 {
+    if value.fract() == 0.0 && value.abs() < 9e15 && !(value == 0.0 && value.is_sign_negative()) {
         return json!(value as i64);
     }
     match Number::from_f64(value) {

@@ -1,6 +1,6 @@
 //! What is said about broken configurations: place, path and reason, exactly.
 
-use ringway_config::{Format, LoadOptions, load};
+use ringway_config::{Format, LoadOptions, load, to_json};
 
 /// Every line that loading `text` gives, errors and warnings alike.
 fn said(text: &str, format: Format, allow_unknown_static_fields: bool) -> Vec<String> {
@@ -450,5 +450,99 @@ fn no_prefix_of_a_configuration_panics() {
                 let _ = load(prefix, "f", format, &LoadOptions::default());
             }
         }
+    }
+}
+
+/// A small generator of numbers (SplitMix64), so that a failure can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % end as u64) as usize
+    }
+}
+
+/// Pieces that mean something to one of the phases.
+const PIECES: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "'",
+    ":",
+    ",",
+    "- ",
+    "\n",
+    "  ",
+    "\t",
+    "&a ",
+    "*a",
+    "<<: ",
+    "!ignore ",
+    "!!str ",
+    "|",
+    ">",
+    "#",
+    "? ",
+    "---\n",
+    "...",
+    "@type",
+    "\\u",
+    "0x",
+    "-",
+    "1e9",
+    "~",
+    "null",
+    "true",
+    "é",
+    "\u{feff}",
+    "\u{0}",
+    "name",
+    "clusters",
+    "value",
+    "metadata",
+    "9999999999999999999999",
+];
+
+#[test]
+fn no_mutation_panics() {
+    for seed in 0..400 {
+        let mut random = Random(seed);
+        let (sample, format) = match seed % 4 {
+            0 => (SAMPLE_JSON, Format::Json),
+            _ => (SAMPLE_YAML, Format::Yaml),
+        };
+        let mut text: Vec<char> = sample.chars().collect();
+        for _ in 0..=random.below(4) {
+            let from = random.below(text.len());
+            let to = (from + random.below(12)).min(text.len());
+            let replacement: Vec<char> = match random.below(3) {
+                0 => Vec::new(),
+                1 => PIECES[random.below(PIECES.len())].chars().collect(),
+                _ => {
+                    let other = random.below(text.len());
+                    text[other..(other + 12).min(text.len())].to_vec()
+                }
+            };
+            text.splice(from..to, replacement);
+        }
+        let text: String = text.into_iter().collect();
+        let Ok(loaded) = load(&text, "f", format, &LoadOptions::default()) else {
+            continue;
+        };
+        let printed = to_json(&loaded.message);
+        let again = load(
+            &printed.to_string(),
+            "f",
+            Format::Json,
+            &LoadOptions::default(),
+        );
+        let again = again.unwrap_or_else(|found| panic!("seed {seed}: {text}\n{printed}\n{found}"));
+        assert_eq!(to_json(&again.message), printed, "seed {seed}: {text}");
     }
 }

@@ -317,6 +317,7 @@ impl Range {
 
     #[inline]
     pub(crate) fn new(start: usize, len: usize) -> Range {
+        debug_assert!(u32::try_from(start + len).is_ok());
         Range {
             start: start as u32,
             len: len as u32,

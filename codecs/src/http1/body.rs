@@ -2,7 +2,9 @@
 //! (RFC 9112 sections 6 and 7).
 
 use super::framing::BODY_BYTES_MAX;
-use super::{Framing, Http1Error, chars};
+use super::{
+    CHUNK_EXTENSION_BYTES_MAX, Framing, HEADERS_MAX, Http1Error, REQUEST_HEAD_BYTES_MAX, chars,
+};
 use crate::header::{HeaderId, HeaderMap};
 use std::ops::Range;
 
@@ -22,8 +24,8 @@ impl Default for BodyOptions {
     fn default() -> BodyOptions {
         BodyOptions {
             trailers: false,
-            trailer_bytes_max: 60 * 1024,
-            chunk_extension_bytes_max: 16 * 1024,
+            trailer_bytes_max: REQUEST_HEAD_BYTES_MAX,
+            chunk_extension_bytes_max: CHUNK_EXTENSION_BYTES_MAX,
         }
     }
 }
@@ -245,7 +247,7 @@ impl BodyDecoder {
         let keep = self.keep_trailers && trailers.push_trailer(start, name, value, is_allowed);
         if keep {
             self.trailers += 1;
-            if self.trailers > TRAILERS_MAX {
+            if self.trailers > HEADERS_MAX as u32 {
                 return Err(Http1Error::TooManyHeaders);
             }
         } else {
@@ -329,5 +331,3 @@ fn hex_digit(b: u8) -> Option<u8> {
 
 /// The digits of a 64-bit number; more would wrap somewhere.
 const SIZE_DIGITS_MAX: u8 = 16;
-/// As the default limit of fields in a head, and for the same reason.
-const TRAILERS_MAX: u32 = 100;

@@ -59,7 +59,7 @@ pub fn encode_response_head(
     out.reserve(h.encoded_size_hint());
     out.extend_from_slice(version.as_str().as_bytes());
     out.push(b' ');
-    push_decimal(out, status);
+    push_status(out, status);
     out.push(b' ');
     out.extend_from_slice(reason_phrase(status).as_bytes());
     out.extend_from_slice(b"\r\n");
@@ -164,6 +164,8 @@ pub const fn reason_phrase(status: u16) -> &'static str {
         508 => "Loop Detected",
         510 => "Not Extended",
         511 => "Network Authentication Required",
+        // No registry has it, but Envoy does.
+        599 => "Last Unassigned Server Error Code",
         _ => "Unknown",
     }
 }
@@ -197,11 +199,9 @@ fn end_head(out: &mut Vec<u8>, chunked: bool) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn push_decimal(out: &mut Vec<u8>, status: u16) {
+/// Statuses have three digits: the parser and the configuration see to it.
+fn push_status(out: &mut Vec<u8>, status: u16) {
+    debug_assert!((100..1000).contains(&status));
     let digit = |unit: u16| b'0' + (status / unit % 10) as u8;
-    if status >= 1000 {
-        out.push(digit(10_000));
-        out.push(digit(1_000));
-    }
     out.extend_from_slice(&[digit(100), digit(10), digit(1)]);
 }

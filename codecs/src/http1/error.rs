@@ -13,7 +13,7 @@ pub enum Http1Error {
     /// A method that Envoy's parser does not know.
     UnknownMethod,
     /// A version that is not of the form `HTTP/x.y`.
-    Version,
+    MalformedVersion,
     /// HTTP/1.0 where it is not accepted, or a version other than 1.0 and 1.1.
     LowVersion,
     /// A control byte in the request line, a field name or a field value.
@@ -28,6 +28,8 @@ pub enum Http1Error {
     PathWithFragment,
     /// A request without Host, and no default for HTTP/1.0.
     MissingHost,
+    /// A QUERY without Content-Type which has to say what the query is written in.
+    QueryWithoutContentType,
     /// More than one Host field.
     DuplicateHost,
     /// A Host field that is not `host[:port]`.
@@ -92,6 +94,7 @@ impl Http1Error {
             Http1Error::InvalidScheme => "http1.invalid_scheme",
             Http1Error::PathWithFragment => "path_normalization_failed",
             Http1Error::MissingHost => "missing_host_header",
+            Http1Error::QueryWithoutContentType => "query_missing_content_type",
             Http1Error::DuplicateHost | Http1Error::InvalidAuthority => "http.invalid_authority",
             Http1Error::HeadersTooLarge => "http1.headers_too_large",
             Http1Error::TooManyHeaders => "http1.too_many_headers",
@@ -102,7 +105,7 @@ impl Http1Error {
             Http1Error::BodyDisallowed => "http1.body_disallowed",
             Http1Error::RequestLine
             | Http1Error::UnknownMethod
-            | Http1Error::Version
+            | Http1Error::MalformedVersion
             | Http1Error::InvalidTarget
             | Http1Error::StatusLine
             | Http1Error::FieldName
@@ -123,7 +126,12 @@ impl Http1Error {
     /// connection manager, not its codec, answers: they are logged with their
     /// headers and without a flag.
     pub const fn is_protocol_error(self) -> bool {
-        !matches!(self, Http1Error::MissingHost | Http1Error::PathWithFragment)
+        !matches!(
+            self,
+            Http1Error::MissingHost
+                | Http1Error::PathWithFragment
+                | Http1Error::QueryWithoutContentType
+        )
     }
 
     /// What is wrong, for debug logs.
@@ -131,7 +139,7 @@ impl Http1Error {
         match self {
             Http1Error::RequestLine => "malformed request line",
             Http1Error::UnknownMethod => "unknown method",
-            Http1Error::Version => "malformed version",
+            Http1Error::MalformedVersion => "malformed version",
             Http1Error::LowVersion => "version not accepted",
             Http1Error::InvalidCharacters => "control byte in a head",
             Http1Error::InvalidUrl => "invalid request target",
@@ -139,6 +147,7 @@ impl Http1Error {
             Http1Error::InvalidScheme => "scheme is neither http nor https",
             Http1Error::PathWithFragment => "fragment in the request target",
             Http1Error::MissingHost => "no host",
+            Http1Error::QueryWithoutContentType => "QUERY without content-type",
             Http1Error::DuplicateHost => "more than one host",
             Http1Error::InvalidAuthority => "invalid host",
             Http1Error::StatusLine => "malformed status line",

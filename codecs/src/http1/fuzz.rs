@@ -7,9 +7,9 @@
 //! it was written and read again.
 
 use super::{
-    BodyDecoder, BodyOptions, Framing, HeadReader, HeadersWithUnderscores, Http1Error, RequestHead,
-    RequestOptions, ResponseHead, ResponseOptions, encode_last_chunk, encode_request_head,
-    encode_response_head,
+    BodyDecoder, BodyOptions, Framing, HEADERS_MAX, HeadReader, HeadersWithUnderscores, Http1Error,
+    REQUEST_HEAD_BYTES_MAX, RESPONSE_HEAD_BYTES_MAX, RequestHead, RequestOptions, ResponseHead,
+    ResponseOptions, encode_last_chunk, encode_request_head, encode_response_head,
 };
 use crate::header::{HeaderId, HeaderMap};
 
@@ -262,8 +262,8 @@ pub fn http1_body(data: &[u8]) {
 pub fn request_side(options: u8) -> Side {
     let bit = |n: u8| options & (1 << n) != 0;
     Side::Requests(RequestOptions {
-        head_bytes_max: if bit(0) { 200 } else { 60 * 1024 },
-        headers_max: if bit(1) { 5 } else { 100 },
+        head_bytes_max: if bit(0) { 200 } else { REQUEST_HEAD_BYTES_MAX },
+        headers_max: if bit(1) { 5 } else { HEADERS_MAX },
         accept_http_10: !bit(2),
         default_host_for_http_10: bit(3).then(|| "default.host".into()),
         underscores: match (bit(4), bit(5)) {
@@ -281,8 +281,8 @@ pub fn response_side(options: u8) -> Side {
     let bit = |n: u8| options & (1 << n) != 0;
     Side::Responses {
         options: ResponseOptions {
-            head_bytes_max: if bit(0) { 200 } else { 80 * 1024 },
-            headers_max: if bit(1) { 5 } else { 100 },
+            head_bytes_max: if bit(0) { 200 } else { RESPONSE_HEAD_BYTES_MAX },
+            headers_max: if bit(1) { 5 } else { HEADERS_MAX },
             trailers: !bit(2),
         },
         head: bit(3),

@@ -33,6 +33,17 @@ pub use head::HeadReader;
 pub use request::{HeadersWithUnderscores, RequestHead, RequestOptions};
 pub use response::{ResponseHead, ResponseOptions};
 
+/// Envoy's default for the head and the trailers of a request, in bytes.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 60 * 1024;
+/// Envoy's default for the head of an HTTP/1 response, in bytes.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 80 * 1024;
+/// Envoy's default for the number of fields of a head; also the number of
+/// trailers that are kept.
+pub const HEADERS_MAX: usize = 100;
+/// For all chunks of a message together, in bytes. Extensions are never used,
+/// so this only needs to be beyond what honest peers send; Envoy has no limit.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 16 * 1024;
+
 /// The protocol version of a message. Anything else is refused.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Version {

@@ -3,7 +3,7 @@
 use super::framing::{Coding, FramingFields};
 use super::head::{self, HeadBytes, with_slots};
 use super::target::{self, Port, Target};
-use super::{Framing, Http1Error, Version, chars, method};
+use super::{Framing, HEADERS_MAX, Http1Error, REQUEST_HEAD_BYTES_MAX, Version, chars, method};
 use crate::header::{HeaderId, HeaderMap, Range};
 use httparse::{ParserConfig, Status};
 
@@ -45,8 +45,8 @@ impl Default for RequestOptions {
     /// Envoy's defaults.
     fn default() -> RequestOptions {
         RequestOptions {
-            head_bytes_max: 60 * 1024,
-            headers_max: 100,
+            head_bytes_max: REQUEST_HEAD_BYTES_MAX,
+            headers_max: HEADERS_MAX,
             accept_http_10: false,
             default_host_for_http_10: None,
             underscores: HeadersWithUnderscores::Allow,
@@ -57,7 +57,7 @@ impl Default for RequestOptions {
 }
 
 /// What a request head says besides its fields.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct RequestHead {
     /// The version of the request line.
     pub version: Version,
@@ -210,6 +210,9 @@ fn interpret(
     if memchr::memchr(b'#', target).is_some() {
         return Err(Http1Error::PathWithFragment);
     }
+    if method == b"QUERY" && !out.contains(HeaderId::ContentType) {
+        return Err(Http1Error::QueryWithoutContentType);
+    }
     Ok(head_of_request)
 }
 
@@ -341,7 +344,7 @@ fn syntax_error(error: httparse::Error, head: &[u8]) -> Option<Http1Error> {
 /// target at its place.
 fn first_bad_line_byte(head: &[u8]) -> Option<u8> {
     let method = head.iter().position(|&b| !chars::is_token(b))?;
-    if head[method] != b' ' {
+    if method == 0 || head[method] != b' ' {
         return Some(head[method]);
     }
     let target = &head[method + 1..];
@@ -366,6 +369,6 @@ fn version_error(line: &[u8]) -> Http1Error {
         {
             Http1Error::LowVersion
         }
-        _ => Http1Error::Version,
+        _ => Http1Error::MalformedVersion,
     }
 }

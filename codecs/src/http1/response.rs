@@ -2,7 +2,7 @@
 
 use super::framing::{Coding, FramingFields};
 use super::head::{self, HeadBytes, with_slots};
-use super::{Framing, Http1Error, Version};
+use super::{Framing, HEADERS_MAX, Http1Error, RESPONSE_HEAD_BYTES_MAX, Version};
 use crate::header::{HeaderId, HeaderMap, Range};
 use httparse::{ParserConfig, Status};
 
@@ -21,15 +21,15 @@ impl Default for ResponseOptions {
     /// Envoy's defaults for HTTP/1 upstreams.
     fn default() -> ResponseOptions {
         ResponseOptions {
-            head_bytes_max: 80 * 1024,
-            headers_max: 100,
+            head_bytes_max: RESPONSE_HEAD_BYTES_MAX,
+            headers_max: HEADERS_MAX,
             trailers: false,
         }
     }
 }
 
 /// What a response head says besides its fields.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct ResponseHead {
     /// The version of the status line.
     pub version: Version,

@@ -17,6 +17,7 @@ pub(super) struct Connection<S> {
     socket: S,
     received: Counter,
     sent: Counter,
+    stall_max: Duration,
     /// Runs while a write waits.
     stall: Option<Pin<Box<Sleep>>>,
 }
@@ -27,14 +28,14 @@ impl<S> Connection<S> {
             socket,
             received,
             sent,
+            stall_max: WRITE_STALL_MAX,
             stall: None,
         }
     }
 
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let stall = self
-            .stall
-            .get_or_insert_with(|| Box::pin(sleep(WRITE_STALL_MAX)));
+        let stall_max = self.stall_max;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(stall_max)));
         ready!(stall.as_mut().poll(cx));
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
@@ -120,7 +121,7 @@ mod tests {
         run(async {
             let (near, _far) = tokio::io::duplex(4);
             let mut near = Connection::new(near, received, sent);
-            near.stall = Some(Box::pin(tokio::time::sleep(Duration::ZERO)));
+            near.stall_max = Duration::from_millis(1);
             let error = near.write_all(b"too much").await.expect_err("nobody reads");
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         });

@@ -49,4 +49,6 @@ pub use view::{
 };
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;

@@ -127,6 +127,7 @@ pub fn spawn(
             tokio::select! {
                 _ = &mut stopped => {}
                 () = server.accept(&socket) => {}
+                () = flush_statistics() => {}
             }
         });
     })?;
@@ -134,6 +135,14 @@ pub fn spawn(
         stop: Some(stop),
         thread: Some(thread),
     })
+}
+
+/// Hands this thread's statistics over, for ever.
+async fn flush_statistics() {
+    loop {
+        tokio::time::sleep(FLUSH_INTERVAL).await;
+        Shard::flush();
+    }
 }
 
 enum Listening {
@@ -225,6 +234,7 @@ impl Server {
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(IDLE_TIMEOUT)
+                .max_header_size(HEAD_BYTES_MAX)
                 .max_buf_size(HEAD_BYTES_MAX)
                 .serve_connection(io, service)
                 .await;
@@ -266,8 +276,6 @@ impl Server {
         self.http.downstream_cx_destroy.inc();
         self.http.downstream_cx_destroy_remote.inc();
         self.http.downstream_cx_length_ms.record(length_ms);
-        // This thread has no timer for it, and few connections.
-        Shard::flush();
     }
 
     fn respond(&self, request: &Request<Incoming>, remote: Option<SocketAddr>) -> Response<Pieces> {
@@ -378,9 +386,11 @@ fn access(
 
 /// Enough for every scraper and operator; each connection may hold one answer.
 const CONNECTIONS_MAX: usize = 256;
-/// Request heads here are short; this leaves room for long filters and cookies.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Envoy's default limit of a request's head.
+const HEAD_BYTES_MAX: usize = 60 * 1024;
 /// For a head to arrive, also on a connection kept open between two scrapes.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Envoy's default `stats_flush_interval`.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 /// Between two tries when the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

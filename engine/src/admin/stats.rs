@@ -228,10 +228,7 @@ fn update(process: &Process) {
     let live = u64::from(state == super::view::ServerState::Live);
     store.set(stats.state, state.number());
     store.set(stats.live, live);
-    store.set(
-        stats.uptime,
-        process.view.server_info().uptime_all_epochs.as_secs(),
-    );
+    store.set(stats.uptime, process.view.uptime().as_secs());
     store.set(stats.total_connections, process.view.connections());
     store.set(stats.memory_allocated, memory.allocated_bytes);
     store.set(stats.memory_heap_size, memory.heap_bytes);

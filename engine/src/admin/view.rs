@@ -23,6 +23,11 @@ pub trait ServerView: Send + Sync {
     fn config_dump(&self, include_eds: bool) -> Value;
     /// Build, uptime, command line, node.
     fn server_info(&self) -> ServerInfo;
+    /// Since the first process of a chain of hot restarts started, for
+    /// `server.uptime`.
+    fn uptime(&self) -> Duration {
+        self.server_info().uptime_all_epochs
+    }
     /// `envoy.admin.v3.Certificates` as proto JSON.
     fn certs(&self) -> Value {
         json!({ "certificates": [] })

@@ -87,13 +87,12 @@ impl Buckets {
     /// bounds.
     #[must_use]
     pub fn sum(&self) -> f64 {
-        (self.iter())
-            .filter(|&(lower, _, _)| lower > 0.0)
-            .map(|(lower, width, n)| {
-                let upper = lower + width;
-                2.0 * lower * upper / (lower + upper) * n as f64
-            })
-            .sum()
+        let positive = self.iter().filter(|&(lower, _, _)| lower > 0.0);
+        // Not `sum`, which makes nothing a negative zero.
+        positive.fold(0.0, |sum, (lower, width, n)| {
+            let upper = lower + width;
+            sum + 2.0 * lower * upper / (lower + upper) * n as f64
+        })
     }
 
     /// How many values lie at or below `bound`.

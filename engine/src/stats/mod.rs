@@ -48,6 +48,9 @@ pub fn sanitize(name: &str) -> String {
 }
 
 #[cfg(test)]
+mod names;
+
+#[cfg(test)]
 mod tests {
     use super::sanitize;
 

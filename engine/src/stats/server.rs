@@ -1,7 +1,7 @@
 //! What the process counts: `server.`, the managers, files, watchdogs.
 //!
-//! Left out, of what Envoy 1.40 lists for a static configuration:
-//! - `server.stats_recent_lookups`: counts look-ups in its table of names.
+//! All that Envoy 1.40 lists for a static configuration is here, also what has
+//! no meaning in this process and stays zero.
 
 use super::Store;
 use crate::stats_struct;
@@ -54,7 +54,9 @@ impl ProcessStats {
 fn register_placeholders(store: &Store, workers: u32) {
     let _ = store.counter("envoy.overload_actions.reset_high_memory_stream.count");
     let _ = store.histogram("overload.refresh_interval_delay", super::Unit::Milliseconds);
-    store.set(store.gauge("server.compilation_settings.fips_mode"), 0);
+    let _ = store.gauge("server.compilation_settings.fips_mode");
+    // Look-ups in Envoy's table of symbols.
+    let _ = store.gauge("server.stats_recent_lookups");
     let _ = super::http_connection_manager::RouterStats::new(store, "http.async-client.");
     let threads = std::iter::once("main_thread".to_owned())
         .chain((0..workers).map(|worker| format!("worker_{worker}")));

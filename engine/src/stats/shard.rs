@@ -124,9 +124,11 @@ impl Shard {
         drop(replaced);
     }
 
-    /// Hands what the current thread has recorded in histograms to the store.
-    /// The owner of the thread calls it every `stats_flush_interval`; the
-    /// control plane then calls [`Store::merge`](super::Store::merge).
+    /// Hands what the current thread has recorded in histograms to the store,
+    /// and clears the cells of statistics that were removed. Every thread with a
+    /// shard calls it each `stats_flush_interval`, or removed slots are never
+    /// used again; the control plane then calls
+    /// [`Store::merge`](super::Store::merge).
     pub fn flush() {
         Self::with(Self::hand_over);
     }

@@ -71,6 +71,8 @@ enum Rule {
     Parts(&'static [&'static str]),
     /// Group 1 is removed, group 2 the value.
     Pattern(Regex),
+    /// The same, unless that is the value.
+    PatternExcept(Regex, &'static str),
 }
 
 struct Found {
@@ -82,6 +84,13 @@ impl Rule {
     fn find(&self, full: &str) -> Option<Found> {
         match self {
             Self::Parts(parts) => find_parts(parts, full),
+            Self::PatternExcept(regex, value) => {
+                let captures = regex.captures(full)?;
+                (&captures[2] != *value).then_some(Found {
+                    removed: captures.get(1)?.range(),
+                    value: captures.get(2)?.range(),
+                })
+            }
             Self::Pattern(regex) => {
                 let captures = regex.captures(full)?;
                 Some(Found {
@@ -136,18 +145,16 @@ fn find_parts(parts: &[&str], full: &str) -> Option<Found> {
     (at == full.len() + 1).then_some(found).flatten()
 }
 
-/// Characters of an address as a listener's name has them.
-const ADDRESS: &str = r"(?:[_.0-9]*|[_\[\]a-fA-F0-9]*)";
+/// An address as a listener's name has it, or the first part of another prefix.
+const ADDRESS: &str = r"(?:[_.0-9]*|[_\[\]a-fA-F0-9]*|[^.]+)";
 
 static RULES: LazyLock<Vec<(&'static str, Rule)>> = LazyLock::new(|| {
     let parts = |name, parts| (name, Rule::Parts(parts));
-    let pattern = |name, pattern: &str| {
-        let regex = Regex::new(pattern).expect("the rules are valid, as a test shows");
-        (name, Rule::Pattern(regex))
-    };
+    let regex = |pattern: &str| Regex::new(pattern).expect("the rules are valid, as a test shows");
+    let pattern = |name, pattern: &str| (name, Rule::Pattern(regex(pattern)));
     vec![
         pattern("envoy.response_code", r"_rq(_(\d{3}))$"),
-        pattern("envoy.response_code_class", r"_rq(_(\d))xx$"),
+        pattern("envoy.response_code_class", r"_rq_((\d))xx$"),
         parts(
             "envoy.mongo_callsite",
             &[
@@ -206,9 +213,10 @@ static RULES: LazyLock<Vec<(&'static str, Rule)>> = LazyLock::new(|| {
                 r"^(?:listener\.{ADDRESS}|server|listener_manager|thread_local_cluster_manager)\.worker(_(\d+))\."
             ),
         ),
-        pattern(
+        (
             "envoy.listener_address",
-            &format!(r"^listener\.(({ADDRESS})\.)"),
+            // `listener.admin.` is the admin server's.
+            Rule::PatternExcept(regex(&format!(r"^listener\.(({ADDRESS})\.)")), "admin"),
         ),
         parts("envoy.virtual_host", &["vhost", "$", "**"]),
         parts("envoy.mongo_prefix", &["mongo", "$", "**"]),
@@ -223,6 +231,10 @@ static RULES: LazyLock<Vec<(&'static str, Rule)>> = LazyLock::new(|| {
         parts("envoy.route", &["vhost", "*", "route", "$", "**"]),
         parts("envoy.thrift_prefix", &["thrift", "$", "**"]),
         parts("envoy.redis_prefix", &["redis", "$", "**"]),
+        parts(
+            "envoy.ext_authz_prefix",
+            &["*", "*", "ext_authz", "$", "**"],
+        ),
         parts(
             "envoy.connection_limit_prefix",
             &["connection_limit", "$", "**"],
@@ -297,7 +309,22 @@ mod tests {
             ),
             (
                 "listener.my.own.worker_0.downstream_cx_total",
-                "listener.my.own.worker_0.downstream_cx_total",
+                "listener.own.worker_0.downstream_cx_total",
+                "listener_address=my",
+            ),
+            (
+                "listener.solo.worker_0.downstream_cx_total",
+                "listener.worker.downstream_cx_total",
+                "worker_id=0 listener_address=solo",
+            ),
+            (
+                "listener./a.b/c.downstream_cx_total",
+                "listener.b/c.downstream_cx_total",
+                "listener_address=/a",
+            ),
+            (
+                "listener.admin.main_thread.downstream_cx_total",
+                "listener.admin.main_thread.downstream_cx_total",
                 "",
             ),
             (
@@ -331,7 +358,7 @@ mod tests {
                 "mongo_collection=users mongo_prefix=m",
             ),
             ("", "", ""),
-            ("cluster.", "cluster.", "cluster_name="),
+            ("cluster.", "cluster", "cluster_name="),
             ("cluster", "cluster", ""),
         ] {
             let tagged = Tagged::new(full);

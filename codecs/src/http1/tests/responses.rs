@@ -27,7 +27,7 @@ fn accepted(side: &Side, input: &[u8]) -> (ResponseHead, Vec<String>) {
     match &read(side, input)[..] {
         [Event::Response(head, fields, _), rest @ ..] => {
             assert!(!matches!(rest.last(), Some(Event::Error(_))), "{rest:?}");
-            (head.clone(), lines(fields))
+            (*head, lines(fields))
         }
         other => panic!("{}: {other:?}", input.escape_ascii()),
     }

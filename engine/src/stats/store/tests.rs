@@ -1,3 +1,4 @@
+use super::slots::OVERFLOW_SLOTS;
 use super::*;
 
 fn counters(store: &Store) -> Vec<String> {

@@ -5,7 +5,7 @@ use super::{Event, accepted, error_of, line, post, read, side, side_with};
 #[test]
 fn accepted_methods() {
     let methods = "ACL BIND CHECKOUT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR \
-        MKCOL MOVE MSEARCH NOTIFY OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND \
+        MKCOL MOVE MSEARCH NOTIFY OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT REBIND \
         REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE";
     for method in methods.split_ascii_whitespace() {
         let (head, fields) = accepted(&side(), &line(format!("{method} / HTTP/1.1").as_bytes()));
@@ -19,6 +19,12 @@ fn accepted_methods() {
         );
         assert_eq!(head.is_head, method == "HEAD");
     }
+}
+
+#[test]
+fn query_names_its_language() {
+    let input = b"QUERY / HTTP/1.1\r\nHost: a\r\nContent-Type: x\r\n\r\n";
+    assert_eq!(accepted(&side(), input).1[0], ":method: QUERY");
 }
 
 #[test]

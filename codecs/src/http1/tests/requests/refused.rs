@@ -118,12 +118,12 @@ fn bad_request_lines() {
     let table: &[(&[u8], Http1Error)] = &[
         // 27 and 28: versions.
         (b"GET /\nHTTP/1.1", RequestLine),
-        (b"GET /x HTTP/1.32", Version_),
-        (b"GET /x http/1.1", Version_),
-        (b"GET /x HTTP/4294967295.255", Version_),
-        (b"GET /x HTTP/1", Version_),
-        (b"GET /x HTTP/01.1", Version_),
-        (b"GET /x HTTP/1.", Version_),
+        (b"GET /x HTTP/1.32", MalformedVersion),
+        (b"GET /x http/1.1", MalformedVersion),
+        (b"GET /x HTTP/4294967295.255", MalformedVersion),
+        (b"GET /x HTTP/1", MalformedVersion),
+        (b"GET /x HTTP/01.1", MalformedVersion),
+        (b"GET /x HTTP/1.", MalformedVersion),
         (b"GET /x HTTP/1.11", LineEnd),
         (b"GET /x HTTP/2.0", LowVersion),
         (b"GET /x HTTP/1.2", LowVersion),
@@ -139,13 +139,15 @@ fn bad_request_lines() {
         (b"GETT /x HTTP/1.1", UnknownMethod),
         (b"M-SEARCH /x HTTP/1.1", UnknownMethod),
         (b"\x16\x03\x01\x02", InvalidCharacters),
+        (b"QUERY /x HTTP/1.1", QueryWithoutContentType),
         // White space.
         (b" GET /x HTTP/1.1", RequestLine),
+        (b" G\0T /x HTTP/1.1", RequestLine),
         (b"GET  /x HTTP/1.1", RequestLine),
         (b"GET\t/x HTTP/1.1", RequestLine),
-        (b"GET /x  HTTP/1.1", Version_),
+        (b"GET /x  HTTP/1.1", MalformedVersion),
         (b"GET /x HTTP/1.1 ", LineEnd),
-        (b"GET /a b HTTP/1.1", Version_),
+        (b"GET /a b HTTP/1.1", MalformedVersion),
         (b"GET /x\t HTTP/1.1", RequestLine),
         // Targets.
         (b"GET HTTP/1.1", RequestLine),
@@ -176,10 +178,6 @@ fn bad_request_lines() {
         );
     }
 }
-
-/// The variant has the name of a type that is in scope here, too.
-#[allow(non_upper_case_globals)]
-const Version_: Http1Error = Http1Error::Version;
 
 #[test]
 fn hosts() {
@@ -238,6 +236,7 @@ fn answers_are_envoys() {
         (InvalidScheme, 400, "http1.invalid_scheme"),
         (PathWithFragment, 400, "path_normalization_failed"),
         (MissingHost, 400, "missing_host_header"),
+        (QueryWithoutContentType, 400, "query_missing_content_type"),
         (InvalidAuthority, 400, "http.invalid_authority"),
         (HeadersTooLarge, 431, "http1.headers_too_large"),
         (TooManyHeaders, 431, "http1.too_many_headers"),
@@ -247,7 +246,10 @@ fn answers_are_envoys() {
     ];
     for (error, status, details) in table {
         assert_eq!((error.status(), error.details()), (*status, *details));
-        let by_manager = matches!(error, MissingHost | PathWithFragment);
+        let by_manager = matches!(
+            error,
+            MissingHost | PathWithFragment | QueryWithoutContentType
+        );
         assert_eq!(error.is_protocol_error(), !by_manager);
     }
 }

@@ -1,0 +1,91 @@
+//! The names of all statistics of a small proxy, beside those that Envoy 1.40
+//! listed for the same configuration: one listener with a connection manager,
+//! one static cluster, two workers; at start and after one request.
+
+use std::collections::BTreeSet;
+
+use super::cluster::{CircuitBreakerStats, ClusterStats, ResponseStats, TransportSocketMatchStats};
+use super::http_connection_manager::{
+    self, Http1CodecStats, HttpConnectionManagerStats, ListenerHttpStats, RouterStats, TracingStats,
+};
+use super::listener::{self, ListenerStats, ListenerWorkerStats};
+use super::server::{AdminListenerStats, ProcessStats};
+use super::{Store, cluster};
+
+const WORKERS: u32 = 2;
+
+struct Proxy {
+    store: Store,
+    responses: ResponseStats,
+}
+
+fn proxy() -> Proxy {
+    let store = Store::new();
+    let _ = ProcessStats::new(&store, WORKERS);
+
+    let at = listener::prefix("127.0.0.1:18099");
+    let _ = ListenerStats::new(&store, &at);
+    for worker in 0..WORKERS {
+        let _ = ListenerWorkerStats::new(&store, &listener::worker_prefix(&at, worker));
+    }
+    let http = http_connection_manager::prefix("ingress_http");
+    let _ = HttpConnectionManagerStats::new(&store, &http);
+    let _ = RouterStats::new(&store, &http);
+    let _ = TracingStats::new(&store, &format!("{http}tracing."));
+    let both = http_connection_manager::listener_prefix(&at, "ingress_http");
+    let _ = ListenerHttpStats::new(&store, &both);
+
+    // The admin server's, which registers them itself.
+    let _ = Http1CodecStats::new(&store, "http1.");
+    let _ = AdminListenerStats::new(&store, "listener.admin.");
+    let _ = ListenerWorkerStats::new(&store, "listener.admin.main_thread.");
+    let _ = HttpConnectionManagerStats::new(&store, "http.admin.");
+    let _ = ListenerHttpStats::new(&store, "listener.admin.http.admin.");
+
+    let at = cluster::prefix("svc.one");
+    let _ = ClusterStats::new(&store, &at);
+    for priority in ["default", "high"] {
+        let _ = CircuitBreakerStats::new(&store, &format!("{at}circuit_breakers.{priority}."));
+    }
+    let _ = TransportSocketMatchStats::new(&store, &format!("{at}default."));
+    let responses = ResponseStats::new(&store, &at);
+    Proxy { store, responses }
+}
+
+fn names(store: &Store) -> BTreeSet<String> {
+    let all = store.snapshot(|_| true);
+    (all.counters.iter().map(|value| &value.name))
+        .chain(all.gauges.iter().map(|value| &value.name))
+        .chain(all.histograms.iter().map(|value| &value.name))
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[track_caller]
+fn assert_envoys(ours: &BTreeSet<String>, envoys: &BTreeSet<String>) {
+    let missing: Vec<_> = envoys.difference(ours).collect();
+    assert!(missing.is_empty(), "names that only Envoy has: {missing:?}");
+    let own: Vec<_> = ours.difference(envoys).collect();
+    assert!(own.is_empty(), "names that Envoy does not have: {own:?}");
+}
+
+#[test]
+fn names_are_envoys_at_start_and_after_a_request() {
+    let proxy = proxy();
+    let mut envoys: BTreeSet<String> = include_str!("golden/names_at_start.txt")
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    assert_envoys(&names(&proxy.store), &envoys);
+
+    proxy.store.shard(Some(0)).install();
+    let _ = Http1CodecStats::new(&proxy.store, "cluster.svc.one.http1.");
+    proxy.responses.code(200, false, false);
+    proxy.responses.time(1, false, false);
+    envoys.extend(
+        include_str!("golden/names_after_a_request.txt")
+            .lines()
+            .map(str::to_owned),
+    );
+    assert_envoys(&names(&proxy.store), &envoys);
+}
