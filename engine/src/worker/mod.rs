@@ -240,7 +240,7 @@ impl Worker {
         match change {
             Change::Cluster(shared) => {
                 let seed = self.context.rng.borrow_mut().u64(..);
-                self.context.clusters.insert(Cluster::new(shared, seed));
+                self.context.clusters.insert(Cluster::new(shared, seed, &self.store));
             }
             Change::Listener(shared, sockets) => {
                 let name = Arc::clone(&shared.config.name);

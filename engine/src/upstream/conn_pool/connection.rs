@@ -59,6 +59,7 @@ pub(super) async fn open(
     cluster.stats.upstream_cx_total.inc();
     cluster.stats.upstream_cx_http1_total.inc();
     cluster.stats.upstream_cx_active.inc();
+    let _ = cluster.http1_stats();
     host.stats.cx_total.inc();
     host.stats.cx_active.inc();
 

@@ -130,7 +130,7 @@ impl ConnectionManager {
             _ => {}
         }
         if error == Http1Error::UnexpectedUnderscore {
-            self.worker.http1_stats.requests_rejected_with_underscores_in_headers.inc();
+            self.worker.http1_stats().requests_rejected_with_underscores_in_headers.inc();
         }
         let mut reply = LocalReply::new(error.status(), status_text(error.status()), error.details());
         if error.status() != 426 {
