@@ -124,26 +124,32 @@ impl Budget {
         self.limit
     }
 
-    /// Leases up to `wanted` permits and says how many; 0 when none are left.
-    pub fn take(&self, wanted: u32) -> u32 {
+    /// Leases up to `wanted` permits.
+    pub fn take(&self, wanted: u32) -> Taken {
         let mut left = self.left.load(Relaxed);
         loop {
-            let taken = wanted.min(left);
-            if taken == 0 {
-                return 0;
+            let permits = wanted.min(left);
+            let taken = Taken {
+                permits,
+                emptied: permits > 0 && permits == left,
+            };
+            if permits == 0 {
+                return taken;
             }
-            match self.left.compare_exchange_weak(left, left - taken, Relaxed, Relaxed) {
+            match self
+                .left
+                .compare_exchange_weak(left, left - permits, Relaxed, Relaxed)
+            {
                 Ok(_) => return taken,
                 Err(now) => left = now,
             }
         }
     }
 
-    /// Ends the lease of `permits`.
-    pub fn give_back(&self, permits: u32) {
-        if permits > 0 {
-            self.left.fetch_add(permits, Relaxed);
-        }
+    /// Ends the lease of `permits`, and says whether the budget was empty
+    /// until now.
+    pub fn give_back(&self, permits: u32) -> bool {
+        permits > 0 && self.left.fetch_add(permits, Relaxed) == 0
     }
 
     /// Whether every permit is leased.
@@ -151,6 +157,16 @@ impl Budget {
     pub fn is_exhausted(&self) -> bool {
         self.left.load(Relaxed) == 0
     }
+}
+
+/// What [`Budget::take`] gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Permits leased; 0 when none were left.
+    pub permits: u32,
+    /// They were the last ones. Between two such calls, exactly one call of
+    /// [`Budget::give_back`] answers true, whichever threads they are on.
+    pub emptied: bool,
 }
 
 /// The sending end of a worker's queue of updates.
@@ -163,7 +179,9 @@ pub struct UpdateReceiver<T>(Arc<UpdateQueue<T>>);
 /// worker. The ends are not `Clone` and their methods take `&mut self`, so
 /// there is one of each.
 pub fn update_queue<T: Send>(capacity: usize) -> (UpdateSender<T>, UpdateReceiver<T>) {
-    let slots = (0..capacity.max(1)).map(|_| UnsafeCell::new(None)).collect();
+    let slots = (0..capacity.max(1))
+        .map(|_| UnsafeCell::new(None))
+        .collect();
     let queue = Arc::new(UpdateQueue {
         slots,
         written: AtomicUsize::new(0),
@@ -309,7 +327,7 @@ mod tests {
                     scope.spawn(|| {
                         let mut mine = 0;
                         loop {
-                            match budget.take(7) {
+                            match budget.take(7).permits {
                                 0 => return mine,
                                 taken => mine += taken,
                             }
@@ -317,12 +335,16 @@ mod tests {
                     })
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
         });
         assert_eq!(taken, 1000);
         assert!(budget.is_exhausted());
-        budget.give_back(1);
-        assert_eq!(budget.take(5), 1);
+        assert!(budget.give_back(1), "it was empty");
+        assert_eq!(budget.take(5), Taken { permits: 1, emptied: true });
+        assert_eq!(budget.take(5), Taken { permits: 0, emptied: false });
     }
 
     #[test]
@@ -334,7 +356,10 @@ mod tests {
         assert_eq!(sender.push(3), Err(3));
         assert_eq!(receiver.pop(), Some(1));
         assert_eq!(sender.push(3), Ok(()));
-        assert_eq!((receiver.pop(), receiver.pop(), receiver.pop()), (Some(2), Some(3), None));
+        assert_eq!(
+            (receiver.pop(), receiver.pop(), receiver.pop()),
+            (Some(2), Some(3), None)
+        );
         assert_eq!(sender.applied(), 0);
         receiver.acknowledge(9);
         assert_eq!(sender.applied(), 9);
