@@ -179,7 +179,9 @@ pub struct UpdateReceiver<T>(Arc<UpdateQueue<T>>);
 /// worker. The ends are not `Clone` and their methods take `&mut self`, so
 /// there is one of each.
 pub fn update_queue<T: Send>(capacity: usize) -> (UpdateSender<T>, UpdateReceiver<T>) {
-    let slots = (0..capacity.max(1)).map(|_| UnsafeCell::new(None)).collect();
+    let slots = (0..capacity.max(1))
+        .map(|_| UnsafeCell::new(None))
+        .collect();
     let queue = Arc::new(UpdateQueue {
         slots,
         written: AtomicUsize::new(0),
@@ -333,7 +335,10 @@ mod tests {
                     })
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
         });
         assert_eq!(taken, 1000);
         assert!(budget.is_exhausted());
@@ -351,7 +356,10 @@ mod tests {
         assert_eq!(sender.push(3), Err(3));
         assert_eq!(receiver.pop(), Some(1));
         assert_eq!(sender.push(3), Ok(()));
-        assert_eq!((receiver.pop(), receiver.pop(), receiver.pop()), (Some(2), Some(3), None));
+        assert_eq!(
+            (receiver.pop(), receiver.pop(), receiver.pop()),
+            (Some(2), Some(3), None)
+        );
         assert_eq!(sender.applied(), 0);
         receiver.acknowledge(9);
         assert_eq!(sender.applied(), 9);
