@@ -175,6 +175,8 @@ fn run(
     }
     plan.store.shard(Some(index)).install();
     plan.logs.clone().install();
+    #[cfg(feature = "count-allocations")]
+    shared::allocations::count_this_thread();
     let mut reactor = match Reactor::new(&plan.reactor) {
         Ok(reactor) => reactor,
         Err(error) => {

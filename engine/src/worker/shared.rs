@@ -275,6 +275,65 @@ impl WorkerGauge {
     }
 }
 
+/// Counting the heap allocations of workers, for measurements.
+#[cfg(feature = "count-allocations")]
+pub mod allocations {
+    use std::alloc::{GlobalAlloc, Layout, System};
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    /// The system's allocator, which counts for threads that asked for it.
+    pub struct Counting;
+
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+
+    thread_local! {
+        // Without a destructor and constant at first: reading it allocates
+        // nothing, which matters inside an allocator.
+        static COUNTED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Counts this thread's allocations from now on.
+    pub fn count_this_thread() {
+        COUNTED.set(true);
+    }
+
+    /// Allocations of all counted threads so far.
+    #[must_use]
+    pub fn count() -> u64 {
+        // A statistic by itself: nothing is published through it.
+        COUNT.load(Relaxed)
+    }
+
+    fn count_one() {
+        // A thread that is ending is not counted any more.
+        if COUNTED.try_with(Cell::get).unwrap_or(false) {
+            COUNT.fetch_add(1, Relaxed);
+        }
+    }
+
+    // SAFETY: every call is passed on to the system's allocator as it came;
+    // counting neither allocates nor panics.
+    unsafe impl GlobalAlloc for Counting {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            count_one();
+            // SAFETY: the caller's obligations are passed on unchanged.
+            unsafe { System.alloc(layout) }
+        }
+
+        unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+            // SAFETY: the caller's obligations are passed on unchanged.
+            unsafe { System.dealloc(memory, layout) }
+        }
+
+        unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+            count_one();
+            // SAFETY: the caller's obligations are passed on unchanged.
+            unsafe { System.realloc(memory, layout, new_size) }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
