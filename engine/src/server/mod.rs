@@ -342,11 +342,6 @@ async fn control_loop(
             _ = reopen.recv() => reopen_logs(publisher, logs).await,
             _ = flush.tick() => {
                 store.merge();
-                #[cfg(feature = "count-allocations")]
-                store.set(
-                    store.gauge("server.worker_allocations"),
-                    crate::worker::shared::allocations::count(),
-                );
                 stats.server.uptime.set(view.uptime().as_secs());
             }
             command = commands.recv() => {
