@@ -209,7 +209,12 @@ impl Chunk {
         let storage = match &self.storage {
             Storage::Lent { pool, index } => {
                 let references = &pool.buffers[usize::from(*index)].references;
-                references.set(references.get().checked_add(1).expect("at most 65,535 views"));
+                references.set(
+                    references
+                        .get()
+                        .checked_add(1)
+                        .expect("at most 65,535 views"),
+                );
                 Storage::Lent {
                     pool: Rc::clone(pool),
                     index: *index,

@@ -48,12 +48,6 @@ struct Task {
     future: Option<LocalFuture>,
 }
 
-impl std::fmt::Debug for Executor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Executor").finish_non_exhaustive()
-    }
-}
-
 impl Executor {
     pub(super) fn new(reactor_id: u16) -> Self {
         Executor {
@@ -230,10 +224,7 @@ static VTABLE: RawWakerVTable =
     RawWakerVTable::new(|data| RawWaker::new(data, &VTABLE), wake, wake, |_| ());
 
 fn raw(data: u64) -> RawWaker {
-    RawWaker::new(
-        std::ptr::without_provenance(data as usize),
-        &VTABLE,
-    )
+    RawWaker::new(std::ptr::without_provenance(data as usize), &VTABLE)
 }
 
 fn wake(data: *const ()) {

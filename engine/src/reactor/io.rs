@@ -208,7 +208,11 @@ impl Io {
                 }
             },
         };
-        if let Some(gather) = socket.send.as_mut().and_then(|queue| queue.gather(bytes_max)) {
+        if let Some(gather) = socket
+            .send
+            .as_mut()
+            .and_then(|queue| queue.gather(bytes_max))
+        {
             socket.sending = true;
             socket.operations += 1;
             self.operations += 1;
@@ -239,9 +243,8 @@ impl Io {
             ],
         };
         while socket.received.pop(&mut self.spare_queues).is_some() {}
-        let drains = socket.phase == Phase::Open
-            && socket.queued_bytes() > 0
-            && socket.write_error == 0;
+        let drains =
+            socket.phase == Phase::Open && socket.queued_bytes() > 0 && socket.write_error == 0;
         socket.owned = false;
         if !drains {
             self.close(slot);
@@ -366,8 +369,7 @@ impl Io {
         let slot = event.slot;
         if self.sockets[slot].phase == Phase::Closing {
             if let Some(buffer) = event.buffer {
-                // As a chunk, because the pool counts it as free until it has been one.
-                drop(self.pool.chunk(buffer, 0, self.now_ms));
+                self.pool.put_back(buffer);
             }
             return;
         }

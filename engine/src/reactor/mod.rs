@@ -114,7 +114,6 @@ pub struct Metrics {
 }
 
 /// What streams, timers and tasks share.
-#[derive(Debug)]
 struct Core {
     executor: Executor,
     clock: Clock,
@@ -127,6 +126,12 @@ struct Core {
     remote_wakes: Cell<u64>,
     remote_waiters: RefCell<Vec<Waker>>,
     turns: Cell<u64>,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").finish_non_exhaustive()
+    }
 }
 
 thread_local! {
@@ -287,7 +292,11 @@ impl Core {
 
     /// Begins the next turn with what the driver has reported.
     fn advance(&self, events: &mut Vec<Event>) {
-        let now_ms = self.clock.advance().duration_since(self.started).as_millis() as u64;
+        let now_ms = self
+            .clock
+            .advance()
+            .duration_since(self.started)
+            .as_millis() as u64;
         let mut woken = {
             let mut io = self.io.borrow_mut();
             io.now_ms = now_ms;

@@ -46,8 +46,7 @@ impl RemoteWaker {
     pub(super) fn prepare(&self, kind: DriverKind) -> io::Result<()> {
         if kind == DriverKind::Epoll {
             // SAFETY: a plain system call on our own descriptor.
-            let result =
-                unsafe { libc::fcntl(self.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+            let result = unsafe { libc::fcntl(self.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
             if result < 0 {
                 return Err(io::Error::last_os_error());
             }

@@ -88,10 +88,7 @@ impl Part {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Gather {
     /// One stretch of memory, for `send`.
-    One {
-        start: *const u8,
-        bytes: usize,
-    },
+    One { start: *const u8, bytes: usize },
     /// A message with an I/O vector, for `sendmsg`.
     Many(*const libc::msghdr),
 }
@@ -162,9 +159,7 @@ impl SendQueue {
 
     /// Takes the vector at the end out, for the caller to append to; `put_tail` gives it back.
     pub(super) fn take_tail(&mut self, spares: &mut Spares) -> Vec<u8> {
-        let appendable = self
-            .open_tail()
-            .is_some_and(|tail| tail.len() < TAIL_BYTES);
+        let appendable = self.open_tail().is_some_and(|tail| tail.len() < TAIL_BYTES);
         if appendable && let Some(Part::Bytes { bytes, start }) = self.parts.pop_back() {
             debug_assert_eq!(start, 0, "only frozen parts are partly sent");
             self.queued_bytes -= bytes.len();
@@ -363,6 +358,9 @@ mod tests {
         let address = sent(&mut queue, 1).map(|_| queue.vector[0].iov_base);
         queue.complete(1, &mut spares);
         queue.push_bytes(b"y", &mut spares);
-        assert_eq!(sent(&mut queue, 1).map(|_| queue.vector[0].iov_base), address);
+        assert_eq!(
+            sent(&mut queue, 1).map(|_| queue.vector[0].iov_base),
+            address
+        );
     }
 }

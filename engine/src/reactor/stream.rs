@@ -215,11 +215,7 @@ impl Stream {
 
     fn enqueue(
         &self,
-        push: impl FnOnce(
-            &mut super::send_queue::SendQueue,
-            u32,
-            &mut super::send_queue::Spares,
-        ),
+        push: impl FnOnce(&mut super::send_queue::SendQueue, u32, &mut super::send_queue::Spares),
     ) {
         let io = &mut *self.core.io.borrow_mut();
         let socket = &mut io.sockets[self.slot];
@@ -288,14 +284,6 @@ impl Stream {
     /// Discards what is unsent and resets the connection.
     pub fn abort(self) {
         self.core.io.borrow_mut().abort(self.slot);
-    }
-
-    /// Turns TCP keep-alive probes on.
-    pub fn set_tcp_keepalive(&self, keepalive: &socket2::TcpKeepalive) -> io::Result<()> {
-        let fd = self.core.io.borrow().sockets[self.slot].fd;
-        // SAFETY: the socket's entry owns the descriptor and nothing closes it during the call.
-        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-        socket2::SockRef::from(&fd).set_tcp_keepalive(keepalive)
     }
 
     /// Bytes received so far, also those not yet read.
@@ -367,7 +355,10 @@ fn with_descriptor(
 
 /// Stores the waker and returns the one to drop once nothing is borrowed any more.
 fn register(place: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
-    if place.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+    if place
+        .as_ref()
+        .is_some_and(|waker| waker.will_wake(cx.waker()))
+    {
         return None;
     }
     place.replace(cx.waker().clone())

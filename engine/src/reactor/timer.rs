@@ -65,7 +65,9 @@ impl Timer {
         }
         let mut previous = None;
         if let Alarm::Timer(waker) = wheel.value_mut(self.index)
-            && !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+            && !waker
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
         {
             previous = waker.replace(cx.waker().clone());
         }

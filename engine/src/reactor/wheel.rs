@@ -268,11 +268,13 @@ mod tests {
             let mut now = 0;
             for round in 0..2_000u32 {
                 let index = wheel.insert(round);
-                let at = now + rng.u64(0..1 << rng.u32(1..40));
+                let reach = 1 << rng.u32(1..40);
+                let at = now + rng.u64(0..reach);
                 wheel.set(index, Some(at));
                 expected.push((at, round));
                 if rng.u32(0..10) == 0 {
-                    now += rng.u64(0..1 << rng.u32(1..33));
+                    let step = 1 << rng.u32(1..33);
+                    now += rng.u64(0..step);
                     let mut got = Vec::new();
                     wheel.advance(now, |_, value| got.push(*value));
                     let (mut due, rest): (Vec<_>, Vec<_>) =

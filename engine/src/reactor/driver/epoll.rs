@@ -473,7 +473,9 @@ fn connect_result(fd: RawFd) -> i32 {
 }
 
 fn errno() -> i32 {
-    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+    io::Error::last_os_error()
+        .raw_os_error()
+        .unwrap_or(libc::EIO)
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {

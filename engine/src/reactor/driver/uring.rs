@@ -109,7 +109,9 @@ impl Uring {
                 }
             }
         }
-        Err(io::Error::other("io_uring: multishot receive does not work"))
+        Err(io::Error::other(
+            "io_uring: multishot receive does not work",
+        ))
     }
 
     pub(super) fn receive(&mut self, slot: u32, fd: RawFd) {
