@@ -21,6 +21,3 @@ pub mod stats;
 pub mod stream_info;
 pub mod upstream;
 pub mod worker;
-//! Skeleton.
-
-pub mod reactor;

@@ -286,6 +286,14 @@ impl Stream {
         self.core.io.borrow_mut().abort(self.slot);
     }
 
+    /// Turns TCP keep-alive probes on.
+    pub fn set_tcp_keepalive(&self, keepalive: &socket2::TcpKeepalive) -> io::Result<()> {
+        let fd = self.core.io.borrow().sockets[self.slot].fd;
+        // SAFETY: the socket's entry owns the descriptor and nothing closes it during the call.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        socket2::SockRef::from(&fd).set_tcp_keepalive(keepalive)
+    }
+
     /// Bytes received so far, also those not yet read.
     pub fn bytes_received(&self) -> u64 {
         self.core.io.borrow().sockets[self.slot].bytes_received
