@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use ringway::cli::Options;
 
+#[cfg(feature = "count-allocations")]
+#[global_allocator]
+static ALLOCATOR: ringway::worker::shared::allocations::Counting =
+    ringway::worker::shared::allocations::Counting;
+
 fn main() -> ExitCode {
     match ringway::server::run(&Options::parse()) {
         Ok(code) => code,

@@ -11,13 +11,13 @@ use ringway_config::listener::Extension;
 use ringway_config::type_name;
 
 use crate::filters::http::health_check::HealthCheck;
-use crate::filters::http::{FilterChain, HttpFilter};
+use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, router};
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
 
 /// A compiled network filter.
 pub enum NetworkFilter {
     /// `envoy.filters.network.http_connection_manager`
-    HttpConnectionManager(Box<http_connection_manager::Config>, FilterChain),
+    HttpConnectionManager(Box<http_connection_manager::Config>, HttpFilters),
 }
 
 /// The types of network filters.
@@ -53,17 +53,27 @@ pub fn network_filter(
     }
 }
 
-/// Compiles the HTTP filters of a connection manager, except the router at
-/// their end. `service_cluster` is `node.cluster`.
+/// Compiles the HTTP filters of a connection manager. `service_cluster` is `node.cluster`.
 pub fn http_filters(
     extensions: &[Extension],
     service_cluster: &Arc<str>,
     cx: &mut Cx<'_>,
-) -> FilterChain {
-    let filters = extensions.iter().filter_map(|extension| {
-        cx.at(&extension.path, |cx| http_filter(extension, service_cluster, cx))
-    });
-    FilterChain::new(filters.collect())
+) -> HttpFilters {
+    let mut filters = Vec::new();
+    let mut router = router::Config::default();
+    for extension in extensions {
+        cx.at(&extension.path, |cx| {
+            if type_name(&extension.config.type_url) == ROUTER {
+                router = router::Config::compile(&extension.config, cx).unwrap_or_default();
+            } else {
+                filters.extend(http_filter(extension, service_cluster, cx));
+            }
+        });
+    }
+    HttpFilters {
+        chain: FilterChain::new(filters),
+        router,
+    }
 }
 
 fn http_filter(
@@ -72,7 +82,6 @@ fn http_filter(
     cx: &mut Cx<'_>,
 ) -> Option<Box<dyn HttpFilter>> {
     match type_name(&extension.config.type_url) {
-        ROUTER => None,
         "envoy.extensions.filters.http.health_check.v3.HealthCheck" => {
             let filter = HealthCheck::compile(&extension.config, service_cluster, cx)?;
             Some(Box::new(filter))

@@ -7,7 +7,7 @@
 pub mod http;
 pub mod network;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -40,8 +40,8 @@ pub struct WorkerContext {
     pub count: u32,
     /// Who this process is.
     pub node: Node,
-    /// `http1.*`, what the codec of downstream connections counts.
-    pub http1_stats: Http1CodecStats,
+    store: Store,
+    http1_stats: OnceCell<Http1CodecStats>,
     /// The clusters that routes refer to.
     pub clusters: ClusterManager,
     /// Exchanges for reuse.
@@ -67,7 +67,8 @@ impl WorkerContext {
             index,
             count,
             node,
-            http1_stats: Http1CodecStats::new(store, "http1."),
+            store: store.clone(),
+            http1_stats: OnceCell::new(),
             clusters: ClusterManager::default(),
             exchanges: RefCell::new(ExchangePool::default()),
             rng: RefCell::new(fastrand::Rng::new()),
@@ -87,11 +88,16 @@ impl WorkerContext {
         id * u64::from(self.count) + u64::from(self.index)
     }
 
-    /// Whether responses should end their connections, because the listeners
-    /// drain or the health check was failed by hand.
+    /// `http1.*`, what the codec of downstream connections counts. As Envoy's,
+    /// they are listed from the first connection on.
+    pub fn http1_stats(&self) -> &Http1CodecStats {
+        self.http1_stats.get_or_init(|| Http1CodecStats::new(&self.store, "http1."))
+    }
+
+    /// Whether the listeners drain.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.get() || self.health_failed.get()
+        self.draining.get()
     }
 
     /// Starts draining: connections without a request are closed now, others

@@ -68,7 +68,9 @@ pub(super) enum HeaderKey {
 pub(super) enum Text {
     Protocol,
     UpstreamProtocol,
+    /// White space is written as `_`.
     ResponseCodeDetails,
+    ResponseCodeDetailsAsIs,
     ConnectionTerminationDetails,
     ResponseFlags,
     ResponseFlagsLong,
@@ -187,7 +189,10 @@ impl Operator {
             "ENVIRONMENT" => environment(command)?,
             "RESPONSE_CODE_DETAILS" => {
                 no_length(command)?;
-                Operator::Text(Text::ResponseCodeDetails)
+                Operator::Text(match arguments {
+                    "ALLOW_WHITESPACES" => Text::ResponseCodeDetailsAsIs,
+                    _ => Text::ResponseCodeDetails,
+                })
             }
             "COMMON_DURATION" => common_duration(command)?,
             "GRPC_STATUS" => {

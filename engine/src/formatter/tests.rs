@@ -257,6 +257,20 @@ fn addresses_of_every_family() {
 }
 
 #[test]
+fn reasons_are_one_word() {
+    let mut request = direct();
+    request.info.details.copy("a b\tc");
+    request.info.upstream_transport_failure_reason.copy("d e");
+    assert_eq!(
+        request.format(
+            "%RESPONSE_CODE_DETAILS% %RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)% \
+             %UPSTREAM_TRANSPORT_FAILURE_REASON%"
+        ),
+        "a_b_c a b\tc d_e"
+    );
+}
+
+#[test]
 fn flags_are_listed_in_the_order_they_were_set() {
     let mut request = direct();
     request

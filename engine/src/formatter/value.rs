@@ -133,7 +133,8 @@ impl Text {
         let value = match self {
             Text::Protocol => info.protocol.map_or("", |p| p.as_str()),
             Text::UpstreamProtocol => info.upstream_protocol.map_or("", |p| p.as_str()),
-            Text::ResponseCodeDetails => info.details.as_str(),
+            Text::ResponseCodeDetails => return one_word(info.details.as_str(), out),
+            Text::ResponseCodeDetailsAsIs => info.details.as_str(),
             Text::ConnectionTerminationDetails => info.connection_termination_details.as_str(),
             Text::ResponseFlags => return flags(info, ResponseFlag::short, out),
             Text::ResponseFlagsLong => return flags(info, ResponseFlag::long, out),
@@ -150,7 +151,9 @@ impl Text {
             }),
             Text::UpstreamCluster => info.cluster.as_ref().map_or("", |c| &*c.observability_name),
             Text::UpstreamClusterRaw => info.cluster.as_ref().map_or("", |c| &*c.name),
-            Text::UpstreamTransportFailureReason => info.upstream_transport_failure_reason.as_str(),
+            Text::UpstreamTransportFailureReason => {
+                return one_word(info.upstream_transport_failure_reason.as_str(), out);
+            }
             Text::StreamId => {
                 return bytes(cx.request.get(HeaderId::XRequestId), usize::MAX, out);
             }
@@ -214,6 +217,19 @@ fn bytes(value: Option<&[u8]>, length_max: usize, out: &mut Vec<u8>) -> Written 
         }
         None => Written::Nothing,
     }
+}
+
+/// A text of ours in which white space becomes `_`: lines are cut at white
+/// space by those who read them.
+fn one_word(text: &str, out: &mut Vec<u8>) -> Written {
+    if text.is_empty() {
+        return Written::Nothing;
+    }
+    out.extend(text.bytes().map(|byte| match byte {
+        b' ' | b'\t'..=b'\r' => b'_',
+        byte => byte,
+    }));
+    Written::Untrusted
 }
 
 fn decimal(value: impl Into<u64>, out: &mut Vec<u8>) -> Written {

@@ -151,6 +151,8 @@ pub struct Deadlines {
     pub route: Option<Instant>,
     /// `max_stream_duration` of the connection manager or the route.
     pub stream: Option<Instant>,
+    /// The cluster's `max_stream_duration`.
+    pub upstream: Option<Instant>,
     /// `stream_idle_timeout`, counted from the last progress.
     pub idle: Option<Duration>,
     last_progress: Instant,
@@ -165,6 +167,8 @@ pub enum Expired {
     Route,
     /// The stream lived too long.
     Stream,
+    /// The upstream request lived too long.
+    Upstream,
     /// Nothing moved for too long.
     Idle,
 }
@@ -175,6 +179,7 @@ impl Deadlines {
             request: None,
             route: None,
             stream: None,
+            upstream: None,
             idle: None,
             last_progress: now,
         }
@@ -189,7 +194,7 @@ impl Deadlines {
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
         let idle = self.idle.map(|idle| self.last_progress + idle);
-        [self.request, self.route, self.stream, idle].into_iter().flatten().min()
+        [self.request, self.route, self.stream, self.upstream, idle].into_iter().flatten().min()
     }
 
     /// The deadline that has passed at `now`, if any.
@@ -200,6 +205,8 @@ impl Deadlines {
             Some(Expired::Route)
         } else if passed(self.stream) {
             Some(Expired::Stream)
+        } else if passed(self.upstream) {
+            Some(Expired::Upstream)
         } else if passed(self.request) {
             Some(Expired::Request)
         } else if passed(self.idle.map(|idle| self.last_progress + idle)) {

@@ -20,6 +20,8 @@ pub struct ListenOptions {
     pub backlog: i32,
     /// Whether several sockets share the port, one per worker.
     pub reuse_port: bool,
+    /// Whether an IPv6 socket takes IPv4 connections too (`ipv4_compat`).
+    pub ipv4_compat: bool,
 }
 
 /// Binds `count` listening sockets to one address and returns them with the
@@ -69,8 +71,7 @@ fn bind_one(address: &Address, options: ListenOptions) -> io::Result<Socket> {
                 socket.set_reuse_port(true)?;
             }
             if ip.is_ipv6() {
-                // Envoy: IPv4 only reaches an IPv6 listener with `ipv4_compat`.
-                socket.set_only_v6(true)?;
+                socket.set_only_v6(!options.ipv4_compat)?;
             }
             socket.bind(&kernel)?;
             socket.listen(options.backlog)?;
@@ -100,6 +101,7 @@ mod tests {
     const OPTIONS: ListenOptions = ListenOptions {
         backlog: 128,
         reuse_port: true,
+        ipv4_compat: false,
     };
 
     fn loopback() -> Address {

@@ -44,6 +44,7 @@ pub fn bind(listeners: Vec<CompiledListener>, workers: usize, store: &Store) -> 
             let options = ListenOptions {
                 backlog: config.tcp_backlog.map_or(BACKLOG_MAX, |backlog| backlog as i32),
                 reuse_port: config.reuse_port,
+                ipv4_compat: config.ipv4_compat,
             };
             match listen_socket::bind(address, options, workers) {
                 Ok((sockets, real)) => {
@@ -58,11 +59,14 @@ pub fn bind(listeners: Vec<CompiledListener>, workers: usize, store: &Store) -> 
         let prefix = prefix(
             config.stat_prefix.as_deref().unwrap_or(&config.address.to_string()),
         );
+        let drain_type = listener.config.drain_type;
         let chain = listener.chain.map(|(name, filter)| match filter {
             NetworkFilter::HttpConnectionManager(config, filters) => FilterChain {
                 name,
                 terminal: Terminal::HttpConnectionManager(Arc::new(
-                    http_connection_manager::Shared::new(*config, filters, store, &prefix),
+                    http_connection_manager::Shared::new(
+                        *config, filters, drain_type, store, &prefix,
+                    ),
                 )),
             },
         });

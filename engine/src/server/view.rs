@@ -211,6 +211,11 @@ impl ServerView for View {
     }
 
     fn connections(&self) -> u64 {
+        #[cfg(feature = "count-allocations")]
+        self.store.set(
+            self.store.gauge("server.allocations"),
+            crate::worker::shared::allocations::count(),
+        );
         self.listeners
             .iter()
             .map(|listener| self.store.gauge_value(listener.stats.downstream_cx_active))

@@ -198,44 +198,48 @@ impl Store {
     /// The listed statistics whose name passes `wanted`, sorted by name.
     #[must_use]
     pub fn snapshot(&self, wanted: impl Fn(&str) -> bool) -> Snapshot {
+        let mut snapshot = self.snapshot_of_all();
+        // Without the lock: a worker that meets a new name must not wait for a
+        // regular expression.
+        snapshot.counters.retain(|counter| wanted(&counter.name));
+        snapshot.gauges.retain(|gauge| wanted(&gauge.name));
+        snapshot.text_readouts.retain(|text| wanted(&text.name));
+        snapshot
+            .histograms
+            .retain(|histogram| wanted(&histogram.name));
+        snapshot
+    }
+
+    fn snapshot_of_all(&self) -> Snapshot {
         let mut state = self.state();
         state.receive();
-        let state = &*state;
+        let counters = state.counters.iter().map(|(name, &slot)| {
+            let (value, used) = state.counter_value(slot);
+            Value::new(name, value, used)
+        });
+        let gauges = state.gauges.iter().map(|(name, &slot)| {
+            let (value, used) = state.gauge_value(slot);
+            Value::new(name, value, used)
+        });
+        let text_readouts = (state.text_readouts.iter()).map(|(name, text)| TextReadout {
+            name: Arc::clone(name),
+            text: Arc::clone(text),
+        });
+        let histograms = state.histograms.iter().filter_map(|(name, entry)| {
+            let used = state.sum(entry.handle.used) > 0;
+            (used || entry.always_listed).then(|| HistogramValue {
+                name: Arc::clone(name),
+                unit: entry.unit,
+                used,
+                interval: Arc::clone(&entry.interval),
+                cumulative: Arc::clone(&entry.cumulative),
+            })
+        });
         Snapshot {
-            counters: (state.counters.iter())
-                .filter(|(name, _)| wanted(name))
-                .map(|(name, &slot)| {
-                    let (value, used) = state.counter_value(slot);
-                    Value::new(name, value, used)
-                })
-                .collect(),
-            gauges: (state.gauges.iter())
-                .filter(|(name, _)| wanted(name))
-                .map(|(name, &slot)| {
-                    let (value, used) = state.gauge_value(slot);
-                    Value::new(name, value, used)
-                })
-                .collect(),
-            text_readouts: (state.text_readouts.iter())
-                .filter(|(name, _)| wanted(name))
-                .map(|(name, text)| TextReadout {
-                    name: Arc::clone(name),
-                    text: Arc::clone(text),
-                })
-                .collect(),
-            histograms: (state.histograms.iter())
-                .filter(|(name, _)| wanted(name))
-                .filter_map(|(name, entry)| {
-                    let used = state.sum(entry.handle.used) > 0;
-                    (used || entry.always_listed).then(|| HistogramValue {
-                        name: Arc::clone(name),
-                        unit: entry.unit,
-                        used,
-                        interval: Arc::clone(&entry.interval),
-                        cumulative: Arc::clone(&entry.cumulative),
-                    })
-                })
-                .collect(),
+            counters: counters.collect(),
+            gauges: gauges.collect(),
+            text_readouts: text_readouts.collect(),
+            histograms: histograms.collect(),
         }
     }
 

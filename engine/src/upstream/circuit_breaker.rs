@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::stats::Gauge;
 use crate::worker::shared::Budget;
 
 /// Permits are leased in portions of this part of the limit, so that a few
@@ -23,17 +24,21 @@ pub struct Breaker {
     lease: u32,
     /// Permits leased from the budget and not in use.
     spare: Cell<u32>,
+    /// `*_open`: 1 while the budget is empty. The worker that takes the last
+    /// permit adds one, the one that gives the first back takes it away.
+    open: Gauge,
 }
 
 impl Breaker {
     /// A worker's share in `budget`.
     #[must_use]
-    pub fn new(budget: Arc<Budget>) -> Rc<Self> {
+    pub fn new(budget: Arc<Budget>, open: Gauge) -> Rc<Self> {
         let lease = (budget.limit() / LEASES_PER_LIMIT).max(1);
         Rc::new(Self {
             budget,
             lease,
             spare: Cell::new(0),
+            open,
         })
     }
 
@@ -46,17 +51,14 @@ impl Breaker {
             return Some(Permit(Rc::clone(self)));
         }
         let taken = self.budget.take(self.lease);
-        if taken == 0 {
+        if taken.emptied {
+            self.open.inc();
+        }
+        if taken.permits == 0 {
             return None;
         }
-        self.spare.set(taken - 1);
+        self.spare.set(taken.permits - 1);
         Some(Permit(Rc::clone(self)))
-    }
-
-    /// Whether the limit is reached, as the `*_open` gauges show it.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.spare.get() == 0 && self.budget.is_exhausted()
     }
 
     fn release(&self) {
@@ -65,17 +67,23 @@ impl Breaker {
         // that what one worker holds unused stays below two leases.
         if spare >= 2 * self.lease || self.lease == 1 {
             let back = if self.lease == 1 { spare } else { self.lease };
-            self.budget.give_back(back);
+            self.give_back(back);
             self.spare.set(spare - back);
         } else {
             self.spare.set(spare);
+        }
+    }
+
+    fn give_back(&self, permits: u32) {
+        if self.budget.give_back(permits) {
+            self.open.dec();
         }
     }
 }
 
 impl Drop for Breaker {
     fn drop(&mut self) {
-        self.budget.give_back(self.spare.get());
+        self.give_back(self.spare.get());
     }
 }
 
@@ -92,23 +100,28 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::Store;
 
     #[test]
     fn a_limit_of_one_is_exact_across_workers() {
+        let store = Store::new();
+        store.shard(None).install();
+        let open = store.gauge("rq_open");
+        let is_open = || store.gauge_value(open);
         let budget = Arc::new(Budget::new(1));
-        let (first, second) = (Breaker::new(Arc::clone(&budget)), Breaker::new(budget));
+        let (first, second) = (Breaker::new(Arc::clone(&budget), open), Breaker::new(budget, open));
         let permit = first.acquire().expect("nothing is open");
         assert!(first.acquire().is_none());
         assert!(second.acquire().is_none());
-        assert!(second.is_open());
+        assert_eq!(is_open(), 1);
         drop(permit);
-        assert!(!second.is_open());
+        assert_eq!(is_open(), 0);
         assert!(second.acquire().is_some(), "the permit was given back");
     }
 
     #[test]
     fn a_worker_alone_can_use_the_whole_limit() {
-        let breaker = Breaker::new(Arc::new(Budget::new(1024)));
+        let breaker = Breaker::new(Arc::new(Budget::new(1024)), Store::new().gauge("open"));
         let permits: Vec<_> = std::iter::from_fn(|| breaker.acquire()).collect();
         assert_eq!(permits.len(), 1024);
     }
@@ -116,10 +129,11 @@ mod tests {
     #[test]
     fn an_idle_worker_keeps_less_than_two_leases() {
         let budget = Arc::new(Budget::new(1024));
-        let idle = Breaker::new(Arc::clone(&budget));
+        let open = Store::new().gauge("open");
+        let idle = Breaker::new(Arc::clone(&budget), open);
         let permits: Vec<_> = (0..500).filter_map(|_| idle.acquire()).collect();
         drop(permits);
-        let busy = Breaker::new(budget);
+        let busy = Breaker::new(budget, open);
         let permits: Vec<_> = std::iter::from_fn(|| busy.acquire()).collect();
         let kept = 1024 - permits.len() as u32;
         assert!(kept < 2 * idle.lease, "{kept} permits are out of reach");
@@ -128,8 +142,9 @@ mod tests {
     #[test]
     fn a_worker_that_ends_gives_back_what_it_leased() {
         let budget = Arc::new(Budget::new(128));
-        drop(Breaker::new(Arc::clone(&budget)).acquire());
-        let breaker = Breaker::new(budget);
+        let open = Store::new().gauge("open");
+        drop(Breaker::new(Arc::clone(&budget), open).acquire());
+        let breaker = Breaker::new(budget, open);
         let permits: Vec<_> = std::iter::from_fn(|| breaker.acquire()).collect();
         assert_eq!(permits.len(), 128);
     }

@@ -3,7 +3,7 @@
 //! [`SharedCluster`] is built once by the control plane and shared by all
 //! workers; [`Cluster`] is one worker's: balancer cursor, breakers, pools.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use super::host::{Host, HostStats, SharedHost};
 use crate::network::address::to_sock_addr;
 use crate::stats::Store;
 use crate::stats::cluster::{CircuitBreakerStats, ClusterStats, ResponseStats, prefix};
+use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stream_info::{ClusterInfo, HostInfo};
 use crate::worker::shared::Budget;
 
@@ -113,6 +114,8 @@ pub struct Cluster {
     pub shared: Arc<SharedCluster>,
     /// Limits by routing priority: default, high.
     pub breakers: [Breakers; 2],
+    store: Store,
+    http1_stats: OnceCell<Http1CodecStats>,
     hosts: Vec<Rc<Host>>,
     balancer: RefCell<RoundRobin>,
 }
@@ -121,11 +124,17 @@ impl Cluster {
     /// This worker's cluster. `seed` is random: it decides at which host the
     /// rotation starts.
     #[must_use]
-    pub fn new(shared: Arc<SharedCluster>, seed: u64) -> Rc<Self> {
-        let breakers = |budgets: &Budgets| Breakers {
-            connections: Breaker::new(Arc::clone(&budgets.connections)),
-            pending_requests: Breaker::new(Arc::clone(&budgets.pending_requests)),
-            requests: Breaker::new(Arc::clone(&budgets.requests)),
+    pub fn new(shared: Arc<SharedCluster>, seed: u64, store: &Store) -> Rc<Self> {
+        let breakers = |budgets: &Budgets| {
+            let stats = &budgets.stats;
+            Breakers {
+            connections: Breaker::new(Arc::clone(&budgets.connections), stats.cx_open),
+            pending_requests: Breaker::new(
+                    Arc::clone(&budgets.pending_requests),
+                    stats.rq_pending_open,
+                ),
+            requests: Breaker::new(Arc::clone(&budgets.requests), stats.rq_open),
+        }
         };
         let weights: Vec<u32> = shared.hosts.iter().map(|host| host.config.weight).collect();
         let hosts = shared
@@ -151,9 +160,20 @@ impl Cluster {
                 observability_name: Arc::clone(&shared.config.stat_name),
             }),
             breakers: [breakers(&shared.budgets[0]), breakers(&shared.budgets[1])],
+            store: store.clone(),
+            http1_stats: OnceCell::new(),
             hosts,
             balancer: RefCell::new(RoundRobin::new(&weights, seed)),
             shared,
+        })
+    }
+
+    /// `cluster.NAME.http1.*`; as Envoy's, they are listed from the first
+    /// connection on.
+    pub fn http1_stats(&self) -> &Http1CodecStats {
+        self.http1_stats.get_or_init(|| {
+            let prefix = format!("{}http1.", prefix(&self.config.stat_name));
+            Http1CodecStats::new(&self.store, &prefix)
         })
     }
 

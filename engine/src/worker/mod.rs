@@ -175,6 +175,8 @@ fn run(
     }
     plan.store.shard(Some(index)).install();
     plan.logs.clone().install();
+    #[cfg(feature = "count-allocations")]
+    shared::allocations::count_this_thread();
     let mut reactor = match Reactor::new(&plan.reactor) {
         Ok(reactor) => reactor,
         Err(error) => {
@@ -240,7 +242,7 @@ impl Worker {
         match change {
             Change::Cluster(shared) => {
                 let seed = self.context.rng.borrow_mut().u64(..);
-                self.context.clusters.insert(Cluster::new(shared, seed));
+                self.context.clusters.insert(Cluster::new(shared, seed, &self.store));
             }
             Change::Listener(shared, sockets) => {
                 let name = Arc::clone(&shared.config.name);

@@ -124,17 +124,21 @@ impl Budget {
         self.limit
     }
 
-    /// Leases up to `wanted` permits and says how many; 0 when none are left.
-    pub fn take(&self, wanted: u32) -> u32 {
+    /// Leases up to `wanted` permits.
+    pub fn take(&self, wanted: u32) -> Taken {
         let mut left = self.left.load(Relaxed);
         loop {
-            let taken = wanted.min(left);
-            if taken == 0 {
-                return 0;
+            let permits = wanted.min(left);
+            let taken = Taken {
+                permits,
+                emptied: permits > 0 && permits == left,
+            };
+            if permits == 0 {
+                return taken;
             }
             match self
                 .left
-                .compare_exchange_weak(left, left - taken, Relaxed, Relaxed)
+                .compare_exchange_weak(left, left - permits, Relaxed, Relaxed)
             {
                 Ok(_) => return taken,
                 Err(now) => left = now,
@@ -142,11 +146,10 @@ impl Budget {
         }
     }
 
-    /// Ends the lease of `permits`.
-    pub fn give_back(&self, permits: u32) {
-        if permits > 0 {
-            self.left.fetch_add(permits, Relaxed);
-        }
+    /// Ends the lease of `permits`, and says whether the budget was empty
+    /// until now.
+    pub fn give_back(&self, permits: u32) -> bool {
+        permits > 0 && self.left.fetch_add(permits, Relaxed) == 0
     }
 
     /// Whether every permit is leased.
@@ -154,6 +157,16 @@ impl Budget {
     pub fn is_exhausted(&self) -> bool {
         self.left.load(Relaxed) == 0
     }
+}
+
+/// What [`Budget::take`] gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Permits leased; 0 when none were left.
+    pub permits: u32,
+    /// They were the last ones. Between two such calls, exactly one call of
+    /// [`Budget::give_back`] answers true, whichever threads they are on.
+    pub emptied: bool,
 }
 
 /// The sending end of a worker's queue of updates.
@@ -262,6 +275,65 @@ impl WorkerGauge {
     }
 }
 
+/// Counting the heap allocations of workers, for measurements.
+#[cfg(feature = "count-allocations")]
+pub mod allocations {
+    use std::alloc::{GlobalAlloc, Layout, System};
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    /// The system's allocator, which counts for threads that asked for it.
+    pub struct Counting;
+
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+
+    thread_local! {
+        // Without a destructor and constant at first: reading it allocates
+        // nothing, which matters inside an allocator.
+        static COUNTED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Counts this thread's allocations from now on.
+    pub fn count_this_thread() {
+        COUNTED.set(true);
+    }
+
+    /// Allocations of all counted threads so far.
+    #[must_use]
+    pub fn count() -> u64 {
+        // A statistic by itself: nothing is published through it.
+        COUNT.load(Relaxed)
+    }
+
+    fn count_one() {
+        // A thread that is ending is not counted any more.
+        if COUNTED.try_with(Cell::get).unwrap_or(false) {
+            COUNT.fetch_add(1, Relaxed);
+        }
+    }
+
+    // SAFETY: every call is passed on to the system's allocator as it came;
+    // counting neither allocates nor panics.
+    unsafe impl GlobalAlloc for Counting {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            count_one();
+            // SAFETY: the caller's obligations are passed on unchanged.
+            unsafe { System.alloc(layout) }
+        }
+
+        unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+            // SAFETY: the caller's obligations are passed on unchanged.
+            unsafe { System.dealloc(memory, layout) }
+        }
+
+        unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+            count_one();
+            // SAFETY: the caller's obligations are passed on unchanged.
+            unsafe { System.realloc(memory, layout, new_size) }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,7 +386,7 @@ mod tests {
                     scope.spawn(|| {
                         let mut mine = 0;
                         loop {
-                            match budget.take(7) {
+                            match budget.take(7).permits {
                                 0 => return mine,
                                 taken => mine += taken,
                             }
@@ -329,8 +401,9 @@ mod tests {
         });
         assert_eq!(taken, 1000);
         assert!(budget.is_exhausted());
-        budget.give_back(1);
-        assert_eq!(budget.take(5), 1);
+        assert!(budget.give_back(1), "it was empty");
+        assert_eq!(budget.take(5), Taken { permits: 1, emptied: true });
+        assert_eq!(budget.take(5), Taken { permits: 0, emptied: false });
     }
 
     #[test]

@@ -61,14 +61,13 @@ fn llhttp() {
 
 #[test]
 fn what_our_own_targets_found() {
-    let targets: [(&str, fn(&[u8])); 3] = [
-        ("found-http1_request.pack", fuzz::http1_request),
-        ("found-http1_response.pack", fuzz::http1_response),
-        ("found-http1_body.pack", fuzz::http1_body),
-    ];
-    for (pack, target) in targets {
-        let inputs = unpack(pack);
-        assert!(inputs.len() > 100, "{pack}: {}", inputs.len());
-        inputs.iter().for_each(|input| target(input));
-    }
+    replay_found("found-http1_request.pack", fuzz::http1_request);
+    replay_found("found-http1_response.pack", fuzz::http1_response);
+    replay_found("found-http1_body.pack", fuzz::http1_body);
+}
+
+fn replay_found(pack: &str, target: fn(&[u8])) {
+    let inputs = unpack(pack);
+    assert!(inputs.len() > 100, "{pack}: {}", inputs.len());
+    inputs.iter().for_each(|input| target(input));
 }

@@ -43,6 +43,15 @@ pub enum Flow {
     Reply(LocalReply<'static>),
 }
 
+/// What a connection manager's `http_filters` compile to.
+#[derive(Default)]
+pub struct HttpFilters {
+    /// The filters before the router.
+    pub chain: FilterChain,
+    /// The router.
+    pub router: router::Config,
+}
+
 /// The filters of a connection manager, without the router at their end.
 #[derive(Default)]
 pub struct FilterChain {

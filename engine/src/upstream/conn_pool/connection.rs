@@ -59,6 +59,7 @@ pub(super) async fn open(
     cluster.stats.upstream_cx_total.inc();
     cluster.stats.upstream_cx_http1_total.inc();
     cluster.stats.upstream_cx_active.inc();
+    let _ = cluster.http1_stats();
     host.stats.cx_total.inc();
     host.stats.cx_active.inc();
 
@@ -154,14 +155,21 @@ impl Connection {
                     return;
                 }
                 State::Idle => {
+                    let now = reactor::now();
                     let due = idle_timeout.map(|timeout| self.idle_since.get() + timeout);
-                    if due.is_some_and(|due| due <= reactor::now()) {
-                        self.cluster.stats.upstream_cx_idle_timeout.inc();
+                    let idle_too_long = due.is_some_and(|due| due <= now);
+                    if idle_too_long || self.is_too_old() {
+                        let stats = &self.cluster.stats;
+                        if idle_too_long {
+                            stats.upstream_cx_idle_timeout.inc();
+                        } else {
+                            stats.upstream_cx_max_duration_reached.inc();
+                        }
                         self.leave_pool();
                         self.close_local();
                         return;
                     }
-                    self.timer.set(due);
+                    self.timer.set([due, self.too_old_at()].into_iter().flatten().min());
                 }
             }
         }
@@ -187,9 +195,18 @@ impl Connection {
     pub(super) fn became_idle(&self) {
         self.state.set(State::Idle);
         self.idle_since.set(reactor::now());
-        if let Some(timeout) = self.cluster.config.idle_timeout {
-            self.timer.set(Some(reactor::now() + timeout));
-        }
+        let due = self.cluster.config.idle_timeout.map(|timeout| reactor::now() + timeout);
+        self.timer.set([due, self.too_old_at()].into_iter().flatten().min());
+    }
+
+    /// `max_connection_duration`.
+    fn too_old_at(&self) -> Option<Instant> {
+        let limit = self.cluster.config.connection_duration_max?;
+        Some(self.opened + limit)
+    }
+
+    fn is_too_old(&self) -> bool {
+        self.too_old_at().is_some_and(|at| at <= reactor::now())
     }
 
     /// Counts a request, and says whether the connection may take another one.
@@ -199,6 +216,10 @@ impl Connection {
         match self.cluster.config.requests_per_connection_max {
             Some(max) if requests >= max => {
                 self.cluster.stats.upstream_cx_max_requests.inc();
+                false
+            }
+            _ if self.is_too_old() => {
+                self.cluster.stats.upstream_cx_max_duration_reached.inc();
                 false
             }
             _ => true,

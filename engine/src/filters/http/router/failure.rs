@@ -54,7 +54,9 @@ impl Failure {
         exchange.response.clear();
         match self {
             Self::Overflow => {
-                exchange.response.append(HeaderId::XEnvoyOverloaded, b"true");
+                if !manager.shared.router.suppress_envoy_headers {
+                    exchange.response.append(HeaderId::XEnvoyOverloaded, b"true");
+                }
                 exchange.info.details.set("upstream_reset_before_response_started{overflow}");
                 let reply = LocalReply::new(503, RESET_OVERFLOW, "")
                     .flag(ResponseFlag::UpstreamOverflow);
@@ -135,6 +137,10 @@ impl Failure {
                 info.flags.set(ResponseFlag::StreamIdleTimeout);
                 info.details.set(details::STREAM_IDLE_TIMEOUT);
             }
+            Self::Expired(Expired::Upstream) => {
+                info.flags.set(ResponseFlag::UpstreamMaxStreamDurationReached);
+                info.details.set(details::UPSTREAM_MAX_STREAM_DURATION_REACHED);
+            }
             Self::Expired(Expired::Stream) => info.details.set(details::MAX_DURATION_TIMEOUT),
             Self::Expired(Expired::Request) => info.details.set(details::REQUEST_OVERALL_TIMEOUT),
             Self::Overflow
@@ -151,6 +157,7 @@ impl Failure {
             Self::UpstreamProtocol => stats.upstream_cx_protocol_error.inc(),
             Self::ConnectTimeout | Self::Connect(_) => stats.upstream_rq_pending_failure_eject.inc(),
             Self::Expired(Expired::Route) => stats.upstream_rq_timeout.inc(),
+            Self::Expired(Expired::Upstream) => stats.upstream_rq_max_duration_reached.inc(),
             _ => {}
         }
         if exchange.response_started && !matches!(self, Self::DownstreamClosed) {
@@ -175,6 +182,15 @@ fn expired(
         Expired::Route => {
             let reply = LocalReply::new(504, "upstream request timeout", details::RESPONSE_TIMEOUT)
                 .flag(ResponseFlag::UpstreamRequestTimeout);
+            return fail(manager, cluster, downstream, exchange, reply);
+        }
+        Expired::Upstream => {
+            let reply = LocalReply::new(
+                504,
+                "upstream max stream duration reached",
+                details::UPSTREAM_MAX_STREAM_DURATION_REACHED,
+            )
+            .flag(ResponseFlag::UpstreamMaxStreamDurationReached);
             return fail(manager, cluster, downstream, exchange, reply);
         }
         Expired::Request => {

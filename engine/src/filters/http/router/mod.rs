@@ -17,8 +17,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use envoy_types::pb::envoy::extensions::filters::http::router::v3 as pb;
+use envoy_types::pb::google::protobuf::Any;
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::{Framing, ResponseHead};
+use ringway_config::context::{Cx, unpack};
 use ringway_config::route::{Forward, Route};
 
 use self::failure::Failure;
@@ -33,6 +36,23 @@ use crate::stream_info::{ResponseFlag, TimePoint, details};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure};
 use crate::upstream::host::Host;
+
+/// The compiled `envoy.extensions.filters.http.router.v3.Router`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Config {
+    /// No `x-envoy-*` header is added to requests and responses.
+    pub suppress_envoy_headers: bool,
+}
+
+impl Config {
+    /// Compiles the message.
+    pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Self> {
+        let proto = unpack::<pb::Router>(any, cx)?;
+        Some(Self {
+            suppress_envoy_headers: proto.suppress_envoy_headers,
+        })
+    }
+}
 
 /// Interim responses (1xx) that are read before a host is taken to send them
 /// for ever. Real ones send one or two.
@@ -63,7 +83,7 @@ pub async fn forward(
         return fail(manager, &cluster, downstream, exchange, reply);
     };
     exchange.info.host = Some(Rc::clone(&host.info));
-    finalize_request_headers(route, forward, exchange);
+    finalize_request_headers(manager, route, forward, exchange);
     set_deadlines(manager, forward, downstream, exchange);
 
     let lease = match connection(&cluster, &host, forward, downstream, exchange).await {
@@ -75,14 +95,26 @@ pub async fn forward(
         lease.give_back_unused();
         return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
     };
+    if let Some(limit) = cluster.config.stream_duration_max {
+        exchange.deadlines.upstream = Some(reactor::now() + limit);
+        downstream.timer.set(exchange.deadlines.next());
+    }
     let upstream = UpstreamRequest::start(&cluster, &host, lease, downstream, exchange);
     exchange_messages(manager, forward, &cluster, upstream, downstream, exchange).await
 }
 
 /// Applies the route's rewrites and takes off what is meant for us alone.
-fn finalize_request_headers(route: &Route, forward: &Forward, exchange: &mut Exchange) {
-    route.rewrite(forward, &mut exchange.request, true);
-    if let Some(timeout) = forward.timeout {
+fn finalize_request_headers(
+    manager: &ConnectionManager,
+    route: &Route,
+    forward: &Forward,
+    exchange: &mut Exchange,
+) {
+    let envoy_headers = !manager.shared.router.suppress_envoy_headers;
+    route.rewrite(forward, &mut exchange.request, envoy_headers);
+    if let Some(timeout) = forward.timeout
+        && envoy_headers
+    {
         exchange.request.set_with(HeaderId::XEnvoyExpectedRqTimeoutMs, |out| {
             use std::io::Write as _;
             // Writing to a Vec cannot fail.
@@ -234,7 +266,10 @@ fn send_head(
 ) {
     let now = reactor::now();
     exchange.info.details.set(details::VIA_UPSTREAM);
-    if let Some(sent) = exchange.info.elapsed(TimePoint::DownstreamRxEnd) {
+    let sent = exchange.info.elapsed(TimePoint::DownstreamRxEnd);
+    if let Some(sent) = sent
+        && !manager.shared.router.suppress_envoy_headers
+    {
         let since = now.duration_since(exchange.info.start + sent);
         exchange.response.set_with(HeaderId::XEnvoyUpstreamServiceTime, |out| {
             use std::io::Write as _;

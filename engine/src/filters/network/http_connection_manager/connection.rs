@@ -58,6 +58,7 @@ impl ConnectionManager {
         stats.downstream_cx_http1_total.inc();
         stats.downstream_cx_active.inc();
         stats.downstream_cx_http1_active.inc();
+        let _ = self.worker.http1_stats();
 
         let body_options = BodyOptions {
             trailers: self.config().request.trailers,
@@ -143,6 +144,9 @@ impl ConnectionManager {
             return Err(NoRequest::End(End::ByClient));
         }
 
+        if downstream.stream.queued() > 0 {
+            self.flush(downstream).await?;
+        }
         let idle_since = reactor::now();
         let idle_deadline = timeouts.idle.map(|idle| idle_since + idle);
         let age_deadline = timeouts.connection.map(|age| opened + age);
@@ -198,7 +202,7 @@ impl ConnectionManager {
                     downstream.timer.set(head_deadline);
                     continue;
                 }
-                if self.worker.is_draining() {
+                if self.is_draining() {
                     return Poll::Ready(Err(Stop::End(End::ByUs)));
                 }
                 if passed(close_at) {
@@ -247,6 +251,39 @@ impl ConnectionManager {
                     self.worker.exchanges.borrow_mut().put(exchange);
                 }
                 Err(NoRequest::End(end))
+            }
+        }
+    }
+
+    /// Gives a client that reads nothing of its response only so long
+    /// (`stream_flush_timeout`): what waits in its queue is memory of others.
+    async fn flush(&self, downstream: &Downstream) -> Result<(), NoRequest> {
+        let timeouts = &self.config().timeouts;
+        let Some(limit) = timeouts.stream_flush.or(timeouts.stream_idle) else {
+            return Ok(());
+        };
+        loop {
+            // Pipelined requests need not wait for the last byte.
+            let queued = downstream.stream.queued();
+            if queued == 0 || downstream.has_unread() {
+                return Ok(());
+            }
+            downstream.timer.set(Some(reactor::now() + limit));
+            let progress = poll_fn(|cx| {
+                if downstream.stream.poll_writable(cx, queued).is_ready()
+                    || downstream.stream.poll_closed(cx).is_ready()
+                {
+                    return Poll::Ready(true);
+                }
+                downstream.timer.poll_expired(cx).map(|()| false)
+            })
+            .await;
+            if !progress {
+                self.stats().downstream_rq_idle_timeout.inc();
+                return Err(NoRequest::End(End::Abort));
+            }
+            if downstream.stream.is_closed() || downstream.stream.write_error().is_some() {
+                return Ok(());
             }
         }
     }

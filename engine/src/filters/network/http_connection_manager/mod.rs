@@ -24,11 +24,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_codecs::http1::RequestHead;
+use ringway_config::listener::DrainType;
 use ringway_config::route::{Action, RouteMatch};
 
 use self::config::Config;
 use self::local_reply::LocalReply;
-use super::super::http::{FilterChain, Flow, router};
+use super::super::http::{FilterChain, Flow, HttpFilters, router};
 use crate::filters::WorkerContext;
 use crate::http::conn_manager_utility::Edge;
 use crate::http::downstream::Downstream;
@@ -44,8 +45,13 @@ use crate::stream_info::{ResponseFlag, details};
 pub struct Shared {
     /// The compiled configuration.
     pub config: Config,
+    /// The listener's `drain_type`: connections also end while the health
+    /// check is failed by hand.
+    pub drain_type: DrainType,
     /// The HTTP filters before the router.
     pub filters: FilterChain,
+    /// The router at their end.
+    pub router: router::Config,
     /// The router's part of `http.<stat_prefix>.*`.
     pub router_stats: RouterStats,
     /// `http.<stat_prefix>.*`.
@@ -60,7 +66,8 @@ impl Shared {
     #[must_use]
     pub fn new(
         config: Config,
-        filters: FilterChain,
+        filters: HttpFilters,
+        drain_type: DrainType,
         store: &Store,
         listener_prefix: &str,
     ) -> Self {
@@ -70,7 +77,9 @@ impl Shared {
             stats: HttpConnectionManagerStats::new(store, &prefix),
             router_stats: RouterStats::new(store, &prefix),
             listener_stats: ListenerHttpStats::new(store, &on_listener),
-            filters,
+            filters: filters.chain,
+            router: filters.router,
+            drain_type,
             config,
         }
     }
@@ -105,6 +114,12 @@ impl ConnectionManager {
             worker,
             edge,
         })
+    }
+
+    /// Whether responses should end their connections.
+    fn is_draining(&self) -> bool {
+        let health_counts = self.shared.drain_type == DrainType::Default;
+        self.worker.is_draining() || health_counts && self.worker.is_health_failed()
     }
 
     fn config(&self) -> &Config {

@@ -29,6 +29,10 @@ impl ConnectionManager {
             is_connect: head.is_connect,
         };
         exchange.request_complete = downstream.is_request_read();
+        if head.dropped_underscore_headers > 0 {
+            let dropped = u64::from(head.dropped_underscore_headers);
+            self.worker.http1_stats().dropped_headers_with_underscores.add(dropped);
+        }
         let protocol = exchange.protocol();
         let info = &mut exchange.info;
         info.protocol = Some(protocol);
@@ -124,19 +128,20 @@ impl ConnectionManager {
         stats.downstream_rq_active.inc();
         exchange.keep_alive = false;
         exchange.info.protocol = Some(Protocol::Http11);
-        match error.status() {
-            426 => {}
-            431 | 414 => stats.downstream_rq_too_large.inc(),
-            _ => {}
+        if matches!(error.status(), 414 | 431) {
+            stats.downstream_rq_too_large.inc();
         }
         if error == Http1Error::UnexpectedUnderscore {
-            self.worker.http1_stats.requests_rejected_with_underscores_in_headers.inc();
+            self.worker.http1_stats().requests_rejected_with_underscores_in_headers.inc();
         }
-        let mut reply = LocalReply::new(error.status(), status_text(error.status()), error.details());
-        if error.status() != 426 {
+        let status = error.status();
+        let reply = if error.is_protocol_error() {
             stats.downstream_cx_protocol_error.inc();
-            reply = reply.flag(ResponseFlag::DownstreamProtocolError);
-        }
+            LocalReply::new(status, status_text(status), error.details())
+                .flag(ResponseFlag::DownstreamProtocolError)
+        } else {
+            LocalReply::new(status, "", error.details())
+        };
         self.reply(downstream, exchange, reply);
     }
 

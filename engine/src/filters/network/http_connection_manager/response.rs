@@ -25,7 +25,7 @@ impl ConnectionManager {
         );
         self.worker.date.borrow_mut().set(&mut exchange.response, reactor::wall_clock());
         let stats = self.stats();
-        let draining = self.worker.is_draining();
+        let draining = self.is_draining();
         if draining && exchange.keep_alive {
             stats.downstream_cx_drain_close.inc();
         }
