@@ -1,0 +1,186 @@
+//! The lists of extensions agree: the registry of the engine, the table of
+//! supported fields, and the page that is made from it.
+
+use ringway_config::descriptors::pool;
+
+use crate::source::{find_word, paths, text};
+
+const REGISTRY: &str = "engine/src/registry.rs";
+const TABLES: &str = "config/src/support/";
+const PAGE: &str = "docs/support.md";
+
+/// Extensions that are not chosen through the registry, and the file that
+/// knows their type instead.
+const ELSEWHERE: &[(&str, &str)] = &[
+    // A message of three loggers is compiled by the loggers themselves.
+    (
+        "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "engine/src/access_loggers/file.rs",
+    ),
+    (
+        "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+        "engine/src/access_loggers/stream.rs",
+    ),
+    (
+        "envoy.extensions.access_loggers.stream.v3.StderrAccessLog",
+        "engine/src/access_loggers/stream.rs",
+    ),
+    // These are options of a cluster or listener and lowered with it.
+    (
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "config/src/cluster.rs",
+    ),
+    (
+        "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
+        "config/src/core.rs",
+    ),
+];
+
+/// A message name with the place that mentions it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mention {
+    file: String,
+    line: usize,
+    name: String,
+}
+
+impl Mention {
+    fn finding(&self, message: &str) -> String {
+        format!("{}:{}: {} {message}", self.file, self.line, self.name)
+    }
+}
+
+/// The message names in the string literals of a source file.
+fn in_literals(file: &str, text: &str) -> Vec<Mention> {
+    let mut found: Vec<Mention> = Vec::new();
+    for (line, code) in (1..).zip(text.lines()) {
+        // Odd parts are inside of quotes.
+        for literal in code.split('"').skip(1).step_by(2) {
+            let is_new = found.iter().all(|mention| mention.name != literal);
+            if literal.starts_with("envoy.extensions.") && is_new {
+                found.push(Mention {
+                    file: file.to_owned(),
+                    line,
+                    name: literal.to_owned(),
+                });
+            }
+        }
+    }
+    found
+}
+
+/// The messages that a support table describes.
+fn in_table(file: &str, text: &str) -> Vec<Mention> {
+    (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| line.starts_with("envoy."))
+        .map(|(line, name)| Mention {
+            file: file.to_owned(),
+            line,
+            name: name.trim_end().to_owned(),
+        })
+        .collect()
+}
+
+fn tables() -> Vec<Mention> {
+    let files = paths("txt")
+        .into_iter()
+        .filter(|path| path.starts_with(TABLES));
+    files
+        .flat_map(|file| in_table(&file, &text(&file)))
+        .collect()
+}
+
+/// Messages that are an extension's configuration: they are in the table, and
+/// no field of a message in the table holds them, so only an `Any` can.
+fn extensions(table: &[Mention]) -> Vec<&Mention> {
+    let mut held = Vec::new();
+    for mention in table {
+        let Some(message) = pool().get_message_by_name(&mention.name) else {
+            continue;
+        };
+        for field in message.fields() {
+            let kind = field.kind();
+            let Some(content) = kind.as_message() else {
+                continue;
+            };
+            if content.is_map_entry() {
+                let value = content.map_entry_value_field().kind();
+                held.extend(value.as_message().map(|value| value.full_name().to_owned()));
+            } else {
+                held.push(content.full_name().to_owned());
+            }
+        }
+    }
+    let is_extension = |mention: &&Mention| {
+        mention.name.starts_with("envoy.extensions.") && !held.contains(&mention.name)
+    };
+    table.iter().filter(is_extension).collect()
+}
+
+#[test]
+fn every_registered_extension_is_in_the_tables_and_the_reverse() {
+    let registered = in_literals(REGISTRY, &text(REGISTRY));
+    assert!(!registered.is_empty(), "{REGISTRY} names no extension");
+    let table = tables();
+    let mut findings = Vec::new();
+    for extension in &registered {
+        if !table.iter().any(|mention| mention.name == extension.name) {
+            findings.push(extension.finding("is registered, but no table supports its fields"));
+        }
+    }
+    for extension in extensions(&table) {
+        let known = registered
+            .iter()
+            .any(|mention| mention.name == extension.name);
+        let elsewhere = ELSEWHERE.iter().any(|(name, _)| *name == extension.name);
+        if !known && !elsewhere {
+            findings.push(extension.finding("has a table, but is not registered"));
+        }
+    }
+    crate::report(findings);
+}
+
+#[test]
+fn extensions_that_are_compiled_elsewhere_are_there() {
+    let mut findings = Vec::new();
+    for (name, file) in ELSEWHERE {
+        let message = name.rsplit('.').next().unwrap_or_default();
+        if find_word(&text(file), message).is_none() {
+            findings.push(format!("{file}:1: does not mention {name}"));
+        }
+    }
+    crate::report(findings);
+}
+
+#[test]
+fn the_page_names_every_message_of_the_tables() {
+    let page = text(PAGE);
+    let findings = tables()
+        .iter()
+        .filter(|mention| !page.contains(&format!("### `{}`\n", mention.name)))
+        .map(|mention| mention.finding(&format!("is not in {PAGE}")))
+        .collect();
+    crate::report(findings);
+}
+
+#[test]
+fn names_are_read_from_code_and_tables() {
+    let code =
+        "match x {\n  \"envoy.extensions.a.B\" => \"envoy.extensions.a.B\",\n  \"other\" => 1, }";
+    let found = in_literals("r.rs", code);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].finding("x"), "r.rs:2: envoy.extensions.a.B x");
+    let table = in_table(
+        "t.txt",
+        "# Comment.\nenvoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager\n  \
+         http_filters ok\n\nenvoy.extensions.filters.network.http_connection_manager.v3.HttpFilter\n  name ok\n",
+    );
+    assert_eq!(table.len(), 2);
+    // HttpFilter is a part of HttpConnectionManager, not an extension.
+    let names: Vec<_> = extensions(&table)
+        .iter()
+        .map(|mention| mention.line)
+        .collect();
+    assert_eq!(names, [2]);
+}
