@@ -38,16 +38,16 @@ fn look_up(c: &mut Criterion) {
     let headers = browser_request();
     let mut group = c.benchmark_group("headers/get");
     group.bench_function("known, present", |b| {
-        b.iter(|| black_box(&headers).get(HeaderId::Authority))
+        b.iter(|| black_box(&headers).get(HeaderId::Authority));
     });
     group.bench_function("known, absent", |b| {
-        b.iter(|| black_box(&headers).get(HeaderId::ContentLength))
+        b.iter(|| black_box(&headers).get(HeaderId::ContentLength));
     });
     group.bench_function("other, present", |b| {
-        b.iter(|| black_box(&headers).get_name(black_box(b"sec-fetch-mode")))
+        b.iter(|| black_box(&headers).get_name(black_box(b"sec-fetch-mode")));
     });
     group.bench_function("other, absent", |b| {
-        b.iter(|| black_box(&headers).get_name(black_box(b"x-tenant")))
+        b.iter(|| black_box(&headers).get_name(black_box(b"x-tenant")));
     });
     group.finish();
 }

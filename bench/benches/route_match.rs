@@ -84,7 +84,7 @@ fn virtual_hosts(c: &mut Criterion) {
     ] {
         let headers = request(authority, "/");
         group.bench_function(name, |b| {
-            b.iter(|| matches!(routes.find(black_box(&headers), 0), RouteMatch::Route(..)))
+            b.iter(|| matches!(routes.find(black_box(&headers), 0), RouteMatch::Route(..)));
         });
     }
     group.finish();
@@ -122,7 +122,7 @@ fn last_of_many(c: &mut Criterion) {
             "{name} matches"
         );
         group.bench_function(name, |b| {
-            b.iter(|| matches!(routes.find(black_box(&headers), 0), RouteMatch::Route(..)))
+            b.iter(|| matches!(routes.find(black_box(&headers), 0), RouteMatch::Route(..)));
         });
     }
     group.finish();

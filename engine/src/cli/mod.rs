@@ -13,6 +13,7 @@ use crate::admin::LogLevel;
 use crate::reactor::DriverChoice;
 use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -198,10 +199,6 @@ pub struct Options {
     /// Print the version
     #[arg(long)]
     pub version: bool,
-
-    /// What follows `--` is ignored, as Envoy does.
-    #[arg(last = true, hide = true)]
-    pub ignored: Vec<String>,
 }
 
 const CONFIGURATION: &str = "Configuration";
@@ -268,12 +265,15 @@ impl Options {
         }
     }
 
-    /// Reads a command line whose first word is the program.
+    /// Reads a command line whose first word is the program. What follows `--`
+    /// is ignored, as Envoy does.
     pub fn try_parse_from<I, T>(words: I) -> Result<Self, clap::Error>
     where
         I: IntoIterator<Item = T>,
-        T: Into<std::ffi::OsString> + Clone,
+        T: Into<OsString>,
     {
+        let words = words.into_iter().map(Into::into);
+        let words = words.take_while(|word: &OsString| word != "--");
         let mut options = <Self as Parser>::try_parse_from(words)?;
         if options.config_validate {
             options.mode = Mode::Validate;

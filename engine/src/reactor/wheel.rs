@@ -13,10 +13,11 @@ use super::slab::Slab;
 /// Slots of a level; a bit each in one word.
 const SLOTS: u64 = 64;
 const SLOT_BITS: u32 = 6;
-/// Six levels reach 2^36 ms, more than two years. Later deadlines wait in the last slot and are
-/// placed again when it comes up.
+/// Six levels reach 2^36 ms, more than two years.
 const LEVELS: usize = 6;
-const REACH_MS: u64 = 1 << (SLOT_BITS * LEVELS as u32);
+/// Later deadlines wait in the last slot and are placed again when it comes up. The last level
+/// wraps around, so one slot less than all of them: the next round's must not look like this one.
+const REACH_MS: u64 = (SLOTS - 1) << (SLOT_BITS * (LEVELS as u32 - 1));
 const NIL: u32 = u32::MAX;
 
 /// Entries of type `T`, each with a deadline in milliseconds since the wheel began.
@@ -152,7 +153,7 @@ impl<T> Wheel<T> {
     }
 
     fn link(&mut self, index: u32, deadline_ms: u64) {
-        let due_ms = deadline_ms.clamp(self.elapsed_ms, self.elapsed_ms + REACH_MS - 1);
+        let due_ms = deadline_ms.clamp(self.elapsed_ms, self.elapsed_ms + REACH_MS);
         let differing = (due_ms ^ self.elapsed_ms) | 1;
         let level = (differing.ilog2() / SLOT_BITS).min(LEVELS as u32 - 1);
         let slot = ((due_ms >> (SLOT_BITS * level)) % SLOTS) as usize;

@@ -49,14 +49,6 @@ use crate::worker::{Change, Plan, cpu};
 /// # Errors
 /// Whatever keeps it from starting; the text is meant for the user.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    if options.version {
-        println!("{}", cli::version_line());
-        return Ok(ExitCode::SUCCESS);
-    }
-    if options.hot_restart_version {
-        println!("{}", cli::HOT_RESTART_VERSION);
-        return Ok(ExitCode::SUCCESS);
-    }
     if options.mode == Mode::Validate {
         let compile = |loaded: &Loaded, snapshot: &Snapshot| compile::findings(loaded, snapshot);
         let status =
@@ -73,6 +65,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Err(diagnostics) => return Ok(refuse(&diagnostics)),
     };
     for warning in loaded.diagnostics.iter().chain(compiled.warnings.iter()) {
+        if options.skip_deprecated_logs && warning.is_deprecation() {
+            continue;
+        }
         tracing::warn!("{warning}");
     }
     for flag in options.unsupported_flags() {

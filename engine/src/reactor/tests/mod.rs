@@ -3,6 +3,11 @@
 //! io_uring may be forbidden where the tests run; then its half is skipped aloud.
 
 mod basics;
+mod faults;
+mod limits;
+mod tasks;
+mod tokio_adapter;
+mod traps;
 
 use std::net::SocketAddr;
 
@@ -48,11 +53,27 @@ fn is_refused(error: &std::io::Error) -> bool {
 }
 
 fn listen() -> Listener {
+    Listener::from_socket(raw_listener(4096)).unwrap()
+}
+
+fn raw_listener(backlog: i32) -> socket2::Socket {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let any_port: SocketAddr = ([127, 0, 0, 1], 0).into();
     socket.bind(&any_port.into()).unwrap();
-    socket.listen(4096).unwrap();
-    Listener::from_socket(socket).unwrap()
+    socket.listen(backlog).unwrap();
+    socket
+}
+
+/// Waits, a turn at a time, until `done`; fails when that takes too long.
+async fn settled(done: impl Fn() -> bool) {
+    let begin = now();
+    while !done() {
+        assert!(
+            now() - begin < std::time::Duration::from_secs(20),
+            "never settled"
+        );
+        yield_now().await;
+    }
 }
 
 async fn connect(address: &socket2::SockAddr) -> std::io::Result<Stream> {

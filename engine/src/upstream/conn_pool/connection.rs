@@ -16,7 +16,7 @@ use crate::upstream::host::Host;
 
 thread_local! {
     /// Numbers this worker's upstream connections (`%UPSTREAM_CONNECTION_ID%`).
-    static NEXT_ID: Cell<u64> = const { Cell::new(0) };
+    static NEXT_ID: Cell<u64> = const { Cell::new(1) };
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -79,10 +79,7 @@ impl Failure {
                     "upstream_reset_before_response_started{{remote_connection_failure|{reason}}}"
                 ));
                 exchange.info.upstream_transport_failure_reason.copy(&reason);
-                let body = format!(
-                    "{RESET_PREFIX}remote connection failure, transport failure reason: {reason}"
-                );
-                let reply = LocalReply::new(503, &body, "")
+                let reply = LocalReply::new(503, RESET_CONNECT_FAILURE, "")
                     .flag(ResponseFlag::UpstreamConnectionFailure);
                 fail(manager, cluster, downstream, exchange, reply)
             }
@@ -231,9 +228,10 @@ fn connect_error_text(error: &io::Error) -> String {
     format!("delayed connect error: {reason}")
 }
 
-const RESET_PREFIX: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
 const RESET_OVERFLOW: &str =
     "upstream connect error or disconnect/reset before headers. reset reason: overflow";
+const RESET_CONNECT_FAILURE: &str = "upstream connect error or disconnect/reset before headers. \
+                                     reset reason: remote connection failure";
 const RESET_CONNECT_TIMEOUT: &str =
     "upstream connect error or disconnect/reset before headers. reset reason: connection timeout";
 const RESET_TERMINATION: &str = "upstream connect error or disconnect/reset before headers. \

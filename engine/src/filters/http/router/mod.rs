@@ -85,6 +85,7 @@ pub async fn forward(
     exchange.info.host = Some(Rc::clone(&host.info));
     finalize_request_headers(manager, route, forward, exchange);
     set_deadlines(manager, forward, downstream, exchange);
+    exchange.info.attempt_count = 1;
 
     let lease = match connection(&cluster, &host, forward, downstream, exchange).await {
         Ok(lease) => lease,

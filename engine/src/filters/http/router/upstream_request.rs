@@ -59,7 +59,6 @@ impl UpstreamRequest {
     ) -> Self {
         let now = reactor::now();
         let info = &mut exchange.info;
-        info.attempt_count = 1;
         info.upstream_protocol = Some(Protocol::Http11);
         info.upstream_connection = Some(Rc::clone(&lease.info));
         info.mark(TimePoint::UpstreamPoolReady, now);

@@ -53,6 +53,10 @@ impl ConnectionManager {
             exchange.info.details.set(reply.details);
         }
         let response = &mut exchange.response;
+        response.set_with(HeaderId::Status, |out| {
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{}", reply.status);
+        });
         if reply.status != 204 && reply.status != 304 {
             response.set_with(HeaderId::ContentLength, |out| {
                 // Writing to a Vec cannot fail.
