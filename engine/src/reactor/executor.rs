@@ -4,7 +4,7 @@
 //! `RawWaker`. Cloning and dropping one does nothing, waking one pushes an index on a queue of the
 //! same thread; there are no atomics and no reference counts. A waker whose task has ended finds
 //! another generation in the slot and does nothing; one that reaches another thread finds another
-//! reactor there and does nothing, which debug builds report.
+//! reactor there, or none, and does nothing either. Other threads use `RemoteWaker`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -18,6 +18,8 @@ use super::slab::Slab;
 /// connections, few enough that a storm of local wake-ups cannot keep the ring waiting.
 const POLLS_PER_TURN_MAX: usize = 512;
 
+/// A waker's number must fit a pointer.
+const _: () = assert!(usize::BITS == 64);
 const INDEX_BITS: u32 = 24;
 const GENERATION_BITS: u32 = 24;
 const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
@@ -236,7 +238,7 @@ fn wake(data: *const ()) {
                 (data & INDEX_MASK) as u32,
                 (data >> INDEX_BITS & GENERATION_MASK) as u32,
             ),
-            // Also the case after the reactor is gone, where there is nothing left to wake.
+            // The reactor is gone, or belongs to another thread.
             _ => {}
         }
     });

@@ -22,11 +22,6 @@ use super::send_queue::{COPY_BELOW_BYTES, Spares};
 use super::slab::Slab;
 use super::socket::{Connecting, Phase, Socket, SpareQueues};
 
-/// Buffers are copied out of queues when fewer than one in this many is free.
-const LOW_BUFFERS_DIVISOR: u32 = 4;
-/// A queue that has held a buffer this long is slow, not merely between two turns.
-const HELD_LONG_MS: u64 = 10;
-
 #[derive(Debug)]
 pub(super) struct Io {
     pub(super) driver: Driver,
@@ -45,9 +40,9 @@ pub(super) struct Io {
     /// Sockets with something new to send.
     dirty: Vec<u32>,
     /// Sockets that wait for a free receive buffer, in order.
-    starved: VecDeque<u32>,
-    next_relief_ms: u64,
-    holders: Vec<Holder>,
+    pub(super) starved: VecDeque<u32>,
+    pub(super) next_relief_ms: u64,
+    pub(super) holders: Vec<Holder>,
     operations: u64,
 }
 
@@ -119,7 +114,7 @@ impl Io {
         self.receive(slot);
     }
 
-    fn receive(&mut self, slot: u32) {
+    pub(super) fn receive(&mut self, slot: u32) {
         let socket = &mut self.sockets[slot];
         socket.receiving = true;
         socket.operations += 1;
@@ -127,7 +122,7 @@ impl Io {
         self.driver.receive(slot, socket.fd);
     }
 
-    fn cancel(&mut self, operation: Operation, slot: u32) {
+    pub(super) fn cancel(&mut self, operation: Operation, slot: u32) {
         self.sockets[slot].operations += 1;
         self.operations += 1;
         self.driver.cancel(operation, slot);
@@ -540,82 +535,19 @@ impl Io {
         self.arm(slot);
     }
 
-    /// Gives starved sockets the free buffers, one each: more receives than buffers would only
-    /// fail again.
-    fn feed_starved(&mut self) {
-        let mut budget = self.pool.free();
-        while budget > 0
-            && let Some(slot) = self.starved.pop_front()
-        {
-            // The place may belong to another socket by now, which then waits in the list itself.
-            let Some(socket) = self.sockets.get_mut(slot) else {
-                continue;
-            };
-            if !std::mem::take(&mut socket.starved) {
-                continue;
-            }
-            let wanted = !socket.paused && !socket.receiving && !socket.receive_ended();
-            if wanted && socket.phase != Phase::Closing {
-                self.receive(slot);
-                budget -= 1;
-            }
-        }
-    }
-
-    /// When buffers run low, copies out those that queues have held for long: a few slow peers
-    /// must not keep the others from receiving.
-    fn relieve(&mut self) {
-        let low = self.pool.free() < u32::from(self.pool.count()).div_ceil(LOW_BUFFERS_DIVISOR);
-        if !low || self.now_ms < self.next_relief_ms {
-            return;
-        }
-        self.next_relief_ms = self.now_ms + HELD_LONG_MS;
-        let Some(taken_before_ms) = self.now_ms.checked_sub(HELD_LONG_MS) else {
-            return;
-        };
-        let mut holders = std::mem::take(&mut self.holders);
-        self.pool.holders(taken_before_ms, &mut holders);
-        for holder in holders.drain(..) {
-            match holder {
-                Holder::Task => {}
-                Holder::Received(slot) => {
-                    if let Some(socket) = self.sockets.get_mut(slot) {
-                        self.metrics.copied_out += socket.received.detach();
-                    }
-                }
-                Holder::Queued(slot) => self.relieve_send_queue(slot),
-            }
-        }
-        self.holders = holders;
-    }
-
-    fn relieve_send_queue(&mut self, slot: u32) {
-        let Some(socket) = self.sockets.get_mut(slot) else {
-            return;
-        };
-        let Some(queue) = &mut socket.send else {
-            return;
-        };
-        self.metrics.copied_out += 1;
-        let in_flight = queue.detach();
-        if in_flight && !socket.reclaiming && socket.phase != Phase::Closing {
-            // The kernel still reads them: interrupt the send, copy, and send the rest again.
-            socket.reclaiming = true;
-            self.cancel(Operation::Send, slot);
-        }
-    }
-
     pub(super) fn note_operation(&mut self) {
         self.operations += 1;
     }
 
-    /// Operations whose last event is still to come.
-    pub(super) fn operations(&self) -> u64 {
-        self.operations
+    /// Whether the kernel still uses memory of ours.
+    pub(super) fn is_busy(&self) -> bool {
+        self.operations > 0 || self.driver.is_watching_wake()
     }
 
-    /// Cancels everything and closes every socket and listener; the events are still to come.
+    /// Cancels everything and closes every socket and listener; the events are still to come, and
+    /// the caller must wake the reactor once to end the watch for that.
     pub(super) fn shut_down(&mut self) {
+        self.driver.stop_watching_wake();
         for slot in self.sockets.indices() {
             let socket = &mut self.sockets[slot];
             if socket.phase == Phase::Closing {

@@ -21,6 +21,7 @@ pub mod fault;
 mod io;
 mod listener;
 mod remote;
+mod scarcity;
 mod send_queue;
 mod slab;
 mod socket;
@@ -253,17 +254,18 @@ impl Reactor {
 impl Drop for Reactor {
     fn drop(&mut self) {
         // Destructors of tasks use the reactor.
-        CURRENT.set(Some(Rc::clone(&self.core)));
+        let previous = CURRENT.replace(Some(Rc::clone(&self.core)));
         self.core.executor.clear();
         // One pass for what was written last.
         self.turn(Some(Duration::ZERO));
         self.core.io.borrow_mut().shut_down();
+        self.core.remote.wake();
         // Every operation has been cancelled, so each ends soon.
-        while self.core.io.borrow().operations() > 0 {
+        while self.core.io.borrow().is_busy() {
             self.turn(Some(Duration::from_millis(100)));
         }
         self.core.executor.clear();
-        CURRENT.set(None);
+        CURRENT.set(previous.filter(|previous| !Rc::ptr_eq(previous, &self.core)));
     }
 }
 

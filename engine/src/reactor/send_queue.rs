@@ -22,7 +22,7 @@ const BYTES_PER_SEND_MAX: usize = 512 * 1024;
 /// Byte vectors and queues kept for reuse per reactor; a turn rarely writes to more sockets.
 const SPARES_MAX: usize = 512;
 /// Larger vectors are freed instead of kept.
-const SPARE_BYTES_MAX: usize = 64 * 1024;
+const SPARE_BYTES_MAX: usize = 32 * 1024;
 const FIRST_CAPACITY_BYTES: usize = 1024;
 
 /// Emptied queues and vectors of the whole reactor.

@@ -82,10 +82,11 @@ impl Stream {
         if let Some(bind) = &options.bind {
             socket.bind(bind)?;
         }
-        let mut io = core.io.borrow_mut();
-        socket.set_nonblocking(io.driver.kind() == DriverKind::Epoll)?;
-        let slot = io.connect(socket.into_raw_fd(), address.clone());
-        drop(io);
+        let slot = {
+            let mut io = core.io.borrow_mut();
+            socket.set_nonblocking(io.driver.kind() == DriverKind::Epoll)?;
+            io.connect(socket.into_raw_fd(), address.clone())
+        };
         let stream = Stream { core, slot };
         poll_fn(|cx| stream.poll_connected(cx)).await?;
         Ok(stream)

@@ -33,7 +33,7 @@ use self::validate::validate;
 use self::view::View;
 use crate::access_loggers::{LogHandle, LogWriter};
 use crate::admin::{self, Action, Loggers, ServerState};
-use crate::cli::{self, Mode, Options};
+use crate::cli::{Mode, Options};
 use crate::control::drain::drain;
 use crate::control::publish::Publisher;
 use crate::network::address::local_address;

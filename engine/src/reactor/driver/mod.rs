@@ -234,6 +234,21 @@ impl Driver {
         on_driver!(self, driver => driver.wait(timeout, events))
     }
 
+    /// The next wake-up from another thread is the last one to be reported.
+    pub(super) fn stop_watching_wake(&mut self) {
+        if let Driver::Uring(uring) = self {
+            uring.stop_watching_wake();
+        }
+    }
+
+    /// Whether a read of the eventfd is under way.
+    pub(super) fn is_watching_wake(&self) -> bool {
+        match self {
+            Driver::Uring(uring) => uring.is_watching_wake(),
+            Driver::Epoll(_) => false,
+        }
+    }
+
     /// Operations handed to the kernel (or to the driver) since the start.
     pub(super) fn submissions(&self) -> u64 {
         on_driver!(self, driver => driver.submissions())

@@ -29,6 +29,7 @@ pub(in super::super) struct Uring {
     /// Where the kernel puts the eventfd's count. A box, so that it stays put.
     wake_count: Box<u64>,
     waking: bool,
+    stopping: bool,
     min_wait_us: Option<u32>,
     submissions: u64,
 }
@@ -75,6 +76,7 @@ impl Uring {
             wake,
             wake_count: Box::new(0),
             waking: false,
+            stopping: false,
             min_wait_us,
             submissions: 0,
         };
@@ -165,6 +167,14 @@ impl Uring {
         self.start(Operation::Close, slot, entry.build());
     }
 
+    pub(super) fn stop_watching_wake(&mut self) {
+        self.stopping = true;
+    }
+
+    pub(super) fn is_watching_wake(&self) -> bool {
+        self.waking
+    }
+
     pub(super) fn submissions(&self) -> u64 {
         self.submissions
     }
@@ -174,7 +184,7 @@ impl Uring {
         timeout: Option<Duration>,
         events: &mut Vec<Event>,
     ) -> io::Result<()> {
-        if !self.waking {
+        if !self.waking && !self.stopping {
             self.waking = true;
             let target: *mut u64 = &raw mut *self.wake_count;
             let entry = opcode::Read::new(types::Fd(self.wake), target.cast(), 8).build();

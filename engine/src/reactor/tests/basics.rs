@@ -206,3 +206,23 @@ fn a_stream_that_outlives_its_reactor_reports_errors() {
         assert!(server.peer_addr().is_err());
     });
 }
+
+#[test]
+fn auto_falls_back_and_says_why() {
+    let options = Options {
+        // No size for a ring shared with the kernel.
+        buffer_count: 3,
+        ..Options::default()
+    };
+    let reactor = Reactor::new(&options).unwrap();
+    assert_eq!(reactor.driver(), DriverKind::Epoll);
+    let reason = reactor.driver_fallback_reason().unwrap();
+    assert!(reason.contains("power of two"), "{reason}");
+    assert!(
+        Reactor::new(&Options {
+            driver: DriverChoice::IoUring,
+            ..options
+        })
+        .is_err()
+    );
+}
