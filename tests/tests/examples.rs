@@ -23,8 +23,11 @@ use tempfile::TempDir;
 const LISTENER_PORT: u16 = 8080;
 const ADMIN_PORTS: [u16; 2] = [9901, 9001];
 
+/// What is asked of an example, and what it must answer.
+type Check = fn(&Stage);
+
 /// The examples with what is asked of each.
-const EXAMPLES: &[(&str, fn(&Stage))] = &[
+const EXAMPLES: &[(&str, Check)] = &[
     ("access-logs.yaml", access_logs),
     ("basic-proxy.json", basic_proxy_json),
     ("basic-proxy.yaml", basic_proxy),

@@ -88,7 +88,7 @@ fn links_lead_somewhere() {
             }
         }
     }
-    crate::report(findings);
+    crate::report(&findings);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn paths_in_documents_exist() {
             }
         }
     }
-    crate::report(findings);
+    crate::report(&findings);
 }
 
 /// A row of a table that names files and functions promises that each function
@@ -133,7 +133,7 @@ fn functions_in_the_architecture_are_where_it_says() {
             }
         }
     }
-    crate::report(findings);
+    crate::report(&findings);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn the_readme_lists_every_dependency() {
     let gone = listed
         .difference(&used)
         .map(|name| format!("{README}:{line}: {name} is not used"));
-    crate::report(missing.chain(gone).collect());
+    crate::report(&missing.chain(gone).collect::<Vec<_>>());
 }
 
 #[test]

@@ -143,27 +143,27 @@ pub fn libraries(manifest: &str) -> Vec<(usize, &str)> {
 
 #[test]
 fn no_file_is_too_long() {
-    crate::report(sizes(crate::source::tree()));
+    crate::report(&sizes(crate::source::tree()));
 }
 
 #[test]
 fn names_say_what_is_inside() {
-    crate::report(names(crate::source::tree()));
+    crate::report(&names(crate::source::tree()));
 }
 
 #[test]
 fn nothing_is_left_unfinished() {
-    crate::report(unfinished(crate::source::tree()));
+    crate::report(&unfinished(crate::source::tree()));
 }
 
 #[test]
 fn every_file_says_what_it_is_about() {
-    crate::report(undescribed(crate::source::tree()));
+    crate::report(&undescribed(crate::source::tree()));
 }
 
 #[test]
 fn nothing_is_unwrapped_outside_of_tests() {
-    crate::report(unwraps(crate::source::tree()));
+    crate::report(&unwraps(crate::source::tree()));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn crates_depend_one_way() {
             }
         }
     }
-    crate::report(findings);
+    crate::report(&findings);
 }
 
 /// A library that a manifest names and no source uses costs build time and
@@ -206,7 +206,7 @@ fn dependencies_are_used() {
         }
         assert!(used.next().is_some(), "{name} has no sources");
     }
-    crate::report(findings);
+    crate::report(&findings);
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn every_crate_takes_the_lints_of_the_workspace() {
             findings.push(format!("{path}:1: {name} is not in CRATES"));
         }
     }
-    crate::report(findings);
+    crate::report(&findings);
 }
 
 #[test]

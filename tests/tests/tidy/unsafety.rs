@@ -64,7 +64,7 @@ fn is_method_of_unsafe_impl(lines: &[Line], at: usize) -> bool {
 
 #[test]
 fn unsafe_is_rare_and_explained() {
-    crate::report(check(crate::source::tree()));
+    crate::report(&check(crate::source::tree()));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn the_pure_crates_forbid_unsafe() {
             ));
         }
     }
-    crate::report(findings);
+    crate::report(&findings);
 }
 
 #[test]
