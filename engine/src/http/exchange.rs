@@ -194,7 +194,10 @@ impl Deadlines {
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
         let idle = self.idle.map(|idle| self.last_progress + idle);
-        [self.request, self.route, self.stream, self.upstream, idle].into_iter().flatten().min()
+        [self.request, self.route, self.stream, self.upstream, idle]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The deadline that has passed at `now`, if any.
