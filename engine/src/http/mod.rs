@@ -1,10 +1,15 @@
-//! What the connection manager does to headers: pure functions over
-//! [`HeaderMap`](ringway_codecs::header::HeaderMap), for every protocol.
+//! HTTP below the filters.
 //!
-//! Start at [`conn_manager_utility`], which calls the others in Envoy's order.
-//! Nothing here does I/O, reads a clock or knows of filters and upstreams.
-//! Each rule was checked against Envoy 1.40; the tables in the tests are what
-//! it was seen to do, and where the answer here is stricter the test says so.
+//! - What the connection manager does to headers: pure functions over
+//!   [`HeaderMap`](ringway_codecs::header::HeaderMap), for every protocol.
+//!   Start at [`conn_manager_utility`], which calls the others in Envoy's
+//!   order. They do no I/O and read no clock. Each rule was checked against
+//!   Envoy 1.40; the tables in the tests are what it was seen to do, and where
+//!   the answer here is stricter the test says so.
+//! - [`exchange`]: one request and its response; [`downstream`]: the client's
+//!   connection; [`http1`]: messages on streams.
+//!
+//! Nothing here knows of filters or upstreams.
 
 pub mod conn_manager_utility;
 pub mod connection_header;

@@ -3,10 +3,13 @@
 //! [`SharedListener`] is built once by the control plane; a [`WorkerListener`]
 //! is one worker's, with a socket of its own for each address.
 
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 
 use ringway_config::core::Address;
 use ringway_config::listener::Listener as ListenerConfig;
@@ -15,7 +18,7 @@ use socket2::Socket;
 use crate::filters::WorkerContext;
 use crate::filters::network::http_connection_manager::{self, ConnectionManager};
 use crate::network::address::NO_ADDRESS;
-use crate::reactor::{self, Listener, Stream, TaskHandle};
+use crate::reactor::{self, Listener, Stream};
 use crate::stats::Store;
 use crate::stats::listener::{ListenerStats, ListenerWorkerStats, worker_prefix};
 use crate::stream_info::ConnectionInfo;
@@ -49,12 +52,28 @@ pub enum Terminal {
     HttpConnectionManager(Arc<http_connection_manager::Shared>),
 }
 
-/// A listener on one worker. Dropping it closes its sockets; connections that
-/// it accepted live on.
+/// A listener on one worker. Dropping it closes its sockets, after what the
+/// kernel has already accepted was taken; connections live on.
 pub struct WorkerListener {
     /// The part that all workers share.
     pub shared: Arc<SharedListener>,
-    accepting: Vec<TaskHandle>,
+    stop: Rc<Stop>,
+}
+
+/// Tells accept loops to end.
+#[derive(Default)]
+struct Stop {
+    stopped: Cell<bool>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Stop {
+    fn stop(&self) {
+        self.stopped.set(true);
+        for waker in self.waiting.borrow_mut().drain(..) {
+            waker.wake();
+        }
+    }
 }
 
 impl WorkerListener {
@@ -81,24 +100,20 @@ impl WorkerListener {
             shared: Arc::clone(&shared),
             worker: Rc::clone(worker),
         });
-        let accepting = sockets
-            .into_iter()
-            .zip(&shared.addresses)
-            .map(|(socket, address)| {
-                let listener = Listener::from_socket(socket)?;
-                let local = fixed_address(address);
-                Ok(reactor::spawn(accept(Rc::clone(&serving), listener, local)))
-            })
-            .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { shared, accepting })
+        let stop = Rc::new(Stop::default());
+        for (socket, address) in sockets.into_iter().zip(&shared.addresses) {
+            let listener = Listener::from_socket(socket)?;
+            let local = fixed_address(address);
+            let accepting = accept(Rc::clone(&serving), listener, local, Rc::clone(&stop));
+            drop(reactor::spawn(accepting));
+        }
+        Ok(Self { shared, stop })
     }
 }
 
 impl Drop for WorkerListener {
     fn drop(&mut self) {
-        for task in &self.accepting {
-            task.abort();
-        }
+        self.stop.stop();
     }
 }
 
@@ -120,13 +135,32 @@ fn fixed_address(address: &Address) -> Option<SocketAddr> {
     }
 }
 
-async fn accept(serving: Rc<Serving>, listener: Listener, local: Option<SocketAddr>) {
+async fn accept(
+    serving: Rc<Serving>,
+    listener: Listener,
+    local: Option<SocketAddr>,
+    stop: Rc<Stop>,
+) {
+    stop.waiting.borrow_mut().push(task_waker().await);
+    // Turns in which nothing came after the stop: closing the socket resets
+    // what the kernel has accepted and nobody has taken.
+    let mut quiet_turns = 0;
     loop {
         // The reactor pauses by itself when descriptors run out, and goes on
         // when some are free: nothing is spun on and nothing is lost.
-        match listener.accept().await {
-            Ok(stream) => drop(reactor::spawn(serve(Rc::clone(&serving), stream, local))),
-            Err(error) => {
+        let next = poll_fn(|cx| match listener.poll_accept(cx) {
+            Poll::Pending if stop.stopped.get() => Poll::Ready(None),
+            poll => poll.map(Some),
+        })
+        .await;
+        match next {
+            None if quiet_turns == QUIET_TURNS => return,
+            None => {
+                quiet_turns += 1;
+                reactor::yield_now().await;
+            }
+            Some(Ok(stream)) => drop(reactor::spawn(serve(Rc::clone(&serving), stream, local))),
+            Some(Err(error)) => {
                 serving.shared.stats.downstream_cx_overflow.inc();
                 tracing::warn!(
                     listener = &*serving.shared.config.name,
@@ -136,6 +170,14 @@ async fn accept(serving: Rc<Serving>, listener: Listener, local: Option<SocketAd
             }
         }
     }
+}
+
+/// Turns without a new connection after which a stopped listener is closed.
+const QUIET_TURNS: u32 = 3;
+
+/// The waker of the task that asks.
+async fn task_waker() -> Waker {
+    poll_fn(|cx| Poll::Ready(cx.waker().clone())).await
 }
 
 async fn serve(serving: Rc<Serving>, stream: Stream, local: Option<SocketAddr>) {

@@ -8,7 +8,7 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 
-use ringway_config::core::Address;
+use ringway_config::core::{Address, TcpKeepalive};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::address::to_sock_addr;
@@ -20,6 +20,8 @@ pub struct ListenOptions {
     pub backlog: i32,
     /// Whether several sockets share the port, one per worker.
     pub reuse_port: bool,
+    /// TCP keep-alive of accepted connections, which inherit it.
+    pub tcp_keepalive: Option<TcpKeepalive>,
     /// Whether an IPv6 socket takes IPv4 connections too (`ipv4_compat`).
     pub ipv4_compat: bool,
 }
@@ -58,6 +60,22 @@ pub fn bind(
     Ok((sockets, bound))
 }
 
+/// The kernel's form of configured keep-alive probes.
+#[must_use]
+pub fn kernel_keepalive(keepalive: &TcpKeepalive) -> socket2::TcpKeepalive {
+    let mut options = socket2::TcpKeepalive::new();
+    if let Some(time) = keepalive.time {
+        options = options.with_time(time);
+    }
+    if let Some(interval) = keepalive.interval {
+        options = options.with_interval(interval);
+    }
+    if let Some(probes) = keepalive.probes {
+        options = options.with_retries(probes);
+    }
+    options
+}
+
 fn bind_one(address: &Address, options: ListenOptions) -> io::Result<Socket> {
     let kernel = to_sock_addr(address)?;
     match address {
@@ -72,6 +90,9 @@ fn bind_one(address: &Address, options: ListenOptions) -> io::Result<Socket> {
             }
             if ip.is_ipv6() {
                 socket.set_only_v6(!options.ipv4_compat)?;
+            }
+            if let Some(keepalive) = &options.tcp_keepalive {
+                socket.set_tcp_keepalive(&kernel_keepalive(keepalive))?;
             }
             socket.bind(&kernel)?;
             socket.listen(options.backlog)?;
@@ -101,6 +122,7 @@ mod tests {
     const OPTIONS: ListenOptions = ListenOptions {
         backlog: 128,
         reuse_port: true,
+        tcp_keepalive: None,
         ipv4_compat: false,
     };
 

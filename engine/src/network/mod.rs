@@ -1,4 +1,5 @@
-//! Sockets and addresses below any protocol: listening sockets with
+//! Sockets and addresses below any protocol: listening sockets, the machine's
+//! own address, the limit on open files.
 //!
 //! Nothing here knows about HTTP, clusters or filters; it only turns what the
 //! configuration says about addresses into sockets that the reactor can use.

@@ -12,6 +12,7 @@ use ringway_config::listener::Listener;
 use ringway_config::load::Loaded;
 use ringway_config::route::RouteConfiguration;
 
+use crate::access_loggers::{self, AccessLog};
 use crate::registry::{self, NetworkFilter};
 
 /// A configuration whose extensions are compiled too.
@@ -20,6 +21,8 @@ pub struct Compiled {
     pub snapshot: Snapshot,
     /// The listeners with their compiled filters.
     pub listeners: Vec<CompiledListener>,
+    /// The admin server's access logs.
+    pub admin_logs: Vec<AccessLog>,
     /// Warnings of every phase.
     pub warnings: Diagnostics,
 }
@@ -37,6 +40,7 @@ pub struct CompiledListener {
 pub fn findings(loaded: &Loaded, snapshot: &Snapshot) -> Diagnostics {
     let mut found = Diagnostics::new();
     let _ = compile_listeners(loaded, snapshot, &mut found);
+    let _ = compile_admin_logs(loaded, snapshot, &mut found);
     found
 }
 
@@ -48,12 +52,14 @@ pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
     let mut snapshot = bootstrap::lower(loaded)?;
     let mut diagnostics = std::mem::take(&mut snapshot.diagnostics);
     let listeners = compile_listeners(loaded, &snapshot, &mut diagnostics);
+    let admin_logs = compile_admin_logs(loaded, &snapshot, &mut diagnostics);
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
     Ok(Compiled {
         snapshot,
         listeners,
+        admin_logs,
         warnings: diagnostics,
     })
 }
@@ -73,6 +79,28 @@ fn compile_listeners(
             chain: compile_chain(listener, snapshot, &mut cx),
         })
         .collect()
+}
+
+fn compile_admin_logs(
+    loaded: &Loaded,
+    snapshot: &Snapshot,
+    diagnostics: &mut Diagnostics,
+) -> Vec<AccessLog> {
+    let Some(admin) = &snapshot.admin else {
+        return Vec::new();
+    };
+    let names = Arc::clone(&snapshot.cluster_names);
+    let mut cx = Cx::new(diagnostics, &loaded.marks, Arc::clone(&loaded.file), &names);
+    cx.at(&admin.path, |cx| {
+        let mut logs = access_loggers::compile(&admin.access_log, cx);
+        if let Some(path) = &admin.access_log_path {
+            let path = path.to_string_lossy();
+            logs.extend(cx.field("access_log_path", |cx| {
+                access_loggers::compile_path(&path, cx)
+            }));
+        }
+        logs
+    })
 }
 
 fn compile_chain(

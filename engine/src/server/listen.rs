@@ -40,11 +40,14 @@ pub fn bind(listeners: Vec<CompiledListener>, workers: usize, store: &Store) -> 
         let config = &listener.config;
         let mut by_worker: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
-        for address in config.addresses().take(if config.bind_to_port { usize::MAX } else { 0 }) {
+        let wanted = if config.bind_to_port { usize::MAX } else { 0 };
+        for (place, address) in config.addresses().take(wanted).enumerate() {
+            let additional = place.checked_sub(1).and_then(|at| config.additional_addresses.get(at));
             let options = ListenOptions {
                 backlog: config.tcp_backlog.map_or(BACKLOG_MAX, |backlog| backlog as i32),
                 reuse_port: config.reuse_port,
-                ipv4_compat: config.ipv4_compat,
+                tcp_keepalive: additional.map_or(config.tcp_keepalive, |one| one.tcp_keepalive),
+                ipv4_compat: additional.map_or(config.ipv4_compat, |one| one.ipv4_compat),
             };
             match listen_socket::bind(address, options, workers) {
                 Ok((sockets, real)) => {

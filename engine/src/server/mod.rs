@@ -5,11 +5,13 @@
 //!
 //! - `compile.rs`: from a loaded file to compiled filters.
 //! - `listen.rs`: binding sockets.
+//! - `admin_log.rs`: the admin server's access log.
 //! - `validate.rs`: `--mode validate`.
 //! - `view.rs`: what the admin server sees.
 //! - `logging.rs`: the application log.
 //! - `origin.rs`, `default.yaml`: what runs without a configuration.
 
+mod admin_log;
 mod compile;
 mod listen;
 pub mod logging;
@@ -181,6 +183,7 @@ async fn serve(
         loggers,
         publisher.workers().first().map(|worker| worker.driver),
     ));
+    let admin_log = admin_log::sink(std::mem::take(&mut compiled.admin_logs), log_writer.handle());
     let mut admin_handle = None;
     if let Some(socket) = admin_socket {
         let address = socket.local_addr()?;
@@ -189,7 +192,7 @@ async fn serve(
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         let admin_view: Arc<dyn admin::ServerView> = Arc::<View>::clone(&view);
-        admin_handle = Some(admin::spawn(socket, admin_view, store.clone(), None)?);
+        admin_handle = Some(admin::spawn(socket, admin_view, store.clone(), admin_log)?);
         tracing::info!(%address, "admin");
     }
 
@@ -269,6 +272,8 @@ fn report_start(
     stats.cluster_manager.cluster_added.add(clusters);
     stats.cluster_manager.active_clusters.set(clusters);
     if let Some(worker) = publisher.workers().first() {
+        let uring = worker.driver == reactor::DriverKind::IoUring;
+        view.store().set(view.store().gauge("server.io_uring"), u64::from(uring));
         tracing::info!(workers, driver = %worker.driver, "workers run");
         if let Some(reason) = &worker.fallback_reason {
             tracing::warn!(reason, "io_uring cannot be used here");
@@ -297,10 +302,10 @@ fn announce(
             "\nRingway runs its built-in configuration: a proxy on {listen} in front of an\n\
              origin of its own. Try, in another terminal:\n\n  \
              curl -v http://{listen}/hello\n  \
-             curl http://{admin}/stats?usedonly\n  \
+             curl 'http://{admin}/stats?usedonly'\n  \
              curl http://{admin}/help\n\n\
              Your own configuration, in Envoy's format:\n\n  \
-             cargo run --release -- -c config/examples/basic.yaml\n  \
+             cargo run --release -- -c config/examples/basic-proxy.yaml\n  \
              cargo run --release -- --mode validate -c FILE\n\n\
              Ctrl-C ends it.\n"
         );

@@ -95,6 +95,12 @@ impl View {
         self.stats_flush_interval
     }
 
+    /// The statistics.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Number of listeners.
     #[must_use]
     pub fn listener_count(&self) -> usize {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::{ConnectionPermit, WaitFailure, fail_waiters, open_for_waiters, put};
 use socket2::SockAddr;
 
+use crate::network::listen_socket::kernel_keepalive;
 use crate::reactor::{self, ConnectOptions, Stream, Timer};
 use crate::stream_info::UpstreamConnectionInfo;
 use crate::upstream::cluster::Cluster;
@@ -295,16 +296,7 @@ impl Connection {
         let Some(keepalive) = &self.cluster.config.tcp_keepalive else {
             return;
         };
-        let mut options = socket2::TcpKeepalive::new();
-        if let Some(time) = keepalive.time {
-            options = options.with_time(time);
-        }
-        if let Some(interval) = keepalive.interval {
-            options = options.with_interval(interval);
-        }
-        if let Some(probes) = keepalive.probes {
-            options = options.with_retries(probes);
-        }
+        let options = kernel_keepalive(keepalive);
         if let Err(error) = self.stream.set_tcp_keepalive(&options) {
             tracing::debug!(%error, "TCP keepalive was refused");
         }

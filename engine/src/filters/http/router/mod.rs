@@ -100,8 +100,7 @@ pub async fn forward(
         exchange.deadlines.upstream = Some(reactor::now() + limit);
         downstream.timer.set(exchange.deadlines.next());
     }
-    let upstream = UpstreamRequest::start(&cluster, &host, lease, downstream, exchange);
-    exchange_messages(manager, forward, &cluster, upstream, downstream, exchange).await
+    exchange_messages(manager, forward, lease, downstream, exchange).await
 }
 
 /// Applies the route's rewrites and takes off what is meant for us alone.
@@ -188,11 +187,13 @@ fn poll_deadline(
 async fn exchange_messages(
     manager: &ConnectionManager,
     forward: &Forward,
-    cluster: &Rc<Cluster>,
-    mut upstream: UpstreamRequest,
+    lease: Lease,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Handled {
+    // Made here and not handed in: what is moved into an async function takes
+    // its place twice in every connection's task.
+    let mut upstream = UpstreamRequest::start(lease, downstream, exchange);
     let mut interim: u32 = 0;
     let mut head: Option<ResponseHead> = None;
     loop {
@@ -205,7 +206,7 @@ async fn exchange_messages(
                 exchange.response.clear();
                 if interim > INTERIM_RESPONSES_MAX {
                     let failure = Failure::UpstreamProtocol;
-                    return upstream.fail(failure, manager, cluster, downstream, exchange);
+                    return upstream.fail(failure, manager, downstream, exchange);
                 }
                 if interim_head.status == 100 && manager.shared.config.proxy_100_continue {
                     downstream.send_continue();
@@ -216,11 +217,11 @@ async fn exchange_messages(
             Event::Head(switching) if switching.status == 101 => {
                 exchange.response.clear();
                 let failure = Failure::UpstreamProtocol;
-                return upstream.fail(failure, manager, cluster, downstream, exchange);
+                return upstream.fail(failure, manager, downstream, exchange);
             }
             Event::Head(response) => {
                 upstream.on_head(&response, exchange);
-                send_head(manager, cluster, &response, downstream, exchange);
+                send_head(manager, upstream.cluster(), &response, downstream, exchange);
                 head = Some(response);
             }
             Event::ResponseBody(BodyPart::Data(data)) => {
@@ -247,7 +248,7 @@ async fn exchange_messages(
                 downstream.timer.set(exchange.deadlines.next());
             }
             Event::Failed(failure) => {
-                return upstream.fail(failure, manager, cluster, downstream, exchange);
+                return upstream.fail(failure, manager, downstream, exchange);
             }
         }
     }

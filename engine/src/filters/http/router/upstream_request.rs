@@ -9,6 +9,8 @@ use ringway_codecs::http1::{
     BodyOptions, ResponseHead, ResponseOptions, encode_request_head,
 };
 
+use ringway_config::cluster::Cluster as ClusterConfig;
+
 use super::failure::Failure;
 use super::{ConnectionManager, Handled, poll_deadline};
 use crate::http::downstream::Downstream;
@@ -19,7 +21,6 @@ use crate::reactor::{self, Chunk};
 use crate::stream_info::{Protocol, TimePoint};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::Lease;
-use crate::upstream::host::Host;
 
 /// What the loop of the router waits for.
 pub(super) enum Event {
@@ -35,24 +36,18 @@ pub(super) enum Event {
 
 /// One request on a connection to a host.
 pub(super) struct UpstreamRequest {
-    lease: Lease,
+    active: ActiveRequest,
     reader: MessageReader,
     writer: BodyWriter,
-    options: ResponseOptions,
-    body_options: BodyOptions,
     send_queue_max: usize,
     /// Received on the connection before this request.
     received_before: u64,
     sent_before: u64,
-    trailers: bool,
-    _active: ActiveRequest,
 }
 
 impl UpstreamRequest {
     /// Queues the request's head on a connection.
     pub fn start(
-        cluster: &Rc<Cluster>,
-        host: &Rc<Host>,
         lease: Lease,
         downstream: &Downstream,
         exchange: &mut Exchange,
@@ -63,7 +58,7 @@ impl UpstreamRequest {
         info.upstream_connection = Some(Rc::clone(&lease.info));
         info.mark(TimePoint::UpstreamPoolReady, now);
         info.mark(TimePoint::UpstreamTxBegin, now);
-        let config = &cluster.config;
+        let buffer_limit = lease.cluster().config.buffer_limit;
         let received_before = lease.stream.bytes_received();
         let sent_before = lease.stream.bytes_sent() + lease.stream.queued() as u64;
 
@@ -82,22 +77,16 @@ impl UpstreamRequest {
         Self {
             reader: MessageReader::default(),
             writer: if chunked { BodyWriter::Chunked } else { BodyWriter::Plain },
-            options: ResponseOptions {
-                head_bytes_max: config.response_head_bytes_max,
-                headers_max: config.response_headers_max as usize,
-                trailers: config.trailers,
-            },
-            body_options: BodyOptions {
-                trailers: config.trailers,
-                ..BodyOptions::default()
-            },
-            send_queue_max: downstream.send_queue_max.min(config.buffer_limit.max(1) as usize),
+            send_queue_max: downstream.send_queue_max.min(buffer_limit.max(1) as usize),
             received_before,
             sent_before,
-            trailers: config.trailers,
-            _active: ActiveRequest::new(cluster, host),
-            lease,
+            active: ActiveRequest::new(lease),
         }
+    }
+
+    /// The cluster that the request goes to.
+    pub fn cluster(&self) -> &Cluster {
+        self.active.lease().cluster()
     }
 
     /// Polls both directions and the clock. A side is read only while the
@@ -136,7 +125,8 @@ impl UpstreamRequest {
                 }
             }
         }
-        let stream = &self.lease.stream;
+        let lease = self.active.lease();
+        let (stream, config) = (&lease.stream, &lease.cluster().config);
         let event = if has_head {
             self.reader
                 .poll_body(stream, &mut exchange.response_trailers, cx)
@@ -145,8 +135,8 @@ impl UpstreamRequest {
             self.reader
                 .poll_response(
                     stream,
-                    &self.options,
-                    &self.body_options,
+                    &response_options(config),
+                    &body_options(config),
                     exchange.facts,
                     &mut exchange.response,
                     cx,
@@ -171,7 +161,7 @@ impl UpstreamRequest {
                 .poll_closed(cx)
                 .map(|()| Event::Failed(Failure::DownstreamClosed));
         }
-        let stream = &self.lease.stream;
+        let stream = &self.active.lease().stream;
         if stream.queued() > self.send_queue_max {
             match stream.poll_writable(cx, self.send_queue_max / 2) {
                 Poll::Pending => {
@@ -199,15 +189,15 @@ impl UpstreamRequest {
 
     /// Queues a part of the request's body.
     pub fn send_data(&mut self, data: Chunk) {
-        self.writer.data(&self.lease.stream, data);
+        self.writer.data(&self.active.lease().stream, data);
     }
 
     /// Queues the end of the request.
     pub fn send_end(&mut self, exchange: &mut Exchange) {
-        if !self.trailers {
+        if !self.cluster().config.trailers {
             exchange.request_trailers.clear();
         }
-        self.writer.end(&self.lease.stream, &exchange.request_trailers);
+        self.writer.end(&self.active.lease().stream, &exchange.request_trailers);
         exchange.info.mark(TimePoint::UpstreamTxEnd, reactor::now());
     }
 
@@ -216,9 +206,9 @@ impl UpstreamRequest {
         exchange.info.mark(TimePoint::UpstreamRxBegin, reactor::now());
         exchange.info.upstream_bytes.header_received += head.head_bytes as u64;
         if head.status >= 500 {
-            self.lease.host().stats.rq_error.inc();
+            self.active.lease().host().stats.rq_error.inc();
         } else {
-            self.lease.host().stats.rq_success.inc();
+            self.active.lease().host().stats.rq_success.inc();
         }
     }
 
@@ -234,16 +224,16 @@ impl UpstreamRequest {
         self.count_bytes(exchange);
         let sent = exchange.info.elapsed(TimePoint::DownstreamRxEnd).unwrap_or_default();
         let took = now.duration_since(exchange.info.start + sent);
-        let responses = &self.lease.cluster().shared.responses;
+        let responses = &self.active.lease().cluster().shared.responses;
         responses.time(took.as_millis() as u64, exchange.internal, false);
         // A response that overtook its request leaves half a request on the
         // connection, and bytes behind a response are nobody's.
         let clean = exchange.request_complete && !self.reader.has_unread();
         if !exchange.request_complete {
             manager.shared.stats.downstream_rq_response_before_rq_complete.inc();
-            self.lease.cluster().stats.upstream_rq_tx_reset.inc();
+            self.active.lease().cluster().stats.upstream_rq_tx_reset.inc();
         }
-        self.lease.give_back(reusable && clean);
+        self.active.finish().give_back(reusable && clean);
     }
 
     /// Ends a request that has no complete response.
@@ -251,12 +241,12 @@ impl UpstreamRequest {
         self,
         failure: Failure,
         manager: &ConnectionManager,
-        cluster: &Cluster,
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
         self.count_bytes(exchange);
-        let stats = &self.lease.host().stats;
+        let cluster = Rc::clone(self.active.lease().cluster());
+        let stats = &self.active.lease().host().stats;
         match &failure {
             Failure::Expired(_) => {
                 stats.rq_timeout.inc();
@@ -270,7 +260,7 @@ impl UpstreamRequest {
             _ => {}
         }
         drop(self);
-        failure.answer(manager, cluster, downstream, exchange)
+        failure.answer(manager, &cluster, downstream, exchange)
     }
 
     fn upstream_failure(&self, has_head: bool, error: &ReadError) -> Failure {
@@ -287,7 +277,7 @@ impl UpstreamRequest {
     }
 
     fn count_bytes(&self, exchange: &mut Exchange) {
-        let stream = &self.lease.stream;
+        let stream = &self.active.lease().stream;
         let bytes = &mut exchange.info.upstream_bytes;
         bytes.wire_received += stream.bytes_received() - self.received_before;
         let sent = stream.bytes_sent() + stream.queued() as u64;
@@ -295,28 +285,55 @@ impl UpstreamRequest {
     }
 }
 
-/// Counts a request as active at its cluster and host while it lives.
-struct ActiveRequest {
-    cluster: Rc<Cluster>,
-    host: Rc<Host>,
+fn response_options(config: &ClusterConfig) -> ResponseOptions {
+    ResponseOptions {
+        head_bytes_max: config.response_head_bytes_max,
+        headers_max: config.response_headers_max as usize,
+        trailers: config.trailers,
+    }
 }
 
+fn body_options(config: &ClusterConfig) -> BodyOptions {
+    BodyOptions {
+        trailers: config.trailers,
+        ..BodyOptions::default()
+    }
+}
+
+/// A lease that counts as an active request of its cluster and host.
+struct ActiveRequest(Option<Lease>);
+
 impl ActiveRequest {
-    fn new(cluster: &Rc<Cluster>, host: &Rc<Host>) -> Self {
+    fn new(lease: Lease) -> Self {
+        let (cluster, host) = (lease.cluster(), lease.host());
         cluster.stats.upstream_rq_total.inc();
         cluster.stats.upstream_rq_active.inc();
         host.stats.rq_total.inc();
         host.stats.rq_active.inc();
-        Self {
-            cluster: Rc::clone(cluster),
-            host: Rc::clone(host),
-        }
+        Self(Some(lease))
+    }
+
+    fn lease(&self) -> &Lease {
+        self.0.as_ref().expect("the lease is here until the request is finished")
+    }
+
+    /// Ends the request and gives the lease out.
+    fn finish(mut self) -> Lease {
+        self.count_end();
+        self.0.take().expect("a request is finished once")
+    }
+
+    fn count_end(&self) {
+        let lease = self.lease();
+        lease.cluster().stats.upstream_rq_active.dec();
+        lease.host().stats.rq_active.dec();
     }
 }
 
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        self.cluster.stats.upstream_rq_active.dec();
-        self.host.stats.rq_active.dec();
+        if self.0.is_some() {
+            self.count_end();
+        }
     }
 }
