@@ -1,1 +1,24 @@
-//! Skeleton.
+//! The harness of the end-to-end tests: real processes, real sockets.
+//!
+//! - `programs.rs`: where the binaries are, and what happens when one is absent.
+//! - `process.rs`: a running proxy that ends with its owner.
+//! - `admin.rs`: asking a running proxy's admin server.
+//! - `bootstrap.rs`: configuration files from short descriptions of listeners.
+//! - `origin.rs`: an upstream that follows a script and remembers what it saw.
+//! - `client.rs`: a raw client that sends exactly the bytes it is given.
+//! - `message.rs`: a tolerant reader of HTTP/1 messages, for what came back.
+//! - `case.rs`, `observation.rs`: one exchange, and everything seen of it.
+//! - `intended_differences.rs`: where we differ from Envoy on purpose.
+//!
+//! Start reading at [`case::Case`]. Nothing here leaves loopback.
+
+pub mod admin;
+pub mod bootstrap;
+pub mod case;
+pub mod client;
+pub mod intended_differences;
+pub mod message;
+pub mod observation;
+pub mod origin;
+pub mod process;
+pub mod programs;

@@ -1,0 +1,224 @@
+//! A raw client: sends exactly the bytes it is given, as they are cut up, and
+//! records what comes back and what becomes of the connection.
+
+use crate::message::{self, Kind, Message};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// One step of a client's script.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Send these bytes at once.
+    Send(Vec<u8>),
+    /// Send these bytes in pieces of this many bytes.
+    Pieces(Vec<u8>, usize),
+    /// Wait for this many messages in all, interim responses included.
+    Await(usize),
+    /// Do nothing for a while.
+    Wait(Duration),
+    /// End our side; go on reading.
+    Finish,
+    /// Close the whole connection now.
+    Leave,
+}
+
+/// What became of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Open a while after the last answer.
+    Open,
+    /// Closed by the proxy.
+    Closed,
+    /// We closed it.
+    Left,
+    /// Something that was waited for did not come.
+    TimedOut,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Messages in order, interim ones too.
+    pub messages: Vec<Message>,
+    /// Bytes after the last message, or that are no message.
+    pub rest: Vec<u8>,
+    /// What became of the connection.
+    pub end: End,
+    /// Our own address.
+    pub local: Option<SocketAddr>,
+    /// From the first byte sent to the last byte received.
+    pub took: Duration,
+}
+
+impl Outcome {
+    /// Messages that are not interim.
+    pub fn finals(&self) -> impl Iterator<Item = &Message> {
+        self.messages.iter().filter(|message| is_final(message))
+    }
+}
+
+/// How a conversation ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Expectation {
+    /// Final answers to wait for.
+    pub answers: usize,
+    /// Whether they answer HEAD.
+    pub to_head: bool,
+    /// How long to wait for something that must come.
+    pub patience: Duration,
+    /// How long to watch an open connection that may still be closed.
+    pub watch: Duration,
+}
+
+impl Default for Expectation {
+    fn default() -> Expectation {
+        Expectation {
+            answers: 1,
+            to_head: false,
+            patience: Duration::from_secs(8),
+            watch: Duration::from_millis(30),
+        }
+    }
+}
+
+/// Plays `steps` against the proxy at `address`.
+///
+/// # Panics
+/// When the connection cannot be made.
+#[must_use]
+pub fn converse(address: SocketAddr, steps: &[Step], expected: &Expectation) -> Outcome {
+    let stream = TcpStream::connect(address).expect("the proxy's listener takes connections");
+    // Small pieces must arrive as they are sent.
+    stream.set_nodelay(true).expect("a TCP socket");
+    let local = stream.local_addr().ok();
+    let mut reader = Reader {
+        stream,
+        bytes: Vec::new(),
+        ended: false,
+        to_head: expected.to_head,
+    };
+    let started = Instant::now();
+    let mut outcome = Outcome {
+        messages: Vec::new(),
+        rest: Vec::new(),
+        end: End::Open,
+        local,
+        took: Duration::ZERO,
+    };
+    for step in steps {
+        match step {
+            Step::Send(bytes) => reader.send(bytes, bytes.len()),
+            Step::Pieces(bytes, size) => reader.send(bytes, *size),
+            Step::Await(count) => {
+                if !reader.read_until(expected.patience, |all| all.len() >= *count) {
+                    outcome.end = End::TimedOut;
+                    break;
+                }
+            }
+            Step::Wait(time) => std::thread::sleep(*time),
+            Step::Finish => {
+                // The proxy may have closed already.
+                let _ = reader.stream.shutdown(Shutdown::Write);
+            }
+            Step::Leave => {
+                outcome.end = End::Left;
+                break;
+            }
+        }
+    }
+    if outcome.end == End::Open {
+        outcome.end = reader.finish(expected);
+    }
+    outcome.took = started.elapsed();
+    (outcome.messages, outcome.rest) = reader.parse();
+    outcome
+}
+
+struct Reader {
+    stream: TcpStream,
+    bytes: Vec<u8>,
+    ended: bool,
+    to_head: bool,
+}
+
+impl Reader {
+    /// What cannot be sent because the proxy closed is found by reading.
+    fn send(&mut self, bytes: &[u8], size: usize) {
+        for piece in bytes.chunks(size.max(1)) {
+            if self.stream.write_all(piece).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Reads the answers, then watches whether the connection is closed.
+    fn finish(&mut self, expected: &Expectation) -> End {
+        let enough = |all: &[Message]| {
+            all.iter().filter(|message| is_final(message)).count() >= expected.answers
+        };
+        if expected.answers > 0 && !self.read_until(expected.patience, enough) {
+            return End::TimedOut;
+        }
+        let closing = self.parse().0.iter().any(|message| {
+            message
+                .header("connection")
+                .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        });
+        let watch = if closing || expected.answers == 0 {
+            expected.patience
+        } else {
+            expected.watch
+        };
+        self.read_until(watch, |_| false);
+        if self.ended { End::Closed } else { End::Open }
+    }
+
+    /// Reads until `enough` holds for the complete messages, or the connection
+    /// ends. False when neither happened in time.
+    fn read_until(&mut self, max: Duration, enough: impl Fn(&[Message]) -> bool) -> bool {
+        let deadline = Instant::now() + max;
+        let mut buffer = [0; 65536];
+        loop {
+            let (mut messages, _) = self.parse();
+            messages.retain(|message| message.complete);
+            if self.ended || enough(&messages) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            self.stream
+                .set_read_timeout(Some(left))
+                .expect("a timeout above zero");
+            match self.stream.read(&mut buffer) {
+                Ok(0) => self.ended = true,
+                Ok(count) => self.bytes.extend_from_slice(&buffer[..count]),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(_) => self.ended = true,
+            }
+        }
+    }
+
+    fn parse(&self) -> (Vec<Message>, Vec<u8>) {
+        let mut messages = Vec::new();
+        let mut at = 0;
+        let kind = Kind::Response {
+            to_head: self.to_head,
+        };
+        while at < self.bytes.len() {
+            let Some((message, taken)) = message::read(&self.bytes[at..], kind, self.ended) else {
+                break;
+            };
+            at += taken;
+            messages.push(message);
+        }
+        (messages, self.bytes[at..].to_vec())
+    }
+}
+
+fn is_final(message: &Message) -> bool {
+    message.status() / 100 != 1 || message.status() == 101
+}

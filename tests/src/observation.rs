@@ -1,0 +1,347 @@
+//! Everything that can be seen of one exchange: at the client, at the origin,
+//! in the access log, in the statistics. What differs from run to run (ports,
+//! times, random ids) is replaced by a name.
+
+use crate::admin::{Admin, Stats};
+use crate::bootstrap::{self, LOG_OPERATORS, Listener};
+use crate::case::Case;
+use crate::client::{self, Outcome};
+use crate::message::{self, Message};
+use crate::origin::{Origin, Seen};
+use crate::process::{Process, Program};
+use socket2::{Domain, Socket, Type};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// What was seen, aspect by aspect: `response[0].status` and so on.
+pub type Observation = BTreeMap<String, String>;
+
+/// How long the proxy may take to finish its books after the client has gone.
+const SETTLE_MAX: Duration = Duration::from_secs(3);
+
+/// Bodies longer than this are compared by length and hash.
+const BODY_SHOWN_MAX: usize = 400;
+
+/// A proxy with an origin of its own, on which cases are played one by one.
+pub struct Scene {
+    /// The proxy.
+    pub process: Process,
+    /// The upstream of the cluster `origin` and its variants.
+    pub origin: Origin,
+    addresses: HashMap<&'static str, SocketAddr>,
+    names: Vec<(u16, String)>,
+    /// Bound, so that nobody else gets the port, but not listening.
+    _refusing: Socket,
+}
+
+impl Scene {
+    /// Starts `program` with `listeners` and the clusters that `clusters`
+    /// makes of the origin's port and of a port that refuses connections.
+    ///
+    /// # Panics
+    /// When the program does not start.
+    #[must_use]
+    pub fn start(
+        program: &Program,
+        listeners: &[Listener],
+        clusters: impl FnOnce(u16, u16) -> String,
+    ) -> Scene {
+        let origin = Origin::start();
+        let refusing = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        refusing.bind(&any.into()).expect("a free port");
+        let refused = refusing.local_addr().expect("an address");
+        let refused = refused.as_socket().expect("an IP address").port();
+        let clusters = clusters(origin.address().port(), refused);
+        let configuration = bootstrap::bootstrap(listeners, &clusters);
+        let process = Process::start(program, &configuration);
+        let addresses: HashMap<_, _> = listeners
+            .iter()
+            .map(|listener| (listener.name, process.listener(listener.name)))
+            .collect();
+        let mut names = vec![
+            (origin.address().port(), "ORIGIN".to_owned()),
+            (refused, "REFUSED".to_owned()),
+        ];
+        names.extend(
+            addresses
+                .values()
+                .map(|address| (address.port(), "LISTENER".to_owned())),
+        );
+        Scene {
+            process,
+            origin,
+            addresses,
+            names,
+            _refusing: refusing,
+        }
+    }
+
+    /// Where a listener listens.
+    #[must_use]
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        self.addresses[listener]
+    }
+
+    /// Plays a case and returns all that was seen.
+    #[must_use]
+    pub fn play(&self, case: &Case) -> Observation {
+        self.play_with_outcome(case).0
+    }
+
+    /// [`Scene::play`], with the client's part as it was.
+    #[must_use]
+    pub fn play_with_outcome(&self, case: &Case) -> (Observation, Outcome) {
+        let admin = self.process.admin();
+        self.origin.play(case.origin.clone());
+        let before = await_still(admin, |stats| {
+            quiet(stats) && gauges(stats, "cluster.", ".upstream_cx_active") == 0
+        });
+        let log_path = self.process.folder().join(format!("{}.log", case.listener));
+        let log_start = std::fs::metadata(&log_path).map_or(0, |file| file.len() as usize);
+
+        let outcome = client::converse(self.addresses[case.listener], &case.steps, &case.expected);
+
+        let after = self.settle(admin, case, &before);
+        let moved = differences(&before, &after);
+        let requests = moved_by(
+            &moved,
+            &format!("http.{}.downstream_rq_total", case.listener),
+        );
+        let upstream: i64 = moved
+            .iter()
+            .filter(|(name, _)| {
+                name.starts_with("cluster.") && name.ends_with(".upstream_rq_total")
+            })
+            .map(|(_, by)| by)
+            .sum();
+        let seen = self.await_seen(upstream);
+        let log = await_log(&log_path, log_start, requests);
+
+        let mut all = Observation::new();
+        self.see_client(&outcome, &mut all);
+        self.see_origin(&seen, &mut all);
+        self.see_log(&log, &mut all);
+        for (name, by) in &moved {
+            if !name.contains("bytes") {
+                all.insert(format!("stats.{}", self.masked(name)), format!("{by:+}"));
+            }
+        }
+        (all, outcome)
+    }
+
+    /// The stats once the proxy has nothing more to do for this case.
+    fn settle(&self, admin: &Admin, case: &Case, before: &Stats) -> Stats {
+        let total = format!("http.{}.downstream_cx_total", case.listener);
+        let old = before.get(&total).copied().unwrap_or(0);
+        await_still(admin, |stats| {
+            stats.get(&total).copied().unwrap_or(0) > old
+                && quiet(stats)
+                && gauges(stats, "cluster.", ".upstream_rq_active") == 0
+        })
+    }
+
+    fn await_seen(&self, count: i64) -> Vec<Seen> {
+        let deadline = Instant::now() + Duration::from_millis(200);
+        loop {
+            let seen = self.origin.seen();
+            let settled = seen.len() as i64 >= count && seen.iter().all(|one| one.request.complete);
+            if settled || Instant::now() > deadline {
+                return seen;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn see_client(&self, outcome: &Outcome, all: &mut Observation) {
+        for (number, message) in outcome.messages.iter().enumerate() {
+            self.see_message(message, &format!("response[{number}]"), all);
+        }
+        if !outcome.rest.is_empty() {
+            all.insert("client.rest".into(), message::printable(&outcome.rest));
+        }
+        all.insert("client.end".into(), format!("{:?}", outcome.end));
+    }
+
+    fn see_origin(&self, seen: &[Seen], all: &mut Observation) {
+        for (number, one) in seen.iter().enumerate() {
+            let prefix = format!("upstream[{number}]");
+            self.see_message(&one.request, &prefix, all);
+            all.insert(format!("{prefix}.connection"), one.connection.to_string());
+        }
+    }
+
+    fn see_message(&self, message: &Message, prefix: &str, all: &mut Observation) {
+        all.insert(format!("{prefix}.line"), self.masked(&message.first_line));
+        for (part, fields) in [("header", &message.headers), ("trailer", &message.trailers)] {
+            let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            for (name, value) in fields {
+                let value = self.masked_value(&normal_value(name, value));
+                values.entry(name.clone()).or_default().push(value);
+            }
+            for (name, values) in values {
+                all.insert(format!("{prefix}.{part}.{name}"), values.join(" || "));
+            }
+        }
+        let body = if message.body.len() > BODY_SHOWN_MAX {
+            format!(
+                "{} bytes, hash {:x}",
+                message.body.len(),
+                hash(&message.body)
+            )
+        } else {
+            self.masked(&message.body.escape_ascii().to_string())
+        };
+        let complete = if message.complete { "" } else { " (cut)" };
+        all.insert(format!("{prefix}.body"), format!("{body}{complete}"));
+        all.insert(
+            format!("{prefix}.framing"),
+            format!("{:?}", message.framing),
+        );
+    }
+
+    fn see_log(&self, log: &str, all: &mut Observation) {
+        for (number, line) in log.lines().enumerate() {
+            let values: Vec<_> = line.split('\t').collect();
+            if values.len() != LOG_OPERATORS.len() {
+                all.insert(format!("log[{number}]"), line.to_owned());
+                continue;
+            }
+            for (value, (name, _)) in values.iter().zip(LOG_OPERATORS) {
+                let value = value.split_once('=').map_or(*value, |(_, value)| value);
+                all.insert(format!("log[{number}].{name}"), self.masked(value));
+            }
+        }
+        all.insert("log.lines".into(), log.lines().count().to_string());
+    }
+
+    fn masked_value(&self, value: &str) -> String {
+        let mut names = self.names.iter();
+        match names.find(|(port, _)| port.to_string() == value) {
+            Some((_, name)) => name.clone(),
+            None => self.masked(value),
+        }
+    }
+
+    /// Ports, by the name of what listens there.
+    fn masked(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (port, name) in &self.names {
+            for separator in [':', '_'] {
+                text = text.replace(&format!("{separator}{port}"), &format!("{separator}{name}"));
+            }
+        }
+        text
+    }
+}
+
+/// Values that differ from run to run.
+fn normal_value(name: &str, value: &str) -> String {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let uuid = |text: &str| {
+        text.len() == 36
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+    };
+    match name.to_ascii_lowercase().as_str() {
+        "date" if value.len() == 29 && value.ends_with(" GMT") => "<date>".into(),
+        "x-request-id" if uuid(value) => "<uuid>".into(),
+        "x-envoy-upstream-service-time" if digits(value) => "<milliseconds>".into(),
+        _ => value.to_owned(),
+    }
+}
+
+/// Stats for which `condition` holds and of which nothing moves any more:
+/// counters and gauges that belong together do not move at once.
+fn await_still(admin: &Admin, condition: impl Fn(&Stats) -> bool) -> Stats {
+    let mut last = Stats::new();
+    let (stats, _) = admin.await_stats(SETTLE_MAX, |stats| {
+        let moved = differences(&last, stats);
+        last.clone_from(stats);
+        condition(stats) && moved.is_empty()
+    });
+    stats
+}
+
+/// No downstream connection is left.
+fn quiet(stats: &Stats) -> bool {
+    gauges(stats, "listener.127", ".downstream_cx_active") == 0
+        && gauges(stats, "http.", ".downstream_cx_active") <= stats_of_admin(stats)
+}
+
+/// The admin server counts the connection that asks it.
+fn stats_of_admin(stats: &Stats) -> u64 {
+    stats
+        .get("http.admin.downstream_cx_active")
+        .copied()
+        .unwrap_or(0)
+}
+
+fn gauges(stats: &Stats, prefix: &str, suffix: &str) -> u64 {
+    stats
+        .iter()
+        .filter(|(name, _)| name.starts_with(prefix) && name.ends_with(suffix))
+        .map(|(_, value)| value)
+        .sum()
+}
+
+/// What moved between two looks, of the parts that a request can move.
+fn differences(before: &Stats, after: &Stats) -> BTreeMap<String, i64> {
+    let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| {
+            ["http.", "http1.", "cluster.", "listener."]
+                .iter()
+                .any(|part| name.starts_with(part))
+                && !name.starts_with("listener.admin.")
+                && !name.starts_with("http.admin.")
+        })
+        .filter_map(|name| {
+            let value = |stats: &Stats| stats.get(name).copied().unwrap_or(0) as i64;
+            let by = value(after) - value(before);
+            (by != 0).then(|| (name.clone(), by))
+        })
+        .collect()
+}
+
+fn moved_by(moved: &BTreeMap<String, i64>, name: &str) -> i64 {
+    moved.get(name).copied().unwrap_or(0)
+}
+
+/// What was added to the log: at least `lines` lines, unless they do not come.
+fn await_log(path: &std::path::Path, start: usize, lines: i64) -> String {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    loop {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        let new = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).into_owned();
+        if new.lines().count() as i64 >= lines || Instant::now() > deadline {
+            return new;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    use std::hash::{DefaultHasher, Hasher};
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// The aspects in which two observations differ: name, first, second.
+#[must_use]
+pub fn compare(first: &Observation, second: &Observation) -> Vec<(String, String, String)> {
+    let names: BTreeSet<_> = first.keys().chain(second.keys()).collect();
+    let value = |all: &Observation, name: &String| {
+        all.get(name)
+            .map_or_else(|| "(nothing)".to_owned(), |value| format!("{value:?}"))
+    };
+    names
+        .into_iter()
+        .map(|name| (name.clone(), value(first, name), value(second, name)))
+        .filter(|(_, first, second)| first != second)
+        .collect()
+}

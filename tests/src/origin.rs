@@ -1,0 +1,284 @@
+//! An upstream on a real socket that follows a script and remembers what it saw.
+//!
+//! The script is run for every request on every connection. Where it does not
+//! close the connection, the next request is read. The default answers each
+//! request with a short `200`.
+
+use crate::message::{self, Kind, Message};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+/// One step of a script.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Read a whole request: head, body, trailers.
+    Read,
+    /// Read a request's head only.
+    ReadHead,
+    /// Send these bytes.
+    Send(Vec<u8>),
+    /// Do nothing for a while.
+    Wait(Duration),
+    /// End our side of the connection and the script.
+    Close,
+    /// Abort the connection with a reset.
+    Reset,
+    /// Read and forget until the peer closes.
+    Drain,
+    /// From the second connection on, answer like the default does.
+    OnlyFirstConnection,
+}
+
+/// The default script.
+#[must_use]
+pub fn answer_ok() -> Vec<Act> {
+    answer(OK)
+}
+
+/// Read a request, send these bytes.
+#[must_use]
+pub fn answer(bytes: impl AsRef<[u8]>) -> Vec<Act> {
+    vec![Act::Read, Act::Send(bytes.as_ref().to_vec())]
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nok\n";
+
+/// What happened at the origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The number of the connection, from 0.
+    pub connection: usize,
+    /// The request, as far as it came.
+    pub request: Message,
+}
+
+struct State {
+    script: Vec<Act>,
+    seen: Vec<Seen>,
+    open: Vec<TcpStream>,
+    connections: usize,
+}
+
+/// A running origin; it ends when it is dropped.
+pub struct Origin {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    listener: TcpListener,
+}
+
+impl Origin {
+    /// Listens on a free port of 127.0.0.1.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn start() -> Origin {
+        Origin::start_at("127.0.0.1:0".parse().expect("an address"))
+    }
+
+    /// Listens on `address`.
+    ///
+    /// # Panics
+    /// When it cannot.
+    #[must_use]
+    pub fn start_at(address: SocketAddr) -> Origin {
+        let listener = TcpListener::bind(address).expect("the origin's port");
+        let address = listener.local_addr().expect("an address");
+        let state = Arc::new(Mutex::new(State {
+            script: answer_ok(),
+            seen: Vec::new(),
+            open: Vec::new(),
+            connections: 0,
+        }));
+        let origin = Origin {
+            address,
+            state: Arc::clone(&state),
+            listener: listener.try_clone().expect("a second handle"),
+        };
+        thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                let state = Arc::clone(&state);
+                thread::spawn(move || serve(stream, &state));
+            }
+        });
+        origin
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes every connection, forgets what it saw, and follows `script` from
+    /// now on.
+    pub fn play(&self, script: Vec<Act>) {
+        let mut state = lock(&self.state);
+        for stream in state.open.drain(..) {
+            // A connection that is gone already is as good.
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+        state.script = script;
+        state.seen.clear();
+        state.connections = 0;
+    }
+
+    /// What has been seen since the last [`Origin::play`].
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        lock(&self.state).seen.clone()
+    }
+
+    /// Connections since the last [`Origin::play`].
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        lock(&self.state).connections
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.play(Vec::new());
+        // Wakes the accepting thread, which then ends.
+        // SAFETY: plain system call on a descriptor that we own.
+        unsafe { libc::shutdown(self.listener.as_raw_fd(), libc::SHUT_RDWR) };
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn serve(mut stream: TcpStream, state: &Mutex<State>) {
+    // Small pieces must arrive as they are sent.
+    let _ = stream.set_nodelay(true);
+    let (number, mut script) = {
+        let mut state = lock(state);
+        let Ok(handle) = stream.try_clone() else {
+            return;
+        };
+        state.open.push(handle);
+        state.connections += 1;
+        (state.connections - 1, state.script.clone())
+    };
+    if number > 0
+        && script
+            .iter()
+            .any(|act| matches!(act, Act::OnlyFirstConnection))
+    {
+        script = answer_ok();
+    }
+    let mut received = Vec::new();
+    loop {
+        for act in &script {
+            match act {
+                Act::Read | Act::ReadHead => {
+                    let whole = matches!(act, Act::Read);
+                    let Some(request) = receive(&mut stream, &mut received, whole, state, number)
+                    else {
+                        return;
+                    };
+                    if whole && !request.complete {
+                        return;
+                    }
+                }
+                Act::Send(bytes) => {
+                    if stream.write_all(bytes).is_err() {
+                        return;
+                    }
+                }
+                Act::Wait(time) => thread::sleep(*time),
+                Act::Close => {
+                    let _ = stream.shutdown(std::net::Shutdown::Write);
+                    drain(&mut stream);
+                    return;
+                }
+                Act::Reset => {
+                    reset(&stream);
+                    // The handle kept for `play` would keep the socket open.
+                    lock(state)
+                        .open
+                        .retain(|open| open.peer_addr().ok() != stream.peer_addr().ok());
+                    return;
+                }
+                Act::Drain => {
+                    drain(&mut stream);
+                    return;
+                }
+                Act::OnlyFirstConnection => {}
+            }
+        }
+        if !script
+            .iter()
+            .any(|act| matches!(act, Act::Read | Act::ReadHead))
+        {
+            drain(&mut stream);
+            return;
+        }
+    }
+}
+
+/// Makes the coming close a reset.
+fn reset(stream: &TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    let _ = socket.set_linger(Some(Duration::ZERO));
+}
+
+fn drain(stream: &mut TcpStream) {
+    let mut buffer = [0; 65536];
+    while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+}
+
+/// Reads a request. What came is remembered even when the connection ends in
+/// the middle of it.
+fn receive(
+    stream: &mut TcpStream,
+    received: &mut Vec<u8>,
+    whole: bool,
+    state: &Mutex<State>,
+    connection: usize,
+) -> Option<Message> {
+    let mut place = None;
+    let mut buffer = [0; 65536];
+    let mut ended = false;
+    loop {
+        if let Some((request, taken)) = message::read(received, Kind::Request, ended) {
+            let seen = Seen {
+                connection,
+                request: request.clone(),
+            };
+            let mut state = lock(state);
+            match place {
+                None => {
+                    place = Some(state.seen.len());
+                    state.seen.push(seen);
+                }
+                Some(place) => {
+                    if let Some(old) = state.seen.get_mut(place) {
+                        *old = seen;
+                    }
+                }
+            }
+            if request.complete || ended {
+                received.drain(..taken);
+                return Some(request);
+            }
+            if !whole {
+                return Some(request);
+            }
+        }
+        if ended {
+            return None;
+        }
+        match stream.read(&mut buffer) {
+            Ok(count) if count > 0 => received.extend_from_slice(&buffer[..count]),
+            _ => ended = true,
+        }
+    }
+}
