@@ -138,7 +138,7 @@ fn every_registered_extension_is_in_the_tables_and_the_reverse() {
             findings.push(extension.finding("has a table, but is not registered"));
         }
     }
-    crate::report(findings);
+    crate::report(&findings);
 }
 
 #[test]
@@ -150,18 +150,18 @@ fn extensions_that_are_compiled_elsewhere_are_there() {
             findings.push(format!("{file}:1: does not mention {name}"));
         }
     }
-    crate::report(findings);
+    crate::report(&findings);
 }
 
 #[test]
 fn the_page_names_every_message_of_the_tables() {
     let page = text(PAGE);
-    let findings = tables()
+    let findings: Vec<_> = tables()
         .iter()
         .filter(|mention| !page.contains(&format!("### `{}`\n", mention.name)))
         .map(|mention| mention.finding(&format!("is not in {PAGE}")))
         .collect();
-    crate::report(findings);
+    crate::report(&findings);
 }
 
 #[test]

@@ -124,29 +124,46 @@ fn own_dependencies(manifest: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+/// All dependencies of a manifest, with lines.
+pub fn libraries(manifest: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut inside = false;
+    for (number, line) in (1..).zip(manifest.lines()) {
+        if line.starts_with('[') {
+            inside = line.trim_end().ends_with("dependencies]");
+        } else if inside
+            && let Some(name) = line.split(['.', ' ', '=', '#']).next()
+            && !name.is_empty()
+        {
+            found.push((number, name));
+        }
+    }
+    found
+}
+
 #[test]
 fn no_file_is_too_long() {
-    crate::report(sizes(crate::source::tree()));
+    crate::report(&sizes(crate::source::tree()));
 }
 
 #[test]
 fn names_say_what_is_inside() {
-    crate::report(names(crate::source::tree()));
+    crate::report(&names(crate::source::tree()));
 }
 
 #[test]
 fn nothing_is_left_unfinished() {
-    crate::report(unfinished(crate::source::tree()));
+    crate::report(&unfinished(crate::source::tree()));
 }
 
 #[test]
 fn every_file_says_what_it_is_about() {
-    crate::report(undescribed(crate::source::tree()));
+    crate::report(&undescribed(crate::source::tree()));
 }
 
 #[test]
 fn nothing_is_unwrapped_outside_of_tests() {
-    crate::report(unwraps(crate::source::tree()));
+    crate::report(&unwraps(crate::source::tree()));
 }
 
 #[test]
@@ -162,7 +179,34 @@ fn crates_depend_one_way() {
             }
         }
     }
-    crate::report(findings);
+    crate::report(&findings);
+}
+
+/// A library that a manifest names and no source uses costs build time and
+/// trust for nothing.
+#[test]
+fn dependencies_are_used() {
+    let mut findings = Vec::new();
+    for (name, _) in CRATES {
+        let path = format!("{name}/Cargo.toml");
+        let folder = format!("{name}/");
+        let mut used = crate::source::tree()
+            .iter()
+            .filter(|file| file.path.starts_with(&folder));
+        for (line, library) in libraries(&text(&path)) {
+            let word = library.replace('-', "_");
+            let is_used = |file: &File| {
+                file.lines
+                    .iter()
+                    .any(|line| find_word(&line.code, &word).is_some())
+            };
+            if !used.clone().any(is_used) {
+                findings.push(format!("{path}:{line}: {library} is not used"));
+            }
+        }
+        assert!(used.next().is_some(), "{name} has no sources");
+    }
+    crate::report(&findings);
 }
 
 #[test]
@@ -182,7 +226,7 @@ fn every_crate_takes_the_lints_of_the_workspace() {
             findings.push(format!("{path}:1: {name} is not in CRATES"));
         }
     }
-    crate::report(findings);
+    crate::report(&findings);
 }
 
 #[test]
@@ -215,4 +259,7 @@ fn what_breaks_the_rules_of_files_is_found() {
     let manifest = "[dependencies]\nringway-lb.workspace = true\nregex.workspace = true\nringway = { path = \"\" }";
     let found: Vec<_> = own_dependencies(manifest).collect();
     assert_eq!(found, [(2, "ringway-lb"), (4, "ringway")]);
+    let manifest = "[package]\nname = \"x\"\n[dependencies]\nregex.workspace = true\n\n# About.\n\
+                    [dev-dependencies]\nmio = \"1\"\n[lints]\nworkspace = true";
+    assert_eq!(libraries(manifest), [(4, "regex"), (8, "mio")]);
 }

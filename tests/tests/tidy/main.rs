@@ -14,7 +14,7 @@ mod source;
 mod unsafety;
 
 /// Fails with all findings, one a line.
-fn report(findings: Vec<String>) {
+fn report(findings: &[String]) {
     assert!(
         findings.is_empty(),
         "{} finding(s):\n{}\n",

@@ -1,0 +1,371 @@
+//! Every file in `config/examples/` works as it says: it passes
+//! `--mode validate` as it is, and started with free ports and hosts behind it
+//! it answers.
+//!
+//! The examples listen on port 8080 and have their admin server on 9901 or
+//! 9001; any other port is that of a host, and so is the path of a Unix
+//! socket. That is what [`Stage`] replaces.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use ringway_tests::client::{self, Expectation, Step};
+use ringway_tests::message::Message;
+use ringway_tests::origin::Origin;
+use ringway_tests::process::{Process, Program};
+use ringway_tests::programs::{self, Driver, drivers};
+use tempfile::TempDir;
+
+const LISTENER_PORT: u16 = 8080;
+const ADMIN_PORTS: [u16; 2] = [9901, 9001];
+
+/// What is asked of an example, and what it must answer.
+type Check = fn(&Stage);
+
+/// The examples with what is asked of each.
+const EXAMPLES: &[(&str, Check)] = &[
+    ("access-logs.yaml", access_logs),
+    ("basic-proxy.json", basic_proxy_json),
+    ("basic-proxy.yaml", basic_proxy),
+    ("direct-response.yaml", direct_response),
+    ("guide-chapter-3.yaml", guide_chapter_3),
+    ("virtual-hosts.yaml", virtual_hosts),
+];
+
+fn access_logs(stage: &Stage) {
+    assert_eq!(stage.get("example.test", "/logged?x=1").status(), 200);
+    let line = stage.await_text("the default line", || {
+        stage
+            .process
+            .stdout()
+            .lines()
+            .find(|line| line.contains("/logged?x=1"))
+            .map(str::to_owned)
+    });
+    assert!(
+        line.starts_with('[') && line.contains("] \"GET /logged?x=1 HTTP/1.1\" 200 - 0 3 "),
+        "{line}"
+    );
+    let line = stage.await_text("the line in JSON", || {
+        let text = std::fs::read_to_string(stage.path("ringway-access.json")).ok()?;
+        text.lines().next().map(str::to_owned)
+    });
+    let value: serde_json::Value = serde_json::from_str(&line).expect("a line is one JSON value");
+    assert_eq!(value["method"], "GET", "{line}");
+    assert_eq!(value["path"], "/logged?x=1", "{line}");
+    assert_eq!(value["status"], 200, "{line}");
+    assert_eq!(
+        value["upstream"],
+        stage.origin(9000).address().to_string(),
+        "{line}"
+    );
+    assert!(
+        !stage.process.stderr().contains("/logged"),
+        "only errors go to stderr"
+    );
+}
+
+fn basic_proxy_json(stage: &Stage) {
+    let answer = stage.get("example.test", "/a");
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "ok\n"));
+    assert_eq!(stage.origin(9000).seen().len(), 1);
+}
+
+fn basic_proxy(stage: &Stage) {
+    for path in ["/a", "/b"] {
+        assert_eq!(stage.get("example.test", path).status(), 200);
+    }
+    // Two hosts in turn.
+    assert_eq!(stage.origin(9000).seen().len(), 1);
+    assert_eq!(stage.origin(9002).seen().len(), 1);
+    // Escaped slashes are answered with where to go instead.
+    let answer = stage.get("example.test", "/a%2Fb");
+    assert_eq!(
+        (answer.status(), answer.header("location")),
+        (307, Some("/a/b"))
+    );
+}
+
+fn direct_response(stage: &Stage) {
+    let answer = stage.get("example.test", "/healthz");
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "ok\n"));
+    let answer = stage.get("example.test", "/old/page");
+    assert_eq!(answer.status(), 308);
+    assert_eq!(
+        answer.header("location"),
+        Some("http://example.test/new/page")
+    );
+    let answer = stage.get("example.test", "/secure");
+    assert_eq!(answer.status(), 301);
+    assert_eq!(
+        answer.header("location"),
+        Some("https://example.test/secure")
+    );
+    assert_eq!(stage.get("example.test", "/teapot/7").status(), 418);
+    let answer = stage.get("example.test", "/teapot/x");
+    assert_eq!(
+        (answer.status(), answer.text().as_str()),
+        (404, "nothing here\n")
+    );
+}
+
+fn guide_chapter_3(stage: &Stage) {
+    let answer = stage.get("localhost", "/test_path");
+    assert_eq!(
+        (answer.status(), answer.header("server")),
+        (200, Some("envoy"))
+    );
+    let seen = stage.origin(9000).seen();
+    assert_eq!(seen[0].request.first_line, "GET /test_path HTTP/1.1");
+    assert_eq!(
+        stage
+            .process
+            .admin()
+            .stat("http.ingress_http.downstream_rq_total"),
+        1
+    );
+}
+
+fn virtual_hosts(stage: &Stage) {
+    let first_line = |port| stage.origin(port).seen()[0].request.first_line.clone();
+    // The port of the authority does not count.
+    assert_eq!(stage.get("api.example.com:8080", "/v1/users").status(), 200);
+    assert_eq!(first_line(9000), "GET /users HTTP/1.1");
+    assert_eq!(
+        stage
+            .ask("api.example.com", "/v1/users", "x-canary: yes\r\n")
+            .status(),
+        200
+    );
+    assert_eq!(first_line(9002), "GET /users HTTP/1.1");
+    // Three of four go to the heavier host, one through the Unix socket.
+    let answers: Vec<_> = (0..4)
+        .map(|_| stage.get("blog.example.com", "/").text())
+        .collect();
+    assert_eq!(
+        answers.iter().filter(|text| *text == UNIX_TEXT).count(),
+        1,
+        "{answers:?}"
+    );
+    assert_eq!(stage.origin(9003).seen().len(), 3);
+    assert_eq!(stage.get("example.org", "/").status(), 200);
+    let answer = stage.get("elsewhere.test", "/x");
+    assert_eq!(answer.status(), 301);
+    assert_eq!(answer.header("location"), Some("http://www.example.com/x"));
+}
+
+#[test]
+fn every_example_is_tested() {
+    let mut files: Vec<_> = std::fs::read_dir(folder())
+        .expect("there are examples")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("UTF-8")
+        })
+        .filter(|name| !name.ends_with(".md"))
+        .collect();
+    files.sort();
+    let tested: Vec<_> = EXAMPLES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(files, tested);
+    let page = std::fs::read_to_string(folder().join("README.md")).expect("the page about them");
+    for name in files {
+        assert!(
+            page.contains(&format!("]({name})")),
+            "README.md does not describe {name}"
+        );
+    }
+}
+
+#[test]
+fn every_example_is_valid_as_it_is() {
+    for (name, _) in EXAMPLES {
+        let file = folder().join(name);
+        let output = Command::new(programs::ringway())
+            .args(["--mode", "validate", "-c"])
+            .arg(&file)
+            .output()
+            .expect("ringway can be run");
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{name}:\n{err}");
+        assert_eq!(
+            out,
+            format!("configuration '{}' OK\n", file.display()),
+            "{name}"
+        );
+        // The guide's walk-through is kept as it is printed, old fields too.
+        let unexpected = err.lines().find(|line| !line.contains(" is deprecated"));
+        assert_eq!(unexpected, None, "{name} should not give warnings");
+    }
+}
+
+#[test]
+fn every_example_answers_on_each_driver() {
+    for driver in drivers() {
+        for (name, check) in EXAMPLES {
+            println!("{name} on {}", driver.name());
+            check(&Stage::start(name, driver));
+        }
+    }
+}
+
+fn folder() -> PathBuf {
+    programs::workspace().join("config/examples")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// An example that runs, with the hosts that it names.
+struct Stage {
+    process: Process,
+    origins: BTreeMap<u16, Origin>,
+    folder: TempDir,
+}
+
+impl Stage {
+    fn start(name: &str, driver: Driver) -> Stage {
+        let file = std::fs::read_to_string(folder().join(name)).expect("the example can be read");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut origins = BTreeMap::new();
+        let mut configuration = String::new();
+        for line in file.replace("0.0.0.0", "127.0.0.1").lines() {
+            configuration += &replace_port(line, &mut origins);
+            configuration.push('\n');
+        }
+        // Sockets and logs go to a folder of this test.
+        let configuration =
+            configuration.replace("/tmp/", &format!("{}/", folder.path().display()));
+        if let Some(path) = pipe_path(&configuration) {
+            serve_unix(Path::new(path));
+        }
+        let process = Process::start(&Program::Ringway(driver), &configuration);
+        Stage {
+            process,
+            origins,
+            folder,
+        }
+    }
+
+    /// The host that has this port in the file.
+    fn origin(&self, port: u16) -> &Origin {
+        self.origins
+            .get(&port)
+            .unwrap_or_else(|| panic!("no host with port {port}"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn get(&self, host: &str, path: &str) -> Message {
+        self.ask(host, path, "")
+    }
+
+    /// One GET on a connection of its own.
+    fn ask(&self, host: &str, path: &str, more: &str) -> Message {
+        let listeners = self.process.admin().get("/listeners").text();
+        let address = listeners
+            .lines()
+            .find_map(|line| line.split_once("::")?.1.parse().ok())
+            .unwrap_or_else(|| panic!("no listener in {listeners:?}"));
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{more}connection: close\r\n\r\n");
+        let outcome = client::converse(
+            address,
+            &[Step::Send(request.into_bytes())],
+            &Expectation::default(),
+        );
+        let answer = outcome.finals().next().cloned();
+        answer.unwrap_or_else(|| panic!("GET {host}{path}: {outcome:?}"))
+    }
+
+    /// Waits for text that the process writes a little later.
+    fn await_text(&self, what: &str, look: impl Fn() -> Option<String>) -> String {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{what} did not come:\n{}",
+                self.process.stderr()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Replaces the port in a line: a free one for a listener or the admin server,
+/// that of a running host for any other.
+fn replace_port(line: &str, origins: &mut BTreeMap<u16, Origin>) -> String {
+    let Some((before, after)) = line.split_once("port_value") else {
+        return line.to_owned();
+    };
+    let begin = after
+        .find(|c: char| c.is_ascii_digit())
+        .expect("a port is a number");
+    let length = after[begin..]
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(after.len() - begin);
+    let port: u16 = after[begin..begin + length].parse().expect("a port");
+    let new = if port == LISTENER_PORT || ADMIN_PORTS.contains(&port) {
+        0
+    } else {
+        origins
+            .entry(port)
+            .or_insert_with(Origin::start)
+            .address()
+            .port()
+    };
+    format!(
+        "{before}port_value{}{new}{}",
+        &after[..begin],
+        &after[begin + length..]
+    )
+}
+
+/// The path of the Unix socket that a configuration names.
+fn pipe_path(configuration: &str) -> Option<&str> {
+    let (_, rest) = configuration.split_once("pipe: { path: ")?;
+    rest.split([' ', '}']).next()
+}
+
+/// What the host behind the Unix socket answers.
+const UNIX_TEXT: &str = "unix\n";
+
+/// A host on a Unix socket that answers every request head; it lives as long
+/// as the test.
+fn serve_unix(path: &Path) {
+    let listener = UnixListener::bind(path).expect("the socket's path is free");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                let mut received = Vec::new();
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                    received.extend_from_slice(&buffer[..count]);
+                    if received.ends_with(b"\r\n\r\n") {
+                        received.clear();
+                        let length = UNIX_TEXT.len();
+                        let answer = format!(
+                            "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{UNIX_TEXT}"
+                        );
+                        if stream.write_all(answer.as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
