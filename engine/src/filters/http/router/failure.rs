@@ -167,7 +167,7 @@ impl Failure {
         match self {
             Self::UpstreamProtocol => stats.upstream_cx_protocol_error.inc(),
             Self::ConnectTimeout | Self::Connect(_) => {
-                stats.upstream_rq_pending_failure_eject.inc()
+                stats.upstream_rq_pending_failure_eject.inc();
             }
             Self::Expired(Expired::Route) => stats.upstream_rq_timeout.inc(),
             Self::Expired(Expired::Upstream) => stats.upstream_rq_max_duration_reached.inc(),

@@ -92,9 +92,7 @@ impl ConnectionManager {
         let mut served: u32 = 0;
         let mut counted_bytes = (0, 0);
         loop {
-            let next = self
-                .next_request(downstream, registration, opened, served)
-                .await;
+            let next = self.next_request(downstream, registration, opened).await;
             let (mut exchange, handled) = match next {
                 Ok((mut exchange, head)) => {
                     served += 1;
@@ -158,7 +156,6 @@ impl ConnectionManager {
         downstream: &mut Downstream,
         registration: &Registration,
         opened: Instant,
-        served: u32,
     ) -> Result<(Box<Exchange>, RequestHead), NoRequest> {
         let timeouts = &self.config().timeouts;
         // A client that pipelines without reading waits here, not in memory.
@@ -187,7 +184,7 @@ impl ConnectionManager {
             loop {
                 match downstream.poll_readable(cx) {
                     Poll::Pending => break,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.no_request(error))),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(no_request(&error))),
                     Poll::Ready(Ok(())) => {}
                 }
                 let now = reactor::now();
@@ -201,7 +198,7 @@ impl ConnectionManager {
                 let parsed = downstream.poll_request(&self.config().request, &mut slot.request, cx);
                 match parsed {
                     Poll::Ready(Ok(head)) => return Poll::Ready(Ok(head)),
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.no_request(error))),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(no_request(&error))),
                     Poll::Pending => {
                         if head_deadline.is_none()
                             && let Some(timeout) = timeouts.request_headers.or(timeouts.request)
@@ -270,7 +267,6 @@ impl ConnectionManager {
                 {
                     exchange.keep_alive = false;
                 }
-                let _ = served;
                 Ok((exchange, head))
             }
             Err(Stop::Invalid(error)) => Err(NoRequest::Invalid(taken(), error)),
@@ -314,14 +310,6 @@ impl ConnectionManager {
             if downstream.stream.is_closed() || downstream.stream.write_error().is_some() {
                 return Ok(());
             }
-        }
-    }
-
-    fn no_request(&self, error: ReadError) -> Stop {
-        match error {
-            ReadError::Protocol(error) => Stop::Invalid(error),
-            ReadError::Closed | ReadError::Io(_) => Stop::End(End::ByClient),
-            ReadError::Truncated => Stop::End(End::ByClientWithRequest),
         }
     }
 
@@ -397,6 +385,14 @@ enum Stop {
     End(End),
     Invalid(Http1Error),
     HeadTimeout,
+}
+
+fn no_request(error: &ReadError) -> Stop {
+    match error {
+        ReadError::Protocol(error) => Stop::Invalid(*error),
+        ReadError::Closed | ReadError::Io(_) => Stop::End(End::ByClient),
+        ReadError::Truncated => Stop::End(End::ByClientWithRequest),
+    }
 }
 
 fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {

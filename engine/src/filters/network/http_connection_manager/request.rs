@@ -106,7 +106,7 @@ impl ConnectionManager {
                     .inc();
             }
             "path_normalization_failed" => {
-                self.stats().downstream_rq_failed_path_normalization.inc()
+                self.stats().downstream_rq_failed_path_normalization.inc();
             }
             "absolute_path_rejected" => self.stats().downstream_rq_non_relative_path.inc(),
             _ => {}
