@@ -84,8 +84,6 @@ pub struct Thresholds {
     pub max_requests: u32,
     /// Retries in flight.
     pub max_retries: u32,
-    /// Publish the `remaining_*` gauges.
-    pub track_remaining: bool,
 }
 
 /// Envoy's limits where the configuration sets none.
@@ -96,7 +94,6 @@ impl Default for Thresholds {
             max_pending_requests: 1024,
             max_requests: 1024,
             max_retries: 3,
-            track_remaining: false,
         }
     }
 }
@@ -172,7 +169,6 @@ fn thresholds(proto: Option<&pb::CircuitBreakers>) -> [Thresholds; 2] {
             ),
             max_requests: core::u32_or(entry.max_requests, default.max_requests),
             max_retries: core::u32_or(entry.max_retries, default.max_retries),
-            track_remaining: entry.track_remaining,
         })
     })
 }

@@ -121,12 +121,11 @@ fn show_cluster(out: &mut String, cluster: &Cluster) {
     for limits in &cluster.thresholds {
         writeln!(
             out,
-            "  limits {} {} {} {} {}",
+            "  limits {} {} {} {}",
             limits.max_connections,
             limits.max_pending_requests,
             limits.max_requests,
             limits.max_retries,
-            limits.track_remaining
         )
         .unwrap();
     }

@@ -21,9 +21,8 @@ pub enum NetworkFilter {
 }
 
 /// The types of network filters.
-pub const NETWORK_FILTERS: &[&str] = &[
-    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-];
+pub const NETWORK_FILTERS: &[&str] =
+    &["envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"];
 
 /// The types of HTTP filters.
 pub const HTTP_FILTERS: &[&str] = &[
@@ -44,7 +43,10 @@ pub fn network_filter(
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" => {
             let config = http_connection_manager::compile(&extension.config, cx)?;
             let filters = http_filters(&config.http_filters, service_cluster, cx);
-            Some(NetworkFilter::HttpConnectionManager(Box::new(config), filters))
+            Some(NetworkFilter::HttpConnectionManager(
+                Box::new(config),
+                filters,
+            ))
         }
         other => {
             cx.error(format!("extension {other} is not supported yet"));

@@ -95,8 +95,8 @@ impl Scene {
     pub fn play_with_outcome(&self, case: &Case) -> (Observation, Outcome) {
         let admin = self.process.admin();
         self.origin.play(case.origin.clone());
-        let (before, _) = admin.await_stats(SETTLE_MAX, |stats| {
-            gauges(stats, "cluster.", ".upstream_cx_active") == 0 && quiet(stats, case.listener)
+        let before = await_still(admin, |stats| {
+            quiet(stats) && gauges(stats, "cluster.", ".upstream_cx_active") == 0
         });
         let log_path = self.process.folder().join(format!("{}.log", case.listener));
         let log_start = std::fs::metadata(&log_path).map_or(0, |file| file.len() as usize);
@@ -135,12 +135,11 @@ impl Scene {
     fn settle(&self, admin: &Admin, case: &Case, before: &Stats) -> Stats {
         let total = format!("http.{}.downstream_cx_total", case.listener);
         let old = before.get(&total).copied().unwrap_or(0);
-        let (stats, _) = admin.await_stats(SETTLE_MAX, |stats| {
+        await_still(admin, |stats| {
             stats.get(&total).copied().unwrap_or(0) > old
-                && quiet(stats, case.listener)
+                && quiet(stats)
                 && gauges(stats, "cluster.", ".upstream_rq_active") == 0
-        });
-        stats
+        })
     }
 
     fn await_seen(&self, count: i64) -> Vec<Seen> {
@@ -178,7 +177,7 @@ impl Scene {
         for (part, fields) in [("header", &message.headers), ("trailer", &message.trailers)] {
             let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
             for (name, value) in fields {
-                let value = self.masked(&normal_value(name, value));
+                let value = self.masked_value(&normal_value(name, value));
                 values.entry(name.clone()).or_default().push(value);
             }
             for (name, values) in values {
@@ -217,6 +216,14 @@ impl Scene {
         all.insert("log.lines".into(), log.lines().count().to_string());
     }
 
+    fn masked_value(&self, value: &str) -> String {
+        let mut names = self.names.iter();
+        match names.find(|(port, _)| port.to_string() == value) {
+            Some((_, name)) => name.clone(),
+            None => self.masked(value),
+        }
+    }
+
     /// Ports, by the name of what listens there.
     fn masked(&self, text: &str) -> String {
         let mut text = text.to_owned();
@@ -246,17 +253,30 @@ fn normal_value(name: &str, value: &str) -> String {
     }
 }
 
-/// No connection and no request of this listener is left.
-fn quiet(stats: &Stats, listener: &str) -> bool {
-    ["downstream_cx_active", "downstream_rq_active"]
-        .iter()
-        .all(|gauge| {
-            stats
-                .get(&format!("http.{listener}.{gauge}"))
-                .copied()
-                .unwrap_or(0)
-                == 0
-        })
+/// Stats for which `condition` holds and of which nothing moves any more:
+/// counters and gauges that belong together do not move at once.
+fn await_still(admin: &Admin, condition: impl Fn(&Stats) -> bool) -> Stats {
+    let mut last = Stats::new();
+    let (stats, _) = admin.await_stats(SETTLE_MAX, |stats| {
+        let moved = differences(&last, stats);
+        last.clone_from(stats);
+        condition(stats) && moved.is_empty()
+    });
+    stats
+}
+
+/// No downstream connection is left.
+fn quiet(stats: &Stats) -> bool {
+    gauges(stats, "listener.127", ".downstream_cx_active") == 0
+        && gauges(stats, "http.", ".downstream_cx_active") <= stats_of_admin(stats)
+}
+
+/// The admin server counts the connection that asks it.
+fn stats_of_admin(stats: &Stats) -> u64 {
+    stats
+        .get("http.admin.downstream_cx_active")
+        .copied()
+        .unwrap_or(0)
 }
 
 fn gauges(stats: &Stats, prefix: &str, suffix: &str) -> u64 {

@@ -262,6 +262,7 @@ pub fn http1_body(data: &[u8]) {
 pub fn request_side(options: u8) -> Side {
     let bit = |n: u8| options & (1 << n) != 0;
     Side::Requests(RequestOptions {
+        allow_absolute_url: true,
         head_bytes_max: if bit(0) { 200 } else { REQUEST_HEAD_BYTES_MAX },
         headers_max: if bit(1) { 5 } else { HEADERS_MAX },
         accept_http_10: !bit(2),

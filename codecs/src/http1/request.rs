@@ -28,6 +28,9 @@ pub struct RequestOptions {
     pub head_bytes_max: usize,
     /// The largest number of fields.
     pub headers_max: usize,
+    /// Take `GET http://host/path` apart; otherwise the whole URL is the path,
+    /// which no route of ours matches.
+    pub allow_absolute_url: bool,
     /// Let HTTP/1.0 in, instead of 426.
     pub accept_http_10: bool,
     /// The authority of HTTP/1.0 requests without Host.
@@ -47,6 +50,7 @@ impl Default for RequestOptions {
         RequestOptions {
             head_bytes_max: REQUEST_HEAD_BYTES_MAX,
             headers_max: HEADERS_MAX,
+            allow_absolute_url: true,
             accept_http_10: false,
             default_host_for_http_10: None,
             underscores: HeadersWithUnderscores::Allow,
@@ -141,7 +145,10 @@ fn interpret(
     };
 
     let host = raw.headers.iter().find(|h| is_host(h.name));
-    let form = target::parse(method, target.as_bytes())?;
+    let form = match target::parse(method, target.as_bytes())? {
+        Target::Absolute { .. } if !o.allow_absolute_url => Target::Path,
+        form => form,
+    };
     let is_connect = form == Target::Authority;
     out.push_known(HeaderId::Method, range(method));
     let target = target.as_bytes();

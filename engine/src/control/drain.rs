@@ -18,7 +18,14 @@ const POLL: Duration = Duration::from_millis(10);
 /// over. Returns how many connections were left.
 pub async fn drain(publisher: &mut Publisher, limit: Duration) -> u64 {
     let deadline = Instant::now() + limit;
-    let changes = |_| vec![Change::StopListeners { inbound_only: false }, Change::Drain];
+    let changes = |_| {
+        vec![
+            Change::StopListeners {
+                inbound_only: false,
+            },
+            Change::Drain,
+        ]
+    };
     let epoch = publisher.publish(changes).await;
     publisher.applied(epoch).await;
     // The workers' counts are fresh from one poll on.

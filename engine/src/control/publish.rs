@@ -32,7 +32,9 @@ impl Publisher {
             epoch: 0,
         };
         for (index, core) in places.iter().enumerate() {
-            publisher.workers.push(Handle::start(index as u32, *core, plan)?);
+            publisher
+                .workers
+                .push(Handle::start(index as u32, *core, plan)?);
         }
         Ok(publisher)
     }

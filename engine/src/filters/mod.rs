@@ -62,7 +62,12 @@ impl WorkerContext {
     /// The context of a worker that starts.
     #[must_use]
     pub fn new(facts: WorkerFacts, store: &Store) -> Rc<Self> {
-        let WorkerFacts { index, count, local_address, node } = facts;
+        let WorkerFacts {
+            index,
+            count,
+            local_address,
+            node,
+        } = facts;
         Rc::new(Self {
             index,
             count,
@@ -91,7 +96,8 @@ impl WorkerContext {
     /// `http1.*`, what the codec of downstream connections counts. As Envoy's,
     /// they are listed from the first connection on.
     pub fn http1_stats(&self) -> &Http1CodecStats {
-        self.http1_stats.get_or_init(|| Http1CodecStats::new(&self.store, "http1."))
+        self.http1_stats
+            .get_or_init(|| Http1CodecStats::new(&self.store, "http1."))
     }
 
     /// Whether the listeners drain.

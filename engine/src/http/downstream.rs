@@ -80,7 +80,8 @@ impl Downstream {
         headers: &mut HeaderMap,
         cx: &mut Context<'_>,
     ) -> Poll<Result<RequestHead, ReadError>> {
-        self.reader.poll_request(&self.stream, options, &self.body_options, headers, cx)
+        self.reader
+            .poll_request(&self.stream, options, &self.body_options, headers, cx)
     }
 
     /// Polls for more of the request's body.
@@ -146,7 +147,14 @@ impl Downstream {
         let mut head = 0;
         self.stream.write_with(|out| {
             let before = out.len();
-            encode_response_head(out, status, &exchange.response, chunked, close, exchange.version);
+            encode_response_head(
+                out,
+                status,
+                &exchange.response,
+                chunked,
+                close,
+                exchange.version,
+            );
             head = (out.len() - before) as u64;
         });
         exchange.info.downstream_bytes.header_sent += head;
@@ -172,6 +180,10 @@ impl Downstream {
     }
 
     fn counted(&self, bytes: usize) -> u64 {
-        if self.writer == BodyWriter::Discard { 0 } else { bytes as u64 }
+        if self.writer == BodyWriter::Discard {
+            0
+        } else {
+            bytes as u64
+        }
     }
 }

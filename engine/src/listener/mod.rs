@@ -141,7 +141,8 @@ async fn accept(
     local: Option<SocketAddr>,
     stop: Rc<Stop>,
 ) {
-    stop.waiting.borrow_mut().push(task_waker().await);
+    let waker = task_waker().await;
+    stop.waiting.borrow_mut().push(waker);
     // Turns in which nothing came after the stop: closing the socket resets
     // what the kernel has accepted and nobody has taken.
     let mut quiet_turns = 0;

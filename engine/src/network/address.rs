@@ -50,7 +50,10 @@ mod tests {
     fn socket_and_pipe_addresses_reach_the_kernel_form() {
         let tcp = Address::Socket("[::1]:80".parse().expect("an address"));
         let kernel = to_sock_addr(&tcp).expect("always fits");
-        assert_eq!(kernel.as_socket(), Some("[::1]:80".parse().expect("an address")));
+        assert_eq!(
+            kernel.as_socket(),
+            Some("[::1]:80".parse().expect("an address"))
+        );
 
         let pipe = Address::Pipe {
             path: PathBuf::from("/tmp/ringway.sock"),

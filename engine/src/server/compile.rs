@@ -127,7 +127,11 @@ fn check_clusters(routes: &RouteConfiguration, snapshot: &Snapshot, cx: &mut Cx<
         return;
     }
     for reference in routes.cluster_references() {
-        if !snapshot.clusters.iter().any(|cluster| cluster.id == reference.cluster) {
+        if !snapshot
+            .clusters
+            .iter()
+            .any(|cluster| cluster.id == reference.cluster)
+        {
             let name = snapshot.cluster_names.name(reference.cluster);
             cx.at(&reference.source.path, |cx| {
                 cx.error(format!("route: unknown cluster '{name}'"));

@@ -30,7 +30,11 @@ pub struct Bound {
 /// # Errors
 /// One message for each address that cannot be bound: which listener, which
 /// line, why.
-pub fn bind(listeners: Vec<CompiledListener>, workers: usize, store: &Store) -> Result<Bound, Vec<String>> {
+pub fn bind(
+    listeners: Vec<CompiledListener>,
+    workers: usize,
+    store: &Store,
+) -> Result<Bound, Vec<String>> {
     let mut bound = Bound {
         listeners: Vec::new(),
         sockets: Vec::new(),
@@ -42,9 +46,13 @@ pub fn bind(listeners: Vec<CompiledListener>, workers: usize, store: &Store) -> 
         let mut addresses = Vec::new();
         let wanted = if config.bind_to_port { usize::MAX } else { 0 };
         for (place, address) in config.addresses().take(wanted).enumerate() {
-            let additional = place.checked_sub(1).and_then(|at| config.additional_addresses.get(at));
+            let additional = place
+                .checked_sub(1)
+                .and_then(|at| config.additional_addresses.get(at));
             let options = ListenOptions {
-                backlog: config.tcp_backlog.map_or(BACKLOG_MAX, |backlog| backlog as i32),
+                backlog: config
+                    .tcp_backlog
+                    .map_or(BACKLOG_MAX, |backlog| backlog as i32),
                 reuse_port: config.reuse_port,
                 tcp_keepalive: additional.map_or(config.tcp_keepalive, |one| one.tcp_keepalive),
                 ipv4_compat: additional.map_or(config.ipv4_compat, |one| one.ipv4_compat),
@@ -60,7 +68,10 @@ pub fn bind(listeners: Vec<CompiledListener>, workers: usize, store: &Store) -> 
             }
         }
         let prefix = prefix(
-            config.stat_prefix.as_deref().unwrap_or(&config.address.to_string()),
+            config
+                .stat_prefix
+                .as_deref()
+                .unwrap_or(&config.address.to_string()),
         );
         let drain_type = listener.config.drain_type;
         let chain = listener.chain.map(|(name, filter)| match filter {
@@ -82,7 +93,11 @@ pub fn bind(listeners: Vec<CompiledListener>, workers: usize, store: &Store) -> 
         }));
         bound.sockets.push(by_worker);
     }
-    if problems.is_empty() { Ok(bound) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(bound)
+    } else {
+        Err(problems)
+    }
 }
 
 fn problem(

@@ -27,11 +27,15 @@ pub fn init(options: &Options) -> anyhow::Result<Loggers> {
                 .append(true)
                 .open(path)
                 .with_context(|| format!("cannot open --log-path {}", path.display()))?;
-            registry.with(layer.with_ansi(false).with_writer(Mutex::new(file))).try_init()?;
+            registry
+                .with(layer.with_ansi(false).with_writer(Mutex::new(file)))
+                .try_init()?;
         }
         None => {
             let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            registry.with(layer.with_ansi(terminal).with_writer(std::io::stderr)).try_init()?;
+            registry
+                .with(layer.with_ansi(terminal).with_writer(std::io::stderr))
+                .try_init()?;
         }
     }
     Ok(Loggers::new(options.log_level, move |directives| {

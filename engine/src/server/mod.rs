@@ -53,8 +53,12 @@ use crate::worker::{Change, Plan, cpu};
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if options.mode == Mode::Validate {
         let compile = |loaded: &Loaded, snapshot: &Snapshot| compile::findings(loaded, snapshot);
-        let status =
-            validate(options, compile, &mut std::io::stdout(), &mut std::io::stderr())?;
+        let status = validate(
+            options,
+            compile,
+            &mut std::io::stdout(),
+            &mut std::io::stderr(),
+        )?;
         return Ok(ExitCode::from(status));
     }
     let loggers = logging::init(options)?;
@@ -80,7 +84,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(serve(options, &loaded, compiled, loggers))
 }
 
@@ -98,7 +104,12 @@ fn load_configuration(options: &Options) -> Result<Loaded, Diagnostics> {
     let text = include_str!("default.yaml");
     // The origin's port is the one thing that the file cannot know.
     let text = text.replace("port_value: 0 }", &format!("port_value: {origin} }}"));
-    load::load(&text, "(built-in configuration)", Format::Yaml, &load_options)
+    load::load(
+        &text,
+        "(built-in configuration)",
+        Format::Yaml,
+        &load_options,
+    )
 }
 
 fn load_options(options: &Options) -> LoadOptions {
@@ -110,7 +121,10 @@ fn load_options(options: &Options) -> LoadOptions {
 fn refuse(diagnostics: &Diagnostics) -> ExitCode {
     eprintln!("{diagnostics}");
     let errors = diagnostics.errors().count();
-    eprintln!("{errors} error{} in the configuration", if errors == 1 { "" } else { "s" });
+    eprintln!(
+        "{errors} error{} in the configuration",
+        if errors == 1 { "" } else { "s" }
+    );
     ExitCode::FAILURE
 }
 
@@ -118,7 +132,11 @@ fn refuse(diagnostics: &Diagnostics) -> ExitCode {
 /// programs with a soft limit of 1,024.
 fn raise_open_files() {
     match limits::raise_open_files() {
-        Ok(limit) => tracing::info!(before = limit.before, now = limit.now, "limit on open files"),
+        Ok(limit) => tracing::info!(
+            before = limit.before,
+            now = limit.now,
+            "limit on open files"
+        ),
         Err(error) => tracing::warn!(%error, "the limit on open files could not be raised"),
     }
 }
@@ -183,7 +201,10 @@ async fn serve(
         loggers,
         publisher.workers().first().map(|worker| worker.driver),
     ));
-    let admin_log = admin_log::sink(std::mem::take(&mut compiled.admin_logs), log_writer.handle());
+    let admin_log = admin_log::sink(
+        std::mem::take(&mut compiled.admin_logs),
+        log_writer.handle(),
+    );
     let mut admin_handle = None;
     if let Some(socket) = admin_socket {
         let address = socket.local_addr()?;
@@ -200,8 +221,10 @@ async fn serve(
     let mut sockets = bound.sockets;
     let epoch = publisher
         .publish(|worker| {
-            let mut changes: Vec<_> =
-                clusters.iter().map(|cluster| Change::Cluster(Arc::clone(cluster))).collect();
+            let mut changes: Vec<_> = clusters
+                .iter()
+                .map(|cluster| Change::Cluster(Arc::clone(cluster)))
+                .collect();
             for (listener, by_worker) in bound.listeners.iter().zip(&mut sockets) {
                 let mine = std::mem::take(&mut by_worker[worker]);
                 changes.push(Change::Listener(Arc::clone(listener), mine));
@@ -214,7 +237,16 @@ async fn serve(
     report_start(options, &view, &stats, workers, &publisher);
     announce(&bound.listeners, &compiled, options);
 
-    let ended = control_loop(options, &mut publisher, &mut commands, &view, &store, &stats, &log_writer.handle()).await?;
+    let ended = control_loop(
+        options,
+        &mut publisher,
+        &mut commands,
+        &view,
+        &store,
+        &stats,
+        &log_writer.handle(),
+    )
+    .await?;
     if ended == End::Drain {
         view.set_state(ServerState::Draining);
         let limit = options.drain_time();
@@ -244,7 +276,10 @@ async fn serve(
 
 fn bind_admin(admin: &Admin) -> anyhow::Result<std::net::TcpListener> {
     let Address::Socket(address) = admin.address else {
-        anyhow::bail!("{}: an admin server on a Unix socket is not supported yet", admin.source);
+        anyhow::bail!(
+            "{}: an admin server on a Unix socket is not supported yet",
+            admin.source
+        );
     };
     std::net::TcpListener::bind(address)
         .with_context(|| format!("{}: cannot bind admin address {address}", admin.source))
@@ -261,11 +296,18 @@ fn report_start(
     server.live.set(1);
     server.concurrency.set(workers as u64);
     server.state.set(ServerState::Live.number());
-    server.hot_restart_epoch.set(u64::from(options.restart_epoch));
-    server.initialization_time_ms.record(view.uptime().as_millis() as u64);
+    server
+        .hot_restart_epoch
+        .set(u64::from(options.restart_epoch));
+    server
+        .initialization_time_ms
+        .record(view.uptime().as_millis() as u64);
     let listeners = view.listener_count() as u64;
     stats.listener_manager.listener_added.add(listeners);
-    stats.listener_manager.listener_create_success.add(listeners * workers as u64);
+    stats
+        .listener_manager
+        .listener_create_success
+        .add(listeners * workers as u64);
     stats.listener_manager.total_listeners_active.set(listeners);
     stats.listener_manager.workers_started.set(1);
     let clusters = view.cluster_count() as u64;
@@ -273,7 +315,8 @@ fn report_start(
     stats.cluster_manager.active_clusters.set(clusters);
     if let Some(worker) = publisher.workers().first() {
         let uring = worker.driver == reactor::DriverKind::IoUring;
-        view.store().set(view.store().gauge("server.io_uring"), u64::from(uring));
+        view.store()
+            .set(view.store().gauge("server.io_uring"), u64::from(uring));
         tracing::info!(workers, driver = %worker.driver, "workers run");
         if let Some(reason) = &worker.fallback_reason {
             tracing::warn!(reason, "io_uring cannot be used here");
@@ -295,7 +338,9 @@ fn announce(
     if options.has_configuration() {
         return;
     }
-    let listen = listeners.first().and_then(|listener| listener.addresses.first());
+    let listen = listeners
+        .first()
+        .and_then(|listener| listener.addresses.first());
     let admin = compiled.snapshot.admin.as_ref().map(|admin| &admin.address);
     if let (Some(listen), Some(admin)) = (listen, admin) {
         eprintln!(
@@ -363,7 +408,11 @@ async fn act(
 ) -> Option<End> {
     match command {
         Action::Quit => return Some(End::Quit),
-        Action::DrainListeners { graceful, inbound_only, skip_exit } => {
+        Action::DrainListeners {
+            graceful,
+            inbound_only,
+            skip_exit,
+        } => {
             if graceful {
                 publisher.publish(|_| vec![Change::Drain]).await;
                 view.set_state(ServerState::Draining);
@@ -372,15 +421,21 @@ async fn act(
                 }
                 tokio::time::sleep(options.drain_time()).await;
             }
-            publisher.publish(|_| vec![Change::StopListeners { inbound_only }]).await;
+            publisher
+                .publish(|_| vec![Change::StopListeners { inbound_only }])
+                .await;
         }
         Action::HealthcheckFail => {
             view.set_state(ServerState::Draining);
-            publisher.publish(|_| vec![Change::HealthFailed(true)]).await;
+            publisher
+                .publish(|_| vec![Change::HealthFailed(true)])
+                .await;
         }
         Action::HealthcheckOk => {
             view.set_state(ServerState::Live);
-            publisher.publish(|_| vec![Change::HealthFailed(false)]).await;
+            publisher
+                .publish(|_| vec![Change::HealthFailed(false)])
+                .await;
         }
         Action::ReopenLogs => reopen_logs(publisher, logs).await,
         Action::SetLogLevel { logger, level } => {

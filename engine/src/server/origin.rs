@@ -21,10 +21,14 @@ pub fn start() -> io::Result<SocketAddr> {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name("origin".into()).spawn(move || {
-        runtime.block_on(serve(listener));
-    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    thread::Builder::new()
+        .name("origin".into())
+        .spawn(move || {
+            runtime.block_on(serve(listener));
+        })?;
     Ok(address)
 }
 
@@ -45,7 +49,11 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{} {}", request.method(), request.uri());
     for (name, value) in request.headers() {
-        let _ = writeln!(text, "{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        let _ = writeln!(
+            text,
+            "{name}: {}",
+            String::from_utf8_lossy(value.as_bytes())
+        );
     }
     let mut response = Response::new(Full::new(Bytes::from(text)));
     response.headers_mut().insert(

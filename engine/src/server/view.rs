@@ -11,8 +11,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::compile::Compiled;
 use super::listen::Bound;
 use crate::admin::{
-    self, Action, ClusterStatus, HealthFlags, HostStats, HostStatus, ListenerStatus, Loggers,
-    LogLevel, ServerInfo, ServerState, ServerView, Thresholds,
+    self, Action, ClusterStatus, HealthFlags, HostStats, HostStatus, ListenerStatus, LogLevel,
+    Loggers, ServerInfo, ServerState, ServerView, Thresholds,
 };
 use crate::cli::{self, Options};
 use crate::listener::SharedListener;
@@ -42,7 +42,10 @@ pub struct View {
 
 impl View {
     /// The view of a process that is starting.
-    #[allow(clippy::too_many_arguments, reason = "one of each thing that admin shows")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one of each thing that admin shows"
+    )]
     pub fn new(
         options: &Options,
         loaded: &Loaded,
@@ -196,7 +199,11 @@ impl ServerView for View {
                 added_via_api: false,
                 default_thresholds: thresholds(&cluster.config.thresholds[0]),
                 high_thresholds: thresholds(&cluster.config.thresholds[1]),
-                hosts: cluster.hosts.iter().map(|host| self.host_status(host)).collect(),
+                hosts: cluster
+                    .hosts
+                    .iter()
+                    .map(|host| self.host_status(host))
+                    .collect(),
             })
             .collect()
     }
@@ -249,11 +256,18 @@ fn admin_address(address: &ringway_config::core::Address) -> admin::Address {
 fn config_dump(bootstrap: &Value) -> Value {
     let updated = timestamp(SystemTime::now());
     let resources = |section: &str| -> Vec<Value> {
-        bootstrap["static_resources"][section].as_array().cloned().unwrap_or_default()
+        bootstrap["static_resources"][section]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
     };
     let typed = |mut resource: Value, name: &str| {
         if let Some(fields) = resource.as_object_mut() {
-            fields.shift_insert(0, "@type".into(), format!("type.googleapis.com/{name}").into());
+            fields.shift_insert(
+                0,
+                "@type".into(),
+                format!("type.googleapis.com/{name}").into(),
+            );
         }
         resource
     };

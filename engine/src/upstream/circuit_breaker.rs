@@ -109,7 +109,10 @@ mod tests {
         let open = store.gauge("rq_open");
         let is_open = || store.gauge_value(open);
         let budget = Arc::new(Budget::new(1));
-        let (first, second) = (Breaker::new(Arc::clone(&budget), open), Breaker::new(budget, open));
+        let (first, second) = (
+            Breaker::new(Arc::clone(&budget), open),
+            Breaker::new(budget, open),
+        );
         let permit = first.acquire().expect("nothing is open");
         assert!(first.acquire().is_none());
         assert!(second.acquire().is_none());

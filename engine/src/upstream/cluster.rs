@@ -77,7 +77,12 @@ impl SharedCluster {
         stats.membership_total.set(healthy);
         stats.membership_healthy.set(healthy);
         stats.max_host_weight.set(
-            config.hosts.iter().map(|host| u64::from(host.weight)).max().unwrap_or(0),
+            config
+                .hosts
+                .iter()
+                .map(|host| u64::from(host.weight))
+                .max()
+                .unwrap_or(0),
         );
         Ok(Self {
             stats,
@@ -128,13 +133,13 @@ impl Cluster {
         let breakers = |budgets: &Budgets| {
             let stats = &budgets.stats;
             Breakers {
-            connections: Breaker::new(Arc::clone(&budgets.connections), stats.cx_open),
-            pending_requests: Breaker::new(
+                connections: Breaker::new(Arc::clone(&budgets.connections), stats.cx_open),
+                pending_requests: Breaker::new(
                     Arc::clone(&budgets.pending_requests),
                     stats.rq_pending_open,
                 ),
-            requests: Breaker::new(Arc::clone(&budgets.requests), stats.rq_open),
-        }
+                requests: Breaker::new(Arc::clone(&budgets.requests), stats.rq_open),
+            }
         };
         let weights: Vec<u32> = shared.hosts.iter().map(|host| host.config.weight).collect();
         let hosts = shared

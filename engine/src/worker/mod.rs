@@ -171,7 +171,11 @@ fn run(
     if let Some(core) = core
         && !core_affinity::set_for_current(core)
     {
-        tracing::warn!(worker = index, core = core.id, "the worker could not be pinned");
+        tracing::warn!(
+            worker = index,
+            core = core.id,
+            "the worker could not be pinned"
+        );
     }
     plan.store.shard(Some(index)).install();
     plan.logs.clone().install();
@@ -242,7 +246,9 @@ impl Worker {
         match change {
             Change::Cluster(shared) => {
                 let seed = self.context.rng.borrow_mut().u64(..);
-                self.context.clusters.insert(Cluster::new(shared, seed, &self.store));
+                self.context
+                    .clusters
+                    .insert(Cluster::new(shared, seed, &self.store));
             }
             Change::Listener(shared, sockets) => {
                 let name = Arc::clone(&shared.config.name);
@@ -260,7 +266,10 @@ impl Worker {
                 self.context.drain();
                 self.context.clusters.close_idle();
                 let context = Rc::clone(&self.context);
-                drop(reactor::spawn(report_connections(context, Arc::clone(&self.connections))));
+                drop(reactor::spawn(report_connections(
+                    context,
+                    Arc::clone(&self.connections),
+                )));
             }
             Change::HealthFailed(failed) => self.context.set_health_failed(failed),
             Change::FlushLogs => flush_local(FlushCause::Request),

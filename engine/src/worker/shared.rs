@@ -402,8 +402,20 @@ mod tests {
         assert_eq!(taken, 1000);
         assert!(budget.is_exhausted());
         assert!(budget.give_back(1), "it was empty");
-        assert_eq!(budget.take(5), Taken { permits: 1, emptied: true });
-        assert_eq!(budget.take(5), Taken { permits: 0, emptied: false });
+        assert_eq!(
+            budget.take(5),
+            Taken {
+                permits: 1,
+                emptied: true
+            }
+        );
+        assert_eq!(
+            budget.take(5),
+            Taken {
+                permits: 0,
+                emptied: false
+            }
+        );
     }
 
     #[test]

@@ -112,11 +112,6 @@ pub const LISTENERS: &[Listener] = &[
         "chunked_length",
         "http_protocol_options: { allow_chunked_length: true }",
     ),
-    to_origin("tolerant", "stream_error_on_invalid_http_message: true"),
-    to_origin(
-        "tolerant_http1",
-        "http_protocol_options: { override_stream_error_on_invalid_http_message: true }",
-    ),
     to_origin("strip_port", "strip_matching_host_port: true"),
     to_origin("strip_any_port", "strip_any_host_port: true"),
     to_origin("strip_dot", "strip_trailing_host_dot: true"),
@@ -132,10 +127,6 @@ pub const LISTENERS: &[Listener] = &[
     to_origin(
         "user_agent",
         "add_user_agent: true\nuse_remote_address: true",
-    ),
-    to_origin(
-        "proper_case",
-        "http_protocol_options: { header_key_format: { proper_case_words: {} } }",
     ),
     to_origin("request_timeout", "request_timeout: 0.3s"),
     to_origin("headers_timeout", "request_headers_timeout: 0.3s"),

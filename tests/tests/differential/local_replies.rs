@@ -8,7 +8,6 @@ use ringway_tests::case::{Case, case};
 pub fn cases() -> Vec<Case> {
     let mut all = limits();
     all.extend(errors());
-    all.extend(after_errors());
     all
 }
 
@@ -162,35 +161,16 @@ fn errors() -> Vec<Case> {
         case("no version", "plain", "GET /\r\n\r\n"),
         case("bad version", "plain", "GET / HTTP/1.32\r\nhost: a\r\n\r\n"),
         case("version 2.0", "plain", "GET / HTTP/2.0\r\nhost: a\r\n\r\n"),
+        case(
+            "early answer",
+            "routes",
+            "POST /direct HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\n\r\nabc",
+        ),
         case("nonsense", "plain", "nonsense\r\n\r\n"),
         case(
             "tls hello",
             "plain",
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        ),
-    ]
-}
-
-/// Options that let the connection go on after an error.
-fn after_errors() -> Vec<Case> {
-    let bad_host = "GET / HTTP/1.1\r\nhost: a b\r\n\r\n";
-    vec![
-        case("tolerant of a bad host", "tolerant", bad_host),
-        case("tolerant of no host", "tolerant", "GET / HTTP/1.1\r\n\r\n"),
-        case(
-            "tolerant of lengths",
-            "tolerant",
-            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        ),
-        case(
-            "tolerant by the codec",
-            "tolerant_http1",
-            "GET / HTTP/1.1\r\n\r\n",
-        ),
-        case(
-            "early answer",
-            "routes",
-            "POST /direct HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\n\r\nabc",
         ),
     ]
 }

@@ -183,8 +183,6 @@ fn responses() -> Vec<Case> {
         case("response connection header", "plain", GET).answer(
             "HTTP/1.1 200 OK\r\nconnection: x-private, keep-alive\r\nx-private: v\r\ncontent-length: 0\r\n\r\n",
         ),
-        case("proper case", "proper_case", "GET / HTTP/1.1\r\nhost: a\r\nx-some-header: v\r\n\r\n")
-            .answer("HTTP/1.1 200 OK\r\nx-other-header: v\r\ncontent-length: 0\r\n\r\n"),
     ]
 }
 

@@ -52,7 +52,11 @@ impl HttpFilter for HealthCheck {
 
     fn request_headers(&self, stream: &mut StreamContext<'_>) -> Flow {
         let exchange = &mut *stream.exchange;
-        if !self.headers.iter().all(|matcher| matcher.matches(&exchange.request)) {
+        if !self
+            .headers
+            .iter()
+            .all(|matcher| matcher.matches(&exchange.request))
+        {
             return Flow::Continue;
         }
         exchange.info.health_check = true;
@@ -61,9 +65,13 @@ impl HttpFilter for HealthCheck {
             return Flow::Continue;
         }
         let cluster = self.service_cluster.as_bytes();
-        exchange.response.append(HeaderId::XEnvoyUpstreamHealthcheckedCluster, cluster);
+        exchange
+            .response
+            .append(HeaderId::XEnvoyUpstreamHealthcheckedCluster, cluster);
         if failed {
-            exchange.response.append(HeaderId::XEnvoyImmediateHealthCheckFail, b"true");
+            exchange
+                .response
+                .append(HeaderId::XEnvoyImmediateHealthCheckFail, b"true");
             let reply = LocalReply::new(503, "", "health_check_failed");
             return Flow::Reply(reply.flag(ResponseFlag::FailedLocalHealthCheck));
         }
@@ -75,7 +83,9 @@ impl HttpFilter for HealthCheck {
         let exchange = &mut *stream.exchange;
         let id = HeaderId::XEnvoyUpstreamHealthcheckedCluster;
         if exchange.info.health_check && !exchange.response.contains(id) {
-            exchange.response.append(id, self.service_cluster.as_bytes());
+            exchange
+                .response
+                .append(id, self.service_cluster.as_bytes());
         }
     }
 }

@@ -122,8 +122,13 @@ impl MessageReader {
         cx: &mut Context<'_>,
     ) -> Poll<Result<ResponseHead, ReadError>> {
         self.poll_head(stream, cx, |reader, input| {
-            let parsed =
-                reader.head.response(input, options, request.is_head, request.is_connect, headers)?;
+            let parsed = reader.head.response(
+                input,
+                options,
+                request.is_head,
+                request.is_connect,
+                headers,
+            )?;
             let Some((head, consumed)) = parsed else {
                 return Ok(None);
             };
@@ -148,7 +153,10 @@ impl MessageReader {
                 let ended = self.body.on_eof().map_err(|_| ReadError::Truncated);
                 return Poll::Ready(ended.map(|()| BodyPart::End));
             };
-            let step = self.body.decode(&chunk, trailers).map_err(ReadError::Protocol)?;
+            let step = self
+                .body
+                .decode(&chunk, trailers)
+                .map_err(ReadError::Protocol)?;
             let mut part = chunk.split_to(step.consumed);
             if !chunk.is_empty() {
                 self.unread = Some(chunk);
@@ -170,7 +178,11 @@ impl MessageReader {
     ) -> Poll<Result<H, ReadError>> {
         loop {
             let Some(mut chunk) = ready!(self.poll_chunk(stream, cx))? else {
-                let end = if self.head.is_empty() { ReadError::Closed } else { ReadError::Truncated };
+                let end = if self.head.is_empty() {
+                    ReadError::Closed
+                } else {
+                    ReadError::Truncated
+                };
                 return Poll::Ready(Err(end));
             };
             let Some((head, consumed)) = parse(self, &chunk).map_err(ReadError::Protocol)? else {

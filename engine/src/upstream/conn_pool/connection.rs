@@ -70,8 +70,7 @@ pub(super) async fn open(
         bind: cluster.config.bind.map(SockAddr::from),
         ..ConnectOptions::default()
     };
-    let connected =
-        reactor::timeout(&timer, Stream::connect(&host.shared.address, &options)).await;
+    let connected = reactor::timeout(&timer, Stream::connect(&host.shared.address, &options)).await;
     timer.set(None);
 
     let pool = &host.pool;
@@ -79,7 +78,10 @@ pub(super) async fn open(
     let failure = match connected {
         Ok(Ok(stream)) => {
             let elapsed = reactor::now().duration_since(started);
-            cluster.stats.upstream_cx_connect_ms.record(elapsed.as_millis() as u64);
+            cluster
+                .stats
+                .upstream_cx_connect_ms
+                .record(elapsed.as_millis() as u64);
             let connection = Rc::new(Connection {
                 info: Rc::new(UpstreamConnectionInfo {
                     id: NEXT_ID.with(|next| next.replace(next.get() + 1)),
@@ -100,7 +102,11 @@ pub(super) async fn open(
                 bytes_counted: Cell::new((0, 0)),
                 _permit: permit,
             });
-            connection.host.pool.open.set(connection.host.pool.open.get() + 1);
+            connection
+                .host
+                .pool
+                .open
+                .set(connection.host.pool.open.get() + 1);
             connection.apply_keepalive();
             put(&connection.host, Rc::clone(&connection));
             return connection.watch().await;
@@ -170,7 +176,8 @@ impl Connection {
                         self.close_local();
                         return;
                     }
-                    self.timer.set([due, self.too_old_at()].into_iter().flatten().min());
+                    self.timer
+                        .set([due, self.too_old_at()].into_iter().flatten().min());
                 }
             }
         }
@@ -196,8 +203,13 @@ impl Connection {
     pub(super) fn became_idle(&self) {
         self.state.set(State::Idle);
         self.idle_since.set(reactor::now());
-        let due = self.cluster.config.idle_timeout.map(|timeout| reactor::now() + timeout);
-        self.timer.set([due, self.too_old_at()].into_iter().flatten().min());
+        let due = self
+            .cluster
+            .config
+            .idle_timeout
+            .map(|timeout| reactor::now() + timeout);
+        self.timer
+            .set([due, self.too_old_at()].into_iter().flatten().min());
     }
 
     /// `max_connection_duration`.
@@ -271,7 +283,9 @@ impl Connection {
         let stats = &self.cluster.stats;
         stats.upstream_cx_destroy.inc();
         stats.upstream_cx_active.dec();
-        stats.upstream_rq_per_cx.record(u64::from(self.requests.get()));
+        stats
+            .upstream_rq_per_cx
+            .record(u64::from(self.requests.get()));
         let open_ms = reactor::now().duration_since(self.opened).as_millis() as u64;
         stats.upstream_cx_length_ms.record(open_ms);
         self.host.stats.cx_active.dec();
@@ -285,7 +299,10 @@ impl Connection {
 
     fn leave_pool(&self) {
         let mut idle = self.host.pool.idle.borrow_mut();
-        if let Some(index) = idle.iter().position(|other| std::ptr::eq(&raw const **other, self)) {
+        if let Some(index) = idle
+            .iter()
+            .position(|other| std::ptr::eq(&raw const **other, self))
+        {
             idle.remove(index);
         }
     }

@@ -44,8 +44,14 @@ impl Failure {
     ) -> Handled {
         self.count(manager, cluster, exchange);
         if matches!(self, Self::DownstreamClosed) {
-            exchange.info.flags.set(ResponseFlag::DownstreamConnectionTermination);
-            exchange.info.details.set(details::DOWNSTREAM_REMOTE_DISCONNECT);
+            exchange
+                .info
+                .flags
+                .set(ResponseFlag::DownstreamConnectionTermination);
+            exchange
+                .info
+                .details
+                .set(details::DOWNSTREAM_REMOTE_DISCONNECT);
             return Handled::Aborted;
         }
         if exchange.response_started {
@@ -55,11 +61,16 @@ impl Failure {
         match self {
             Self::Overflow => {
                 if !manager.shared.router.suppress_envoy_headers {
-                    exchange.response.append(HeaderId::XEnvoyOverloaded, b"true");
+                    exchange
+                        .response
+                        .append(HeaderId::XEnvoyOverloaded, b"true");
                 }
-                exchange.info.details.set("upstream_reset_before_response_started{overflow}");
-                let reply = LocalReply::new(503, RESET_OVERFLOW, "")
-                    .flag(ResponseFlag::UpstreamOverflow);
+                exchange
+                    .info
+                    .details
+                    .set("upstream_reset_before_response_started{overflow}");
+                let reply =
+                    LocalReply::new(503, RESET_OVERFLOW, "").flag(ResponseFlag::UpstreamOverflow);
                 fail(manager, cluster, downstream, exchange, reply)
             }
             Self::ConnectTimeout => {
@@ -78,7 +89,10 @@ impl Failure {
                 exchange.info.details.compose(format_args!(
                     "upstream_reset_before_response_started{{remote_connection_failure|{reason}}}"
                 ));
-                exchange.info.upstream_transport_failure_reason.copy(&reason);
+                exchange
+                    .info
+                    .upstream_transport_failure_reason
+                    .copy(&reason);
                 let reply = LocalReply::new(503, RESET_CONNECT_FAILURE, "")
                     .flag(ResponseFlag::UpstreamConnectionFailure);
                 fail(manager, cluster, downstream, exchange, reply)
@@ -121,7 +135,8 @@ impl Failure {
         match self {
             Self::UpstreamClosed | Self::UpstreamProtocol => {
                 info.flags.set(ResponseFlag::UpstreamProtocolError);
-                info.details.set("upstream_reset_after_response_started{protocol_error}");
+                info.details
+                    .set("upstream_reset_after_response_started{protocol_error}");
             }
             Self::DownstreamProtocol => {
                 info.flags.set(ResponseFlag::DownstreamProtocolError);
@@ -135,15 +150,14 @@ impl Failure {
                 info.details.set(details::STREAM_IDLE_TIMEOUT);
             }
             Self::Expired(Expired::Upstream) => {
-                info.flags.set(ResponseFlag::UpstreamMaxStreamDurationReached);
-                info.details.set(details::UPSTREAM_MAX_STREAM_DURATION_REACHED);
+                info.flags
+                    .set(ResponseFlag::UpstreamMaxStreamDurationReached);
+                info.details
+                    .set(details::UPSTREAM_MAX_STREAM_DURATION_REACHED);
             }
             Self::Expired(Expired::Stream) => info.details.set(details::MAX_DURATION_TIMEOUT),
             Self::Expired(Expired::Request) => info.details.set(details::REQUEST_OVERALL_TIMEOUT),
-            Self::Overflow
-            | Self::ConnectTimeout
-            | Self::Connect(_)
-            | Self::DownstreamClosed => {}
+            Self::Overflow | Self::ConnectTimeout | Self::Connect(_) | Self::DownstreamClosed => {}
         }
         Handled::Aborted
     }
@@ -152,13 +166,19 @@ impl Failure {
         let stats = &cluster.stats;
         match self {
             Self::UpstreamProtocol => stats.upstream_cx_protocol_error.inc(),
-            Self::ConnectTimeout | Self::Connect(_) => stats.upstream_rq_pending_failure_eject.inc(),
+            Self::ConnectTimeout | Self::Connect(_) => {
+                stats.upstream_rq_pending_failure_eject.inc();
+            }
             Self::Expired(Expired::Route) => stats.upstream_rq_timeout.inc(),
             Self::Expired(Expired::Upstream) => stats.upstream_rq_max_duration_reached.inc(),
             _ => {}
         }
         if exchange.response_started && !matches!(self, Self::DownstreamClosed) {
-            manager.shared.router_stats.rq_reset_after_downstream_response_started.inc();
+            manager
+                .shared
+                .router_stats
+                .rq_reset_after_downstream_response_started
+                .inc();
         }
     }
 }
@@ -196,7 +216,11 @@ fn expired(
         }
         Expired::Stream => {
             stats.downstream_rq_max_duration_reached.inc();
-            LocalReply::new(status, "downstream duration timeout", details::MAX_DURATION_TIMEOUT)
+            LocalReply::new(
+                status,
+                "downstream duration timeout",
+                details::MAX_DURATION_TIMEOUT,
+            )
         }
         Expired::Idle => {
             stats.downstream_rq_idle_timeout.inc();

@@ -91,7 +91,10 @@ pub async fn forward(
         Ok(lease) => lease,
         Err(failure) => return failure.answer(manager, &cluster, downstream, exchange),
     };
-    let Some(_permit) = cluster.breakers[forward.priority as usize].requests.acquire() else {
+    let Some(_permit) = cluster.breakers[forward.priority as usize]
+        .requests
+        .acquire()
+    else {
         cluster.stats.upstream_rq_active_overflow.inc();
         lease.give_back_unused();
         return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
@@ -115,11 +118,13 @@ fn finalize_request_headers(
     if let Some(timeout) = forward.timeout
         && envoy_headers
     {
-        exchange.request.set_with(HeaderId::XEnvoyExpectedRqTimeoutMs, |out| {
-            use std::io::Write as _;
-            // Writing to a Vec cannot fail.
-            let _ = write!(out, "{}", timeout.as_millis());
-        });
+        exchange
+            .request
+            .set_with(HeaderId::XEnvoyExpectedRqTimeoutMs, |out| {
+                use std::io::Write as _;
+                // Writing to a Vec cannot fail.
+                let _ = write!(out, "{}", timeout.as_millis());
+            });
     }
 }
 
@@ -225,7 +230,9 @@ async fn exchange_messages(
                 head = Some(response);
             }
             Event::ResponseBody(BodyPart::Data(data)) => {
-                exchange.info.mark_first(TimePoint::UpstreamRxBodyBegin, reactor::now());
+                exchange
+                    .info
+                    .mark_first(TimePoint::UpstreamRxBodyBegin, reactor::now());
                 downstream.send_data(exchange, data);
             }
             Event::ResponseBody(BodyPart::End) => {
@@ -273,13 +280,18 @@ fn send_head(
         && !manager.shared.router.suppress_envoy_headers
     {
         let since = now.duration_since(exchange.info.start + sent);
-        exchange.response.set_with(HeaderId::XEnvoyUpstreamServiceTime, |out| {
-            use std::io::Write as _;
-            // Writing to a Vec cannot fail.
-            let _ = write!(out, "{}", since.as_millis());
-        });
+        exchange
+            .response
+            .set_with(HeaderId::XEnvoyUpstreamServiceTime, |out| {
+                use std::io::Write as _;
+                // Writing to a Vec cannot fail.
+                let _ = write!(out, "{}", since.as_millis());
+            });
     }
-    cluster.shared.responses.code(head.status, exchange.internal, false);
+    cluster
+        .shared
+        .responses
+        .code(head.status, exchange.internal, false);
     let framing = match head.framing {
         Framing::None | Framing::Length(_) => ResponseFraming::Described,
         Framing::Chunked | Framing::UntilClose => ResponseFraming::Unknown,
@@ -295,7 +307,10 @@ fn fail(
     exchange: &mut Exchange,
     reply: LocalReply<'_>,
 ) -> Handled {
-    cluster.shared.responses.code(reply.status, exchange.internal, false);
+    cluster
+        .shared
+        .responses
+        .code(reply.status, exchange.internal, false);
     manager.reply(downstream, exchange, reply);
     Handled::Answered
 }

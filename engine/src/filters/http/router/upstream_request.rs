@@ -5,9 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use ringway_codecs::header::HeaderId;
-use ringway_codecs::http1::{
-    BodyOptions, ResponseHead, ResponseOptions, encode_request_head,
-};
+use ringway_codecs::http1::{BodyOptions, ResponseHead, ResponseOptions, encode_request_head};
 
 use ringway_config::cluster::Cluster as ClusterConfig;
 
@@ -47,11 +45,7 @@ pub(super) struct UpstreamRequest {
 
 impl UpstreamRequest {
     /// Queues the request's head on a connection.
-    pub fn start(
-        lease: Lease,
-        downstream: &Downstream,
-        exchange: &mut Exchange,
-    ) -> Self {
+    pub fn start(lease: Lease, downstream: &Downstream, exchange: &mut Exchange) -> Self {
         let now = reactor::now();
         let info = &mut exchange.info;
         info.upstream_protocol = Some(Protocol::Http11);
@@ -62,8 +56,8 @@ impl UpstreamRequest {
         let received_before = lease.stream.bytes_received();
         let sent_before = lease.stream.bytes_sent() + lease.stream.queued() as u64;
 
-        let chunked = !exchange.request_complete
-            && !exchange.request.contains(HeaderId::ContentLength);
+        let chunked =
+            !exchange.request_complete && !exchange.request.contains(HeaderId::ContentLength);
         let mut head_bytes = 0;
         lease.stream.write_with(|out| {
             let before = out.len();
@@ -76,7 +70,11 @@ impl UpstreamRequest {
         }
         Self {
             reader: MessageReader::default(),
-            writer: if chunked { BodyWriter::Chunked } else { BodyWriter::Plain },
+            writer: if chunked {
+                BodyWriter::Chunked
+            } else {
+                BodyWriter::Plain
+            },
             send_queue_max: downstream.send_queue_max.min(buffer_limit.max(1) as usize),
             received_before,
             sent_before,
@@ -175,16 +173,18 @@ impl UpstreamRequest {
                 Poll::Ready(Ok(())) => {}
             }
         }
-        downstream.poll_body(&mut exchange.request_trailers, cx).map(|part| match part {
-            Ok(part) => Event::RequestBody(part),
-            Err(ReadError::Protocol(error)) => {
-                exchange.info.details.set(error.details());
-                Event::Failed(Failure::DownstreamProtocol)
-            }
-            Err(ReadError::Closed | ReadError::Truncated | ReadError::Io(_)) => {
-                Event::Failed(Failure::DownstreamClosed)
-            }
-        })
+        downstream
+            .poll_body(&mut exchange.request_trailers, cx)
+            .map(|part| match part {
+                Ok(part) => Event::RequestBody(part),
+                Err(ReadError::Protocol(error)) => {
+                    exchange.info.details.set(error.details());
+                    Event::Failed(Failure::DownstreamProtocol)
+                }
+                Err(ReadError::Closed | ReadError::Truncated | ReadError::Io(_)) => {
+                    Event::Failed(Failure::DownstreamClosed)
+                }
+            })
     }
 
     /// Queues a part of the request's body.
@@ -197,13 +197,16 @@ impl UpstreamRequest {
         if !self.cluster().config.trailers {
             exchange.request_trailers.clear();
         }
-        self.writer.end(&self.active.lease().stream, &exchange.request_trailers);
+        self.writer
+            .end(&self.active.lease().stream, &exchange.request_trailers);
         exchange.info.mark(TimePoint::UpstreamTxEnd, reactor::now());
     }
 
     /// Records the response's head.
     pub fn on_head(&mut self, head: &ResponseHead, exchange: &mut Exchange) {
-        exchange.info.mark(TimePoint::UpstreamRxBegin, reactor::now());
+        exchange
+            .info
+            .mark(TimePoint::UpstreamRxBegin, reactor::now());
         exchange.info.upstream_bytes.header_received += head.head_bytes as u64;
         if head.status >= 500 {
             self.active.lease().host().stats.rq_error.inc();
@@ -213,16 +216,14 @@ impl UpstreamRequest {
     }
 
     /// Ends a request whose response is complete.
-    pub fn complete(
-        self,
-        reusable: bool,
-        manager: &ConnectionManager,
-        exchange: &mut Exchange,
-    ) {
+    pub fn complete(self, reusable: bool, manager: &ConnectionManager, exchange: &mut Exchange) {
         let now = reactor::now();
         exchange.info.mark(TimePoint::UpstreamRxEnd, now);
         self.count_bytes(exchange);
-        let sent = exchange.info.elapsed(TimePoint::DownstreamRxEnd).unwrap_or_default();
+        let sent = exchange
+            .info
+            .elapsed(TimePoint::DownstreamRxEnd)
+            .unwrap_or_default();
         let took = now.duration_since(exchange.info.start + sent);
         let responses = &self.active.lease().cluster().shared.responses;
         responses.time(took.as_millis() as u64, exchange.internal, false);
@@ -230,8 +231,17 @@ impl UpstreamRequest {
         // connection, and bytes behind a response are nobody's.
         let clean = exchange.request_complete && !self.reader.has_unread();
         if !exchange.request_complete {
-            manager.shared.stats.downstream_rq_response_before_rq_complete.inc();
-            self.active.lease().cluster().stats.upstream_rq_tx_reset.inc();
+            manager
+                .shared
+                .stats
+                .downstream_rq_response_before_rq_complete
+                .inc();
+            self.active
+                .lease()
+                .cluster()
+                .stats
+                .upstream_rq_tx_reset
+                .inc();
         }
         self.active.finish().give_back(reusable && clean);
     }
@@ -314,7 +324,9 @@ impl ActiveRequest {
     }
 
     fn lease(&self) -> &Lease {
-        self.0.as_ref().expect("the lease is here until the request is finished")
+        self.0
+            .as_ref()
+            .expect("the lease is here until the request is finished")
     }
 
     /// Ends the request and gives the lease out.

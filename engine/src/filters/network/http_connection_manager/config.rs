@@ -53,18 +53,11 @@ pub struct Config {
     /// Requests after which a connection is closed; `None` is no limit.
     pub requests_per_connection_max: Option<u32>,
 
-    /// `GET http://host/path` is taken apart; otherwise it is refused.
-    pub allow_absolute_url: bool,
-    /// An invalid request gets its error and the connection lives on;
-    /// otherwise it is closed.
-    pub stream_error_on_invalid_message: bool,
     /// `Expect: 100-continue` goes upstream; otherwise it is answered here.
     pub proxy_100_continue: bool,
     /// `user-agent` and `x-envoy-downstream-service-cluster` are set from
     /// the node: see [`Config::edge`].
     pub add_user_agent: bool,
-    /// `:scheme` follows the upstream's transport.
-    pub scheme_match_upstream: bool,
     edge: Edge,
 }
 
@@ -127,22 +120,17 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
     let timeouts = timeouts(&proto, &common, cx);
     let edge = edge(&proto, cx);
     let routes = routes(proto.route_specifier.as_ref(), cx);
-    let stream_error = core::bool_or(proto.stream_error_on_invalid_http_message, false);
 
     Some(Config {
         stat_prefix: proto.stat_prefix.as_str().into(),
         codec: codec(&proto, cx)?,
         routes: Arc::new(routes?),
         http_filters,
-        allow_absolute_url: core::bool_or(http1.allow_absolute_url, true),
-        stream_error_on_invalid_message: core::bool_or(
-            http1.override_stream_error_on_invalid_http_message,
-            stream_error,
-        ),
         request: RequestOptions {
             head_bytes_max: core::u32_or(proto.max_request_headers_kb, REQUEST_HEADERS_KB) as usize
                 * 1024,
             headers_max: common.headers_max as usize,
+            allow_absolute_url: core::bool_or(http1.allow_absolute_url, true),
             accept_http_10: http1.accept_http_10,
             default_host_for_http_10: Some(http1.default_host_for_http_10)
                 .filter(|host| !host.is_empty())
@@ -156,10 +144,6 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
         requests_per_connection_max: common.requests_per_connection_max,
         proxy_100_continue: proto.proxy_100_continue,
         add_user_agent: core::bool_or(proto.add_user_agent, false),
-        scheme_match_upstream: proto
-            .scheme_header_transformation
-            .as_ref()
-            .is_some_and(|scheme| scheme.match_upstream),
         edge,
     })
 }
@@ -485,10 +469,9 @@ static_resources:
                 delayed_close: Some(Duration::from_secs(1)),
             }
         );
-        assert!(config.allow_absolute_url);
+        assert!(config.request.allow_absolute_url);
         assert_eq!(config.edge.path, PathRules::default());
         assert_eq!(config.edge.strip_port, StripPort::Never);
-        assert!(!config.stream_error_on_invalid_message);
         assert!(!config.edge.use_remote_address && config.edge.generate_request_id);
         assert!(
             !config
@@ -524,7 +507,6 @@ static_resources:
             default_host_for_http_10: old.example
             enable_trailers: true
             allow_chunked_length: true
-            override_stream_error_on_invalid_http_message: true
           server_name: srv
           server_header_transformation: APPEND_IF_ABSENT
           scheme_header_transformation: {scheme_to_overwrite: https}
@@ -584,7 +566,7 @@ static_resources:
                 delayed_close: None,
             }
         );
-        assert!(!config.allow_absolute_url && config.stream_error_on_invalid_message);
+        assert!(!config.request.allow_absolute_url);
         let node = Node {
             id: "n".into(),
             cluster: "c".into(),

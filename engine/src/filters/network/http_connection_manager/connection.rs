@@ -50,7 +50,12 @@ enum NoRequest {
 
 impl ConnectionManager {
     /// Serves a connection until it is closed.
-    pub async fn serve(self: Rc<Self>, stream: Stream, info: Rc<ConnectionInfo>, buffer_limit: u32) {
+    pub async fn serve(
+        self: Rc<Self>,
+        stream: Stream,
+        info: Rc<ConnectionInfo>,
+        buffer_limit: u32,
+    ) {
         let registration = self.worker.register();
         let opened = reactor::now();
         let stats = self.stats();
@@ -64,9 +69,16 @@ impl ConnectionManager {
             trailers: self.config().request.trailers,
             ..BodyOptions::default()
         };
-        let mut downstream =
-            Downstream::new(stream, registration.timer(), info, buffer_limit, body_options);
-        let end = self.serve_requests(&mut downstream, &registration, opened).await;
+        let mut downstream = Downstream::new(
+            stream,
+            registration.timer(),
+            info,
+            buffer_limit,
+            body_options,
+        );
+        let end = self
+            .serve_requests(&mut downstream, &registration, opened)
+            .await;
         self.count_end(end, opened);
         self.close(downstream, end).await;
     }
@@ -80,7 +92,7 @@ impl ConnectionManager {
         let mut served: u32 = 0;
         let mut counted_bytes = (0, 0);
         loop {
-            let next = self.next_request(downstream, registration, opened, served).await;
+            let next = self.next_request(downstream, registration, opened).await;
             let (mut exchange, handled) = match next {
                 Ok((mut exchange, head)) => {
                     served += 1;
@@ -108,17 +120,28 @@ impl ConnectionManager {
             self.finish(&mut exchange);
             let complete = exchange.request_complete;
             let keep_alive = exchange.keep_alive;
-            let client_gone = exchange.info.flags.has(ResponseFlag::DownstreamConnectionTermination);
+            let client_gone = exchange
+                .info
+                .flags
+                .has(ResponseFlag::DownstreamConnectionTermination);
             self.worker.exchanges.borrow_mut().put(exchange);
             if handled == Handled::Aborted {
-                return if client_gone { End::ByClientWithRequest } else { End::Abort };
+                return if client_gone {
+                    End::ByClientWithRequest
+                } else {
+                    End::Abort
+                };
             }
             if !complete {
                 return End::ByUsWithUnread;
             }
             if !keep_alive {
                 let unread = downstream.has_unread();
-                return if unread { End::ByUsWithUnread } else { End::ByUs };
+                return if unread {
+                    End::ByUsWithUnread
+                } else {
+                    End::ByUs
+                };
             }
             if served.is_multiple_of(REQUESTS_PER_TURN) {
                 reactor::yield_now().await;
@@ -133,14 +156,11 @@ impl ConnectionManager {
         downstream: &mut Downstream,
         registration: &Registration,
         opened: Instant,
-        served: u32,
     ) -> Result<(Box<Exchange>, RequestHead), NoRequest> {
         let timeouts = &self.config().timeouts;
         // A client that pipelines without reading waits here, not in memory.
         let below = downstream.send_queue_max;
-        if downstream.stream.queued() > below
-            && downstream.stream.writable(below).await.is_err()
-        {
+        if downstream.stream.queued() > below && downstream.stream.writable(below).await.is_err() {
             return Err(NoRequest::End(End::ByClient));
         }
 
@@ -156,13 +176,15 @@ impl ConnectionManager {
         let mut head_deadline: Option<Instant> = None;
         let mut exchange: Option<Box<Exchange>> = None;
         registration.set_idle(true);
-        downstream.timer.set(earliest([idle_deadline, age_deadline]));
+        downstream
+            .timer
+            .set(earliest([idle_deadline, age_deadline]));
 
         let outcome = poll_fn(|cx| {
             loop {
                 match downstream.poll_readable(cx) {
                     Poll::Pending => break,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.no_request(error))),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(no_request(&error))),
                     Poll::Ready(Ok(())) => {}
                 }
                 let now = reactor::now();
@@ -173,17 +195,18 @@ impl ConnectionManager {
                         reactor::wall_clock(),
                     )
                 });
-                let parsed =
-                    downstream.poll_request(&self.config().request, &mut slot.request, cx);
+                let parsed = downstream.poll_request(&self.config().request, &mut slot.request, cx);
                 match parsed {
                     Poll::Ready(Ok(head)) => return Poll::Ready(Ok(head)),
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.no_request(error))),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(no_request(&error))),
                     Poll::Pending => {
                         if head_deadline.is_none()
                             && let Some(timeout) = timeouts.request_headers.or(timeouts.request)
                         {
                             head_deadline = Some(now + timeout);
-                            downstream.timer.set(earliest([head_deadline, age_deadline]));
+                            downstream
+                                .timer
+                                .set(earliest([head_deadline, age_deadline]));
                         }
                         registration.set_idle(false);
                     }
@@ -238,10 +261,12 @@ impl ConnectionManager {
             Ok(head) => {
                 let mut exchange = taken();
                 exchange.keep_alive = head.keep_alive && close_at.is_none();
-                if timeouts.connection.is_some_and(|age| opened + age <= reactor::now()) {
+                if timeouts
+                    .connection
+                    .is_some_and(|age| opened + age <= reactor::now())
+                {
                     exchange.keep_alive = false;
                 }
-                let _ = served;
                 Ok((exchange, head))
             }
             Err(Stop::Invalid(error)) => Err(NoRequest::Invalid(taken(), error)),
@@ -288,18 +313,17 @@ impl ConnectionManager {
         }
     }
 
-    fn no_request(&self, error: ReadError) -> Stop {
-        match error {
-            ReadError::Protocol(error) => Stop::Invalid(error),
-            ReadError::Closed | ReadError::Io(_) => Stop::End(End::ByClient),
-            ReadError::Truncated => Stop::End(End::ByClientWithRequest),
-        }
-    }
-
     fn count_bytes(&self, downstream: &Downstream, counted: &mut (u64, u64)) {
-        let now = (downstream.stream.bytes_received(), downstream.stream.bytes_sent());
-        self.stats().downstream_cx_rx_bytes_total.add(now.0 - counted.0);
-        self.stats().downstream_cx_tx_bytes_total.add(now.1 - counted.1);
+        let now = (
+            downstream.stream.bytes_received(),
+            downstream.stream.bytes_sent(),
+        );
+        self.stats()
+            .downstream_cx_rx_bytes_total
+            .add(now.0 - counted.0);
+        self.stats()
+            .downstream_cx_tx_bytes_total
+            .add(now.1 - counted.1);
         *counted = now;
     }
 
@@ -361,6 +385,14 @@ enum Stop {
     End(End),
     Invalid(Http1Error),
     HeadTimeout,
+}
+
+fn no_request(error: &ReadError) -> Stop {
+    match error {
+        ReadError::Protocol(error) => Stop::Invalid(*error),
+        ReadError::Closed | ReadError::Io(_) => Stop::End(End::ByClient),
+        ReadError::Truncated => Stop::End(End::ByClientWithRequest),
+    }
 }
 
 fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {

@@ -45,7 +45,12 @@ impl<'a> LocalReply<'a> {
 impl ConnectionManager {
     /// Queues a local reply. Headers that `exchange.response` already holds
     /// (a redirect's `location`, `x-envoy-overloaded`) are kept.
-    pub fn reply(&self, downstream: &mut Downstream, exchange: &mut Exchange, reply: LocalReply<'_>) {
+    pub fn reply(
+        &self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        reply: LocalReply<'_>,
+    ) {
         if let Some(flag) = reply.flag {
             exchange.info.flags.set(flag);
         }
@@ -66,7 +71,12 @@ impl ConnectionManager {
         if !reply.body.is_empty() && !response.contains(HeaderId::ContentType) {
             response.append(HeaderId::ContentType, b"text/plain");
         }
-        self.send_response_head(downstream, exchange, reply.status, ResponseFraming::Described);
+        self.send_response_head(
+            downstream,
+            exchange,
+            reply.status,
+            ResponseFraming::Described,
+        );
         downstream.send_bytes(exchange, reply.body);
         downstream.send_end(exchange);
     }

@@ -144,7 +144,9 @@ impl ConnectionManager {
             return Handled::Answered;
         }
         if head.expect_continue && !self.config().proxy_100_continue {
-            exchange.request.remove(ringway_codecs::header::HeaderId::Expect);
+            exchange
+                .request
+                .remove(ringway_codecs::header::HeaderId::Expect);
             downstream.send_continue();
         }
 

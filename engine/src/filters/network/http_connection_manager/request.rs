@@ -18,7 +18,12 @@ use crate::stream_info::{Protocol, ResponseFlag, TimePoint, details};
 
 impl ConnectionManager {
     /// Records the head of a request that begins.
-    pub(super) fn begin(&self, downstream: &Downstream, exchange: &mut Exchange, head: &RequestHead) {
+    pub(super) fn begin(
+        &self,
+        downstream: &Downstream,
+        exchange: &mut Exchange,
+        head: &RequestHead,
+    ) {
         let stats = self.stats();
         stats.downstream_rq_total.inc();
         stats.downstream_rq_http1_total.inc();
@@ -31,7 +36,10 @@ impl ConnectionManager {
         exchange.request_complete = downstream.is_request_read();
         if head.dropped_underscore_headers > 0 {
             let dropped = u64::from(head.dropped_underscore_headers);
-            self.worker.http1_stats().dropped_headers_with_underscores.add(dropped);
+            self.worker
+                .http1_stats()
+                .dropped_headers_with_underscores
+                .add(dropped);
         }
         let protocol = exchange.protocol();
         let info = &mut exchange.info;
@@ -65,7 +73,9 @@ impl ConnectionManager {
         );
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(reject) => return Err(self.refuse(exchange, reject.status, reject.details, reject.kind)),
+            Err(reject) => {
+                return Err(self.refuse(exchange, reject.status, reject.details, reject.kind));
+            }
         };
         if prepared.remote != peer.remote {
             exchange.info.remote_address = prepared.remote;
@@ -91,9 +101,13 @@ impl ConnectionManager {
     ) -> LocalReply<'static> {
         match details {
             "path_normalization_failed" if status == 307 => {
-                self.stats().downstream_rq_redirected_with_normalized_path.inc();
+                self.stats()
+                    .downstream_rq_redirected_with_normalized_path
+                    .inc();
             }
-            "path_normalization_failed" => self.stats().downstream_rq_failed_path_normalization.inc(),
+            "path_normalization_failed" => {
+                self.stats().downstream_rq_failed_path_normalization.inc();
+            }
             "absolute_path_rejected" => self.stats().downstream_rq_non_relative_path.inc(),
             _ => {}
         }
@@ -132,7 +146,10 @@ impl ConnectionManager {
             stats.downstream_rq_too_large.inc();
         }
         if error == Http1Error::UnexpectedUnderscore {
-            self.worker.http1_stats().requests_rejected_with_underscores_in_headers.inc();
+            self.worker
+                .http1_stats()
+                .requests_rejected_with_underscores_in_headers
+                .inc();
         }
         let status = error.status();
         let reply = if error.is_protocol_error() {
@@ -146,7 +163,11 @@ impl ConnectionManager {
     }
 
     /// Answers a request whose head did not arrive in time.
-    pub(super) fn reply_to_head_timeout(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
+    pub(super) fn reply_to_head_timeout(
+        &self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) {
         let stats = self.stats();
         stats.downstream_rq_total.inc();
         stats.downstream_rq_http1_total.inc();
@@ -160,7 +181,11 @@ impl ConnectionManager {
             stats.downstream_rq_timeout.inc();
             details::REQUEST_OVERALL_TIMEOUT
         };
-        self.reply(downstream, exchange, LocalReply::new(408, "request timeout", details));
+        self.reply(
+            downstream,
+            exchange,
+            LocalReply::new(408, "request timeout", details),
+        );
     }
 }
 

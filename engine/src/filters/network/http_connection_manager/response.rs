@@ -23,7 +23,10 @@ impl ConnectionManager {
             &exchange.request,
             &self.edge,
         );
-        self.worker.date.borrow_mut().set(&mut exchange.response, reactor::wall_clock());
+        self.worker
+            .date
+            .borrow_mut()
+            .set(&mut exchange.response, reactor::wall_clock());
         let stats = self.stats();
         let draining = self.is_draining();
         if draining && exchange.keep_alive {
@@ -32,7 +35,9 @@ impl ConnectionManager {
         // A request that is still arriving would be taken for the next one.
         let close = draining || !exchange.request_complete && !downstream.is_request_read();
         exchange.info.response_code = status;
-        exchange.info.mark_first(TimePoint::DownstreamTxBegin, reactor::now());
+        exchange
+            .info
+            .mark_first(TimePoint::DownstreamTxBegin, reactor::now());
         downstream.send_head(exchange, status, framing, close);
         stats.completed(status);
         self.shared.listener_stats.completed(status);
