@@ -128,6 +128,12 @@ fn guide_chapter_3(stage: &Stage) {
             .stat("http.ingress_http.downstream_rq_total"),
         1
     );
+    // What asks the admin server is logged too.
+    stage.await_text("the line of the admin server", || {
+        let written = stage.process.stdout();
+        let line = written.lines().find(|line| line.contains("GET /stats"));
+        line.map(str::to_owned)
+    });
 }
 
 fn virtual_hosts(stage: &Stage) {
