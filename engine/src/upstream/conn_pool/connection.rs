@@ -117,6 +117,10 @@ pub(super) async fn open(
             WaitFailure::ConnectTimeout
         }
     };
+    match failure {
+        WaitFailure::Connect(..) => cluster.stats.upstream_cx_destroy_remote.inc(),
+        WaitFailure::ConnectTimeout => cluster.stats.upstream_cx_destroy_local.inc(),
+    }
     cluster.stats.upstream_cx_connect_fail.inc();
     cluster.stats.upstream_cx_active.dec();
     cluster.stats.upstream_cx_destroy.inc();

@@ -8,6 +8,13 @@ use crate::reactor;
 use crate::stream_info::TimePoint;
 
 impl ConnectionManager {
+    /// Queues `100 Continue`.
+    pub fn send_continue(&self, downstream: &mut Downstream) {
+        downstream.send_continue();
+        self.stats().completed(100);
+        self.shared.listener_stats.completed(100);
+    }
+
     /// Queues the response's head: hop-by-hop headers off, `date`, `server`
     /// and their like on, and the end of the connection announced if it comes.
     pub fn send_response_head(
