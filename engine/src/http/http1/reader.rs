@@ -194,7 +194,11 @@ impl MessageReader {
                 };
                 return Poll::Ready(Err(end));
             };
-            let Some((head, consumed)) = parse(self, &chunk).map_err(ReadError::Protocol)? else {
+            let parsed = parse(self, &chunk);
+            if parsed.is_err() {
+                self.consumed += chunk.len() as u64;
+            }
+            let Some((head, consumed)) = parsed.map_err(ReadError::Protocol)? else {
                 self.consumed += chunk.len() as u64;
                 continue;
             };

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::extensions::filters::http::router::v3 as pb;
 use envoy_types::pb::google::protobuf::Any;
-use ringway_codecs::header::HeaderId;
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{Framing, ResponseHead};
 use ringway_config::context::{Cx, unpack};
 use ringway_config::route::{Action, Forward, Route, RouteMatch};
@@ -73,7 +73,9 @@ pub async fn route(
     let RouteMatch::Route(_, route) = found else {
         stats.no_route.inc();
         if exchange.facts.is_connect {
-            // What follows a refused CONNECT may be meant for a tunnel.
+            // What follows a refused CONNECT may be meant for a tunnel, so
+            // it is the rest of this request.
+            exchange.request_complete = false;
             exchange.keep_alive = false;
         }
         let not_found =
@@ -150,7 +152,7 @@ async fn forward(
         exchange.deadlines.upstream = Some(reactor::now() + limit);
         downstream.timer.set(exchange.deadlines.next());
     }
-    exchange_messages(manager, forward, lease, downstream, exchange).await
+    exchange_messages(manager, lease, downstream, exchange).await
 }
 
 /// Applies the route's rewrites and takes off what is meant for us alone.
@@ -160,9 +162,13 @@ fn finalize_request_headers(
     forward: &Forward,
     exchange: &mut Exchange,
 ) {
+    exchange.route_timeout = asked_timeout(&exchange.request).unwrap_or(route_timeout(forward));
+    for id in CONSUMED {
+        exchange.request.remove(id);
+    }
     let envoy_headers = !manager.shared.router.suppress_envoy_headers;
     route.rewrite(forward, &mut exchange.request, envoy_headers);
-    if let Some(timeout) = route_timeout(forward)
+    if let Some(timeout) = exchange.route_timeout
         && envoy_headers
     {
         exchange
@@ -173,6 +179,30 @@ fn finalize_request_headers(
                 let _ = write!(out, "{}", timeout.as_millis());
             });
     }
+}
+
+/// Headers that speak to the router; the upstream never sees them. Only those
+/// of internal clients get this far.
+const CONSUMED: [HeaderId; 11] = [
+    HeaderId::XEnvoyMaxRetries,
+    HeaderId::XEnvoyRetryOn,
+    HeaderId::XEnvoyRetryGrpcOn,
+    HeaderId::XEnvoyRetriableHeaderNames,
+    HeaderId::XEnvoyRetriableStatusCodes,
+    HeaderId::XEnvoyHedgeOnPerTryTimeout,
+    HeaderId::XEnvoyUpstreamAltStatName,
+    HeaderId::XEnvoyUpstreamRqTimeoutAltResponse,
+    HeaderId::XEnvoyUpstreamRqTimeoutMs,
+    HeaderId::XEnvoyUpstreamRqPerTryTimeoutMs,
+    HeaderId::XEnvoyUpstreamStreamDurationMs,
+];
+
+/// `x-envoy-upstream-rq-timeout-ms`, which replaces the route's timeout; 0 is
+/// no limit.
+fn asked_timeout(request: &HeaderMap) -> Option<Option<Duration>> {
+    let asked = request.get(HeaderId::XEnvoyUpstreamRqTimeoutMs)?;
+    let ms: u64 = std::str::from_utf8(asked).ok()?.parse().ok()?;
+    Some((ms > 0).then(|| Duration::from_millis(ms)))
 }
 
 /// The route's timeout, which its `max_stream_duration` replaces.
@@ -196,7 +226,7 @@ fn set_deadlines(
     let start = exchange.info.start;
     deadlines.stream = stream.map(|limit| start + limit);
     if exchange.request_complete {
-        deadlines.route = route_timeout(forward).map(|limit| reactor::now() + limit);
+        deadlines.route = exchange.route_timeout.map(|limit| reactor::now() + limit);
     } else {
         deadlines.request = timeouts.request.map(|limit| start + limit);
     }
@@ -246,7 +276,6 @@ fn poll_deadline(
 /// Moves both messages until the response is complete or cannot be.
 async fn exchange_messages(
     manager: &ConnectionManager,
-    forward: &Forward,
     lease: Lease,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
@@ -294,8 +323,7 @@ async fn exchange_messages(
             }
             Event::ResponseBody(BodyPart::End) => {
                 downstream.send_end(exchange);
-                let reusable = head.as_ref().is_some_and(|head| head.keep_alive);
-                upstream.complete(reusable, exchange);
+                upstream.complete(head.as_ref(), exchange);
                 return Handled::Answered;
             }
             Event::RequestBody(BodyPart::Data(data)) => {
@@ -308,7 +336,7 @@ async fn exchange_messages(
                 exchange.info.mark(TimePoint::DownstreamRxEnd, now);
                 upstream.send_end(exchange);
                 exchange.deadlines.request = None;
-                exchange.deadlines.route = route_timeout(forward).map(|limit| now + limit);
+                exchange.deadlines.route = exchange.route_timeout.map(|limit| now + limit);
                 downstream.timer.set(exchange.deadlines.next());
             }
             Event::Failed(failure) => {

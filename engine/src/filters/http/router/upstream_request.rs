@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use ringway_codecs::header::HeaderId;
-use ringway_codecs::http1::{BodyOptions, ResponseHead, ResponseOptions, encode_request_head};
+use ringway_codecs::http1::{
+    BodyOptions, Framing, ResponseHead, ResponseOptions, encode_request_head,
+};
 
 use ringway_config::cluster::Cluster as ClusterConfig;
 
@@ -217,7 +219,9 @@ impl UpstreamRequest {
     }
 
     /// Ends a request whose response is complete.
-    pub fn complete(self, reusable: bool, exchange: &mut Exchange) {
+    pub fn complete(self, head: Option<&ResponseHead>, exchange: &mut Exchange) {
+        let reusable = head.is_some_and(|head| head.keep_alive);
+        let until_close = head.is_some_and(|head| head.framing == Framing::UntilClose);
         let now = reactor::now();
         exchange.info.mark(TimePoint::UpstreamRxEnd, now);
         self.count_bytes(exchange);
@@ -229,7 +233,7 @@ impl UpstreamRequest {
         let responses = &self.active.lease().cluster().shared.responses;
         responses.time(took.as_millis() as u64, exchange.internal, false);
         let stats = &self.cluster().stats;
-        if !reusable {
+        if !reusable && !until_close {
             stats.upstream_cx_close_notify.inc();
         }
         if self.reader.has_unread() || self.active.lease().stream.has_unread() {

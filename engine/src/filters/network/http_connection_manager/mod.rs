@@ -165,6 +165,7 @@ impl ConnectionManager {
             // No upgrade is configured, and bytes of another protocol must
             // not be taken for a request.
             self.stats().downstream_rq_ws_on_non_ws_route.inc();
+            exchange.request_complete = false;
             exchange.keep_alive = false;
             let refused = LocalReply::new(403, "", details::UPGRADE_FAILED);
             self.reply(downstream, exchange, refused);

@@ -107,6 +107,7 @@ impl ConnectionManager {
         }
         match kind {
             RejectKind::ProtocolError => {
+                exchange.request_complete = false;
                 self.stats().downstream_cx_protocol_error.inc();
                 exchange.keep_alive = false;
                 let text = status_text(status);
@@ -151,6 +152,8 @@ impl ConnectionManager {
             LocalReply::new(status, status_text(status), error.details())
                 .flag(ResponseFlag::DownstreamProtocolError)
         } else {
+            // Its head was understood, and is all that there is.
+            exchange.request_complete = true;
             LocalReply::new(status, "", error.details())
         };
         self.reply(downstream, exchange, reply);
@@ -215,7 +218,11 @@ fn field_bytes(request: &HeaderMap, head: &RequestHead) -> u64 {
     let part = |id| request.get(id).map_or(0, <[u8]>::len);
     let request_line = part(HeaderId::Method) + part(HeaderId::Path) + BETWEEN;
     // Method and path are in the list too, and the authority is the Host line.
-    let lines = request.len().saturating_sub(2);
+    let mut lines = request.len().saturating_sub(2);
+    if head.framing == Framing::Chunked {
+        // The codec has taken Transfer-Encoding off.
+        lines += 1;
+    }
     head.head_bytes
         .saturating_sub(request_line + EMPTY_LINE + lines) as u64
 }
