@@ -28,7 +28,89 @@ pub enum Suite {
 }
 
 /// Every intended difference.
-pub const TABLE: &[Intended] = &[];
+pub const TABLE: &[Intended] = &[
+    request(
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    request(
+        "chunked request*",
+        "log[0].upstream_wire_bytes_sent",
+        "where a body is cut into chunks follows how it arrived, in both",
+    ),
+    request(
+        "absolute form query only",
+        "*",
+        "an absolute URI without a path has the path `/`, with a query too",
+    ),
+    request(
+        "bad chunk size",
+        "*",
+        "the body is read once there is somebody to send it to, so the head has \
+         gone upstream before the error behind it is found",
+    ),
+    request(
+        "bad chunk end",
+        "*",
+        "strict: Envoy takes any two bytes for the end of a chunk and goes on waiting",
+    ),
+    request(
+        "upstream bad later chunk",
+        "response[0].body",
+        "what came before the bad chunk is forwarded as it comes",
+    ),
+    request(
+        "upstream bad later chunk",
+        "log[0].sent",
+        "what came before the bad chunk is forwarded as it comes",
+    ),
+    request(
+        "upstream short status",
+        "*",
+        "strict: a status below 100 is a protocol error; Envoy forwards it",
+    ),
+    request(
+        "no version",
+        "*",
+        "strict: HTTP/0.9 is refused as bad syntax",
+    ),
+    request(
+        "empty host",
+        "*",
+        "strict: RFC 9112 section 3.2, invalid Host",
+    ),
+    request(
+        "host with user",
+        "*",
+        "strict: RFC 9112 section 3.2, invalid Host",
+    ),
+    request(
+        "user and password in host",
+        "*",
+        "strict: RFC 9112 section 3.2, invalid Host",
+    ),
+    request(
+        "connection nominates content-length",
+        "*",
+        "content-length frames the message and cannot be hop by hop",
+    ),
+    request(
+        "tls hello",
+        "log[0].details",
+        "the detail says what was wrong: bytes that no request line has",
+    ),
+];
+
+const fn request(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
+    Intended {
+        suite: Suite::Requests,
+        case,
+        what,
+        reason,
+    }
+}
 
 /// Collects what was seen in one suite and judges it at the end.
 #[derive(Debug)]
