@@ -19,5 +19,7 @@ pub mod registry;
 pub mod server;
 pub mod stats;
 pub mod stream_info;
+#[cfg(test)]
+mod test_support;
 pub mod upstream;
 pub mod worker;

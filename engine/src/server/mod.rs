@@ -12,8 +12,8 @@
 //! - `origin.rs`, `default.yaml`: what runs without a configuration.
 
 mod admin_log;
-mod compile;
-mod listen;
+pub(crate) mod compile;
+pub(crate) mod listen;
 pub mod logging;
 mod origin;
 mod validate;

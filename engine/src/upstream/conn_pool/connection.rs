@@ -58,7 +58,7 @@ pub struct Connection {
     /// Wakes the watcher: at the end of the idle time, or to let it go.
     timer: Timer,
     bytes_counted: Cell<(u64, u64)>,
-    _permit: ConnectionPermit,
+    permit: Cell<ConnectionPermit>,
 }
 
 /// Opens a connection, hands it out, and watches it until it is closed.
@@ -113,7 +113,7 @@ pub(super) async fn open(
                 watcher: RefCell::new(None),
                 timer,
                 bytes_counted: Cell::new((0, 0)),
-                _permit: permit,
+                permit: Cell::new(permit),
             });
             connection
                 .host
@@ -338,6 +338,8 @@ impl Connection {
         let pool = &self.host.pool;
         pool.open.set(pool.open.get() - 1);
         self.timer.set(Some(reactor::now()));
+        // Not with the last reference: the next connection needs it now.
+        drop(self.permit.take());
         // Requests that waited for this connection need another one.
         open_for_waiters(&self.cluster, &self.host, self.priority);
         true

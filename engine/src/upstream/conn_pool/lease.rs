@@ -38,9 +38,15 @@ impl Lease {
         }
     }
 
-    /// Returns a connection on which nothing was sent.
+    /// Returns a connection on which nothing was sent. It may have become
+    /// unfit in the meantime, and nobody watches a busy one.
     pub fn give_back_unused(mut self) {
-        if let Some(connection) = self.connection.take() {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        if connection.stream.is_closed() || connection.stream.has_unread() {
+            connection.close_unusable();
+        } else {
             let host = Rc::clone(&connection.host);
             put(&host, connection);
         }

@@ -55,7 +55,6 @@ pub enum PoolFailure {
 struct Waiter {
     outcome: RefCell<Option<Result<Lease, WaitFailure>>>,
     waker: RefCell<Option<Waker>>,
-    abandoned: Cell<bool>,
 }
 
 /// Why a waiting request is turned away; several may share one cause, so it is
@@ -140,17 +139,13 @@ fn open_for_waiters(cluster: &Rc<Cluster>, host: &Rc<Host>, priority: usize) {
 
 /// Gives a free connection to the request that waits longest, or keeps it.
 fn put(host: &Host, connection: Rc<Connection>) {
-    loop {
-        let Some(waiter) = host.pool.waiting.borrow_mut().pop_front() else {
-            connection.became_idle();
-            host.pool.idle.borrow_mut().push(connection);
-            return;
-        };
-        if !waiter.abandoned.get() {
-            connection.became_busy();
-            waiter.finish(Ok(Lease::new(connection)));
-            return;
-        }
+    let waiter = host.pool.waiting.borrow_mut().pop_front();
+    if let Some(waiter) = waiter {
+        connection.became_busy();
+        waiter.finish(Ok(Lease::new(connection)));
+    } else {
+        connection.became_idle();
+        host.pool.idle.borrow_mut().push(connection);
     }
 }
 
@@ -172,24 +167,26 @@ impl Waiter {
 }
 
 /// A place in the queue of waiting requests; leaving it is dropping it.
-struct Place(Rc<Waiter>);
+struct Place<'a> {
+    pool: &'a Pool,
+    waiter: Rc<Waiter>,
+}
 
-impl Place {
-    fn join(pool: &Pool) -> Self {
+impl<'a> Place<'a> {
+    fn join(pool: &'a Pool) -> Self {
         let waiter = Rc::new(Waiter {
             outcome: RefCell::new(None),
             waker: RefCell::new(None),
-            abandoned: Cell::new(false),
         });
         pool.waiting.borrow_mut().push_back(Rc::clone(&waiter));
-        Self(waiter)
+        Self { pool, waiter }
     }
 
     async fn turn(&self) -> Result<Lease, WaitFailure> {
-        poll_fn(|cx| match self.0.outcome.borrow_mut().take() {
+        poll_fn(|cx| match self.waiter.outcome.borrow_mut().take() {
             Some(outcome) => Poll::Ready(outcome),
             None => {
-                *self.0.waker.borrow_mut() = Some(cx.waker().clone());
+                *self.waiter.waker.borrow_mut() = Some(cx.waker().clone());
                 Poll::Pending
             }
         })
@@ -197,11 +194,15 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.abandoned.set(true);
+        let queue = &self.pool.waiting;
+        let place = queue.borrow().iter().position(|other| Rc::ptr_eq(other, &self.waiter));
+        if let Some(place) = place {
+            queue.borrow_mut().remove(place);
+        }
         // A connection that was handed over but not taken goes back unharmed.
-        let untaken = self.0.outcome.borrow_mut().take();
+        let untaken = self.waiter.outcome.borrow_mut().take();
         if let Some(Ok(lease)) = untaken {
             lease.give_back_unused();
         }
@@ -226,3 +227,6 @@ impl Drop for PendingGauge<'_> {
 
 /// The permits that a connection holds; `None` for one above the limit.
 type ConnectionPermit = Option<Permit>;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! A worker as the process runs it, on a thread of its own, driven by updates
+//! and watched through its statistics.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringway_config::core::Address;
+
+use super::client::Client;
+use super::setup::Setup;
+use super::wait_until;
+use crate::access_loggers::{self, LogWriter};
+use crate::reactor::{self, DriverChoice, fault};
+use crate::server::listen;
+use crate::stats::Store;
+use crate::upstream::cluster::SharedCluster;
+use crate::worker::{Change, Handle, Plan, Update};
+
+/// A proxy with one worker.
+pub(crate) struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its statistics, which may be read while it runs.
+    pub store: Store,
+    worker: Option<Handle>,
+    logs: Option<LogWriter>,
+    epoch: u64,
+}
+
+impl Proxy {
+    /// Starts a proxy in front of `host`.
+    pub fn start(driver: DriverChoice, setup: &Setup, host: SocketAddr) -> Self {
+        Self::start_with_faults(driver, setup, host, None)
+    }
+
+    /// Starts a proxy whose sockets misbehave as `faults` says.
+    pub fn start_with_faults(
+        driver: DriverChoice,
+        setup: &Setup,
+        host: SocketAddr,
+        faults: Option<fault::Plan>,
+    ) -> Self {
+        let store = Store::new();
+        let compiled = setup.compile(host);
+        let node = compiled.snapshot.node.clone();
+        let clusters: Vec<_> = compiled
+            .snapshot
+            .clusters
+            .iter()
+            .map(|cluster| SharedCluster::new(Arc::clone(cluster), &store).expect("an IP address"))
+            .map(|cluster| Change::Cluster(Arc::new(cluster)))
+            .collect();
+        let mut bound = listen::bind(compiled.listeners, 1, &store).expect("port 0 is free");
+        let Address::Socket(address) = bound.listeners[0].addresses[0] else {
+            panic!("the listener has an IP address");
+        };
+        let logs = LogWriter::spawn(&access_loggers::Options::default(), &store).expect("a thread");
+        let plan = Plan {
+            count: 1,
+            reactor: reactor::Options {
+                driver,
+                faults,
+                ..reactor::Options::default()
+            },
+            store: store.clone(),
+            logs: logs.handle(),
+            node,
+            stats_flush_interval: Duration::from_secs(5),
+            log_flush_interval: Duration::from_millis(20),
+            local_address: Ipv4Addr::LOCALHOST.into(),
+        };
+        let worker = Handle::start(0, None, &plan).expect("a worker");
+        let mut proxy = Self {
+            address,
+            store,
+            worker: Some(worker),
+            logs: Some(logs),
+            epoch: 0,
+        };
+        let mut changes = clusters;
+        let sockets = std::mem::take(&mut bound.sockets[0][0]);
+        changes.push(Change::Listener(Arc::clone(&bound.listeners[0]), sockets));
+        proxy.apply(changes);
+        proxy
+    }
+
+    /// Publishes changes and waits until the worker has applied them.
+    pub fn apply(&mut self, changes: Vec<Change>) {
+        self.publish(changes);
+        let (worker, epoch) = (self.worker(), self.epoch);
+        wait_until("the epoch is acknowledged", || worker.applied() >= epoch);
+    }
+
+    /// Publishes changes.
+    pub fn publish(&mut self, changes: Vec<Change>) {
+        self.epoch += 1;
+        let update = Update {
+            epoch: self.epoch,
+            changes,
+        };
+        let worker = self.worker.as_mut().expect("it runs");
+        assert!(worker.push(update).is_ok(), "the queue has room");
+    }
+
+    /// The worker.
+    pub fn worker(&self) -> &Handle {
+        self.worker.as_ref().expect("it runs")
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// A statistic of the cluster.
+    pub fn cluster(&self, name: &str) -> u64 {
+        self.value(&format!("cluster.host.{name}"))
+    }
+
+    /// A statistic of the connection manager.
+    pub fn http(&self, name: &str) -> u64 {
+        self.value(&format!("http.test.{name}"))
+    }
+
+    fn value(&self, name: &str) -> u64 {
+        self.store
+            .value(name)
+            .unwrap_or_else(|| panic!("no statistic {name}"))
+    }
+
+    /// Waits until no request is left, and no connection of a client.
+    pub fn wait_until_quiet(&self) {
+        wait_until("no downstream connection is left", || {
+            self.http("downstream_cx_active") == 0
+        });
+        for gauge in ["downstream_rq_active", "downstream_cx_http1_active"] {
+            assert_eq!(self.http(gauge), 0, "{gauge}");
+        }
+        for gauge in ["upstream_rq_active", "upstream_rq_pending_active"] {
+            assert_eq!(self.cluster(gauge), 0, "{gauge}");
+        }
+    }
+
+    /// Ends every connection by draining, and checks that what was counted up
+    /// was counted down. Clients must have closed theirs.
+    pub fn check_balance(&mut self) {
+        self.wait_until_quiet();
+        self.apply(vec![Change::Drain]);
+        wait_until("no upstream connection is left", || {
+            self.cluster("upstream_cx_active") == 0
+        });
+        assert_eq!(
+            self.cluster("upstream_cx_total"),
+            self.cluster("upstream_cx_destroy")
+        );
+        assert_eq!(
+            self.http("downstream_cx_total"),
+            self.http("downstream_cx_destroy")
+        );
+        assert_eq!(
+            self.http("downstream_cx_destroy"),
+            self.http("downstream_cx_destroy_local") + self.http("downstream_cx_destroy_remote"),
+        );
+        for priority in ["default", "high"] {
+            for gauge in ["cx_open", "rq_open", "rq_pending_open"] {
+                let name = format!("circuit_breakers.{priority}.{gauge}");
+                assert_eq!(self.cluster(&name), 0, "{name}");
+            }
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.publish(vec![Change::Stop]);
+        let ended = self.worker.take().expect("it runs").join();
+        let logs = self.logs.take().expect("it runs").shutdown();
+        if !std::thread::panicking() {
+            assert!(ended.is_ok(), "the worker panicked");
+            assert!(logs, "the log writer hangs");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! A configuration in the order of a test: Envoy's YAML, loaded, checked,
+//! lowered and compiled as a file is.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringway_config::load::{Format, LoadOptions, load};
+
+use crate::server::compile::{Compiled, compile};
+use crate::stats::Store;
+use crate::upstream::cluster::{Cluster, SharedCluster};
+
+/// One listener with a connection manager in front of one cluster, `host`.
+/// The parts are pieces of flow mappings that end with a comma.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup {
+    /// Fields of the listener.
+    pub listener: &'static str,
+    /// Fields of the connection manager.
+    pub manager: &'static str,
+    /// HTTP filters before the router.
+    pub filters: &'static str,
+    /// All routes.
+    pub routes: &'static str,
+    /// Fields of the cluster.
+    pub cluster: &'static str,
+    /// `common_http_protocol_options` of the cluster.
+    pub cluster_http: &'static str,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            listener: "",
+            manager: "",
+            filters: "",
+            routes: r#"{ match: { prefix: "/" }, route: { cluster: host } },"#,
+            cluster: "",
+            cluster_http: "",
+        }
+    }
+}
+
+impl Setup {
+    /// Compiles the configuration with `host` as the cluster's only endpoint.
+    pub fn compile(&self, host: SocketAddr) -> Compiled {
+        let text = self.text(host);
+        let loaded = load(&text, "test.yaml", Format::Yaml, &LoadOptions::default())
+            .unwrap_or_else(|errors| panic!("{text}\n{errors}"));
+        compile(&loaded).unwrap_or_else(|errors| panic!("{text}\n{errors}"))
+    }
+
+    /// The cluster alone, on the current thread.
+    pub fn cluster(&self, host: SocketAddr, store: &Store) -> Rc<Cluster> {
+        let compiled = self.compile(host);
+        let shared = SharedCluster::new(Arc::clone(&compiled.snapshot.clusters[0]), store);
+        Cluster::new(Arc::new(shared.expect("an IP address")), 0, store)
+    }
+
+    fn text(&self, host: SocketAddr) -> String {
+        let Self {
+            listener,
+            manager,
+            filters,
+            routes,
+            cluster,
+            cluster_http,
+        } = self;
+        let (ip, port) = (host.ip(), host.port());
+        format!(
+            r#"
+static_resources:
+  listeners:
+  - {{
+      name: test,
+      address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }},
+      {listener}
+      filter_chains: [ {{ filters: [ {{
+        name: envoy.filters.network.http_connection_manager,
+        typed_config: {{
+          "@type": "{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+          stat_prefix: test,
+          {manager}
+          route_config: {{ virtual_hosts: [ {{ name: all, domains: ["*"], routes: [ {routes} ] }} ] }},
+          http_filters: [
+            {filters}
+            {{
+              name: envoy.filters.http.router,
+              typed_config: {{ "@type": "{TYPES}.filters.http.router.v3.Router" }}
+            }}
+          ]
+        }}
+      }} ] }} ]
+    }}
+  clusters:
+  - {{
+      name: host,
+      type: STATIC,
+      {cluster}
+      typed_extension_protocol_options: {{
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {{
+          "@type": "{TYPES}.upstreams.http.v3.HttpProtocolOptions",
+          common_http_protocol_options: {{ {cluster_http} }},
+          explicit_http_config: {{ http_protocol_options: {{}} }}
+        }}
+      }},
+      load_assignment: {{ cluster_name: host, endpoints: [ {{ lb_endpoints: [ {{
+        endpoint: {{ address: {{ socket_address: {{ address: {ip}, port_value: {port} }} }} }}
+      }} ] }} ] }}
+    }}
+"#
+        )
+    }
+}
+
+/// Where Envoy's extension messages are.
+const TYPES: &str = "type.googleapis.com/envoy.extensions";
