@@ -362,8 +362,9 @@ impl ConnectionManager {
                 stream.shutdown_write();
                 downstream.timer.set(Some(reactor::now() + delay));
                 let discard = async {
+                    let before = stream.bytes_received();
                     while let Ok(Some(_)) = stream.recv().await {
-                        if stream.bytes_received() > LINGER_BYTES_MAX {
+                        if stream.bytes_received() - before > LINGER_BYTES_MAX {
                             return;
                         }
                     }
