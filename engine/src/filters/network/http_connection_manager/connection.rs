@@ -194,8 +194,13 @@ impl ConnectionManager {
                     Poll::Ready(Ok(head)) => return Poll::Ready(Ok(head)),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(no_request(&error))),
                     Poll::Pending => {
+                        // Empty lines belong to no request.
+                        if !downstream.is_within_head() {
+                            continue;
+                        }
                         if head_deadline.is_none()
-                            && let Some(timeout) = timeouts.request_headers.or(timeouts.request)
+                            && let Some(timeout) =
+                                earliest([timeouts.request_headers, timeouts.request])
                         {
                             head_deadline = Some(now + timeout);
                             downstream
@@ -392,6 +397,6 @@ fn no_request(error: &ReadError) -> Stop {
     }
 }
 
-fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
+fn earliest<T: Ord, const N: usize>(deadlines: [Option<T>; N]) -> Option<T> {
     deadlines.into_iter().flatten().min()
 }
