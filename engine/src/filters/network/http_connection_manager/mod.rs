@@ -188,3 +188,6 @@ impl ConnectionManager {
         Handled::Answered
     }
 }
+
+#[cfg(test)]
+mod tests;
