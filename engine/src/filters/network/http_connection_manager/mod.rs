@@ -180,3 +180,6 @@ impl ConnectionManager {
         router::route(self, found, downstream, exchange).await
     }
 }
+
+#[cfg(test)]
+mod tests;
