@@ -160,7 +160,11 @@ async fn accept(
                 quiet_turns += 1;
                 reactor::yield_now().await;
             }
-            Some(Ok(stream)) => drop(reactor::spawn(serve(Rc::clone(&serving), stream, local))),
+            Some(Ok(stream)) => {
+                let stats = &serving.shared.stats;
+                stats.connections_accepted_per_socket_event.record(1);
+                drop(reactor::spawn(serve(Rc::clone(&serving), stream, local)));
+            }
             Some(Err(error)) => {
                 serving.shared.stats.downstream_cx_overflow.inc();
                 tracing::warn!(

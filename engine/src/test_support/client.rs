@@ -179,7 +179,7 @@ impl Client {
     /// Reads more; false at the end of the connection.
     fn fill(&mut self) -> Result<bool, Broken> {
         let mut buffer = [0; 16 * 1024];
-        match self.socket.read(&mut buffer) {
+        match read(&mut self.socket, &mut buffer) {
             Ok(bytes) => {
                 self.unread.extend_from_slice(&buffer[..bytes]);
                 Ok(bytes > 0)
@@ -193,6 +193,16 @@ fn broken(error: &io::Error) -> Broken {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Broken::Reset,
         _ => panic!("the connection hangs: {error}"),
+    }
+}
+
+/// Reads once. A ring that the thread has had may interrupt it.
+pub(crate) fn read(socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match socket.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 

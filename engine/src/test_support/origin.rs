@@ -1,14 +1,14 @@
 //! An origin that does what a test says, byte by byte: one thread for each
 //! connection.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use super::PATIENCE;
-use super::client::{find, header};
+use super::client::{find, header, read};
 
 /// An origin on loopback. It stops with the value; its connections end when
 /// the proxy closes them.
@@ -187,9 +187,7 @@ impl OriginConnection {
 
     fn fill(&mut self) -> Option<()> {
         let mut buffer = [0; 16 * 1024];
-        let bytes = self
-            .socket
-            .read(&mut buffer)
+        let bytes = read(&mut self.socket, &mut buffer)
             .ok()
             .filter(|&bytes| bytes > 0)?;
         self.unread.extend_from_slice(&buffer[..bytes]);

@@ -67,6 +67,8 @@ impl Setup {
             cluster,
             cluster_http,
         } = self;
+        // A flow mapping must not touch the first column.
+        let routes = routes.trim();
         let (ip, port) = (host.ip(), host.port());
         format!(
             r#"

@@ -134,6 +134,8 @@ pub(super) async fn open(
         WaitFailure::Connect(..) => cluster.stats.upstream_cx_destroy_remote.inc(),
         WaitFailure::ConnectTimeout => cluster.stats.upstream_cx_destroy_local.inc(),
     }
+    let open_ms = reactor::now().duration_since(started).as_millis() as u64;
+    cluster.stats.upstream_cx_length_ms.record(open_ms);
     cluster.stats.upstream_cx_connect_fail.inc();
     cluster.stats.upstream_cx_active.dec();
     cluster.stats.upstream_cx_destroy.inc();

@@ -172,6 +172,7 @@ impl Failure {
 
     fn count(&self, manager: &ConnectionManager, cluster: &Cluster) {
         let stats = &cluster.stats;
+        let of_client = &manager.shared.stats;
         match self {
             Self::UpstreamProtocol => stats.upstream_cx_protocol_error.inc(),
             Self::DownstreamProtocol => manager.shared.stats.downstream_cx_protocol_error.inc(),
@@ -180,6 +181,9 @@ impl Failure {
             }
             Self::Expired(Expired::Route) => stats.upstream_rq_timeout.inc(),
             Self::Expired(Expired::Upstream) => stats.upstream_rq_max_duration_reached.inc(),
+            Self::Expired(Expired::Request) => of_client.downstream_rq_timeout.inc(),
+            Self::Expired(Expired::Stream) => of_client.downstream_rq_max_duration_reached.inc(),
+            Self::Expired(Expired::Idle) => of_client.downstream_rq_idle_timeout.inc(),
             _ => {}
         }
     }
@@ -193,7 +197,6 @@ fn expired(
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Handled {
-    let stats = &manager.shared.stats;
     // A request that has not arrived in full is the client's delay (408); one
     // that has is ours or the host's (504).
     let status = if exchange.request_complete { 504 } else { 408 };
@@ -214,22 +217,15 @@ fn expired(
             return Handled::Answered;
         }
         Expired::Request => {
-            stats.downstream_rq_timeout.inc();
             LocalReply::new(408, "request timeout", details::REQUEST_OVERALL_TIMEOUT)
         }
-        Expired::Stream => {
-            stats.downstream_rq_max_duration_reached.inc();
-            LocalReply::new(
-                status,
-                "downstream duration timeout",
-                details::MAX_DURATION_TIMEOUT,
-            )
-        }
-        Expired::Idle => {
-            stats.downstream_rq_idle_timeout.inc();
-            LocalReply::new(status, "stream timeout", details::STREAM_IDLE_TIMEOUT)
-                .flag(ResponseFlag::StreamIdleTimeout)
-        }
+        Expired::Stream => LocalReply::new(
+            status,
+            "downstream duration timeout",
+            details::MAX_DURATION_TIMEOUT,
+        ),
+        Expired::Idle => LocalReply::new(status, "stream timeout", details::STREAM_IDLE_TIMEOUT)
+            .flag(ResponseFlag::StreamIdleTimeout),
     };
     manager.reply(downstream, exchange, reply);
     Handled::Answered

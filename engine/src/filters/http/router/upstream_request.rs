@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::{
-    BodyOptions, Framing, ResponseHead, ResponseOptions, encode_request_head,
+    BodyOptions, Framing, ResponseHead, ResponseOptions, Version, encode_request_head,
 };
 
 use ringway_config::cluster::Cluster as ClusterConfig;
@@ -221,7 +221,9 @@ impl UpstreamRequest {
     /// Ends a request whose response is complete.
     pub fn complete(self, head: Option<&ResponseHead>, exchange: &mut Exchange) {
         let reusable = head.is_some_and(|head| head.keep_alive);
-        let until_close = head.is_some_and(|head| head.framing == Framing::UntilClose);
+        let until_close = head.is_some_and(|head| {
+            head.framing == Framing::UntilClose && head.version == Version::Http11
+        });
         let now = reactor::now();
         exchange.info.mark(TimePoint::UpstreamRxEnd, now);
         self.count_bytes(exchange);

@@ -161,12 +161,6 @@ impl ConnectionManager {
         opened: Instant,
     ) -> Result<(Box<Exchange>, RequestHead), NoRequest> {
         let timeouts = &self.config().timeouts;
-        // A client that pipelines without reading waits here, not in memory.
-        let below = downstream.send_queue_max;
-        if downstream.stream.queued() > below && downstream.stream.writable(below).await.is_err() {
-            return Err(NoRequest::End(End::ByClient));
-        }
-
         if downstream.stream.queued() > 0 {
             self.flush(downstream).await?;
         }
@@ -209,8 +203,13 @@ impl ConnectionManager {
                     Poll::Ready(Ok(head)) => return Poll::Ready(Ok(head)),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(no_request(&error))),
                     Poll::Pending => {
+                        // Empty lines belong to no request.
+                        if !downstream.is_within_head() {
+                            continue;
+                        }
                         if head_deadline.is_none()
-                            && let Some(timeout) = timeouts.request_headers.or(timeouts.request)
+                            && let Some(timeout) =
+                                earliest([timeouts.request_headers, timeouts.request])
                         {
                             head_deadline = Some(now + timeout);
                             downstream
@@ -293,20 +292,19 @@ impl ConnectionManager {
     /// Gives a client that reads nothing of its response only so long
     /// (`stream_flush_timeout`): what waits in its queue is memory of others.
     async fn flush(&self, downstream: &Downstream) -> Result<(), NoRequest> {
-        let timeouts = &self.config().timeouts;
-        let Some(limit) = timeouts.stream_flush.or(timeouts.stream_idle) else {
-            return Ok(());
-        };
+        let limit = self.config().timeouts.stream_flush;
         loop {
-            // Pipelined requests need not wait for the last byte.
+            // Pipelined requests need not wait for the last byte. A client
+            // that sends them without reading waits here, not in memory.
             let queued = downstream.stream.queued();
-            if queued == 0 || downstream.has_unread() {
+            let has_room = queued <= downstream.send_queue_max;
+            if queued == 0 || has_room && downstream.has_unread() {
                 return Ok(());
             }
-            downstream.timer.set(Some(reactor::now() + limit));
+            downstream.timer.set(limit.map(|limit| reactor::now() + limit));
             let progress = poll_fn(|cx| {
                 if downstream.stream.poll_writable(cx, queued).is_ready()
-                    || downstream.stream.poll_closed(cx).is_ready()
+                    || has_room && downstream.stream.poll_closed(cx).is_ready()
                 {
                     return Poll::Ready(true);
                 }
@@ -317,7 +315,10 @@ impl ConnectionManager {
                 self.stats().downstream_rq_idle_timeout.inc();
                 return Err(NoRequest::End(End::Abort));
             }
-            if downstream.stream.is_closed() || downstream.stream.write_error().is_some() {
+            if downstream.stream.write_error().is_some() {
+                return Err(NoRequest::End(End::ByClient));
+            }
+            if has_room && downstream.stream.is_closed() {
                 return Ok(());
             }
         }
@@ -374,8 +375,9 @@ impl ConnectionManager {
                 stream.shutdown_write();
                 downstream.timer.set(Some(reactor::now() + delay));
                 let discard = async {
+                    let before = stream.bytes_received();
                     while let Ok(Some(_)) = stream.recv().await {
-                        if stream.bytes_received() > LINGER_BYTES_MAX {
+                        if stream.bytes_received() - before > LINGER_BYTES_MAX {
                             return;
                         }
                     }
@@ -403,6 +405,6 @@ fn no_request(error: &ReadError) -> Stop {
     }
 }
 
-fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
+fn earliest<T: Ord, const N: usize>(deadlines: [Option<T>; N]) -> Option<T> {
     deadlines.into_iter().flatten().min()
 }

@@ -37,7 +37,7 @@ use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
 use crate::stats::Store;
 use crate::stats::http_connection_manager::{
-    self as stats, HttpConnectionManagerStats, ListenerHttpStats, RouterStats,
+    self as stats, HttpConnectionManagerStats, ListenerHttpStats, RouterStats, TracingStats,
 };
 use crate::stream_info::details;
 
@@ -73,6 +73,8 @@ impl Shared {
     ) -> Self {
         let prefix = stats::prefix(&config.stat_prefix);
         let on_listener = stats::listener_prefix(listener_prefix, &config.stat_prefix);
+        // There is no tracing yet; dashboards find its names at zero.
+        let _ = TracingStats::new(store, &format!("{prefix}tracing."));
         Self {
             stats: HttpConnectionManagerStats::new(store, &prefix),
             router_stats: RouterStats::new(store, &prefix),
@@ -178,3 +180,6 @@ impl ConnectionManager {
         router::route(self, found, downstream, exchange).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -184,7 +184,10 @@ impl ConnectionManager {
         stats.downstream_rq_active.inc();
         exchange.keep_alive = false;
         exchange.info.protocol = Some(Protocol::Http11);
-        let by_headers_timeout = self.config().timeouts.request_headers.is_some();
+        let timeouts = &self.config().timeouts;
+        let by_headers_timeout = timeouts
+            .request_headers
+            .is_some_and(|head| timeouts.request.is_none_or(|whole| head <= whole));
         let reply = if by_headers_timeout {
             stats.downstream_rq_header_timeout.inc();
             LocalReply::new(
