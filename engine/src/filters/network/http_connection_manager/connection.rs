@@ -301,7 +301,9 @@ impl ConnectionManager {
             if queued == 0 || has_room && downstream.has_unread() {
                 return Ok(());
             }
-            downstream.timer.set(limit.map(|limit| reactor::now() + limit));
+            downstream
+                .timer
+                .set(limit.map(|limit| reactor::now() + limit));
             let progress = poll_fn(|cx| {
                 if downstream.stream.poll_writable(cx, queued).is_ready()
                     || has_room && downstream.stream.poll_closed(cx).is_ready()
