@@ -37,6 +37,8 @@ enum End {
     ByUsWithUnread,
     /// The response cannot be completed.
     Abort,
+    /// The client takes nothing of its response.
+    Stuck,
 }
 
 /// Why there is no next request.
@@ -303,7 +305,7 @@ impl ConnectionManager {
             .await;
             if !progress {
                 self.stats().downstream_rq_idle_timeout.inc();
-                return Err(NoRequest::End(End::Abort));
+                return Err(NoRequest::End(End::Stuck));
             }
             if downstream.stream.write_error().is_some() {
                 return Err(NoRequest::End(End::ByClient));
@@ -339,7 +341,10 @@ impl ConnectionManager {
         } else {
             stats.downstream_cx_destroy_local.inc();
         }
-        if matches!(end, End::ByClientWithRequest | End::Abort) {
+        if matches!(
+            end,
+            End::ByClientWithRequest | End::Abort | End::Stuck
+        ) {
             stats.downstream_cx_destroy_active_rq.inc();
             if remote {
                 stats.downstream_cx_destroy_remote_active_rq.inc();
@@ -355,6 +360,8 @@ impl ConnectionManager {
     async fn close(&self, downstream: Downstream, end: End) {
         let stream = downstream.stream;
         match end {
+            // What waits for this client has waited long enough.
+            End::Stuck => stream.abort(),
             // The stream's own end flushes what is queued.
             End::ByClient | End::ByClientWithRequest | End::ByUs | End::Abort => drop(stream),
             End::ByUsWithUnread => {
