@@ -362,6 +362,8 @@ impl ConnectionManager {
         match end {
             // What waits for this client has waited long enough.
             End::Stuck => stream.abort(),
+            // A FIN would tell the client that the response is complete.
+            End::Abort if downstream.ends_with_connection => stream.abort(),
             // The stream's own end flushes what is queued.
             End::ByClient | End::ByClientWithRequest | End::ByUs | End::Abort => drop(stream),
             End::ByUsWithUnread => {
