@@ -49,6 +49,8 @@ pub struct Downstream {
     pub info: Rc<ConnectionInfo>,
     /// High watermark of the send queue, in bytes.
     pub send_queue_max: usize,
+    /// The end of the connection is the end of the response.
+    pub ends_with_connection: bool,
     reader: MessageReader,
     body_options: BodyOptions,
     writer: BodyWriter,
@@ -70,6 +72,7 @@ impl Downstream {
             timer,
             info,
             send_queue_max: (buffer_limit.max(1) as usize).min(SEND_QUEUE_BYTES_MAX),
+            ends_with_connection: false,
             reader: MessageReader::default(),
             body_options,
             writer: BodyWriter::Plain,
@@ -169,11 +172,13 @@ impl Downstream {
     ) {
         let bodiless = exchange.facts.is_head || status == 204 || status == 304;
         let http_10 = exchange.version == Version::Http10;
+        self.ends_with_connection = false;
         let mut close = close || !exchange.keep_alive;
         let chunked = match framing {
             ResponseFraming::Described => false,
             ResponseFraming::Unknown if http_10 => {
                 // Only the end of the connection can end the body.
+                self.ends_with_connection = !bodiless;
                 close |= !bodiless;
                 false
             }

@@ -24,8 +24,6 @@ pub(crate) struct Origin {
 pub(crate) struct OriginConnection {
     /// The socket.
     pub socket: TcpStream,
-    /// Which connection it is, from 0.
-    pub number: usize,
     unread: Vec<u8>,
 }
 
@@ -57,9 +55,9 @@ impl Origin {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let number = count.fetch_add(1, Ordering::SeqCst);
+                count.fetch_add(1, Ordering::SeqCst);
                 let serve = Arc::clone(&serve);
-                std::thread::spawn(move || serve(OriginConnection::new(socket, number)));
+                std::thread::spawn(move || serve(OriginConnection::new(socket)));
             }
         });
         Self {
@@ -109,13 +107,12 @@ impl Drop for Origin {
 }
 
 impl OriginConnection {
-    fn new(socket: TcpStream, number: usize) -> Self {
+    fn new(socket: TcpStream) -> Self {
         socket.set_nodelay(true).expect("a TCP socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
         socket.set_write_timeout(Some(PATIENCE)).expect("not zero");
         Self {
             socket,
-            number,
             unread: Vec::new(),
         }
     }

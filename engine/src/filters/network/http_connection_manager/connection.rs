@@ -37,6 +37,8 @@ enum End {
     ByUsWithUnread,
     /// The response cannot be completed.
     Abort,
+    /// The client takes nothing of its response.
+    Stuck,
 }
 
 /// Why there is no next request.
@@ -301,7 +303,9 @@ impl ConnectionManager {
             if queued == 0 || has_room && downstream.has_unread() {
                 return Ok(());
             }
-            downstream.timer.set(limit.map(|limit| reactor::now() + limit));
+            downstream
+                .timer
+                .set(limit.map(|limit| reactor::now() + limit));
             let progress = poll_fn(|cx| {
                 if downstream.stream.poll_writable(cx, queued).is_ready()
                     || has_room && downstream.stream.poll_closed(cx).is_ready()
@@ -313,7 +317,7 @@ impl ConnectionManager {
             .await;
             if !progress {
                 self.stats().downstream_rq_idle_timeout.inc();
-                return Err(NoRequest::End(End::Abort));
+                return Err(NoRequest::End(End::Stuck));
             }
             if downstream.stream.write_error().is_some() {
                 return Err(NoRequest::End(End::ByClient));
@@ -363,6 +367,10 @@ impl ConnectionManager {
     async fn close(&self, downstream: Downstream, end: End) {
         let stream = downstream.stream;
         match end {
+            // What waits for this client has waited long enough.
+            End::Stuck => stream.abort(),
+            // A FIN would tell the client that the response is complete.
+            End::Abort if downstream.ends_with_connection => stream.abort(),
             // The stream's own end flushes what is queued.
             End::ByClient | End::ByClientWithRequest | End::ByUs | End::Abort => drop(stream),
             End::ByUsWithUnread => {

@@ -165,7 +165,10 @@ fn a_host_that_closes_before_it_answers_is_reported() {
         }
         drop(client);
         proxy.check_balance();
-        assert_eq!(proxy.cluster("upstream_rq_rx_reset"), 3);
+        assert_eq!(
+            proxy.cluster("upstream_cx_destroy_remote_with_active_rq"),
+            3
+        );
     });
 }
 
@@ -203,7 +206,35 @@ fn half_a_response_never_looks_whole() {
             client.get(path);
             assert!(client.read_response(false).is_err(), "{path}");
         }
-        assert_eq!(proxy.cluster("upstream_rq_rx_reset"), 2);
+        assert_eq!(proxy.http("downstream_rq_tx_reset"), 2);
+    });
+}
+
+/// The end of the connection is the end of a response that has no length: only
+/// a reset tells it from half of one.
+#[test]
+fn half_a_response_never_looks_whole_to_a_client_without_chunks() {
+    let half = || {
+        Origin::start(|mut connection| {
+            let head = connection.head().unwrap_or_default();
+            connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+            std::thread::sleep(Duration::from_millis(20));
+            if head.contains("/whole") {
+                connection.send("0\r\n\r\n");
+            }
+        })
+    };
+    let setup = Setup {
+        manager: "http_protocol_options: { accept_http_10: true },",
+        ..Setup::default()
+    };
+    run(&setup, half, |proxy, _| {
+        let mut client = proxy.connect();
+        client.send("GET /whole HTTP/1.0\r\nhost: test\r\n\r\n");
+        assert_eq!(client.response().text(), "half");
+        let mut client = proxy.connect();
+        client.send("GET /cut HTTP/1.0\r\nhost: test\r\n\r\n");
+        assert_eq!(client.read_response(false), Err(Broken::Reset));
     });
 }
 
