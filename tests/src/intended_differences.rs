@@ -137,6 +137,11 @@ pub const TABLE: &[Intended] = &[
         "log[0].upstream_wire_bytes_sent",
         "there are no tries yet, and so no timeout of a try",
     ),
+    request(
+        "log JSON of odd bytes",
+        "log[0]",
+        "the same JSON string with other escapes",
+    ),
     request("connection nominates host", "log[0].*", REFUSED_AS_SENT),
     request(
         "connection nominates x-forwarded-*",
@@ -163,6 +168,26 @@ pub const TABLE: &[Intended] = &[
         "*",
         "missing: *.node.user_agent*",
         "nobody is told yet what this build is and can do",
+    ),
+    admin(
+        "*/server_info",
+        "missing: .node.client_features []",
+        "nobody is told yet what this build is and can do",
+    ),
+    admin(
+        "*/server_info",
+        "missing: .node.listening_addresses []",
+        "nobody is told yet what this build is and can do",
+    ),
+    admin(
+        "*/server_info",
+        "missing: .node.dynamic_parameters {}",
+        "nobody is told yet what this build is and can do",
+    ),
+    admin(
+        "*usedonly*",
+        "*: http.admin.downstream_cx_destroy_*",
+        "after `connection: close` the client may close first",
     ),
     admin(
         "*",

@@ -213,7 +213,11 @@ impl Scene {
         for (number, line) in log.lines().enumerate() {
             let values: Vec<_> = line.split('\t').collect();
             if values.len() != LOG_OPERATORS.len() {
-                all.insert(format!("log[{number}]"), line.to_owned());
+                let words: Vec<_> = without_times(line)
+                    .iter()
+                    .map(|word| self.masked_value(word))
+                    .collect();
+                all.insert(format!("log[{number}]"), words.join(" "));
                 continue;
             }
             for (value, (name, _)) in values.iter().zip(LOG_OPERATORS) {
@@ -276,6 +280,30 @@ fn await_still(admin: &Admin, condition: impl Fn(&Stats) -> bool) -> Stats {
         condition(stats) && moved.is_empty()
     });
     stats
+}
+
+/// The words of a log line of a format of its own, without times and random
+/// ids. In Envoy's default format the last two numbers before the first quoted
+/// header are durations.
+fn without_times(line: &str) -> Vec<String> {
+    let default_format = line.starts_with('[');
+    line.split(' ')
+        .enumerate()
+        .map(|(place, word)| {
+            let inner = word.trim_matches(['[', ']', '"', ',']);
+            let is_time = inner.len() == 24 && inner.ends_with('Z');
+            let is_duration = default_format
+                && (place == 8 || place == 9)
+                && inner.bytes().all(|byte| byte.is_ascii_digit());
+            if is_time {
+                word.replace(inner, "<time>")
+            } else if is_duration {
+                "<milliseconds>".to_owned()
+            } else {
+                word.replace(inner, &normal_value("x-request-id", inner))
+            }
+        })
+        .collect()
 }
 
 /// No downstream connection is left.
