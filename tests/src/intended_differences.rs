@@ -99,14 +99,64 @@ pub const TABLE: &[Intended] = &[
         "log[0].details",
         "the detail says what was wrong: bytes that no request line has",
     ),
+    request("*", "log[*].header_bytes_received", HEADER_BYTES),
+    request("*pipelined*", "log[*].wire_bytes_received", READ_AHEAD),
+    request(
+        "route none with body",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    request("early answer", "log[0].wire_bytes_received", READ_AHEAD),
+    request(
+        "no healthy upstream with body",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    request(
+        "HTTP/1.0 without host",
+        "log[0].protocol",
+        "what was asked cannot be answered in HTTP/1.0 terms; 400 comes as HTTP/1.1",
+    ),
+    request(
+        "HTTP/1.0 without host",
+        "response[0].line",
+        "what was asked cannot be answered in HTTP/1.0 terms; 400 comes as HTTP/1.1",
+    ),
+    request(
+        "envoy headers of an internal client",
+        "stats.cluster.origin.s.*",
+        "x-envoy-upstream-alt-stat-name is taken off and not acted upon yet",
+    ),
+    request(
+        "envoy headers of an internal client",
+        "*expected-rq-timeout-ms",
+        "there are no tries yet, and so no timeout of a try",
+    ),
+    request(
+        "envoy headers of an internal client",
+        "log[0].upstream_wire_bytes_sent",
+        "there are no tries yet, and so no timeout of a try",
+    ),
+    request("connection nominates host", "log[0].*", REFUSED_AS_SENT),
+    request(
+        "connection nominates x-forwarded-*",
+        "log[0].*",
+        REFUSED_AS_SENT,
+    ),
+    request("path escaped * refused", "log[0].path", REFUSED_AS_SENT),
+    request(
+        "length and chunked allowed",
+        "*",
+        "RFC 9112 section 6.1: the connection is closed after such a request",
+    ),
     admin(
         "*",
-        "missing: group",
+        "missing: *group",
         "loggers have levels of their own; there are no groups of them",
     ),
     admin(
         "*",
-        "extra: hidden",
+        "extra: *hidden",
         "a parameter that Envoy has and does not list",
     ),
     admin(
@@ -161,6 +211,13 @@ const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> 
         reason,
     }
 }
+
+const HEADER_BYTES: &str = "the bytes of the header lines; Envoy counts what its parser \
+     had handed over, which differs for absolute URIs, trailers, padded values and \
+     requests that are refused";
+const READ_AHEAD: &str = "what was read beyond the request is not the request's; Envoy \
+     counts it";
+const REFUSED_AS_SENT: &str = "a refused request is logged as it was sent";
 
 const fn request(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     Intended {

@@ -5,7 +5,7 @@ use ringway_tests::bootstrap::{self, EVERYTHING_TO_ORIGIN, Listener, cluster};
 use ringway_tests::client::{self, Expectation, Step};
 use ringway_tests::message::Message;
 use ringway_tests::observation::Scene;
-use ringway_tests::origin::{self, Act, Origin};
+use ringway_tests::origin::{Act, Origin};
 use ringway_tests::process::{Process, Program, end_with_parent};
 use ringway_tests::programs;
 use std::io::{Read, Write};

@@ -2,6 +2,7 @@
 
 use crate::on_every_driver;
 use ringway_tests::client::{self, End, Expectation, Step};
+use ringway_tests::message::Message;
 use ringway_tests::observation::Scene;
 use std::time::Duration;
 
@@ -400,11 +401,7 @@ fn refused(scene: &Scene, bad: &Bad) -> Vec<String> {
         if outcome.end != End::Closed {
             wrong(format!("the connection is {:?}, not closed", outcome.end));
         }
-        let statuses: Vec<u16> = outcome
-            .messages
-            .iter()
-            .map(|message| message.status())
-            .collect();
+        let statuses: Vec<u16> = outcome.messages.iter().map(Message::status).collect();
         // A close may overtake the answer when the client is still sending.
         let lost = statuses.is_empty() && all.len() > 4096;
         if !lost && (statuses.len() != 1 || !bad.statuses.contains(&statuses[0])) {
