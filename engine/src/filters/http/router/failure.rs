@@ -134,11 +134,6 @@ impl Failure {
     fn abort(&self, manager: &ConnectionManager, exchange: &mut Exchange) -> Handled {
         let stats = &manager.shared.stats;
         stats.downstream_rq_tx_reset.inc();
-        match self {
-            Self::Expired(Expired::Idle) => stats.downstream_rq_idle_timeout.inc(),
-            Self::Expired(Expired::Stream) => stats.downstream_rq_max_duration_reached.inc(),
-            _ => {}
-        }
         let info = &mut exchange.info;
         match self {
             Self::UpstreamClosed | Self::UpstreamProtocol => {
