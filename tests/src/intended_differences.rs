@@ -142,6 +142,21 @@ pub const TABLE: &[Intended] = &[
         "log[0]",
         "the same JSON string with other escapes",
     ),
+    request(
+        "log odd operators*",
+        "log[0]",
+        "%UPSTREAM_HEADER_BYTES_RECEIVED% is the whole head; Envoy counts the header lines",
+    ),
+    request(
+        "health check by HEAD",
+        "response[0].header.*",
+        "a length is as good as chunks for a body that is not sent",
+    ),
+    request(
+        "health check with body",
+        "*",
+        "the answer does not wait for a body that nobody wants",
+    ),
     request("connection nominates host", "log[0].*", REFUSED_AS_SENT),
     request(
         "connection nominates x-forwarded-*",

@@ -35,8 +35,7 @@ impl Program {
         }
     }
 
-    /// The command with what every test wants: quiet logs, one worker so that
-    /// pools and round robin are predictable, access logs flushed at once.
+    /// The command with what every test wants: access logs flushed at once.
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = match self {
@@ -51,7 +50,7 @@ impl Program {
                 command
             }
         };
-        command.args(["--concurrency", "1", "--file-flush-interval-msec", "20"]);
+        command.args(["--file-flush-interval-msec", "20"]);
         command
     }
 }
@@ -67,16 +66,17 @@ pub struct Process {
 impl Process {
     /// Starts `program` with `configuration` and waits until it is ready.
     /// `{DIR}` in the text becomes the process's own folder. The configuration
-    /// must have an admin server on port 0.
+    /// must have an admin server on port 0. There is one worker, so that pools
+    /// and round robin are predictable.
     ///
     /// # Panics
     /// When it does not become ready; with what it wrote.
     #[must_use]
     pub fn start(program: &Program, configuration: &str) -> Process {
-        Process::start_with(program, configuration, &[])
+        Process::start_with(program, configuration, &["--concurrency", "1"])
     }
 
-    /// [`Process::start`] with more flags.
+    /// [`Process::start`] with other flags.
     ///
     /// # Panics
     /// When it does not become ready; with what it wrote.

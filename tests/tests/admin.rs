@@ -190,10 +190,10 @@ fn admin_answers_as_envoys_does() {
 
 /// Traffic, then every request of the table.
 fn ask_everything(program: &Program) -> Vec<Message> {
-    let mut scene = Scene::start(program, LISTENERS, |origin, refused| {
+    let mut scene = Scene::start(program, LISTENERS, |ports| {
         [
-            cluster("origin", origin, ""),
-            cluster("refused", refused, ""),
+            cluster("origin", ports.origin, ""),
+            cluster("refused", ports.refused, ""),
             empty_cluster("empty"),
         ]
         .concat()
@@ -239,7 +239,7 @@ fn masked(scene: &Scene, mut answer: Message) -> Message {
     for (port, name) in [
         (scene.address("a").port(), "1111"),
         (scene.origin.address().port(), "2222"),
-        (scene.refused_port(), "3333"),
+        (scene.ports().refused, "3333"),
         (scene.process.admin().address().port(), "4444"),
     ] {
         text = text.replace(&port.to_string(), name);

@@ -1,6 +1,7 @@
 //! The configuration that all cases share: a listener for each set of options.
 
 use ringway_tests::bootstrap::{EVERYTHING_TO_ORIGIN, Listener, cluster, empty_cluster};
+use ringway_tests::observation::Ports;
 
 const fn to_origin(name: &'static str, manager: &'static str) -> Listener {
     Listener {
@@ -160,7 +161,12 @@ pub const LISTENERS: &[Listener] = &[
     routed("upstreams", include_str!("upstreams.yaml")),
 ];
 
-pub fn clusters(origin: u16, refused: u16) -> String {
+pub fn clusters(ports: Ports) -> String {
+    let Ports {
+        origin,
+        refused,
+        stuck,
+    } = ports;
     const OPTIONS: &str = "typed_extension_protocol_options:\n  \
          envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n    \
          \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n    ";
@@ -187,6 +193,7 @@ pub fn clusters(origin: u16, refused: u16) -> String {
         cluster("no_pending", origin, "circuit_breakers: { thresholds: [{ max_pending_requests: 0 }] }"),
         cluster("other_stat", origin, "alt_stat_name: renamed"),
         cluster("refused", refused, ""),
+        cluster("stuck", stuck, "connect_timeout: 0.3s"),
         empty_cluster("empty"),
     ]
     .concat()
