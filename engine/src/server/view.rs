@@ -341,12 +341,15 @@ fn endpoints_dump(clusters: &[Arc<SharedCluster>]) -> Value {
                 .chunk_by(same_group)
                 .map(locality_endpoints)
                 .collect();
-            json!({ "endpoint_config": {
+            let mut assignment = json!({
                 "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
                 "cluster_name": &*cluster.config.name,
-                "endpoints": endpoints,
                 "policy": { "overprovisioning_factor": 140 },
-            } })
+            });
+            if !endpoints.is_empty() {
+                assignment["endpoints"] = endpoints.into();
+            }
+            json!({ "endpoint_config": assignment })
         })
         .collect();
     json!({

@@ -54,6 +54,9 @@ pub struct Shared {
     pub router: router::Config,
     /// The router's part of `http.<stat_prefix>.*`.
     pub router_stats: RouterStats,
+    /// `http.<stat_prefix>.tracing.*`: there is no tracing yet, but health
+    /// checks are told apart as they will be.
+    pub tracing_stats: TracingStats,
     /// `http.<stat_prefix>.*`.
     pub stats: HttpConnectionManagerStats,
     /// `listener.<address>.http.<stat_prefix>.*`.
@@ -73,11 +76,12 @@ impl Shared {
     ) -> Self {
         let prefix = stats::prefix(&config.stat_prefix);
         let on_listener = stats::listener_prefix(listener_prefix, &config.stat_prefix);
-        // There is no tracing yet; dashboards find its names at zero.
-        let _ = TracingStats::new(store, &format!("{prefix}tracing."));
+        let mut filters = filters;
+        filters.chain.register(store, &prefix);
         Self {
             stats: HttpConnectionManagerStats::new(store, &prefix),
             router_stats: RouterStats::new(store, &prefix),
+            tracing_stats: TracingStats::new(store, &format!("{prefix}tracing.")),
             listener_stats: ListenerHttpStats::new(store, &on_listener),
             filters: filters.chain,
             router: filters.router,
