@@ -200,11 +200,6 @@ pub const TABLE: &[Intended] = &[
         "nobody is told yet what this build is and can do",
     ),
     admin(
-        "*usedonly*",
-        "*: http.admin.downstream_cx_destroy_*",
-        "after `connection: close` the client may close first",
-    ),
-    admin(
         "*",
         "missing: *.node.extensions*",
         "nobody is told yet what this build is and can do",

@@ -26,6 +26,9 @@ enum Body {
     Lines,
     /// As a set of names before the last colon.
     Names,
+    /// The same without the admin server's own, which depend on how often it
+    /// was asked whether it is ready.
+    UsedNames,
     /// As a set of JSON paths with types.
     Json,
 }
@@ -56,7 +59,7 @@ const REQUESTS: &[(&str, &str, Body)] = &[
     ("GET", "/contention", Body::Exact),
     ("GET", "/runtime", Body::Json),
     ("GET", "/stats", Body::Names),
-    ("GET", "/stats?usedonly&type=Counters", Body::Names),
+    ("GET", "/stats?usedonly&type=Counters", Body::UsedNames),
     ("GET", "/stats?filter=downstream_rq_.xx", Body::Names),
     ("GET", "/stats?filter=(", Body::Lines),
     ("GET", "/stats?type=Gauges&filter=^cluster", Body::Names),
@@ -255,13 +258,11 @@ fn parts(answer: &Message, body: Body) -> BTreeSet<String> {
         Body::Any => BTreeSet::new(),
         Body::Exact => BTreeSet::from([format!("{text:?}")]),
         Body::Lines => text.lines().map(without_numbers).collect(),
-        Body::Names => text
+        Body::Names => text.lines().map(name).collect(),
+        Body::UsedNames => text
             .lines()
-            .map(|line| {
-                line.split_once(": ")
-                    .map_or(line, |(name, _)| name)
-                    .to_owned()
-            })
+            .map(name)
+            .filter(|name| !name.contains(".admin."))
             .collect(),
         Body::Json => {
             let mut all = BTreeSet::new();
@@ -274,6 +275,12 @@ fn parts(answer: &Message, body: Body) -> BTreeSet<String> {
             all
         }
     }
+}
+
+fn name(line: &str) -> String {
+    line.split_once(": ")
+        .map_or(line, |(name, _)| name)
+        .to_owned()
 }
 
 /// Digits that stand for a value, not for a name's part.
