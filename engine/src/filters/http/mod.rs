@@ -92,3 +92,6 @@ impl FilterChain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

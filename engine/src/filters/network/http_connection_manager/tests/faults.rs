@@ -88,9 +88,8 @@ fn is_own(response: &Response) -> bool {
 
 #[test]
 fn nothing_is_mixed_up_and_nothing_is_left() {
-    let setup = Setup {
-        // What is lost without a trace must not be waited for long.
-        routes: r#"{ match: { prefix: "/" }, route: { cluster: host, timeout: 0.2s } },"#,
+    let impatient = Setup {
+        routes: r#"{ match: { prefix: "/" }, route: { cluster: host, timeout: 0.05s } },"#,
         ..Setup::default()
     };
     on_both_drivers(|driver| {
@@ -99,8 +98,12 @@ fn nothing_is_mixed_up_and_nothing_is_left() {
         for seed in 0..SEEDS {
             let plan = plan(seed);
             let breaks = seed % 5 != 0;
+            // A request that is lost on its way to the host leaves no trace:
+            // only its time limit ends it.
+            let lossy = seed % 5 == 4;
+            let setup = if lossy { &impatient } else { &Setup::default() };
             let mut proxy =
-                Proxy::start_with_faults(driver, &setup, origin.address, Some(plan.clone()));
+                Proxy::start_with_faults(driver, setup, origin.address, Some(plan.clone()));
             let mut client: Option<Client> = None;
             for (request, expected) in requests(seed) {
                 let connection = client.get_or_insert_with(|| proxy.connect());
@@ -117,6 +120,9 @@ fn nothing_is_mixed_up_and_nothing_is_left() {
                     Ok(response) => {
                         assert!(breaks && is_own(&response), "seed {seed}: {response:?}");
                         client = None;
+                        if lossy {
+                            break;
+                        }
                     }
                     Err(broken) => {
                         assert!(breaks, "seed {seed}: {broken:?}, sent: {sent:?}");
