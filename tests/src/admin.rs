@@ -69,7 +69,7 @@ impl Admin {
             "{method} {path} HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         )?;
         let mut bytes = Vec::new();
-        let mut buffer = [0; 65536];
+        let mut buffer = vec![0; 65536];
         let kind = Kind::Response {
             to_head: method == "HEAD",
         };

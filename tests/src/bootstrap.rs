@@ -75,8 +75,10 @@ pub fn bootstrap(listeners: &[Listener], clusters: &str) -> String {
     for listener in listeners {
         add_listener(&mut text, listener);
     }
-    text.push_str("  clusters:\n");
-    add_indented(&mut text, clusters, 2);
+    if !clusters.is_empty() {
+        text.push_str("  clusters:\n");
+        add_indented(&mut text, clusters, 2);
+    }
     text
 }
 

@@ -178,7 +178,7 @@ impl Reader {
     /// ends. False when neither happened in time.
     fn read_until(&mut self, max: Duration, enough: impl Fn(&[Message]) -> bool) -> bool {
         let deadline = Instant::now() + max;
-        let mut buffer = [0; 65536];
+        let mut buffer = vec![0; 65536];
         loop {
             let (mut messages, _) = self.parse();
             messages.retain(|message| message.complete);

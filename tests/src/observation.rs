@@ -32,7 +32,7 @@ pub struct Scene {
     addresses: HashMap<&'static str, SocketAddr>,
     names: Vec<(u16, String)>,
     /// Bound, so that nobody else gets the port, but not listening.
-    _refusing: Socket,
+    refusing: Socket,
 }
 
 impl Scene {
@@ -51,8 +51,7 @@ impl Scene {
         let refusing = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         refusing.bind(&any.into()).expect("a free port");
-        let refused = refusing.local_addr().expect("an address");
-        let refused = refused.as_socket().expect("an IP address").port();
+        let refused = port(&refusing);
         let clusters = clusters(origin.address().port(), refused);
         let configuration = bootstrap::bootstrap(listeners, &clusters);
         let process = Process::start(program, &configuration);
@@ -74,7 +73,7 @@ impl Scene {
             origin,
             addresses,
             names,
-            _refusing: refusing,
+            refusing,
         }
     }
 
@@ -82,6 +81,15 @@ impl Scene {
     #[must_use]
     pub fn address(&self, listener: &str) -> SocketAddr {
         self.addresses[listener]
+    }
+
+    /// The port that refuses connections.
+    ///
+    /// # Panics
+    /// Never: the socket is bound.
+    #[must_use]
+    pub fn refused_port(&self) -> u16 {
+        port(&self.refusing)
     }
 
     /// Plays a case and returns all that was seen.
@@ -234,6 +242,11 @@ impl Scene {
         }
         text
     }
+}
+
+fn port(socket: &Socket) -> u16 {
+    let address = socket.local_addr().expect("a bound socket");
+    address.as_socket().expect("an IP address").port()
 }
 
 /// Values that differ from run to run.

@@ -231,7 +231,7 @@ fn reset(stream: &TcpStream) {
 }
 
 fn drain(stream: &mut TcpStream) {
-    let mut buffer = [0; 65536];
+    let mut buffer = vec![0; 65536];
     while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
 }
 
@@ -245,7 +245,7 @@ fn receive(
     connection: usize,
 ) -> Option<Message> {
     let mut place = None;
-    let mut buffer = [0; 65536];
+    let mut buffer = vec![0; 65536];
     let mut ended = false;
     loop {
         if let Some((request, taken)) = message::read(received, Kind::Request, ended) {

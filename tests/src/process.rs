@@ -162,6 +162,12 @@ impl Process {
         &self.name
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has written to standard error.
     #[must_use]
     pub fn stderr(&self) -> String {

@@ -128,6 +128,12 @@ fn guide_chapter_3(stage: &Stage) {
             .stat("http.ingress_http.downstream_rq_total"),
         1
     );
+    // What asks the admin server is logged too.
+    stage.await_text("the line of the admin server", || {
+        let written = stage.process.stdout();
+        let line = written.lines().find(|line| line.contains("GET /stats"));
+        line.map(str::to_owned)
+    });
 }
 
 fn virtual_hosts(stage: &Stage) {
@@ -142,16 +148,14 @@ fn virtual_hosts(stage: &Stage) {
         200
     );
     assert_eq!(first_line(9002), "GET /users HTTP/1.1");
-    // Three of four go to the heavier host, one through the Unix socket.
-    let answers: Vec<_> = (0..4)
+    // Three of four go to the heavier host, the others through the Unix
+    // socket; where the rotation starts is random, so one more or less may.
+    let answers: Vec<_> = (0..16)
         .map(|_| stage.get("blog.example.com", "/").text())
         .collect();
-    assert_eq!(
-        answers.iter().filter(|text| *text == UNIX_TEXT).count(),
-        1,
-        "{answers:?}"
-    );
-    assert_eq!(stage.origin(9003).seen().len(), 3);
+    let through_socket = answers.iter().filter(|text| *text == UNIX_TEXT).count();
+    assert!((3..=5).contains(&through_socket), "{answers:?}");
+    assert_eq!(stage.origin(9003).seen().len(), 16 - through_socket);
     assert_eq!(stage.get("example.org", "/").status(), 200);
     let answer = stage.get("elsewhere.test", "/x");
     assert_eq!(answer.status(), 301);

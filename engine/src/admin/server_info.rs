@@ -25,6 +25,7 @@ fn handle(process: &Process, _: &Query) -> Reply {
         "uptime_current_epoch": seconds(info.uptime_current_epoch),
         "uptime_all_epochs": seconds(info.uptime_all_epochs),
         "hot_restart_version": info.hot_restart_version,
+        "hot_restart_initializing": false,
         "command_line_options": info.command_line_options,
         "node": info.node,
     }))

@@ -617,6 +617,7 @@ fn listeners_and_server_info_are_json() {
             "uptime_current_epoch": "5s",
             "uptime_all_epochs": "6s",
             "hot_restart_version": "11.104",
+            "hot_restart_initializing": false,
             "command_line_options": { "concurrency": 2 },
             "node": { "id": "n" },
         })

@@ -4,7 +4,7 @@
 //! anything about them. The connection manager does.
 
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::{
@@ -21,6 +21,13 @@ use crate::stream_info::ConnectionInfo;
 /// read, whatever larger limit the configuration allows: beyond it a queue
 /// holds receive buffers that active connections need, and speeds nothing up.
 const SEND_QUEUE_BYTES_MAX: usize = 256 * 1024;
+
+/// Length of a head's first line, with its line end. Envoy's header byte counts
+/// leave it out, and the empty line at the end.
+#[must_use]
+pub fn start_line_bytes(head: &[u8]) -> u64 {
+    memchr::memchr(b'\n', head).map_or(0, |end| end as u64 + 1)
+}
 
 /// How the end of a response's body is told to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +54,7 @@ pub struct Downstream {
     reader: MessageReader,
     body_options: BodyOptions,
     writer: BodyWriter,
+    received: bool,
 }
 
 impl Downstream {
@@ -68,6 +76,7 @@ impl Downstream {
             reader: MessageReader::default(),
             body_options,
             writer: BodyWriter::Plain,
+            received: false,
         }
     }
 
@@ -94,6 +103,39 @@ impl Downstream {
         cx: &mut Context<'_>,
     ) -> Poll<Result<BodyPart, ReadError>> {
         self.reader.poll_body(&self.stream, trailers, cx)
+    }
+
+    /// Notes that something was received; true the first time.
+    pub fn note_received(&mut self) -> bool {
+        !std::mem::replace(&mut self.received, true)
+    }
+
+    /// Whether anything was ever received.
+    #[must_use]
+    pub fn has_received(&self) -> bool {
+        self.received
+    }
+
+    /// Bytes on the wire that belonged to requests since the last call.
+    pub fn take_received(&mut self) -> u64 {
+        self.reader.take_consumed()
+    }
+
+    /// Reads what has already arrived of the request's body and throws it
+    /// away: a request that is answered in place of its host need not cost
+    /// the client its connection.
+    pub fn discard_received(&mut self, exchange: &mut Exchange) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while !exchange.request_complete {
+            match self.poll_body(&mut exchange.request_trailers, &mut cx) {
+                Poll::Ready(Ok(BodyPart::Data(data))) => {
+                    exchange.info.bytes_received += data.len() as u64;
+                }
+                Poll::Ready(Ok(BodyPart::End)) => exchange.request_complete = true,
+                // Not here yet, or broken: the connection ends with the answer.
+                Poll::Ready(Err(_)) | Poll::Pending => return,
+            }
+        }
     }
 
     /// Whether a head has begun to arrive.
@@ -149,7 +191,7 @@ impl Downstream {
         };
         exchange.keep_alive = !close;
         exchange.response_started = true;
-        let mut head = 0;
+        let (mut head, mut fields) = (0, 0);
         self.stream.write_with(|out| {
             let before = out.len();
             encode_response_head(
@@ -161,8 +203,9 @@ impl Downstream {
                 exchange.version,
             );
             head = (out.len() - before) as u64;
+            fields = head - start_line_bytes(&out[before..]) - 2;
         });
-        exchange.info.downstream_bytes.header_sent += head;
+        exchange.info.downstream_bytes.header_sent += fields;
         exchange.info.downstream_bytes.wire_sent += head;
     }
 

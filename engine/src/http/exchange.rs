@@ -50,6 +50,8 @@ pub struct Exchange {
     pub internal: bool,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
+    /// The route's timeout, which runs from the end of the request.
+    pub route_timeout: Option<Duration>,
     /// What ends the request if nothing else does.
     pub deadlines: Deadlines,
 }
@@ -70,6 +72,7 @@ impl Exchange {
             response_complete: false,
             internal: false,
             filters_entered: 0,
+            route_timeout: None,
             deadlines: Deadlines::new(now),
         }
     }
@@ -94,6 +97,7 @@ impl Exchange {
         self.response_complete = false;
         self.internal = false;
         self.filters_entered = 0;
+        self.route_timeout = None;
         self.deadlines = Deadlines::new(now);
     }
 

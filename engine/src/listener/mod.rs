@@ -164,6 +164,8 @@ async fn accept(
             }
             Some(Ok(stream)) => {
                 quiet_turns = 0;
+                let stats = &serving.shared.stats;
+                stats.connections_accepted_per_socket_event.record(1);
                 drop(reactor::spawn(serve(Rc::clone(&serving), stream, local)));
             }
             Some(Err(error)) => {

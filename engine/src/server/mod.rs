@@ -302,6 +302,8 @@ fn report_start(
     server
         .initialization_time_ms
         .record(view.uptime().as_millis() as u64);
+    stats.runtime.load_success.inc();
+    stats.runtime.override_dir_not_exists.inc();
     let listeners = view.listener_count() as u64;
     stats.listener_manager.listener_added.add(listeners);
     stats

@@ -208,8 +208,14 @@ impl ServerView for View {
             .collect()
     }
 
-    fn config_dump(&self, _include_eds: bool) -> Value {
-        self.config_dump.clone()
+    fn config_dump(&self, include_eds: bool) -> Value {
+        let mut dump = self.config_dump.clone();
+        if include_eds && let Some(sections) = dump["configs"].as_array_mut() {
+            // After the clusters, as Envoy sorts them.
+            let place = sections.len().min(2);
+            sections.insert(place, endpoints_dump(&self.clusters));
+        }
+        dump
     }
 
     fn server_info(&self) -> ServerInfo {
@@ -240,6 +246,15 @@ impl ServerView for View {
     }
 
     fn act(&self, action: Action) {
+        // Whoever asks right after the answer must see it.
+        match &action {
+            Action::HealthcheckFail => self.set_state(ServerState::Draining),
+            Action::HealthcheckOk => self.set_state(ServerState::Live),
+            Action::DrainListeners { graceful: true, .. } => {
+                self.set_state(ServerState::Draining);
+            }
+            _ => {}
+        }
         // The control loop is gone only when the process is ending.
         let _ = self.actions.send(action);
     }
@@ -313,6 +328,78 @@ fn config_dump(bootstrap: &Value) -> Value {
         section("RoutesConfigDump", Some(("static_route_configs", routes))),
         section("SecretsConfigDump", None),
     ] })
+}
+
+/// `envoy.admin.v3.EndpointsConfigDump` of clusters whose hosts come from the
+/// file.
+fn endpoints_dump(clusters: &[Arc<SharedCluster>]) -> Value {
+    let assignments: Vec<Value> = clusters
+        .iter()
+        .map(|cluster| {
+            let endpoints: Vec<Value> = cluster
+                .hosts
+                .chunk_by(same_group)
+                .map(locality_endpoints)
+                .collect();
+            let mut assignment = json!({
+                "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+                "cluster_name": &*cluster.config.name,
+                "policy": { "overprovisioning_factor": 140 },
+            });
+            if !endpoints.is_empty() {
+                assignment["endpoints"] = endpoints.into();
+            }
+            json!({ "endpoint_config": assignment })
+        })
+        .collect();
+    json!({
+        "@type": "type.googleapis.com/envoy.admin.v3.EndpointsConfigDump",
+        "static_endpoint_configs": assignments,
+    })
+}
+
+fn same_group(a: &Arc<SharedHost>, b: &Arc<SharedHost>) -> bool {
+    a.config.locality == b.config.locality && a.config.priority == b.config.priority
+}
+
+/// `LocalityLbEndpoints` of hosts in one locality and priority.
+fn locality_endpoints(hosts: &[Arc<SharedHost>]) -> Value {
+    let mut locality = serde_json::Map::new();
+    if let Some(host) = hosts.first() {
+        let parts = &host.config.locality;
+        for (field, part) in [
+            ("region", &parts.region),
+            ("zone", &parts.zone),
+            ("sub_zone", &parts.sub_zone),
+        ] {
+            if !part.is_empty() {
+                locality.insert(field.to_owned(), (**part).into());
+            }
+        }
+    }
+    let endpoints: Vec<Value> = hosts
+        .iter()
+        .map(|host| {
+            let mut endpoint = json!({
+                "address": admin_address(&host.config.address).to_json(),
+                "health_check_config": {},
+            });
+            if !host.config.hostname.is_empty() {
+                endpoint["hostname"] = (*host.config.hostname).into();
+            }
+            json!({
+                "endpoint": endpoint,
+                "health_status": "HEALTHY",
+                "load_balancing_weight": host.config.weight,
+            })
+        })
+        .collect();
+    let weight: u64 = hosts.iter().map(|host| u64::from(host.config.weight)).sum();
+    json!({
+        "locality": locality,
+        "lb_endpoints": endpoints,
+        "load_balancing_weight": weight,
+    })
 }
 
 /// The route tables written inside a listener's connection managers.

@@ -16,7 +16,9 @@ use super::conn_pool::{self, Pool};
 use super::host::{Host, HostStats, SharedHost};
 use crate::network::address::to_sock_addr;
 use crate::stats::Store;
-use crate::stats::cluster::{CircuitBreakerStats, ClusterStats, ResponseStats, prefix};
+use crate::stats::cluster::{
+    CircuitBreakerStats, ClusterStats, ResponseStats, TransportSocketMatchStats, prefix,
+};
 use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stream_info::{ClusterInfo, HostInfo};
 use crate::worker::shared::Budget;
@@ -76,6 +78,11 @@ impl SharedCluster {
         let healthy = hosts.len() as u64;
         stats.membership_total.set(healthy);
         stats.membership_healthy.set(healthy);
+        if !hosts.is_empty() {
+            stats.membership_change.inc();
+        }
+        let matches = TransportSocketMatchStats::new(store, &format!("{prefix}default."));
+        matches.total_match_count.add(healthy);
         stats.max_host_weight.set(
             config
                 .hosts

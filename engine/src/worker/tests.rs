@@ -266,7 +266,7 @@ fn a_worker_stops_with_everything_in_flight() {
             let head = connection.head().unwrap_or_default();
             if head.starts_with("GET /big") {
                 connection.send("HTTP/1.1 200 OK\r\ncontent-length: 268435456\r\n\r\n");
-                while connection.socket.write_all(&[b'x'; 65536]).is_ok() {}
+                while connection.socket.write_all(&[b'x'; 16 * 1024]).is_ok() {}
             } else {
                 let _ = held.lock().map(|held| held.recv());
             }
@@ -284,7 +284,7 @@ fn a_worker_stops_with_everything_in_flight() {
                         );
                         let some = Duration::from_millis(20);
                         client.socket.set_write_timeout(Some(some)).unwrap();
-                        while client.socket.write_all(&[b'x'; 65536]).is_ok() {}
+                        while client.socket.write_all(&[b'x'; 16 * 1024]).is_ok() {}
                     }
                     _ => client.send("GET / HT"),
                 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::layout::libraries;
-use crate::source::{paths, root, text};
+use crate::source::{File, paths, root, text, tree};
 
 /// Top-level folders; a path in a document begins with one of them.
 const FOLDERS: &[&str] = &[
@@ -55,6 +55,13 @@ fn quoted_functions(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The variables of ours that a line quotes.
+fn variables(line: &str) -> impl Iterator<Item = &str> {
+    quoted(line)
+        .filter_map(|text| text.split([' ', '=']).next())
+        .filter(|name| name.starts_with("RINGWAY_") || name.starts_with("UPDATE_"))
+}
+
 /// The names in the first column of a table.
 fn first_column(table: &str) -> BTreeSet<String> {
     table
@@ -99,6 +106,24 @@ fn paths_in_documents_exist() {
             for named in quoted_paths(line) {
                 if !root().join(named).exists() {
                     findings.push(format!("{path}:{number}: there is no {named}"));
+                }
+            }
+        }
+    }
+    crate::report(&findings);
+}
+
+/// An environment variable that a document names is read by something.
+#[test]
+fn variables_in_documents_exist() {
+    let mut findings = Vec::new();
+    for path in paths("md") {
+        for (number, line) in (1..).zip(text(&path).lines()) {
+            for variable in variables(line) {
+                let is_read =
+                    |file: &File| file.lines.iter().any(|line| line.text.contains(variable));
+                if !tree().iter().any(is_read) {
+                    findings.push(format!("{path}:{number}: nothing reads {variable}"));
                 }
             }
         }
@@ -175,6 +200,11 @@ fn documents_are_read_as_they_are_meant() {
     assert_eq!(links(line).collect::<Vec<_>>(), ["docs/a.md"]);
     assert_eq!(quoted_paths(line).collect::<Vec<_>>(), ["engine/src/a.rs"]);
     assert_eq!(quoted_functions(line).collect::<Vec<_>>(), ["go"]);
+    let line = "Run `UPDATE_DOCS=1 cargo test`, not `RINGWAY_X` or `UPDATES`.";
+    assert_eq!(
+        variables(line).collect::<Vec<_>>(),
+        ["UPDATE_DOCS", "RINGWAY_X"]
+    );
     let table = "| library | why |\n|---|---|\n| `a-b`, `c` | both `x` |\n";
     assert_eq!(
         first_column(table).into_iter().collect::<Vec<_>>(),

@@ -115,7 +115,8 @@ fn directions(files: &[File]) -> Vec<String> {
     let mut findings = Vec::new();
     for (file, inside) in engine(files) {
         let module = module_of(inside);
-        if matches!(module, "lib" | "main") {
+        let for_tests = !file.lines.is_empty() && file.lines.iter().all(|line| line.is_test);
+        if matches!(module, "lib" | "main") || for_tests {
             continue;
         }
         let Some(layer) = layer_of(module) else {

@@ -297,12 +297,13 @@ fn mark_test_modules(files: &mut [File]) {
                 && let Some(name) = name.trim_end().strip_suffix(';')
             {
                 folders.insert(format!("{folder}/{name}.rs"));
-                folders.insert(format!("{folder}/{name}/mod.rs"));
+                folders.insert(format!("{folder}/{name}/"));
             }
         }
     }
     for file in files {
-        if folders.contains(&file.path) {
+        let within = |place: &String| place.ends_with('/') && file.path.starts_with(place);
+        if folders.contains(&file.path) || folders.iter().any(within) {
             file.lines.iter_mut().for_each(|line| line.is_test = true);
         }
     }

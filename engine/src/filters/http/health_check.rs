@@ -17,7 +17,25 @@ use ringway_config::route::HeaderMatcher;
 
 use super::{Flow, HttpFilter, StreamContext};
 use crate::filters::network::http_connection_manager::local_reply::LocalReply;
+use crate::stats::Store;
+use crate::stats_struct;
 use crate::stream_info::ResponseFlag;
+
+stats_struct! {
+    /// `http.<stat_prefix>.health_check.*`.
+    pub struct HealthCheckStats {
+        counters: [
+            cached_response,
+            degraded,
+            failed,
+            failed_cluster_empty,
+            failed_cluster_not_found,
+            failed_cluster_unhealthy,
+            ok,
+            request_total,
+        ],
+    }
+}
 
 /// The compiled filter.
 pub struct HealthCheck {
@@ -25,6 +43,7 @@ pub struct HealthCheck {
     headers: Box<[HeaderMatcher]>,
     /// `node.cluster`, which the checker learns from the answer.
     service_cluster: Arc<str>,
+    stats: Option<HealthCheckStats>,
 }
 
 impl HealthCheck {
@@ -41,6 +60,7 @@ impl HealthCheck {
             pass_through: proto.pass_through_mode.is_some_and(|mode| mode.value),
             headers: headers.into(),
             service_cluster: Arc::clone(service_cluster),
+            stats: None,
         })
     }
 }
@@ -48,6 +68,13 @@ impl HealthCheck {
 impl HttpFilter for HealthCheck {
     fn name(&self) -> &'static str {
         "envoy.filters.http.health_check"
+    }
+
+    fn register(&mut self, store: &Store, prefix: &str) {
+        self.stats = Some(HealthCheckStats::new(
+            store,
+            &format!("{prefix}health_check."),
+        ));
     }
 
     fn request_headers(&self, stream: &mut StreamContext<'_>) -> Flow {
@@ -61,6 +88,14 @@ impl HttpFilter for HealthCheck {
         }
         exchange.info.health_check = true;
         let failed = stream.worker.is_health_failed();
+        if let Some(stats) = &self.stats {
+            stats.request_total.inc();
+            if failed {
+                stats.failed.inc();
+            } else if !self.pass_through {
+                stats.ok.inc();
+            }
+        }
         if self.pass_through && !failed {
             return Flow::Continue;
         }

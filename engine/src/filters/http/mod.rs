@@ -13,11 +13,16 @@ pub mod router;
 use super::WorkerContext;
 use super::network::http_connection_manager::local_reply::LocalReply;
 use crate::http::exchange::Exchange;
+use crate::stats::Store;
 
 /// A compiled HTTP filter.
 pub trait HttpFilter: Send + Sync {
     /// The name of the extension, which is also its path.
     fn name(&self) -> &'static str;
+
+    /// Registers the filter's statistics below `prefix`, which is the
+    /// connection manager's.
+    fn register(&mut self, _store: &Store, _prefix: &str) {}
 
     /// Sees the request's headers, in the order of the configuration.
     fn request_headers(&self, stream: &mut StreamContext<'_>) -> Flow;
@@ -64,6 +69,13 @@ impl FilterChain {
     pub fn new(filters: Vec<Box<dyn HttpFilter>>) -> Self {
         Self {
             filters: filters.into(),
+        }
+    }
+
+    /// Registers the statistics of every filter.
+    pub fn register(&mut self, store: &Store, prefix: &str) {
+        for filter in &mut self.filters {
+            filter.register(store, prefix);
         }
     }
 

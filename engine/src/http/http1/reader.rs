@@ -45,6 +45,8 @@ pub struct MessageReader {
     body: BodyDecoder,
     /// Received and not yet looked at.
     unread: Option<Chunk>,
+    /// Bytes that belonged to messages, since they were last asked for.
+    consumed: u64,
 }
 
 impl Default for MessageReader {
@@ -53,6 +55,7 @@ impl Default for MessageReader {
             head: HeadReader::new(),
             body: BodyDecoder::new(Framing::None, &BodyOptions::default()),
             unread: None,
+            consumed: 0,
         }
     }
 }
@@ -68,6 +71,11 @@ impl MessageReader {
     #[must_use]
     pub fn has_unread(&self) -> bool {
         self.unread.is_some()
+    }
+
+    /// Bytes on the wire that belonged to messages since the last call.
+    pub fn take_consumed(&mut self) -> u64 {
+        std::mem::take(&mut self.consumed)
     }
 
     /// Whether the current body has been read to its end.
@@ -157,6 +165,7 @@ impl MessageReader {
                 .body
                 .decode(&chunk, trailers)
                 .map_err(ReadError::Protocol)?;
+            self.consumed += step.consumed as u64;
             let mut part = chunk.split_to(step.consumed);
             if !chunk.is_empty() {
                 self.unread = Some(chunk);
@@ -185,9 +194,15 @@ impl MessageReader {
                 };
                 return Poll::Ready(Err(end));
             };
-            let Some((head, consumed)) = parse(self, &chunk).map_err(ReadError::Protocol)? else {
+            let parsed = parse(self, &chunk);
+            if parsed.is_err() {
+                self.consumed += chunk.len() as u64;
+            }
+            let Some((head, consumed)) = parsed.map_err(ReadError::Protocol)? else {
+                self.consumed += chunk.len() as u64;
                 continue;
             };
+            self.consumed += consumed as u64;
             chunk.advance(consumed);
             if !chunk.is_empty() {
                 self.unread = Some(chunk);

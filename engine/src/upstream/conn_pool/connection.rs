@@ -1,9 +1,9 @@
 //! A pooled connection: opening it, watching it while it is idle, closing it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::{ConnectionPermit, WaitFailure, fail_waiters, open_for_waiters, put};
@@ -30,6 +30,16 @@ enum State {
     Closed,
 }
 
+/// What a connection's watcher was woken by.
+enum Woken {
+    /// The host closed it.
+    Closed,
+    /// Bytes came although no request is out.
+    Unasked,
+    /// The timer, or somebody who let the watcher go.
+    Timer,
+}
+
 /// An open connection to a host.
 pub struct Connection {
     /// The socket.
@@ -43,6 +53,8 @@ pub struct Connection {
     requests: Cell<u32>,
     opened: Instant,
     idle_since: Cell<Instant>,
+    /// Of the task that watches the connection while it is idle.
+    watcher: RefCell<Option<Waker>>,
     /// Wakes the watcher: at the end of the idle time, or to let it go.
     timer: Timer,
     bytes_counted: Cell<(u64, u64)>,
@@ -98,6 +110,7 @@ pub(super) async fn open(
                 requests: Cell::new(0),
                 opened: started,
                 idle_since: Cell::new(started),
+                watcher: RefCell::new(None),
                 timer,
                 bytes_counted: Cell::new((0, 0)),
                 permit: Cell::new(permit),
@@ -117,6 +130,12 @@ pub(super) async fn open(
             WaitFailure::ConnectTimeout
         }
     };
+    match failure {
+        WaitFailure::Connect(..) => cluster.stats.upstream_cx_destroy_remote.inc(),
+        WaitFailure::ConnectTimeout => cluster.stats.upstream_cx_destroy_local.inc(),
+    }
+    let open_ms = reactor::now().duration_since(started).as_millis() as u64;
+    cluster.stats.upstream_cx_length_ms.record(open_ms);
     cluster.stats.upstream_cx_connect_fail.inc();
     cluster.stats.upstream_cx_active.dec();
     cluster.stats.upstream_cx_destroy.inc();
@@ -143,25 +162,37 @@ impl Connection {
     async fn watch(self: Rc<Self>) {
         let idle_timeout = self.cluster.config.idle_timeout;
         loop {
-            let closed_by_host = poll_fn(|cx| {
+            let woken = poll_fn(|cx| {
+                self.watch_receive(cx.waker());
                 if self.stream.poll_closed(cx).is_ready() {
-                    return Poll::Ready(true);
+                    return Poll::Ready(Woken::Closed);
                 }
-                self.timer.poll_expired(cx).map(|()| false)
+                if self.state.get() == State::Idle && self.stream.has_unread() {
+                    return Poll::Ready(Woken::Unasked);
+                }
+                self.timer.poll_expired(cx).map(|()| Woken::Timer)
             })
             .await;
-            match self.state.get() {
-                State::Closed => return,
+            match (self.state.get(), woken) {
+                (State::Closed, _) => return,
                 // The request that uses the connection sees the end of it too,
                 // and closes it when it gives the lease up.
-                State::Busy if closed_by_host => return,
-                State::Busy => self.timer.set(None),
-                State::Idle if closed_by_host => {
+                (State::Busy, Woken::Closed) => return,
+                (State::Busy, _) => self.timer.set(None),
+                (State::Idle, Woken::Closed) => {
                     self.leave_pool();
                     self.close_remote();
                     return;
                 }
-                State::Idle => {
+                (State::Idle, Woken::Unasked) => {
+                    // Nobody asked for these bytes: they would be taken for
+                    // the next request's response.
+                    self.cluster.stats.upstream_cx_protocol_error.inc();
+                    self.leave_pool();
+                    self.close_local();
+                    return;
+                }
+                (State::Idle, Woken::Timer) => {
                     let now = reactor::now();
                     let due = idle_timeout.map(|timeout| self.idle_since.get() + timeout);
                     let idle_too_long = due.is_some_and(|due| due <= now);
@@ -203,6 +234,9 @@ impl Connection {
     pub(super) fn became_idle(&self) {
         self.state.set(State::Idle);
         self.idle_since.set(reactor::now());
+        if let Some(watcher) = self.watcher.borrow().as_ref() {
+            self.watch_receive(watcher);
+        }
         let due = self
             .cluster
             .config
@@ -210,6 +244,20 @@ impl Connection {
             .map(|timeout| reactor::now() + timeout);
         self.timer
             .set([due, self.too_old_at()].into_iter().flatten().min());
+    }
+
+    /// Has the watcher woken when something arrives. Whoever used the
+    /// connection last has taken the place of its waker.
+    fn watch_receive(&self, waker: &Waker) {
+        if self.state.get() != State::Idle {
+            *self.watcher.borrow_mut() = Some(waker.clone());
+            return;
+        }
+        match self.stream.poll_recv(&mut Context::from_waker(waker)) {
+            Poll::Ready(Ok(Some(unasked))) => self.stream.unread(unasked),
+            // An end or an error is seen by `poll_closed`.
+            Poll::Ready(_) | Poll::Pending => {}
+        }
     }
 
     /// `max_connection_duration`.

@@ -197,7 +197,10 @@ impl<'a> Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let queue = &self.pool.waiting;
-        let place = queue.borrow().iter().position(|other| Rc::ptr_eq(other, &self.waiter));
+        let place = queue
+            .borrow()
+            .iter()
+            .position(|other| Rc::ptr_eq(other, &self.waiter));
         if let Some(place) = place {
             queue.borrow_mut().remove(place);
         }

@@ -42,7 +42,7 @@ impl Failure {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        self.count(manager, cluster, exchange);
+        self.count(manager, cluster);
         if matches!(self, Self::DownstreamClosed) {
             exchange
                 .info
@@ -55,8 +55,9 @@ impl Failure {
             return Handled::Aborted;
         }
         if exchange.response_started {
-            return self.abort(exchange);
+            return self.abort(manager, exchange);
         }
+        downstream.discard_received(exchange);
         exchange.response.clear();
         match self {
             Self::Overflow => {
@@ -130,7 +131,9 @@ impl Failure {
 
     /// A response that has begun cannot be taken back: closing the connection
     /// tells the client that it is not complete.
-    fn abort(&self, exchange: &mut Exchange) -> Handled {
+    fn abort(&self, manager: &ConnectionManager, exchange: &mut Exchange) -> Handled {
+        let stats = &manager.shared.stats;
+        stats.downstream_rq_tx_reset.inc();
         let info = &mut exchange.info;
         match self {
             Self::UpstreamClosed | Self::UpstreamProtocol => {
@@ -162,11 +165,12 @@ impl Failure {
         Handled::Aborted
     }
 
-    fn count(&self, manager: &ConnectionManager, cluster: &Cluster, exchange: &Exchange) {
+    fn count(&self, manager: &ConnectionManager, cluster: &Cluster) {
         let stats = &cluster.stats;
         let of_client = &manager.shared.stats;
         match self {
             Self::UpstreamProtocol => stats.upstream_cx_protocol_error.inc(),
+            Self::DownstreamProtocol => manager.shared.stats.downstream_cx_protocol_error.inc(),
             Self::ConnectTimeout | Self::Connect(_) => {
                 stats.upstream_rq_pending_failure_eject.inc();
             }
@@ -176,13 +180,6 @@ impl Failure {
             Self::Expired(Expired::Stream) => of_client.downstream_rq_max_duration_reached.inc(),
             Self::Expired(Expired::Idle) => of_client.downstream_rq_idle_timeout.inc(),
             _ => {}
-        }
-        if exchange.response_started && !matches!(self, Self::DownstreamClosed) {
-            manager
-                .shared
-                .router_stats
-                .rq_reset_after_downstream_response_started
-                .inc();
         }
     }
 }
@@ -211,7 +208,8 @@ fn expired(
                 details::UPSTREAM_MAX_STREAM_DURATION_REACHED,
             )
             .flag(ResponseFlag::UpstreamMaxStreamDurationReached);
-            return fail(manager, cluster, downstream, exchange, reply);
+            manager.reply(downstream, exchange, reply);
+            return Handled::Answered;
         }
         Expired::Request => {
             LocalReply::new(408, "request timeout", details::REQUEST_OVERALL_TIMEOUT)

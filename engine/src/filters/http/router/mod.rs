@@ -1,8 +1,8 @@
 //! The router (`envoy.filters.http.router`): sends a request to a host of the
 //! route's cluster and brings the response back.
 //!
-//! [`forward`] is the whole story: cluster, host, limits, connection, then one
-//! loop that moves whatever is ready in either direction until the response is
+//! [`route`] does what the route says. Forwarding is the whole story of
+//! `forward`: cluster, host, limits, connection, then one loop that moves whatever is ready in either direction until the response is
 //! out. Nothing is read from one side while the other has too much to send, so
 //! what a request buffers is bounded by the send queues.
 //!
@@ -16,13 +16,14 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use envoy_types::pb::envoy::extensions::filters::http::router::v3 as pb;
 use envoy_types::pb::google::protobuf::Any;
-use ringway_codecs::header::HeaderId;
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{Framing, ResponseHead};
 use ringway_config::context::{Cx, unpack};
-use ringway_config::route::{Forward, Route};
+use ringway_config::route::{Action, Forward, Route, RouteMatch};
 
 use self::failure::Failure;
 use self::upstream_request::{Event, UpstreamRequest};
@@ -31,6 +32,7 @@ use super::super::network::http_connection_manager::{ConnectionManager, Handled}
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::{Exchange, Expired};
 use crate::http::http1::reader::BodyPart;
+use crate::http::redirect;
 use crate::reactor;
 use crate::stream_info::{ResponseFlag, TimePoint, details};
 use crate::upstream::cluster::Cluster;
@@ -58,8 +60,50 @@ impl Config {
 /// for ever. Real ones send one or two.
 const INTERIM_RESPONSES_MAX: u32 = 64;
 
+/// Does what the route says: the terminal step of every request that no filter
+/// has answered.
+pub async fn route(
+    manager: &ConnectionManager,
+    found: RouteMatch<'_>,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Handled {
+    let stats = &manager.shared.router_stats;
+    stats.rq_total.inc();
+    let RouteMatch::Route(_, route) = found else {
+        stats.no_route.inc();
+        if exchange.facts.is_connect {
+            // What follows a refused CONNECT may be meant for a tunnel, so
+            // it is the rest of this request.
+            exchange.request_complete = false;
+            exchange.keep_alive = false;
+        }
+        let not_found =
+            LocalReply::new(404, "", details::ROUTE_NOT_FOUND).flag(ResponseFlag::NoRouteFound);
+        manager.reply(downstream, exchange, not_found);
+        return Handled::Answered;
+    };
+    match &route.action {
+        Action::Forward(to) => return forward(manager, route, to, downstream, exchange).await,
+        Action::DirectResponse { status, body } => {
+            stats.rq_direct_response.inc();
+            let mut reply = LocalReply::new(*status, "", details::DIRECT_RESPONSE);
+            reply.body = body.as_deref().unwrap_or_default();
+            manager.reply(downstream, exchange, reply);
+        }
+        Action::Redirect(target) => {
+            // As Envoy counts it: `rq_redirect` stays for internal ones.
+            stats.rq_direct_response.inc();
+            let status = redirect::set_location(target, &exchange.request, &mut exchange.response);
+            let reply = LocalReply::new(status, "", details::DIRECT_RESPONSE);
+            manager.reply(downstream, exchange, reply);
+        }
+    }
+    Handled::Answered
+}
+
 /// Sends the request to the route's cluster and the response to the client.
-pub async fn forward(
+async fn forward(
     manager: &ConnectionManager,
     route: &Route,
     forward: &Forward,
@@ -74,10 +118,10 @@ pub async fn forward(
         manager.reply(downstream, exchange, reply);
         return Handled::Answered;
     };
-    manager.shared.router_stats.rq_total.inc();
-    exchange.info.cluster = Some(Rc::clone(&cluster.info));
+    exchange.info.attempt_count = 1;
     let Some(host) = cluster.pick_host() else {
         cluster.stats.upstream_cx_none_healthy.inc();
+        cluster.stats.lb_healthy_panic.inc();
         let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
             .flag(ResponseFlag::NoHealthyUpstream);
         return fail(manager, &cluster, downstream, exchange, reply);
@@ -85,11 +129,16 @@ pub async fn forward(
     exchange.info.host = Some(Rc::clone(&host.info));
     finalize_request_headers(manager, route, forward, exchange);
     set_deadlines(manager, forward, downstream, exchange);
-    exchange.info.attempt_count = 1;
 
     let lease = match connection(&cluster, &host, forward, downstream, exchange).await {
         Ok(lease) => lease,
-        Err(failure) => return failure.answer(manager, &cluster, downstream, exchange),
+        Err(failure) => {
+            if matches!(failure, Failure::Overflow) {
+                // No host was asked.
+                exchange.info.host = None;
+            }
+            return failure.answer(manager, &cluster, downstream, exchange);
+        }
     };
     let Some(_permit) = cluster.breakers[forward.priority as usize]
         .requests
@@ -103,7 +152,7 @@ pub async fn forward(
         exchange.deadlines.upstream = Some(reactor::now() + limit);
         downstream.timer.set(exchange.deadlines.next());
     }
-    exchange_messages(manager, forward, lease, downstream, exchange).await
+    exchange_messages(manager, lease, downstream, exchange).await
 }
 
 /// Applies the route's rewrites and takes off what is meant for us alone.
@@ -113,9 +162,13 @@ fn finalize_request_headers(
     forward: &Forward,
     exchange: &mut Exchange,
 ) {
+    exchange.route_timeout = asked_timeout(&exchange.request).unwrap_or(route_timeout(forward));
+    for id in CONSUMED {
+        exchange.request.remove(id);
+    }
     let envoy_headers = !manager.shared.router.suppress_envoy_headers;
     route.rewrite(forward, &mut exchange.request, envoy_headers);
-    if let Some(timeout) = forward.timeout
+    if let Some(timeout) = exchange.route_timeout
         && envoy_headers
     {
         exchange
@@ -126,6 +179,38 @@ fn finalize_request_headers(
                 let _ = write!(out, "{}", timeout.as_millis());
             });
     }
+}
+
+/// Headers that speak to the router; the upstream never sees them. Only those
+/// of internal clients get this far.
+const CONSUMED: [HeaderId; 11] = [
+    HeaderId::XEnvoyMaxRetries,
+    HeaderId::XEnvoyRetryOn,
+    HeaderId::XEnvoyRetryGrpcOn,
+    HeaderId::XEnvoyRetriableHeaderNames,
+    HeaderId::XEnvoyRetriableStatusCodes,
+    HeaderId::XEnvoyHedgeOnPerTryTimeout,
+    HeaderId::XEnvoyUpstreamAltStatName,
+    HeaderId::XEnvoyUpstreamRqTimeoutAltResponse,
+    HeaderId::XEnvoyUpstreamRqTimeoutMs,
+    HeaderId::XEnvoyUpstreamRqPerTryTimeoutMs,
+    HeaderId::XEnvoyUpstreamStreamDurationMs,
+];
+
+/// `x-envoy-upstream-rq-timeout-ms`, which replaces the route's timeout; 0 is
+/// no limit.
+fn asked_timeout(request: &HeaderMap) -> Option<Option<Duration>> {
+    let asked = request.get(HeaderId::XEnvoyUpstreamRqTimeoutMs)?;
+    let ms: u64 = std::str::from_utf8(asked).ok()?.parse().ok()?;
+    Some((ms > 0).then(|| Duration::from_millis(ms)))
+}
+
+/// The route's timeout, which its `max_stream_duration` replaces.
+fn route_timeout(forward: &Forward) -> Option<Duration> {
+    if forward.max_stream_duration.is_some() {
+        return None;
+    }
+    forward.timeout
 }
 
 fn set_deadlines(
@@ -141,7 +226,7 @@ fn set_deadlines(
     let start = exchange.info.start;
     deadlines.stream = stream.map(|limit| start + limit);
     if exchange.request_complete {
-        deadlines.route = forward.timeout.map(|limit| reactor::now() + limit);
+        deadlines.route = exchange.route_timeout.map(|limit| reactor::now() + limit);
     } else {
         deadlines.request = timeouts.request.map(|limit| start + limit);
     }
@@ -191,7 +276,6 @@ fn poll_deadline(
 /// Moves both messages until the response is complete or cannot be.
 async fn exchange_messages(
     manager: &ConnectionManager,
-    forward: &Forward,
     lease: Lease,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
@@ -209,12 +293,14 @@ async fn exchange_messages(
             Event::Head(interim_head) if is_interim(&interim_head) => {
                 interim += 1;
                 exchange.response.clear();
+                let responses = &upstream.cluster().shared.responses;
+                responses.code(interim_head.status, exchange.internal, false);
                 if interim > INTERIM_RESPONSES_MAX {
                     let failure = Failure::UpstreamProtocol;
                     return upstream.fail(failure, manager, downstream, exchange);
                 }
                 if interim_head.status == 100 && manager.shared.config.proxy_100_continue {
-                    downstream.send_continue();
+                    manager.send_continue(downstream);
                 }
             }
             // Nobody asked for another protocol: what follows would be bytes
@@ -237,8 +323,7 @@ async fn exchange_messages(
             }
             Event::ResponseBody(BodyPart::End) => {
                 downstream.send_end(exchange);
-                let reusable = head.as_ref().is_some_and(|head| head.keep_alive);
-                upstream.complete(reusable, manager, exchange);
+                upstream.complete(head.as_ref(), exchange);
                 return Handled::Answered;
             }
             Event::RequestBody(BodyPart::Data(data)) => {
@@ -251,7 +336,7 @@ async fn exchange_messages(
                 exchange.info.mark(TimePoint::DownstreamRxEnd, now);
                 upstream.send_end(exchange);
                 exchange.deadlines.request = None;
-                exchange.deadlines.route = forward.timeout.map(|limit| now + limit);
+                exchange.deadlines.route = exchange.route_timeout.map(|limit| now + limit);
                 downstream.timer.set(exchange.deadlines.next());
             }
             Event::Failed(failure) => {
@@ -292,7 +377,10 @@ fn send_head(
         .shared
         .responses
         .code(head.status, exchange.internal, false);
+    let described = exchange.response.contains(HeaderId::ContentLength);
     let framing = match head.framing {
+        // Envoy says how the body of the GET would be framed.
+        Framing::None if exchange.facts.is_head && !described => ResponseFraming::Unknown,
         Framing::None | Framing::Length(_) => ResponseFraming::Described,
         Framing::Chunked | Framing::UntilClose => ResponseFraming::Unknown,
     };

@@ -5,13 +5,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use ringway_codecs::header::HeaderId;
-use ringway_codecs::http1::{BodyOptions, ResponseHead, ResponseOptions, encode_request_head};
+use ringway_codecs::http1::{
+    BodyOptions, Framing, ResponseHead, ResponseOptions, Version, encode_request_head,
+};
 
 use ringway_config::cluster::Cluster as ClusterConfig;
 
 use super::failure::Failure;
 use super::{ConnectionManager, Handled, poll_deadline};
-use crate::http::downstream::Downstream;
+use crate::http::downstream::{Downstream, start_line_bytes};
 use crate::http::exchange::Exchange;
 use crate::http::http1::reader::{BodyPart, MessageReader, ReadError};
 use crate::http::http1::writer::BodyWriter;
@@ -58,13 +60,14 @@ impl UpstreamRequest {
 
         let chunked =
             !exchange.request_complete && !exchange.request.contains(HeaderId::ContentLength);
-        let mut head_bytes = 0;
+        let mut field_bytes = 0;
         lease.stream.write_with(|out| {
             let before = out.len();
             encode_request_head(out, &exchange.request, chunked);
-            head_bytes = (out.len() - before) as u64;
+            let head = &out[before..];
+            field_bytes = head.len() as u64 - start_line_bytes(head) - 2;
         });
-        info.upstream_bytes.header_sent += head_bytes;
+        info.upstream_bytes.header_sent += field_bytes;
         if exchange.request_complete {
             info.mark(TimePoint::UpstreamTxEnd, now);
         }
@@ -216,7 +219,11 @@ impl UpstreamRequest {
     }
 
     /// Ends a request whose response is complete.
-    pub fn complete(self, reusable: bool, manager: &ConnectionManager, exchange: &mut Exchange) {
+    pub fn complete(self, head: Option<&ResponseHead>, exchange: &mut Exchange) {
+        let reusable = head.is_some_and(|head| head.keep_alive);
+        let until_close = head.is_some_and(|head| {
+            head.framing == Framing::UntilClose && head.version == Version::Http11
+        });
         let now = reactor::now();
         exchange.info.mark(TimePoint::UpstreamRxEnd, now);
         self.count_bytes(exchange);
@@ -227,22 +234,20 @@ impl UpstreamRequest {
         let took = now.duration_since(exchange.info.start + sent);
         let responses = &self.active.lease().cluster().shared.responses;
         responses.time(took.as_millis() as u64, exchange.internal, false);
-        // A response that overtook its request leaves half a request on the
-        // connection, and bytes behind a response are nobody's.
-        let clean = exchange.request_complete && !self.reader.has_unread();
-        if !exchange.request_complete {
-            manager
-                .shared
-                .stats
-                .downstream_rq_response_before_rq_complete
-                .inc();
-            self.active
-                .lease()
-                .cluster()
-                .stats
-                .upstream_rq_tx_reset
-                .inc();
+        let stats = &self.cluster().stats;
+        if !reusable && !until_close {
+            stats.upstream_cx_close_notify.inc();
         }
+        if self.reader.has_unread() || self.active.lease().stream.has_unread() {
+            // Bytes behind a response are nobody's.
+            stats.upstream_cx_protocol_error.inc();
+        }
+        if !exchange.request_complete {
+            // A response that overtook its request leaves half a request on
+            // the connection: dropping the lease closes it.
+            return;
+        }
+        let clean = !self.reader.has_unread();
         self.active.finish().give_back(reusable && clean);
     }
 
@@ -261,11 +266,9 @@ impl UpstreamRequest {
             Failure::Expired(_) => {
                 stats.rq_timeout.inc();
                 stats.rq_error.inc();
-                cluster.stats.upstream_rq_tx_reset.inc();
             }
             Failure::UpstreamClosed | Failure::UpstreamProtocol => {
                 stats.rq_error.inc();
-                cluster.stats.upstream_rq_rx_reset.inc();
             }
             _ => {}
         }

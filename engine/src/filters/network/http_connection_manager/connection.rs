@@ -52,6 +52,8 @@ enum NoRequest {
     Invalid(Box<Exchange>, Http1Error),
     /// Its head did not arrive in time.
     HeadTimeout(Box<Exchange>),
+    /// The client left within its head.
+    Abandoned(Box<Exchange>),
 }
 
 impl ConnectionManager {
@@ -66,10 +68,7 @@ impl ConnectionManager {
         let opened = reactor::now();
         let stats = self.stats();
         stats.downstream_cx_total.inc();
-        stats.downstream_cx_http1_total.inc();
         stats.downstream_cx_active.inc();
-        stats.downstream_cx_http1_active.inc();
-        let _ = self.worker.http1_stats();
 
         let body_options = BodyOptions {
             trailers: self.config().request.trailers,
@@ -85,7 +84,7 @@ impl ConnectionManager {
         let end = self
             .serve_requests(&mut downstream, &registration, opened)
             .await;
-        self.count_end(end, opened);
+        self.count_end(&downstream, end, opened);
         self.close(downstream, end).await;
     }
 
@@ -119,13 +118,17 @@ impl ConnectionManager {
                     self.reply_to_head_timeout(downstream, &mut exchange);
                     (exchange, Handled::Answered)
                 }
+                Err(NoRequest::Abandoned(mut exchange)) => {
+                    self.begin_abandoned(&mut exchange);
+                    (exchange, Handled::Aborted)
+                }
                 Err(NoRequest::End(end)) => {
                     self.count_bytes(downstream, &mut counted_bytes);
                     return end;
                 }
             };
             self.count_bytes(downstream, &mut counted_bytes);
-            self.finish(&mut exchange);
+            self.finish(downstream, &mut exchange);
             let complete = exchange.request_complete;
             let keep_alive = exchange.keep_alive;
             let client_gone = exchange
@@ -195,6 +198,12 @@ impl ConnectionManager {
                     Poll::Pending => break,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(no_request(&error))),
                     Poll::Ready(Ok(())) => {}
+                }
+                if downstream.note_received() {
+                    // The codec is chosen by the first byte.
+                    self.stats().downstream_cx_http1_total.inc();
+                    self.stats().downstream_cx_http1_active.inc();
+                    let _ = self.worker.http1_stats();
                 }
                 let now = reactor::now();
                 let slot = exchange.get_or_insert_with(|| {
@@ -287,6 +296,7 @@ impl ConnectionManager {
             }
             Err(Stop::Invalid(error)) => Err(NoRequest::Invalid(taken(), error)),
             Err(Stop::HeadTimeout) => Err(NoRequest::HeadTimeout(taken())),
+            Err(Stop::End(End::ByClientWithRequest)) => Err(NoRequest::Abandoned(taken())),
             Err(Stop::End(end)) => {
                 if let Some(exchange) = exchange {
                     self.worker.exchanges.borrow_mut().put(exchange);
@@ -347,24 +357,22 @@ impl ConnectionManager {
         *counted = now;
     }
 
-    fn count_end(&self, end: End, opened: Instant) {
+    fn count_end(&self, downstream: &Downstream, end: End, opened: Instant) {
         let stats = self.stats();
         stats.downstream_cx_destroy.inc();
         stats.downstream_cx_active.dec();
-        stats.downstream_cx_http1_active.dec();
+        if downstream.has_received() {
+            stats.downstream_cx_http1_active.dec();
+        }
         let remote = matches!(end, End::ByClient | End::ByClientWithRequest);
         if remote {
             stats.downstream_cx_destroy_remote.inc();
         } else {
             stats.downstream_cx_destroy_local.inc();
         }
-        if matches!(end, End::ByClientWithRequest | End::Abort | End::Stuck) {
+        if end == End::ByClientWithRequest {
             stats.downstream_cx_destroy_active_rq.inc();
-            if remote {
-                stats.downstream_cx_destroy_remote_active_rq.inc();
-            } else {
-                stats.downstream_cx_destroy_local_active_rq.inc();
-            }
+            stats.downstream_cx_destroy_remote_active_rq.inc();
         }
         let open_ms = reactor::now().duration_since(opened).as_millis() as u64;
         stats.downstream_cx_length_ms.record(open_ms);

@@ -2,19 +2,28 @@
 
 use super::ConnectionManager;
 use crate::formatter::{AccessLogType, Context};
+use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
 use crate::reactor;
 use crate::stream_info::TimePoint;
 
 impl ConnectionManager {
     /// Counts and logs a request that is over, answered or not.
-    pub(super) fn finish(&self, exchange: &mut Exchange) {
+    pub(super) fn finish(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
         let now = reactor::now();
         exchange.info.mark(TimePoint::RequestComplete, now);
         if exchange.response_complete {
             exchange.info.mark(TimePoint::DownstreamTxEnd, now);
         }
+        exchange.info.downstream_bytes.wire_received += downstream.take_received();
         let stats = self.stats();
+        if exchange.response_complete && !exchange.request_complete {
+            stats.downstream_rq_response_before_rq_complete.inc();
+        }
+        if !exchange.response_complete || !exchange.request_complete {
+            // Envoy's name for any stream that ends by a reset.
+            stats.downstream_rq_rx_reset.inc();
+        }
         stats.downstream_rq_active.dec();
         let took = now.duration_since(exchange.info.start);
         stats.downstream_rq_time.record(took.as_millis() as u64);

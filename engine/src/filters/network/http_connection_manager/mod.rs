@@ -3,8 +3,8 @@
 //!
 //! Read a request from top to bottom here: [`ConnectionManager::serve`] takes
 //! one request after the other off a connection, [`ConnectionManager::handle`]
-//! checks it, finds its route and answers it or hands it to the router, and
-//! [`finish`] counts and logs it.
+//! checks it, finds its route, runs the filters and hands it to the router, and
+//! `finish` counts and logs it.
 //!
 //! - `config.rs`: the compiled configuration.
 //! - `connection.rs`: waiting for requests, ending connections.
@@ -23,6 +23,7 @@ mod response;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::RequestHead;
 use ringway_config::listener::DrainType;
 use ringway_config::route::{Action, RouteMatch};
@@ -34,12 +35,11 @@ use crate::filters::WorkerContext;
 use crate::http::conn_manager_utility::Edge;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
-use crate::http::redirect;
 use crate::stats::Store;
 use crate::stats::http_connection_manager::{
-    self as stats, HttpConnectionManagerStats, ListenerHttpStats, RouterStats,
+    self as stats, HttpConnectionManagerStats, ListenerHttpStats, RouterStats, TracingStats,
 };
-use crate::stream_info::{ResponseFlag, details};
+use crate::stream_info::details;
 
 /// A connection manager as all workers share it.
 pub struct Shared {
@@ -54,6 +54,9 @@ pub struct Shared {
     pub router: router::Config,
     /// The router's part of `http.<stat_prefix>.*`.
     pub router_stats: RouterStats,
+    /// `http.<stat_prefix>.tracing.*`: there is no tracing yet, but health
+    /// checks are told apart as they will be.
+    pub tracing_stats: TracingStats,
     /// `http.<stat_prefix>.*`.
     pub stats: HttpConnectionManagerStats,
     /// `listener.<address>.http.<stat_prefix>.*`.
@@ -73,9 +76,12 @@ impl Shared {
     ) -> Self {
         let prefix = stats::prefix(&config.stat_prefix);
         let on_listener = stats::listener_prefix(listener_prefix, &config.stat_prefix);
+        let mut filters = filters;
+        filters.chain.register(store, &prefix);
         Self {
             stats: HttpConnectionManagerStats::new(store, &prefix),
             router_stats: RouterStats::new(store, &prefix),
+            tracing_stats: TracingStats::new(store, &format!("{prefix}tracing.")),
             listener_stats: ListenerHttpStats::new(store, &on_listener),
             filters: filters.chain,
             router: filters.router,
@@ -139,53 +145,43 @@ impl ConnectionManager {
         head: &RequestHead,
     ) -> Handled {
         self.begin(downstream, exchange, head);
-        if let Err(rejected) = self.prepare_request(exchange, head) {
-            self.reply(downstream, exchange, rejected);
-            return Handled::Answered;
-        }
-        if head.expect_continue && !self.config().proxy_100_continue {
-            exchange
-                .request
-                .remove(ringway_codecs::header::HeaderId::Expect);
-            downstream.send_continue();
-        }
-
-        let random = self.worker.rng.borrow_mut().u64(..);
-        let route = match self.config().routes.find(&exchange.request, random) {
-            RouteMatch::Route(_, route) => route,
-            RouteMatch::NoRoute(_) | RouteMatch::NoVirtualHost => {
-                self.shared.router_stats.no_route.inc();
-                let not_found = LocalReply::new(404, "", details::ROUTE_NOT_FOUND)
-                    .flag(ResponseFlag::NoRouteFound);
-                self.reply(downstream, exchange, not_found);
+        let upgrade = match self.prepare_request(exchange, head) {
+            Ok(upgrade) => upgrade,
+            Err(rejected) => {
+                self.reply(downstream, exchange, rejected);
                 return Handled::Answered;
             }
         };
-        exchange.info.route_name.copy(&route.name);
+        if head.expect_continue && !self.config().proxy_100_continue {
+            exchange.request.remove(HeaderId::Expect);
+            self.send_continue(downstream);
+        }
+
+        let random = self.worker.rng.borrow_mut().u64(..);
+        let found = self.config().routes.find(&exchange.request, random);
+        if let RouteMatch::Route(_, route) = found {
+            exchange.info.route_name.copy(&route.name);
+            if let Action::Forward(forward) = &route.action
+                && let Some(cluster) = self.worker.clusters.get(forward.cluster)
+            {
+                exchange.info.cluster = Some(Rc::clone(&cluster.info));
+            }
+        }
+        if upgrade {
+            // No upgrade is configured, and bytes of another protocol must
+            // not be taken for a request.
+            self.stats().downstream_rq_ws_on_non_ws_route.inc();
+            exchange.request_complete = false;
+            exchange.keep_alive = false;
+            let refused = LocalReply::new(403, "", details::UPGRADE_FAILED);
+            self.reply(downstream, exchange, refused);
+            return Handled::Answered;
+        }
         if let Flow::Reply(answer) = self.shared.filters.request_headers(exchange, &self.worker) {
             self.reply(downstream, exchange, answer);
             return Handled::Answered;
         }
-        match &route.action {
-            Action::Forward(forward) => {
-                return router::forward(self, route, forward, downstream, exchange).await;
-            }
-            Action::DirectResponse { status, body } => {
-                self.shared.router_stats.rq_direct_response.inc();
-                let mut reply = LocalReply::new(*status, "", details::DIRECT_RESPONSE);
-                reply.body = body.as_deref().unwrap_or_default();
-                self.reply(downstream, exchange, reply);
-            }
-            Action::Redirect(target) => {
-                // As Envoy counts it: `rq_redirect` stays for internal ones.
-                self.shared.router_stats.rq_direct_response.inc();
-                let status =
-                    redirect::set_location(target, &exchange.request, &mut exchange.response);
-                let reply = LocalReply::new(status, "", details::DIRECT_RESPONSE);
-                self.reply(downstream, exchange, reply);
-            }
-        }
-        Handled::Answered
+        router::route(self, found, downstream, exchange).await
     }
 }
 

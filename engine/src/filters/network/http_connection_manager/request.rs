@@ -44,19 +44,20 @@ impl ConnectionManager {
         let protocol = exchange.protocol();
         let info = &mut exchange.info;
         info.protocol = Some(protocol);
-        info.downstream_bytes.header_received += head.head_bytes as u64;
+        info.downstream_bytes.header_received += field_bytes(&exchange.request, head);
         if exchange.request_complete {
             info.mark(TimePoint::DownstreamRxEnd, reactor::now());
         }
     }
 
-    /// Checks and normalises the request; the reply is for one that is
-    /// refused.
+    /// Checks and normalises the request, and says whether it asks for an
+    /// upgrade; the reply is for one that is refused.
     pub(super) fn prepare_request(
         &self,
         exchange: &mut Exchange,
         head: &RequestHead,
-    ) -> Result<(), LocalReply<'static>> {
+    ) -> Result<bool, LocalReply<'static>> {
+        join_lines(&mut exchange.request, HeaderId::XForwardedFor);
         let connection = &exchange.info.connection;
         let known = |address| (address != NO_ADDRESS).then_some(address);
         let peer = Peer {
@@ -81,15 +82,8 @@ impl ConnectionManager {
             exchange.info.remote_address = prepared.remote;
         }
         exchange.internal = prepared.internal;
-        if prepared.upgrade {
-            // No upgrade is configured, and bytes of another protocol must
-            // not be taken for a request.
-            self.stats().downstream_rq_ws_on_non_ws_route.inc();
-            exchange.keep_alive = false;
-            return Err(LocalReply::new(403, "", details::UPGRADE_FAILED));
-        }
         set_length(&mut exchange.request, head);
-        Ok(())
+        Ok(prepared.upgrade)
     }
 
     fn refuse(
@@ -113,6 +107,7 @@ impl ConnectionManager {
         }
         match kind {
             RejectKind::ProtocolError => {
+                exchange.request_complete = false;
                 self.stats().downstream_cx_protocol_error.inc();
                 exchange.keep_alive = false;
                 let text = status_text(status);
@@ -142,8 +137,8 @@ impl ConnectionManager {
         stats.downstream_rq_active.inc();
         exchange.keep_alive = false;
         exchange.info.protocol = Some(Protocol::Http11);
-        if matches!(error.status(), 414 | 431) {
-            stats.downstream_rq_too_large.inc();
+        if error == Http1Error::PathWithFragment {
+            stats.downstream_rq_failed_path_normalization.inc();
         }
         if error == Http1Error::UnexpectedUnderscore {
             self.worker
@@ -157,9 +152,24 @@ impl ConnectionManager {
             LocalReply::new(status, status_text(status), error.details())
                 .flag(ResponseFlag::DownstreamProtocolError)
         } else {
+            // Its head was understood, and is all that there is.
+            exchange.request_complete = true;
             LocalReply::new(status, "", error.details())
         };
         self.reply(downstream, exchange, reply);
+    }
+
+    /// Counts a request whose client left before its head was complete.
+    pub(super) fn begin_abandoned(&self, exchange: &mut Exchange) {
+        let stats = self.stats();
+        stats.downstream_rq_total.inc();
+        stats.downstream_rq_http1_total.inc();
+        stats.downstream_rq_active.inc();
+        let info = &mut exchange.info;
+        info.protocol = Some(Protocol::Http11);
+        info.flags
+            .set(ResponseFlag::DownstreamConnectionTermination);
+        info.details.set(details::DOWNSTREAM_REMOTE_DISCONNECT);
     }
 
     /// Answers a request whose head did not arrive in time.
@@ -173,23 +183,51 @@ impl ConnectionManager {
         stats.downstream_rq_http1_total.inc();
         stats.downstream_rq_active.inc();
         exchange.keep_alive = false;
+        exchange.info.protocol = Some(Protocol::Http11);
         let timeouts = &self.config().timeouts;
         let by_headers_timeout = timeouts
             .request_headers
             .is_some_and(|head| timeouts.request.is_none_or(|whole| head <= whole));
-        let details = if by_headers_timeout {
+        let reply = if by_headers_timeout {
             stats.downstream_rq_header_timeout.inc();
-            details::REQUEST_HEADER_TIMEOUT
+            LocalReply::new(
+                408,
+                "request header timeout",
+                details::REQUEST_HEADER_TIMEOUT,
+            )
         } else {
             stats.downstream_rq_timeout.inc();
-            details::REQUEST_OVERALL_TIMEOUT
+            LocalReply::new(408, "request timeout", details::REQUEST_OVERALL_TIMEOUT)
         };
-        self.reply(
-            downstream,
-            exchange,
-            LocalReply::new(408, "request timeout", details),
-        );
+        self.reply(downstream, exchange, reply);
     }
+}
+
+/// Several lines of a header that is one list become one, as in Envoy.
+fn join_lines(request: &mut HeaderMap, id: HeaderId) {
+    if request.get_all(id).nth(1).is_none() {
+        return;
+    }
+    let lines: Vec<&[u8]> = request.get_all(id).collect();
+    let joined = lines.join(&b','.to_owned());
+    request.set(id, &joined);
+}
+
+/// The size of the fields as Envoy's parser counts them: each line end is one
+/// byte, and neither the request line nor the empty line at the end counts.
+fn field_bytes(request: &HeaderMap, head: &RequestHead) -> u64 {
+    const BETWEEN: usize = "  HTTP/1.1\r\n".len();
+    const EMPTY_LINE: usize = 2;
+    let part = |id| request.get(id).map_or(0, <[u8]>::len);
+    let request_line = part(HeaderId::Method) + part(HeaderId::Path) + BETWEEN;
+    // Method and path are in the list too, and the authority is the Host line.
+    let mut lines = request.len().saturating_sub(2);
+    if head.framing == Framing::Chunked {
+        // The codec has taken Transfer-Encoding off.
+        lines += 1;
+    }
+    head.head_bytes
+        .saturating_sub(request_line + EMPTY_LINE + lines) as u64
 }
 
 /// A request without a body says so where its method could have one: the host

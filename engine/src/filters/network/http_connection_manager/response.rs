@@ -8,6 +8,13 @@ use crate::reactor;
 use crate::stream_info::TimePoint;
 
 impl ConnectionManager {
+    /// Queues `100 Continue`.
+    pub fn send_continue(&self, downstream: &mut Downstream) {
+        downstream.send_continue();
+        self.stats().completed(100);
+        self.shared.listener_stats.completed(100);
+    }
+
     /// Queues the response's head: hop-by-hop headers off, `date`, `server`
     /// and their like on, and the end of the connection announced if it comes.
     pub fn send_response_head(
@@ -39,7 +46,12 @@ impl ConnectionManager {
             .info
             .mark_first(TimePoint::DownstreamTxBegin, reactor::now());
         downstream.send_head(exchange, status, framing, close);
-        stats.completed(status);
-        self.shared.listener_stats.completed(status);
+        // Health checks would drown what clients are answered.
+        if exchange.info.health_check {
+            self.shared.tracing_stats.health_check.inc();
+        } else {
+            stats.completed(status);
+            self.shared.listener_stats.completed(status);
+        }
     }
 }

@@ -165,7 +165,10 @@ fn a_host_that_closes_before_it_answers_is_reported() {
         }
         drop(client);
         proxy.check_balance();
-        assert_eq!(proxy.cluster("upstream_rq_rx_reset"), 3);
+        assert_eq!(
+            proxy.cluster("upstream_cx_destroy_remote_with_active_rq"),
+            3
+        );
     });
 }
 
@@ -203,7 +206,7 @@ fn half_a_response_never_looks_whole() {
             client.get(path);
             assert!(client.read_response(false).is_err(), "{path}");
         }
-        assert_eq!(proxy.cluster("upstream_rq_rx_reset"), 2);
+        assert_eq!(proxy.http("downstream_rq_tx_reset"), 2);
     });
 }
 

@@ -37,7 +37,10 @@ fn a_head_must_arrive_in_time() {
                 client.send("GET / HTTP/1.1\r\nho");
                 let response = client.response();
                 assert_in_time(begin);
-                assert_eq!((response.status, response.text()), (408, "request timeout"));
+                assert_eq!(
+                    (response.status, response.text()),
+                    (408, "request header timeout")
+                );
                 assert!(client.is_at_end());
             }
             assert_eq!(proxy.http("downstream_rq_header_timeout"), 2);
@@ -122,7 +125,7 @@ fn a_response_that_stops_is_cut_off_visibly() {
         client.get("/");
         assert_eq!(client.read_response(false), Err(Broken::Truncated));
         assert_in_time(begin);
-        assert_eq!(proxy.http("rq_reset_after_downstream_response_started"), 1);
+        assert_eq!(proxy.http("downstream_rq_tx_reset"), 1);
     });
 }
 
