@@ -146,6 +146,7 @@ async fn accept(
     // Turns in which nothing came after the stop: closing the socket resets
     // what the kernel has accepted and nobody has taken.
     let mut quiet_turns = 0;
+    let mut turns = 0;
     loop {
         // The reactor pauses by itself when descriptors run out, and goes on
         // when some are free: nothing is spun on and nothing is lost.
@@ -155,12 +156,14 @@ async fn accept(
         })
         .await;
         match next {
-            None if quiet_turns == QUIET_TURNS => return,
+            None if quiet_turns == QUIET_TURNS || turns == LAST_TURNS_MAX => return,
             None => {
                 quiet_turns += 1;
+                turns += 1;
                 reactor::yield_now().await;
             }
             Some(Ok(stream)) => {
+                quiet_turns = 0;
                 let stats = &serving.shared.stats;
                 stats.connections_accepted_per_socket_event.record(1);
                 drop(reactor::spawn(serve(Rc::clone(&serving), stream, local)));
@@ -179,6 +182,10 @@ async fn accept(
 
 /// Turns without a new connection after which a stopped listener is closed.
 const QUIET_TURNS: u32 = 3;
+
+/// Turns after which it is closed although connections keep coming: enough for
+/// the longest accept queue, which a turn takes 64 connections of.
+const LAST_TURNS_MAX: u32 = 128;
 
 /// The waker of the task that asks.
 async fn task_waker() -> Waker {

@@ -298,3 +298,6 @@ async fn flush_logs(interval: Duration) {
         flush_local(FlushCause::Timer);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,3 +104,6 @@ impl FilterChain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

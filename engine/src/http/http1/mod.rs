@@ -7,3 +7,6 @@
 
 pub mod reader;
 pub mod writer;
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ struct Bench {
 }
 
 /// Runs `test` on both drivers, closes what is idle, and looks at the balance.
-fn run(setup: &Setup, test: impl AsyncFn(&Bench)) {
+fn run(setup: &Setup, test: impl AsyncFn(&Bench) + Copy) {
     on_both_drivers(|driver| {
         let options = Options {
             driver,

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringway_codecs::http1::{BodyOptions, Http1Error, RequestHead};
 
@@ -22,6 +22,10 @@ const REQUESTS_PER_TURN: u32 = 32;
 /// Bytes that are read and thrown away from a connection that is being closed,
 /// so that its client can read the response: a reset would destroy it.
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How long a new connection has for its first request when its worker drains
+/// already: the client knows nothing of it, and the request is on its way.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +97,9 @@ impl ConnectionManager {
         let mut served: u32 = 0;
         let mut counted_bytes = (0, 0);
         loop {
-            let next = self.next_request(downstream, registration, opened).await;
+            let next = self
+                .next_request(downstream, registration, opened, served)
+                .await;
             let (mut exchange, handled) = match next {
                 Ok((mut exchange, head)) => {
                     served += 1;
@@ -161,6 +167,7 @@ impl ConnectionManager {
         downstream: &mut Downstream,
         registration: &Registration,
         opened: Instant,
+        served: u32,
     ) -> Result<(Box<Exchange>, RequestHead), NoRequest> {
         let timeouts = &self.config().timeouts;
         if downstream.stream.queued() > 0 {
@@ -169,6 +176,12 @@ impl ConnectionManager {
         let idle_since = reactor::now();
         let idle_deadline = timeouts.idle.map(|idle| idle_since + idle);
         let age_deadline = timeouts.connection.map(|age| opened + age);
+        let drained_at = match served {
+            0 => opened + FIRST_REQUEST_GRACE,
+            _ => idle_since,
+        };
+        // The worker only knows of connections that were idle when it began.
+        let drain_deadline = self.worker.is_draining().then_some(drained_at);
         // Set once a drain of this connection has begun: Envoy keeps an idle
         // HTTP/1 connection for `drain_timeout` more before it closes it.
         let mut close_at: Option<Instant> = None;
@@ -177,7 +190,7 @@ impl ConnectionManager {
         registration.set_idle(true);
         downstream
             .timer
-            .set(earliest([idle_deadline, age_deadline]));
+            .set(earliest([drain_deadline, idle_deadline, age_deadline]));
 
         let outcome = poll_fn(|cx| {
             loop {
@@ -235,7 +248,8 @@ impl ConnectionManager {
                     downstream.timer.set(head_deadline);
                     continue;
                 }
-                if self.is_draining() {
+                let draining = self.is_draining();
+                if draining && drained_at <= now {
                     return Poll::Ready(Err(Stop::End(End::ByUs)));
                 }
                 if passed(close_at) {
@@ -250,6 +264,7 @@ impl ConnectionManager {
                     close_at = Some(now + timeouts.drain);
                 }
                 downstream.timer.set(earliest([
+                    draining.then_some(drained_at),
                     close_at.or(idle_deadline),
                     close_at.or(age_deadline),
                 ]));

@@ -104,7 +104,7 @@ fn an_early_answer_reaches_a_client_that_has_sent_much() {
         Origin::start(|mut connection| {
             connection.head();
             let mut received = 0;
-            let mut buffer = [0; 64 * 1024];
+            let mut buffer = vec![0; 64 * 1024];
             while received < BODY / 2 {
                 received += std::io::Read::read(&mut connection.socket, &mut buffer).unwrap();
             }

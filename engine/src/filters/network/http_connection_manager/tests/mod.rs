@@ -5,6 +5,7 @@
 mod back_pressure;
 mod bodies;
 mod failures;
+mod faults;
 mod pipelining;
 mod timeouts;
 
