@@ -1,6 +1,7 @@
 //! Where Ringway differs from Envoy 1.40 on purpose: the one table, and the
 //! ledger that makes sure that it is neither too short nor too long.
 
+use crate::programs::say;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One difference, or a family of them.
@@ -328,6 +329,12 @@ impl Ledger {
             "differences in the table that no longer occur:\n{}",
             unneeded.join("\n")
         );
+        say(&format!(
+            "{:?}: {} differences from Envoy, of {} intended kinds (--nocapture lists them)",
+            self.suite,
+            self.intended.values().map(Vec::len).sum::<usize>(),
+            self.intended.len()
+        ));
     }
 }
 

@@ -69,11 +69,11 @@ fn every_file_gets_envoys_verdict() {
             )),
         }
     }
-    println!(
+    programs::say(&format!(
         "{} files: {accepted} accepted, {refused} refused, {} need what is not supported yet",
         lines.len(),
         not_yet.len()
-    );
+    ));
     assert!(
         wrong.is_empty(),
         "{} wrong:\n{}",

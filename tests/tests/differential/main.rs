@@ -65,7 +65,11 @@ fn ringway_answers_as_envoy_does() {
             }
         }
     }
-    println!("{} cases against {} programs", cases.len(), ours.len());
+    programs::say(&format!(
+        "{} cases against {} programs",
+        cases.len(),
+        ours.len()
+    ));
     ledger.judge(wanted.is_empty());
 }
 

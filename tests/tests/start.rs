@@ -1,0 +1,185 @@
+//! What keeps the process from starting, and what it says before it serves.
+
+use ringway_tests::bootstrap::{self, EVERYTHING_TO_ORIGIN, Listener, cluster};
+use ringway_tests::process::end_with_parent;
+use ringway_tests::programs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const LISTENERS: &[Listener] = &[Listener {
+    name: "main",
+    manager: "",
+    hosts: EVERYTHING_TO_ORIGIN,
+}];
+
+fn run(program: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(program);
+    end_with_parent(&mut command);
+    command
+        .args(arguments)
+        .output()
+        .expect("the program can be run")
+}
+
+fn text(output: &Output) -> String {
+    let bytes = [output.stdout.as_slice(), &output.stderr].concat();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn file_with(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::Builder::new()
+        .suffix(".yaml")
+        .tempfile()
+        .expect("a file");
+    file.write_all(text.as_bytes())
+        .expect("the file can be written");
+    file
+}
+
+#[test]
+fn an_address_in_use_names_listener_and_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let configuration = bootstrap::bootstrap(LISTENERS, &cluster("origin", 1, ""))
+        .replace("{DIR}", "/tmp")
+        .replacen(
+            "port_value: 0 } }\n    filter",
+            &format!("port_value: {port} }} }}\n    filter"),
+            1,
+        )
+        .replace("/tmp/main.log", "/dev/null");
+    let line = configuration
+        .lines()
+        .position(|line| line.contains(&format!("port_value: {port}")))
+        .expect("the address is in the file")
+        + 1;
+    let file = file_with(&configuration);
+    let path = file.path().to_string_lossy().into_owned();
+    let output = run(&programs::ringway(), &["-c", &path]);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for part in ["main", &format!("127.0.0.1:{port}"), "in use"] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+    let place = format!("{path}:{line}:");
+    let near = format!("{path}:{}:", line - 1);
+    assert!(
+        text.contains(&place) || text.contains(&near),
+        "no {place} in: {text}"
+    );
+}
+
+#[test]
+fn an_unwritable_log_names_the_path() {
+    let configuration = bootstrap::bootstrap(LISTENERS, &cluster("origin", 1, ""))
+        .replace("{DIR}", "/nonexistent-folder");
+    let file = file_with(&configuration);
+    let output = run(
+        &programs::ringway(),
+        &["-c", &file.path().to_string_lossy()],
+    );
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("/nonexistent-folder/main.log"), "{text}");
+}
+
+#[test]
+fn validate_says_what_envoy_says() {
+    let good = bootstrap::bootstrap(LISTENERS, &cluster("origin", 1, "")).replace("{DIR}", "/tmp");
+    let good = good.replace("/tmp/main.log", "/dev/null");
+    let table = [
+        ("good", good.clone(), true),
+        ("unknown field", good.replacen("node:", "nodes:", 1), false),
+        (
+            "no stat prefix",
+            good.replacen("stat_prefix: main", "", 1),
+            false,
+        ),
+        (
+            "unknown type",
+            good.replacen("v3.Router", "v3.Rooter", 1),
+            false,
+        ),
+        ("syntax", good.replacen("node: {", "node: {{", 1), false),
+        (
+            "port too large",
+            good.replacen("port_value: 1 ", "port_value: 70000 ", 1),
+            false,
+        ),
+        ("empty", String::new(), false),
+    ];
+    let envoy = programs::envoy("validate_says_what_envoy_says");
+    for (name, configuration, valid) in table {
+        let file = file_with(&configuration);
+        let path = file.path().to_string_lossy().into_owned();
+        let code = Some(i32::from(!valid));
+        for flags in [
+            ["--mode", "validate", "-c", &path].as_slice(),
+            &["--config-validate", "-c", &path],
+        ] {
+            let output = run(&programs::ringway(), flags);
+            assert_eq!(
+                output.status.code(),
+                code,
+                "{name} {flags:?}: {}",
+                text(&output)
+            );
+            if valid {
+                let line = format!("configuration '{path}' OK\n");
+                assert_eq!(String::from_utf8_lossy(&output.stdout), line, "{name}");
+            } else {
+                assert!(text(&output).contains(&path), "{name}: {}", text(&output));
+            }
+        }
+        if let Some(envoy) = &envoy {
+            let output = run(envoy, &["--mode", "validate", "-c", &path]);
+            assert_eq!(
+                output.status.code(),
+                code,
+                "envoy, {name}: {}",
+                text(&output)
+            );
+            if valid {
+                let line = format!("configuration '{path}' OK\n");
+                assert_eq!(
+                    String::from_utf8_lossy(&output.stdout),
+                    line,
+                    "envoy, {name}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn help_and_version_are_there() {
+    let help = run(&programs::ringway(), &["--help"]);
+    assert!(help.status.success());
+    let help = text(&help);
+    for flag in [
+        "--config-path",
+        "--mode",
+        "--concurrency",
+        "--io-driver",
+        "--drain-time-s",
+        "--log-level",
+    ] {
+        assert!(help.contains(flag), "{flag} is not in:\n{help}");
+    }
+    assert!(
+        help.lines().all(|line| line.chars().count() <= 100),
+        "{help}"
+    );
+    let version = run(&programs::ringway(), &["--version"]);
+    assert!(version.status.success());
+    assert!(text(&version).contains("ringway"), "{}", text(&version));
+    let unknown = run(&programs::ringway(), &["--confg-path", "x"]);
+    assert_eq!(
+        unknown.status.code(),
+        Some(1),
+        "as Envoy: {}",
+        text(&unknown)
+    );
+}
