@@ -21,6 +21,8 @@ pub mod descriptors;
 pub mod diagnostics;
 mod dump;
 pub mod endpoint;
+#[doc(hidden)]
+pub mod fuzz;
 mod json;
 pub mod listener;
 pub mod load;

@@ -63,6 +63,33 @@ pub const LOG_OPERATORS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Fields of a connection manager that does not set them.
+const DEFAULTS: &[(&str, &str)] = &[
+    // The default of a second would be waited for in every case that ends with
+    // an error.
+    ("delayed_close_timeout", "0.1s"),
+    (
+        "access_log",
+        "[{ name: file, typed_config: { \
+         \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, \
+         path: \"{DIR}/{NAME}.log\", \
+         log_format: { text_format_source: { inline_string: \"{FORMAT}\\n\" } } } }]",
+    ),
+    (
+        "http_filters",
+        "[{ name: router, typed_config: { \
+         \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router } }]",
+    ),
+];
+
+fn log_format() -> String {
+    let parts: Vec<_> = LOG_OPERATORS
+        .iter()
+        .map(|(name, operator)| format!("{name}={operator}"))
+        .collect();
+    parts.join("\\t")
+}
+
 /// A bootstrap with an admin server on a free port, these listeners on free
 /// ports of 127.0.0.1, and `clusters`, a YAML list at the left margin.
 #[must_use]
@@ -88,11 +115,6 @@ fn add_listener(text: &mut String, listener: &Listener) {
         manager,
         hosts,
     } = listener;
-    let format: Vec<_> = LOG_OPERATORS
-        .iter()
-        .map(|(name, operator)| format!("{name}={operator}"))
-        .collect();
-    let format = format.join("\\t");
     // The formatting of a string cannot fail.
     let _ = write!(
         text,
@@ -104,21 +126,15 @@ fn add_listener(text: &mut String, listener: &Listener) {
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: {name}
-          access_log:
-          - name: envoy.access_loggers.file
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
-              path: "{{DIR}}/{name}.log"
-              log_format: {{ text_format_source: {{ inline_string: "{format}\n" }} }}
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
 "#
     );
-    if !manager.contains("delayed_close_timeout") {
-        // The default of a second would be waited for in every case that ends
-        // with an error.
-        text.push_str("          delayed_close_timeout: 0.1s\n");
+    for (field, value) in DEFAULTS {
+        if !manager.contains(&format!("{field}:")) {
+            let value = value
+                .replace("{NAME}", name)
+                .replace("{FORMAT}", &log_format());
+            let _ = writeln!(text, "          {field}: {value}");
+        }
     }
     add_indented(text, manager, 10);
     let _ = writeln!(

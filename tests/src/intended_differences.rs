@@ -137,6 +137,26 @@ pub const TABLE: &[Intended] = &[
         "log[0].upstream_wire_bytes_sent",
         "there are no tries yet, and so no timeout of a try",
     ),
+    request(
+        "log JSON of odd bytes",
+        "log[0]",
+        "the same JSON string with other escapes",
+    ),
+    request(
+        "log odd operators*",
+        "log[0]",
+        "%UPSTREAM_HEADER_BYTES_RECEIVED% is the whole head; Envoy counts the header lines",
+    ),
+    request(
+        "health check by HEAD",
+        "response[0].header.*",
+        "a length is as good as chunks for a body that is not sent",
+    ),
+    request(
+        "health check with body",
+        "*",
+        "the answer does not wait for a body that nobody wants",
+    ),
     request("connection nominates host", "log[0].*", REFUSED_AS_SENT),
     request(
         "connection nominates x-forwarded-*",
@@ -162,6 +182,21 @@ pub const TABLE: &[Intended] = &[
     admin(
         "*",
         "missing: *.node.user_agent*",
+        "nobody is told yet what this build is and can do",
+    ),
+    admin(
+        "*/server_info",
+        "missing: .node.client_features []",
+        "nobody is told yet what this build is and can do",
+    ),
+    admin(
+        "*/server_info",
+        "missing: .node.listening_addresses []",
+        "nobody is told yet what this build is and can do",
+    ),
+    admin(
+        "*/server_info",
+        "missing: .node.dynamic_parameters {}",
         "nobody is told yet what this build is and can do",
     ),
     admin(

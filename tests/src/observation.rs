@@ -11,7 +11,7 @@ use crate::origin::{Origin, Seen};
 use crate::process::{Process, Program};
 use socket2::{Domain, Socket, Type};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// What was seen, aspect by aspect: `response[0].status` and so on.
@@ -23,6 +23,17 @@ const SETTLE_MAX: Duration = Duration::from_secs(3);
 /// Bodies longer than this are compared by length and hash.
 const BODY_SHOWN_MAX: usize = 400;
 
+/// Ports of 127.0.0.1 for clusters.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// The origin's.
+    pub origin: u16,
+    /// Refuses connections.
+    pub refused: u16,
+    /// Answers no connection.
+    pub stuck: u16,
+}
+
 /// A proxy with an origin of its own, on which cases are played one by one.
 pub struct Scene {
     /// The proxy.
@@ -31,13 +42,15 @@ pub struct Scene {
     pub origin: Origin,
     addresses: HashMap<&'static str, SocketAddr>,
     names: Vec<(u16, String)>,
+    ports: Ports,
     /// Bound, so that nobody else gets the port, but not listening.
-    refusing: Socket,
+    _refusing: Socket,
+    _stuck: (Socket, Vec<TcpStream>),
 }
 
 impl Scene {
     /// Starts `program` with `listeners` and the clusters that `clusters`
-    /// makes of the origin's port and of a port that refuses connections.
+    /// makes of some ports.
     ///
     /// # Panics
     /// When the program does not start.
@@ -45,14 +58,19 @@ impl Scene {
     pub fn start(
         program: &Program,
         listeners: &[Listener],
-        clusters: impl FnOnce(u16, u16) -> String,
+        clusters: impl FnOnce(Ports) -> String,
     ) -> Scene {
         let origin = Origin::start();
         let refusing = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         refusing.bind(&any.into()).expect("a free port");
-        let refused = port(&refusing);
-        let clusters = clusters(origin.address().port(), refused);
+        let stuck = stuck();
+        let ports = Ports {
+            origin: origin.address().port(),
+            refused: port(&refusing),
+            stuck: port(&stuck.0),
+        };
+        let clusters = clusters(ports);
         let configuration = bootstrap::bootstrap(listeners, &clusters);
         let process = Process::start(program, &configuration);
         let addresses: HashMap<_, _> = listeners
@@ -61,7 +79,8 @@ impl Scene {
             .collect();
         let mut names = vec![
             (origin.address().port(), "ORIGIN".to_owned()),
-            (refused, "REFUSED".to_owned()),
+            (ports.refused, "REFUSED".to_owned()),
+            (ports.stuck, "STUCK".to_owned()),
         ];
         names.extend(
             addresses
@@ -73,7 +92,9 @@ impl Scene {
             origin,
             addresses,
             names,
-            refusing,
+            ports,
+            _refusing: refusing,
+            _stuck: stuck,
         }
     }
 
@@ -83,13 +104,10 @@ impl Scene {
         self.addresses[listener]
     }
 
-    /// The port that refuses connections.
-    ///
-    /// # Panics
-    /// Never: the socket is bound.
+    /// Where upstreams are, or are not.
     #[must_use]
-    pub fn refused_port(&self) -> u16 {
-        port(&self.refusing)
+    pub fn ports(&self) -> Ports {
+        self.ports
     }
 
     /// Plays a case and returns all that was seen.
@@ -213,7 +231,11 @@ impl Scene {
         for (number, line) in log.lines().enumerate() {
             let values: Vec<_> = line.split('\t').collect();
             if values.len() != LOG_OPERATORS.len() {
-                all.insert(format!("log[{number}]"), line.to_owned());
+                let words: Vec<_> = without_times(line)
+                    .iter()
+                    .map(|word| self.masked_value(word))
+                    .collect();
+                all.insert(format!("log[{number}]"), words.join(" "));
                 continue;
             }
             for (value, (name, _)) in values.iter().zip(LOG_OPERATORS) {
@@ -242,6 +264,21 @@ impl Scene {
         }
         text
     }
+}
+
+/// A socket that listens and whose queue is full: connections to it are
+/// neither made nor refused.
+fn stuck() -> (Socket, Vec<TcpStream>) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(&any.into()).expect("a free port");
+    socket.listen(0).expect("a bound socket");
+    let address = SocketAddr::from(([127, 0, 0, 1], port(&socket)));
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(50)) {
+        queued.push(stream);
+    }
+    (socket, queued)
 }
 
 fn port(socket: &Socket) -> u16 {
@@ -276,6 +313,30 @@ fn await_still(admin: &Admin, condition: impl Fn(&Stats) -> bool) -> Stats {
         condition(stats) && moved.is_empty()
     });
     stats
+}
+
+/// The words of a log line of a format of its own, without times and random
+/// ids. In Envoy's default format the last two numbers before the first quoted
+/// header are durations.
+fn without_times(line: &str) -> Vec<String> {
+    let default_format = line.starts_with('[');
+    line.split(' ')
+        .enumerate()
+        .map(|(place, word)| {
+            let inner = word.trim_matches(['[', ']', '"', ',']);
+            let is_time = inner.len() == 24 && inner.ends_with('Z');
+            let is_duration = default_format
+                && (place == 8 || place == 9)
+                && inner.bytes().all(|byte| byte.is_ascii_digit());
+            if is_time {
+                word.replace(inner, "<time>")
+            } else if is_duration {
+                "<milliseconds>".to_owned()
+            } else {
+                word.replace(inner, &normal_value("x-request-id", inner))
+            }
+        })
+        .collect()
 }
 
 /// No downstream connection is left.

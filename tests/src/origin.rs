@@ -21,6 +21,8 @@ pub enum Act {
     ReadHead,
     /// Send these bytes.
     Send(Vec<u8>),
+    /// Send the last request's first line as an answer.
+    Echo,
     /// Do nothing for a while.
     Wait(Duration),
     /// End our side of the connection and the script.
@@ -175,6 +177,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
         script = answer_ok();
     }
     let mut received = Vec::new();
+    let mut last_line = String::new();
     loop {
         for act in &script {
             match act {
@@ -187,9 +190,17 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                     if whole && !request.complete {
                         return;
                     }
+                    last_line = request.first_line;
                 }
                 Act::Send(bytes) => {
                     if stream.write_all(bytes).is_err() {
+                        return;
+                    }
+                }
+                Act::Echo => {
+                    let length = last_line.len();
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+                    if stream.write_all((head + &last_line).as_bytes()).is_err() {
                         return;
                     }
                 }

@@ -13,6 +13,9 @@ use tempfile::TempDir;
 /// Long enough for a debug build on a busy machine.
 const START_MAX: Duration = Duration::from_secs(60);
 
+/// Envoy lists all its extensions first; the reason comes last.
+const LAST_WORDS_BYTES: usize = 3000;
+
 /// Which program.
 #[derive(Clone, Debug)]
 pub enum Program {
@@ -32,8 +35,7 @@ impl Program {
         }
     }
 
-    /// The command with what every test wants: quiet logs, one worker so that
-    /// pools and round robin are predictable, access logs flushed at once.
+    /// The command with what every test wants: access logs flushed at once.
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = match self {
@@ -48,7 +50,7 @@ impl Program {
                 command
             }
         };
-        command.args(["--concurrency", "1", "--file-flush-interval-msec", "20"]);
+        command.args(["--file-flush-interval-msec", "20"]);
         command
     }
 }
@@ -64,16 +66,17 @@ pub struct Process {
 impl Process {
     /// Starts `program` with `configuration` and waits until it is ready.
     /// `{DIR}` in the text becomes the process's own folder. The configuration
-    /// must have an admin server on port 0.
+    /// must have an admin server on port 0. There is one worker, so that pools
+    /// and round robin are predictable.
     ///
     /// # Panics
     /// When it does not become ready; with what it wrote.
     #[must_use]
     pub fn start(program: &Program, configuration: &str) -> Process {
-        Process::start_with(program, configuration, &[])
+        Process::start_with(program, configuration, &["--concurrency", "1"])
     }
 
-    /// [`Process::start`] with more flags.
+    /// [`Process::start`] with other flags.
     ///
     /// # Panics
     /// When it does not become ready; with what it wrote.
@@ -103,7 +106,7 @@ impl Process {
         let deadline = Instant::now() + START_MAX;
         loop {
             if let Some(status) = self.child.try_wait().expect("the child can be asked") {
-                panic!("{} ended with {status}:\n{}", self.name, self.stderr());
+                panic!("{} ended with {status}:\n{}", self.name, self.last_words());
             }
             if self.admin.is_none() {
                 let address = std::fs::read_to_string(admin_file).unwrap_or_default();
@@ -120,7 +123,7 @@ impl Process {
                 Instant::now() < deadline,
                 "{} is not ready after {START_MAX:?}:\n{}",
                 self.name,
-                self.stderr()
+                self.last_words()
             );
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -172,6 +175,13 @@ impl Process {
     #[must_use]
     pub fn stderr(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// The last of what it has written to standard error: why it ended.
+    fn last_words(&self) -> String {
+        let text = self.stderr();
+        let start = text.len().saturating_sub(LAST_WORDS_BYTES);
+        text.get(start..).unwrap_or(&text).to_owned()
     }
 
     /// What it has written to standard output.

@@ -26,6 +26,9 @@ enum Body {
     Lines,
     /// As a set of names before the last colon.
     Names,
+    /// The same without the admin server's own, which depend on how often it
+    /// was asked whether it is ready.
+    UsedNames,
     /// As a set of JSON paths with types.
     Json,
 }
@@ -56,7 +59,7 @@ const REQUESTS: &[(&str, &str, Body)] = &[
     ("GET", "/contention", Body::Exact),
     ("GET", "/runtime", Body::Json),
     ("GET", "/stats", Body::Names),
-    ("GET", "/stats?usedonly&type=Counters", Body::Names),
+    ("GET", "/stats?usedonly&type=Counters", Body::UsedNames),
     ("GET", "/stats?filter=downstream_rq_.xx", Body::Names),
     ("GET", "/stats?filter=(", Body::Lines),
     ("GET", "/stats?type=Gauges&filter=^cluster", Body::Names),
@@ -190,10 +193,10 @@ fn admin_answers_as_envoys_does() {
 
 /// Traffic, then every request of the table.
 fn ask_everything(program: &Program) -> Vec<Message> {
-    let mut scene = Scene::start(program, LISTENERS, |origin, refused| {
+    let mut scene = Scene::start(program, LISTENERS, |ports| {
         [
-            cluster("origin", origin, ""),
-            cluster("refused", refused, ""),
+            cluster("origin", ports.origin, ""),
+            cluster("refused", ports.refused, ""),
             empty_cluster("empty"),
         ]
         .concat()
@@ -239,7 +242,7 @@ fn masked(scene: &Scene, mut answer: Message) -> Message {
     for (port, name) in [
         (scene.address("a").port(), "1111"),
         (scene.origin.address().port(), "2222"),
-        (scene.refused_port(), "3333"),
+        (scene.ports().refused, "3333"),
         (scene.process.admin().address().port(), "4444"),
     ] {
         text = text.replace(&port.to_string(), name);
@@ -255,13 +258,11 @@ fn parts(answer: &Message, body: Body) -> BTreeSet<String> {
         Body::Any => BTreeSet::new(),
         Body::Exact => BTreeSet::from([format!("{text:?}")]),
         Body::Lines => text.lines().map(without_numbers).collect(),
-        Body::Names => text
+        Body::Names => text.lines().map(name).collect(),
+        Body::UsedNames => text
             .lines()
-            .map(|line| {
-                line.split_once(": ")
-                    .map_or(line, |(name, _)| name)
-                    .to_owned()
-            })
+            .map(name)
+            .filter(|name| !name.contains(".admin."))
             .collect(),
         Body::Json => {
             let mut all = BTreeSet::new();
@@ -274,6 +275,12 @@ fn parts(answer: &Message, body: Body) -> BTreeSet<String> {
             all
         }
     }
+}
+
+fn name(line: &str) -> String {
+    line.split_once(": ")
+        .map_or(line, |(name, _)| name)
+        .to_owned()
 }
 
 /// Digits that stand for a value, not for a name's part.

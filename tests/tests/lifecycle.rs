@@ -25,8 +25,8 @@ const LISTENERS: &[Listener] = &[Listener {
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 fn scene(program: &Program) -> Scene {
-    Scene::start(program, LISTENERS, |origin, _| {
-        cluster("origin", origin, "")
+    Scene::start(program, LISTENERS, |ports| {
+        cluster("origin", ports.origin, "")
     })
 }
 
@@ -135,9 +135,77 @@ fn sigusr1_reopens_logs_and_no_line_is_lost() {
     });
 }
 
+#[test]
+fn client_origin_log_and_counters_agree_on_every_worker() {
+    const WORKERS: &str = "3";
+    const CONNECTIONS: usize = 12;
+    const REQUESTS: usize = 50;
+    const ALL: u64 = (CONNECTIONS * REQUESTS) as u64;
+    on_every_driver(|program| {
+        let upstream = Origin::start();
+        upstream.play(vec![Act::Read, Act::Echo]);
+        let configuration =
+            bootstrap::bootstrap(LISTENERS, &cluster("origin", upstream.address().port(), ""));
+        let process = Process::start_with(program, &configuration, &["--concurrency", WORKERS]);
+        let address = process.listener("main");
+        thread::scope(|scope| {
+            for connection in 0..CONNECTIONS {
+                scope.spawn(move || {
+                    let mut stream = TcpStream::connect(address).expect("a connection");
+                    for number in 0..REQUESTS {
+                        let line = format!("GET /{connection}/{number} HTTP/1.1");
+                        let request = format!("{line}\r\nhost: a\r\n\r\n");
+                        let answer = ask(&mut stream, request.as_bytes()).expect("an answer");
+                        // Each client gets the answer to its own request.
+                        assert_eq!(answer.text(), line);
+                    }
+                });
+            }
+        });
+        assert_eq!(upstream.seen().len() as u64, ALL);
+        let admin = process.admin();
+        let (stats, _) = admin.await_stats(Duration::from_secs(5), |stats| {
+            stats
+                .get("http.main.downstream_cx_active")
+                .copied()
+                .unwrap_or(0)
+                == 0
+        });
+        for name in [
+            "http.main.downstream_rq_total",
+            "http.main.downstream_rq_completed",
+            "http.main.downstream_rq_2xx",
+            "http.main.rq_total",
+            "cluster.origin.upstream_rq_total",
+            "cluster.origin.upstream_rq_200",
+        ] {
+            assert_eq!(stats.get(name), Some(&ALL), "{name}");
+        }
+        let workers: u64 = stats
+            .iter()
+            .filter(|(name, _)| name.contains(".worker_") && name.ends_with(".downstream_cx_total"))
+            .map(|(_, value)| value)
+            .sum();
+        assert_eq!(workers, CONNECTIONS as u64, "connections, worker by worker");
+        let log = process.folder().join("main.log");
+        await_true("a line for each request", || {
+            std::fs::read_to_string(&log)
+                .unwrap_or_default()
+                .lines()
+                .count() as u64
+                == ALL
+        });
+    });
+}
+
 /// One request on a connection that is kept; the answer's status.
 fn exchange(stream: &mut TcpStream) -> Option<u16> {
-    stream.write_all(GET).ok()?;
+    ask(stream, GET).map(|answer| answer.status())
+}
+
+/// One request on a connection that is kept.
+fn ask(stream: &mut TcpStream, request: &[u8]) -> Option<Message> {
+    stream.write_all(request).ok()?;
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -150,7 +218,7 @@ fn exchange(stream: &mut TcpStream) -> Option<u16> {
         if let Some((message, _)) = ringway_tests::message::read(&bytes, kind, false)
             && message.complete
         {
-            return Some(message.status());
+            return Some(message);
         }
     }
 }

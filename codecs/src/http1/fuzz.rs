@@ -125,7 +125,7 @@ impl Reader<'_> {
                 let Some((head, consumed)) = self.heads.request(rest, o, &mut self.fields)? else {
                     return Ok(rest.len());
                 };
-                check_request_again(&head, &self.fields);
+                check_request_again(&head, &self.fields, o.allow_absolute_url);
                 self.tunnel = head.is_connect;
                 let framing = head.framing;
                 let fields = fields(&self.fields);
@@ -262,7 +262,8 @@ pub fn http1_body(data: &[u8]) {
 pub fn request_side(options: u8) -> Side {
     let bit = |n: u8| options & (1 << n) != 0;
     Side::Requests(RequestOptions {
-        allow_absolute_url: true,
+        // Bit 5 means nothing else without bit 4.
+        allow_absolute_url: bit(4) || !bit(5),
         head_bytes_max: if bit(0) { 200 } else { REQUEST_HEAD_BYTES_MAX },
         headers_max: if bit(1) { 5 } else { HEADERS_MAX },
         accept_http_10: !bit(2),
@@ -300,11 +301,14 @@ fn body_options(trailers: bool) -> BodyOptions {
 
 /// What was accepted and written by us must be read the same by anyone, for
 /// whom we stand in here.
-fn check_request_again(head: &RequestHead, h: &HeaderMap) {
+/// Without `allow_absolute_url` that must be somebody who takes the target as
+/// it is, too: the operator has asked for that.
+fn check_request_again(head: &RequestHead, h: &HeaderMap, allow_absolute_url: bool) {
     let chunked = head.framing == Framing::Chunked;
     let mut out = Vec::new();
     encode_request_head(&mut out, h, chunked);
     let o = RequestOptions {
+        allow_absolute_url,
         head_bytes_max: usize::MAX,
         headers_max: h.len() + 2,
         ..RequestOptions::default()

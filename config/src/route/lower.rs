@@ -17,6 +17,8 @@ use envoy_types::pb::envoy::config::core::v3::{DataSource, RoutingPriority, data
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::google::protobuf::Duration as ProtoDuration;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -250,8 +252,16 @@ impl Lowering {
         let body: Arc<[u8]> = match &source.specifier {
             Some(Specifier::InlineString(text)) => text.as_bytes().into(),
             Some(Specifier::InlineBytes(bytes)) => bytes.as_slice().into(),
-            Some(Specifier::Filename(name)) => match std::fs::read(name) {
-                Ok(bytes) => bytes.into(),
+            Some(Specifier::Filename(name)) => match read_at_most(name, self.body_bytes_max) {
+                Ok(Some(bytes)) => bytes.into(),
+                Ok(None) => {
+                    cx.error(format!(
+                        "{name:?} is larger than the {} bytes that are allowed \
+                         (max_direct_response_body_size_bytes of the route configuration)",
+                        self.body_bytes_max
+                    ));
+                    return None;
+                }
                 Err(error) => {
                     cx.error_at("filename", format!("cannot read {name:?}: {error}"));
                     return None;
@@ -277,6 +287,15 @@ impl Lowering {
         }
         Some(body)
     }
+}
+
+/// The bytes of a file, or `None` when there are more than `max`: a device or
+/// a log that was named by mistake must not fill the memory.
+fn read_at_most(name: &str, max: u32) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let mut file = File::open(name)?.take(u64::from(max) + 1);
+    file.read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= u64::from(max)).then_some(bytes))
 }
 
 fn cluster_not_found_status(message: &proto::RouteAction) -> u16 {

@@ -12,6 +12,8 @@ mod civil;
 mod command;
 mod date;
 mod escape;
+#[doc(hidden)]
+pub mod fuzz;
 mod grpc;
 mod json;
 mod log_type;

@@ -234,7 +234,7 @@ impl Change {
     fn parse(text: &str) -> Option<Change> {
         let (day, time) = text.split_once('/').unwrap_or((text, "2"));
         let day = match (day.strip_prefix('J'), day.strip_prefix('M')) {
-            (Some(day), _) => Day::Julian(day.parse().ok()?),
+            (Some(day), _) => Day::Julian(day_of_year(day)?),
             (_, Some(day)) => {
                 let mut parts = day.split('.');
                 let mut part = || parts.next()?.parse::<u8>().ok();
@@ -248,7 +248,7 @@ impl Change {
                     weekday: weekday.into(),
                 }
             }
-            _ => Day::OfYear(day.parse().ok()?),
+            _ => Day::OfYear(day_of_year(day)?),
         };
         let mut time = time;
         let seconds = seconds(&mut time)?;
@@ -284,7 +284,14 @@ impl Change {
     }
 }
 
-/// The name of a zone: three letters or more, or anything in `<>`.
+/// A day of a rule, at most the last one of a leap year.
+fn day_of_year(text: &str) -> Option<i64> {
+    let day: u16 = text.parse().ok()?;
+    (day <= 365).then_some(day.into())
+}
+
+/// The name of a zone: three letters or more, in `<>` also digits and signs
+/// (RFC 9636, section 3.3.1). It is copied into lines of the log.
 fn zone_name(text: &mut &str) -> Option<String> {
     let (name, rest) = match text.strip_prefix('<') {
         Some(quoted) => quoted.split_once('>')?,
@@ -294,7 +301,8 @@ fn zone_name(text: &mut &str) -> Option<String> {
         }
     };
     *text = rest;
-    (name.len() >= 3 && name.is_ascii()).then(|| name.to_owned())
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-".contains(&byte);
+    (name.len() >= 3 && name.bytes().all(allowed)).then(|| name.to_owned())
 }
 
 /// `[+-]hh[:mm[:ss]]` in seconds.
@@ -391,6 +399,9 @@ mod tests {
             "CET-999",
             "CET-1CEST,,",
             "CET-é",
+            "<C\nT>-1",
+            "CET-1CEST,366,M10.5.0",
+            "CET-1CEST,J9223372036854775807,M10.5.0",
         ] {
             assert_eq!(Rule::parse(text), None, "{text}");
         }

@@ -61,14 +61,14 @@ const LISTENERS: &[Listener] = &[
 ];
 
 fn scene(driver: programs::Driver) -> Scene {
-    Scene::start(&Program::Ringway(driver), LISTENERS, |origin, _| {
+    Scene::start(&Program::Ringway(driver), LISTENERS, |ports| {
         let trailers = "typed_extension_protocol_options:\n  \
              envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n    \
              \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n    \
              explicit_http_config: { http_protocol_options: { enable_trailers: true } }";
         [
-            cluster("origin", origin, ""),
-            cluster("with_trailers", origin, trailers),
+            cluster("origin", ports.origin, ""),
+            cluster("with_trailers", ports.origin, trailers),
         ]
         .concat()
     })

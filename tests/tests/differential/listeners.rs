@@ -1,6 +1,7 @@
 //! The configuration that all cases share: a listener for each set of options.
 
 use ringway_tests::bootstrap::{EVERYTHING_TO_ORIGIN, Listener, cluster, empty_cluster};
+use ringway_tests::observation::Ports;
 
 const fn to_origin(name: &'static str, manager: &'static str) -> Listener {
     Listener {
@@ -143,12 +144,29 @@ pub const LISTENERS: &[Listener] = &[
         "max_connection",
         "common_http_protocol_options: { max_connection_duration: 0.2s }\ndrain_timeout: 0.2s",
     ),
+    to_origin("default_log", include_str!("logs/default.yaml")),
+    to_origin("json_log", include_str!("logs/json.yaml")),
+    to_origin("odd_log", include_str!("logs/odd.yaml")),
+    to_origin("errors_log", include_str!("logs/errors.yaml")),
+    to_origin("header_log", include_str!("logs/header.yaml")),
+    to_origin("flag_log", include_str!("logs/flag.yaml")),
+    to_origin("health", include_str!("logs/health.yaml")),
+    Listener {
+        name: "suppressed",
+        manager: "http_filters: [{ name: router, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router, suppress_envoy_headers: true } }]",
+        hosts: include_str!("upstreams.yaml"),
+    },
     routed("routes", include_str!("routes.yaml")),
     routed("domains", include_str!("domains.yaml")),
     routed("upstreams", include_str!("upstreams.yaml")),
 ];
 
-pub fn clusters(origin: u16, refused: u16) -> String {
+pub fn clusters(ports: Ports) -> String {
+    let Ports {
+        origin,
+        refused,
+        stuck,
+    } = ports;
     const OPTIONS: &str = "typed_extension_protocol_options:\n  \
          envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n    \
          \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n    ";
@@ -175,6 +193,7 @@ pub fn clusters(origin: u16, refused: u16) -> String {
         cluster("no_pending", origin, "circuit_breakers: { thresholds: [{ max_pending_requests: 0 }] }"),
         cluster("other_stat", origin, "alt_stat_name: renamed"),
         cluster("refused", refused, ""),
+        cluster("stuck", stuck, "connect_timeout: 0.3s"),
         empty_cluster("empty"),
     ]
     .concat()

@@ -7,6 +7,7 @@
 
 mod listeners;
 mod local_replies;
+mod logs;
 mod messages;
 mod peer_headers;
 mod routing;
@@ -28,6 +29,7 @@ fn cases() -> Vec<Case> {
     all.extend(local_replies::cases());
     all.extend(upstreams::cases());
     all.extend(timeouts::cases());
+    all.extend(logs::cases());
     let names: HashSet<_> = all.iter().map(|case| case.name).collect();
     assert_eq!(names.len(), all.len(), "two cases have the same name");
     all

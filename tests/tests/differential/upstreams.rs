@@ -33,6 +33,15 @@ fn clusters() -> Vec<Case> {
             "upstreams",
             "POST /refused HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nab",
         ),
+        case("connect timeout", "upstreams", get("/stuck")),
+        case(
+            "route timeout while connecting",
+            "upstreams",
+            get("/stuck-briefly"),
+        ),
+        case("client leaves while connecting", "upstreams", get("/stuck"))
+            .then(Step::Wait(Duration::from_millis(50)))
+            .then(Step::Leave),
         case("requests overflow", "upstreams", get("/no-requests")),
         case("pending overflow", "upstreams", get("/no-pending")),
         case("alternative stat name", "upstreams", get("/renamed")),

@@ -105,6 +105,12 @@ fn bodies_are_limited() {
         found.contains("the body has 4097 bytes; at most 4096 are allowed"),
         "{found}"
     );
+    let file = body(0, "").replace("inline_string: ", "filename: /dev/zero");
+    let found = lower_yaml(&file, none);
+    assert!(
+        found.contains("\"/dev/zero\" is larger than the 4096 bytes that are allowed"),
+        "{found}"
+    );
 }
 
 fn describe(routes: &RouteConfiguration, clusters: &ClusterNames) -> String {

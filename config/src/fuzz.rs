@@ -1,0 +1,116 @@
+//! What must hold for any configuration whatsoever: shared by the fuzz target
+//! and the replay of its corpus. Not part of the API.
+
+use crate::route::RouteMatch;
+use crate::{
+    ClusterNames, Cx, Diagnostics, Format, LoadOptions, Loaded, bootstrap, load, route, to_json,
+    unpack,
+};
+use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, http_connection_manager::RouteSpecifier,
+};
+use ringway_codecs::header::{HeaderId, HeaderMap};
+
+/// The fuzz target: a byte of options, then the text.
+///
+/// Nothing panics; and what was accepted means the same after it was printed
+/// as JSON and loaded again, with the same complaints when it is lowered.
+pub fn load_text(data: &[u8]) {
+    let Some((first, text)) = data.split_first() else {
+        return;
+    };
+    let Ok(text) = std::str::from_utf8(text) else {
+        return;
+    };
+    let format = if first & 1 == 0 {
+        Format::Yaml
+    } else {
+        Format::Json
+    };
+    let options = LoadOptions {
+        allow_unknown_static_fields: first & 2 != 0,
+    };
+    let Ok(loaded) = load(text, "fuzz", format, &options) else {
+        return;
+    };
+    let printed = to_json(&loaded.message);
+    let again = load(&printed.to_string(), "again", Format::Json, &options)
+        .unwrap_or_else(|found| panic!("{printed}: {found}"));
+    assert_eq!(to_json(&again.message), printed);
+    assert_eq!(complaints(&loaded), complaints(&again), "{printed}");
+}
+
+/// How often lowering complains about the bootstrap and its routes, and where
+/// the routes send a request. Texts and positions may differ: names are
+/// spelled as they were written.
+fn complaints(loaded: &Loaded) -> (bool, usize, String) {
+    let (accepted, found) = match bootstrap::lower(loaded) {
+        Ok(snapshot) => (true, snapshot.diagnostics),
+        Err(found) => (false, found),
+    };
+    let mut in_routes = Diagnostics::new();
+    let decisions = decisions(loaded, &mut in_routes);
+    (accepted, found.len() + in_routes.len(), decisions)
+}
+
+/// What the routes of all HTTP connection managers do with one request.
+fn decisions(loaded: &Loaded, found: &mut Diagnostics) -> String {
+    let names = ClusterNames::new();
+    let mut cx = Cx::new(found, &loaded.marks, loaded.file.clone(), &names);
+    let mut request = HeaderMap::new();
+    request.append(HeaderId::Method, b"GET");
+    request.append(HeaderId::Path, b"/a/b?c=d");
+    request.append(HeaderId::Authority, b"www.Example.com:80");
+    let resources = loaded.bootstrap.static_resources.iter();
+    let mut out = String::new();
+    for filter in resources
+        .flat_map(|resources| &resources.listeners)
+        .flat_map(|listener| &listener.filter_chains)
+        .flat_map(|chain| &chain.filters)
+    {
+        let Some(ConfigType::TypedConfig(any)) = &filter.config_type else {
+            continue;
+        };
+        let Some(manager) = unpack::<HttpConnectionManager>(any, &mut cx) else {
+            continue;
+        };
+        if let Some(RouteSpecifier::RouteConfig(config)) = &manager.route_specifier
+            // No file is read: it could be any device.
+            && !format!("{config:?}").contains("Filename")
+            && let Some(routes) = route::lower(config, &mut cx)
+        {
+            let decision = match routes.find(&request, 7) {
+                RouteMatch::NoVirtualHost => "no host".to_owned(),
+                RouteMatch::NoRoute(host) => format!("no route in {}", host.name),
+                RouteMatch::Route(host, route) => {
+                    let number = host.routes.iter().position(|r| std::ptr::eq(r, route));
+                    format!("{} {number:?}", host.name)
+                }
+            };
+            out.push_str(&decision);
+            out.push('\n');
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Replays what the target has found.
+    #[test]
+    fn the_corpus_holds() {
+        let pack = include_bytes!("../fuzz/corpus/found-load.pack");
+        let mut rest = &pack[..];
+        let mut inputs = 0;
+        while let Some((length, after)) = rest.split_first_chunk::<4>() {
+            let (input, after) = after.split_at(u32::from_le_bytes(*length) as usize);
+            load_text(input);
+            rest = after;
+            inputs += 1;
+        }
+        assert!(rest.is_empty() && inputs > 100, "{inputs}");
+    }
+}
