@@ -11,7 +11,7 @@ use super::client::Client;
 use super::setup::Setup;
 use super::{PATIENCE, wait_until};
 use crate::access_loggers::{self, LogWriter};
-use crate::reactor::{self, DriverChoice, fault};
+use crate::reactor::{self, DriverChoice};
 use crate::server::listen;
 use crate::stats::Store;
 use crate::upstream::cluster::SharedCluster;
@@ -31,16 +31,15 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts a proxy in front of `host`.
     pub fn start(driver: DriverChoice, setup: &Setup, host: SocketAddr) -> Self {
-        Self::start_with_faults(driver, setup, host, None)
+        let options = reactor::Options {
+            driver,
+            ..reactor::Options::default()
+        };
+        Self::start_with(&options, setup, host)
     }
 
-    /// Starts a proxy whose sockets misbehave as `faults` says.
-    pub fn start_with_faults(
-        driver: DriverChoice,
-        setup: &Setup,
-        host: SocketAddr,
-        faults: Option<fault::Plan>,
-    ) -> Self {
+    /// Starts a proxy on a reactor with these options.
+    pub fn start_with(options: &reactor::Options, setup: &Setup, host: SocketAddr) -> Self {
         let store = Store::new();
         let compiled = setup.compile(host);
         let clusters: Vec<_> = compiled
@@ -55,7 +54,7 @@ impl Proxy {
             panic!("the listener has an IP address");
         };
         let logs = LogWriter::spawn(&access_loggers::Options::default(), &store).expect("a thread");
-        let plan = plan(driver, 1, &store, &logs, faults);
+        let plan = plan(options, 1, &store, &logs);
         let worker = Handle::start(0, None, &plan).expect("a worker");
         let mut proxy = Self {
             address,
@@ -167,19 +166,14 @@ impl Proxy {
 
 /// What workers of a test need to start.
 pub(crate) fn plan(
-    driver: DriverChoice,
+    options: &reactor::Options,
     count: u32,
     store: &Store,
     logs: &LogWriter,
-    faults: Option<fault::Plan>,
 ) -> Plan {
     Plan {
         count,
-        reactor: reactor::Options {
-            driver,
-            faults,
-            ..reactor::Options::default()
-        },
+        reactor: options.clone(),
         store: store.clone(),
         logs: logs.handle(),
         node: Node {

@@ -263,13 +263,14 @@ impl Worker {
                 inbound_only && one.shared.config.traffic_direction != TrafficDirection::Inbound
             }),
             Change::Drain => {
+                let reported = self.context.is_draining();
                 self.context.drain();
                 self.context.clusters.close_idle();
-                let context = Rc::clone(&self.context);
-                drop(reactor::spawn(report_connections(
-                    context,
-                    Arc::clone(&self.connections),
-                )));
+                if !reported {
+                    let context = Rc::clone(&self.context);
+                    let connections = Arc::clone(&self.connections);
+                    drop(reactor::spawn(report_connections(context, connections)));
+                }
             }
             Change::HealthFailed(failed) => self.context.set_health_failed(failed),
             Change::FlushLogs => flush_local(FlushCause::Request),

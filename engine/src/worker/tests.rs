@@ -10,6 +10,7 @@ use super::*;
 use crate::access_loggers::{LogWriter, Options};
 use crate::control::drain::drain;
 use crate::control::publish::Publisher;
+use crate::reactor::DriverChoice;
 use crate::test_support::client::{Broken, Client};
 use crate::test_support::origin::{Origin, OriginConnection, with_length};
 use crate::test_support::proxy::{Proxy, plan};
@@ -74,7 +75,7 @@ fn a_publisher_waits_for_room_and_for_every_worker() {
     on_both_drivers(|driver| {
         let store = Store::new();
         let logs = LogWriter::spawn(&Options::default(), &store).unwrap();
-        let plan = plan(driver, 2, &store, &logs, None);
+        let plan = plan(&options(driver), 2, &store, &logs);
         tokio().block_on(async {
             let mut publisher = Publisher::start(&[None, None], &plan).unwrap();
             let mut last = 0;
@@ -93,6 +94,13 @@ fn a_publisher_waits_for_room_and_for_every_worker() {
         });
         assert!(logs.shutdown());
     });
+}
+
+fn options(driver: DriverChoice) -> reactor::Options {
+    reactor::Options {
+        driver,
+        ..reactor::Options::default()
+    }
 }
 
 fn tokio() -> tokio::runtime::Runtime {
@@ -218,7 +226,7 @@ fn a_drain_gives_up_at_its_limit() {
         let (origin, release) = patient();
         let store = Store::new();
         let logs = LogWriter::spawn(&Options::default(), &store).unwrap();
-        let plan = plan(driver, 1, &store, &logs, None);
+        let plan = plan(&options(driver), 1, &store, &logs);
         let compiled = Setup::default().compile(origin.address);
         let cluster = SharedCluster::new(Arc::clone(&compiled.snapshot.clusters[0]), &store);
         let cluster = Arc::new(cluster.unwrap());

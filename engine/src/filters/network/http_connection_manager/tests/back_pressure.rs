@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::reactor::Options;
 
 /// More than all buffers on the way: the kernel's may grow to some megabytes
 /// a socket, the proxy's are below one.
@@ -161,6 +162,43 @@ fn a_host_that_does_not_read_stops_its_client() {
         });
         assert_eq!(proxy.cluster("upstream_cx_destroy_local_with_active_rq"), 1);
         drop(release);
+        proxy.check_balance();
+    });
+}
+
+/// Clients that do not read must not keep the receive buffers to themselves.
+#[test]
+fn stuck_clients_leave_receive_buffers_to_others() {
+    on_both_drivers(|driver| {
+        let (big, _) = endless();
+        let options = Options {
+            driver,
+            buffer_count: 16,
+            ..Options::default()
+        };
+        let mut proxy = Proxy::start_with(&options, &limits(""), big.address);
+        let stuck: Vec<_> = (0..24)
+            .map(|_| {
+                let mut client = proxy.connect();
+                client.get("/");
+                client
+            })
+            .collect();
+        wait_until("they have begun", || {
+            proxy.http("downstream_rq_completed") == stuck.len() as u64
+        });
+        std::thread::sleep(Duration::from_millis(200));
+        let mut client = proxy.connect();
+        for _ in 0..20 {
+            let begin = Instant::now();
+            assert_eq!(client.ask("/direct").text(), "direct");
+            assert!(
+                begin.elapsed() < Duration::from_secs(2),
+                "{:?}",
+                begin.elapsed()
+            );
+        }
+        drop((stuck, client));
         proxy.check_balance();
     });
 }

@@ -3,6 +3,7 @@
 //! behind. All choices of a run come from its seed, which is printed.
 
 use super::*;
+use crate::reactor::Options;
 use crate::reactor::fault::{Plan, Side};
 use crate::test_support::client::{Client, Response};
 use crate::test_support::origin::in_chunks;
@@ -102,8 +103,12 @@ fn nothing_is_mixed_up_and_nothing_is_left() {
             // only its time limit ends it.
             let lossy = seed % 5 == 4;
             let setup = if lossy { &impatient } else { &Setup::default() };
-            let mut proxy =
-                Proxy::start_with_faults(driver, setup, origin.address, Some(plan.clone()));
+            let options = Options {
+                driver,
+                faults: Some(plan.clone()),
+                ..Options::default()
+            };
+            let mut proxy = Proxy::start_with(&options, setup, origin.address);
             let mut client: Option<Client> = None;
             for (request, expected) in requests(seed) {
                 let connection = client.get_or_insert_with(|| proxy.connect());
