@@ -118,6 +118,9 @@ fn control_bytes(text: &[u8]) -> usize {
         .count()
 }
 
+/// The name of a header, and the number of the value that it has.
+type Field = (&'static [u8], usize);
+
 struct Request {
     info: StreamInfo,
     request: HeaderMap,
@@ -140,7 +143,7 @@ impl Request {
             trailers: HeaderMap::new(),
             kind: AccessLogType::ALL[usize::from(options) % AccessLogType::ALL.len()],
         };
-        let sent: [(&mut HeaderMap, &[(&[u8], usize)]); 3] = [
+        let sent: [(&mut HeaderMap, &[Field]); 3] = [
             (
                 &mut r.request,
                 &[
