@@ -1,4 +1,6 @@
 #![no_main]
 //! See `ringway_config::fuzz` for what is checked.
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| ringway_config::fuzz::load_text(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    ringway_config::fuzz::load_text(data);
+});

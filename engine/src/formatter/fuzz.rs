@@ -121,6 +121,9 @@ fn control_bytes(text: &[u8]) -> usize {
         .count()
 }
 
+/// The name of a header, and the number of the value that it has.
+type Field = (&'static [u8], usize);
+
 struct Request {
     info: StreamInfo,
     request: HeaderMap,
@@ -143,7 +146,11 @@ impl Request {
             trailers: HeaderMap::new(),
             kind: AccessLogType::ALL[usize::from(options) % AccessLogType::ALL.len()],
         };
+<<<<<<< HEAD
         let sent: [(&mut HeaderMap, Fields<'_>); 3] = [
+=======
+        let sent: [(&mut HeaderMap, &[Field]); 3] = [
+>>>>>>> w-l
             (
                 &mut r.request,
                 &[
