@@ -16,9 +16,6 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-/// Names, and which of the fuzzed values each has.
-type Fields<'a> = &'a [(&'a [u8], usize)];
-
 /// Stands between the format and the values. No UTF-8 has it, so no format
 /// misses it; values are left with the other bytes that are not UTF-8.
 const SEPARATOR: u8 = 0xff;
@@ -146,11 +143,7 @@ impl Request {
             trailers: HeaderMap::new(),
             kind: AccessLogType::ALL[usize::from(options) % AccessLogType::ALL.len()],
         };
-<<<<<<< HEAD
-        let sent: [(&mut HeaderMap, Fields<'_>); 3] = [
-=======
         let sent: [(&mut HeaderMap, &[Field]); 3] = [
->>>>>>> w-l
             (
                 &mut r.request,
                 &[
