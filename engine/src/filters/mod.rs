@@ -53,6 +53,7 @@ pub struct WorkerContext {
     /// The `date` header, formatted once a second.
     pub date: RefCell<DateCache>,
     draining: Cell<bool>,
+    stopping: Cell<bool>,
     health_failed: Cell<bool>,
     connections: RefCell<Connections>,
     next_connection: Cell<u64>,
@@ -80,6 +81,7 @@ impl WorkerContext {
             local_address,
             date: RefCell::new(DateCache::new()),
             draining: Cell::new(false),
+            stopping: Cell::new(false),
             health_failed: Cell::new(false),
             connections: RefCell::new(Connections::default()),
             next_connection: Cell::new(0),
@@ -116,6 +118,22 @@ impl WorkerContext {
                 slot.timer.set(Some(now));
             }
         }
+    }
+
+    /// Gives every request up, so that its end is counted and logged before the
+    /// worker ends.
+    pub fn stop(&self) {
+        self.stopping.set(true);
+        let now = reactor::now();
+        for slot in self.connections.borrow().slots.iter().flatten() {
+            slot.timer.set(Some(now));
+        }
+    }
+
+    /// Whether the worker ends, whatever is in flight.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get()
     }
 
     /// Whether `/healthcheck/fail` is in force.

@@ -39,6 +39,7 @@ pub fn bind(
     options: ListenOptions,
     count: usize,
 ) -> io::Result<(Vec<Socket>, Address)> {
+    refuse_shared_port(address, options)?;
     let first = bind_one(address, options)?;
     let bound = match address {
         Address::Socket(_) => Address::Socket(
@@ -58,6 +59,22 @@ pub fn bind(
     }
     sockets.insert(0, first);
     Ok((sockets, bound))
+}
+
+/// SO_REUSEPORT would let another process of ours share the port in silence, a
+/// forgotten one with an old configuration for example. A socket without it
+/// finds out.
+fn refuse_shared_port(address: &Address, options: ListenOptions) -> io::Result<()> {
+    match address {
+        Address::Socket(ip) if options.reuse_port && ip.port() != 0 => {
+            let alone = ListenOptions {
+                reuse_port: false,
+                ..options
+            };
+            bind_one(address, alone).map(drop)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The kernel's form of configured keep-alive probes.
@@ -149,6 +166,13 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = Address::Socket(taken.local_addr().expect("bound"));
         let error = bind(&address, OPTIONS, 2).expect_err("the port is taken");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_port_of_another_process_of_ours_is_an_error() {
+        let (_theirs, bound) = bind(&loopback(), OPTIONS, 2).expect("port 0 is free");
+        let error = bind(&bound, OPTIONS, 2).expect_err("they listen");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 

@@ -41,8 +41,8 @@ use crate::control::publish::Publisher;
 use crate::network::address::local_address;
 use crate::network::limits;
 use crate::reactor;
-use crate::stats::Store;
 use crate::stats::server::ProcessStats;
+use crate::stats::{Shard, Store};
 use crate::upstream::cluster::SharedCluster;
 use crate::worker::{Change, Plan, cpu};
 
@@ -243,7 +243,6 @@ async fn serve(
         &mut commands,
         &view,
         &store,
-        &stats,
         &log_writer.handle(),
     )
     .await?;
@@ -293,9 +292,7 @@ fn report_start(
     publisher: &Publisher,
 ) {
     let server = &stats.server;
-    server.live.set(1);
     server.concurrency.set(workers as u64);
-    server.state.set(ServerState::Live.number());
     server
         .hot_restart_epoch
         .set(u64::from(options.restart_epoch));
@@ -375,76 +372,84 @@ async fn control_loop(
     commands: &mut mpsc::UnboundedReceiver<Action>,
     view: &View,
     store: &Store,
-    stats: &ProcessStats,
     logs: &LogHandle,
 ) -> anyhow::Result<End> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut reopen = signal(SignalKind::user_defined1())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let mut flush = tokio::time::interval(view.stats_flush_interval());
+    // When a graceful drain stops the listeners, and which. Meanwhile signals
+    // and commands are heard.
+    let mut stop_at: Option<(tokio::time::Instant, bool)> = None;
     loop {
+        let stop_due = async {
+            match stop_at {
+                Some((at, inbound_only)) => {
+                    tokio::time::sleep_until(at).await;
+                    inbound_only
+                }
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = terminate.recv() => return Ok(End::Drain),
             _ = interrupt.recv() => return Ok(End::Drain),
             _ = reopen.recv() => reopen_logs(publisher, logs).await,
+            // A terminal that closes is no reason to stop serving.
+            _ = hang_up.recv() => tracing::warn!("SIGHUP is ignored"),
             _ = flush.tick() => {
+                Shard::flush();
                 store.merge();
-                stats.server.uptime.set(view.uptime().as_secs());
+            }
+            inbound_only = stop_due => {
+                stop_at = None;
+                stop_listeners(publisher, inbound_only).await;
             }
             command = commands.recv() => {
                 let Some(command) = command else { continue };
-                if let Some(end) = act(command, options, publisher, view, logs).await {
-                    return Ok(end);
+                match command {
+                    Action::Quit => return Ok(End::Quit),
+                    Action::DrainListeners { graceful: true, inbound_only, skip_exit } => {
+                        publisher.publish(|_| vec![Change::Drain]).await;
+                        if !skip_exit {
+                            let at = tokio::time::Instant::now() + options.drain_time();
+                            stop_at = Some((at, inbound_only));
+                        }
+                    }
+                    command => act(command, publisher, logs).await,
                 }
             }
         }
     }
 }
 
-async fn act(
-    command: Action,
-    options: &Options,
-    publisher: &mut Publisher,
-    view: &View,
-    logs: &LogHandle,
-) -> Option<End> {
+/// Commands that are carried out at once.
+async fn act(command: Action, publisher: &mut Publisher, logs: &LogHandle) {
     match command {
-        Action::Quit => return Some(End::Quit),
-        Action::DrainListeners {
-            graceful,
-            inbound_only,
-            skip_exit,
-        } => {
-            if graceful {
-                publisher.publish(|_| vec![Change::Drain]).await;
-                view.set_state(ServerState::Draining);
-                if skip_exit {
-                    return None;
-                }
-                tokio::time::sleep(options.drain_time()).await;
-            }
-            publisher
-                .publish(|_| vec![Change::StopListeners { inbound_only }])
-                .await;
+        Action::DrainListeners { inbound_only, .. } => {
+            stop_listeners(publisher, inbound_only).await;
         }
         Action::HealthcheckFail => {
-            view.set_state(ServerState::Draining);
             publisher
                 .publish(|_| vec![Change::HealthFailed(true)])
                 .await;
         }
         Action::HealthcheckOk => {
-            view.set_state(ServerState::Live);
             publisher
                 .publish(|_| vec![Change::HealthFailed(false)])
                 .await;
         }
         Action::ReopenLogs => reopen_logs(publisher, logs).await,
-        Action::SetLogLevel { logger, level } => {
-            view.set_log_level(logger.as_deref(), level);
-        }
+        // The first is the loop's, the second was done where it was asked.
+        Action::Quit | Action::SetLogLevel { .. } => {}
     }
-    None
+}
+
+async fn stop_listeners(publisher: &mut Publisher, inbound_only: bool) {
+    publisher
+        .publish(|_| vec![Change::StopListeners { inbound_only }])
+        .await;
 }
 
 /// Lines that were written before belong into the old files; flushing makes

@@ -116,11 +116,6 @@ impl View {
         self.clusters.len()
     }
 
-    /// Changes the level of the application log.
-    pub fn set_log_level(&self, logger: Option<&str>, level: LogLevel) {
-        self.loggers.set(logger, level);
-    }
-
     fn host_status(&self, host: &SharedHost) -> HostStatus {
         let counter = |counter| self.store.counter_value(counter);
         let gauge = |gauge| self.store.gauge_value(gauge);
@@ -252,6 +247,9 @@ impl ServerView for View {
             Action::HealthcheckOk => self.set_state(ServerState::Live),
             Action::DrainListeners { graceful: true, .. } => {
                 self.set_state(ServerState::Draining);
+            }
+            Action::SetLogLevel { logger, level } => {
+                self.loggers.set(logger.as_deref(), *level);
             }
             _ => {}
         }

@@ -34,6 +34,9 @@ use crate::upstream::cluster::{Cluster, SharedCluster};
 /// time and waits for room, so this only has to cover a burst of commands.
 const UPDATES_MAX: usize = 64;
 
+/// Turns that requests get to end and to be logged when the worker ends.
+const TURNS_TO_END: u32 = 3;
+
 /// How often a draining worker looks whether its last connection is gone.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 
@@ -231,6 +234,10 @@ impl Worker {
             while let Some(update) = updates.pop() {
                 for change in update.changes {
                     if matches!(change, Change::Stop) {
+                        self.context.stop();
+                        for _ in 0..TURNS_TO_END {
+                            reactor::yield_now().await;
+                        }
                         updates.acknowledge(update.epoch);
                         return;
                     }

@@ -28,6 +28,8 @@ pub enum Failure {
     DownstreamProtocol,
     /// The client went away.
     DownstreamClosed,
+    /// The worker ends.
+    Stopped,
     /// A deadline passed.
     Expired(Expired),
 }
@@ -43,15 +45,14 @@ impl Failure {
         exchange: &mut Exchange,
     ) -> Handled {
         self.count(manager, cluster);
-        if matches!(self, Self::DownstreamClosed) {
-            exchange
-                .info
-                .flags
+        if matches!(self, Self::DownstreamClosed | Self::Stopped) {
+            let info = &mut exchange.info;
+            info.flags
                 .set(ResponseFlag::DownstreamConnectionTermination);
-            exchange
-                .info
-                .details
-                .set(details::DOWNSTREAM_REMOTE_DISCONNECT);
+            info.details.set(match self {
+                Self::Stopped => details::DOWNSTREAM_LOCAL_DISCONNECT,
+                _ => details::DOWNSTREAM_REMOTE_DISCONNECT,
+            });
             return Handled::Aborted;
         }
         if exchange.response_started {
@@ -125,7 +126,7 @@ impl Failure {
             Self::Expired(expired) => {
                 self::expired(expired, manager, cluster, downstream, exchange)
             }
-            Self::DownstreamClosed => Handled::Aborted,
+            Self::DownstreamClosed | Self::Stopped => Handled::Aborted,
         }
     }
 
@@ -160,7 +161,11 @@ impl Failure {
             }
             Self::Expired(Expired::Stream) => info.details.set(details::MAX_DURATION_TIMEOUT),
             Self::Expired(Expired::Request) => info.details.set(details::REQUEST_OVERALL_TIMEOUT),
-            Self::Overflow | Self::ConnectTimeout | Self::Connect(_) | Self::DownstreamClosed => {}
+            Self::Overflow
+            | Self::ConnectTimeout
+            | Self::Connect(_)
+            | Self::DownstreamClosed
+            | Self::Stopped => {}
         }
         Handled::Aborted
     }

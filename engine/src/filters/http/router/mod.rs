@@ -30,7 +30,7 @@ use self::upstream_request::{Event, UpstreamRequest};
 use super::super::network::http_connection_manager::local_reply::LocalReply;
 use super::super::network::http_connection_manager::{ConnectionManager, Handled};
 use crate::http::downstream::{Downstream, ResponseFraming};
-use crate::http::exchange::{Exchange, Expired};
+use crate::http::exchange::Exchange;
 use crate::http::http1::reader::BodyPart;
 use crate::http::redirect;
 use crate::reactor;
@@ -130,7 +130,7 @@ async fn forward(
     finalize_request_headers(manager, route, forward, exchange);
     set_deadlines(manager, forward, downstream, exchange);
 
-    let lease = match connection(&cluster, &host, forward, downstream, exchange).await {
+    let lease = match connection(manager, &cluster, &host, forward, downstream, exchange).await {
         Ok(lease) => lease,
         Err(failure) => {
             if matches!(failure, Failure::Overflow) {
@@ -235,6 +235,7 @@ fn set_deadlines(
 
 /// Waits for a connection, as long as the client and the deadlines allow.
 async fn connection(
+    manager: &ConnectionManager,
     cluster: &Rc<Cluster>,
     host: &Rc<Host>,
     forward: &Forward,
@@ -249,10 +250,10 @@ async fn connection(
         if downstream.stream.poll_closed(cx).is_ready() {
             return Poll::Ready(Err(Failure::DownstreamClosed));
         }
-        poll_deadline(downstream, exchange, cx).map(|expired| Err(Failure::Expired(expired)))
+        poll_deadline(manager, downstream, exchange, cx).map(Err)
     })
     .await;
-    if let Err(Failure::DownstreamClosed | Failure::Expired(_)) = &acquired {
+    if let Err(Failure::DownstreamClosed | Failure::Stopped | Failure::Expired(_)) = &acquired {
         cluster.stats.upstream_rq_cancelled.inc();
     }
     acquired
@@ -260,13 +261,17 @@ async fn connection(
 
 /// Polls the one timer for whichever deadline is the nearest.
 fn poll_deadline(
+    manager: &ConnectionManager,
     downstream: &Downstream,
     exchange: &Exchange,
     cx: &mut std::task::Context<'_>,
-) -> Poll<Expired> {
+) -> Poll<Failure> {
     while downstream.timer.poll_expired(cx).is_ready() {
+        if manager.worker.is_stopping() {
+            return Poll::Ready(Failure::Stopped);
+        }
         if let Some(expired) = exchange.deadlines.expired(reactor::now()) {
-            return Poll::Ready(expired);
+            return Poll::Ready(Failure::Expired(expired));
         }
         downstream.timer.set(exchange.deadlines.next());
     }
@@ -287,7 +292,8 @@ async fn exchange_messages(
     let mut head: Option<ResponseHead> = None;
     loop {
         let event =
-            poll_fn(|cx| upstream.poll_event(head.is_some(), downstream, exchange, cx)).await;
+            poll_fn(|cx| upstream.poll_event(manager, head.is_some(), downstream, exchange, cx))
+                .await;
         exchange.deadlines.progress(reactor::now());
         match event {
             Event::Head(interim_head) if is_interim(&interim_head) => {

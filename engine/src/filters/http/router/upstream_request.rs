@@ -94,6 +94,7 @@ impl UpstreamRequest {
     /// other one's send queue has room.
     pub fn poll_event(
         &mut self,
+        manager: &ConnectionManager,
         has_head: bool,
         downstream: &mut Downstream,
         exchange: &mut Exchange,
@@ -105,8 +106,7 @@ impl UpstreamRequest {
         if let Poll::Ready(event) = self.poll_request(downstream, exchange, cx) {
             return Poll::Ready(event);
         }
-        poll_deadline(downstream, exchange, cx)
-            .map(|expired| Event::Failed(Failure::Expired(expired)))
+        poll_deadline(manager, downstream, exchange, cx).map(Event::Failed)
     }
 
     fn poll_response(
