@@ -75,6 +75,57 @@ fn sigterm_lets_a_request_in_flight_finish() {
 }
 
 #[test]
+fn sigterm_and_quit_are_heard_during_a_graceful_drain() {
+    // With the default --drain-time-s of 600 s, waiting for the drain's end
+    // would be seen.
+    on_every_driver(|program| {
+        for end_by_signal in [true, false] {
+            let mut scene = scene(program);
+            let drained = scene.process.admin().post("/drain_listeners?graceful");
+            assert_eq!(drained.status(), 200);
+            if end_by_signal {
+                scene.process.signal(libc::SIGTERM);
+            } else {
+                assert_eq!(scene.process.admin().post("/quitquitquit").status(), 200);
+            }
+            assert!(scene.process.wait(Duration::from_secs(10)).success());
+        }
+    });
+}
+
+#[test]
+fn sighup_is_survived() {
+    on_every_driver(|program| {
+        let mut scene = scene(program);
+        scene.process.signal(libc::SIGHUP);
+        await_true("the warning", || scene.process.stderr().contains("SIGHUP"));
+        assert!(scene.process.is_running());
+        assert_eq!(scene.process.admin().get("/ready").status(), 200);
+    });
+}
+
+#[test]
+fn a_request_that_the_end_cuts_off_is_logged() {
+    on_every_driver(|program| {
+        let upstream = Origin::start();
+        upstream.play(vec![Act::Read, Act::Wait(Duration::from_secs(60))]);
+        let configuration =
+            bootstrap::bootstrap(LISTENERS, &cluster("origin", upstream.address().port(), ""));
+        let mut process = Process::start_with(program, &configuration, &["--drain-time-s", "1"]);
+        let mut stream = TcpStream::connect(process.listener("main")).expect("a connection");
+        stream.write_all(GET).expect("a request");
+        await_true("the request is at the origin", || {
+            !upstream.seen().is_empty()
+        });
+        process.signal(libc::SIGTERM);
+        assert!(process.wait(Duration::from_secs(10)).success());
+        let log = std::fs::read_to_string(process.folder().join("main.log")).unwrap_or_default();
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(log.contains("DC"), "{log}");
+    });
+}
+
+#[test]
 fn sigint_ends_an_idle_process_at_once() {
     on_every_driver(|program| {
         let mut scene = scene(program);

@@ -34,8 +34,8 @@ use crate::upstream::cluster::{Cluster, SharedCluster};
 /// time and waits for room, so this only has to cover a burst of commands.
 const UPDATES_MAX: usize = 64;
 
-/// Turns that requests get to end and to be logged when the worker ends.
-const TURNS_TO_END: u32 = 3;
+/// How long requests that are given up may take to be counted and logged.
+const END_MAX: Duration = Duration::from_millis(100);
 
 /// How often a draining worker looks whether its last connection is gone.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -235,9 +235,7 @@ impl Worker {
                 for change in update.changes {
                     if matches!(change, Change::Stop) {
                         self.context.stop();
-                        for _ in 0..TURNS_TO_END {
-                            reactor::yield_now().await;
-                        }
+                        self.await_ends().await;
                         updates.acknowledge(update.epoch);
                         return;
                     }
@@ -246,6 +244,14 @@ impl Worker {
                 updates.acknowledge(update.epoch);
             }
             reactor::remote_wake().await;
+        }
+    }
+
+    /// Waits for the requests that were given up.
+    async fn await_ends(&self) {
+        let deadline = reactor::now() + END_MAX;
+        while self.context.connection_count() > 0 && reactor::now() < deadline {
+            reactor::sleep(Duration::from_millis(1)).await;
         }
     }
 
