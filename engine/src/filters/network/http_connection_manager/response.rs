@@ -25,15 +25,16 @@ impl ConnectionManager {
         framing: ResponseFraming,
     ) {
         self.shared.filters.response_headers(exchange, &self.worker);
+        // Envoy's order, for whoever compares bytes.
+        self.worker
+            .date
+            .borrow_mut()
+            .set(&mut exchange.response, reactor::wall_clock());
         conn_manager_utility::mutate_response_headers(
             &mut exchange.response,
             &exchange.request,
             &self.edge,
         );
-        self.worker
-            .date
-            .borrow_mut()
-            .set(&mut exchange.response, reactor::wall_clock());
         let stats = self.stats();
         let draining = self.is_draining();
         if draining && exchange.keep_alive {
