@@ -45,6 +45,9 @@ pub struct MessageReader {
     body: BodyDecoder,
     /// Received and not yet looked at.
     unread: Option<Chunk>,
+    /// What the peer broke the protocol with. There is no way back: what
+    /// follows has no framing, and must never be taken for a message.
+    broken: Option<Http1Error>,
     /// Bytes that belonged to messages, since they were last asked for.
     consumed: u64,
 }
@@ -55,6 +58,7 @@ impl Default for MessageReader {
             head: HeadReader::new(),
             body: BodyDecoder::new(Framing::None, &BodyOptions::default()),
             unread: None,
+            broken: None,
             consumed: 0,
         }
     }
@@ -81,7 +85,7 @@ impl MessageReader {
     /// Whether the current body has been read to its end.
     #[must_use]
     pub fn is_body_done(&self) -> bool {
-        self.body.is_done()
+        self.broken.is_none() && self.body.is_done()
     }
 
     /// Polls until something is there to be read, or the peer has closed.
@@ -154,6 +158,9 @@ impl MessageReader {
         cx: &mut Context<'_>,
     ) -> Poll<Result<BodyPart, ReadError>> {
         loop {
+            if let Some(error) = self.broken {
+                return Poll::Ready(Err(ReadError::Protocol(error)));
+            }
             if self.body.is_done() {
                 return Poll::Ready(Ok(BodyPart::End));
             }
@@ -161,10 +168,10 @@ impl MessageReader {
                 let ended = self.body.on_eof().map_err(|_| ReadError::Truncated);
                 return Poll::Ready(ended.map(|()| BodyPart::End));
             };
-            let step = self
-                .body
-                .decode(&chunk, trailers)
-                .map_err(ReadError::Protocol)?;
+            let step = match self.body.decode(&chunk, trailers) {
+                Ok(step) => step,
+                Err(error) => return Poll::Ready(Err(self.break_off(error, chunk.len()))),
+            };
             self.consumed += step.consumed as u64;
             let mut part = chunk.split_to(step.consumed);
             if !chunk.is_empty() {
@@ -185,6 +192,9 @@ impl MessageReader {
         cx: &mut Context<'_>,
         mut parse: impl FnMut(&mut Self, &[u8]) -> Result<Option<(H, usize)>, Http1Error>,
     ) -> Poll<Result<H, ReadError>> {
+        if let Some(error) = self.broken {
+            return Poll::Ready(Err(ReadError::Protocol(error)));
+        }
         loop {
             let Some(mut chunk) = ready!(self.poll_chunk(stream, cx))? else {
                 let end = if self.head.is_empty() {
@@ -194,13 +204,13 @@ impl MessageReader {
                 };
                 return Poll::Ready(Err(end));
             };
-            let parsed = parse(self, &chunk);
-            if parsed.is_err() {
-                self.consumed += chunk.len() as u64;
-            }
-            let Some((head, consumed)) = parsed.map_err(ReadError::Protocol)? else {
-                self.consumed += chunk.len() as u64;
-                continue;
+            let (head, consumed) = match parse(self, &chunk) {
+                Ok(Some(parsed)) => parsed,
+                Ok(None) => {
+                    self.consumed += chunk.len() as u64;
+                    continue;
+                }
+                Err(error) => return Poll::Ready(Err(self.break_off(error, chunk.len()))),
             };
             self.consumed += consumed as u64;
             chunk.advance(consumed);
@@ -209,6 +219,13 @@ impl MessageReader {
             }
             return Poll::Ready(Ok(head));
         }
+    }
+
+    /// Ends reading for good.
+    fn break_off(&mut self, error: Http1Error, received: usize) -> ReadError {
+        self.broken = Some(error);
+        self.consumed += received as u64;
+        ReadError::Protocol(error)
     }
 
     fn poll_chunk(

@@ -58,7 +58,9 @@ impl Failure {
         if exchange.response_started {
             return self.abort(manager, exchange);
         }
-        downstream.discard_received(exchange);
+        if !matches!(self, Self::DownstreamProtocol) {
+            downstream.discard_received(exchange);
+        }
         exchange.response.clear();
         match self {
             Self::Overflow => {
@@ -118,6 +120,9 @@ impl Failure {
                 fail(manager, cluster, downstream, exchange, reply)
             }
             Self::DownstreamProtocol => {
+                // Where this request ends nobody knows: nothing behind it is
+                // read as another one.
+                exchange.keep_alive = false;
                 let reply = LocalReply::new(400, "Bad Request", "")
                     .flag(ResponseFlag::DownstreamProtocolError);
                 manager.reply(downstream, exchange, reply);

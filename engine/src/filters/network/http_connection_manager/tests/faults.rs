@@ -141,3 +141,33 @@ fn nothing_is_mixed_up_and_nothing_is_left() {
         assert!(whole > SEEDS, "only {whole} responses were complete");
     });
 }
+
+/// The body breaks off at its first byte while the rest of it is there already,
+/// in buffers of its own. Reading on after the error would find an end of the
+/// body, and behind it a request that nobody sent.
+#[test]
+fn nothing_is_read_behind_a_broken_body() {
+    on_both_drivers(|driver| {
+        let origin = echo();
+        let options = Options {
+            driver,
+            faults: Some(Plan {
+                recv_max: Some(1),
+                side: Side::Accepted,
+                ..Plan::default()
+            }),
+            ..Options::default()
+        };
+        let mut proxy = Proxy::start_with(&options, &Setup::default(), origin.address);
+        let mut client = proxy.connect();
+        client.send(
+            "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n\
+             -0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: test\r\n\r\n",
+        );
+        assert_eq!(client.response().status, 400);
+        assert!(client.is_at_end(), "the connection ends with the answer");
+        drop(client);
+        proxy.check_balance();
+        assert_eq!(proxy.http("downstream_rq_total"), 1);
+    });
+}
