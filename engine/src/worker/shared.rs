@@ -151,12 +151,6 @@ impl Budget {
     pub fn give_back(&self, permits: u32) -> bool {
         permits > 0 && self.left.fetch_add(permits, Relaxed) == 0
     }
-
-    /// Whether every permit is leased.
-    #[must_use]
-    pub fn is_exhausted(&self) -> bool {
-        self.left.load(Relaxed) == 0
-    }
 }
 
 /// What [`Budget::take`] gave.
@@ -400,7 +394,7 @@ mod tests {
                 .sum()
         });
         assert_eq!(taken, 1000);
-        assert!(budget.is_exhausted());
+        assert_eq!(budget.take(1).permits, 0);
         assert!(budget.give_back(1), "it was empty");
         assert_eq!(
             budget.take(5),

@@ -62,62 +62,42 @@ impl Failure {
             downstream.discard_received(exchange);
         }
         exchange.response.clear();
-        match self {
+        let reply = match self {
             Self::Overflow => {
                 if !manager.shared.router.suppress_envoy_headers {
                     exchange
                         .response
                         .append(HeaderId::XEnvoyOverloaded, b"true");
                 }
-                exchange
-                    .info
-                    .details
-                    .set("upstream_reset_before_response_started{overflow}");
-                let reply =
-                    LocalReply::new(503, RESET_OVERFLOW, "").flag(ResponseFlag::UpstreamOverflow);
-                fail(manager, cluster, downstream, exchange, reply)
+                let details = "upstream_reset_before_response_started{overflow}";
+                LocalReply::new(503, RESET_OVERFLOW, details).flag(ResponseFlag::UpstreamOverflow)
             }
             Self::ConnectTimeout => {
-                exchange
-                    .info
-                    .details
-                    .set("upstream_reset_before_response_started{connection_timeout}");
-                let reply = LocalReply::new(503, RESET_CONNECT_TIMEOUT, "")
-                    .flag(ResponseFlag::UpstreamConnectionFailure);
-                fail(manager, cluster, downstream, exchange, reply)
+                let details = "upstream_reset_before_response_started{connection_timeout}";
+                LocalReply::new(503, RESET_CONNECT_TIMEOUT, details)
+                    .flag(ResponseFlag::UpstreamConnectionFailure)
             }
             Self::Connect(error) => {
                 // Only requests without a connection come here: a text may be
                 // formatted.
                 let reason = connect_error_text(&error);
-                exchange.info.details.compose(format_args!(
+                let info = &mut exchange.info;
+                info.details.compose(format_args!(
                     "upstream_reset_before_response_started{{remote_connection_failure|{reason}}}"
                 ));
-                exchange
-                    .info
-                    .upstream_transport_failure_reason
-                    .copy(&reason);
-                let reply = LocalReply::new(503, RESET_CONNECT_FAILURE, "")
-                    .flag(ResponseFlag::UpstreamConnectionFailure);
-                fail(manager, cluster, downstream, exchange, reply)
+                info.upstream_transport_failure_reason.copy(&reason);
+                LocalReply::new(503, RESET_CONNECT_FAILURE, "")
+                    .flag(ResponseFlag::UpstreamConnectionFailure)
             }
             Self::UpstreamClosed => {
-                exchange
-                    .info
-                    .details
-                    .set("upstream_reset_before_response_started{connection_termination}");
-                let reply = LocalReply::new(503, RESET_TERMINATION, "")
-                    .flag(ResponseFlag::UpstreamConnectionTermination);
-                fail(manager, cluster, downstream, exchange, reply)
+                let details = "upstream_reset_before_response_started{connection_termination}";
+                LocalReply::new(503, RESET_TERMINATION, details)
+                    .flag(ResponseFlag::UpstreamConnectionTermination)
             }
             Self::UpstreamProtocol => {
-                exchange
-                    .info
-                    .details
-                    .set("upstream_reset_before_response_started{protocol_error}");
-                let reply = LocalReply::new(502, RESET_PROTOCOL, "")
-                    .flag(ResponseFlag::UpstreamProtocolError);
-                fail(manager, cluster, downstream, exchange, reply)
+                let details = "upstream_reset_before_response_started{protocol_error}";
+                LocalReply::new(502, RESET_PROTOCOL, details)
+                    .flag(ResponseFlag::UpstreamProtocolError)
             }
             Self::DownstreamProtocol => {
                 // Where this request ends nobody knows: nothing behind it is
@@ -126,13 +106,14 @@ impl Failure {
                 let reply = LocalReply::new(400, "Bad Request", "")
                     .flag(ResponseFlag::DownstreamProtocolError);
                 manager.reply(downstream, exchange, reply);
-                Handled::Answered
+                return Handled::Answered;
             }
             Self::Expired(expired) => {
-                self::expired(expired, manager, cluster, downstream, exchange)
+                return self::expired(expired, manager, cluster, downstream, exchange);
             }
-            Self::DownstreamClosed | Self::Stopped => Handled::Aborted,
-        }
+            Self::DownstreamClosed | Self::Stopped => return Handled::Aborted,
+        };
+        fail(manager, cluster, downstream, exchange, reply)
     }
 
     /// A response that has begun cannot be taken back: closing the connection
