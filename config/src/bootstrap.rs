@@ -19,12 +19,12 @@ use envoy_types::pb::envoy::config::listener::v3 as listener_pb;
 
 use crate::application_log;
 use crate::cluster::{self, Cluster};
-use crate::clusters::ClusterNames;
 use crate::context::{Cx, Source};
 use crate::core::{self, Address, Node};
 use crate::diagnostics::Diagnostics;
 use crate::listener::{self, Listener};
 use crate::load::Loaded;
+use crate::names::Names;
 use crate::runtime;
 
 /// A complete, valid configuration. It is never changed: an update makes a
@@ -41,9 +41,8 @@ pub struct Snapshot {
     pub node: Node,
     /// How often histograms are merged and sinks are fed.
     pub stats_flush_interval: Duration,
-    /// Every cluster name that a route or a cluster mentions, with its
-    /// number.
-    pub cluster_names: Arc<ClusterNames>,
+    /// Every name that the configuration mentions and that has a number.
+    pub names: Arc<Names>,
     /// Warnings found while lowering (those of the loader are in
     /// [`Loaded`]).
     pub diagnostics: Diagnostics,
@@ -81,7 +80,7 @@ pub struct Admin {
 /// with the same marks, so that `--mode validate` sees their mistakes too.
 pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
     let mut diagnostics = Diagnostics::new();
-    let names = Arc::new(ClusterNames::new());
+    let names = Arc::new(Names::default());
     let mut cx = Cx::new(&mut diagnostics, &loaded.marks, loaded.file.clone(), &names);
     let snapshot = lower_bootstrap(&loaded.bootstrap, &mut cx);
     if diagnostics.has_errors() {
@@ -100,7 +99,7 @@ pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
         admin,
         node,
         stats_flush_interval,
-        cluster_names: names,
+        names,
         diagnostics,
     })
 }

@@ -25,7 +25,7 @@ use crate::listener::BUFFER_LIMIT;
 pub struct Cluster {
     /// Its unique name.
     pub name: Arc<str>,
-    /// Its number in the snapshot's `cluster_names`, which routes hold.
+    /// Its number in the snapshot's `names`, which routes hold.
     pub id: ClusterId,
     /// The name in `cluster.<name>.` stats: `alt_stat_name` if given, with
     /// colons replaced by underscores as Envoy does.

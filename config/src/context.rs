@@ -3,6 +3,8 @@
 
 use crate::clusters::ClusterNames;
 use crate::diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
+use crate::names::Names;
+use crate::runtime::RuntimeKeys;
 use envoy_types::pb::google::protobuf::Any;
 use std::fmt;
 use std::fmt::Write;
@@ -51,6 +53,8 @@ pub struct Cx<'a> {
     path: String,
     /// The numbering of cluster names.
     pub clusters: &'a ClusterNames,
+    /// The numbering of runtime keys.
+    pub runtime_keys: &'a RuntimeKeys,
 }
 
 impl<'a> Cx<'a> {
@@ -60,14 +64,15 @@ impl<'a> Cx<'a> {
         diagnostics: &'a mut Diagnostics,
         marks: &'a Marks,
         file: impl Into<Option<Arc<str>>>,
-        clusters: &'a ClusterNames,
+        names: &'a Names,
     ) -> Self {
         Cx {
             diagnostics,
             marks,
             file: file.into(),
             path: String::new(),
-            clusters,
+            clusters: &names.clusters,
+            runtime_keys: &names.runtime_keys,
         }
     }
 
@@ -216,8 +221,8 @@ mod tests {
         let mut diagnostics = Diagnostics::new();
         let mut marks = Marks::new("f.yaml".into());
         marks.set("a.b[2]", Position { line: 3, column: 7 });
-        let clusters = ClusterNames::new();
-        f(&mut Cx::new(&mut diagnostics, &marks, None, &clusters));
+        let names = Names::default();
+        f(&mut Cx::new(&mut diagnostics, &marks, None, &names));
         diagnostics
     }
 

@@ -323,7 +323,6 @@ pub fn stat_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clusters::ClusterNames;
     use crate::diagnostics::{Diagnostics, Marks};
 
     fn lower_text(ip: &str, port: u32, ipv4_compat: bool) -> Result<String, String> {
@@ -336,8 +335,8 @@ mod tests {
             })),
         };
         let mut diagnostics = Diagnostics::new();
-        let (marks, clusters) = (Marks::default(), ClusterNames::new());
-        let mut cx = Cx::new(&mut diagnostics, &marks, None, &clusters);
+        let (marks, names) = (Marks::default(), crate::Names::default());
+        let mut cx = Cx::new(&mut diagnostics, &marks, None, &names);
         match address(Some(&proto), "", &mut cx) {
             Some(bindable) => Ok(bindable.address.to_string()),
             None => Err(diagnostics.to_string()),

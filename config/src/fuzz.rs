@@ -1,10 +1,10 @@
 //! What must hold for any configuration whatsoever: shared by the fuzz target
 //! and the replay of its corpus. Not part of the API.
 
-use crate::route::RouteMatch;
+use crate::route::{MatchInput, RouteMatch};
+use crate::runtime::RuntimeValues;
 use crate::{
-    ClusterNames, Cx, Diagnostics, Format, LoadOptions, Loaded, bootstrap, load, route, to_json,
-    unpack,
+    Cx, Diagnostics, Format, LoadOptions, Loaded, Names, bootstrap, load, route, to_json, unpack,
 };
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
@@ -58,12 +58,18 @@ fn complaints(loaded: &Loaded) -> (bool, usize, String) {
 
 /// What the routes of all HTTP connection managers do with one request.
 fn decisions(loaded: &Loaded, found: &mut Diagnostics) -> String {
-    let names = ClusterNames::new();
+    let names = Names::default();
     let mut cx = Cx::new(found, &loaded.marks, loaded.file.clone(), &names);
     let mut request = HeaderMap::new();
     request.append(HeaderId::Method, b"GET");
     request.append(HeaderId::Path, b"/a/b?c=d");
     request.append(HeaderId::Authority, b"www.Example.com:80");
+    let runtime = RuntimeValues::default();
+    let input = MatchInput {
+        headers: &request,
+        random: 7,
+        runtime: &runtime,
+    };
     let resources = loaded.bootstrap.static_resources.iter();
     let mut out = String::new();
     for filter in resources
@@ -82,11 +88,15 @@ fn decisions(loaded: &Loaded, found: &mut Diagnostics) -> String {
             && !format!("{config:?}").contains("Filename")
             && let Some(routes) = route::lower(config, &mut cx)
         {
-            let decision = match routes.find(&request, 7) {
+            let decision = match routes.find(&input) {
                 RouteMatch::NoVirtualHost => "no host".to_owned(),
                 RouteMatch::NoRoute(host) => format!("no route in {}", host.name),
-                RouteMatch::Route(host, route) => {
-                    let number = host.routes.iter().position(|r| std::ptr::eq(r, route));
+                RouteMatch::Route(found) => {
+                    let host = found.virtual_host;
+                    let number = host
+                        .routes
+                        .iter()
+                        .position(|route| std::ptr::eq(route, found.route));
                     format!("{} {number:?}", host.name)
                 }
             };

@@ -20,10 +20,12 @@ pub struct Intended {
 /// The suites that compare with Envoy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suite {
-    /// `differential.rs`
+    /// `differential/`
     Requests,
     /// `admin.rs`
     Admin,
+    /// `routing/`, by the name of its file.
+    Routing(&'static str),
 }
 
 /// Every intended difference.

@@ -7,6 +7,7 @@
 //! - `origin.rs`: an upstream that follows a script and remembers what it saw.
 //! - `client.rs`: a raw client that sends exactly the bytes it is given.
 //! - `message.rs`: a tolerant reader of HTTP/1 messages, for what came back.
+//! - `comparison.rs`: a suite of cases on Envoy and on Ringway.
 //! - `case.rs`, `observation.rs`: one exchange, and everything seen of it.
 //! - `intended_differences.rs`: where we differ from Envoy on purpose.
 //!
@@ -16,6 +17,7 @@ pub mod admin;
 pub mod bootstrap;
 pub mod case;
 pub mod client;
+pub mod comparison;
 pub mod intended_differences;
 pub mod message;
 pub mod observation;

@@ -1,9 +1,19 @@
 //! What a route does with a request.
 
+use super::direct_response::DirectResponse;
+use super::lower::{Lowering, duration};
+use super::path_match::PathMatcher;
+use super::redirect::Redirect;
+use super::regex::Substitution;
 use super::rewrite::PathRewrite;
 use crate::clusters::ClusterId;
-use std::sync::Arc;
+use crate::context::Cx;
+use envoy_types::pb::envoy::config::core::v3::RoutingPriority;
+use envoy_types::pb::envoy::config::route::v3 as proto;
 use std::time::Duration;
+
+/// `RouteAction.timeout` when it is not set.
+const ROUTE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
 
 /// The action of a route.
 #[derive(Debug)]
@@ -11,12 +21,7 @@ pub enum Action {
     /// `route`: the request goes to a cluster.
     Forward(Forward),
     /// `direct_response`: the proxy answers.
-    DirectResponse {
-        /// The status, from 200 to 599.
-        status: u16,
-        /// The body, if there is one.
-        body: Option<Arc<[u8]>>,
-    },
+    DirectResponse(DirectResponse),
     /// `redirect`: the proxy answers with a `Location`.
     Redirect(Redirect),
 }
@@ -57,41 +62,141 @@ pub enum Priority {
     High,
 }
 
-/// A compiled `envoy.config.route.v3.RedirectAction`.
-#[derive(Debug)]
-pub struct Redirect {
-    /// 301, 302, 303, 307 or 308.
-    pub status: u16,
-    /// The scheme of the new URL.
-    pub scheme: SchemeRedirect,
-    /// The host of the new URL, perhaps with a port; the request's if `None`.
-    pub host: Option<Box<[u8]>>,
-    /// The port of the new URL.
-    pub port: Option<u32>,
-    /// The path of the new URL.
-    pub path: PathRedirect,
-    /// Whether the request's query string is left out.
-    pub strip_query: bool,
+impl Action {
+    /// Compiles the action of a route, or reports why not. `path` is what the
+    /// route matches, unless that is wrong.
+    pub(super) fn lower(
+        message: &proto::Route,
+        path: Option<&PathMatcher>,
+        lowering: &mut Lowering,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
+        use proto::route::Action as ProtoAction;
+        match &message.action {
+            Some(ProtoAction::Route(action)) => cx
+                .field("route", |cx| Forward::lower(action, path, lowering, cx))
+                .map(Action::Forward),
+            Some(ProtoAction::DirectResponse(action)) => cx
+                .field("direct_response", |cx| {
+                    DirectResponse::lower(action, lowering, cx)
+                })
+                .map(Action::DirectResponse),
+            Some(ProtoAction::Redirect(action)) => cx
+                .field("redirect", |cx| Redirect::lower(action, path, cx))
+                .map(Action::Redirect),
+            Some(_) => {
+                cx.error(
+                    "this action is not supported yet; use route, direct_response or redirect",
+                );
+                None
+            }
+            None => {
+                cx.error("one of route, direct_response or redirect is needed");
+                None
+            }
+        }
+    }
 }
 
-/// Where a redirect's scheme comes from.
-#[derive(Debug, PartialEq, Eq)]
-pub enum SchemeRedirect {
-    /// The request's.
-    Keep,
-    /// `https_redirect`.
-    Https,
-    /// `scheme_redirect`.
-    To(Box<[u8]>),
+impl Forward {
+    fn lower(
+        message: &proto::RouteAction,
+        path: Option<&PathMatcher>,
+        lowering: &mut Lowering,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
+        let cluster = cluster(message, lowering, cx);
+        let path_rewrite = forward_path_rewrite(message, path, cx);
+        let host_rewrite = host_rewrite(message, cx);
+        let timeout = duration(message.timeout.as_ref(), "timeout", cx);
+        let idle_timeout = duration(message.idle_timeout.as_ref(), "idle_timeout", cx);
+        let max_stream_duration = cx.field("max_stream_duration", |cx| {
+            let limit = message.max_stream_duration.as_ref();
+            duration(
+                limit.and_then(|limit| limit.max_stream_duration.as_ref()),
+                "max_stream_duration",
+                cx,
+            )
+        });
+        Some(Forward {
+            cluster: cluster?,
+            cluster_not_found_status: cluster_not_found_status(message),
+            timeout: timeout?.unwrap_or(Some(ROUTE_TIMEOUT_DEFAULT)),
+            idle_timeout: idle_timeout?,
+            max_stream_duration: max_stream_duration?,
+            priority: match message.priority() {
+                RoutingPriority::Default => Priority::Default,
+                RoutingPriority::High => Priority::High,
+            },
+            path_rewrite: path_rewrite?,
+            host_rewrite: host_rewrite?,
+            append_x_forwarded_host: message.append_x_forwarded_host,
+        })
+    }
 }
 
-/// Where a redirect's path comes from.
-#[derive(Debug)]
-pub enum PathRedirect {
-    /// The request's.
-    Keep,
-    /// `path_redirect`.
-    To(Box<[u8]>),
-    /// `prefix_rewrite` or `regex_rewrite`.
-    Rewrite(PathRewrite),
+fn cluster(
+    message: &proto::RouteAction,
+    lowering: &mut Lowering,
+    cx: &mut Cx<'_>,
+) -> Option<ClusterId> {
+    use proto::route_action::ClusterSpecifier;
+    match &message.cluster_specifier {
+        Some(ClusterSpecifier::Cluster(name)) => {
+            Some(cx.field("cluster", |cx| lowering.cluster(name, cx)))
+        }
+        Some(_) => {
+            cx.error("this way to name a cluster is not supported yet; use cluster");
+            None
+        }
+        None => {
+            cx.error_at("cluster", "is required");
+            None
+        }
+    }
+}
+
+fn cluster_not_found_status(message: &proto::RouteAction) -> u16 {
+    use proto::route_action::ClusterNotFoundResponseCode as Code;
+    match message.cluster_not_found_response_code() {
+        Code::ServiceUnavailable => 503,
+        Code::NotFound => 404,
+        Code::InternalServerError => 500,
+    }
+}
+
+fn forward_path_rewrite(
+    message: &proto::RouteAction,
+    path: Option<&PathMatcher>,
+    cx: &mut Cx<'_>,
+) -> Option<Option<PathRewrite>> {
+    match (&message.regex_rewrite, message.prefix_rewrite.as_str()) {
+        (Some(_), prefix) if !prefix.is_empty() => {
+            cx.error_at(
+                "regex_rewrite",
+                "only one of prefix_rewrite and regex_rewrite may be set",
+            );
+            None
+        }
+        (Some(regex), _) => cx
+            .field("regex_rewrite", |cx| Substitution::lower(regex, cx))
+            .map(|substitution| Some(PathRewrite::Regex(substitution))),
+        (None, "") => Some(None),
+        (None, prefix) => Some(Some(PathRewrite::of_prefix(path, prefix))),
+    }
+}
+
+fn host_rewrite(message: &proto::RouteAction, cx: &mut Cx<'_>) -> Option<Option<Box<[u8]>>> {
+    use proto::route_action::HostRewriteSpecifier;
+    match &message.host_rewrite_specifier {
+        None => Some(None),
+        Some(HostRewriteSpecifier::HostRewriteLiteral(host)) => {
+            Some((!host.is_empty()).then(|| host.as_bytes().into()))
+        }
+        Some(HostRewriteSpecifier::AutoHostRewrite(flag)) if !flag.value => Some(None),
+        Some(_) => {
+            cx.error("this way to rewrite the host is not supported yet; use host_rewrite_literal");
+            None
+        }
+    }
 }

@@ -7,27 +7,34 @@
 //! `envoy.config.route.v3.RouteConfiguration`.
 
 mod action;
+mod direct_response;
 mod domains;
 mod header_match;
 mod lower;
 mod path_match;
 mod query_match;
 mod re2;
+mod redirect;
 mod regex;
 mod rewrite;
+mod route_match;
 mod string_match;
 
-pub use action::{Action, Forward, PathRedirect, Priority, Redirect, SchemeRedirect};
+pub use action::{Action, Forward, Priority};
+pub use direct_response::DirectResponse;
 pub use header_match::HeaderMatcher;
 pub use lower::lower;
 pub use path_match::PathMatcher;
 pub use query_match::QueryParameterMatcher;
+pub use redirect::{PathRedirect, Redirect, SchemeRedirect};
 pub use regex::CompiledRegex;
 pub use rewrite::PathRewrite;
+pub use route_match::{MatchInput, RouteMatcher, without_query};
 pub use string_match::StringMatcher;
 
 use crate::clusters::ClusterId;
 use crate::context::Source;
+use crate::format_strings::FormatStrings;
 use domains::DomainIndex;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use std::sync::Arc;
@@ -41,7 +48,9 @@ pub struct RouteConfiguration {
     ignore_port_in_host_matching: bool,
     internal_only_headers: Box<[Box<[u8]>]>,
     cluster_references: Box<[ClusterReference]>,
+    formats: FormatStrings,
     validate_clusters: Option<bool>,
+    source: Source,
 }
 
 /// A compiled `envoy.config.route.v3.VirtualHost`: routes in the order in
@@ -52,6 +61,8 @@ pub struct VirtualHost {
     pub name: Arc<str>,
     /// The routes; the first that matches is taken.
     pub routes: Box<[Route]>,
+    /// Where it was configured.
+    pub source: Source,
 }
 
 /// A compiled `envoy.config.route.v3.Route`.
@@ -59,14 +70,12 @@ pub struct VirtualHost {
 pub struct Route {
     /// The name, for access logs; empty when it has none.
     pub name: Arc<str>,
-    /// What the path must look like.
-    pub path: PathMatcher,
-    /// What the headers must look like; all of them.
-    pub headers: Box<[HeaderMatcher]>,
-    /// What the query parameters must look like; all of them.
-    pub query_parameters: Box<[QueryParameterMatcher]>,
+    /// Which requests belong to it.
+    pub matcher: RouteMatcher,
     /// What to do with the request.
     pub action: Action,
+    /// Where it was configured.
+    pub source: Source,
 }
 
 /// A cluster that a route names, and where: for the check that it exists,
@@ -87,7 +96,18 @@ pub enum RouteMatch<'a> {
     /// The virtual host has no route for this request.
     NoRoute(&'a VirtualHost),
     /// The first route that matches.
-    Route(&'a VirtualHost, &'a Route),
+    Route(SelectedRoute<'a>),
+}
+
+/// The route of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct SelectedRoute<'a> {
+    /// The configuration that it is in.
+    pub configuration: &'a RouteConfiguration,
+    /// The virtual host that it is in.
+    pub virtual_host: &'a VirtualHost,
+    /// The route.
+    pub route: &'a Route,
 }
 
 impl RouteConfiguration {
@@ -118,16 +138,30 @@ impl RouteConfiguration {
         self.validate_clusters
     }
 
+    /// Format strings of its parts, for the engine to compile.
+    pub fn formats(&self) -> &FormatStrings {
+        &self.formats
+    }
+
+    /// Where it was configured.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// Picks the virtual host by `:authority`, then its first route that
-    /// matches. `rng` is a random number for this request, which decides
-    /// fractional matches.
-    pub fn find(&self, headers: &HeaderMap, rng: u64) -> RouteMatch<'_> {
-        let Some(host) = self.virtual_host(headers) else {
+    /// matches.
+    pub fn find(&self, input: &MatchInput<'_>) -> RouteMatch<'_> {
+        let Some(virtual_host) = self.virtual_host(input.headers) else {
             return RouteMatch::NoVirtualHost;
         };
-        match host.routes.iter().find(|route| route.matches(headers, rng)) {
-            Some(route) => RouteMatch::Route(host, route),
-            None => RouteMatch::NoRoute(host),
+        let mut routes = virtual_host.routes.iter();
+        match routes.find(|route| route.matcher.matches(input)) {
+            Some(route) => RouteMatch::Route(SelectedRoute {
+                configuration: self,
+                virtual_host,
+                route,
+            }),
+            None => RouteMatch::NoRoute(virtual_host),
         }
     }
 
@@ -144,23 +178,6 @@ impl RouteConfiguration {
     }
 }
 
-impl Route {
-    /// Whether the request belongs to this route.
-    pub fn matches(&self, headers: &HeaderMap, _rng: u64) -> bool {
-        // A plain CONNECT has no path, so no route that looks at one fits.
-        let Some(path_and_query) = headers.get(HeaderId::Path) else {
-            return false;
-        };
-        let path = without_query(path_and_query);
-        self.path.matches(path)
-            && self.headers.iter().all(|matcher| matcher.matches(headers))
-            && self
-                .query_parameters
-                .iter()
-                .all(|matcher| matcher.matches(path_and_query))
-    }
-}
-
 /// Where the port (with its colon) begins in an authority. The colons inside
 /// an IPv6 literal's brackets do not count.
 pub fn port_start(authority: &[u8]) -> Option<usize> {
@@ -169,11 +186,6 @@ pub fn port_start(authority: &[u8]) -> Option<usize> {
         Some(bracket) if bracket > colon => None,
         _ => Some(colon),
     }
-}
-
-/// A path without its query string and fragment.
-pub fn without_query(path: &[u8]) -> &[u8] {
-    &path[..memchr::memchr2(b'?', b'#', path).unwrap_or(path.len())]
 }
 
 #[cfg(test)]

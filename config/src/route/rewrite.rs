@@ -23,9 +23,9 @@ pub enum PathRewrite {
 
 impl PathRewrite {
     /// `prefix_rewrite` of a route that matches with `matcher`.
-    pub(super) fn of_prefix(matcher: &PathMatcher, replacement: &str) -> Self {
+    pub(super) fn of_prefix(matcher: Option<&PathMatcher>, replacement: &str) -> Self {
         let replacement = replacement.as_bytes().into();
-        match matcher.rewritten_prefix() {
+        match matcher.and_then(PathMatcher::rewritten_prefix) {
             Some(matched_bytes) => PathRewrite::Prefix {
                 matched_bytes,
                 replacement,

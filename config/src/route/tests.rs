@@ -2,9 +2,10 @@
 //! that a request takes.
 
 use super::*;
-use crate::clusters::ClusterNames;
 use crate::context::Cx;
 use crate::diagnostics::{Diagnostics, Marks};
+use crate::names::Names;
+use crate::runtime::RuntimeValues;
 use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
@@ -17,8 +18,8 @@ mod golden;
 fn lowered(message: &proto::RouteConfiguration) -> (Option<RouteConfiguration>, String) {
     let mut diagnostics = Diagnostics::new();
     let marks = Marks::default();
-    let clusters = ClusterNames::new();
-    let mut cx = Cx::new(&mut diagnostics, &marks, None, &clusters);
+    let names = Names::default();
+    let mut cx = Cx::new(&mut diagnostics, &marks, None, &names);
     let routes = cx.field("route_config", |cx| lower(message, cx));
     let found: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
     (routes, found.join("\n"))
@@ -99,11 +100,20 @@ fn request(authority: &str, path: &str, fields: &[(&str, &str)]) -> HeaderMap {
 
 /// The name of what was found: `host` or `host/route`.
 fn found(routes: &RouteConfiguration, headers: &HeaderMap) -> String {
-    match routes.find(headers, 0) {
+    match find(routes, headers) {
         RouteMatch::NoVirtualHost => "-".into(),
         RouteMatch::NoRoute(host) => host.name.to_string(),
-        RouteMatch::Route(host, route) => format!("{}/{}", host.name, route.name),
+        RouteMatch::Route(found) => format!("{}/{}", found.virtual_host.name, found.route.name),
     }
+}
+
+/// What a request without anything but headers finds.
+fn find<'r>(routes: &'r RouteConfiguration, headers: &HeaderMap) -> RouteMatch<'r> {
+    routes.find(&MatchInput {
+        headers,
+        random: 0,
+        runtime: &RuntimeValues::default(),
+    })
 }
 
 #[test]
@@ -493,7 +503,7 @@ fn rewritten(
     fields: &[(&str, &str)],
 ) -> String {
     let mut headers = request("h.com", path, fields);
-    let RouteMatch::Route(_, route) = routes.find(&headers, 0) else {
+    let RouteMatch::Route(SelectedRoute { route, .. }) = find(routes, &headers) else {
         panic!("{path} matches no route");
     };
     let Action::Forward(forward) = &route.action else {

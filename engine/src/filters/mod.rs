@@ -10,8 +10,10 @@ pub mod network;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ringway_config::core::Node;
+use ringway_config::runtime::RuntimeValues;
 
 use crate::http::date::DateCache;
 use crate::http::exchange::ExchangePool;
@@ -44,6 +46,8 @@ pub struct WorkerContext {
     http1_stats: OnceCell<Http1CodecStats>,
     /// The clusters that routes refer to.
     pub clusters: ClusterManager,
+    /// The current runtime values, replaced as a whole.
+    pub runtime: RefCell<Arc<RuntimeValues>>,
     /// Exchanges for reuse.
     pub exchanges: RefCell<ExchangePool>,
     /// Random numbers: request ids, sampling. Not for secrets.
@@ -76,6 +80,7 @@ impl WorkerContext {
             store: store.clone(),
             http1_stats: OnceCell::new(),
             clusters: ClusterManager::default(),
+            runtime: RefCell::default(),
             exchanges: RefCell::new(ExchangePool::default()),
             rng: RefCell::new(fastrand::Rng::new()),
             local_address,

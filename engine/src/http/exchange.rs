@@ -48,6 +48,9 @@ pub struct Exchange {
     pub response_complete: bool,
     /// The request comes from inside the trusted network.
     pub internal: bool,
+    /// A random number that all decisions about the request share: route
+    /// fractions, weighted clusters.
+    pub random: u64,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
     /// The route's timeout, which runs from the end of the request.
@@ -71,6 +74,7 @@ impl Exchange {
             response_started: false,
             response_complete: false,
             internal: false,
+            random: 0,
             filters_entered: 0,
             route_timeout: None,
             deadlines: Deadlines::new(now),
@@ -96,6 +100,7 @@ impl Exchange {
         self.response_started = false;
         self.response_complete = false;
         self.internal = false;
+        self.random = 0;
         self.filters_entered = 0;
         self.route_timeout = None;
         self.deadlines = Deadlines::new(now);

@@ -25,6 +25,7 @@ pub mod path_utility;
 pub mod redirect;
 pub mod referer;
 pub mod request_id;
+pub mod route_table;
 mod value_copy;
 
 use ringway_codecs::header::{HeaderId, HeaderMap};

@@ -69,7 +69,7 @@ fn compile_listeners(
     snapshot: &Snapshot,
     diagnostics: &mut Diagnostics,
 ) -> Vec<CompiledListener> {
-    let names = Arc::clone(&snapshot.cluster_names);
+    let names = Arc::clone(&snapshot.names);
     let mut cx = Cx::new(diagnostics, &loaded.marks, Arc::clone(&loaded.file), &names);
     snapshot
         .listeners
@@ -89,7 +89,7 @@ fn compile_admin_logs(
     let Some(admin) = &snapshot.admin else {
         return Vec::new();
     };
-    let names = Arc::clone(&snapshot.cluster_names);
+    let names = Arc::clone(&snapshot.names);
     let mut cx = Cx::new(diagnostics, &loaded.marks, Arc::clone(&loaded.file), &names);
     cx.at(&admin.path, |cx| {
         let mut logs = access_loggers::compile(&admin.access_log, cx);
@@ -113,7 +113,7 @@ fn compile_chain(
     let filter = cx.at(&terminal.path, |cx| {
         let filter = registry::network_filter(terminal, &snapshot.node.cluster, cx);
         if let Some(NetworkFilter::HttpConnectionManager(config, _)) = &filter {
-            check_clusters(&config.routes, snapshot, cx);
+            check_clusters(&config.routes.configuration, snapshot, cx);
         }
         filter
     })?;
@@ -132,7 +132,7 @@ fn check_clusters(routes: &RouteConfiguration, snapshot: &Snapshot, cx: &mut Cx<
             .iter()
             .any(|cluster| cluster.id == reference.cluster)
         {
-            let name = snapshot.cluster_names.name(reference.cluster);
+            let name = snapshot.names.clusters.name(reference.cluster);
             cx.at(&reference.source.path, |cx| {
                 cx.error(format!("route: unknown cluster '{name}'"));
             });

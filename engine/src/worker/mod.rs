@@ -20,6 +20,7 @@ use std::time::Duration;
 use core_affinity::CoreId;
 use ringway_config::core::Node;
 use ringway_config::listener::TrafficDirection;
+use ringway_config::runtime::RuntimeValues;
 use socket2::Socket;
 
 use self::shared::{UpdateReceiver, UpdateSender, WorkerGauge, update_queue};
@@ -54,6 +55,8 @@ pub enum Change {
     Cluster(Arc<SharedCluster>),
     /// A new listener with this worker's sockets, one an address.
     Listener(Arc<SharedListener>, Vec<Socket>),
+    /// The runtime has other values.
+    Runtime(Arc<RuntimeValues>),
     /// Listeners stop accepting; open connections live on.
     StopListeners {
         /// Only those that take traffic in.
@@ -272,6 +275,7 @@ impl Worker {
                     }
                 }
             }
+            Change::Runtime(values) => *self.context.runtime.borrow_mut() = values,
             Change::StopListeners { inbound_only } => self.listeners.borrow_mut().retain(|one| {
                 inbound_only && one.shared.config.traffic_direction != TrafficDirection::Inbound
             }),

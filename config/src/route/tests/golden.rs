@@ -2,6 +2,7 @@
 //! with their places.
 
 use super::*;
+use crate::ClusterNames;
 use crate::load::{Format, LoadOptions, load};
 use crate::{Source, unpack};
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
@@ -50,9 +51,9 @@ fn lower_yaml(
     else {
         panic!("the connection manager has a typed_config");
     };
-    let clusters = ClusterNames::new();
+    let names = Names::default();
     let mut found = Diagnostics::new();
-    let mut cx = Cx::new(&mut found, &loaded.marks, None, &clusters);
+    let mut cx = Cx::new(&mut found, &loaded.marks, None, &names);
     let routes = cx.at(PATH, |cx| {
         let manager = unpack::<hcm::HttpConnectionManager>(any, cx).unwrap();
         let Some(RouteSpecifier::RouteConfig(routes)) = &manager.route_specifier else {
@@ -61,7 +62,7 @@ fn lower_yaml(
         lower(routes, cx)
     });
     let mut text = match &routes {
-        Some(routes) => describe(routes, &clusters),
+        Some(routes) => describe(routes, &names.clusters),
         None => String::new(),
     };
     if !found.is_empty() {
@@ -141,7 +142,7 @@ fn describe(routes: &RouteConfiguration, clusters: &ClusterNames) -> String {
 
 fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
     let text = |bytes: &[u8]| format!("{:?}", String::from_utf8_lossy(bytes));
-    let path = match &route.path {
+    let path = match &route.matcher.path {
         PathMatcher::Prefix(path, case) => format!("Prefix({}, {case:?})", text(path)),
         PathMatcher::Exact(path, case) => format!("Exact({}, {case:?})", text(path)),
         PathMatcher::SeparatedPrefix(path, case) => {
@@ -150,11 +151,16 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
         PathMatcher::Regex(regex) => format!("Regex({:?})", regex.pattern()),
     };
     write!(out, "  {:?} {path}", route.name).unwrap();
-    if !route.headers.is_empty() {
-        write!(out, " + {} headers", route.headers.len()).unwrap();
+    if !route.matcher.headers.is_empty() {
+        write!(out, " + {} headers", route.matcher.headers.len()).unwrap();
     }
-    if !route.query_parameters.is_empty() {
-        write!(out, " + {} query parameters", route.query_parameters.len()).unwrap();
+    if !route.matcher.query_parameters.is_empty() {
+        write!(
+            out,
+            " + {} query parameters",
+            route.matcher.query_parameters.len()
+        )
+        .unwrap();
     }
     out.push('\n');
     let rewrite = |rewrite: &PathRewrite| match rewrite {
@@ -193,7 +199,7 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
                 writeln!(out, "    host: {}{list}", text(host)).unwrap();
             }
         }
-        Action::DirectResponse { status, body } => {
+        Action::DirectResponse(DirectResponse { status, body }) => {
             let body = body.as_deref().unwrap_or_default();
             writeln!(out, "    direct {status} {}", text(body)).unwrap();
         }

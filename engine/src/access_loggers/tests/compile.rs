@@ -123,8 +123,8 @@ fn a_path_alone_is_a_log() {
     let directory = tempfile::tempdir().unwrap();
     let mut diagnostics = Diagnostics::new();
     let marks = Marks::new("test.yaml".into());
-    let clusters = ClusterNames::default();
-    let mut cx = Cx::new(&mut diagnostics, &marks, None, &clusters);
+    let names = Names::default();
+    let mut cx = Cx::new(&mut diagnostics, &marks, None, &names);
     let path = directory.path().join("log");
     assert!(compile_path(path.to_str().unwrap(), &mut cx).is_some());
     assert!(path.exists());
@@ -237,8 +237,8 @@ fn filters_choose_requests() {
     ] {
         let mut diagnostics = Diagnostics::new();
         let marks = Marks::new("test.yaml".into());
-        let clusters = ClusterNames::default();
-        let mut cx = Cx::new(&mut diagnostics, &marks, None, &clusters);
+        let names = Names::default();
+        let mut cx = Cx::new(&mut diagnostics, &marks, None, &names);
         let compiled = Filter::compile(&wrap(filter.clone()), &mut cx).expect("compiles");
         assert_eq!(compiled.passes(&request.context()), passes, "{filter:?}");
         if !matches!(filter, FilterSpecifier::RuntimeFilter(_)) {
@@ -251,8 +251,8 @@ fn filters_choose_requests() {
     }
     let mut diagnostics = Diagnostics::new();
     let marks = Marks::new("test.yaml".into());
-    let clusters = ClusterNames::default();
-    let mut cx = Cx::new(&mut diagnostics, &marks, None, &clusters);
+    let names = Names::default();
+    let mut cx = Cx::new(&mut diagnostics, &marks, None, &names);
     let below = Filter::compile(&wrap(sample(42, false)), &mut cx).unwrap();
     assert!(!below.passes(&request.context()), "42 is not below 42");
 }

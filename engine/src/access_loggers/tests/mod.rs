@@ -14,7 +14,7 @@ use envoy_types::pb::envoy::extensions::access_loggers::file::v3::{
 use envoy_types::util::pack_any;
 use proto::access_log_filter::FilterSpecifier;
 use ringway_codecs::header::HeaderMap;
-use ringway_config::clusters::ClusterNames;
+use ringway_config::Names;
 use ringway_config::diagnostics::{Diagnostics, Marks};
 use std::fs;
 use std::path::Path;
@@ -53,8 +53,8 @@ fn logger(message: FileAccessLog) -> proto::AccessLog {
 fn compile_all(messages: &[proto::AccessLog]) -> (Vec<AccessLog>, Vec<String>) {
     let mut diagnostics = Diagnostics::new();
     let marks = Marks::new("test.yaml".into());
-    let clusters = ClusterNames::default();
-    let mut cx = Cx::new(&mut diagnostics, &marks, None, &clusters);
+    let names = Names::default();
+    let mut cx = Cx::new(&mut diagnostics, &marks, None, &names);
     let logs = compile(messages, &mut cx);
     let errors = diagnostics
         .iter()

@@ -10,6 +10,9 @@
 pub mod health_check;
 pub mod router;
 
+use std::future::Future;
+use std::pin::Pin;
+
 use super::WorkerContext;
 use super::network::http_connection_manager::local_reply::LocalReply;
 use crate::http::exchange::Exchange;
@@ -46,6 +49,9 @@ pub enum Flow {
     Continue,
     /// Nowhere: this is the answer.
     Reply(LocalReply<'static>),
+    /// Not known yet: what the future says. With [`Flow::Continue`] the next
+    /// filter is run.
+    Wait(Pin<Box<dyn Future<Output = Flow>>>),
 }
 
 /// What a connection manager's `http_filters` compile to.
@@ -79,16 +85,16 @@ impl FilterChain {
         }
     }
 
-    /// Runs the request's headers through the filters, until one answers. The
-    /// number of filters that saw the request is kept in the exchange: the
-    /// response runs through these.
+    /// Runs the request's headers through the filters that have not seen them
+    /// yet, until one answers or has to wait. The number of filters that saw
+    /// the request is kept in the exchange: the response runs through these.
     #[inline]
     pub fn request_headers(&self, exchange: &mut Exchange, worker: &WorkerContext) -> Flow {
-        for filter in &self.filters {
+        for filter in &self.filters[exchange.filters_entered..] {
             exchange.filters_entered += 1;
             let flow = filter.request_headers(&mut StreamContext { exchange, worker });
-            if let Flow::Reply(reply) = flow {
-                return Flow::Reply(reply);
+            if !matches!(flow, Flow::Continue) {
+                return flow;
             }
         }
         Flow::Continue

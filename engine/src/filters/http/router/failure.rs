@@ -5,7 +5,8 @@ use std::io;
 
 use ringway_codecs::header::HeaderId;
 
-use super::{ConnectionManager, Handled, LocalReply, fail};
+use super::forward::fail;
+use super::{ConnectionManager, Handled, LocalReply};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
 use crate::stream_info::{ResponseFlag, details};

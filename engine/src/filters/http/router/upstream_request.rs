@@ -12,7 +12,8 @@ use ringway_codecs::http1::{
 use ringway_config::cluster::Cluster as ClusterConfig;
 
 use super::failure::Failure;
-use super::{ConnectionManager, Handled, poll_deadline};
+use super::timeout::poll_deadline;
+use super::{ConnectionManager, Handled};
 use crate::http::downstream::{Downstream, start_line_bytes};
 use crate::http::exchange::Exchange;
 use crate::http::http1::reader::{BodyPart, MessageReader, ReadError};

@@ -22,7 +22,7 @@ use prost::Name;
 use ringway_codecs::http1::{HeadersWithUnderscores, RequestOptions};
 use ringway_config::core::{self, Node};
 use ringway_config::listener::{Extension, check_terminal};
-use ringway_config::route::{self, RouteConfiguration};
+use ringway_config::route;
 use ringway_config::{Cx, unpack};
 
 use crate::access_loggers::{self, AccessLog};
@@ -30,6 +30,7 @@ use crate::http::conn_manager_utility::{Edge, Scheme, ServerHeader};
 use crate::http::host_utility::StripPort;
 use crate::http::internal_address::{CidrRange, InternalAddresses};
 use crate::http::path_utility::{EscapedSlashes, PathRules};
+use crate::http::route_table::RouteTable;
 
 /// A compiled connection manager: immutable, shared by all workers.
 pub struct Config {
@@ -38,7 +39,7 @@ pub struct Config {
     /// Which protocols a connection may speak.
     pub codec: Codec,
     /// Virtual hosts and routes.
-    pub routes: Arc<RouteConfiguration>,
+    pub routes: RouteTable,
     /// HTTP filters in request order; the last is terminal (the router).
     /// Empty when the configuration names none, which Envoy accepts: such a
     /// chain answers no request.
@@ -124,7 +125,7 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
     Some(Config {
         stat_prefix: proto.stat_prefix.as_str().into(),
         codec: codec(&proto, cx)?,
-        routes: Arc::new(routes?),
+        routes: routes?,
         http_filters,
         request: RequestOptions {
             head_bytes_max: core::u32_or(proto.max_request_headers_kb, REQUEST_HEADERS_KB) as usize
@@ -161,11 +162,12 @@ fn codec(proto: &pb::HttpConnectionManager, cx: &mut Cx<'_>) -> Option<Codec> {
     }
 }
 
-fn routes(proto: Option<&RouteSpecifier>, cx: &mut Cx<'_>) -> Option<RouteConfiguration> {
+fn routes(proto: Option<&RouteSpecifier>, cx: &mut Cx<'_>) -> Option<RouteTable> {
     match proto {
-        Some(RouteSpecifier::RouteConfig(config)) => {
-            cx.field("route_config", |cx| route::lower(config, cx))
-        }
+        Some(RouteSpecifier::RouteConfig(config)) => cx.field("route_config", |cx| {
+            let lowered = route::lower(config, cx)?;
+            RouteTable::compile(lowered, cx)
+        }),
         Some(RouteSpecifier::Rds(_)) => {
             cx.error_at("rds", "not supported yet");
             None
@@ -429,7 +431,7 @@ static_resources:
         let chain = snapshot.listeners[0].filter_chain().expect("it has one");
         let extension = &chain.filters[0];
         let mut found = Diagnostics::new();
-        let names = &snapshot.cluster_names;
+        let names = &snapshot.names;
         let mut cx = Cx::new(&mut found, &loaded.marks, loaded.file.clone(), names);
         let config = cx.at(&extension.path, |cx| compile(&extension.config, cx));
         match config {

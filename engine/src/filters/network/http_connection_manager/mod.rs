@@ -26,7 +26,7 @@ use std::sync::Arc;
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::RequestHead;
 use ringway_config::listener::DrainType;
-use ringway_config::route::{Action, RouteMatch};
+use ringway_config::route::{Action, MatchInput, RouteMatch};
 
 use self::config::Config;
 use self::local_reply::LocalReply;
@@ -157,11 +157,15 @@ impl ConnectionManager {
             self.send_continue(downstream);
         }
 
-        let random = self.worker.rng.borrow_mut().u64(..);
-        let found = self.config().routes.find(&exchange.request, random);
-        if let RouteMatch::Route(_, route) = found {
-            exchange.info.route_name.copy(&route.name);
-            if let Action::Forward(forward) = &route.action
+        exchange.random = self.worker.rng.borrow_mut().u64(..);
+        let found = self.config().routes.configuration.find(&MatchInput {
+            headers: &exchange.request,
+            random: exchange.random,
+            runtime: &self.worker.runtime.borrow(),
+        });
+        if let RouteMatch::Route(selected) = &found {
+            exchange.info.route_name.copy(&selected.route.name);
+            if let Action::Forward(forward) = &selected.route.action
                 && let Some(cluster) = self.worker.clusters.get(forward.cluster)
             {
                 exchange.info.cluster = Some(Rc::clone(&cluster.info));
@@ -177,9 +181,23 @@ impl ConnectionManager {
             self.reply(downstream, exchange, refused);
             return Handled::Answered;
         }
-        if let Flow::Reply(answer) = self.shared.filters.request_headers(exchange, &self.worker) {
-            self.reply(downstream, exchange, answer);
-            return Handled::Answered;
+        let mut flow = self.shared.filters.request_headers(exchange, &self.worker);
+        loop {
+            match flow {
+                Flow::Continue => break,
+                Flow::Reply(answer) => {
+                    self.reply(downstream, exchange, answer);
+                    return Handled::Answered;
+                }
+                Flow::Wait(waiting) => {
+                    flow = match waiting.await {
+                        Flow::Continue => {
+                            self.shared.filters.request_headers(exchange, &self.worker)
+                        }
+                        decided => decided,
+                    };
+                }
+            }
         }
         router::route(self, found, downstream, exchange).await
     }

@@ -69,7 +69,7 @@ impl ConnectionManager {
             &mut exchange.request,
             &self.edge,
             &peer,
-            self.config().routes.internal_only_headers(),
+            self.config().routes.configuration.internal_only_headers(),
             &mut self.worker.rng.borrow_mut(),
         );
         let prepared = match prepared {

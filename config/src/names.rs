@@ -1,0 +1,79 @@
+//! Names as small numbers: what requests would have to compare as strings is
+//! numbered while the configuration is lowered.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::clusters::ClusterNames;
+use crate::runtime::RuntimeKeys;
+
+/// All numberings of a process. A number is never taken back, so it stays valid
+/// over updates of the configuration.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// Clusters.
+    pub clusters: ClusterNames,
+    /// Runtime keys.
+    pub runtime_keys: RuntimeKeys,
+}
+
+/// Gives names numbers from 0 on and never takes one back.
+#[derive(Debug, Default)]
+pub(crate) struct Interner {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    ids: HashMap<Arc<str>, u32>,
+    names: Vec<Arc<str>>,
+}
+
+impl Interner {
+    /// The number of `name`, given now if it has none.
+    pub fn id(&self, name: &str) -> u32 {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = inner.ids.get(name) {
+            return *id;
+        }
+        let id = u32::try_from(inner.names.len()).expect("fewer than 2^32 names fit in memory");
+        let name: Arc<str> = name.into();
+        inner.names.push(name.clone());
+        inner.ids.insert(name, id);
+        id
+    }
+
+    /// The number of `name` if it has one.
+    pub fn find(&self, name: &str) -> Option<u32> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner.ids.get(name).copied()
+    }
+
+    /// The name behind a number that this object gave.
+    pub fn name(&self, id: u32) -> Arc<str> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner.names[id as usize].clone()
+    }
+
+    /// How many names have a number; numbers are all below this.
+    pub fn len(&self) -> usize {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner.names.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_its_number() {
+        let names = Interner::default();
+        assert_eq!(names.id("a"), 0);
+        assert_eq!(names.id("b"), 1);
+        assert_eq!(names.id("a"), 0);
+        assert_eq!(&*names.name(1), "b");
+        assert_eq!(names.find("c"), None);
+        assert_eq!(names.len(), 2);
+    }
+}

@@ -1,0 +1,96 @@
+//! `envoy.config.route.v3.RedirectAction`.
+
+use super::path_match::PathMatcher;
+use super::regex::Substitution;
+use super::rewrite::PathRewrite;
+use crate::context::Cx;
+use envoy_types::pb::envoy::config::route::v3 as proto;
+
+/// A compiled `envoy.config.route.v3.RedirectAction`.
+#[derive(Debug)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    /// The scheme of the new URL.
+    pub scheme: SchemeRedirect,
+    /// The host of the new URL, perhaps with a port; the request's if `None`.
+    pub host: Option<Box<[u8]>>,
+    /// The port of the new URL.
+    pub port: Option<u32>,
+    /// The path of the new URL.
+    pub path: PathRedirect,
+    /// Whether the request's query string is left out.
+    pub strip_query: bool,
+}
+
+/// Where a redirect's scheme comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SchemeRedirect {
+    /// The request's.
+    Keep,
+    /// `https_redirect`.
+    Https,
+    /// `scheme_redirect`.
+    To(Box<[u8]>),
+}
+
+/// Where a redirect's path comes from.
+#[derive(Debug)]
+pub enum PathRedirect {
+    /// The request's.
+    Keep,
+    /// `path_redirect`.
+    To(Box<[u8]>),
+    /// `prefix_rewrite` or `regex_rewrite`.
+    Rewrite(PathRewrite),
+}
+
+impl Redirect {
+    /// Compiles the message, or reports why not. `path` is what the route matches.
+    pub(super) fn lower(
+        message: &proto::RedirectAction,
+        path: Option<&PathMatcher>,
+        cx: &mut Cx<'_>,
+    ) -> Option<Redirect> {
+        use proto::redirect_action::{
+            PathRewriteSpecifier, RedirectResponseCode as Code, SchemeRewriteSpecifier,
+        };
+        let not_empty = |text: &str| (!text.is_empty()).then(|| text.as_bytes().into());
+        let path = match &message.path_rewrite_specifier {
+            None => Some(PathRedirect::Keep),
+            Some(PathRewriteSpecifier::PathRedirect(to)) => {
+                Some(not_empty(to).map_or(PathRedirect::Keep, PathRedirect::To))
+            }
+            Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => {
+                Some(PathRedirect::Rewrite(PathRewrite::of_prefix(path, prefix)))
+            }
+            Some(PathRewriteSpecifier::RegexRewrite(regex)) => cx
+                .field("regex_rewrite", |cx| Substitution::lower(regex, cx))
+                .map(|substitution| PathRedirect::Rewrite(PathRewrite::Regex(substitution))),
+            Some(PathRewriteSpecifier::PathRewrite(_)) => {
+                cx.error_at("path_rewrite", "not supported yet");
+                None
+            }
+        };
+        Some(Redirect {
+            status: match message.response_code() {
+                Code::MovedPermanently => 301,
+                Code::Found => 302,
+                Code::SeeOther => 303,
+                Code::TemporaryRedirect => 307,
+                Code::PermanentRedirect => 308,
+            },
+            scheme: match &message.scheme_rewrite_specifier {
+                Some(SchemeRewriteSpecifier::HttpsRedirect(true)) => SchemeRedirect::Https,
+                Some(SchemeRewriteSpecifier::SchemeRedirect(scheme)) => {
+                    not_empty(scheme).map_or(SchemeRedirect::Keep, SchemeRedirect::To)
+                }
+                Some(SchemeRewriteSpecifier::HttpsRedirect(false)) | None => SchemeRedirect::Keep,
+            },
+            host: not_empty(&message.host_redirect),
+            port: (message.port_redirect != 0).then_some(message.port_redirect),
+            path: path?,
+            strip_query: message.strip_query,
+        })
+    }
+}

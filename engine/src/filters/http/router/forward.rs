@@ -1,0 +1,254 @@
+//! Forwarding: a request to a host of the route's cluster and its response to
+//! the client.
+//!
+//! The whole story is `forward`: cluster, host, limits, connection, then one
+//! loop that moves whatever is ready in either direction until the response is
+//! out. Nothing is read from one side while the other has too much to send, so
+//! what a request buffers is bounded by the send queues.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use ringway_codecs::header::HeaderId;
+use ringway_codecs::http1::{Framing, ResponseHead};
+use ringway_config::route::{Forward, SelectedRoute};
+
+use super::failure::Failure;
+use super::request_headers::finalize_request_headers;
+use super::timeout::{poll_deadline, set_deadlines};
+use super::upstream_request::{Event, UpstreamRequest};
+use super::{ConnectionManager, Handled, LocalReply};
+use crate::http::downstream::{Downstream, ResponseFraming};
+use crate::http::exchange::Exchange;
+use crate::http::http1::reader::BodyPart;
+use crate::reactor;
+use crate::stream_info::{ResponseFlag, TimePoint, details};
+use crate::upstream::cluster::Cluster;
+use crate::upstream::conn_pool::{self, Lease, PoolFailure};
+use crate::upstream::host::Host;
+
+/// Interim responses (1xx) that are read before a host is taken to send them
+/// for ever. Real ones send one or two.
+const INTERIM_RESPONSES_MAX: u32 = 64;
+
+/// Sends the request to the route's cluster and the response to the client.
+pub(super) async fn forward(
+    manager: &ConnectionManager,
+    selected: &SelectedRoute<'_>,
+    forward: &Forward,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Handled {
+    let Some(cluster) = manager.worker.clusters.get(forward.cluster) else {
+        manager.shared.router_stats.no_cluster.inc();
+        let status = forward.cluster_not_found_status;
+        let reply = LocalReply::new(status, "", details::CLUSTER_NOT_FOUND)
+            .flag(ResponseFlag::NoClusterFound);
+        manager.reply(downstream, exchange, reply);
+        return Handled::Answered;
+    };
+    exchange.info.attempt_count = 1;
+    let Some(host) = cluster.pick_host() else {
+        cluster.stats.upstream_cx_none_healthy.inc();
+        cluster.stats.lb_healthy_panic.inc();
+        let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
+            .flag(ResponseFlag::NoHealthyUpstream);
+        return fail(manager, &cluster, downstream, exchange, reply);
+    };
+    exchange.info.host = Some(Rc::clone(&host.info));
+    finalize_request_headers(manager, selected, forward, exchange);
+    set_deadlines(manager, forward, downstream, exchange);
+
+    let lease = match connection(manager, &cluster, &host, forward, downstream, exchange).await {
+        Ok(lease) => lease,
+        Err(failure) => {
+            if matches!(failure, Failure::Overflow) {
+                // No host was asked.
+                exchange.info.host = None;
+            }
+            return failure.answer(manager, &cluster, downstream, exchange);
+        }
+    };
+    let Some(_permit) = cluster.breakers[forward.priority as usize]
+        .requests
+        .acquire()
+    else {
+        cluster.stats.upstream_rq_active_overflow.inc();
+        lease.give_back_unused();
+        return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
+    };
+    if let Some(limit) = cluster.config.stream_duration_max {
+        exchange.deadlines.upstream = Some(reactor::now() + limit);
+        downstream.timer.set(exchange.deadlines.next());
+    }
+    exchange_messages(manager, lease, downstream, exchange).await
+}
+
+/// Waits for a connection, as long as the client and the deadlines allow.
+async fn connection(
+    manager: &ConnectionManager,
+    cluster: &Rc<Cluster>,
+    host: &Rc<Host>,
+    forward: &Forward,
+    downstream: &Downstream,
+    exchange: &mut Exchange,
+) -> Result<Lease, Failure> {
+    let mut acquiring = pin!(conn_pool::acquire(cluster, host, forward.priority as usize));
+    let acquired = poll_fn(|cx| {
+        if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {
+            return Poll::Ready(acquired.map_err(Failure::from));
+        }
+        if downstream.stream.poll_closed(cx).is_ready() {
+            return Poll::Ready(Err(Failure::DownstreamClosed));
+        }
+        poll_deadline(manager, downstream, exchange, cx).map(Err)
+    })
+    .await;
+    if let Err(Failure::DownstreamClosed | Failure::Stopped | Failure::Expired(_)) = &acquired {
+        cluster.stats.upstream_rq_cancelled.inc();
+    }
+    acquired
+}
+
+/// Moves both messages until the response is complete or cannot be.
+async fn exchange_messages(
+    manager: &ConnectionManager,
+    lease: Lease,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Handled {
+    // Made here and not handed in: what is moved into an async function takes
+    // its place twice in every connection's task.
+    let mut upstream = UpstreamRequest::start(lease, downstream, exchange);
+    let mut interim: u32 = 0;
+    let mut head: Option<ResponseHead> = None;
+    loop {
+        let event =
+            poll_fn(|cx| upstream.poll_event(manager, head.is_some(), downstream, exchange, cx))
+                .await;
+        exchange.deadlines.progress(reactor::now());
+        match event {
+            Event::Head(interim_head) if is_interim(&interim_head) => {
+                interim += 1;
+                exchange.response.clear();
+                let responses = &upstream.cluster().shared.responses;
+                responses.code(interim_head.status, exchange.internal, false);
+                if interim > INTERIM_RESPONSES_MAX {
+                    let failure = Failure::UpstreamProtocol;
+                    return upstream.fail(failure, manager, downstream, exchange);
+                }
+                if interim_head.status == 100 && manager.shared.config.proxy_100_continue {
+                    manager.send_continue(downstream);
+                }
+            }
+            // Nobody asked for another protocol: what follows would be bytes
+            // that no side agreed on.
+            Event::Head(switching) if switching.status == 101 => {
+                exchange.response.clear();
+                let failure = Failure::UpstreamProtocol;
+                return upstream.fail(failure, manager, downstream, exchange);
+            }
+            Event::Head(response) => {
+                upstream.on_head(&response, exchange);
+                send_head(manager, upstream.cluster(), &response, downstream, exchange);
+                head = Some(response);
+            }
+            Event::ResponseBody(BodyPart::Data(data)) => {
+                exchange
+                    .info
+                    .mark_first(TimePoint::UpstreamRxBodyBegin, reactor::now());
+                downstream.send_data(exchange, data);
+            }
+            Event::ResponseBody(BodyPart::End) => {
+                downstream.send_end(exchange);
+                upstream.complete(head.as_ref(), exchange);
+                return Handled::Answered;
+            }
+            Event::RequestBody(BodyPart::Data(data)) => {
+                exchange.info.bytes_received += data.len() as u64;
+                upstream.send_data(data);
+            }
+            Event::RequestBody(BodyPart::End) => {
+                exchange.request_complete = true;
+                let now = reactor::now();
+                exchange.info.mark(TimePoint::DownstreamRxEnd, now);
+                upstream.send_end(exchange);
+                exchange.deadlines.request = None;
+                exchange.deadlines.route = exchange.route_timeout.map(|limit| now + limit);
+                downstream.timer.set(exchange.deadlines.next());
+            }
+            Event::Failed(failure) => {
+                return upstream.fail(failure, manager, downstream, exchange);
+            }
+        }
+    }
+}
+
+fn is_interim(head: &ResponseHead) -> bool {
+    (100..200).contains(&head.status) && head.status != 101
+}
+
+/// Turns the host's response head into the client's.
+fn send_head(
+    manager: &ConnectionManager,
+    cluster: &Cluster,
+    head: &ResponseHead,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) {
+    let now = reactor::now();
+    exchange.info.details.set(details::VIA_UPSTREAM);
+    let sent = exchange.info.elapsed(TimePoint::DownstreamRxEnd);
+    if let Some(sent) = sent
+        && !manager.shared.router.suppress_envoy_headers
+    {
+        let since = now.duration_since(exchange.info.start + sent);
+        exchange
+            .response
+            .set_with(HeaderId::XEnvoyUpstreamServiceTime, |out| {
+                use std::io::Write as _;
+                // Writing to a Vec cannot fail.
+                let _ = write!(out, "{}", since.as_millis());
+            });
+    }
+    cluster
+        .shared
+        .responses
+        .code(head.status, exchange.internal, false);
+    let described = exchange.response.contains(HeaderId::ContentLength);
+    let framing = match head.framing {
+        // Envoy says how the body of the GET would be framed.
+        Framing::None if exchange.facts.is_head && !described => ResponseFraming::Unknown,
+        Framing::None | Framing::Length(_) => ResponseFraming::Described,
+        Framing::Chunked | Framing::UntilClose => ResponseFraming::Unknown,
+    };
+    manager.send_response_head(downstream, exchange, head.status, framing);
+}
+
+/// Answers in place of the host, and counts the answer as the cluster's.
+pub(super) fn fail(
+    manager: &ConnectionManager,
+    cluster: &Cluster,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+    reply: LocalReply<'_>,
+) -> Handled {
+    cluster
+        .shared
+        .responses
+        .code(reply.status, exchange.internal, false);
+    manager.reply(downstream, exchange, reply);
+    Handled::Answered
+}
+
+impl From<PoolFailure> for Failure {
+    fn from(failure: PoolFailure) -> Self {
+        match failure {
+            PoolFailure::Overflow => Self::Overflow,
+            PoolFailure::ConnectTimeout => Self::ConnectTimeout,
+            PoolFailure::Connect(error) => Self::Connect(error),
+        }
+    }
+}

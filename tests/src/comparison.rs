@@ -1,0 +1,93 @@
+//! The same file and the same bytes for Ringway and for the real Envoy: what
+//! the client, the origin, the access log and the statistics see must be equal,
+//! apart from what `intended_differences.rs` lists.
+//!
+//! `RINGWAY_CASES=part` plays only the cases whose names contain `part`, and
+//! then the table is not checked for entries without use.
+
+use crate::bootstrap::Listener;
+use crate::case::Case;
+use crate::intended_differences::{Ledger, Suite};
+use crate::observation::{self, Observation, Ports, Scene};
+use crate::process::Program;
+use crate::programs;
+use std::collections::HashSet;
+use std::thread;
+
+/// A suite of cases that are played on one configuration.
+#[derive(Clone, Copy)]
+pub struct Comparison {
+    /// Its entries in the table of intended differences.
+    pub suite: Suite,
+    /// The listeners.
+    pub listeners: &'static [Listener],
+    /// The clusters, a YAML list at the left margin.
+    pub clusters: fn(Ports) -> String,
+    /// The cases.
+    pub cases: fn() -> Vec<Case>,
+}
+
+impl Comparison {
+    /// Plays all cases on Envoy and on Ringway with each driver. `test` is the
+    /// name of the test, for the message when there is no Envoy.
+    ///
+    /// # Panics
+    /// When there is a difference that is not intended, or none that is.
+    pub fn run(&self, test: &str) {
+        let Some(envoy) = programs::envoy(test) else {
+            return;
+        };
+        let wanted = std::env::var("RINGWAY_CASES").unwrap_or_default();
+        let mut cases = (self.cases)();
+        let names: HashSet<_> = cases.iter().map(|case| case.name).collect();
+        assert_eq!(names.len(), cases.len(), "two cases have the same name");
+        cases.retain(|case| case.name.contains(&wanted));
+        let mut listed = vec![Program::Envoy(envoy)];
+        listed.extend(programs::drivers().into_iter().map(Program::Ringway));
+        let cases = &cases;
+        let results: Vec<(String, Vec<Observation>)> = thread::scope(|scope| {
+            let running: Vec<_> = listed
+                .into_iter()
+                .map(|program| scope.spawn(move || self.play(&program, cases)))
+                .collect();
+            running
+                .into_iter()
+                .map(|one| one.join().expect("a program's cases were played"))
+                .collect()
+        });
+        let (envoy, ours) = results.split_first().expect("Envoy's results");
+        let mut ledger = Ledger::new(self.suite);
+        for (name, observations) in ours {
+            for ((case, theirs), mine) in cases.iter().zip(&envoy.1).zip(observations) {
+                for (what, theirs, mine) in observation::compare(theirs, mine) {
+                    ledger.note(name, case.name, &what, &theirs, &mine);
+                }
+            }
+        }
+        programs::say(&format!(
+            "{:?}: {} cases against {} programs",
+            self.suite,
+            cases.len(),
+            ours.len()
+        ));
+        ledger.judge(wanted.is_empty());
+    }
+
+    fn play(&self, program: &Program, cases: &[Case]) -> (String, Vec<Observation>) {
+        let mut scene = Scene::start(program, self.listeners, self.clusters);
+        let observations = cases
+            .iter()
+            .map(|case| {
+                assert!(
+                    scene.process.is_running(),
+                    "{} ended before {}:\n{}",
+                    program.name(),
+                    case.name,
+                    scene.process.stderr()
+                );
+                scene.play(case)
+            })
+            .collect();
+        (program.name(), observations)
+    }
+}

@@ -1,0 +1,2 @@
+//! Routing and traffic management compared with the real Envoy, a suite a
+//! subject: see [`ringway_tests::comparison`].
