@@ -17,6 +17,10 @@ struct Fake {
 }
 
 impl ServerView for Fake {
+    fn explain(&self, question: &Question) -> Result<Fact, String> {
+        Ok(Fact::new("request").value(question.path.as_str()))
+    }
+
     fn state(&self) -> ServerState {
         *self.state.lock().expect("not poisoned")
     }
