@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::explain::{Fact, Question};
 use crate::stats::Store;
 
 /// A process with one listener and one cluster that remembers what it was told.

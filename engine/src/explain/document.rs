@@ -106,7 +106,6 @@ mod tests {
             ("c", Some(json!(3))),
             ("a[2]", None),
             ("d", None),
-            ("a[", None),
         ] {
             assert_eq!(document.at(path).cloned(), expected, "{path}");
         }

@@ -66,6 +66,8 @@ pub struct Sources<'a> {
     pub node: &'a Node,
     /// What stands for a client at 127.0.0.1.
     pub local_address: Option<IpAddr>,
+    /// When the question was asked.
+    pub now: (Instant, SystemTime),
 }
 
 /// Explains what each listener that is asked for does with the request.
@@ -153,7 +155,7 @@ fn of_request(
     sources: &Sources<'_>,
 ) -> Vec<Fact> {
     let local = subject.local();
-    let mut exchange = exchange(question, local);
+    let mut exchange = exchange(question, local, sources.now);
     let peer = Peer {
         remote: Some(question.remote),
         local,
@@ -199,10 +201,13 @@ fn of_request(
 }
 
 /// An exchange that no connection has.
-fn exchange(question: &Question, local: Option<SocketAddr>) -> Box<Exchange> {
+fn exchange(
+    question: &Question,
+    local: Option<SocketAddr>,
+    now: (Instant, SystemTime),
+) -> Box<Exchange> {
     let connection = ConnectionInfo::new(0, question.remote, local.unwrap_or(NO_ADDRESS));
-    let mut exchange =
-        ExchangePool::default().take(connection.into(), Instant::now(), SystemTime::now());
+    let mut exchange = ExchangePool::default().take(connection.into(), now.0, now.1);
     exchange.request = question.request();
     exchange
 }

@@ -272,6 +272,7 @@ impl ServerView for View {
             runtime: &RuntimeValues::default(),
             node: &self.own,
             local_address: Some(local_address()),
+            now: (Instant::now(), SystemTime::now()),
         };
         explain::explain(question, &subjects, &sources)
     }
