@@ -31,8 +31,10 @@ fn clusters(ports: Ports) -> String {
     .concat()
 }
 
+type Headers = &'static [(&'static str, &'static str)];
+
 /// Host, path, headers.
-const REQUESTS: &[(&str, &str, &[(&str, &str)])] = &[
+const REQUESTS: &[(&str, &str, Headers)] = &[
     ("a.example", "/exact", &[]),
     ("a.example", "/a/../exact", &[]),
     ("a.example", "/exactly", &[]),
@@ -121,7 +123,7 @@ fn explained(told: &Value) -> Outcome {
             .map(|line| text(&line["value"]))
     };
     Outcome {
-        route: value("route").map_or_else(|| "-".into(), |name| text(name)),
+        route: value("route").map_or_else(|| "-".into(), text),
         cluster: value("cluster").map_or_else(|| "-".into(), text),
         answer: value("answer").map(text),
         location: told["answer"]["note"]
