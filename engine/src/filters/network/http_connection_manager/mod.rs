@@ -26,7 +26,7 @@ use std::sync::Arc;
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::RequestHead;
 use ringway_config::listener::DrainType;
-use ringway_config::route::{Action, MatchInput, RouteMatch};
+use ringway_config::route::{Action, MatchInput, PeerCertificate, RouteMatch};
 
 use self::config::Config;
 use self::local_reply::LocalReply;
@@ -162,6 +162,7 @@ impl ConnectionManager {
             headers: &exchange.request,
             random: exchange.random,
             runtime: &self.worker.runtime.borrow(),
+            peer_certificate: PeerCertificate::default(),
         });
         if let RouteMatch::Route(selected) = &found {
             exchange.info.route_name.copy(&selected.route.name);
