@@ -5,6 +5,7 @@
 //! could not be compiled.
 
 use super::domains::{DomainIndex, Duplicate};
+use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
 use super::{Action, ClusterReference, Route, RouteConfiguration, RouteMatcher, VirtualHost};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
@@ -27,11 +28,16 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .map_or(DIRECT_RESPONSE_BODY_BYTES_MAX_DEFAULT, |max| max.value),
         cluster_references: Vec::new(),
         formats: FormatStrings::default(),
+        mirror_policies: Inherited::default(),
     };
     let domains = domain_index(message, cx);
-    let virtual_hosts = all(&message.virtual_hosts, "virtual_hosts", cx, |host, cx| {
-        VirtualHost::lower(host, &mut lowering, cx)
-    });
+    let policies = &message.request_mirror_policies;
+    let virtual_hosts =
+        RequestMirrorPolicy::inherited(policies, &mut lowering, cx, |lowering, cx| {
+            all(&message.virtual_hosts, "virtual_hosts", cx, |host, cx| {
+                VirtualHost::lower(host, lowering, cx)
+            })
+        });
     Some(RouteConfiguration {
         name: message.name.as_str().into(),
         virtual_hosts: virtual_hosts?,
@@ -57,6 +63,8 @@ pub(super) struct Lowering {
     pub(super) cluster_references: Vec<ClusterReference>,
     /// Format strings so far.
     pub(super) formats: FormatStrings,
+    /// What routes without mirror policies of their own take over.
+    pub(super) mirror_policies: Inherited,
 }
 
 impl Lowering {
@@ -106,8 +114,11 @@ impl VirtualHost {
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
-        let routes = all(&message.routes, "routes", cx, |route, cx| {
-            Route::lower(route, lowering, cx)
+        let policies = &message.request_mirror_policies;
+        let routes = RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
+            all(&message.routes, "routes", cx, |route, cx| {
+                Route::lower(route, lowering, cx)
+            })
         })?;
         Some(VirtualHost {
             name: message.name.as_str().into(),

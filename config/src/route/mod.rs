@@ -16,6 +16,7 @@ mod query_match;
 mod re2;
 mod redirect;
 mod regex;
+mod request_mirror_policy;
 mod rewrite;
 mod route_match;
 mod string_match;
@@ -28,6 +29,9 @@ pub use path_match::PathMatcher;
 pub use query_match::QueryParameterMatcher;
 pub use redirect::{PathRedirect, Redirect, SchemeRedirect};
 pub use regex::CompiledRegex;
+pub use request_mirror_policy::{
+    MirrorHost, MirrorTarget, RequestMirrorPolicies, RequestMirrorPolicy,
+};
 pub use rewrite::PathRewrite;
 pub use route_match::{MatchInput, RouteMatcher, without_query};
 pub use string_match::StringMatcher;
