@@ -257,7 +257,17 @@ pub const TABLE: &[Intended] = &[
         "missing: server.wip_protos",
         "Envoy counts an addition of nothing as use",
     ),
+    admin("*", "extra: */explain", EXPLAIN),
+    admin("*", "extra: *  h.NAME", EXPLAIN),
+    admin("*", "extra: *  host", EXPLAIN),
+    admin("*", "extra: *  listener", EXPLAIN),
+    admin("*", "extra: *  method", EXPLAIN),
+    admin("*", "extra: *  path", EXPLAIN),
+    admin("*", "extra: *  random", EXPLAIN),
+    admin("*", "extra: *  remote", EXPLAIN),
 ];
+
+const EXPLAIN: &str = "an endpoint of ours";
 
 const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     Intended {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::explain::{Fact, Question};
+
 /// The process as the admin server sees it. Methods are called on the admin
 /// thread, one request at a time; they may take a lock for a short while and
 /// must not wait for a worker.
@@ -36,6 +38,11 @@ pub trait ServerView: Send + Sync {
     fn connections(&self) -> u64 {
         0
     }
+    /// What would happen to a request.
+    ///
+    /// # Errors
+    /// The question asks for something that does not exist.
+    fn explain(&self, question: &Question) -> Result<Fact, String>;
     /// The loggers and their levels, in the order in which they are to be shown.
     fn loggers(&self) -> Vec<(String, LogLevel)>;
     /// Does what a `POST` asked for. Returns at once: draining and quitting go

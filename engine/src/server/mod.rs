@@ -7,12 +7,14 @@
 //! - `listen.rs`: binding sockets.
 //! - `admin_log.rs`: the admin server's access log.
 //! - `validate.rs`: `--mode validate`.
+//! - `explain.rs`: `ringway explain`.
 //! - `view.rs`: what the admin server sees.
 //! - `logging.rs`: the application log.
 //! - `origin.rs`, `default.yaml`: what runs without a configuration.
 
 mod admin_log;
 pub(crate) mod compile;
+mod explain;
 pub(crate) mod listen;
 pub mod logging;
 mod origin;
@@ -29,6 +31,8 @@ use ringway_config::diagnostics::Diagnostics;
 use ringway_config::load::{self, Format, LoadOptions, Loaded};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+
+pub use self::explain::explain;
 
 use self::compile::Compiled;
 use self::validate::validate;

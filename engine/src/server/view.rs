@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use ringway_config::{Loaded, to_json};
+use ringway_config::runtime::RuntimeValues;
+use ringway_config::{Cluster, Loaded, Marks, Names, core::Node, to_json};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -15,7 +16,9 @@ use crate::admin::{
     Loggers, ServerInfo, ServerState, ServerView, Thresholds,
 };
 use crate::cli::{self, Options};
-use crate::listener::SharedListener;
+use crate::explain::{self, Document, Fact, Question, Sources, Subject};
+use crate::listener::{SharedListener, Terminal};
+use crate::network::address::local_address;
 use crate::reactor::DriverKind;
 use crate::stats::Store;
 use crate::upstream::cluster::SharedCluster;
@@ -37,6 +40,9 @@ pub struct View {
     command_line: Value,
     node: Value,
     config_dump: Value,
+    marks: Arc<Marks>,
+    names: Arc<Names>,
+    own: Node,
     stats_flush_interval: Duration,
 }
 
@@ -76,6 +82,9 @@ impl View {
             command_line,
             node,
             config_dump: config_dump(&bootstrap),
+            marks: Arc::clone(&loaded.marks),
+            names: Arc::clone(&compiled.snapshot.names),
+            own: compiled.snapshot.node.clone(),
             stats_flush_interval: compiled.snapshot.stats_flush_interval,
         }
     }
@@ -234,6 +243,38 @@ impl ServerView for View {
             .iter()
             .map(|listener| self.store.gauge_value(listener.stats.downstream_cx_active))
             .sum()
+    }
+
+    fn explain(&self, question: &Question) -> Result<Fact, String> {
+        let subjects: Vec<_> = self
+            .listeners
+            .iter()
+            .map(|listener| Subject {
+                listener: &listener.config,
+                addresses: &listener.addresses,
+                manager: listener.chain.as_ref().map(|chain| match &chain.terminal {
+                    Terminal::HttpConnectionManager(manager) => &**manager,
+                }),
+            })
+            .collect();
+        let clusters: Vec<Arc<Cluster>> = self
+            .clusters
+            .iter()
+            .map(|cluster| Arc::clone(&cluster.config))
+            .collect();
+        let sources = Sources {
+            document: Document {
+                bootstrap: &self.config_dump["configs"][0]["bootstrap"],
+                marks: &self.marks,
+            },
+            clusters: &clusters,
+            names: &self.names,
+            runtime: &RuntimeValues::default(),
+            node: &self.own,
+            local_address: Some(local_address()),
+            now: (Instant::now(), SystemTime::now()),
+        };
+        explain::explain(question, &subjects, &sources)
     }
 
     fn loggers(&self) -> Vec<(String, LogLevel)> {
