@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use ringway_config::runtime::{BadValue, RuntimeLayers};
 use ringway_config::{Loaded, to_json};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::compile::Compiled;
 use super::listen::Bound;
+use super::runtime::Runtime;
 use crate::admin::{
     self, Action, ClusterStatus, HealthFlags, HostStats, HostStatus, ListenerStatus, LogLevel,
     Loggers, ServerInfo, ServerState, ServerView, Thresholds,
@@ -34,6 +36,7 @@ pub struct View {
     store: Store,
     actions: UnboundedSender<Action>,
     loggers: Loggers,
+    runtime: Arc<Runtime>,
     command_line: Value,
     node: Value,
     config_dump: Value,
@@ -55,6 +58,7 @@ impl View {
         store: Store,
         actions: UnboundedSender<Action>,
         loggers: Loggers,
+        runtime: Arc<Runtime>,
         driver: Option<DriverKind>,
     ) -> Self {
         let bootstrap = to_json(&loaded.message);
@@ -73,6 +77,7 @@ impl View {
             store,
             actions,
             loggers,
+            runtime,
             command_line,
             node,
             config_dump: config_dump(&bootstrap),
@@ -238,6 +243,16 @@ impl ServerView for View {
 
     fn loggers(&self) -> Vec<(String, LogLevel)> {
         self.loggers.list()
+    }
+
+    fn runtime(&self) -> RuntimeLayers {
+        self.runtime.layers()
+    }
+
+    fn modify_runtime(&self, changes: &[(String, String)]) -> Result<(), BadValue> {
+        let values = self.runtime.modify(changes)?;
+        self.act(Action::Runtime(values));
+        Ok(())
     }
 
     fn act(&self, action: Action) {
