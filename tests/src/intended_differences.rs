@@ -172,6 +172,55 @@ pub const TABLE: &[Intended] = &[
         "*",
         "RFC 9112 section 6.1: the connection is closed after such a request",
     ),
+    routing(
+        "matching",
+        "*",
+        "log[*].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    routing(
+        "matching",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    routing(
+        "matching",
+        "paths /admin%00",
+        "*",
+        "strict: an encoded NUL is no part of a path; Envoy takes the route of /admin",
+    ),
+    routing(
+        "matching",
+        "kinds /grpc content-type: application/grpc+x, content-type: text/plain",
+        "upstream[0].header.content-type",
+        JOINED,
+    ),
+    routing(
+        "matching",
+        "kinds /grpc content-type: application/grpc+x, content-type: text/plain",
+        "log[0].upstream_wire_bytes_sent",
+        JOINED,
+    ),
+    routing(
+        "mirroring",
+        "*",
+        "log[*].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    routing(
+        "mirroring",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it",
+    ),
+    routing(
+        "mirroring",
+        "primary refuses a body",
+        "*",
+        "the body is read once there is somebody to send it to, and so is its copy",
+    ),
     admin(
         "*",
         "missing: *group",
@@ -263,6 +312,7 @@ const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> 
 const HEADER_BYTES: &str = "the bytes of the header lines; Envoy counts what its parser \
      had handed over, which differs for absolute URIs, trailers, padded values and \
      requests that are refused";
+const JOINED: &str = "a repeated header is forwarded line by line; Envoy joins some with a comma";
 const READ_AHEAD: &str = "what was read beyond the request is not the request's; Envoy \
      counts it";
 const REFUSED_AS_SENT: &str = "a refused request is logged as it was sent";
@@ -270,6 +320,20 @@ const REFUSED_AS_SENT: &str = "a refused request is logged as it was sent";
 const fn request(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     Intended {
         suite: Suite::Requests,
+        case,
+        what,
+        reason,
+    }
+}
+
+const fn routing(
+    suite: &'static str,
+    case: &'static str,
+    what: &'static str,
+    reason: &'static str,
+) -> Intended {
+    Intended {
+        suite: Suite::Routing(suite),
         case,
         what,
         reason,

@@ -6,6 +6,7 @@
 
 use super::domains::{DomainIndex, Duplicate};
 use super::header_match::HeaderName;
+use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
 use super::{
     Action, ClusterReference, Route, RouteConfiguration, RouteIndex, RouteMatcher, VirtualHost,
 };
@@ -31,11 +32,16 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
         ignore_path_parameters: message.ignore_path_parameters_in_path_matching,
         cluster_references: Vec::new(),
         formats: FormatStrings::default(),
+        mirror_policies: Inherited::default(),
     };
     let domains = domain_index(message, cx);
-    let virtual_hosts = all(&message.virtual_hosts, "virtual_hosts", cx, |host, cx| {
-        VirtualHost::lower(host, &mut lowering, cx)
-    });
+    let policies = &message.request_mirror_policies;
+    let virtual_hosts =
+        RequestMirrorPolicy::inherited(policies, &mut lowering, cx, |lowering, cx| {
+            all(&message.virtual_hosts, "virtual_hosts", cx, |host, cx| {
+                VirtualHost::lower(host, lowering, cx)
+            })
+        });
     Some(RouteConfiguration {
         name: message.name.as_str().into(),
         virtual_hosts: virtual_hosts?,
@@ -67,6 +73,8 @@ pub(super) struct Lowering {
     pub(super) cluster_references: Vec<ClusterReference>,
     /// Format strings so far.
     pub(super) formats: FormatStrings,
+    /// What routes without mirror policies of their own take over.
+    pub(super) mirror_policies: Inherited,
 }
 
 impl Lowering {
@@ -116,8 +124,11 @@ impl VirtualHost {
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
-        let routes = all(&message.routes, "routes", cx, |route, cx| {
-            Route::lower(route, lowering, cx)
+        let policies = &message.request_mirror_policies;
+        let routes = RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
+            all(&message.routes, "routes", cx, |route, cx| {
+                Route::lower(route, lowering, cx)
+            })
         })?;
         Some(VirtualHost {
             name: message.name.as_str().into(),

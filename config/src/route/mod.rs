@@ -20,9 +20,11 @@ mod query_match;
 mod re2;
 mod redirect;
 mod regex;
+mod request_mirror_policy;
 mod request_path;
 mod rewrite;
 mod route_match;
+mod scratch;
 mod string_match;
 mod uri_template;
 
@@ -37,6 +39,9 @@ pub use path_match::PathMatcher;
 pub use query_match::QueryParameterMatcher;
 pub use redirect::{PathRedirect, Redirect, SchemeRedirect};
 pub use regex::CompiledRegex;
+pub use request_mirror_policy::{
+    MirrorHost, MirrorTarget, RequestMirrorPolicies, RequestMirrorPolicy,
+};
 pub use request_path::without_query;
 pub use rewrite::PathRewrite;
 pub use route_match::{MatchInput, PeerCertificate, RouteMatcher, TlsContextMatcher};

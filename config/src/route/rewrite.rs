@@ -42,6 +42,14 @@ impl PathRewrite {
         }
     }
 
+    /// Whether there is something to rewrite.
+    fn applies_to(&self, path: &[u8]) -> bool {
+        match self {
+            PathRewrite::Prefix { matched, case, .. } => case.starts_with(path, matched),
+            PathRewrite::Whole(_) | PathRewrite::Regex(_) | PathRewrite::Template(_) => true,
+        }
+    }
+
     /// Appends the rewritten path and the query string to `out`.
     pub fn write(&self, path_and_query: &[u8], out: &mut Vec<u8>) {
         let path = without_query(path_and_query);
@@ -108,6 +116,9 @@ impl Forward {
         let Some(original) = headers.get(HeaderId::Path).map(<[u8]>::to_vec) else {
             return;
         };
+        if !rewrite.applies_to(&original) {
+            return;
+        }
         if keep_original {
             headers.set(HeaderId::XEnvoyOriginalPath, &original);
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
 
+use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
 use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo};
 
@@ -57,6 +58,10 @@ pub struct Exchange {
     pub route_timeout: Option<Duration>,
     /// What ends the request if nothing else does.
     pub deadlines: Deadlines,
+    /// The request's copies for other clusters have been started.
+    pub mirrored: bool,
+    /// Where copies of the request's body go.
+    pub shadows: Vec<BodyFeed>,
 }
 
 impl Exchange {
@@ -78,6 +83,8 @@ impl Exchange {
             filters_entered: 0,
             route_timeout: None,
             deadlines: Deadlines::new(now),
+            mirrored: false,
+            shadows: Vec::new(),
         }
     }
 
@@ -102,6 +109,7 @@ impl Exchange {
         self.internal = false;
         self.random = 0;
         self.filters_entered = 0;
+        self.mirrored = false;
         self.route_timeout = None;
         self.deadlines = Deadlines::new(now);
     }
@@ -146,6 +154,7 @@ impl ExchangePool {
     /// Keeps an exchange for the next request.
     pub fn put(&mut self, mut exchange: Box<Exchange>) {
         if self.free.len() < POOLED_EXCHANGES_MAX {
+            exchange.shadows.clear();
             exchange.info.host = None;
             exchange.info.cluster = None;
             exchange.info.upstream_connection = None;
