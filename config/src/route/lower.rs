@@ -5,6 +5,7 @@
 //! could not be compiled.
 
 use super::domains::{DomainIndex, Duplicate};
+use super::resilience::Resilience;
 use super::{Action, ClusterReference, Route, RouteConfiguration, RouteMatcher, VirtualHost};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
@@ -27,6 +28,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .map_or(DIRECT_RESPONSE_BODY_BYTES_MAX_DEFAULT, |max| max.value),
         cluster_references: Vec::new(),
         formats: FormatStrings::default(),
+        resilience: Resilience::default(),
     };
     let domains = domain_index(message, cx);
     let virtual_hosts = all(&message.virtual_hosts, "virtual_hosts", cx, |host, cx| {
@@ -57,6 +59,9 @@ pub(super) struct Lowering {
     pub(super) cluster_references: Vec<ClusterReference>,
     /// Format strings so far.
     pub(super) formats: FormatStrings,
+    /// Retries and their like, as far as the virtual host or the route in hand
+    /// has said something.
+    pub(super) resilience: Resilience,
 }
 
 impl Lowering {
@@ -106,9 +111,13 @@ impl VirtualHost {
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
+        let resilience = Resilience::of_virtual_host(message, cx);
+        let of_host = resilience.clone().unwrap_or_default();
         let routes = all(&message.routes, "routes", cx, |route, cx| {
+            lowering.resilience = of_host.with_route(route, cx);
             Route::lower(route, lowering, cx)
         })?;
+        resilience?;
         Some(VirtualHost {
             name: message.name.as_str().into(),
             routes,

@@ -10,24 +10,33 @@ mod action;
 mod direct_response;
 mod domains;
 mod header_match;
+mod internal_redirect_policy;
 mod lower;
 mod path_match;
 mod query_match;
 mod re2;
 mod redirect;
 mod regex;
+mod resilience;
+mod retry_policy;
 mod rewrite;
 mod route_match;
 mod string_match;
 
-pub use action::{Action, Forward, Priority};
+pub use action::{Action, Forward, GrpcTimeout, Priority};
 pub use direct_response::DirectResponse;
 pub use header_match::HeaderMatcher;
+pub use internal_redirect_policy::{InternalRedirectPolicy, RedirectPredicate};
 pub use lower::lower;
 pub use path_match::PathMatcher;
 pub use query_match::QueryParameterMatcher;
 pub use redirect::{PathRedirect, Redirect, SchemeRedirect};
 pub use regex::CompiledRegex;
+pub use resilience::{BodyLimit, Resilience};
+pub use retry_policy::{
+    BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy,
+    words,
+};
 pub use rewrite::PathRewrite;
 pub use route_match::{MatchInput, RouteMatcher, without_query};
 pub use string_match::StringMatcher;

@@ -8,6 +8,16 @@ use crate::reactor;
 use crate::stream_info::TimePoint;
 
 impl ConnectionManager {
+    /// Counts and logs a request that has become another one, and begins that.
+    pub(super) fn begin_redirected(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
+        self.finish(downstream, exchange);
+        let stats = self.stats();
+        stats.downstream_rq_total.inc();
+        stats.downstream_rq_http1_total.inc();
+        stats.downstream_rq_active.inc();
+        exchange.begin_redirected();
+    }
+
     /// Counts and logs a request that is over, answered or not.
     pub(super) fn finish(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
         let now = reactor::now();
