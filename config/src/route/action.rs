@@ -5,6 +5,7 @@ use super::lower::{Lowering, duration};
 use super::path_match::PathMatcher;
 use super::redirect::Redirect;
 use super::regex::Substitution;
+use super::request_mirror_policy::{RequestMirrorPolicies, RequestMirrorPolicy};
 use super::resilience::Resilience;
 use super::rewrite::PathRewrite;
 use crate::clusters::ClusterId;
@@ -57,6 +58,8 @@ pub struct Forward {
     pub host_rewrite: Option<Box<[u8]>>,
     /// Whether a replaced authority is appended to `x-forwarded-host`.
     pub append_x_forwarded_host: bool,
+    /// Where copies of the request go, this route's or inherited.
+    pub mirror_policies: Option<RequestMirrorPolicies>,
 }
 
 /// How a request's `grpc-timeout` limits its stream.
@@ -124,6 +127,8 @@ impl Forward {
         let cluster = cluster(message, lowering, cx);
         let path_rewrite = forward_path_rewrite(message, path, cx);
         let host_rewrite = host_rewrite(message, cx);
+        let mirror_policies =
+            RequestMirrorPolicy::of_route(&message.request_mirror_policies, lowering, cx);
         let timeout = duration(message.timeout.as_ref(), "timeout", cx);
         let idle_timeout = duration(message.idle_timeout.as_ref(), "idle_timeout", cx);
         let limit = message.max_stream_duration.as_ref();
@@ -152,6 +157,7 @@ impl Forward {
             path_rewrite: path_rewrite?,
             host_rewrite: host_rewrite?,
             append_x_forwarded_host: message.append_x_forwarded_host,
+            mirror_policies: mirror_policies?,
         })
     }
 }

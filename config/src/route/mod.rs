@@ -12,11 +12,13 @@ mod domains;
 mod header_match;
 mod internal_redirect_policy;
 mod lower;
+mod mismatch;
 mod path_match;
 mod query_match;
 mod re2;
 mod redirect;
 mod regex;
+mod request_mirror_policy;
 mod resilience;
 mod retry_policy;
 mod rewrite;
@@ -28,10 +30,14 @@ pub use direct_response::DirectResponse;
 pub use header_match::HeaderMatcher;
 pub use internal_redirect_policy::{InternalRedirectPolicy, RedirectPredicate};
 pub use lower::lower;
+pub use mismatch::Mismatch;
 pub use path_match::PathMatcher;
 pub use query_match::QueryParameterMatcher;
 pub use redirect::{PathRedirect, Redirect, SchemeRedirect};
 pub use regex::CompiledRegex;
+pub use request_mirror_policy::{
+    MirrorHost, MirrorTarget, RequestMirrorPolicies, RequestMirrorPolicy,
+};
 pub use resilience::{BodyLimit, Resilience};
 pub use retry_policy::{
     BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy,

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
 
+use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
-use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo};
+use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo, TimePoint};
 
 /// A header arena larger than this is shrunk when the exchange is pooled: one
 /// client with huge headers must not make every later request carry them.
@@ -68,6 +69,10 @@ pub struct Exchange {
     pub tell_attempts: bool,
     /// What ends the request if nothing else does.
     pub deadlines: Deadlines,
+    /// The request's copies for other clusters have been started.
+    pub mirrored: bool,
+    /// Where copies of the request's body go.
+    pub shadows: Vec<BodyFeed>,
 }
 
 impl Exchange {
@@ -92,6 +97,8 @@ impl Exchange {
             redirects: None,
             tell_attempts: false,
             deadlines: Deadlines::new(now),
+            mirrored: false,
+            shadows: Vec::new(),
         }
     }
 
@@ -120,15 +127,24 @@ impl Exchange {
         self.forget_body();
         self.redirects = None;
         self.tell_attempts = false;
+        self.mirrored = false;
         self.deadlines = Deadlines::new(now);
     }
 
     /// Makes the exchange ready for the request that a redirect has made of
     /// this one: its headers and its body stay.
-    pub fn begin_redirected(&mut self) {
+    pub fn begin_redirected(&mut self, now: Instant, wall: SystemTime) {
         self.response.clear();
         self.response_trailers.clear();
+        let (remote, protocol) = (self.info.remote_address, self.info.protocol);
+        let connection = Rc::clone(&self.info.connection);
+        self.info.reset(connection, now, wall);
+        self.info.remote_address = remote;
+        self.info.protocol = protocol;
+        self.info.bytes_received = self.replay.len() as u64;
+        self.info.mark(TimePoint::DownstreamRxEnd, now);
         self.filters_entered = 0;
+        self.deadlines = Deadlines::new(now);
     }
 
     /// Drops the body that was kept for another try, and its memory when it
@@ -216,6 +232,7 @@ impl ExchangePool {
     /// Keeps an exchange for the next request.
     pub fn put(&mut self, mut exchange: Box<Exchange>) {
         if self.free.len() < POOLED_EXCHANGES_MAX {
+            exchange.shadows.clear();
             exchange.info.host = None;
             exchange.info.cluster = None;
             exchange.info.upstream_connection = None;

@@ -23,7 +23,7 @@ use super::request_headers::{finalize_request_headers, remove_consumed};
 use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
 use super::upstream_request::{Event, UpstreamRequest};
-use super::{ConnectionManager, Handled, LocalReply};
+use super::{ConnectionManager, Handled, LocalReply, shadow};
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
 use crate::http::http1::reader::BodyPart;
@@ -35,7 +35,7 @@ use crate::upstream::host::Host;
 
 /// Interim responses (1xx) that are read before a host is taken to send them
 /// for ever. Real ones send one or two.
-const INTERIM_RESPONSES_MAX: u32 = 64;
+pub(super) const INTERIM_RESPONSES_MAX: u32 = 64;
 
 /// Sends the request to the route's cluster and the response to the client.
 pub(super) async fn forward<'a>(
@@ -94,6 +94,7 @@ pub(super) async fn forward<'a>(
         lease.give_back_unused();
         return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
     };
+    shadow::start(manager, forward, exchange);
     if let Some(limit) = exchange.limits.upstream_stream {
         exchange.deadlines.upstream = Some(reactor::now() + limit);
         downstream.timer.set(exchange.deadlines.next());
@@ -120,6 +121,7 @@ async fn connection(
         if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {
             return Poll::Ready(acquired.map_err(Failure::from));
         }
+        shadow::start(manager, forward, exchange);
         if downstream.stream.poll_closed(cx).is_ready() {
             return Poll::Ready(Err(Failure::DownstreamClosed));
         }
@@ -201,6 +203,7 @@ pub(super) async fn relay(
             }
             Event::RequestBody(BodyPart::Data(data)) => {
                 exchange.info.bytes_received += data.len() as u64;
+                shadow::data(upstream.cluster(), exchange, &data);
                 upstream.send_data(data);
             }
             Event::RequestBody(BodyPart::End) => {
@@ -234,6 +237,7 @@ pub(super) fn request_ended(downstream: &Downstream, exchange: &mut Exchange) {
     let now = reactor::now();
     exchange.request_complete = true;
     exchange.info.mark(TimePoint::DownstreamRxEnd, now);
+    shadow::end(exchange);
     exchange.deadlines.request = None;
     exchange.deadlines.route = exchange.limits.route.map(|limit| now + limit);
     downstream.timer.set(exchange.deadlines.next());
@@ -247,6 +251,7 @@ fn host_moved(now: Instant, exchange: &mut Exchange) {
     }
 }
 
+/// A 1xx response that is followed by another one.
 pub(super) fn is_interim(head: &ResponseHead) -> bool {
     (100..200).contains(&head.status) && head.status != 101
 }

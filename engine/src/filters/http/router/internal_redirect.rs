@@ -46,10 +46,7 @@ pub(super) fn set_up(
         stats.passthrough_internal_redirect_too_many_redirects.inc();
         return false;
     }
-    let mut request = HeaderMap::new();
-    for (name, value) in exchange.request.iter() {
-        request.append_name(name.as_bytes(), value);
-    }
+    let mut request = exchange.request.clone();
     target.put_into(policy, &exchange.response, &mut request);
     let found = manager.config_routes().find(&MatchInput {
         headers: &request,
@@ -66,7 +63,7 @@ pub(super) fn set_up(
         .iter()
         .all(|predicate| accepts(predicate, selected, &next, &target, &mut redirects));
     redirects.count += u32::from(accepted);
-    let target_host = original_url(&exchange.request);
+    let original = original_url(&exchange.request);
     exchange.redirects = Some(redirects);
     if !accepted {
         stats.passthrough_internal_redirect_predicate.inc();
@@ -79,8 +76,9 @@ pub(super) fn set_up(
         exchange.forget_body();
         exchange.request_trailers.clear();
     }
-    request.set(HeaderId::XEnvoyOriginalUrl, &target_host);
+    request.set(HeaderId::XEnvoyOriginalUrl, &original);
     exchange.request = request;
+    exchange.info.response_code = status;
     exchange.info.details.set(details::INTERNAL_REDIRECT);
     true
 }

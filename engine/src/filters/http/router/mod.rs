@@ -9,6 +9,7 @@
 //!   `retry_state.rs`: whether, when and where it is.
 //! - `internal_redirect.rs`: redirects of the host that the proxy follows.
 //! - `upstream_request.rs`: its side of the host's connection.
+//! - `shadow.rs`: copies of it that go to other clusters.
 //! - `failure.rs`: what the client is told when there is no response.
 
 mod failure;
@@ -16,6 +17,7 @@ mod forward;
 mod internal_redirect;
 mod request_headers;
 mod retry_state;
+mod shadow;
 mod timeout;
 mod tries;
 mod upstream_request;

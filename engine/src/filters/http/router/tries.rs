@@ -27,7 +27,7 @@ use super::request_headers::{remove_consumed, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
 use super::upstream_request::{Event, UpstreamRequest};
-use super::{ConnectionManager, Handled, LocalReply, internal_redirect};
+use super::{ConnectionManager, Handled, LocalReply, internal_redirect, shadow};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
 use crate::http::http1::reader::BodyPart;
@@ -228,6 +228,7 @@ impl Tries<'_> {
             lease.give_back_unused();
             return self.on_failed(place, Failure::Overflow, downstream, exchange);
         };
+        shadow::start(self.manager, self.forward, exchange);
         let upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
         let now = reactor::now();
         let one = &mut self.running[place];
@@ -369,6 +370,7 @@ impl Tries<'_> {
         match part {
             BodyPart::Data(data) => {
                 exchange.info.bytes_received += data.len() as u64;
+                shadow::data(&self.cluster, exchange, &data);
                 self.keep(&data, exchange);
                 for one in &mut self.running {
                     if let State::Active(upstream, _) = &mut one.state {
