@@ -6,6 +6,7 @@
 
 use super::domains::{DomainIndex, Duplicate};
 use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
+use super::resilience::Resilience;
 use super::{Action, ClusterReference, Route, RouteConfiguration, RouteMatcher, VirtualHost};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
@@ -28,6 +29,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .map_or(DIRECT_RESPONSE_BODY_BYTES_MAX_DEFAULT, |max| max.value),
         cluster_references: Vec::new(),
         formats: FormatStrings::default(),
+        resilience: Resilience::default(),
         mirror_policies: Inherited::default(),
     };
     let domains = domain_index(message, cx);
@@ -63,6 +65,9 @@ pub(super) struct Lowering {
     pub(super) cluster_references: Vec<ClusterReference>,
     /// Format strings so far.
     pub(super) formats: FormatStrings,
+    /// Retries and their like, as far as the virtual host or the route in hand
+    /// has said something.
+    pub(super) resilience: Resilience,
     /// What routes without mirror policies of their own take over.
     pub(super) mirror_policies: Inherited,
 }
@@ -114,12 +119,16 @@ impl VirtualHost {
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
+        let resilience = Resilience::of_virtual_host(message, cx);
+        let of_host = resilience.clone().unwrap_or_default();
         let policies = &message.request_mirror_policies;
         let routes = RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
             all(&message.routes, "routes", cx, |route, cx| {
+                lowering.resilience = of_host.with_route(route, cx);
                 Route::lower(route, lowering, cx)
             })
         })?;
+        resilience?;
         Some(VirtualHost {
             name: message.name.as_str().into(),
             routes,

@@ -10,6 +10,7 @@ mod action;
 mod direct_response;
 mod domains;
 mod header_match;
+mod internal_redirect_policy;
 mod lower;
 mod mismatch;
 mod path_match;
@@ -18,13 +19,16 @@ mod re2;
 mod redirect;
 mod regex;
 mod request_mirror_policy;
+mod resilience;
+mod retry_policy;
 mod rewrite;
 mod route_match;
 mod string_match;
 
-pub use action::{Action, Forward, Priority};
+pub use action::{Action, Forward, GrpcTimeout, Priority};
 pub use direct_response::DirectResponse;
 pub use header_match::HeaderMatcher;
+pub use internal_redirect_policy::{InternalRedirectPolicy, RedirectPredicate};
 pub use lower::lower;
 pub use mismatch::Mismatch;
 pub use path_match::PathMatcher;
@@ -33,6 +37,11 @@ pub use redirect::{PathRedirect, Redirect, SchemeRedirect};
 pub use regex::CompiledRegex;
 pub use request_mirror_policy::{
     MirrorHost, MirrorTarget, RequestMirrorPolicies, RequestMirrorPolicy,
+};
+pub use resilience::{BodyLimit, Resilience};
+pub use retry_policy::{
+    BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy,
+    words,
 };
 pub use rewrite::PathRewrite;
 pub use route_match::{MatchInput, RouteMatcher, without_query};
