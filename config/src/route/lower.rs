@@ -5,9 +5,12 @@
 //! could not be compiled.
 
 use super::domains::{DomainIndex, Duplicate};
+use super::header_match::HeaderName;
 use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
 use super::resilience::Resilience;
-use super::{Action, ClusterReference, Route, RouteConfiguration, RouteMatcher, VirtualHost};
+use super::{
+    Action, ClusterReference, Route, RouteConfiguration, RouteIndex, RouteMatcher, VirtualHost,
+};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
 use crate::format_strings::FormatStrings;
@@ -27,6 +30,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .max_direct_response_body_size_bytes
             .as_ref()
             .map_or(DIRECT_RESPONSE_BODY_BYTES_MAX_DEFAULT, |max| max.value),
+        ignore_path_parameters: message.ignore_path_parameters_in_path_matching,
         cluster_references: Vec::new(),
         formats: FormatStrings::default(),
         resilience: Resilience::default(),
@@ -45,6 +49,10 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
         virtual_hosts: virtual_hosts?,
         domains: domains?,
         ignore_port_in_host_matching: message.ignore_port_in_host_matching,
+        vhost_header: HeaderName::lower(match message.vhost_header.as_str() {
+            "" => ":authority",
+            name => name,
+        }),
         internal_only_headers: message
             .internal_only_headers
             .iter()
@@ -61,6 +69,8 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
 pub(super) struct Lowering {
     /// `max_direct_response_body_size_bytes`.
     pub(super) body_bytes_max: u32,
+    /// `ignore_path_parameters_in_path_matching`.
+    pub(super) ignore_path_parameters: bool,
     /// Clusters named so far.
     pub(super) cluster_references: Vec<ClusterReference>,
     /// Format strings so far.
@@ -131,6 +141,7 @@ impl VirtualHost {
         resilience?;
         Some(VirtualHost {
             name: message.name.as_str().into(),
+            index: RouteIndex::new(routes.iter().map(|route| &route.matcher)),
             routes,
             source: cx.source(),
         })
@@ -143,7 +154,7 @@ impl Route {
             cx.error_at("match", "is required");
             return None;
         };
-        let matcher = cx.field("match", |cx| RouteMatcher::lower(route_match, cx));
+        let matcher = cx.field("match", |cx| RouteMatcher::lower(route_match, lowering, cx));
         // The action is looked at even when the match is wrong, so that its
         // mistakes show in the same run.
         let path = matcher.as_ref().map(|matcher| &matcher.path);

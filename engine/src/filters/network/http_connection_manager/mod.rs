@@ -23,10 +23,10 @@ mod response;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_codecs::header::HeaderId;
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::RequestHead;
 use ringway_config::listener::DrainType;
-use ringway_config::route::{Action, MatchInput, RouteConfiguration, RouteMatch};
+use ringway_config::route::{Action, MatchInput, PeerCertificate, RouteMatch};
 
 use self::config::Config;
 use self::local_reply::LocalReply;
@@ -130,9 +130,14 @@ impl ConnectionManager {
         self.worker.is_draining() || health_counts && self.worker.is_health_failed()
     }
 
-    /// The routes of requests that begin now.
-    pub fn config_routes(&self) -> &RouteConfiguration {
-        &self.config().routes.configuration
+    /// The route of a request with these headers and this random number.
+    pub fn find_route(&self, request: &HeaderMap, random: u64) -> RouteMatch<'_> {
+        self.config().routes.configuration.find(&MatchInput {
+            headers: request,
+            random,
+            runtime: &self.worker.runtime.borrow(),
+            peer_certificate: PeerCertificate::default(),
+        })
     }
 
     fn config(&self) -> &Config {
@@ -182,11 +187,7 @@ impl ConnectionManager {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        let found = self.config().routes.configuration.find(&MatchInput {
-            headers: &exchange.request,
-            random: exchange.random,
-            runtime: &self.worker.runtime.borrow(),
-        });
+        let found = self.find_route(&exchange.request, exchange.random);
         if let RouteMatch::Route(selected) = &found {
             exchange.info.route_name.copy(&selected.route.name);
             if let Action::Forward(forward) = &selected.route.action
