@@ -9,6 +9,7 @@
 mod action;
 mod direct_response;
 mod domains;
+mod filter_overrides;
 mod header_match;
 mod lower;
 mod mismatch;
@@ -24,6 +25,9 @@ mod string_match;
 
 pub use action::{Action, Forward, Priority};
 pub use direct_response::DirectResponse;
+pub use filter_overrides::{
+    FilterOverride, FilterOverrides, OverrideConfig, OverrideName, OverrideSet, OverridesId,
+};
 pub use header_match::HeaderMatcher;
 pub use lower::lower;
 pub use mismatch::Mismatch;
@@ -55,6 +59,7 @@ pub struct RouteConfiguration {
     internal_only_headers: Box<[Box<[u8]>]>,
     cluster_references: Box<[ClusterReference]>,
     formats: FormatStrings,
+    filter_overrides: FilterOverrides,
     validate_clusters: Option<bool>,
     source: Source,
 }
@@ -80,6 +85,8 @@ pub struct Route {
     pub matcher: RouteMatcher,
     /// What to do with the request.
     pub action: Action,
+    /// What it says to the HTTP filters, with what it inherits.
+    pub filter_overrides: OverridesId,
     /// Where it was configured.
     pub source: Source,
 }
@@ -147,6 +154,11 @@ impl RouteConfiguration {
     /// Format strings of its parts, for the engine to compile.
     pub fn formats(&self) -> &FormatStrings {
         &self.formats
+    }
+
+    /// What its parts say to the HTTP filters, for the engine to compile.
+    pub fn filter_overrides(&self) -> &FilterOverrides {
+        &self.filter_overrides
     }
 
     /// Where it was configured.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
+use ringway_config::route::OverridesId;
 
 use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
@@ -54,6 +55,8 @@ pub struct Exchange {
     pub random: u64,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
+    /// What the request's route says to the filters.
+    pub filter_overrides: OverridesId,
     /// The route's timeout, which runs from the end of the request.
     pub route_timeout: Option<Duration>,
     /// What ends the request if nothing else does.
@@ -81,6 +84,7 @@ impl Exchange {
             internal: false,
             random: 0,
             filters_entered: 0,
+            filter_overrides: OverridesId::default(),
             route_timeout: None,
             deadlines: Deadlines::new(now),
             mirrored: false,
@@ -109,6 +113,7 @@ impl Exchange {
         self.internal = false;
         self.random = 0;
         self.filters_entered = 0;
+        self.filter_overrides = OverridesId::default();
         self.mirrored = false;
         self.route_timeout = None;
         self.deadlines = Deadlines::new(now);
