@@ -10,6 +10,7 @@ mod action;
 mod cookie_match;
 mod direct_response;
 mod domains;
+mod filter_overrides;
 mod header_match;
 mod index;
 mod internal_redirect_policy;
@@ -33,6 +34,9 @@ mod uri_template;
 pub use action::{Action, Forward, GrpcTimeout, Priority};
 pub use cookie_match::CookieMatcher;
 pub use direct_response::DirectResponse;
+pub use filter_overrides::{
+    FilterOverride, FilterOverrides, OverrideConfig, OverrideName, OverrideSet, OverridesId,
+};
 pub use header_match::HeaderMatcher;
 pub use index::RouteIndex;
 pub use internal_redirect_policy::{InternalRedirectPolicy, RedirectPredicate};
@@ -75,6 +79,7 @@ pub struct RouteConfiguration {
     internal_only_headers: Box<[Box<[u8]>]>,
     cluster_references: Box<[ClusterReference]>,
     formats: FormatStrings,
+    filter_overrides: FilterOverrides,
     validate_clusters: Option<bool>,
     source: Source,
 }
@@ -101,6 +106,8 @@ pub struct Route {
     pub matcher: RouteMatcher,
     /// What to do with the request.
     pub action: Action,
+    /// What it says to the HTTP filters, with what it inherits.
+    pub filter_overrides: OverridesId,
     /// Where it was configured.
     pub source: Source,
 }
@@ -168,6 +175,11 @@ impl RouteConfiguration {
     /// Format strings of its parts, for the engine to compile.
     pub fn formats(&self) -> &FormatStrings {
         &self.formats
+    }
+
+    /// What its parts say to the HTTP filters, for the engine to compile.
+    pub fn filter_overrides(&self) -> &FilterOverrides {
+        &self.filter_overrides
     }
 
     /// Where it was configured.

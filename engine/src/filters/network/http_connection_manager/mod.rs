@@ -11,6 +11,7 @@
 //! - `request.rs`: what is done to a request before it is routed.
 //! - `response.rs`: what is done to every response.
 //! - `local_reply.rs`: the proxy's own responses.
+//! - `wait.rs`: filters that hold a request back.
 //! - `finish.rs`: statistics and access logs at the end.
 
 pub mod config;
@@ -19,6 +20,7 @@ mod finish;
 pub mod local_reply;
 mod request;
 mod response;
+mod wait;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -206,7 +208,12 @@ impl ConnectionManager {
             self.reply(downstream, exchange, refused);
             return Handled::Answered;
         }
-        let mut flow = self.shared.filters.request_headers(exchange, &self.worker);
+        let route = match found {
+            RouteMatch::Route(selected) => Some(selected),
+            _ => None,
+        };
+        let filters = &self.shared.filters;
+        let mut flow = filters.request_headers(exchange, &self.worker, route);
         loop {
             match flow {
                 Flow::Continue => break,
@@ -215,12 +222,13 @@ impl ConnectionManager {
                     return Handled::Answered;
                 }
                 Flow::Wait(waiting) => {
-                    flow = match waiting.await {
-                        Flow::Continue => {
-                            self.shared.filters.request_headers(exchange, &self.worker)
-                        }
-                        decided => decided,
-                    };
+                    // In a box: few requests wait, and every connection would
+                    // have room for it.
+                    let wait = self.wait_for_filter(waiting, route, downstream, exchange);
+                    if let Err(handled) = Box::pin(wait).await {
+                        return handled;
+                    }
+                    flow = filters.resume(exchange, &self.worker, route);
                 }
             }
         }
