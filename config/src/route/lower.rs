@@ -5,8 +5,10 @@
 //! could not be compiled.
 
 use super::domains::{DomainIndex, Duplicate};
+use super::filter_overrides::FilterOverrides;
 use super::header_match::HeaderName;
 use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
+use super::resilience::Resilience;
 use super::{
     Action, ClusterReference, Route, RouteConfiguration, RouteIndex, RouteMatcher, VirtualHost,
 };
@@ -32,16 +34,23 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
         ignore_path_parameters: message.ignore_path_parameters_in_path_matching,
         cluster_references: Vec::new(),
         formats: FormatStrings::default(),
+        resilience: Resilience::default(),
         mirror_policies: Inherited::default(),
+        filter_overrides: FilterOverrides::default(),
     };
     let domains = domain_index(message, cx);
     let policies = &message.request_mirror_policies;
-    let virtual_hosts =
-        RequestMirrorPolicy::inherited(policies, &mut lowering, cx, |lowering, cx| {
+    let overrides = &message.typed_per_filter_config;
+    let virtual_hosts = FilterOverrides::within(overrides, &mut lowering, cx, |lowering, cx| {
+        RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
             all(&message.virtual_hosts, "virtual_hosts", cx, |host, cx| {
-                VirtualHost::lower(host, lowering, cx)
+                let overrides = &host.typed_per_filter_config;
+                FilterOverrides::within(overrides, lowering, cx, |lowering, cx| {
+                    VirtualHost::lower(host, lowering, cx)
+                })
             })
-        });
+        })
+    });
     Some(RouteConfiguration {
         name: message.name.as_str().into(),
         virtual_hosts: virtual_hosts?,
@@ -58,6 +67,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .collect(),
         cluster_references: lowering.cluster_references.into(),
         formats: lowering.formats,
+        filter_overrides: lowering.filter_overrides,
         validate_clusters: message.validate_clusters.as_ref().map(|flag| flag.value),
         source: cx.source(),
     })
@@ -73,8 +83,13 @@ pub(super) struct Lowering {
     pub(super) cluster_references: Vec<ClusterReference>,
     /// Format strings so far.
     pub(super) formats: FormatStrings,
+    /// Retries and their like, as far as the virtual host or the route in hand
+    /// has said something.
+    pub(super) resilience: Resilience,
     /// What routes without mirror policies of their own take over.
     pub(super) mirror_policies: Inherited,
+    /// What is said to the HTTP filters so far.
+    pub(super) filter_overrides: FilterOverrides,
 }
 
 impl Lowering {
@@ -124,12 +139,16 @@ impl VirtualHost {
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
+        let resilience = Resilience::of_virtual_host(message, cx);
+        let of_host = resilience.clone().unwrap_or_default();
         let policies = &message.request_mirror_policies;
         let routes = RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
             all(&message.routes, "routes", cx, |route, cx| {
+                lowering.resilience = of_host.with_route(route, cx);
                 Route::lower(route, lowering, cx)
             })
         })?;
+        resilience?;
         Some(VirtualHost {
             name: message.name.as_str().into(),
             index: RouteIndex::new(routes.iter().map(|route| &route.matcher)),
@@ -149,10 +168,16 @@ impl Route {
         // The action is looked at even when the match is wrong, so that its
         // mistakes show in the same run.
         let path = matcher.as_ref().map(|matcher| &matcher.path);
-        let action = Action::lower(message, path, lowering, cx);
+        let overrides = &message.typed_per_filter_config;
+        let (filter_overrides, action) =
+            FilterOverrides::within(overrides, lowering, cx, |lowering, cx| {
+                let own = lowering.filter_overrides.current();
+                (own, Action::lower(message, path, lowering, cx))
+            });
         Some(Route {
             name: message.name.as_str().into(),
             action: action?,
+            filter_overrides,
             matcher: matcher?,
             source: cx.source(),
         })

@@ -10,8 +10,10 @@ mod action;
 mod cookie_match;
 mod direct_response;
 mod domains;
+mod filter_overrides;
 mod header_match;
 mod index;
+mod internal_redirect_policy;
 mod lower;
 mod mismatch;
 mod path_match;
@@ -22,17 +24,23 @@ mod redirect;
 mod regex;
 mod request_mirror_policy;
 mod request_path;
+mod resilience;
+mod retry_policy;
 mod rewrite;
 mod route_match;
 mod scratch;
 mod string_match;
 mod uri_template;
 
-pub use action::{Action, Forward, Priority};
+pub use action::{Action, Forward, GrpcTimeout, Priority};
 pub use cookie_match::CookieMatcher;
 pub use direct_response::DirectResponse;
+pub use filter_overrides::{
+    FilterOverride, FilterOverrides, OverrideConfig, OverrideName, OverrideSet, OverridesId,
+};
 pub use header_match::HeaderMatcher;
 pub use index::RouteIndex;
+pub use internal_redirect_policy::{InternalRedirectPolicy, RedirectPredicate};
 pub use lower::lower;
 pub use mismatch::Mismatch;
 pub use path_match::PathMatcher;
@@ -43,6 +51,11 @@ pub use request_mirror_policy::{
     MirrorHost, MirrorTarget, RequestMirrorPolicies, RequestMirrorPolicy,
 };
 pub use request_path::without_query;
+pub use resilience::{BodyLimit, Resilience};
+pub use retry_policy::{
+    BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy,
+    words,
+};
 pub use rewrite::PathRewrite;
 pub use route_match::{MatchInput, PeerCertificate, RouteMatcher, TlsContextMatcher};
 pub use string_match::{Case, StringMatcher};
@@ -67,6 +80,7 @@ pub struct RouteConfiguration {
     internal_only_headers: Box<[Box<[u8]>]>,
     cluster_references: Box<[ClusterReference]>,
     formats: FormatStrings,
+    filter_overrides: FilterOverrides,
     validate_clusters: Option<bool>,
     source: Source,
 }
@@ -93,6 +107,8 @@ pub struct Route {
     pub matcher: RouteMatcher,
     /// What to do with the request.
     pub action: Action,
+    /// What it says to the HTTP filters, with what it inherits.
+    pub filter_overrides: OverridesId,
     /// Where it was configured.
     pub source: Source,
 }
@@ -160,6 +176,11 @@ impl RouteConfiguration {
     /// Format strings of its parts, for the engine to compile.
     pub fn formats(&self) -> &FormatStrings {
         &self.formats
+    }
+
+    /// What its parts say to the HTTP filters, for the engine to compile.
+    pub fn filter_overrides(&self) -> &FilterOverrides {
+        &self.filter_overrides
     }
 
     /// Where it was configured.
