@@ -54,6 +54,7 @@ pub(super) async fn forward<'a>(
         return Handled::Answered;
     };
     exchange.info.attempt_count = 1;
+    exchange.tell_attempts = forward.resilience.attempt_count_in_response;
     let Some(host) = cluster.pick_host() else {
         cluster.stats.upstream_cx_none_healthy.inc();
         cluster.stats.lb_healthy_panic.inc();
@@ -62,7 +63,6 @@ pub(super) async fn forward<'a>(
         return reply_for_host(Some(&cluster), manager, downstream, exchange, reply);
     };
     exchange.info.host = Some(Rc::clone(&host.info));
-    exchange.tell_attempts = forward.resilience.attempt_count_in_response;
     exchange.limits = limits(forward, &cluster, &exchange.request);
     let hedging = is_hedging(forward, exchange);
     finalize_request_headers(manager, selected, forward, hedging, exchange);
