@@ -239,7 +239,34 @@ pub const TABLE: &[Intended] = &[
         "missing: server.wip_protos",
         "Envoy counts an addition of nothing as use",
     ),
+    headers(
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    headers("*", "log[*].header_bytes_received", HEADER_BYTES),
+    headers(
+        "hop by hop",
+        "response[0].header.keep-alive",
+        "a route cannot promise anything about the client's connection",
+    ),
+    headers(
+        "hostile *",
+        "*",
+        "what a client hides in a query parameter is sent escaped; Envoy refuses such \
+         requests with 503, and writes such response headers with their line ends",
+    ),
 ];
+
+const fn headers(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
+    Intended {
+        suite: Suite::Routing("headers"),
+        case,
+        what,
+        reason,
+    }
+}
 
 const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     Intended {

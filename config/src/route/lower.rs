@@ -5,6 +5,7 @@
 //! could not be compiled.
 
 use super::domains::{DomainIndex, Duplicate};
+use super::header_mutation::Levels;
 use super::{Action, ClusterReference, Route, RouteConfiguration, RouteMatcher, VirtualHost};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
@@ -27,11 +28,14 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .map_or(DIRECT_RESPONSE_BODY_BYTES_MAX_DEFAULT, |max| max.value),
         cluster_references: Vec::new(),
         formats: FormatStrings::default(),
+        levels: Levels::default(),
     };
+    let entered = lowering.enter_configuration(message, cx);
     let domains = domain_index(message, cx);
     let virtual_hosts = all(&message.virtual_hosts, "virtual_hosts", cx, |host, cx| {
         VirtualHost::lower(host, &mut lowering, cx)
     });
+    entered?;
     Some(RouteConfiguration {
         name: message.name.as_str().into(),
         virtual_hosts: virtual_hosts?,
@@ -44,6 +48,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .collect(),
         cluster_references: lowering.cluster_references.into(),
         formats: lowering.formats,
+        header_mutations: lowering.levels.table,
         validate_clusters: message.validate_clusters.as_ref().map(|flag| flag.value),
         source: cx.source(),
     })
@@ -57,6 +62,8 @@ pub(super) struct Lowering {
     pub(super) cluster_references: Vec<ClusterReference>,
     /// Format strings so far.
     pub(super) formats: FormatStrings,
+    /// Header mutations so far.
+    pub(super) levels: Levels,
 }
 
 impl Lowering {
@@ -106,9 +113,11 @@ impl VirtualHost {
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
+        let entered = lowering.enter_virtual_host(message, cx);
         let routes = all(&message.routes, "routes", cx, |route, cx| {
             Route::lower(route, lowering, cx)
         })?;
+        entered?;
         Some(VirtualHost {
             name: message.name.as_str().into(),
             routes,
@@ -128,9 +137,11 @@ impl Route {
         // mistakes show in the same run.
         let path = matcher.as_ref().map(|matcher| &matcher.path);
         let action = Action::lower(message, path, lowering, cx);
+        let header_mutations = lowering.header_mutations(message, cx);
         Some(Route {
             name: message.name.as_str().into(),
             action: action?,
+            header_mutations: lowering.levels.of_route(header_mutations?),
             matcher: matcher?,
             source: cx.source(),
         })

@@ -10,6 +10,7 @@ mod action;
 mod direct_response;
 mod domains;
 mod header_match;
+mod header_mutation;
 mod lower;
 mod path_match;
 mod query_match;
@@ -23,6 +24,10 @@ mod string_match;
 pub use action::{Action, Forward, Priority};
 pub use direct_response::DirectResponse;
 pub use header_match::HeaderMatcher;
+pub use header_mutation::{
+    AppendAction, HeaderChanges, HeaderMutations, HeaderToAdd, HeaderValue, MutableName,
+    MutationLevels, MutationTable, MutationsId,
+};
 pub use lower::lower;
 pub use path_match::PathMatcher;
 pub use query_match::QueryParameterMatcher;
@@ -49,6 +54,7 @@ pub struct RouteConfiguration {
     internal_only_headers: Box<[Box<[u8]>]>,
     cluster_references: Box<[ClusterReference]>,
     formats: FormatStrings,
+    header_mutations: MutationTable,
     validate_clusters: Option<bool>,
     source: Source,
 }
@@ -74,6 +80,8 @@ pub struct Route {
     pub matcher: RouteMatcher,
     /// What to do with the request.
     pub action: Action,
+    /// How its headers and its response's change.
+    pub header_mutations: MutationLevels,
     /// Where it was configured.
     pub source: Source,
 }
@@ -141,6 +149,11 @@ impl RouteConfiguration {
     /// Format strings of its parts, for the engine to compile.
     pub fn formats(&self) -> &FormatStrings {
         &self.formats
+    }
+
+    /// How headers change, at every place of the configuration.
+    pub fn header_mutations(&self) -> &MutationTable {
+        &self.header_mutations
     }
 
     /// Where it was configured.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
+use ringway_config::route::MutationLevels;
 
 use super::http1::reader::RequestFacts;
 use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo};
@@ -51,6 +52,9 @@ pub struct Exchange {
     /// A random number that all decisions about the request share: route
     /// fractions, weighted clusters.
     pub random: u64,
+    /// The route's changes of headers, of the request and of any response, the
+    /// proxy's own included.
+    pub header_mutations: MutationLevels,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
     /// The route's timeout, which runs from the end of the request.
@@ -75,6 +79,7 @@ impl Exchange {
             response_complete: false,
             internal: false,
             random: 0,
+            header_mutations: MutationLevels::default(),
             filters_entered: 0,
             route_timeout: None,
             deadlines: Deadlines::new(now),
@@ -101,6 +106,7 @@ impl Exchange {
         self.response_complete = false;
         self.internal = false;
         self.random = 0;
+        self.header_mutations = MutationLevels::default();
         self.filters_entered = 0;
         self.route_timeout = None;
         self.deadlines = Deadlines::new(now);

@@ -22,6 +22,7 @@ use super::upstream_request::{Event, UpstreamRequest};
 use super::{ConnectionManager, Handled, LocalReply};
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::Message;
 use crate::http::http1::reader::BodyPart;
 use crate::reactor;
 use crate::stream_info::{ResponseFlag, TimePoint, details};
@@ -57,8 +58,9 @@ pub(super) async fn forward(
             .flag(ResponseFlag::NoHealthyUpstream);
         return fail(manager, &cluster, downstream, exchange, reply);
     };
-    exchange.info.host = Some(Rc::clone(&host.info));
+    // Before the request has a host: as in Envoy, headers cannot tell it.
     finalize_request_headers(manager, selected, forward, exchange);
+    exchange.info.host = Some(Rc::clone(&host.info));
     set_deadlines(manager, forward, downstream, exchange);
 
     let lease = match connection(manager, &cluster, &host, forward, downstream, exchange).await {
@@ -217,10 +219,14 @@ fn send_head(
         .shared
         .responses
         .code(head.status, exchange.internal, false);
+    exchange.info.response_code = head.status;
+    manager.apply_route_mutations(Message::Response, exchange);
     let described = exchange.response.contains(HeaderId::ContentLength);
     let framing = match head.framing {
         // Envoy says how the body of the GET would be framed.
         Framing::None if exchange.facts.is_head && !described => ResponseFraming::Unknown,
+        // The route took the length off.
+        Framing::Length(_) if !described => ResponseFraming::Unknown,
         Framing::None | Framing::Length(_) => ResponseFraming::Described,
         Framing::Chunked | Framing::UntilClose => ResponseFraming::Unknown,
     };

@@ -6,8 +6,9 @@ use ringway_config::route::{Forward, SelectedRoute};
 use super::ConnectionManager;
 use super::timeout::{asked_timeout, route_timeout};
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::Message;
 
-/// Applies the route's rewrites and takes off what is meant for us alone.
+/// Applies the route's changes and takes off what is meant for us alone.
 pub(super) fn finalize_request_headers(
     manager: &ConnectionManager,
     selected: &SelectedRoute<'_>,
@@ -19,9 +20,6 @@ pub(super) fn finalize_request_headers(
         exchange.request.remove(id);
     }
     let envoy_headers = !manager.shared.router.suppress_envoy_headers;
-    selected
-        .route
-        .rewrite(forward, &mut exchange.request, envoy_headers);
     if let Some(timeout) = exchange.route_timeout
         && envoy_headers
     {
@@ -33,6 +31,10 @@ pub(super) fn finalize_request_headers(
                 let _ = write!(out, "{}", timeout.as_millis());
             });
     }
+    manager.apply_route_mutations(Message::Request, exchange);
+    selected
+        .route
+        .rewrite(forward, &mut exchange.request, envoy_headers);
 }
 
 /// Headers that speak to the router; the upstream never sees them. Only those
