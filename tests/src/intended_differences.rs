@@ -172,6 +172,24 @@ pub const TABLE: &[Intended] = &[
         "*",
         "RFC 9112 section 6.1: the connection is closed after such a request",
     ),
+    routing(
+        "mirroring",
+        "*",
+        "log[*].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    routing(
+        "mirroring",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it",
+    ),
+    routing(
+        "mirroring",
+        "primary refuses a body",
+        "*",
+        "the body is read once there is somebody to send it to, and so is its copy",
+    ),
     admin(
         "*",
         "missing: *group",
@@ -239,34 +257,38 @@ pub const TABLE: &[Intended] = &[
         "missing: server.wip_protos",
         "Envoy counts an addition of nothing as use",
     ),
-    headers(
+    routing(
+        "headers",
         "*",
         "stats.*.downstream_cx_delayed_close_timeout",
         "our FIN comes at once and the client answers it; Envoy sends none before \
          delayed_close_timeout is over",
     ),
-    headers("*", "log[*].header_bytes_received", HEADER_BYTES),
-    headers(
+    routing("headers", "*", "log[*].header_bytes_received", HEADER_BYTES),
+    routing(
+        "headers",
         "hop by hop",
         "response[0].header.keep-alive",
         "a route cannot promise anything about the client's connection",
     ),
-    headers(
+    routing(
+        "headers",
         "hostile *",
         "*",
         "what a client hides in a query parameter is sent escaped; Envoy refuses such \
          requests with 503, and writes such response headers with their line ends",
     ),
+    admin("*", "extra: */explain", EXPLAIN),
+    admin("*", "extra: *  h.NAME", EXPLAIN),
+    admin("*", "extra: *  host", EXPLAIN),
+    admin("*", "extra: *  listener", EXPLAIN),
+    admin("*", "extra: *  method", EXPLAIN),
+    admin("*", "extra: *  path", EXPLAIN),
+    admin("*", "extra: *  random", EXPLAIN),
+    admin("*", "extra: *  remote", EXPLAIN),
 ];
 
-const fn headers(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
-    Intended {
-        suite: Suite::Routing("headers"),
-        case,
-        what,
-        reason,
-    }
-}
+const EXPLAIN: &str = "an endpoint of ours";
 
 const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     Intended {
@@ -287,6 +309,20 @@ const REFUSED_AS_SENT: &str = "a refused request is logged as it was sent";
 const fn request(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     Intended {
         suite: Suite::Requests,
+        case,
+        what,
+        reason,
+    }
+}
+
+const fn routing(
+    suite: &'static str,
+    case: &'static str,
+    what: &'static str,
+    reason: &'static str,
+) -> Intended {
+    Intended {
+        suite: Suite::Routing(suite),
         case,
         what,
         reason,

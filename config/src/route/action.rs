@@ -5,6 +5,7 @@ use super::lower::{Lowering, duration};
 use super::path_match::PathMatcher;
 use super::redirect::Redirect;
 use super::regex::Substitution;
+use super::request_mirror_policy::{RequestMirrorPolicies, RequestMirrorPolicy};
 use super::rewrite::PathRewrite;
 use crate::clusters::ClusterId;
 use crate::context::Cx;
@@ -50,6 +51,8 @@ pub struct Forward {
     pub host_rewrite: Option<Box<[u8]>>,
     /// Whether a replaced authority is appended to `x-forwarded-host`.
     pub append_x_forwarded_host: bool,
+    /// Where copies of the request go, this route's or inherited.
+    pub mirror_policies: Option<RequestMirrorPolicies>,
 }
 
 /// `envoy.config.core.v3.RoutingPriority`.
@@ -108,6 +111,8 @@ impl Forward {
         let cluster = cluster(message, lowering, cx);
         let path_rewrite = forward_path_rewrite(message, path, cx);
         let host_rewrite = host_rewrite(message, cx);
+        let mirror_policies =
+            RequestMirrorPolicy::of_route(&message.request_mirror_policies, lowering, cx);
         let timeout = duration(message.timeout.as_ref(), "timeout", cx);
         let idle_timeout = duration(message.idle_timeout.as_ref(), "idle_timeout", cx);
         let max_stream_duration = cx.field("max_stream_duration", |cx| {
@@ -131,6 +136,7 @@ impl Forward {
             path_rewrite: path_rewrite?,
             host_rewrite: host_rewrite?,
             append_x_forwarded_host: message.append_x_forwarded_host,
+            mirror_policies: mirror_policies?,
         })
     }
 }

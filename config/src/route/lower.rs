@@ -6,6 +6,7 @@
 
 use super::domains::{DomainIndex, Duplicate};
 use super::header_mutation::Levels;
+use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
 use super::{Action, ClusterReference, Route, RouteConfiguration, RouteMatcher, VirtualHost};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
@@ -29,12 +30,17 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
         cluster_references: Vec::new(),
         formats: FormatStrings::default(),
         levels: Levels::default(),
+        mirror_policies: Inherited::default(),
     };
     let entered = lowering.enter_configuration(message, cx);
     let domains = domain_index(message, cx);
-    let virtual_hosts = all(&message.virtual_hosts, "virtual_hosts", cx, |host, cx| {
-        VirtualHost::lower(host, &mut lowering, cx)
-    });
+    let policies = &message.request_mirror_policies;
+    let virtual_hosts =
+        RequestMirrorPolicy::inherited(policies, &mut lowering, cx, |lowering, cx| {
+            all(&message.virtual_hosts, "virtual_hosts", cx, |host, cx| {
+                VirtualHost::lower(host, lowering, cx)
+            })
+        });
     entered?;
     Some(RouteConfiguration {
         name: message.name.as_str().into(),
@@ -64,6 +70,8 @@ pub(super) struct Lowering {
     pub(super) formats: FormatStrings,
     /// Header mutations so far.
     pub(super) levels: Levels,
+    /// What routes without mirror policies of their own take over.
+    pub(super) mirror_policies: Inherited,
 }
 
 impl Lowering {
@@ -114,8 +122,11 @@ impl VirtualHost {
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
         let entered = lowering.enter_virtual_host(message, cx);
-        let routes = all(&message.routes, "routes", cx, |route, cx| {
-            Route::lower(route, lowering, cx)
+        let policies = &message.request_mirror_policies;
+        let routes = RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
+            all(&message.routes, "routes", cx, |route, cx| {
+                Route::lower(route, lowering, cx)
+            })
         })?;
         entered?;
         Some(VirtualHost {

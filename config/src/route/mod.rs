@@ -12,11 +12,13 @@ mod domains;
 mod header_match;
 mod header_mutation;
 mod lower;
+mod mismatch;
 mod path_match;
 mod query_match;
 mod re2;
 mod redirect;
 mod regex;
+mod request_mirror_policy;
 mod rewrite;
 mod route_match;
 mod string_match;
@@ -29,10 +31,14 @@ pub use header_mutation::{
     MutationLevels, MutationTable, MutationsId,
 };
 pub use lower::lower;
+pub use mismatch::Mismatch;
 pub use path_match::PathMatcher;
 pub use query_match::QueryParameterMatcher;
 pub use redirect::{PathRedirect, Redirect, SchemeRedirect};
 pub use regex::CompiledRegex;
+pub use request_mirror_policy::{
+    MirrorHost, MirrorTarget, RequestMirrorPolicies, RequestMirrorPolicy,
+};
 pub use rewrite::PathRewrite;
 pub use route_match::{MatchInput, RouteMatcher, without_query};
 pub use string_match::StringMatcher;

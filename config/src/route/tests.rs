@@ -13,6 +13,7 @@ use envoy_types::pb::google::protobuf::BoolValue;
 use proto::route_match::PathSpecifier;
 
 mod golden;
+mod header_mutations;
 
 /// Lowers a message; the findings one a line.
 fn lowered(message: &proto::RouteConfiguration) -> (Option<RouteConfiguration>, String) {

@@ -20,7 +20,7 @@ use crate::stream_info::ConnectionInfo;
 /// Bytes that may wait in a send queue before the other side is no longer
 /// read, whatever larger limit the configuration allows: beyond it a queue
 /// holds receive buffers that active connections need, and speeds nothing up.
-const SEND_QUEUE_BYTES_MAX: usize = 256 * 1024;
+pub const SEND_QUEUE_BYTES_MAX: usize = 256 * 1024;
 
 /// Length of a head's first line, with its line end. Envoy's header byte counts
 /// leave it out, and the empty line at the end.

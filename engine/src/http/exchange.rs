@@ -11,6 +11,7 @@ use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
 use ringway_config::route::MutationLevels;
 
+use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
 use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo};
 
@@ -61,6 +62,10 @@ pub struct Exchange {
     pub route_timeout: Option<Duration>,
     /// What ends the request if nothing else does.
     pub deadlines: Deadlines,
+    /// The request's copies for other clusters have been started.
+    pub mirrored: bool,
+    /// Where copies of the request's body go.
+    pub shadows: Vec<BodyFeed>,
 }
 
 impl Exchange {
@@ -83,6 +88,8 @@ impl Exchange {
             filters_entered: 0,
             route_timeout: None,
             deadlines: Deadlines::new(now),
+            mirrored: false,
+            shadows: Vec::new(),
         }
     }
 
@@ -108,6 +115,7 @@ impl Exchange {
         self.random = 0;
         self.header_mutations = MutationLevels::default();
         self.filters_entered = 0;
+        self.mirrored = false;
         self.route_timeout = None;
         self.deadlines = Deadlines::new(now);
     }
@@ -152,6 +160,7 @@ impl ExchangePool {
     /// Keeps an exchange for the next request.
     pub fn put(&mut self, mut exchange: Box<Exchange>) {
         if self.free.len() < POOLED_EXCHANGES_MAX {
+            exchange.shadows.clear();
             exchange.info.host = None;
             exchange.info.cluster = None;
             exchange.info.upstream_connection = None;

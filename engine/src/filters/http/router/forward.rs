@@ -19,7 +19,7 @@ use super::failure::Failure;
 use super::request_headers::finalize_request_headers;
 use super::timeout::{poll_deadline, set_deadlines};
 use super::upstream_request::{Event, UpstreamRequest};
-use super::{ConnectionManager, Handled, LocalReply};
+use super::{ConnectionManager, Handled, LocalReply, shadow};
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
 use crate::http::header_parser::Message;
@@ -32,7 +32,7 @@ use crate::upstream::host::Host;
 
 /// Interim responses (1xx) that are read before a host is taken to send them
 /// for ever. Real ones send one or two.
-const INTERIM_RESPONSES_MAX: u32 = 64;
+pub(super) const INTERIM_RESPONSES_MAX: u32 = 64;
 
 /// Sends the request to the route's cluster and the response to the client.
 pub(super) async fn forward(
@@ -81,6 +81,7 @@ pub(super) async fn forward(
         lease.give_back_unused();
         return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
     };
+    shadow::start(manager, forward, exchange);
     if let Some(limit) = cluster.config.stream_duration_max {
         exchange.deadlines.upstream = Some(reactor::now() + limit);
         downstream.timer.set(exchange.deadlines.next());
@@ -102,6 +103,7 @@ async fn connection(
         if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {
             return Poll::Ready(acquired.map_err(Failure::from));
         }
+        shadow::start(manager, forward, exchange);
         if downstream.stream.poll_closed(cx).is_ready() {
             return Poll::Ready(Err(Failure::DownstreamClosed));
         }
@@ -170,12 +172,14 @@ async fn exchange_messages(
             }
             Event::RequestBody(BodyPart::Data(data)) => {
                 exchange.info.bytes_received += data.len() as u64;
+                shadow::data(upstream.cluster(), exchange, &data);
                 upstream.send_data(data);
             }
             Event::RequestBody(BodyPart::End) => {
                 exchange.request_complete = true;
                 let now = reactor::now();
                 exchange.info.mark(TimePoint::DownstreamRxEnd, now);
+                shadow::end(exchange);
                 upstream.send_end(exchange);
                 exchange.deadlines.request = None;
                 exchange.deadlines.route = exchange.route_timeout.map(|limit| now + limit);
@@ -188,7 +192,8 @@ async fn exchange_messages(
     }
 }
 
-fn is_interim(head: &ResponseHead) -> bool {
+/// A 1xx response that is followed by another one.
+pub(super) fn is_interim(head: &ResponseHead) -> bool {
     (100..200).contains(&head.status) && head.status != 101
 }
 

@@ -6,11 +6,13 @@
 //! - `request_headers.rs`: what is done to its headers.
 //! - `timeout.rs`: how long it may take.
 //! - `upstream_request.rs`: its side of the host's connection.
+//! - `shadow.rs`: copies of it that go to other clusters.
 //! - `failure.rs`: what the client is told when there is no response.
 
 mod failure;
 mod forward;
 mod request_headers;
+mod shadow;
 mod timeout;
 mod upstream_request;
 

@@ -299,7 +299,7 @@ impl UpstreamRequest {
     }
 }
 
-fn response_options(config: &ClusterConfig) -> ResponseOptions {
+pub(super) fn response_options(config: &ClusterConfig) -> ResponseOptions {
     ResponseOptions {
         head_bytes_max: config.response_head_bytes_max,
         headers_max: config.response_headers_max as usize,
@@ -307,7 +307,7 @@ fn response_options(config: &ClusterConfig) -> ResponseOptions {
     }
 }
 
-fn body_options(config: &ClusterConfig) -> BodyOptions {
+pub(super) fn body_options(config: &ClusterConfig) -> BodyOptions {
     BodyOptions {
         trailers: config.trailers,
         ..BodyOptions::default()
@@ -315,10 +315,10 @@ fn body_options(config: &ClusterConfig) -> BodyOptions {
 }
 
 /// A lease that counts as an active request of its cluster and host.
-struct ActiveRequest(Option<Lease>);
+pub(super) struct ActiveRequest(Option<Lease>);
 
 impl ActiveRequest {
-    fn new(lease: Lease) -> Self {
+    pub(super) fn new(lease: Lease) -> Self {
         let (cluster, host) = (lease.cluster(), lease.host());
         cluster.stats.upstream_rq_total.inc();
         cluster.stats.upstream_rq_active.inc();
@@ -327,14 +327,14 @@ impl ActiveRequest {
         Self(Some(lease))
     }
 
-    fn lease(&self) -> &Lease {
+    pub(super) fn lease(&self) -> &Lease {
         self.0
             .as_ref()
             .expect("the lease is here until the request is finished")
     }
 
     /// Ends the request and gives the lease out.
-    fn finish(mut self) -> Lease {
+    pub(super) fn finish(mut self) -> Lease {
         self.count_end();
         self.0.take().expect("a request is finished once")
     }

@@ -39,8 +39,9 @@ impl ConnectionManager {
             local_reply_body: b"",
             kind: AccessLogType::DownstreamEnd,
         };
+        let runtime = self.worker.runtime.borrow();
         for log in logs {
-            log.log(&context);
+            log.log(&context, &runtime);
         }
     }
 }
