@@ -7,6 +7,7 @@
 use super::domains::{DomainIndex, Duplicate};
 use super::filter_overrides::FilterOverrides;
 use super::header_match::HeaderName;
+use super::header_mutation::Levels;
 use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
 use super::resilience::Resilience;
 use super::{
@@ -35,9 +36,11 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
         cluster_references: Vec::new(),
         formats: FormatStrings::default(),
         resilience: Resilience::default(),
+        levels: Levels::default(),
         mirror_policies: Inherited::default(),
         filter_overrides: FilterOverrides::default(),
     };
+    let entered = lowering.enter_configuration(message, cx);
     let domains = domain_index(message, cx);
     let policies = &message.request_mirror_policies;
     let overrides = &message.typed_per_filter_config;
@@ -51,6 +54,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             })
         })
     });
+    entered?;
     Some(RouteConfiguration {
         name: message.name.as_str().into(),
         virtual_hosts: virtual_hosts?,
@@ -68,6 +72,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
         cluster_references: lowering.cluster_references.into(),
         formats: lowering.formats,
         filter_overrides: lowering.filter_overrides,
+        header_mutations: lowering.levels.table,
         validate_clusters: message.validate_clusters.as_ref().map(|flag| flag.value),
         source: cx.source(),
     })
@@ -86,6 +91,8 @@ pub(super) struct Lowering {
     /// Retries and their like, as far as the virtual host or the route in hand
     /// has said something.
     pub(super) resilience: Resilience,
+    /// Header mutations so far.
+    pub(super) levels: Levels,
     /// What routes without mirror policies of their own take over.
     pub(super) mirror_policies: Inherited,
     /// What is said to the HTTP filters so far.
@@ -141,6 +148,7 @@ impl VirtualHost {
     ) -> Option<Self> {
         let resilience = Resilience::of_virtual_host(message, cx);
         let of_host = resilience.clone().unwrap_or_default();
+        let entered = lowering.enter_virtual_host(message, cx);
         let policies = &message.request_mirror_policies;
         let routes = RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
             all(&message.routes, "routes", cx, |route, cx| {
@@ -149,6 +157,7 @@ impl VirtualHost {
             })
         })?;
         resilience?;
+        entered?;
         Some(VirtualHost {
             name: message.name.as_str().into(),
             index: RouteIndex::new(routes.iter().map(|route| &route.matcher)),
@@ -174,10 +183,12 @@ impl Route {
                 let own = lowering.filter_overrides.current();
                 (own, Action::lower(message, path, lowering, cx))
             });
+        let header_mutations = lowering.header_mutations(message, cx);
         Some(Route {
             name: message.name.as_str().into(),
             action: action?,
             filter_overrides,
+            header_mutations: lowering.levels.of_route(header_mutations?),
             matcher: matcher?,
             source: cx.source(),
         })

@@ -12,6 +12,7 @@ mod direct_response;
 mod domains;
 mod filter_overrides;
 mod header_match;
+mod header_mutation;
 mod index;
 mod internal_redirect_policy;
 mod lower;
@@ -38,6 +39,10 @@ pub use filter_overrides::{
     FilterOverride, FilterOverrides, OverrideConfig, OverrideName, OverrideSet, OverridesId,
 };
 pub use header_match::HeaderMatcher;
+pub use header_mutation::{
+    AppendAction, HeaderChanges, HeaderMutations, HeaderToAdd, HeaderValue, MutableName,
+    MutationLevels, MutationTable, MutationsId,
+};
 pub use index::RouteIndex;
 pub use internal_redirect_policy::{InternalRedirectPolicy, RedirectPredicate};
 pub use lower::lower;
@@ -80,6 +85,7 @@ pub struct RouteConfiguration {
     cluster_references: Box<[ClusterReference]>,
     formats: FormatStrings,
     filter_overrides: FilterOverrides,
+    header_mutations: MutationTable,
     validate_clusters: Option<bool>,
     source: Source,
 }
@@ -108,6 +114,8 @@ pub struct Route {
     pub action: Action,
     /// What it says to the HTTP filters, with what it inherits.
     pub filter_overrides: OverridesId,
+    /// How its headers and its response's change.
+    pub header_mutations: MutationLevels,
     /// Where it was configured.
     pub source: Source,
 }
@@ -180,6 +188,11 @@ impl RouteConfiguration {
     /// What its parts say to the HTTP filters, for the engine to compile.
     pub fn filter_overrides(&self) -> &FilterOverrides {
         &self.filter_overrides
+    }
+
+    /// How headers change, at every place of the configuration.
+    pub fn header_mutations(&self) -> &MutationTable {
+        &self.header_mutations
     }
 
     /// Where it was configured.

@@ -14,6 +14,7 @@ use proto::route_match::PathSpecifier;
 use ringway_codecs::header::HeaderId;
 
 mod golden;
+mod header_mutations;
 
 /// Lowers a message; the findings one a line.
 fn lowered(message: &proto::RouteConfiguration) -> (Option<RouteConfiguration>, String) {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
+use ringway_config::route::MutationLevels;
 use ringway_config::route::OverridesId;
 
 use super::body_copy::BodyFeed;
@@ -57,6 +58,9 @@ pub struct Exchange {
     /// A random number that all decisions about the request share: route
     /// fractions, weighted clusters.
     pub random: u64,
+    /// The route's changes of headers, of the request and of any response, the
+    /// proxy's own included.
+    pub header_mutations: MutationLevels,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
     /// How long the upstream may take.
@@ -94,6 +98,7 @@ impl Exchange {
             response_complete: false,
             internal: false,
             random: 0,
+            header_mutations: MutationLevels::default(),
             filters_entered: 0,
             limits: Limits::default(),
             replay: Vec::new(),
@@ -126,6 +131,7 @@ impl Exchange {
         self.response_complete = false;
         self.internal = false;
         self.random = 0;
+        self.header_mutations = MutationLevels::default();
         self.filters_entered = 0;
         self.limits = Limits::default();
         self.forget_body();

@@ -28,7 +28,7 @@ const PATH: &str =
 /// Lowers a route configuration in a file called `routes.yaml`, whose lines
 /// come after those of [`HEAD`], indented. Gives the findings without their
 /// common path.
-fn lower_yaml(
+pub(super) fn lower_yaml(
     routes: &str,
     describe: impl Fn(&RouteConfiguration, &ClusterNames) -> String,
 ) -> String {
