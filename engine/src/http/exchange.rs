@@ -10,6 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
+use ringway_config::route::MutationLevels;
+use ringway_config::route::OverridesId;
 
 use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
@@ -56,6 +58,9 @@ pub struct Exchange {
     /// A random number that all decisions about the request share: route
     /// fractions, weighted clusters.
     pub random: u64,
+    /// The route's changes of headers, of the request and of any response, the
+    /// proxy's own included.
+    pub header_mutations: MutationLevels,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
     /// How long the upstream may take.
@@ -67,6 +72,8 @@ pub struct Exchange {
     pub redirects: Option<Box<Redirects>>,
     /// Responses say how many tries there were.
     pub tell_attempts: bool,
+    /// What the request's route says to the filters.
+    pub filter_overrides: OverridesId,
     /// What ends the request if nothing else does.
     pub deadlines: Deadlines,
     /// The request's copies for other clusters have been started.
@@ -91,11 +98,13 @@ impl Exchange {
             response_complete: false,
             internal: false,
             random: 0,
+            header_mutations: MutationLevels::default(),
             filters_entered: 0,
             limits: Limits::default(),
             replay: Vec::new(),
             redirects: None,
             tell_attempts: false,
+            filter_overrides: OverridesId::default(),
             deadlines: Deadlines::new(now),
             mirrored: false,
             shadows: Vec::new(),
@@ -122,11 +131,13 @@ impl Exchange {
         self.response_complete = false;
         self.internal = false;
         self.random = 0;
+        self.header_mutations = MutationLevels::default();
         self.filters_entered = 0;
         self.limits = Limits::default();
         self.forget_body();
         self.redirects = None;
         self.tell_attempts = false;
+        self.filter_overrides = OverridesId::default();
         self.mirrored = false;
         self.deadlines = Deadlines::new(now);
     }

@@ -26,6 +26,7 @@ use super::upstream_request::{Event, UpstreamRequest};
 use super::{ConnectionManager, Handled, LocalReply, shadow};
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::Message;
 use crate::http::http1::reader::BodyPart;
 use crate::reactor;
 use crate::stream_info::{ResponseFlag, TimePoint, details};
@@ -62,10 +63,11 @@ pub(super) async fn forward<'a>(
             .flag(ResponseFlag::NoHealthyUpstream);
         return reply_for_host(Some(&cluster), manager, downstream, exchange, reply);
     };
-    exchange.info.host = Some(Rc::clone(&host.info));
     exchange.limits = limits(forward, &cluster, &exchange.request);
     let hedging = is_hedging(forward, exchange);
+    // Before the request has a host: as in Envoy, headers cannot tell it.
     finalize_request_headers(manager, selected, forward, hedging, exchange);
+    exchange.info.host = Some(Rc::clone(&host.info));
     set_deadlines(manager, forward, downstream, exchange);
 
     if may_try_again(forward, exchange) {
@@ -283,10 +285,14 @@ fn send_head(
         .shared
         .responses
         .code(head.status, exchange.internal, false);
+    exchange.info.response_code = head.status;
+    manager.apply_route_mutations(Message::Response, exchange);
     let described = exchange.response.contains(HeaderId::ContentLength);
     let framing = match head.framing {
         // Envoy says how the body of the GET would be framed.
         Framing::None if exchange.facts.is_head && !described => ResponseFraming::Unknown,
+        // The route took the length off.
+        Framing::Length(_) if !described => ResponseFraming::Unknown,
         Framing::None | Framing::Length(_) => ResponseFraming::Described,
         Framing::Chunked | Framing::UntilClose => ResponseFraming::Unknown,
     };

@@ -9,8 +9,10 @@ use ringway_config::route::{Forward, SelectedRoute};
 use super::ConnectionManager;
 use super::timeout::set_expected_timeout;
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::Message;
 
-/// Applies the route's rewrites, and says what the host should know.
+/// Says what the host should know, and applies the route's changes and
+/// rewrites.
 pub(super) fn finalize_request_headers(
     manager: &ConnectionManager,
     selected: &SelectedRoute<'_>,
@@ -22,9 +24,6 @@ pub(super) fn finalize_request_headers(
     if forward.resilience.attempt_count_in_request {
         set_attempt_count(exchange);
     }
-    selected
-        .route
-        .rewrite(forward, &mut exchange.request, envoy_headers);
     if envoy_headers {
         set_expected_timeout(
             &exchange.limits,
@@ -33,6 +32,10 @@ pub(super) fn finalize_request_headers(
             &mut exchange.request,
         );
     }
+    manager.apply_route_mutations(Message::Request, exchange);
+    selected
+        .route
+        .rewrite(forward, &mut exchange.request, envoy_headers);
 }
 
 /// Takes off what is meant for the router alone.

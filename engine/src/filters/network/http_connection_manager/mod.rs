@@ -11,6 +11,7 @@
 //! - `request.rs`: what is done to a request before it is routed.
 //! - `response.rs`: what is done to every response.
 //! - `local_reply.rs`: the proxy's own responses.
+//! - `wait.rs`: filters that hold a request back.
 //! - `finish.rs`: statistics and access logs at the end.
 
 pub mod config;
@@ -19,14 +20,15 @@ mod finish;
 pub mod local_reply;
 mod request;
 mod response;
+mod wait;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_codecs::header::HeaderId;
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::RequestHead;
 use ringway_config::listener::DrainType;
-use ringway_config::route::{Action, MatchInput, RouteConfiguration, RouteMatch};
+use ringway_config::route::{Action, MatchInput, PeerCertificate, RouteMatch};
 
 use self::config::Config;
 use self::local_reply::LocalReply;
@@ -130,9 +132,14 @@ impl ConnectionManager {
         self.worker.is_draining() || health_counts && self.worker.is_health_failed()
     }
 
-    /// The routes of requests that begin now.
-    pub fn config_routes(&self) -> &RouteConfiguration {
-        &self.config().routes.configuration
+    /// The route of a request with these headers and this random number.
+    pub fn find_route(&self, request: &HeaderMap, random: u64) -> RouteMatch<'_> {
+        self.config().routes.configuration.find(&MatchInput {
+            headers: request,
+            random,
+            runtime: &self.worker.runtime.borrow(),
+            peer_certificate: PeerCertificate::default(),
+        })
     }
 
     fn config(&self) -> &Config {
@@ -182,13 +189,10 @@ impl ConnectionManager {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        let found = self.config().routes.configuration.find(&MatchInput {
-            headers: &exchange.request,
-            random: exchange.random,
-            runtime: &self.worker.runtime.borrow(),
-        });
+        let found = self.find_route(&exchange.request, exchange.random);
         if let RouteMatch::Route(selected) = &found {
             exchange.info.route_name.copy(&selected.route.name);
+            exchange.header_mutations = selected.route.header_mutations;
             if let Action::Forward(forward) = &selected.route.action
                 && let Some(cluster) = self.worker.clusters.get(forward.cluster)
             {
@@ -205,7 +209,12 @@ impl ConnectionManager {
             self.reply(downstream, exchange, refused);
             return Handled::Answered;
         }
-        let mut flow = self.shared.filters.request_headers(exchange, &self.worker);
+        let route = match found {
+            RouteMatch::Route(selected) => Some(selected),
+            _ => None,
+        };
+        let filters = &self.shared.filters;
+        let mut flow = filters.request_headers(exchange, &self.worker, route);
         loop {
             match flow {
                 Flow::Continue => break,
@@ -214,12 +223,13 @@ impl ConnectionManager {
                     return Handled::Answered;
                 }
                 Flow::Wait(waiting) => {
-                    flow = match waiting.await {
-                        Flow::Continue => {
-                            self.shared.filters.request_headers(exchange, &self.worker)
-                        }
-                        decided => decided,
-                    };
+                    // In a box: few requests wait, and every connection would
+                    // have room for it.
+                    let wait = self.wait_for_filter(waiting, route, downstream, exchange);
+                    if let Err(handled) = Box::pin(wait).await {
+                        return handled;
+                    }
+                    flow = filters.resume(exchange, &self.worker, route);
                 }
             }
         }
