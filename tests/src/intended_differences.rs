@@ -278,6 +278,49 @@ pub const TABLE: &[Intended] = &[
         "what a client hides in a query parameter is sent escaped; Envoy refuses such \
          requests with 503, and writes such response headers with their line ends",
     ),
+    routing(
+        "local_replies",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    routing(
+        "local_replies",
+        "*",
+        "log[*].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    routing(
+        "local_replies",
+        "mapped pipelined",
+        "log[*].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "local_replies",
+        "grpc by post",
+        "log[*].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "local_replies",
+        "mapped *no content",
+        "client.rest",
+        NO_CONTENT,
+    ),
+    routing(
+        "local_replies",
+        "mapped *no content",
+        "log[*].sent",
+        NO_CONTENT,
+    ),
+    routing(
+        "local_replies",
+        "mapped *no content",
+        "response[*].header.content-length",
+        NO_CONTENT,
+    ),
     admin("*", "extra: */explain", EXPLAIN),
     admin("*", "extra: *  h.NAME", EXPLAIN),
     admin("*", "extra: *  host", EXPLAIN),
@@ -302,6 +345,8 @@ const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> 
 const HEADER_BYTES: &str = "the bytes of the header lines; Envoy counts what its parser \
      had handed over, which differs for absolute URIs, trailers, padded values and \
      requests that are refused";
+const NO_CONTENT: &str = "a 204 has no body; the one that Envoy sends is read as the next \
+     response";
 const READ_AHEAD: &str = "what was read beyond the request is not the request's; Envoy \
      counts it";
 const REFUSED_AS_SENT: &str = "a refused request is logged as it was sent";

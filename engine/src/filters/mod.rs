@@ -54,6 +54,8 @@ pub struct WorkerContext {
     pub exchanges: RefCell<ExchangePool>,
     /// Random numbers: request ids, sampling. Not for secrets.
     pub rng: RefCell<fastrand::Rng>,
+    /// The body of a local reply that is rewritten.
+    pub local_reply_body: RefCell<Vec<u8>>,
     /// What changes of headers are made with.
     pub header_scratch: RefCell<header_parser::Scratch>,
     /// The machine's own address, for `x-forwarded-for` of loopback peers.
@@ -88,6 +90,7 @@ impl WorkerContext {
             runtime: RefCell::default(),
             exchanges: RefCell::new(ExchangePool::default()),
             rng: RefCell::new(fastrand::Rng::new()),
+            local_reply_body: RefCell::default(),
             header_scratch: RefCell::default(),
             local_address,
             date: RefCell::new(DateCache::new()),

@@ -2,4 +2,5 @@
 //! subject: see [`ringway_tests::comparison`].
 
 mod headers;
+mod local_replies;
 mod mirroring;

@@ -10,13 +10,15 @@
 //! - `connection.rs`: waiting for requests, ending connections.
 //! - `request.rs`: what is done to a request before it is routed.
 //! - `response.rs`: what is done to every response.
-//! - `local_reply.rs`: the proxy's own responses.
+//! - `local_reply.rs`: the proxy's own responses;
+//!   `local_reply_config.rs`: how the configuration changes them.
 //! - `finish.rs`: statistics and access logs at the end.
 
 pub mod config;
 mod connection;
 mod finish;
 pub mod local_reply;
+mod local_reply_config;
 mod request;
 mod response;
 

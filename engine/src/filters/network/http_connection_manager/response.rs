@@ -19,6 +19,10 @@ impl ConnectionManager {
         if exchange.header_mutations.is_empty() {
             return;
         }
+        // What `%DURATION%` is until the request is over.
+        exchange
+            .info
+            .mark(TimePoint::RequestComplete, reactor::now());
         let length = message.headers(exchange).get(HeaderId::ContentLength);
         let is_empty = length == Some(b"0");
         header_parser::apply_route_mutations(
