@@ -148,7 +148,7 @@ impl ConnectionManager {
                 _ => body,
             };
             response.set_with(HeaderId::GrpcMessage, |out| {
-                grpc::write_message(message, out)
+                grpc::write_message(message, out);
             });
         }
         let framing = if is_head {
