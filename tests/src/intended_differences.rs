@@ -321,6 +321,18 @@ pub const TABLE: &[Intended] = &[
         "response[*].header.content-length",
         NO_CONTENT,
     ),
+    routing(
+        "operators",
+        "*",
+        "response[0].header.o-upstream-*header-bytes-received",
+        "the whole head; Envoy counts the header lines",
+    ),
+    routing(
+        "operators",
+        "forwarded with a body",
+        "*wire*received",
+        READ_AHEAD,
+    ),
     admin("*", "extra: */explain", EXPLAIN),
     admin("*", "extra: *  h.NAME", EXPLAIN),
     admin("*", "extra: *  host", EXPLAIN),

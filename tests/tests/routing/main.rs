@@ -4,3 +4,4 @@
 mod headers;
 mod local_replies;
 mod mirroring;
+mod operators;
