@@ -151,6 +151,16 @@ fn local_replies() -> Vec<Case> {
             "levels",
             get_with("/found/", "connection: upgrade\r\nupgrade: other\r\n"),
         ),
+        case(
+            "local upgrade refused of a direct response",
+            "levels",
+            get_with("/direct", "connection: upgrade\r\nupgrade: other\r\n"),
+        ),
+        case(
+            "local upgrade refused of a redirect",
+            "levels",
+            get_with("/redirect", "connection: upgrade\r\nupgrade: other\r\n"),
+        ),
         case("local body", "values", get("/body")),
         case("local no body", "values", get("/no-body")),
         case("local no content", "values", get("/no-content")),

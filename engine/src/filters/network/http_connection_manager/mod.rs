@@ -194,7 +194,10 @@ impl ConnectionManager {
         let found = self.find_route(&exchange.request, exchange.random);
         if let RouteMatch::Route(selected) = &found {
             exchange.info.route_name.copy(&selected.route.name);
-            exchange.header_mutations = selected.route.header_mutations;
+            // As in Envoy, a route that answers changes its own answer only.
+            if !selected.route.action.answers() {
+                exchange.header_mutations = selected.route.header_mutations;
+            }
             if let Action::Forward(forward) = &selected.route.action
                 && let Some(cluster) = self.worker.clusters.get(forward.cluster)
             {
