@@ -322,6 +322,18 @@ pub const TABLE: &[Intended] = &[
         NO_CONTENT,
     ),
     routing(
+        "headers",
+        "redirected within",
+        "stats.cluster.origin.upstream_*",
+        "the connection of the response that redirects is used again",
+    ),
+    routing(
+        "headers",
+        "redirected within",
+        "log[1].wire_bytes_received",
+        "the request was received once, and is logged with its first round",
+    ),
+    routing(
         "operators",
         "*",
         "response[0].header.o-upstream-*header-bytes-received",
