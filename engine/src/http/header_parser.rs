@@ -13,6 +13,10 @@ use super::exchange::Exchange;
 use super::route_table::RouteTable;
 use crate::formatter::{AccessLogType, Context, Formatter};
 
+/// Bytes of values that a worker keeps room for. A list may copy a large header
+/// many times; that must not stay for ever.
+const SCRATCH_BYTES_KEPT_MAX: usize = 64 * 1024;
+
 /// Memory that evaluations of a worker share, so that none allocates.
 #[derive(Debug, Default)]
 pub struct Scratch {
@@ -119,6 +123,7 @@ impl Scratch {
         exchange: &Exchange,
     ) {
         self.bytes.clear();
+        self.bytes.shrink_to(SCRATCH_BYTES_KEPT_MAX);
         self.additions.clear();
         let headers = message.headers(exchange);
         let context = Context {

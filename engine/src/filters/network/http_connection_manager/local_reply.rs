@@ -12,6 +12,9 @@ use crate::http::exchange::Exchange;
 use crate::http::header_parser::Message;
 use crate::stream_info::ResponseFlag;
 
+/// Bytes of a rewritten body that a worker keeps room for.
+const BODY_BYTES_KEPT_MAX: usize = 64 * 1024;
+
 /// A response of the proxy's own.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalReply<'a> {
@@ -77,6 +80,7 @@ impl ConnectionManager {
         };
         let mut body = self.worker.local_reply_body.take();
         body.clear();
+        body.shrink_to(BODY_BYTES_KEPT_MAX);
         let rewritten = config.rewrite(
             exchange,
             (reply.status, reply.body),
