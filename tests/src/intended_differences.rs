@@ -334,6 +334,25 @@ pub const TABLE: &[Intended] = &[
         "the request was received once, and is logged with its first round",
     ),
     routing(
+        "custom_response",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    routing(
+        "custom_response",
+        "page*",
+        "log[*].details",
+        "no details are a dash, whoever took them away",
+    ),
+    routing(
+        "custom_response",
+        "page twice",
+        "log[*].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
         "operators",
         "*",
         "response[0].header.o-upstream-*header-bytes-received",

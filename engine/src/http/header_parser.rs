@@ -42,6 +42,9 @@ pub enum Message {
     Request,
     /// The response.
     Response,
+    /// A response that takes the place of another one. As in Envoy, its values
+    /// are made without either.
+    Replacement,
 }
 
 impl Message {
@@ -50,7 +53,7 @@ impl Message {
     pub fn headers(self, exchange: &Exchange) -> &HeaderMap {
         match self {
             Message::Request => &exchange.request,
-            Message::Response => &exchange.response,
+            Message::Response | Message::Replacement => &exchange.response,
         }
     }
 
@@ -58,9 +61,18 @@ impl Message {
     pub fn headers_mut(self, exchange: &mut Exchange) -> &mut HeaderMap {
         match self {
             Message::Request => &mut exchange.request,
-            Message::Response => &mut exchange.response,
+            Message::Response | Message::Replacement => &mut exchange.response,
         }
     }
+}
+
+/// Headers to add, with the formats of their values.
+#[derive(Debug)]
+pub struct AddedHeaders {
+    /// The headers.
+    pub changes: HeaderChanges,
+    /// The formats that their values are numbered in.
+    pub formats: Box<[Formatter]>,
 }
 
 /// Changes the headers of a message as the request's route, its virtual host
@@ -75,7 +87,7 @@ pub fn apply_route_mutations(
         let mutations = routes.configuration.header_mutations().get(id);
         let changes = match message {
             Message::Request => &mutations.request,
-            Message::Response => &mutations.response,
+            Message::Response | Message::Replacement => &mutations.response,
         };
         apply(changes, routes.formats(), message, exchange, scratch);
     }
@@ -126,10 +138,14 @@ impl Scratch {
         self.bytes.shrink_to(SCRATCH_BYTES_KEPT_MAX);
         self.additions.clear();
         let headers = message.headers(exchange);
+        let none = HeaderMap::new();
         let context = Context {
             info: &exchange.info,
             request: &exchange.request,
-            response: &exchange.response,
+            response: match message {
+                Message::Request | Message::Response => &exchange.response,
+                Message::Replacement => &none,
+            },
             trailers: &exchange.response_trailers,
             local_reply_body: b"",
             kind: AccessLogType::NotSet,

@@ -9,7 +9,7 @@ use super::local_reply_config::{JSON, Rewritten, TEXT_PLAIN, set_status};
 use crate::formatter::grpc;
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
-use crate::http::header_parser::Message;
+use crate::http::header_parser::{self, AddedHeaders, Message};
 use crate::stream_info::ResponseFlag;
 
 /// Bytes of a rewritten body that a worker keeps room for.
@@ -26,6 +26,9 @@ pub struct LocalReply<'a> {
     pub details: &'static str,
     /// The response flag, if there is one for the cause.
     pub flag: Option<ResponseFlag>,
+    /// Headers that are added after the route's changes, by a reply that takes
+    /// the place of a response.
+    pub headers: Option<&'a AddedHeaders>,
 }
 
 impl<'a> LocalReply<'a> {
@@ -37,6 +40,7 @@ impl<'a> LocalReply<'a> {
             body: body.as_bytes(),
             details,
             flag: None,
+            headers: None,
         }
     }
 
@@ -69,6 +73,17 @@ impl ConnectionManager {
         }
         set_status(exchange, reply.status);
         self.apply_route_mutations(Message::Response, exchange);
+        if let Some(added) = reply.headers {
+            let mut scratch = self.worker.header_scratch.borrow_mut();
+            let (changes, formats) = (&added.changes, &added.formats);
+            header_parser::apply(
+                changes,
+                formats,
+                Message::Replacement,
+                exchange,
+                &mut scratch,
+            );
+        }
         let Some(config) = &self.config().local_replies else {
             let as_is = Rewritten {
                 status: reply.status,
@@ -118,9 +133,10 @@ impl ConnectionManager {
             response.set(HeaderId::ContentType, reply.content_type);
         }
         let framing = ResponseFraming::Described;
-        self.send_response_head(downstream, exchange, reply.status, framing);
-        downstream.send_bytes(exchange, body);
-        downstream.send_end(exchange);
+        if self.send_response_head(downstream, exchange, reply.status, framing) {
+            downstream.send_bytes(exchange, body);
+            downstream.send_end(exchange);
+        }
     }
 
     /// Tells a gRPC client in its own words: status and message are headers of
@@ -162,7 +178,8 @@ impl ConnectionManager {
             response.set(HeaderId::ContentLength, b"0");
             ResponseFraming::Described
         };
-        self.send_response_head(downstream, exchange, 200, framing);
-        downstream.send_end(exchange);
+        if self.send_response_head(downstream, exchange, 200, framing) {
+            downstream.send_end(exchange);
+        }
     }
 }

@@ -4,11 +4,7 @@
 //! The first mapper whose filter passes may change status, body and headers;
 //! then the body is written in a format: the mapper's, or the one for all.
 
-use std::fs::File;
-use std::io::Read as _;
-
 use envoy_types::pb::envoy::config::core::v3 as core_pb;
-use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use ringway_codecs::header::HeaderId;
 use ringway_config::Cx;
@@ -17,16 +13,13 @@ use ringway_config::route::{HeaderChanges, MutableName};
 use ringway_config::runtime::RuntimeValues;
 
 use crate::access_loggers::Filter;
+use crate::filters::data_source;
 use crate::formatter::{AccessLogType, Context, Format, Formatter};
 use crate::http::exchange::Exchange;
 use crate::http::header_parser::{self, Message, Scratch};
 use crate::http::route_table::compile_formats;
 use crate::reactor;
 use crate::stream_info::TimePoint;
-
-/// Bytes of a mapper's body. It lives in memory for as long as the
-/// configuration and is sent whole.
-const BODY_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What a body is without a format that says otherwise.
 pub(super) const TEXT_PLAIN: &[u8] = b"text/plain";
@@ -202,7 +195,9 @@ impl Mapper {
         };
         let body = match &message.body {
             None => Some(None),
-            Some(source) => cx.field("body", |cx| read(source, cx)).map(Some),
+            Some(source) => cx
+                .field("body", |cx| data_source::read(source, cx))
+                .map(Some),
         };
         let headers =
             HeaderChanges::lower_response("headers_to_add", &message.headers_to_add, strings, cx);
@@ -248,48 +243,4 @@ fn body_format(
         format,
         content_type,
     }))
-}
-
-/// The bytes of a source, which are read once.
-fn read(source: &core_pb::DataSource, cx: &mut Cx<'_>) -> Option<Box<[u8]>> {
-    let bytes = match &source.specifier {
-        Some(Specifier::InlineString(text)) => text.clone().into_bytes(),
-        Some(Specifier::InlineBytes(bytes)) => bytes.clone(),
-        Some(Specifier::Filename(name)) => match read_file(name) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                cx.error_at("filename", format!("cannot read {name:?}: {error}"));
-                return None;
-            }
-        },
-        Some(Specifier::EnvironmentVariable(name)) => match std::env::var_os(name) {
-            Some(value) => value.into_encoded_bytes(),
-            None => {
-                let reason = format!("there is no environment variable {name:?}");
-                cx.error_at("environment_variable", reason);
-                return None;
-            }
-        },
-        None => {
-            cx.error(
-                "one of filename, inline_string, inline_bytes and environment_variable is needed",
-            );
-            return None;
-        }
-    };
-    if bytes.len() as u64 > BODY_BYTES_MAX {
-        cx.error(format!("a body has at most {BODY_BYTES_MAX} bytes"));
-        return None;
-    }
-    Some(bytes.into())
-}
-
-/// The bytes of a file, up to one more than are allowed: a device that was
-/// named by mistake must not fill the memory.
-fn read_file(name: &str) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(name)?
-        .take(BODY_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

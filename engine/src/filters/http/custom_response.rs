@@ -1,0 +1,179 @@
+//! `envoy.filters.http.custom_response`: error pages. Responses that a matcher
+//! picks, the host's as well as the proxy's own, are replaced by others.
+//!
+//! The page is a local reply like any other: the route changes its headers and
+//! `local_reply_config` may rewrite it. Of the response that it replaces it
+//! keeps the status, unless it has one of its own, and nothing else.
+
+use envoy_types::pb::envoy::extensions::filters::http::custom_response::v3 as pb;
+use envoy_types::pb::envoy::extensions::http::custom_response::local_response_policy::v3 as policy;
+use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
+use ringway_config::context::{Cx, unpack};
+use ringway_config::format_strings::FormatStrings;
+use ringway_config::response_match::ResponseMatcher;
+use ringway_config::route::HeaderChanges;
+
+use super::super::data_source;
+use super::{Flow, HttpFilter, StreamContext};
+use crate::filters::network::http_connection_manager::local_reply::LocalReply;
+use crate::formatter::{AccessLogType, Context, Format};
+use crate::http::exchange::Exchange;
+use crate::http::header_parser::AddedHeaders;
+use crate::http::route_table::compile_formats;
+
+/// The compiled filter.
+pub struct CustomResponse {
+    own: ResponseMatcher<Page>,
+    /// What routes have in its place.
+    overrides: Vec<ResponseMatcher<Page>>,
+}
+
+/// A compiled `LocalResponsePolicy`.
+#[derive(Debug)]
+struct Page {
+    status: Option<u16>,
+    body: Box<[u8]>,
+    format: Option<Format>,
+    headers: AddedHeaders,
+    details: Details,
+}
+
+/// What `%RESPONSE_CODE_DETAILS%` of a page is.
+#[derive(Debug)]
+enum Details {
+    /// Nothing.
+    None,
+    /// What it was of the response.
+    Preserved,
+    /// This.
+    Text(Box<str>),
+}
+
+impl CustomResponse {
+    /// Compiles the message, or reports why not.
+    pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Self> {
+        Some(Self {
+            own: matcher(any, cx)?,
+            overrides: Vec::new(),
+        })
+    }
+}
+
+fn matcher(any: &Any, cx: &mut Cx<'_>) -> Option<ResponseMatcher<Page>> {
+    let message = unpack::<pb::CustomResponse>(any, cx)?;
+    let matcher = message.custom_response_matcher.unwrap_or_default();
+    cx.field("custom_response_matcher", |cx| {
+        ResponseMatcher::lower(&matcher, cx, Page::compile)
+    })
+}
+
+impl HttpFilter for CustomResponse {
+    fn name(&self) -> &'static str {
+        "envoy.filters.http.custom_response"
+    }
+
+    fn compile_override(&mut self, config: &Any, cx: &mut Cx<'_>) -> Option<u32> {
+        self.overrides.push(matcher(config, cx)?);
+        u32::try_from(self.overrides.len() - 1).ok()
+    }
+
+    fn request_headers(&self, _stream: &mut StreamContext<'_>) -> Flow {
+        Flow::Continue
+    }
+
+    fn replaces_responses(&self) -> bool {
+        true
+    }
+
+    fn replace_response<'s>(
+        &'s self,
+        stream: &mut StreamContext<'_>,
+        body: &mut Vec<u8>,
+    ) -> Option<LocalReply<'s>> {
+        let response = &stream.exchange.response;
+        let of_route = stream
+            .settings
+            .and_then(|number| self.overrides.get(number as usize))
+            .and_then(|matcher| matcher.find(response));
+        let page = of_route.or_else(|| self.own.find(response))?;
+        Some(page.replace(stream.exchange, body))
+    }
+}
+
+impl Page {
+    /// Takes the response's place. The body is appended to `out`.
+    fn replace(&self, exchange: &mut Exchange, out: &mut Vec<u8>) -> LocalReply<'_> {
+        match &self.format {
+            None => out.extend_from_slice(&self.body),
+            Some(format) => format.write(
+                &Context {
+                    info: &exchange.info,
+                    request: &exchange.request,
+                    response: &exchange.response,
+                    trailers: &exchange.response_trailers,
+                    local_reply_body: &self.body,
+                    kind: AccessLogType::NotSet,
+                },
+                out,
+            ),
+        }
+        let status = self.status.unwrap_or(exchange.info.response_code);
+        exchange.response.clear();
+        match &self.details {
+            Details::None => exchange.info.details.clear(),
+            Details::Preserved => {}
+            Details::Text(text) => exchange.info.details.copy(text),
+        }
+        let mut reply = LocalReply::new(status, "", "");
+        reply.headers = Some(&self.headers);
+        reply
+    }
+
+    fn compile(extension: &TypedExtensionConfig, cx: &mut Cx<'_>) -> Option<Self> {
+        let Some(any) = &extension.typed_config else {
+            cx.error_at("typed_config", "is required");
+            return None;
+        };
+        cx.field("typed_config", |cx| {
+            let message: policy::LocalResponsePolicy = unpack(any, cx)?;
+            let body = match &message.body {
+                None => Some(Box::default()),
+                Some(source) => cx.field("body", |cx| data_source::read(source, cx)),
+            };
+            let format = match &message.body_format {
+                None => Some(None),
+                Some(format) => cx
+                    .field("body_format", |cx| Format::compile(format, cx))
+                    .map(Some),
+            };
+            let mut strings = FormatStrings::default();
+            let headers = HeaderChanges::lower_response(
+                "response_headers_to_add",
+                &message.response_headers_to_add,
+                &mut strings,
+                cx,
+            );
+            let formats = compile_formats(&strings, cx);
+            Some(Page {
+                // The validation rules allow 200 to 599 only.
+                status: message
+                    .status_code
+                    .and_then(|status| u16::try_from(status.value).ok()),
+                body: body?,
+                format: format?,
+                headers: AddedHeaders {
+                    changes: headers?,
+                    formats: formats?,
+                },
+                details: match &message.response_code_details_action {
+                    Some(policy::local_response_policy::ResponseCodeDetailsAction::PreserveResponseCodeDetails(true)) => Details::Preserved,
+                    Some(policy::local_response_policy::ResponseCodeDetailsAction::ResponseCodeDetails(text)) if !text.is_empty() => {
+                        Details::Text(text.as_str().into())
+                    }
+                    Some(_) | None => Details::None,
+                },
+            })
+        })
+    }
+}
