@@ -275,7 +275,6 @@ mod tests {
     use super::*;
     use crate::diagnostics::{Diagnostics, Marks};
     use crate::names::Names;
-    use prost::{Message as _, Name as _};
 
     fn any<M: prost::Message + prost::Name>(message: &M) -> Option<TypedExtensionConfig> {
         Some(TypedExtensionConfig {

@@ -80,7 +80,7 @@ fn cases() -> Vec<Case> {
         case(
             "page of no host",
             "pages",
-            "GET / HTTP/1.1\r\nhost: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: c\r\n\r\n",
         ),
         case("page of refused", "pages", get("/refused")),
         case("page of a timeout", "pages", get("/slow"))
@@ -95,6 +95,18 @@ fn cases() -> Vec<Case> {
         .answer(&not_found),
         case("page of the route", "pages", get("/own")).answer(&not_found),
         case("page behind the route's", "pages", get("/own")).answer(&failed),
+        case(
+            "page of the host behind the route's",
+            "pages",
+            "GET /own HTTP/1.1\r\nhost: b\r\n\r\n",
+        )
+        .answer(answer("410 Gone", "")),
+        case(
+            "page of the filter behind both",
+            "pages",
+            "GET /own HTTP/1.1\r\nhost: b\r\n\r\n",
+        )
+        .answer(&failed),
         case("page always", "pages", get("/always")).answer(answer("200 OK", "")),
         case("details of the response", "pages", get("/preserved")).answer(&failed),
         case("details of the page", "pages", get("/told")).answer(&failed),

@@ -9,6 +9,7 @@ use envoy_types::pb::envoy::extensions::filters::http::custom_response::v3 as pb
 use envoy_types::pb::envoy::extensions::http::custom_response::local_response_policy::v3 as policy;
 use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
+use ringway_codecs::header::HeaderMap;
 use ringway_config::context::{Cx, unpack};
 use ringway_config::format_strings::FormatStrings;
 use ringway_config::response_match::ResponseMatcher;
@@ -25,8 +26,15 @@ use crate::http::route_table::compile_formats;
 /// The compiled filter.
 pub struct CustomResponse {
     own: ResponseMatcher<Page>,
-    /// What routes have in its place.
-    overrides: Vec<ResponseMatcher<Page>>,
+    /// What routes have in front of it.
+    overrides: Vec<Override>,
+}
+
+/// What a level of the routes says.
+struct Override {
+    matcher: ResponseMatcher<Page>,
+    /// The number of what a wider level says.
+    outer: Option<u32>,
 }
 
 /// A compiled `LocalResponsePolicy`.
@@ -74,8 +82,15 @@ impl HttpFilter for CustomResponse {
     }
 
     fn compile_override(&mut self, config: &Any, cx: &mut Cx<'_>) -> Option<u32> {
-        self.overrides.push(matcher(config, cx)?);
+        self.overrides.push(Override {
+            matcher: matcher(config, cx)?,
+            outer: None,
+        });
         u32::try_from(self.overrides.len() - 1).ok()
+    }
+
+    fn link_overrides(&mut self, inner: u32, outer: u32) {
+        self.overrides[inner as usize].outer = Some(outer);
     }
 
     fn request_headers(&self, _stream: &mut StreamContext<'_>) -> Flow {
@@ -91,13 +106,23 @@ impl HttpFilter for CustomResponse {
         stream: &mut StreamContext<'_>,
         body: &mut Vec<u8>,
     ) -> Option<LocalReply<'s>> {
-        let response = &stream.exchange.response;
-        let of_route = stream
-            .settings
-            .and_then(|number| self.overrides.get(number as usize))
-            .and_then(|matcher| matcher.find(response));
-        let page = of_route.or_else(|| self.own.find(response))?;
+        let page = self.page(stream.settings, &stream.exchange.response)?;
         Some(page.replace(stream.exchange, body))
+    }
+}
+
+impl CustomResponse {
+    /// The page for a response: the one of the narrowest level that has one.
+    fn page(&self, settings: Option<u32>, response: &HeaderMap) -> Option<&Page> {
+        let mut level = settings;
+        while let Some(number) = level {
+            let of_level = &self.overrides[number as usize];
+            if let Some(page) = of_level.matcher.find(response) {
+                return Some(page);
+            }
+            level = of_level.outer;
+        }
+        self.own.find(response)
     }
 }
 

@@ -45,6 +45,10 @@ pub trait HttpFilter: Send + Sync {
         None
     }
 
+    /// Says that the override `inner` stands in front of `outer`, which a wider
+    /// level has, for filters that look at both.
+    fn link_overrides(&mut self, _inner: u32, _outer: u32) {}
+
     /// Sees the request's headers, in the order of the configuration.
     fn request_headers(&self, stream: &mut StreamContext<'_>) -> Flow;
 
