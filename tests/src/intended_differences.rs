@@ -348,7 +348,7 @@ pub const TABLE: &[Intended] = &[
     ),
     routing(
         "custom_response",
-        "page twice",
+        "page twice*",
         "log[*].wire_bytes_received",
         READ_AHEAD,
     ),

@@ -93,6 +93,31 @@ fn cases() -> Vec<Case> {
             "POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
         )
         .answer(&not_found),
+        case(
+            "page before the end of a body",
+            "pages",
+            "POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\n\r\nhello",
+        )
+        .origin([
+            Act::ReadHead,
+            Act::Send(not_found.clone().into_bytes()),
+            Act::Drain,
+        ]),
+        case(
+            "page for HTTP/1.1 that closes",
+            "pages",
+            get_with("/x", "connection: close\r\n"),
+        )
+        .answer(&not_found),
+        case("page of a host that closes", "pages", get("/x"))
+            .answer(answer("404 Not Found", "connection: close\r\n")),
+        case(
+            "page twice from a host",
+            "pages",
+            [get("/x"), get("/x")].concat(),
+        )
+        .origin([Act::Read, Act::Send(not_found.clone().into_bytes())])
+        .answers(2),
         case("page of the route", "pages", get("/own")).answer(&not_found),
         case("page behind the route's", "pages", get("/own")).answer(&failed),
         case(

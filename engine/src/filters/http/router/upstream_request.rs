@@ -273,6 +273,9 @@ impl UpstreamRequest {
         if matches!(head.framing, Framing::None | Framing::Length(0)) {
             self.give_back(Some(head), exchange);
         } else {
+            if !head.keep_alive {
+                self.cluster().stats.upstream_cx_close_notify.inc();
+            }
             self.cancel(exchange);
         }
     }
