@@ -202,3 +202,113 @@ impl Page {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+    use ringway_config::{Diagnostics, Format, LoadOptions, bootstrap, load};
+
+    /// The findings in a filter whose matcher is this, in YAML's flow style.
+    fn findings(matcher: &str) -> String {
+        let text = format!(
+            "\
+static_resources:
+  listeners:
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+    filter_chains:
+    - filters:
+      - name: hcm
+        typed_config:
+          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: s
+          route_config: {{}}
+          http_filters:
+          - name: pages
+            typed_config:
+              '@type': type.googleapis.com/envoy.extensions.filters.http.custom_response.v3.CustomResponse
+              custom_response_matcher: {matcher}
+"
+        );
+        let loaded = match load(&text, "f.yaml", Format::Yaml, &LoadOptions::default()) {
+            Ok(loaded) => loaded,
+            Err(found) => return found.to_string(),
+        };
+        let snapshot = bootstrap::lower(&loaded).expect("the rest is valid");
+        let chain = snapshot.listeners[0].filter_chain().expect("it has one");
+        let mut found = Diagnostics::new();
+        let names = &snapshot.names;
+        let mut cx = Cx::new(&mut found, &loaded.marks, loaded.file.clone(), names);
+        cx.at(&chain.filters[0].path, |cx| {
+            let manager = unpack::<hcm::HttpConnectionManager>(&chain.filters[0].config, cx);
+            let filter = &manager.expect("it is one").http_filters[0];
+            let Some(hcm::http_filter::ConfigType::TypedConfig(any)) = &filter.config_type else {
+                panic!("the filter has a typed_config");
+            };
+            cx.at(
+                &format!("{}.http_filters[0].typed_config", cx.path().to_owned()),
+                |cx| {
+                    assert_eq!(CustomResponse::compile(any, cx).is_none(), cx.has_errors());
+                },
+            );
+        });
+        found.to_string()
+    }
+
+    /// A matcher that leads everything to a policy.
+    fn leads_to(kind: &str, fields: &str) -> String {
+        format!(
+            "{{on_no_match: {{action: {{name: p, typed_config: {{'@type': \
+             type.googleapis.com/envoy.extensions.http.custom_response.{kind}, {fields}}}}}}}}}"
+        )
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_its_path() {
+        const LOCAL: &str = "local_response_policy.v3.LocalResponsePolicy";
+        const PAGE: &str = "custom_response_matcher.on_no_match.action.typed_config";
+        assert_eq!(findings(&leads_to(LOCAL, "status_code: 299")), "");
+        assert_eq!(findings("{}"), "");
+        for (matcher, path, reason) in [
+            (leads_to(LOCAL, "status_code: 100"), PAGE, "status_code"),
+            (
+                leads_to(LOCAL, "body: {filename: /nonexistent/ringway}"),
+                PAGE,
+                "body.filename: cannot read",
+            ),
+            (
+                leads_to(LOCAL, "body_format: {text_format: '%NONE%'}"),
+                PAGE,
+                "body_format.text_format: Not supported field in StreamInfo: NONE",
+            ),
+            (
+                leads_to(
+                    LOCAL,
+                    "response_headers_to_add: [{header: {key: a, value: '%NONE%'}}]",
+                ),
+                PAGE,
+                "response_headers_to_add[0].header.value: Not supported field",
+            ),
+            (
+                leads_to("redirect_policy.v3.RedirectPolicy", "uri: 'http://a/b'"),
+                PAGE,
+                "not supported yet",
+            ),
+            (
+                "{matcher_tree: {input: {name: i, typed_config: {'@type': \
+                 type.googleapis.com/envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput}}, \
+                 exact_match_map: {map: {'404': {action: {name: a}}}}}}"
+                    .to_owned(),
+                "custom_response_matcher.matcher_tree",
+                "not supported yet",
+            ),
+        ] {
+            let found = findings(&matcher);
+            assert!(
+                found.contains(path) && found.contains(reason),
+                "{matcher}: {found}"
+            );
+            assert!(found.contains("f.yaml:"), "{found}");
+        }
+    }
+}
