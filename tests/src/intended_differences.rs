@@ -190,6 +190,99 @@ pub const TABLE: &[Intended] = &[
         "*",
         "the body is read once there is somebody to send it to, and so is its copy",
     ),
+    routing(
+        "resilience",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it",
+    ),
+    routing(
+        "resilience",
+        "*",
+        "log[*].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    routing(
+        "resilience",
+        "two requests at once",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "resilience",
+        "chunked body",
+        "log[0].upstream_wire_bytes_sent",
+        "what is sent again is one chunk, however it came",
+    ),
+    routing(
+        "resilience",
+        "switching protocols unasked",
+        "*",
+        "strict: nobody asked for another protocol, so what follows would be bytes \
+         that no side agreed on",
+    ),
+    routing(
+        "resilience",
+        "hedging*",
+        "log[0].upstream_wire_bytes_received",
+        "the bytes of all tries; of several at once Envoy counts the one begun last",
+    ),
+    routing("resilience", "redirect*", "log[*].route", REDIRECT_LOG),
+    routing("resilience", "redirect*", "log[*].cluster", REDIRECT_LOG),
+    routing(
+        "resilience",
+        "redirect*",
+        "log[*].wire_bytes_received",
+        REDIRECT_BYTES,
+    ),
+    routing(
+        "resilience",
+        "redirect of a *",
+        "log[1].received",
+        REDIRECT_BYTES,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "stats.cluster.origin.upstream_cx_active",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "stats.cluster.origin.upstream_cx_http1_total",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "stats.cluster.origin.upstream_cx_total",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "stats.cluster.origin.upstream_rq_pending_total",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "upstream[2].connection",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect to the query",
+        "*",
+        "an absolute URI without a path has the path `/`, with a query too",
+    ),
+    routing(
+        "resilience",
+        "redirect with user",
+        "*",
+        "strict: a redirect to a URL with credentials is not followed",
+    ),
     admin(
         "*",
         "missing: *group",
@@ -374,6 +467,12 @@ pub const TABLE: &[Intended] = &[
     admin("*", "extra: *  remote", EXPLAIN),
 ];
 
+const REDIRECT_LOG: &str = "the log names the route and the cluster that served the \
+     request, not those that its redirect leads to, or fails to";
+const REDIRECT_BYTES: &str = "what the client sent is counted once; Envoy counts it \
+     again for the request that follows a redirect";
+const REDIRECT_REUSE: &str = "a connection whose response is complete carries the \
+     request that follows the redirect; Envoy frees it a moment later";
 const EXPLAIN: &str = "an endpoint of ours";
 
 const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> Intended {

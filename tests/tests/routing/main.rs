@@ -6,3 +6,4 @@ mod headers;
 mod local_replies;
 mod mirroring;
 mod operators;
+mod resilience;

@@ -55,6 +55,7 @@ pub(super) async fn forward<'a>(
         return Handled::Answered;
     };
     exchange.info.attempt_count = 1;
+    exchange.tell_attempts = forward.resilience.attempt_count_in_response;
     let Some(host) = cluster.pick_host() else {
         cluster.stats.upstream_cx_none_healthy.inc();
         cluster.stats.lb_healthy_panic.inc();
@@ -62,7 +63,6 @@ pub(super) async fn forward<'a>(
             .flag(ResponseFlag::NoHealthyUpstream);
         return reply_for_host(Some(&cluster), manager, downstream, exchange, reply);
     };
-    exchange.tell_attempts = forward.resilience.attempt_count_in_response;
     exchange.limits = limits(forward, &cluster, &exchange.request);
     let hedging = is_hedging(forward, exchange);
     // Before the request has a host: as in Envoy, headers cannot tell it.
