@@ -361,6 +361,92 @@ pub const TABLE: &[Intended] = &[
         "what a client hides in a query parameter is sent escaped; Envoy refuses such \
          requests with 503, and writes such response headers with their line ends",
     ),
+    routing(
+        "local_replies",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    routing(
+        "local_replies",
+        "*",
+        "log[*].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    routing(
+        "local_replies",
+        "mapped pipelined",
+        "log[*].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "local_replies",
+        "grpc by post",
+        "log[*].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "local_replies",
+        "mapped *no content",
+        "client.rest",
+        NO_CONTENT,
+    ),
+    routing(
+        "local_replies",
+        "mapped *no content",
+        "log[*].sent",
+        NO_CONTENT,
+    ),
+    routing(
+        "local_replies",
+        "mapped *no content",
+        "response[*].header.content-length",
+        NO_CONTENT,
+    ),
+    routing(
+        "headers",
+        "redirected within",
+        "stats.cluster.origin.upstream_*",
+        "the connection of the response that redirects is used again",
+    ),
+    routing(
+        "headers",
+        "redirected within",
+        "log[1].wire_bytes_received",
+        "the request was received once, and is logged with its first round",
+    ),
+    routing(
+        "custom_response",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    routing(
+        "custom_response",
+        "page*",
+        "log[*].details",
+        "no details are a dash, whoever took them away",
+    ),
+    routing(
+        "custom_response",
+        "page twice*",
+        "log[*].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "operators",
+        "*",
+        "response[0].header.o-upstream-*header-bytes-received",
+        "the whole head; Envoy counts the header lines",
+    ),
+    routing(
+        "operators",
+        "forwarded with a body",
+        "*wire*received",
+        READ_AHEAD,
+    ),
     admin("*", "extra: */explain", EXPLAIN),
     admin("*", "extra: *  h.NAME", EXPLAIN),
     admin("*", "extra: *  host", EXPLAIN),
@@ -391,6 +477,8 @@ const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> 
 const HEADER_BYTES: &str = "the bytes of the header lines; Envoy counts what its parser \
      had handed over, which differs for absolute URIs, trailers, padded values and \
      requests that are refused";
+const NO_CONTENT: &str = "a 204 has no body; the one that Envoy sends is read as the next \
+     response";
 const READ_AHEAD: &str = "what was read beyond the request is not the request's; Envoy \
      counts it";
 const REFUSED_AS_SENT: &str = "a refused request is logged as it was sent";

@@ -61,6 +61,8 @@ pub struct Exchange {
     /// The route's changes of headers, of the request and of any response, the
     /// proxy's own included.
     pub header_mutations: MutationLevels,
+    /// A filter has answered in the response's place.
+    pub response_replaced: bool,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
     /// How long the upstream may take.
@@ -99,6 +101,7 @@ impl Exchange {
             internal: false,
             random: 0,
             header_mutations: MutationLevels::default(),
+            response_replaced: false,
             filters_entered: 0,
             limits: Limits::default(),
             replay: Vec::new(),
@@ -132,6 +135,7 @@ impl Exchange {
         self.internal = false;
         self.random = 0;
         self.header_mutations = MutationLevels::default();
+        self.response_replaced = false;
         self.filters_entered = 0;
         self.limits = Limits::default();
         self.forget_body();
@@ -154,6 +158,8 @@ impl Exchange {
         self.info.protocol = protocol;
         self.info.bytes_received = self.replay.len() as u64;
         self.info.mark(TimePoint::DownstreamRxEnd, now);
+        self.header_mutations = MutationLevels::default();
+        self.response_replaced = false;
         self.filters_entered = 0;
         self.deadlines = Deadlines::new(now);
     }

@@ -1,6 +1,9 @@
 //! Routing and traffic management compared with the real Envoy, a suite a
 //! subject: see [`ringway_tests::comparison`].
 
+mod custom_response;
 mod headers;
+mod local_replies;
 mod mirroring;
+mod operators;
 mod resilience;

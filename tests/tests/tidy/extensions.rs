@@ -51,6 +51,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
         "config/src/core.rs",
     ),
+    // What a filter does is compiled by the filter.
+    (
+        "envoy.extensions.http.custom_response.local_response_policy.v3.LocalResponsePolicy",
+        "engine/src/filters/http/custom_response.rs",
+    ),
     // These are parts of a route.
     (
         "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
