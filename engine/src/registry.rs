@@ -42,7 +42,12 @@ pub fn network_filter(
     match type_name(&extension.config.type_url) {
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" => {
             let config = http_connection_manager::compile(&extension.config, cx)?;
-            let filters = http_filters(&config.http_filters, service_cluster, cx);
+            let mut filters = http_filters(&config.http_filters, service_cluster, cx);
+            let of_upgrades = config.upgrades.iter().map(|upgrade| {
+                let own = &upgrade.http_filters;
+                (!own.is_empty()).then(|| http_filters(own, service_cluster, cx))
+            });
+            filters.upgrades = of_upgrades.collect();
             Some(NetworkFilter::HttpConnectionManager(
                 Box::new(config),
                 filters,
@@ -75,6 +80,7 @@ pub fn http_filters(
     HttpFilters {
         chain: FilterChain::new(filters),
         router,
+        upgrades: Vec::new(),
     }
 }
 

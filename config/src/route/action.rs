@@ -6,6 +6,7 @@ use super::path_match::PathMatcher;
 use super::redirect::Redirect;
 use super::regex::Substitution;
 use super::rewrite::PathRewrite;
+use super::upgrade::RouteUpgrades;
 use crate::clusters::ClusterId;
 use crate::context::Cx;
 use envoy_types::pb::envoy::config::core::v3::RoutingPriority;
@@ -50,6 +51,8 @@ pub struct Forward {
     pub host_rewrite: Option<Box<[u8]>>,
     /// Whether a replaced authority is appended to `x-forwarded-host`.
     pub append_x_forwarded_host: bool,
+    /// Which upgrades the route turns on and off.
+    pub upgrades: RouteUpgrades,
 }
 
 /// `envoy.config.core.v3.RoutingPriority`.
@@ -110,6 +113,7 @@ impl Forward {
         let host_rewrite = host_rewrite(message, cx);
         let timeout = duration(message.timeout.as_ref(), "timeout", cx);
         let idle_timeout = duration(message.idle_timeout.as_ref(), "idle_timeout", cx);
+        let upgrades = RouteUpgrades::lower(message, cx);
         let max_stream_duration = cx.field("max_stream_duration", |cx| {
             let limit = message.max_stream_duration.as_ref();
             duration(
@@ -131,6 +135,7 @@ impl Forward {
             path_rewrite: path_rewrite?,
             host_rewrite: host_rewrite?,
             append_x_forwarded_host: message.append_x_forwarded_host,
+            upgrades: upgrades?,
         })
     }
 }

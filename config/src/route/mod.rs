@@ -19,6 +19,7 @@ mod regex;
 mod rewrite;
 mod route_match;
 mod string_match;
+mod upgrade;
 
 pub use action::{Action, Forward, Priority};
 pub use direct_response::DirectResponse;
@@ -31,6 +32,7 @@ pub use regex::CompiledRegex;
 pub use rewrite::PathRewrite;
 pub use route_match::{MatchInput, RouteMatcher, without_query};
 pub use string_match::StringMatcher;
+pub use upgrade::{ConnectConfig, RouteUpgrades};
 
 use crate::clusters::ClusterId;
 use crate::context::Source;

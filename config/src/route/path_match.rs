@@ -17,6 +17,8 @@ pub enum PathMatcher {
     SeparatedPrefix(Box<[u8]>, Case),
     /// The whole path matches.
     Regex(CompiledRegex),
+    /// There is no path: the request is a CONNECT.
+    Connect,
 }
 
 impl PathMatcher {
@@ -30,6 +32,7 @@ impl PathMatcher {
                     && matches!(path.get(prefix.len()), None | Some(b'/'))
             }
             PathMatcher::Regex(regex) => regex.is_full_match(path),
+            PathMatcher::Connect => false,
         }
     }
 
@@ -40,7 +43,7 @@ impl PathMatcher {
             PathMatcher::Prefix(prefix, _) | PathMatcher::SeparatedPrefix(prefix, _) => {
                 Some(prefix.len())
             }
-            PathMatcher::Exact(..) | PathMatcher::Regex(_) => None,
+            PathMatcher::Exact(..) | PathMatcher::Regex(_) | PathMatcher::Connect => None,
         }
     }
 
@@ -68,10 +71,7 @@ impl PathMatcher {
             Some(PathSpecifier::SafeRegex(regex)) => cx
                 .field("safe_regex", |cx| CompiledRegex::lower(regex, cx))
                 .map(Self::Regex),
-            Some(PathSpecifier::ConnectMatcher(_)) => {
-                cx.error_at("connect_matcher", "not supported yet");
-                None
-            }
+            Some(PathSpecifier::ConnectMatcher(_)) => Some(Self::Connect),
             Some(PathSpecifier::PathMatchPolicy(_)) => {
                 cx.error_at("path_match_policy", "not supported yet");
                 None

@@ -35,11 +35,13 @@ pub struct RouteMatcher {
 impl RouteMatcher {
     /// Whether the request passes.
     pub fn matches(&self, input: &MatchInput<'_>) -> bool {
-        // A plain CONNECT has no path, so no route that looks at one fits.
-        let Some(path_and_query) = input.headers.get(HeaderId::Path) else {
-            return false;
+        let path_and_query = input.headers.get(HeaderId::Path);
+        let path_fits = match path_and_query {
+            Some(path) => self.path.matches(without_query(path)),
+            // A plain CONNECT has no path, so no route that looks at one fits.
+            None => matches!(self.path, PathMatcher::Connect),
         };
-        self.path.matches(without_query(path_and_query))
+        path_fits
             && self
                 .headers
                 .iter()
@@ -47,7 +49,7 @@ impl RouteMatcher {
             && self
                 .query_parameters
                 .iter()
-                .all(|matcher| matcher.matches(path_and_query))
+                .all(|matcher| matcher.matches(path_and_query.unwrap_or_default()))
     }
 
     /// Compiles the message, or reports why not.

@@ -46,6 +46,10 @@ pub struct Exchange {
     pub response_started: bool,
     /// The response has been queued to its end.
     pub response_complete: bool,
+    /// What the connection may become; decided before the filters run.
+    pub tunnel: Tunnel,
+    /// The place of the request's kind in the `upgrade_configs`.
+    pub upgrade: Option<usize>,
     /// The request comes from inside the trusted network.
     pub internal: bool,
     /// A random number that all decisions about the request share: route
@@ -57,6 +61,20 @@ pub struct Exchange {
     pub route_timeout: Option<Duration>,
     /// What ends the request if nothing else does.
     pub deadlines: Deadlines,
+}
+
+/// What a request may turn its connection into.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tunnel {
+    /// It stays as it is.
+    #[default]
+    None,
+    /// What `Upgrade` names, once the upstream has answered 101.
+    Upgrade,
+    /// The same, for WebSocket.
+    WebSocket,
+    /// A tunnel, once a CONNECT has been answered with 2xx.
+    Connect,
 }
 
 impl Exchange {
@@ -73,6 +91,8 @@ impl Exchange {
             request_complete: false,
             response_started: false,
             response_complete: false,
+            tunnel: Tunnel::None,
+            upgrade: None,
             internal: false,
             random: 0,
             filters_entered: 0,
@@ -99,11 +119,20 @@ impl Exchange {
         self.request_complete = false;
         self.response_started = false;
         self.response_complete = false;
+        self.tunnel = Tunnel::None;
+        self.upgrade = None;
         self.internal = false;
         self.random = 0;
         self.filters_entered = 0;
         self.route_timeout = None;
         self.deadlines = Deadlines::new(now);
+    }
+
+    /// Whether the client has nothing more to say that belongs to this
+    /// request. Its side of a tunnel has no end.
+    #[must_use]
+    pub fn is_request_over(&self) -> bool {
+        self.request_complete && self.tunnel == Tunnel::None
     }
 
     /// The protocol for logs.

@@ -161,6 +161,7 @@ impl Cluster {
                     stats: host.stats,
                     shared: Arc::clone(host),
                     pool: Pool::default(),
+                    raw_pool: Pool::default(),
                 })
             })
             .collect();

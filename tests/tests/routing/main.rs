@@ -1,2 +1,5 @@
 //! Routing and traffic management compared with the real Envoy, a suite a
 //! subject: see [`ringway_tests::comparison`].
+
+mod connect;
+mod upgrades;

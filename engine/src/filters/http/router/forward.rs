@@ -19,14 +19,14 @@ use super::failure::Failure;
 use super::request_headers::finalize_request_headers;
 use super::timeout::{poll_deadline, set_deadlines};
 use super::upstream_request::{Event, UpstreamRequest};
-use super::{ConnectionManager, Handled, LocalReply};
+use super::{ConnectionManager, Handled, LocalReply, connect, tunnel};
 use crate::http::downstream::{Downstream, ResponseFraming};
-use crate::http::exchange::Exchange;
+use crate::http::exchange::{Exchange, Tunnel};
 use crate::http::http1::reader::BodyPart;
 use crate::reactor;
 use crate::stream_info::{ResponseFlag, TimePoint, details};
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::{self, Lease, PoolFailure};
+use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
 
 /// Interim responses (1xx) that are read before a host is taken to send them
@@ -61,7 +61,12 @@ pub(super) async fn forward(
     finalize_request_headers(manager, selected, forward, exchange);
     set_deadlines(manager, forward, downstream, exchange);
 
-    let lease = match connection(manager, &cluster, &host, forward, downstream, exchange).await {
+    let speaks = connect::speaks(forward, exchange);
+    let lease = match connection(
+        manager, &cluster, &host, forward, speaks, downstream, exchange,
+    )
+    .await
+    {
         Ok(lease) => lease,
         Err(failure) => {
             if matches!(failure, Failure::Overflow) {
@@ -71,17 +76,20 @@ pub(super) async fn forward(
             return failure.answer(manager, &cluster, downstream, exchange);
         }
     };
-    let Some(_permit) = cluster.breakers[forward.priority as usize]
+    let permit = cluster.breakers[forward.priority as usize]
         .requests
-        .acquire()
-    else {
+        .acquire();
+    if permit.is_none() && speaks == Speaks::Http1 {
         cluster.stats.upstream_rq_active_overflow.inc();
         lease.give_back_unused();
         return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
-    };
+    }
     if let Some(limit) = cluster.config.stream_duration_max {
         exchange.deadlines.upstream = Some(reactor::now() + limit);
         downstream.timer.set(exchange.deadlines.next());
+    }
+    if speaks == Speaks::Bytes {
+        return Box::pin(connect::run(manager, lease, downstream, exchange)).await;
     }
     exchange_messages(manager, lease, downstream, exchange).await
 }
@@ -92,10 +100,12 @@ async fn connection(
     cluster: &Rc<Cluster>,
     host: &Rc<Host>,
     forward: &Forward,
+    speaks: Speaks,
     downstream: &Downstream,
     exchange: &mut Exchange,
 ) -> Result<Lease, Failure> {
-    let mut acquiring = pin!(conn_pool::acquire(cluster, host, forward.priority as usize));
+    let priority = forward.priority as usize;
+    let mut acquiring = pin!(conn_pool::acquire(cluster, host, priority, speaks));
     let acquired = poll_fn(|cx| {
         if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {
             return Poll::Ready(acquired.map_err(Failure::from));
@@ -142,6 +152,12 @@ async fn exchange_messages(
                 if interim_head.status == 100 && manager.shared.config.proxy_100_continue {
                     manager.send_continue(downstream);
                 }
+            }
+            Event::Head(head) if tunnel::begins(&head, exchange) => {
+                return Box::pin(tunnel::run(upstream, head, manager, downstream, exchange)).await;
+            }
+            Event::Head(head) if tunnel::is_unsuccessful_handshake(&head, exchange) => {
+                return tunnel::refuse_handshake(upstream, &head, manager, downstream, exchange);
             }
             // Nobody asked for another protocol: what follows would be bytes
             // that no side agreed on.
@@ -191,18 +207,40 @@ fn is_interim(head: &ResponseHead) -> bool {
 }
 
 /// Turns the host's response head into the client's.
-fn send_head(
+pub(super) fn send_head(
     manager: &ConnectionManager,
     cluster: &Cluster,
     head: &ResponseHead,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) {
+    let described = exchange.response.contains(HeaderId::ContentLength);
+    let framing = match head.framing {
+        Framing::None if tunnel::begins(head, exchange) => ResponseFraming::Tunnel,
+        // Envoy says how the body of the GET would be framed.
+        Framing::None if exchange.facts.is_head && !described => ResponseFraming::Unknown,
+        Framing::None | Framing::Length(_) => ResponseFraming::Described,
+        Framing::Chunked | Framing::UntilClose => ResponseFraming::Unknown,
+    };
+    tell_response(manager, cluster, head.status, framing, downstream, exchange);
+}
+
+/// Counts a response of the cluster, and queues its head.
+pub(super) fn tell_response(
+    manager: &ConnectionManager,
+    cluster: &Cluster,
+    status: u16,
+    framing: ResponseFraming,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) {
     let now = reactor::now();
     exchange.info.details.set(details::VIA_UPSTREAM);
     let sent = exchange.info.elapsed(TimePoint::DownstreamRxEnd);
+    // Envoy's timer runs from the end of the request, which a tunnel never has.
     if let Some(sent) = sent
-        && !manager.shared.router.suppress_envoy_headers
+        && exchange.tunnel == Tunnel::None
+        && !manager.shared.router_of(exchange).suppress_envoy_headers
     {
         let since = now.duration_since(exchange.info.start + sent);
         exchange
@@ -216,15 +254,8 @@ fn send_head(
     cluster
         .shared
         .responses
-        .code(head.status, exchange.internal, false);
-    let described = exchange.response.contains(HeaderId::ContentLength);
-    let framing = match head.framing {
-        // Envoy says how the body of the GET would be framed.
-        Framing::None if exchange.facts.is_head && !described => ResponseFraming::Unknown,
-        Framing::None | Framing::Length(_) => ResponseFraming::Described,
-        Framing::Chunked | Framing::UntilClose => ResponseFraming::Unknown,
-    };
-    manager.send_response_head(downstream, exchange, head.status, framing);
+        .code(status, exchange.internal, false);
+    manager.send_response_head(downstream, exchange, status, framing);
 }
 
 /// Answers in place of the host, and counts the answer as the cluster's.

@@ -6,12 +6,16 @@
 //! - `request_headers.rs`: what is done to its headers.
 //! - `timeout.rs`: how long it may take.
 //! - `upstream_request.rs`: its side of the host's connection.
+//! - `tunnel.rs`: what follows when a connection's protocol changes.
+//! - `connect.rs`: CONNECT that ends here.
 //! - `failure.rs`: what the client is told when there is no response.
 
+mod connect;
 mod failure;
 mod forward;
 mod request_headers;
 mod timeout;
+mod tunnel;
 mod upstream_request;
 
 use envoy_types::pb::envoy::extensions::filters::http::router::v3 as pb;

@@ -18,7 +18,7 @@ pub(super) fn finalize_request_headers(
     for id in CONSUMED {
         exchange.request.remove(id);
     }
-    let envoy_headers = !manager.shared.router.suppress_envoy_headers;
+    let envoy_headers = !manager.shared.router_of(exchange).suppress_envoy_headers;
     selected
         .route
         .rewrite(forward, &mut exchange.request, envoy_headers);

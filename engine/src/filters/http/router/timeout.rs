@@ -10,7 +10,7 @@ use ringway_config::route::Forward;
 use super::ConnectionManager;
 use super::failure::Failure;
 use crate::http::downstream::Downstream;
-use crate::http::exchange::Exchange;
+use crate::http::exchange::{Exchange, Tunnel};
 use crate::reactor;
 
 /// `x-envoy-upstream-rq-timeout-ms`, which replaces the route's timeout; 0 is
@@ -41,9 +41,12 @@ pub(super) fn set_deadlines(
     let stream = forward.max_stream_duration.unwrap_or(timeouts.stream);
     let start = exchange.info.start;
     deadlines.stream = stream.map(|limit| start + limit);
-    if exchange.request_complete {
+    // Until it is answered, a tunnel counts as a request that has not arrived
+    // in full. How long a proxy takes to connect is not the route's business.
+    if exchange.request_complete && exchange.tunnel != Tunnel::Connect {
         deadlines.route = exchange.route_timeout.map(|limit| reactor::now() + limit);
-    } else {
+    }
+    if !exchange.request_complete || exchange.tunnel != Tunnel::None {
         deadlines.request = timeouts.request.map(|limit| start + limit);
     }
     downstream.timer.set(deadlines.next());

@@ -18,7 +18,7 @@ use crate::http::downstream::{Downstream, start_line_bytes};
 use crate::http::exchange::Exchange;
 use crate::http::http1::reader::{BodyPart, MessageReader, ReadError};
 use crate::http::http1::writer::BodyWriter;
-use crate::reactor::{self, Chunk};
+use crate::reactor::{self, Chunk, Stream};
 use crate::stream_info::{Protocol, TimePoint};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::Lease;
@@ -40,7 +40,8 @@ pub(super) struct UpstreamRequest {
     active: ActiveRequest,
     reader: MessageReader,
     writer: BodyWriter,
-    send_queue_max: usize,
+    /// High watermark of the host's send queue, in bytes.
+    pub send_queue_max: usize,
     /// Received on the connection before this request.
     received_before: u64,
     sent_before: u64,
@@ -49,20 +50,13 @@ pub(super) struct UpstreamRequest {
 impl UpstreamRequest {
     /// Queues the request's head on a connection.
     pub fn start(lease: Lease, downstream: &Downstream, exchange: &mut Exchange) -> Self {
-        let now = reactor::now();
+        let mut request = Self::start_raw(lease, downstream, exchange);
         let info = &mut exchange.info;
         info.upstream_protocol = Some(Protocol::Http11);
-        info.upstream_connection = Some(Rc::clone(&lease.info));
-        info.mark(TimePoint::UpstreamPoolReady, now);
-        info.mark(TimePoint::UpstreamTxBegin, now);
-        let buffer_limit = lease.cluster().config.buffer_limit;
-        let received_before = lease.stream.bytes_received();
-        let sent_before = lease.stream.bytes_sent() + lease.stream.queued() as u64;
-
         let chunked =
             !exchange.request_complete && !exchange.request.contains(HeaderId::ContentLength);
         let mut field_bytes = 0;
-        lease.stream.write_with(|out| {
+        request.stream().write_with(|out| {
             let before = out.len();
             encode_request_head(out, &exchange.request, chunked);
             let head = &out[before..];
@@ -70,15 +64,27 @@ impl UpstreamRequest {
         });
         info.upstream_bytes.header_sent += field_bytes;
         if exchange.request_complete {
-            info.mark(TimePoint::UpstreamTxEnd, now);
+            info.mark(TimePoint::UpstreamTxEnd, reactor::now());
         }
+        if chunked {
+            request.writer = BodyWriter::Chunked;
+        }
+        request
+    }
+
+    /// Takes a connection for bytes of no message.
+    pub fn start_raw(lease: Lease, downstream: &Downstream, exchange: &mut Exchange) -> Self {
+        let now = reactor::now();
+        let info = &mut exchange.info;
+        info.upstream_connection = Some(Rc::clone(&lease.info));
+        info.mark(TimePoint::UpstreamPoolReady, now);
+        info.mark(TimePoint::UpstreamTxBegin, now);
+        let buffer_limit = lease.cluster().config.buffer_limit;
+        let received_before = lease.stream.bytes_received();
+        let sent_before = lease.stream.bytes_sent() + lease.stream.queued() as u64;
         Self {
             reader: MessageReader::default(),
-            writer: if chunked {
-                BodyWriter::Chunked
-            } else {
-                BodyWriter::Plain
-            },
+            writer: BodyWriter::Plain,
             send_queue_max: downstream.send_queue_max.min(buffer_limit.max(1) as usize),
             received_before,
             sent_before,
@@ -89,6 +95,21 @@ impl UpstreamRequest {
     /// The cluster that the request goes to.
     pub fn cluster(&self) -> &Cluster {
         self.active.lease().cluster()
+    }
+
+    /// The socket.
+    pub fn stream(&self) -> &Stream {
+        &self.active.lease().stream
+    }
+
+    /// Polls for bytes of a tunnel; see [`MessageReader::poll_raw`].
+    pub fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
+        self.reader.poll_raw(&self.active.lease().stream, cx)
+    }
+
+    /// Queues bytes of a tunnel for the host.
+    pub fn send_raw(&mut self, data: Chunk) {
+        self.stream().write_chunk(data);
     }
 
     /// Polls both directions and the clock. A side is read only while the
@@ -150,7 +171,8 @@ impl UpstreamRequest {
         })
     }
 
-    fn poll_request(
+    /// Polls for more of the request, while the host takes it.
+    pub fn poll_request(
         &mut self,
         downstream: &mut Downstream,
         exchange: &mut Exchange,
@@ -243,13 +265,29 @@ impl UpstreamRequest {
             // Bytes behind a response are nobody's.
             stats.upstream_cx_protocol_error.inc();
         }
-        if !exchange.request_complete {
+        if !exchange.is_request_over() {
             // A response that overtook its request leaves half a request on
             // the connection: dropping the lease closes it.
             return;
         }
         let clean = !self.reader.has_unread();
         self.active.finish().give_back(reusable && clean);
+    }
+
+    /// Ends a request whose connection nobody can use again. What is queued
+    /// for the host is still sent.
+    pub fn abandon(self, exchange: &mut Exchange) {
+        exchange.info.mark(TimePoint::UpstreamRxEnd, reactor::now());
+        self.count_bytes(exchange);
+    }
+
+    /// Ends an exchange of plain bytes that the host has completed.
+    pub fn finish_raw(self, exchange: &mut Exchange) {
+        exchange.info.mark(TimePoint::UpstreamRxEnd, reactor::now());
+        self.count_bytes(exchange);
+        if exchange.request_complete {
+            self.active.finish().give_back(false);
+        }
     }
 
     /// Ends a request that has no complete response.

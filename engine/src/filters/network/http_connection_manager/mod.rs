@@ -11,6 +11,7 @@
 //! - `request.rs`: what is done to a request before it is routed.
 //! - `response.rs`: what is done to every response.
 //! - `local_reply.rs`: the proxy's own responses.
+//! - `upgrade.rs`: who may change a connection's protocol.
 //! - `finish.rs`: statistics and access logs at the end.
 
 pub mod config;
@@ -19,6 +20,7 @@ mod finish;
 pub mod local_reply;
 mod request;
 mod response;
+pub mod upgrade;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use ringway_config::route::{Action, MatchInput, RouteMatch};
 
 use self::config::Config;
 use self::local_reply::LocalReply;
+use self::upgrade::Upgrades;
 use super::super::http::{FilterChain, Flow, HttpFilters, router};
 use crate::filters::WorkerContext;
 use crate::http::conn_manager_utility::Edge;
@@ -50,6 +53,8 @@ pub struct Shared {
     pub drain_type: DrainType,
     /// The HTTP filters before the router.
     pub filters: FilterChain,
+    /// What connections may change to, with the filters of such requests.
+    pub upgrades: Upgrades,
     /// The router at their end.
     pub router: router::Config,
     /// The router's part of `http.<stat_prefix>.*`.
@@ -78,11 +83,13 @@ impl Shared {
         let on_listener = stats::listener_prefix(listener_prefix, &config.stat_prefix);
         let mut filters = filters;
         filters.chain.register(store, &prefix);
+        let of_upgrades = std::mem::take(&mut filters.upgrades);
         Self {
             stats: HttpConnectionManagerStats::new(store, &prefix),
             router_stats: RouterStats::new(store, &prefix),
             tracing_stats: TracingStats::new(store, &format!("{prefix}tracing.")),
             listener_stats: ListenerHttpStats::new(store, &on_listener),
+            upgrades: Upgrades::new(&config.upgrades, of_upgrades, store, &prefix),
             filters: filters.chain,
             router: filters.router,
             drain_type,
@@ -171,9 +178,8 @@ impl ConnectionManager {
                 exchange.info.cluster = Some(Rc::clone(&cluster.info));
             }
         }
-        if upgrade {
-            // No upgrade is configured, and bytes of another protocol must
-            // not be taken for a request.
+        if (upgrade || exchange.facts.is_connect) && !self.may_upgrade(exchange, &found) {
+            // Bytes of another protocol must not be taken for a request.
             self.stats().downstream_rq_ws_on_non_ws_route.inc();
             exchange.request_complete = false;
             exchange.keep_alive = false;
@@ -181,7 +187,8 @@ impl ConnectionManager {
             self.reply(downstream, exchange, refused);
             return Handled::Answered;
         }
-        let mut flow = self.shared.filters.request_headers(exchange, &self.worker);
+        let filters = self.shared.filters_of(exchange);
+        let mut flow = filters.request_headers(exchange, &self.worker);
         loop {
             match flow {
                 Flow::Continue => break,
@@ -191,9 +198,7 @@ impl ConnectionManager {
                 }
                 Flow::Wait(waiting) => {
                     flow = match waiting.await {
-                        Flow::Continue => {
-                            self.shared.filters.request_headers(exchange, &self.worker)
-                        }
+                        Flow::Continue => filters.request_headers(exchange, &self.worker),
                         decided => decided,
                     };
                 }

@@ -24,7 +24,8 @@ impl ConnectionManager {
         status: u16,
         framing: ResponseFraming,
     ) {
-        self.shared.filters.response_headers(exchange, &self.worker);
+        let filters = self.shared.filters_of(exchange);
+        filters.response_headers(exchange, &self.worker);
         // Envoy's order, for whoever compares bytes.
         self.worker
             .date
