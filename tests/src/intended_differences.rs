@@ -277,6 +277,24 @@ pub const TABLE: &[Intended] = &[
         "*",
         "nothing behind a CONNECT is read as a request, so the connection ends with the answer",
     ),
+    routing(
+        "mirroring",
+        "*",
+        "log[*].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    routing(
+        "mirroring",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it",
+    ),
+    routing(
+        "mirroring",
+        "primary refuses a body",
+        "*",
+        "the body is read once there is somebody to send it to, and so is its copy",
+    ),
     admin(
         "*",
         "missing: *group",
@@ -344,25 +362,24 @@ pub const TABLE: &[Intended] = &[
         "missing: server.wip_protos",
         "Envoy counts an addition of nothing as use",
     ),
+    admin("*", "extra: */explain", EXPLAIN),
+    admin("*", "extra: *  h.NAME", EXPLAIN),
+    admin("*", "extra: *  host", EXPLAIN),
+    admin("*", "extra: *  listener", EXPLAIN),
+    admin("*", "extra: *  method", EXPLAIN),
+    admin("*", "extra: *  path", EXPLAIN),
+    admin("*", "extra: *  random", EXPLAIN),
+    admin("*", "extra: *  remote", EXPLAIN),
 ];
 
 const fn upgrade(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
-    Intended {
-        suite: Suite::Routing("upgrades"),
-        case,
-        what,
-        reason,
-    }
+    routing("upgrades", case, what, reason)
 }
 
 const fn connect(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
-    Intended {
-        suite: Suite::Routing("connect"),
-        case,
-        what,
-        reason,
-    }
+    routing("connect", case, what, reason)
 }
+const EXPLAIN: &str = "an endpoint of ours";
 
 const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     Intended {
@@ -395,6 +412,20 @@ const REFUSED_AS_SENT: &str = "a refused request is logged as it was sent";
 const fn request(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     Intended {
         suite: Suite::Requests,
+        case,
+        what,
+        reason,
+    }
+}
+
+const fn routing(
+    suite: &'static str,
+    case: &'static str,
+    what: &'static str,
+    reason: &'static str,
+) -> Intended {
+    Intended {
+        suite: Suite::Routing(suite),
         case,
         what,
         reason,

@@ -56,9 +56,8 @@ fn body(source: &DataSource, bytes_max: u32, cx: &mut Cx<'_>) -> Option<Arc<[u8]
             Ok(Some(bytes)) => bytes.into(),
             Ok(None) => {
                 cx.error(format!(
-                    "{name:?} is larger than the {} bytes that are allowed \
-                     (max_direct_response_body_size_bytes of the route configuration)",
-                    bytes_max
+                    "{name:?} is larger than the {bytes_max} bytes that are allowed \
+                     (max_direct_response_body_size_bytes of the route configuration)"
                 ));
                 return None;
             }

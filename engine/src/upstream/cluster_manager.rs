@@ -1,6 +1,7 @@
 //! The clusters of one worker, by the ids that routes refer to them with.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use ringway_config::clusters::ClusterId;
@@ -12,6 +13,7 @@ use super::cluster::Cluster;
 #[derive(Default)]
 pub struct ClusterManager {
     by_id: RefCell<Vec<Option<Rc<Cluster>>>>,
+    by_name: RefCell<HashMap<Box<[u8]>, ClusterId>>,
 }
 
 impl ClusterManager {
@@ -22,6 +24,13 @@ impl ClusterManager {
         self.by_id.borrow().get(id.0 as usize)?.clone()
     }
 
+    /// The cluster with this name, for routes that take it from a header.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<Rc<Cluster>> {
+        let id = *self.by_name.borrow().get(name)?;
+        self.get(id)
+    }
+
     /// Adds a cluster, or replaces the one with the same id. Requests in flight
     /// keep the one that they started with.
     pub fn insert(&self, cluster: Rc<Cluster>) {
@@ -30,6 +39,8 @@ impl ClusterManager {
         if by_id.len() <= index {
             by_id.resize_with(index + 1, || None);
         }
+        let name = cluster.config.name.as_bytes().into();
+        self.by_name.borrow_mut().insert(name, cluster.config.id);
         by_id[index] = Some(cluster);
     }
 

@@ -2,4 +2,5 @@
 //! subject: see [`ringway_tests::comparison`].
 
 mod connect;
+mod mirroring;
 mod upgrades;

@@ -185,6 +185,11 @@ impl MessageReader {
         }
     }
 
+    /// Begins a body that no head has announced.
+    pub fn begin_body(&mut self, framing: Framing) {
+        self.body = BodyDecoder::new(framing, &BodyOptions::default());
+    }
+
     /// Polls for bytes behind the last message, which belong to no message:
     /// those of a tunnel. `None` is the peer's end.
     pub fn poll_raw(

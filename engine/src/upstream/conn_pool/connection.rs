@@ -163,6 +163,12 @@ impl Connection {
         self.host.pool(self.speaks)
     }
 
+    /// What is spoken on it.
+    #[must_use]
+    pub fn speaks(&self) -> Speaks {
+        self.speaks
+    }
+
     /// Waits while the connection is idle or busy, and takes it out of the
     /// pool when the host closes it or its idle time is over.
     async fn watch(self: Rc<Self>) {

@@ -95,8 +95,8 @@ pub async fn acquire(
     priority: usize,
     speaks: Speaks,
 ) -> Result<Lease, PoolFailure> {
-    if let Some(connection) = take_idle(host.pool(speaks)) {
-        return Ok(Lease::new(connection));
+    if let Some(lease) = idle(host, speaks) {
+        return Ok(lease);
     }
     let breakers = &cluster.breakers[priority];
     let Some(_pending) = breakers.pending_requests.acquire() else {
@@ -115,6 +115,12 @@ pub async fn acquire(
             code.map_or_else(|| io::Error::from(kind), io::Error::from_raw_os_error),
         )),
     }
+}
+
+/// A connection to `host` that nobody uses, if there is one.
+#[must_use]
+pub fn idle(host: &Host, speaks: Speaks) -> Option<Lease> {
+    take_idle(host.pool(speaks)).map(Lease::new)
 }
 
 /// Closes the connections of `host` that no request uses.

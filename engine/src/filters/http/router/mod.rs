@@ -5,7 +5,11 @@
 //! - `forward.rs`: the whole story of a forwarded request.
 //! - `request_headers.rs`: what is done to its headers.
 //! - `timeout.rs`: how long it may take.
+//! - `tries.rs`: the way of a request that may be tried more than once;
+//!   `retry_state.rs`: whether, when and where it is.
+//! - `internal_redirect.rs`: redirects of the host that the proxy follows.
 //! - `upstream_request.rs`: its side of the host's connection.
+//! - `shadow.rs`: copies of it that go to other clusters.
 //! - `tunnel.rs`: what follows when a connection's protocol changes.
 //! - `connect.rs`: CONNECT that ends here.
 //! - `failure.rs`: what the client is told when there is no response.
@@ -13,8 +17,12 @@
 mod connect;
 mod failure;
 mod forward;
+mod internal_redirect;
 mod request_headers;
+mod retry_state;
+mod shadow;
 mod timeout;
+mod tries;
 mod tunnel;
 mod upstream_request;
 

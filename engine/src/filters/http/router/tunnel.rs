@@ -15,10 +15,10 @@ use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::ResponseHead;
 
 use super::failure::Failure;
-use super::forward::send_head;
+use super::forward::{Relayed, host_moved, send_head};
 use super::timeout::poll_deadline;
 use super::upstream_request::UpstreamRequest;
-use super::{ConnectionManager, Handled, LocalReply};
+use super::{ConnectionManager, LocalReply};
 use crate::http::connection_header;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Tunnel};
@@ -48,46 +48,70 @@ pub(super) fn is_unsuccessful_handshake(head: &ResponseHead, exchange: &Exchange
 
 /// Answers for such a host: its content is not what was asked for.
 pub(super) fn refuse_handshake(
-    mut upstream: UpstreamRequest,
-    head: &ResponseHead,
     manager: &ConnectionManager,
+    head: &ResponseHead,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
-) -> Handled {
-    upstream.on_head(head, exchange);
-    upstream.abandon(exchange);
+) {
     exchange.response.clear();
     let details = details::WEBSOCKET_HANDSHAKE_UNSUCCESSFUL;
-    manager.reply(
-        downstream,
-        exchange,
-        LocalReply::new(head.status, "", details),
-    );
-    Handled::Answered
+    let reply = LocalReply::new(head.status, "", details);
+    manager.reply(downstream, exchange, reply);
 }
 
-/// Tells the client that the host has agreed, and carries bytes until the end.
+/// Tells the client that the host has agreed, and carries bytes both ways
+/// until one side ends or a deadline passes.
 pub(super) async fn run(
-    mut upstream: UpstreamRequest,
-    head: ResponseHead,
     manager: &ConnectionManager,
+    upstream: &mut UpstreamRequest,
+    head: ResponseHead,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
-) -> Handled {
+) -> Relayed {
     upstream.on_head(&head, exchange);
     // RFC 9110 sections 9.3.6 and 15.2: there is no content.
     exchange.response.remove(HeaderId::ContentLength);
     send_head(manager, upstream.cluster(), &head, downstream, exchange);
-    carry(upstream, HostEnd::CutsOff, manager, downstream, exchange).await
+    // The request was answered: only how long the whole may take, and how
+    // long nothing may move, still counts.
+    exchange.deadlines.request = None;
+    exchange.deadlines.route = None;
+    downstream.timer.set(exchange.deadlines.next());
+    loop {
+        let event = poll_fn(|cx| poll_event(upstream, manager, downstream, exchange, cx)).await;
+        let now = reactor::now();
+        exchange.deadlines.progress(now);
+        match event {
+            Event::FromHost(data) => {
+                downstream.send_raw(exchange, data);
+                host_moved(now, exchange);
+            }
+            Event::FromClient(data) => {
+                exchange.info.bytes_received += data.len() as u64;
+                upstream.stream().write_chunk(data);
+            }
+            // The end of plain TCP is all that there is; of HTTP/1 it is the
+            // end of a connection in use. What was queued for the client is
+            // sent before its connection ends.
+            Event::HostEnded(orderly) => {
+                if orderly && upstream.carries_bytes() {
+                    exchange.response_complete = true;
+                } else {
+                    note_broken_off(manager, exchange);
+                }
+                return Relayed::Closed;
+            }
+            Event::Failed(failure) => return Relayed::Failed(failure),
+        }
+    }
 }
 
-/// What the end of the host's side means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HostEnd {
-    /// A connection of HTTP/1 ended within a response.
-    CutsOff,
-    /// A TCP connection was closed: that is all that there is.
-    Completes,
+fn note_broken_off(manager: &ConnectionManager, exchange: &mut Exchange) {
+    manager.shared.stats.downstream_rq_tx_reset.inc();
+    let info = &mut exchange.info;
+    info.flags.set(ResponseFlag::UpstreamConnectionTermination);
+    info.details
+        .set("upstream_reset_after_response_started{connection_termination}");
 }
 
 enum Event {
@@ -98,51 +122,6 @@ enum Event {
     Failed(Failure),
 }
 
-/// Carries bytes both ways until one side ends or a deadline passes.
-pub(super) async fn carry(
-    mut upstream: UpstreamRequest,
-    host_end: HostEnd,
-    manager: &ConnectionManager,
-    downstream: &mut Downstream,
-    exchange: &mut Exchange,
-) -> Handled {
-    // The request was answered: only how long the whole may take, and how
-    // long nothing may move, still counts.
-    exchange.deadlines.request = None;
-    exchange.deadlines.route = None;
-    downstream.timer.set(exchange.deadlines.next());
-    loop {
-        let event =
-            poll_fn(|cx| poll_event(&mut upstream, manager, downstream, exchange, cx)).await;
-        exchange.deadlines.progress(reactor::now());
-        match event {
-            Event::FromHost(data) => downstream.send_raw(exchange, data),
-            Event::FromClient(data) => {
-                exchange.info.bytes_received += data.len() as u64;
-                upstream.send_raw(data);
-            }
-            Event::HostEnded(orderly) => {
-                upstream.abandon(exchange);
-                if orderly && host_end == HostEnd::Completes {
-                    exchange.response_complete = true;
-                } else {
-                    let stats = &manager.shared.stats;
-                    stats.downstream_rq_tx_reset.inc();
-                    let info = &mut exchange.info;
-                    info.flags.set(ResponseFlag::UpstreamConnectionTermination);
-                    info.details
-                        .set("upstream_reset_after_response_started{connection_termination}");
-                }
-                // What was queued for the client is sent before the end.
-                return Handled::Answered;
-            }
-            Event::Failed(failure) => {
-                return upstream.fail(failure, manager, downstream, exchange);
-            }
-        }
-    }
-}
-
 fn poll_event(
     upstream: &mut UpstreamRequest,
     manager: &ConnectionManager,
@@ -150,14 +129,8 @@ fn poll_event(
     exchange: &Exchange,
     cx: &mut Context<'_>,
 ) -> Poll<Event> {
-    match poll_host(upstream, downstream, cx) {
-        Poll::Ready(Ok(Some(data))) => return Poll::Ready(Event::FromHost(data)),
-        Poll::Ready(Ok(None)) => return Poll::Ready(Event::HostEnded(true)),
-        Poll::Ready(Err(HostFailure::Host)) => return Poll::Ready(Event::HostEnded(false)),
-        Poll::Ready(Err(HostFailure::Client)) => {
-            return Poll::Ready(Event::Failed(Failure::DownstreamClosed));
-        }
-        Poll::Pending => {}
+    if let Poll::Ready(event) = poll_host(upstream, downstream, cx) {
+        return Poll::Ready(event);
     }
     if let Poll::Ready(event) = poll_client(upstream, downstream, cx) {
         return Poll::Ready(event);
@@ -165,29 +138,27 @@ fn poll_event(
     poll_deadline(manager, downstream, exchange, cx).map(Event::Failed)
 }
 
-/// Why nothing more comes from the host.
-pub(super) enum HostFailure {
-    /// Its connection failed.
-    Host,
-    /// Nobody is there to send it to.
-    Client,
-}
-
 /// Polls for bytes of the host, while the client takes them.
-pub(super) fn poll_host(
+fn poll_host(
     upstream: &mut UpstreamRequest,
     downstream: &Downstream,
     cx: &mut Context<'_>,
-) -> Poll<Result<Option<Chunk>, HostFailure>> {
+) -> Poll<Event> {
     if downstream.stream.queued() > downstream.send_queue_max {
         let below = downstream.send_queue_max / 2;
         match downstream.stream.poll_writable(cx, below) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) => return Poll::Ready(Err(HostFailure::Client)),
+            Poll::Ready(Err(_)) => {
+                return Poll::Ready(Event::Failed(Failure::DownstreamClosed));
+            }
         }
     }
-    upstream.poll_raw(cx).map_err(|_| HostFailure::Host)
+    upstream.poll_raw(cx).map(|part| match part {
+        Ok(Some(data)) => Event::FromHost(data),
+        Ok(None) => Event::HostEnded(true),
+        Err(_) => Event::HostEnded(false),
+    })
 }
 
 /// Polls for bytes of the client, while the host takes them. The client's end

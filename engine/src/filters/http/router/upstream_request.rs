@@ -21,7 +21,7 @@ use crate::http::http1::writer::BodyWriter;
 use crate::reactor::{self, Chunk, Stream};
 use crate::stream_info::{Protocol, TimePoint};
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::Lease;
+use crate::upstream::conn_pool::{Lease, Speaks};
 
 /// What the loop of the router waits for.
 pub(super) enum Event {
@@ -48,32 +48,14 @@ pub(super) struct UpstreamRequest {
 }
 
 impl UpstreamRequest {
-    /// Queues the request's head on a connection.
-    pub fn start(lease: Lease, downstream: &Downstream, exchange: &mut Exchange) -> Self {
-        let mut request = Self::start_raw(lease, downstream, exchange);
-        let info = &mut exchange.info;
-        info.upstream_protocol = Some(Protocol::Http11);
-        let chunked =
-            !exchange.request_complete && !exchange.request.contains(HeaderId::ContentLength);
-        let mut field_bytes = 0;
-        request.stream().write_with(|out| {
-            let before = out.len();
-            encode_request_head(out, &exchange.request, chunked);
-            let head = &out[before..];
-            field_bytes = head.len() as u64 - start_line_bytes(head) - 2;
-        });
-        info.upstream_bytes.header_sent += field_bytes;
-        if exchange.request_complete {
-            info.mark(TimePoint::UpstreamTxEnd, reactor::now());
-        }
-        if chunked {
-            request.writer = BodyWriter::Chunked;
-        }
-        request
-    }
-
-    /// Takes a connection for bytes of no message.
-    pub fn start_raw(lease: Lease, downstream: &Downstream, exchange: &mut Exchange) -> Self {
+    /// Queues the request's head on a connection, and what is kept of its
+    /// body. `has_body` says that the request has one or may have one.
+    pub fn start(
+        lease: Lease,
+        has_body: bool,
+        downstream: &Downstream,
+        exchange: &mut Exchange,
+    ) -> Self {
         let now = reactor::now();
         let info = &mut exchange.info;
         info.upstream_connection = Some(Rc::clone(&lease.info));
@@ -82,19 +64,40 @@ impl UpstreamRequest {
         let buffer_limit = lease.cluster().config.buffer_limit;
         let received_before = lease.stream.bytes_received();
         let sent_before = lease.stream.bytes_sent() + lease.stream.queued() as u64;
-        Self {
+
+        let is_message = lease.speaks() == Speaks::Http1;
+        let chunked = is_message && has_body && !exchange.request.contains(HeaderId::ContentLength);
+        if is_message {
+            info.upstream_protocol = Some(Protocol::Http11);
+            let mut field_bytes = 0;
+            lease.stream.write_with(|out| {
+                let before = out.len();
+                encode_request_head(out, &exchange.request, chunked);
+                let head = &out[before..];
+                field_bytes = head.len() as u64 - start_line_bytes(head) - 2;
+            });
+            info.upstream_bytes.header_sent += field_bytes;
+        }
+        let mut started = Self {
             reader: MessageReader::default(),
-            writer: BodyWriter::Plain,
+            writer: if chunked {
+                BodyWriter::Chunked
+            } else {
+                BodyWriter::Plain
+            },
             send_queue_max: downstream.send_queue_max.min(buffer_limit.max(1) as usize),
             received_before,
             sent_before,
             active: ActiveRequest::new(lease),
+        };
+        if !exchange.replay.is_empty() {
+            let stream = &started.active.lease().stream;
+            started.writer.bytes(stream, &exchange.replay);
         }
-    }
-
-    /// The cluster that the request goes to.
-    pub fn cluster(&self) -> &Cluster {
-        self.active.lease().cluster()
+        if exchange.request_complete {
+            started.send_end(exchange);
+        }
+        started
     }
 
     /// The socket.
@@ -102,14 +105,29 @@ impl UpstreamRequest {
         &self.active.lease().stream
     }
 
+    /// Whether what is sent and received is no message of HTTP.
+    pub fn carries_bytes(&self) -> bool {
+        self.active.lease().speaks() == Speaks::Bytes
+    }
+
+    /// From here to its end, all that the host sends is the response's body.
+    pub fn begin_body_of_bytes(&mut self) {
+        self.reader.begin_body(Framing::UntilClose);
+    }
+
     /// Polls for bytes of a tunnel; see [`MessageReader::poll_raw`].
     pub fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
         self.reader.poll_raw(&self.active.lease().stream, cx)
     }
 
-    /// Queues bytes of a tunnel for the host.
-    pub fn send_raw(&mut self, data: Chunk) {
-        self.stream().write_chunk(data);
+    /// Makes the connection the one that logs tell of.
+    pub fn note_connection(&self, exchange: &mut Exchange) {
+        exchange.info.upstream_connection = Some(Rc::clone(&self.active.lease().info));
+    }
+
+    /// The cluster that the request goes to.
+    pub fn cluster(&self) -> &Cluster {
+        self.active.lease().cluster()
     }
 
     /// Polls both directions and the clock. A side is read only while the
@@ -129,6 +147,23 @@ impl UpstreamRequest {
             return Poll::Ready(event);
         }
         poll_deadline(manager, downstream, exchange, cx).map(Event::Failed)
+    }
+
+    /// Polls for a response head alone.
+    pub fn poll_head(
+        &mut self,
+        downstream: &Downstream,
+        exchange: &mut Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ResponseHead, Failure>> {
+        self.poll_response(false, downstream, exchange, cx)
+            .map(|event| match event {
+                Event::Head(head) => Ok(head),
+                Event::Failed(failure) => Err(failure),
+                Event::ResponseBody(_) | Event::RequestBody(_) => {
+                    unreachable!("only a head was polled")
+                }
+            })
     }
 
     fn poll_response(
@@ -171,7 +206,7 @@ impl UpstreamRequest {
         })
     }
 
-    /// Polls for more of the request, while the host takes it.
+    /// Polls for the next part of the request, as far as the host takes it.
     pub fn poll_request(
         &mut self,
         downstream: &mut Downstream,
@@ -220,6 +255,12 @@ impl UpstreamRequest {
 
     /// Queues the end of the request.
     pub fn send_end(&mut self, exchange: &mut Exchange) {
+        if self.carries_bytes() {
+            if exchange.is_request_over() {
+                self.stream().shutdown_write();
+            }
+            return;
+        }
         if !self.cluster().config.trailers {
             exchange.request_trailers.clear();
         }
@@ -243,13 +284,8 @@ impl UpstreamRequest {
 
     /// Ends a request whose response is complete.
     pub fn complete(self, head: Option<&ResponseHead>, exchange: &mut Exchange) {
-        let reusable = head.is_some_and(|head| head.keep_alive);
-        let until_close = head.is_some_and(|head| {
-            head.framing == Framing::UntilClose && head.version == Version::Http11
-        });
         let now = reactor::now();
         exchange.info.mark(TimePoint::UpstreamRxEnd, now);
-        self.count_bytes(exchange);
         let sent = exchange
             .info
             .elapsed(TimePoint::DownstreamRxEnd)
@@ -257,8 +293,32 @@ impl UpstreamRequest {
         let took = now.duration_since(exchange.info.start + sent);
         let responses = &self.active.lease().cluster().shared.responses;
         responses.time(took.as_millis() as u64, exchange.internal, false);
+        self.give_back(head, exchange);
+    }
+
+    /// Ends a request whose response is not sent on. The connection is kept
+    /// if the head was all of it.
+    pub fn release(self, head: &ResponseHead, exchange: &mut Exchange) {
+        if matches!(head.framing, Framing::None | Framing::Length(0)) {
+            self.give_back(Some(head), exchange);
+        } else {
+            self.cancel(exchange);
+        }
+    }
+
+    /// Ends a request whose response nobody waits for any more.
+    pub fn cancel(self, exchange: &mut Exchange) {
+        self.count_bytes(exchange);
+    }
+
+    fn give_back(self, head: Option<&ResponseHead>, exchange: &mut Exchange) {
+        let reusable = head.is_some_and(|head| head.keep_alive);
+        let until_close = head.is_some_and(|head| {
+            head.framing == Framing::UntilClose && head.version == Version::Http11
+        });
+        self.count_bytes(exchange);
         let stats = &self.cluster().stats;
-        if !reusable && !until_close {
+        if !reusable && !until_close && !self.carries_bytes() {
             stats.upstream_cx_close_notify.inc();
         }
         if self.reader.has_unread() || self.active.lease().stream.has_unread() {
@@ -274,22 +334,6 @@ impl UpstreamRequest {
         self.active.finish().give_back(reusable && clean);
     }
 
-    /// Ends a request whose connection nobody can use again. What is queued
-    /// for the host is still sent.
-    pub fn abandon(self, exchange: &mut Exchange) {
-        exchange.info.mark(TimePoint::UpstreamRxEnd, reactor::now());
-        self.count_bytes(exchange);
-    }
-
-    /// Ends an exchange of plain bytes that the host has completed.
-    pub fn finish_raw(self, exchange: &mut Exchange) {
-        exchange.info.mark(TimePoint::UpstreamRxEnd, reactor::now());
-        self.count_bytes(exchange);
-        if exchange.request_complete {
-            self.active.finish().give_back(false);
-        }
-    }
-
     /// Ends a request that has no complete response.
     pub fn fail(
         self,
@@ -298,10 +342,16 @@ impl UpstreamRequest {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        self.count_bytes(exchange);
         let cluster = Rc::clone(self.active.lease().cluster());
+        self.break_off(&failure, exchange);
+        failure.answer(manager, &cluster, downstream, exchange)
+    }
+
+    /// Ends a request that failed.
+    pub fn break_off(self, failure: &Failure, exchange: &mut Exchange) {
+        self.count_bytes(exchange);
         let stats = &self.active.lease().host().stats;
-        match &failure {
+        match failure {
             Failure::Expired(_) => {
                 stats.rq_timeout.inc();
                 stats.rq_error.inc();
@@ -311,8 +361,6 @@ impl UpstreamRequest {
             }
             _ => {}
         }
-        drop(self);
-        failure.answer(manager, &cluster, downstream, exchange)
     }
 
     fn upstream_failure(&self, has_head: bool, error: &ReadError) -> Failure {
@@ -337,7 +385,7 @@ impl UpstreamRequest {
     }
 }
 
-fn response_options(config: &ClusterConfig) -> ResponseOptions {
+pub(super) fn response_options(config: &ClusterConfig) -> ResponseOptions {
     ResponseOptions {
         head_bytes_max: config.response_head_bytes_max,
         headers_max: config.response_headers_max as usize,
@@ -345,7 +393,7 @@ fn response_options(config: &ClusterConfig) -> ResponseOptions {
     }
 }
 
-fn body_options(config: &ClusterConfig) -> BodyOptions {
+pub(super) fn body_options(config: &ClusterConfig) -> BodyOptions {
     BodyOptions {
         trailers: config.trailers,
         ..BodyOptions::default()
@@ -353,10 +401,10 @@ fn body_options(config: &ClusterConfig) -> BodyOptions {
 }
 
 /// A lease that counts as an active request of its cluster and host.
-struct ActiveRequest(Option<Lease>);
+pub(super) struct ActiveRequest(Option<Lease>);
 
 impl ActiveRequest {
-    fn new(lease: Lease) -> Self {
+    pub(super) fn new(lease: Lease) -> Self {
         let (cluster, host) = (lease.cluster(), lease.host());
         cluster.stats.upstream_rq_total.inc();
         cluster.stats.upstream_rq_active.inc();
@@ -365,14 +413,14 @@ impl ActiveRequest {
         Self(Some(lease))
     }
 
-    fn lease(&self) -> &Lease {
+    pub(super) fn lease(&self) -> &Lease {
         self.0
             .as_ref()
             .expect("the lease is here until the request is finished")
     }
 
     /// Ends the request and gives the lease out.
-    fn finish(mut self) -> Lease {
+    pub(super) fn finish(mut self) -> Lease {
         self.count_end();
         self.0.take().expect("a request is finished once")
     }

@@ -12,6 +12,7 @@
 //! - `response.rs`: what is done to every response.
 //! - `local_reply.rs`: the proxy's own responses.
 //! - `upgrade.rs`: who may change a connection's protocol.
+//! - `wait.rs`: filters that hold a request back.
 //! - `finish.rs`: statistics and access logs at the end.
 
 pub mod config;
@@ -21,14 +22,15 @@ pub mod local_reply;
 mod request;
 mod response;
 pub mod upgrade;
+mod wait;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_codecs::header::HeaderId;
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::RequestHead;
 use ringway_config::listener::DrainType;
-use ringway_config::route::{Action, MatchInput, RouteMatch};
+use ringway_config::route::{Action, MatchInput, PeerCertificate, RouteMatch};
 
 use self::config::Config;
 use self::local_reply::LocalReply;
@@ -115,6 +117,8 @@ pub enum Handled {
     /// The client is gone, or the response cannot be completed: the
     /// connection must be closed without pretending that it was.
     Aborted,
+    /// The request has become another one, which is to be routed anew.
+    Redirected,
 }
 
 impl ConnectionManager {
@@ -133,6 +137,16 @@ impl ConnectionManager {
     fn is_draining(&self) -> bool {
         let health_counts = self.shared.drain_type == DrainType::Default;
         self.worker.is_draining() || health_counts && self.worker.is_health_failed()
+    }
+
+    /// The route of a request with these headers and this random number.
+    pub fn find_route(&self, request: &HeaderMap, random: u64) -> RouteMatch<'_> {
+        self.config().routes.configuration.find(&MatchInput {
+            headers: request,
+            random,
+            runtime: &self.worker.runtime.borrow(),
+            peer_certificate: PeerCertificate::default(),
+        })
     }
 
     fn config(&self) -> &Config {
@@ -165,11 +179,24 @@ impl ConnectionManager {
         }
 
         exchange.random = self.worker.rng.borrow_mut().u64(..);
-        let found = self.config().routes.configuration.find(&MatchInput {
-            headers: &exchange.request,
-            random: exchange.random,
-            runtime: &self.worker.runtime.borrow(),
-        });
+        loop {
+            let handled = self.dispatch(upgrade, downstream, exchange).await;
+            if handled != Handled::Redirected {
+                return handled;
+            }
+            self.begin_redirected(downstream, exchange);
+        }
+    }
+
+    /// Finds the request's route, runs the filters and does what the route
+    /// says.
+    async fn dispatch(
+        &self,
+        upgrade: bool,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
+        let found = self.find_route(&exchange.request, exchange.random);
         if let RouteMatch::Route(selected) = &found {
             exchange.info.route_name.copy(&selected.route.name);
             if let Action::Forward(forward) = &selected.route.action
@@ -187,8 +214,12 @@ impl ConnectionManager {
             self.reply(downstream, exchange, refused);
             return Handled::Answered;
         }
+        let route = match found {
+            RouteMatch::Route(selected) => Some(selected),
+            _ => None,
+        };
         let filters = self.shared.filters_of(exchange);
-        let mut flow = filters.request_headers(exchange, &self.worker);
+        let mut flow = filters.request_headers(exchange, &self.worker, route);
         loop {
             match flow {
                 Flow::Continue => break,
@@ -197,10 +228,13 @@ impl ConnectionManager {
                     return Handled::Answered;
                 }
                 Flow::Wait(waiting) => {
-                    flow = match waiting.await {
-                        Flow::Continue => filters.request_headers(exchange, &self.worker),
-                        decided => decided,
-                    };
+                    // In a box: few requests wait, and every connection would
+                    // have room for it.
+                    let wait = self.wait_for_filter(waiting, route, downstream, exchange);
+                    if let Err(handled) = Box::pin(wait).await {
+                        return handled;
+                    }
+                    flow = filters.resume(exchange, &self.worker, route);
                 }
             }
         }
