@@ -112,6 +112,8 @@ pub struct HttpFilters {
     pub chain: FilterChain,
     /// The router.
     pub router: router::Config,
+    /// The filters of each of the `upgrade_configs` that has its own.
+    pub upgrades: Vec<Option<HttpFilters>>,
 }
 
 /// The filters of a connection manager, without the router at their end.
