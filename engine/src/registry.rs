@@ -11,6 +11,7 @@ use ringway_config::listener::Extension;
 use ringway_config::route::{FilterOverrides, RouteConfiguration};
 use ringway_config::type_name;
 
+use crate::filters::http::fault::Fault;
 use crate::filters::http::health_check::HealthCheck;
 use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, OverrideTable, router};
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
@@ -27,6 +28,7 @@ pub const NETWORK_FILTERS: &[&str] =
 
 /// The types of HTTP filters.
 pub const HTTP_FILTERS: &[&str] = &[
+    "envoy.extensions.filters.http.fault.v3.HTTPFault",
     "envoy.extensions.filters.http.health_check.v3.HealthCheck",
     ROUTER,
 ];
@@ -110,6 +112,9 @@ fn http_filter(
     cx: &mut Cx<'_>,
 ) -> Option<Box<dyn HttpFilter>> {
     match type_name(&extension.config.type_url) {
+        "envoy.extensions.filters.http.fault.v3.HTTPFault" => {
+            Some(Box::new(Fault::compile(&extension.config, cx)?))
+        }
         "envoy.extensions.filters.http.health_check.v3.HealthCheck" => {
             let filter = HealthCheck::compile(&extension.config, service_cluster, cx)?;
             Some(Box::new(filter))

@@ -13,6 +13,7 @@ use ringway_config::route::OverridesId;
 
 use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
+use super::pacer::Pacer;
 use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo};
 
 /// A header arena larger than this is shrunk when the exchange is pooled: one
@@ -57,6 +58,11 @@ pub struct Exchange {
     pub filters_entered: usize,
     /// What the request's route says to the filters.
     pub filter_overrides: OverridesId,
+    /// What lets the response's body out slowly, if anything does.
+    pub pacer: Option<Box<Pacer>>,
+    /// What filters hold until the request is over. Empty unless one has
+    /// something to hold.
+    pub held: Vec<Box<dyn Held>>,
     /// The route's timeout, which runs from the end of the request.
     pub route_timeout: Option<Duration>,
     /// What ends the request if nothing else does.
@@ -65,6 +71,15 @@ pub struct Exchange {
     pub mirrored: bool,
     /// Where copies of the request's body go.
     pub shadows: Vec<BodyFeed>,
+}
+
+/// Something that a filter holds until the request is over; dropping it says
+/// so.
+pub trait Held: std::fmt::Debug {
+    /// Whether it stands for a fault on purpose.
+    fn is_fault(&self) -> bool {
+        false
+    }
 }
 
 impl Exchange {
@@ -85,6 +100,8 @@ impl Exchange {
             random: 0,
             filters_entered: 0,
             filter_overrides: OverridesId::default(),
+            pacer: None,
+            held: Vec::new(),
             route_timeout: None,
             deadlines: Deadlines::new(now),
             mirrored: false,
@@ -115,6 +132,8 @@ impl Exchange {
         self.filters_entered = 0;
         self.filter_overrides = OverridesId::default();
         self.mirrored = false;
+        self.pacer = None;
+        self.held.clear();
         self.route_timeout = None;
         self.deadlines = Deadlines::new(now);
     }

@@ -269,6 +269,29 @@ impl WorkerGauge {
     }
 }
 
+/// A number that all workers count with, and that each of them may look at:
+/// only for what is rare, because they contend for it. Nothing is published
+/// through it, hence `Relaxed`.
+#[derive(Debug, Default)]
+pub struct SharedCount(AtomicU64);
+
+impl SharedCount {
+    /// One more.
+    pub fn inc(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// One fewer; there has been one.
+    pub fn dec(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+
+    /// Some recent value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
 /// Counting the heap allocations of workers, for measurements.
 #[cfg(feature = "count-allocations")]
 pub mod allocations {

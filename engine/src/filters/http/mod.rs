@@ -7,6 +7,7 @@
 //! nothing. The router is the terminal filter and is not in the chain: the
 //! connection manager calls it when every filter has let the request pass.
 
+pub mod fault;
 pub mod health_check;
 mod overrides;
 pub mod router;

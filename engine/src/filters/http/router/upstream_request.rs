@@ -113,10 +113,19 @@ impl UpstreamRequest {
     fn poll_response(
         &mut self,
         has_head: bool,
-        downstream: &Downstream,
+        downstream: &mut Downstream,
         exchange: &mut Exchange,
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
+        if exchange.pacer.is_some() && has_head {
+            if downstream.poll_paced(exchange, cx) {
+                exchange.deadlines.progress(reactor::now());
+            }
+            let held = exchange.pacer.as_ref().map_or(0, |pacer| pacer.held());
+            if held >= downstream.buffer_limit as usize {
+                return Poll::Pending;
+            }
+        }
         if downstream.stream.queued() > downstream.send_queue_max {
             let below = downstream.send_queue_max / 2;
             match downstream.stream.poll_writable(cx, below) {

@@ -10,6 +10,7 @@ use crate::stream_info::TimePoint;
 impl ConnectionManager {
     /// Counts and logs a request that is over, answered or not.
     pub(super) fn finish(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
+        exchange.held.clear();
         let now = reactor::now();
         exchange.info.mark(TimePoint::RequestComplete, now);
         if exchange.response_complete {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use ringway_codecs::header::HeaderId;
 
-use super::ConnectionManager;
+use super::{ConnectionManager, grpc};
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
 use crate::stream_info::ResponseFlag;
@@ -20,6 +20,8 @@ pub struct LocalReply<'a> {
     pub details: &'static str,
     /// The response flag, if there is one for the cause.
     pub flag: Option<ResponseFlag>,
+    /// The status for a gRPC client; by default it follows from `status`.
+    pub grpc_status: Option<u64>,
 }
 
 impl<'a> LocalReply<'a> {
@@ -31,6 +33,7 @@ impl<'a> LocalReply<'a> {
             body: body.as_bytes(),
             details,
             flag: None,
+            grpc_status: None,
         }
     }
 
@@ -57,12 +60,20 @@ impl ConnectionManager {
         if !reply.details.is_empty() {
             exchange.info.details.set(reply.details);
         }
+        let for_grpc = grpc::reply(&reply, exchange);
+        // To HEAD, Envoy does not say that a gRPC response has no body.
+        let framing = match for_grpc {
+            Some(_) if exchange.facts.is_head => ResponseFraming::Unknown,
+            _ => ResponseFraming::Described,
+        };
+        let reply = for_grpc.unwrap_or(reply);
         let response = &mut exchange.response;
         response.set_with(HeaderId::Status, |out| {
             // Writing to a Vec cannot fail.
             let _ = write!(out, "{}", reply.status);
         });
-        if reply.status != 204 && reply.status != 304 {
+        let is_described = framing == ResponseFraming::Described;
+        if is_described && reply.status != 204 && reply.status != 304 {
             response.set_with(HeaderId::ContentLength, |out| {
                 // Writing to a Vec cannot fail.
                 let _ = write!(out, "{}", reply.body.len());
@@ -71,12 +82,7 @@ impl ConnectionManager {
         if !reply.body.is_empty() && !response.contains(HeaderId::ContentType) {
             response.append(HeaderId::ContentType, b"text/plain");
         }
-        self.send_response_head(
-            downstream,
-            exchange,
-            reply.status,
-            ResponseFraming::Described,
-        );
+        self.send_response_head(downstream, exchange, reply.status, framing);
         downstream.send_bytes(exchange, reply.body);
         downstream.send_end(exchange);
     }
