@@ -86,8 +86,7 @@ impl Fault {
     }
 
     /// Makes the request one with an active fault, unless it is one already or
-    /// there are too many. Workers do not wait for each other, so there may be
-    /// a few more than allowed, as in Envoy.
+    /// there are too many.
     fn charge(&self, settings: &Settings, stream: &mut StreamContext<'_>) -> bool {
         let (Some(stats), exchange) = (&self.stats, &mut *stream.exchange) else {
             return false;
@@ -96,8 +95,6 @@ impl Fault {
             return true;
         }
         let max = settings.active_max(&stream.worker.runtime.borrow());
-        // Without a limit they are counted all the same: one may come.
-        let max = max.map_or(u32::MAX, |max| u32::try_from(max).unwrap_or(u32::MAX));
         if self.active.add_below(max).is_none() {
             stats.faults_overflow.inc();
             return false;

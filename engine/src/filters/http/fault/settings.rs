@@ -30,7 +30,7 @@ pub(super) struct Settings {
     delay: Option<Delay>,
     abort: Option<Abort>,
     rate_limit: Option<RateLimit>,
-    active_max: Option<u64>,
+    active_max: u32,
     active_max_key: RuntimeKey,
     /// Faults are also counted by the cluster that the request comes from.
     pub count_by_cluster: bool,
@@ -138,10 +138,9 @@ impl Settings {
     }
 
     /// How many requests may suffer at once.
-    pub fn active_max(&self, runtime: &RuntimeValues) -> Option<u64> {
-        let default = self.active_max.unwrap_or(u64::MAX);
-        let max = runtime.integer(self.active_max_key, default);
-        (max < u64::MAX).then_some(max)
+    pub fn active_max(&self, runtime: &RuntimeValues) -> u32 {
+        let max = runtime.integer(self.active_max_key, u64::from(self.active_max));
+        max.try_into().unwrap_or(u32::MAX)
     }
 
     /// How long the request is held back.
@@ -235,7 +234,7 @@ impl Settings {
                 .response_rate_limit
                 .as_ref()
                 .and_then(|limit| RateLimit::compile(limit, proto, keys)),
-            active_max: proto.max_active_faults.map(|max| u64::from(max.value)),
+            active_max: proto.max_active_faults.map_or(u32::MAX, |max| max.value),
             active_max_key: key(
                 &proto.max_active_faults_runtime,
                 "fault.http.max_active_faults",
