@@ -30,6 +30,7 @@ mod retry_policy;
 mod rewrite;
 mod route_match;
 mod string_match;
+mod upgrade;
 mod uri_template;
 
 pub use action::{Action, Forward, GrpcTimeout, Priority};
@@ -63,6 +64,7 @@ pub use retry_policy::{
 pub use rewrite::PathRewrite;
 pub use route_match::{MatchInput, PeerCertificate, RouteMatcher, TlsContextMatcher};
 pub use string_match::{Case, StringMatcher};
+pub use upgrade::{ConnectConfig, RouteUpgrades};
 pub use uri_template::{PathTemplate, TemplateRewrite};
 
 use crate::clusters::ClusterId;
