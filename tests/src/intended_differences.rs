@@ -33,8 +33,7 @@ pub const TABLE: &[Intended] = &[
     request(
         "*",
         "stats.*.downstream_cx_delayed_close_timeout",
-        "our FIN comes at once and the client answers it; Envoy sends none before \
-         delayed_close_timeout is over",
+        DELAYED_CLOSE,
     ),
     request(
         "chunked request*",
@@ -239,7 +238,47 @@ pub const TABLE: &[Intended] = &[
         "missing: server.wip_protos",
         "Envoy counts an addition of nothing as use",
     ),
+    actions("*", "log[*].header_bytes_received", HEADER_BYTES),
+    actions(
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    actions(
+        "not forwarding with body",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    actions(
+        "* to head",
+        "response[0].header.*",
+        "a length is as good as chunks for a body that is not sent",
+    ),
+    actions(
+        "answer * with text",
+        "*",
+        "RFC 9110 sections 15.3.5 and 15.4.5: a 204 and a 304 have no body; what follows their \
+         heads would be taken for the next response",
+    ),
+    actions(
+        "path formatted with spaces",
+        "*",
+        "a space in the path would end it within the request line, and the client chooses what \
+         follows",
+    ),
 ];
+
+const DELAYED_CLOSE: &str = "our FIN comes at once and the client answers it; Envoy sends none \
+     before delayed_close_timeout is over";
+
+const fn actions(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
+    Intended {
+        suite: Suite::Routing("actions"),
+        case,
+        what,
+        reason,
+    }
+}
 
 const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     Intended {

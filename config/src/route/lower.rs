@@ -4,6 +4,8 @@
 //! Everything that is wrong is reported; the result is `None` when a part
 //! could not be compiled.
 
+use super::cluster_specifier_plugin::Plugins;
+use super::direct_response::{BodyRecipe, RecipeId};
 use super::domains::{DomainIndex, Duplicate};
 use super::{Action, ClusterReference, Route, RouteConfiguration, RouteMatcher, VirtualHost};
 use crate::clusters::ClusterId;
@@ -27,6 +29,8 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .map_or(DIRECT_RESPONSE_BODY_BYTES_MAX_DEFAULT, |max| max.value),
         cluster_references: Vec::new(),
         formats: FormatStrings::default(),
+        plugins: Plugins::lower(&message.cluster_specifier_plugins, cx),
+        body_recipes: Vec::new(),
     };
     let domains = domain_index(message, cx);
     let virtual_hosts = all(&message.virtual_hosts, "virtual_hosts", cx, |host, cx| {
@@ -44,6 +48,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .collect(),
         cluster_references: lowering.cluster_references.into(),
         formats: lowering.formats,
+        body_recipes: lowering.body_recipes.into(),
         validate_clusters: message.validate_clusters.as_ref().map(|flag| flag.value),
         source: cx.source(),
     })
@@ -57,6 +62,9 @@ pub(super) struct Lowering {
     pub(super) cluster_references: Vec<ClusterReference>,
     /// Format strings so far.
     pub(super) formats: FormatStrings,
+    /// `cluster_specifier_plugins`.
+    pub(super) plugins: Plugins,
+    body_recipes: Vec<BodyRecipe>,
 }
 
 impl Lowering {
@@ -69,6 +77,13 @@ impl Lowering {
             source: cx.source(),
         });
         cluster
+    }
+
+    /// Notes a body that the engine has to make.
+    pub(super) fn recipe(&mut self, recipe: BodyRecipe) -> RecipeId {
+        let id = u32::try_from(self.body_recipes.len()).expect("fewer than 2^32 fit in memory");
+        self.body_recipes.push(recipe);
+        RecipeId(id)
     }
 }
 

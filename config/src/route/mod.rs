@@ -7,9 +7,13 @@
 //! `envoy.config.route.v3.RouteConfiguration`.
 
 mod action;
+mod cluster_specifier;
+mod cluster_specifier_plugin;
 mod direct_response;
 mod domains;
+mod header_key;
 mod header_match;
+mod host_rewrite;
 mod lower;
 mod path_match;
 mod query_match;
@@ -19,18 +23,24 @@ mod regex;
 mod rewrite;
 mod route_match;
 mod string_match;
+mod weighted_clusters;
 
 pub use action::{Action, Forward, Priority};
-pub use direct_response::DirectResponse;
+pub use cluster_specifier::{ClusterChoice, ClusterSpecifier};
+pub use cluster_specifier_plugin::Plugin;
+pub use direct_response::{Body, BodyRecipe, BodyText, DirectResponse, RecipeId, check_size};
+pub use header_key::HeaderKey;
 pub use header_match::HeaderMatcher;
+pub use host_rewrite::HostRewrite;
 pub use lower::lower;
 pub use path_match::PathMatcher;
 pub use query_match::QueryParameterMatcher;
 pub use redirect::{PathRedirect, Redirect, SchemeRedirect};
 pub use regex::CompiledRegex;
-pub use rewrite::PathRewrite;
+pub use rewrite::{PathRewrite, Rewriting, escape_path};
 pub use route_match::{MatchInput, RouteMatcher, without_query};
 pub use string_match::StringMatcher;
+pub use weighted_clusters::{WeightedCluster, WeightedClusters, WeightedName};
 
 use crate::clusters::ClusterId;
 use crate::context::Source;
@@ -49,6 +59,7 @@ pub struct RouteConfiguration {
     internal_only_headers: Box<[Box<[u8]>]>,
     cluster_references: Box<[ClusterReference]>,
     formats: FormatStrings,
+    body_recipes: Box<[BodyRecipe]>,
     validate_clusters: Option<bool>,
     source: Source,
 }
@@ -143,6 +154,11 @@ impl RouteConfiguration {
         &self.formats
     }
 
+    /// Bodies of direct responses, by number, for the engine to make.
+    pub fn body_recipes(&self) -> &[BodyRecipe] {
+        &self.body_recipes
+    }
+
     /// Where it was configured.
     pub fn source(&self) -> &Source {
         &self.source
@@ -155,7 +171,7 @@ impl RouteConfiguration {
             return RouteMatch::NoVirtualHost;
         };
         let mut routes = virtual_host.routes.iter();
-        match routes.find(|route| route.matcher.matches(input)) {
+        match routes.find(|route| route.takes(input)) {
             Some(route) => RouteMatch::Route(SelectedRoute {
                 configuration: self,
                 virtual_host,
@@ -175,6 +191,13 @@ impl RouteConfiguration {
         }
         let index = self.domains.find(authority)?;
         self.virtual_hosts.get(index as usize)
+    }
+}
+
+impl Route {
+    /// Whether the request belongs to the route.
+    fn takes(&self, input: &MatchInput<'_>) -> bool {
+        self.matcher.matches(input) && self.action.is_available(input)
     }
 }
 

@@ -12,6 +12,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
 use envoy_types::pb::google::protobuf::BoolValue;
 use proto::route_match::PathSpecifier;
 
+mod choices;
 mod golden;
 
 /// Lowers a message; the findings one a line.
@@ -509,7 +510,15 @@ fn rewritten(
     let Action::Forward(forward) = &route.action else {
         panic!("{path} is forwarded");
     };
-    route.rewrite(forward, &mut headers, keep);
+    forward.rewrite(
+        None,
+        &mut headers,
+        &mut Rewriting {
+            keep_originals: keep,
+            scratch: &mut Vec::new(),
+            format: &mut |_, _, _| panic!("there are no format strings"),
+        },
+    );
     headers.remove(HeaderId::Method);
     let lines: Vec<_> = headers
         .iter()

@@ -1,7 +1,7 @@
 //! `envoy.access_loggers.file`: lines in a file.
 
 use super::destination::{Destination, Target};
-use super::format::Format;
+use crate::formatter::Format;
 use envoy_types::pb::envoy::extensions::access_loggers::file::v3::{
     FileAccessLog, file_access_log::AccessLogFormat,
 };

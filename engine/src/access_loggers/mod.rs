@@ -9,14 +9,12 @@
 //!
 //! - `file`, `stream`: the loggers, by their Envoy names.
 //! - `filter`: conditions under which a line is written.
-//! - `format`: the messages that choose a format.
 //! - `destination`: files, shared by all loggers that name them.
 
 mod buffer;
 mod destination;
 mod file;
 mod filter;
-mod format;
 mod stats;
 mod stream;
 mod writer;
@@ -25,12 +23,11 @@ pub use buffer::{FlushCause, flush_local};
 pub use stats::LogStats;
 pub use writer::{LogHandle, LogWriter, Options};
 
-use crate::formatter::Context;
+use crate::formatter::{Context, Format};
 use destination::Destination;
 use envoy_types::pb::envoy::config::accesslog::v3 as proto;
 use envoy_types::pb::google::protobuf::Any;
 use filter::Filter;
-use format::Format;
 use ringway_config::context::Cx;
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 
 use super::destination::{Destination, Target};
 use super::file::open;
-use super::format::Format;
+use crate::formatter::Format;
 use envoy_types::pb::envoy::config::core::v3::SubstitutionFormatString;
 use envoy_types::pb::envoy::extensions::access_loggers::stream::v3::{
     StderrAccessLog, StdoutAccessLog, stderr_access_log, stdout_access_log,

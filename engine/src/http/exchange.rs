@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
+use ringway_config::route::ClusterChoice;
 
 use super::http1::reader::RequestFacts;
 use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo};
@@ -51,6 +52,10 @@ pub struct Exchange {
     /// A random number that all decisions about the request share: route
     /// fractions, weighted clusters.
     pub random: u64,
+    /// The cluster that the route chose.
+    pub cluster: ClusterChoice,
+    /// A buffer for whoever puts a value together.
+    pub scratch: Vec<u8>,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
     /// The route's timeout, which runs from the end of the request.
@@ -75,6 +80,8 @@ impl Exchange {
             response_complete: false,
             internal: false,
             random: 0,
+            cluster: ClusterChoice::default(),
+            scratch: Vec::new(),
             filters_entered: 0,
             route_timeout: None,
             deadlines: Deadlines::new(now),
@@ -101,6 +108,9 @@ impl Exchange {
         self.response_complete = false;
         self.internal = false;
         self.random = 0;
+        self.cluster = ClusterChoice::default();
+        self.scratch.clear();
+        self.scratch.shrink_to(POOLED_ARENA_BYTES_MAX);
         self.filters_entered = 0;
         self.route_timeout = None;
         self.deadlines = Deadlines::new(now);

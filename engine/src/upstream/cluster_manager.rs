@@ -1,7 +1,9 @@
 //! The clusters of one worker, by the ids that routes refer to them with.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ringway_config::clusters::ClusterId;
 
@@ -12,6 +14,8 @@ use super::cluster::Cluster;
 #[derive(Default)]
 pub struct ClusterManager {
     by_id: RefCell<Vec<Option<Rc<Cluster>>>>,
+    /// For routes whose requests name the cluster.
+    by_name: RefCell<HashMap<Arc<str>, ClusterId>>,
 }
 
 impl ClusterManager {
@@ -22,6 +26,13 @@ impl ClusterManager {
         self.by_id.borrow().get(id.0 as usize)?.clone()
     }
 
+    /// The id of the cluster with this name, if there is one.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<ClusterId> {
+        let name = std::str::from_utf8(name).ok()?;
+        self.by_name.borrow().get(name).copied()
+    }
+
     /// Adds a cluster, or replaces the one with the same id. Requests in flight
     /// keep the one that they started with.
     pub fn insert(&self, cluster: Rc<Cluster>) {
@@ -30,6 +41,8 @@ impl ClusterManager {
         if by_id.len() <= index {
             by_id.resize_with(index + 1, || None);
         }
+        let name = Arc::clone(&cluster.config.name);
+        self.by_name.borrow_mut().insert(name, cluster.config.id);
         by_id[index] = Some(cluster);
     }
 

@@ -1,2 +1,4 @@
 //! Routing and traffic management compared with the real Envoy, a suite a
 //! subject: see [`ringway_tests::comparison`].
+
+mod actions;

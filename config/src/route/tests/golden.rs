@@ -28,7 +28,7 @@ const PATH: &str =
 /// Lowers a route configuration in a file called `routes.yaml`, whose lines
 /// come after those of [`HEAD`], indented. Gives the findings without their
 /// common path.
-fn lower_yaml(
+pub(super) fn lower_yaml(
     routes: &str,
     describe: impl Fn(&RouteConfiguration, &ClusterNames) -> String,
 ) -> String {
@@ -140,6 +140,14 @@ fn describe(routes: &RouteConfiguration, clusters: &ClusterNames) -> String {
     out
 }
 
+/// The one cluster that a route names.
+fn cluster(specifier: &ClusterSpecifier, clusters: &ClusterNames) -> String {
+    match specifier {
+        ClusterSpecifier::Fixed(cluster) => clusters.name(*cluster).to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
 fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
     let text = |bytes: &[u8]| format!("{:?}", String::from_utf8_lossy(bytes));
     let path = match &route.matcher.path {
@@ -175,13 +183,14 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
         }
         PathRewrite::Whole(replacement) => format!("    path: all becomes {}\n", text(replacement)),
         PathRewrite::Regex(_) => "    path: by regex\n".to_owned(),
+        PathRewrite::Format(id) => format!("    path: {id:?}\n"),
     };
     match &route.action {
         Action::Forward(forward) => {
             writeln!(
                 out,
                 "    forward {}, {} if not found, timeout {:?}, idle {:?}, stream {:?}, {:?}",
-                clusters.name(forward.cluster),
+                cluster(&forward.cluster, clusters),
                 forward.cluster_not_found_status,
                 forward.timeout,
                 forward.idle_timeout,
@@ -196,13 +205,21 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
                 } else {
                     ""
                 };
-                writeln!(out, "    host: {}{list}", text(host)).unwrap();
+                let host = match host {
+                    HostRewrite::Literal(host) => text(host).to_string(),
+                    other => format!("{other:?}"),
+                };
+                writeln!(out, "    host: {host}{list}").unwrap();
             }
         }
         Action::DirectResponse(DirectResponse { status, body }) => {
-            let body = body.as_deref().unwrap_or_default();
-            writeln!(out, "    direct {status} {}", text(body)).unwrap();
+            let body = match body {
+                Body::Bytes(bytes) => text(bytes).to_string(),
+                Body::Recipe(id) => format!("{id:?}"),
+            };
+            writeln!(out, "    direct {status} {body}").unwrap();
         }
+        Action::NonForwarding => out.push_str("    not forwarded\n"),
         Action::Redirect(redirect) => {
             let scheme = match &redirect.scheme {
                 SchemeRedirect::To(scheme) => format!("To({})", text(scheme)),
@@ -222,6 +239,7 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
                 PathRedirect::Keep => {}
                 PathRedirect::To(path) => writeln!(out, "    path: {}", text(path)).unwrap(),
                 PathRedirect::Rewrite(to) => out.push_str(&rewrite(to)),
+                PathRedirect::Format(id) => writeln!(out, "    path: {id:?}").unwrap(),
             }
         }
     }

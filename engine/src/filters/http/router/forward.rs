@@ -13,10 +13,10 @@ use std::task::Poll;
 
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::{Framing, ResponseHead};
-use ringway_config::route::{Forward, SelectedRoute};
+use ringway_config::route::Forward;
 
 use super::failure::Failure;
-use super::request_headers::finalize_request_headers;
+use super::request_headers::{finalize_request_headers, rewrite_host};
 use super::timeout::{poll_deadline, set_deadlines};
 use super::upstream_request::{Event, UpstreamRequest};
 use super::{ConnectionManager, Handled, LocalReply};
@@ -36,19 +36,21 @@ const INTERIM_RESPONSES_MAX: u32 = 64;
 /// Sends the request to the route's cluster and the response to the client.
 pub(super) async fn forward(
     manager: &ConnectionManager,
-    selected: &SelectedRoute<'_>,
     forward: &Forward,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Handled {
-    let Some(cluster) = manager.worker.clusters.get(forward.cluster) else {
-        manager.shared.router_stats.no_cluster.inc();
-        let status = forward.cluster_not_found_status;
-        let reply = LocalReply::new(status, "", details::CLUSTER_NOT_FOUND)
-            .flag(ResponseFlag::NoClusterFound);
-        manager.reply(downstream, exchange, reply);
-        return Handled::Answered;
+    let chosen = exchange.cluster.cluster;
+    let Some(cluster) = chosen.and_then(|id| manager.worker.clusters.get(id)) else {
+        return no_cluster(
+            manager,
+            forward.cluster_not_found_status,
+            downstream,
+            exchange,
+        );
     };
+    // Before a host is picked: format strings know none.
+    finalize_request_headers(manager, forward, exchange);
     exchange.info.attempt_count = 1;
     let Some(host) = cluster.pick_host() else {
         cluster.stats.upstream_cx_none_healthy.inc();
@@ -58,7 +60,6 @@ pub(super) async fn forward(
         return fail(manager, &cluster, downstream, exchange, reply);
     };
     exchange.info.host = Some(Rc::clone(&host.info));
-    finalize_request_headers(manager, selected, forward, exchange);
     set_deadlines(manager, forward, downstream, exchange);
 
     let lease = match connection(manager, &cluster, &host, forward, downstream, exchange).await {
@@ -79,11 +80,26 @@ pub(super) async fn forward(
         lease.give_back_unused();
         return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
     };
+    rewrite_host(manager, forward, exchange);
     if let Some(limit) = cluster.config.stream_duration_max {
         exchange.deadlines.upstream = Some(reactor::now() + limit);
         downstream.timer.set(exchange.deadlines.next());
     }
     exchange_messages(manager, lease, downstream, exchange).await
+}
+
+/// Answers a request whose cluster does not exist.
+pub(super) fn no_cluster(
+    manager: &ConnectionManager,
+    status: u16,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Handled {
+    manager.shared.router_stats.no_cluster.inc();
+    let reply =
+        LocalReply::new(status, "", details::CLUSTER_NOT_FOUND).flag(ResponseFlag::NoClusterFound);
+    manager.reply(downstream, exchange, reply);
+    Handled::Answered
 }
 
 /// Waits for a connection, as long as the client and the deadlines allow.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::RequestHead;
 use ringway_config::listener::DrainType;
-use ringway_config::route::{Action, MatchInput, RouteMatch};
+use ringway_config::route::{MatchInput, RouteMatch};
 
 use self::config::Config;
 use self::local_reply::LocalReply;
@@ -165,11 +165,7 @@ impl ConnectionManager {
         });
         if let RouteMatch::Route(selected) = &found {
             exchange.info.route_name.copy(&selected.route.name);
-            if let Action::Forward(forward) = &selected.route.action
-                && let Some(cluster) = self.worker.clusters.get(forward.cluster)
-            {
-                exchange.info.cluster = Some(Rc::clone(&cluster.info));
-            }
+            router::choose_cluster(&self.worker, selected.route, exchange);
         }
         if upgrade {
             // No upgrade is configured, and bytes of another protocol must
