@@ -215,6 +215,11 @@ impl Marks {
         self.place(path).map(|(_, position)| position)
     }
 
+    /// Where `path` itself was written, if it was.
+    pub fn exact(&self, path: &str) -> Option<Position> {
+        self.places.get(path).map(|(_, position)| *position)
+    }
+
     /// The file in which `path`, or else its nearest known parent, was
     /// written; when nothing is known, the first file.
     pub fn file(&self, path: &str) -> Option<&Arc<str>> {

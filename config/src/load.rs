@@ -23,7 +23,7 @@ pub struct Loaded {
     /// The same by reflection, for `/config_dump`.
     pub message: DynamicMessage,
     /// Where each path was written.
-    pub marks: Marks,
+    pub marks: Arc<Marks>,
     /// The warnings.
     pub diagnostics: Diagnostics,
     /// The file's name as the operator gave it, or `--config-yaml`.
@@ -222,7 +222,7 @@ impl Draft {
             Ok(bootstrap) => Ok(Loaded {
                 bootstrap,
                 message: self.message,
-                marks: self.marks,
+                marks: Arc::new(self.marks),
                 diagnostics: self.found,
                 file: self.file,
             }),

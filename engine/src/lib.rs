@@ -2,13 +2,14 @@
 //! request.
 //!
 //! Imports point one way: `reactor` is used by `network`, that by `http` and
-//! `upstream`, these by `filters`, then `listener`, `worker`, `control` and
-//! `admin`, and `server` on top.
+//! `upstream`, these by `filters`, then `listener`, `worker`, `explain`,
+//! `control` and `admin`, and `server` on top.
 
 pub mod access_loggers;
 pub mod admin;
 pub mod cli;
 pub mod control;
+pub mod explain;
 pub mod filters;
 pub mod formatter;
 pub mod http;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ringway::cli::Options;
+use ringway::cli::Command;
 
 #[cfg(feature = "count-allocations")]
 #[global_allocator]
@@ -10,7 +10,11 @@ static ALLOCATOR: ringway::worker::shared::allocations::Counting =
     ringway::worker::shared::allocations::Counting;
 
 fn main() -> ExitCode {
-    match ringway::server::run(&Options::parse()) {
+    let done = match Command::parse() {
+        Command::Serve(options) => ringway::server::run(&options),
+        Command::Explain(options) => ringway::server::explain(&options),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("ringway: {error:#}");

@@ -15,6 +15,8 @@ pub struct Case {
     pub steps: Vec<Step>,
     /// What the origin does.
     pub origin: Vec<Act>,
+    /// What the upstream of mirrored requests does.
+    pub mirror: Vec<Act>,
     /// How the client's part ends.
     pub expected: Expectation,
 }
@@ -28,6 +30,7 @@ pub fn case(name: &'static str, listener: &'static str, bytes: impl AsRef<[u8]>)
         listener,
         steps: vec![Step::Send(bytes.as_ref().to_vec())],
         origin: origin::answer_ok(),
+        mirror: origin::answer_ok(),
         expected: Expectation::default(),
     }
 }
@@ -76,6 +79,13 @@ impl Case {
     pub fn answer(self, bytes: impl AsRef<[u8]>) -> Case {
         let acts = origin::answer(bytes);
         self.origin(acts)
+    }
+
+    /// The upstream of mirrored requests does this instead.
+    #[must_use]
+    pub fn mirror(mut self, acts: impl Into<Vec<Act>>) -> Case {
+        self.mirror = acts.into();
+        self
     }
 
     /// The number of final answers to wait for; with 0, the end of the

@@ -171,6 +171,24 @@ pub const TABLE: &[Intended] = &[
         "*",
         "RFC 9112 section 6.1: the connection is closed after such a request",
     ),
+    routing(
+        "mirroring",
+        "*",
+        "log[*].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    routing(
+        "mirroring",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it",
+    ),
+    routing(
+        "mirroring",
+        "primary refuses a body",
+        "*",
+        "the body is read once there is somebody to send it to, and so is its copy",
+    ),
     admin(
         "*",
         "missing: *group",
@@ -238,29 +256,42 @@ pub const TABLE: &[Intended] = &[
         "missing: server.wip_protos",
         "Envoy counts an addition of nothing as use",
     ),
-    actions("*", "log[*].header_bytes_received", HEADER_BYTES),
-    actions(
+    admin("*", "extra: */explain", EXPLAIN),
+    admin("*", "extra: *  h.NAME", EXPLAIN),
+    admin("*", "extra: *  host", EXPLAIN),
+    admin("*", "extra: *  listener", EXPLAIN),
+    admin("*", "extra: *  method", EXPLAIN),
+    admin("*", "extra: *  path", EXPLAIN),
+    admin("*", "extra: *  random", EXPLAIN),
+    admin("*", "extra: *  remote", EXPLAIN),
+    routing("actions", "*", "log[*].header_bytes_received", HEADER_BYTES),
+    routing(
+        "actions",
         "*",
         "stats.*.downstream_cx_delayed_close_timeout",
         DELAYED_CLOSE,
     ),
-    actions(
+    routing(
+        "actions",
         "not forwarding with body",
         "log[0].wire_bytes_received",
         READ_AHEAD,
     ),
-    actions(
+    routing(
+        "actions",
         "* to head",
         "response[0].header.*",
         "a length is as good as chunks for a body that is not sent",
     ),
-    actions(
+    routing(
+        "actions",
         "answer * with text",
         "*",
         "RFC 9110 sections 15.3.5 and 15.4.5: a 204 and a 304 have no body; what follows their \
          heads would be taken for the next response",
     ),
-    actions(
+    routing(
+        "actions",
         "path formatted with spaces",
         "*",
         "a space in the path would end it within the request line, and the client chooses what \
@@ -271,14 +302,7 @@ pub const TABLE: &[Intended] = &[
 const DELAYED_CLOSE: &str = "our FIN comes at once and the client answers it; Envoy sends none \
      before delayed_close_timeout is over";
 
-const fn actions(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
-    Intended {
-        suite: Suite::Routing("actions"),
-        case,
-        what,
-        reason,
-    }
-}
+const EXPLAIN: &str = "an endpoint of ours";
 
 const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     Intended {
@@ -299,6 +323,20 @@ const REFUSED_AS_SENT: &str = "a refused request is logged as it was sent";
 const fn request(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     Intended {
         suite: Suite::Requests,
+        case,
+        what,
+        reason,
+    }
+}
+
+const fn routing(
+    suite: &'static str,
+    case: &'static str,
+    what: &'static str,
+    reason: &'static str,
+) -> Intended {
+    Intended {
+        suite: Suite::Routing(suite),
         case,
         what,
         reason,

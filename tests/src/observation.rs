@@ -28,6 +28,8 @@ const BODY_SHOWN_MAX: usize = 400;
 pub struct Ports {
     /// The origin's.
     pub origin: u16,
+    /// A second origin's, to which requests are mirrored.
+    pub mirror: u16,
     /// Refuses connections.
     pub refused: u16,
     /// Answers no connection.
@@ -40,6 +42,7 @@ pub struct Scene {
     pub process: Process,
     /// The upstream of the cluster `origin` and its variants.
     pub origin: Origin,
+    mirror: Origin,
     addresses: HashMap<&'static str, SocketAddr>,
     names: Vec<(u16, String)>,
     ports: Ports,
@@ -60,13 +63,14 @@ impl Scene {
         listeners: &[Listener],
         clusters: impl FnOnce(Ports) -> String,
     ) -> Scene {
-        let origin = Origin::start();
+        let (origin, mirror) = (Origin::start(), Origin::start());
         let refusing = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         refusing.bind(&any.into()).expect("a free port");
         let stuck = stuck();
         let ports = Ports {
             origin: origin.address().port(),
+            mirror: mirror.address().port(),
             refused: port(&refusing),
             stuck: port(&stuck.0),
         };
@@ -79,6 +83,7 @@ impl Scene {
             .collect();
         let mut names = vec![
             (origin.address().port(), "ORIGIN".to_owned()),
+            (ports.mirror, "MIRROR".to_owned()),
             (ports.refused, "REFUSED".to_owned()),
             (ports.stuck, "STUCK".to_owned()),
         ];
@@ -90,6 +95,7 @@ impl Scene {
         Scene {
             process,
             origin,
+            mirror,
             addresses,
             names,
             ports,
@@ -121,6 +127,7 @@ impl Scene {
     pub fn play_with_outcome(&self, case: &Case) -> (Observation, Outcome) {
         let admin = self.process.admin();
         self.origin.play(case.origin.clone());
+        self.mirror.play(case.mirror.clone());
         let before = await_still(admin, |stats| {
             quiet(stats) && gauges(stats, "cluster.", ".upstream_cx_active") == 0
         });
@@ -142,12 +149,13 @@ impl Scene {
             })
             .map(|(_, by)| by)
             .sum();
-        let seen = self.await_seen(upstream);
+        let (seen, mirrored) = self.await_seen(upstream);
         let log = await_log(&log_path, log_start, requests);
 
         let mut all = Observation::new();
         self.see_client(&outcome, &mut all);
         self.see_origin(&seen, &mut all);
+        self.see_mirror(&mirrored, &mut all);
         self.see_log(&log, &mut all);
         for (name, by) in &moved {
             if !name.contains("bytes") {
@@ -168,13 +176,14 @@ impl Scene {
         })
     }
 
-    fn await_seen(&self, count: i64) -> Vec<Seen> {
+    fn await_seen(&self, count: i64) -> (Vec<Seen>, Vec<Seen>) {
         let deadline = Instant::now() + Duration::from_millis(200);
         loop {
-            let seen = self.origin.seen();
-            let settled = seen.len() as i64 >= count && seen.iter().all(|one| one.request.complete);
+            let (seen, mirrored) = (self.origin.seen(), self.mirror.seen());
+            let settled = (seen.len() + mirrored.len()) as i64 >= count
+                && seen.iter().chain(&mirrored).all(|one| one.request.complete);
             if settled || Instant::now() > deadline {
-                return seen;
+                return (seen, mirrored);
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -195,6 +204,15 @@ impl Scene {
             let prefix = format!("upstream[{number}]");
             self.see_message(&one.request, &prefix, all);
             all.insert(format!("{prefix}.connection"), one.connection.to_string());
+        }
+    }
+
+    /// Mirrored requests come in any order, on any connection.
+    fn see_mirror(&self, seen: &[Seen], all: &mut Observation) {
+        let mut requests: Vec<_> = seen.iter().map(|one| &one.request).collect();
+        requests.sort_by_key(|request| format!("{request:?}"));
+        for (number, request) in requests.into_iter().enumerate() {
+            self.see_message(request, &format!("mirror[{number}]"), all);
         }
     }
 

@@ -63,6 +63,9 @@ pub struct Process {
     admin: Option<Admin>,
 }
 
+/// The name of the configuration file in a process's folder.
+pub const CONFIGURATION: &str = "bootstrap.yaml";
+
 impl Process {
     /// Starts `program` with `configuration` and waits until it is ready.
     /// `{DIR}` in the text becomes the process's own folder. The configuration
@@ -83,7 +86,7 @@ impl Process {
     #[must_use]
     pub fn start_with(program: &Program, configuration: &str, flags: &[&str]) -> Process {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("bootstrap.yaml");
+        let file = folder.path().join(CONFIGURATION);
         let text = configuration.replace("{DIR}", &folder.path().to_string_lossy());
         std::fs::write(&file, text).expect("the configuration can be written");
         let admin_file = folder.path().join("admin-address");

@@ -8,6 +8,8 @@ use super::lower::{Lowering, duration};
 use super::path_match::PathMatcher;
 use super::redirect::Redirect;
 use super::regex::Substitution;
+use super::request_mirror_policy::{RequestMirrorPolicies, RequestMirrorPolicy};
+use super::resilience::Resilience;
 use super::rewrite::PathRewrite;
 use crate::context::Cx;
 use envoy_types::pb::envoy::config::core::v3::RoutingPriority;
@@ -47,6 +49,12 @@ pub struct Forward {
     /// Replaces the connection manager's `max_stream_duration` when set; the
     /// inner `None` turns it off.
     pub max_stream_duration: Option<Option<Duration>>,
+    /// `grpc-timeout` as a limit of the stream; `None` leaves it to the host.
+    pub grpc_timeout: Option<GrpcTimeout>,
+    /// Whether `max_stream_duration` is there at all, which replaces `timeout`.
+    pub replaces_timeout: bool,
+    /// Retries, hedging, internal redirects.
+    pub resilience: Resilience,
     /// Which set of circuit breakers counts the request.
     pub priority: Priority,
     /// How the path changes on its way upstream.
@@ -55,6 +63,17 @@ pub struct Forward {
     pub host_rewrite: Option<HostRewrite>,
     /// Whether a replaced authority is appended to `x-forwarded-host`.
     pub append_x_forwarded_host: bool,
+    /// Where copies of the request go, this route's or inherited.
+    pub mirror_policies: Option<RequestMirrorPolicies>,
+}
+
+/// How a request's `grpc-timeout` limits its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GrpcTimeout {
+    /// `grpc_timeout_header_max`; `None` is without limit.
+    pub max: Option<Duration>,
+    /// `grpc_timeout_header_offset`: we stop so much earlier than asked.
+    pub offset: Duration,
 }
 
 /// `envoy.config.core.v3.RoutingPriority`.
@@ -126,22 +145,29 @@ impl Forward {
         let cluster = ClusterSpecifier::lower(message, lowering, cx);
         let path_rewrite = path_rewrite(message, path, lowering, cx);
         let host_rewrite = HostRewrite::lower(message, lowering, cx);
+        let mirror_policies =
+            RequestMirrorPolicy::of_route(&message.request_mirror_policies, lowering, cx);
         let timeout = duration(message.timeout.as_ref(), "timeout", cx);
         let idle_timeout = duration(message.idle_timeout.as_ref(), "idle_timeout", cx);
+        let limit = message.max_stream_duration.as_ref();
         let max_stream_duration = cx.field("max_stream_duration", |cx| {
-            let limit = message.max_stream_duration.as_ref();
             duration(
                 limit.and_then(|limit| limit.max_stream_duration.as_ref()),
                 "max_stream_duration",
                 cx,
             )
         });
+        let grpc_timeout = cx.field("max_stream_duration", |cx| grpc_timeout(limit, cx));
+        let resilience = lowering.resilience.with_action(message, cx);
         Some(Forward {
             cluster: cluster?,
             cluster_not_found_status: cluster_not_found_status(message),
             timeout: timeout?.unwrap_or(Some(ROUTE_TIMEOUT_DEFAULT)),
             idle_timeout: idle_timeout?,
             max_stream_duration: max_stream_duration?,
+            grpc_timeout: grpc_timeout?,
+            replaces_timeout: limit.is_some(),
+            resilience: resilience?,
             priority: match message.priority() {
                 RoutingPriority::Default => Priority::Default,
                 RoutingPriority::High => Priority::High,
@@ -149,8 +175,30 @@ impl Forward {
             path_rewrite: path_rewrite?,
             host_rewrite: host_rewrite?,
             append_x_forwarded_host: message.append_x_forwarded_host,
+            mirror_policies: mirror_policies?,
         })
     }
+}
+
+fn grpc_timeout(
+    message: Option<&proto::route_action::MaxStreamDuration>,
+    cx: &mut Cx<'_>,
+) -> Option<Option<GrpcTimeout>> {
+    let Some(message) = message else {
+        return Some(None);
+    };
+    let max = duration(
+        message.grpc_timeout_header_max.as_ref(),
+        "grpc_timeout_header_max",
+        cx,
+    );
+    let offset = duration(
+        message.grpc_timeout_header_offset.as_ref(),
+        "grpc_timeout_header_offset",
+        cx,
+    );
+    let offset = offset?.flatten().unwrap_or_default();
+    Some(max?.map(|max| GrpcTimeout { max, offset }))
 }
 
 fn cluster_not_found_status(message: &proto::RouteAction) -> u16 {

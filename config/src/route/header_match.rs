@@ -1,5 +1,6 @@
 //! `envoy.config.route.v3.HeaderMatcher`.
 
+use super::mismatch::quoted;
 use super::regex::CompiledRegex;
 use super::string_match::{Case, StringMatcher};
 use crate::context::Cx;
@@ -44,6 +45,21 @@ impl HeaderMatcher {
         match &self.name {
             Name::Known(id) => self.judge(headers.get_all(*id)),
             Name::Other(name) => self.judge(headers.get_all_name(name)),
+        }
+    }
+
+    /// What the headers have instead of what is wanted, as a text.
+    pub(super) fn found(&self, headers: &HeaderMap) -> String {
+        let (name, values): (_, Vec<_>) = match &self.name {
+            Name::Known(id) => (id.as_str().as_bytes(), headers.get_all(*id).collect()),
+            Name::Other(name) => (&**name, headers.get_all_name(name).collect()),
+        };
+        let values: Vec<_> = values.into_iter().map(quoted).collect();
+        let name = name.escape_ascii();
+        match &values[..] {
+            [] => format!("there is no {name}"),
+            [value] => format!("{name} is {value}"),
+            _ => format!("{name} is {}", values.join(" and ")),
         }
     }
 

@@ -7,6 +7,8 @@
 use super::cluster_specifier_plugin::Plugins;
 use super::direct_response::{BodyRecipe, RecipeId};
 use super::domains::{DomainIndex, Duplicate};
+use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
+use super::resilience::Resilience;
 use super::{Action, ClusterReference, Route, RouteConfiguration, RouteMatcher, VirtualHost};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
@@ -31,11 +33,17 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
         formats: FormatStrings::default(),
         plugins: Plugins::lower(&message.cluster_specifier_plugins, cx),
         body_recipes: Vec::new(),
+        resilience: Resilience::default(),
+        mirror_policies: Inherited::default(),
     };
     let domains = domain_index(message, cx);
-    let virtual_hosts = all(&message.virtual_hosts, "virtual_hosts", cx, |host, cx| {
-        VirtualHost::lower(host, &mut lowering, cx)
-    });
+    let policies = &message.request_mirror_policies;
+    let virtual_hosts =
+        RequestMirrorPolicy::inherited(policies, &mut lowering, cx, |lowering, cx| {
+            all(&message.virtual_hosts, "virtual_hosts", cx, |host, cx| {
+                VirtualHost::lower(host, lowering, cx)
+            })
+        });
     Some(RouteConfiguration {
         name: message.name.as_str().into(),
         virtual_hosts: virtual_hosts?,
@@ -65,6 +73,11 @@ pub(super) struct Lowering {
     /// `cluster_specifier_plugins`.
     pub(super) plugins: Plugins,
     body_recipes: Vec<BodyRecipe>,
+    /// Retries and their like, as far as the virtual host or the route in hand
+    /// has said something.
+    pub(super) resilience: Resilience,
+    /// What routes without mirror policies of their own take over.
+    pub(super) mirror_policies: Inherited,
 }
 
 impl Lowering {
@@ -121,9 +134,16 @@ impl VirtualHost {
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
-        let routes = all(&message.routes, "routes", cx, |route, cx| {
-            Route::lower(route, lowering, cx)
+        let resilience = Resilience::of_virtual_host(message, cx);
+        let of_host = resilience.clone().unwrap_or_default();
+        let policies = &message.request_mirror_policies;
+        let routes = RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
+            all(&message.routes, "routes", cx, |route, cx| {
+                lowering.resilience = of_host.with_route(route, cx);
+                Route::lower(route, lowering, cx)
+            })
         })?;
+        resilience?;
         Some(VirtualHost {
             name: message.name.as_str().into(),
             routes,

@@ -14,29 +14,44 @@ mod domains;
 mod header_key;
 mod header_match;
 mod host_rewrite;
+mod internal_redirect_policy;
 mod lower;
+mod mismatch;
 mod path_match;
 mod query_match;
 mod re2;
 mod redirect;
 mod regex;
+mod request_mirror_policy;
+mod resilience;
+mod retry_policy;
 mod rewrite;
 mod route_match;
 mod string_match;
 mod weighted_clusters;
 
-pub use action::{Action, Forward, Priority};
+pub use action::{Action, Forward, GrpcTimeout, Priority};
 pub use cluster_specifier::{ClusterChoice, ClusterSpecifier};
 pub use cluster_specifier_plugin::Plugin;
 pub use direct_response::{Body, BodyRecipe, BodyText, DirectResponse, RecipeId, check_size};
 pub use header_key::HeaderKey;
 pub use header_match::HeaderMatcher;
 pub use host_rewrite::HostRewrite;
+pub use internal_redirect_policy::{InternalRedirectPolicy, RedirectPredicate};
 pub use lower::lower;
+pub use mismatch::Mismatch;
 pub use path_match::PathMatcher;
 pub use query_match::QueryParameterMatcher;
 pub use redirect::{PathRedirect, Redirect, SchemeRedirect};
 pub use regex::CompiledRegex;
+pub use request_mirror_policy::{
+    MirrorHost, MirrorTarget, RequestMirrorPolicies, RequestMirrorPolicy,
+};
+pub use resilience::{BodyLimit, Resilience};
+pub use retry_policy::{
+    BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy,
+    words,
+};
 pub use rewrite::{PathRewrite, Rewriting, escape_path};
 pub use route_match::{MatchInput, RouteMatcher, without_query};
 pub use string_match::StringMatcher;

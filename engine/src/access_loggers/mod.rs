@@ -29,6 +29,7 @@ use envoy_types::pb::envoy::config::accesslog::v3 as proto;
 use envoy_types::pb::google::protobuf::Any;
 use filter::Filter;
 use ringway_config::context::Cx;
+use ringway_config::runtime::RuntimeValues;
 use std::sync::Arc;
 
 /// One configured access log.
@@ -42,8 +43,9 @@ pub struct AccessLog {
 impl AccessLog {
     /// Appends a line for the request to the current thread's buffer, if the
     /// filter lets it pass. The thread has installed a [`LogHandle`].
-    pub fn log(&self, cx: &Context<'_>) {
-        if self.filter.as_ref().is_none_or(|filter| filter.passes(cx)) {
+    pub fn log(&self, cx: &Context<'_>, runtime: &RuntimeValues) {
+        let passes = |filter: &Filter| filter.passes(cx, runtime);
+        if self.filter.as_ref().is_none_or(passes) {
             buffer::append(&self.destination, |out| self.format.write(cx, out));
         }
     }

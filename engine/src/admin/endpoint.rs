@@ -8,7 +8,7 @@ use super::reply::Reply;
 use super::request::Query;
 use super::view::ServerView;
 use super::{
-    certs, clusters, config_dump, contention, drain_listeners, healthcheck, help,
+    certs, clusters, config_dump, contention, drain_listeners, explain, healthcheck, help,
     hot_restart_version, index, init_dump, listeners, logging, memory, profiler, quitquitquit,
     ready, recentlookups, reopen_logs, reset_counters, runtime, server_info, stats,
     stats_prometheus,
@@ -45,6 +45,7 @@ pub(super) const ENDPOINTS: &[&Endpoint] = &[
     &contention::ENDPOINT,
     &profiler::CPUPROFILER,
     &drain_listeners::ENDPOINT,
+    &explain::ENDPOINT,
     &healthcheck::FAIL,
     &healthcheck::OK,
     &profiler::HEAP_DUMP,

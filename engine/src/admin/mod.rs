@@ -15,6 +15,7 @@ mod connection;
 mod contention;
 mod drain_listeners;
 mod endpoint;
+mod explain;
 mod healthcheck;
 mod help;
 mod hot_restart_version;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::explain::{Fact, Question};
 use crate::stats::Store;
 
 /// A process with one listener and one cluster that remembers what it was told.
@@ -17,6 +18,10 @@ struct Fake {
 }
 
 impl ServerView for Fake {
+    fn explain(&self, question: &Question) -> Result<Fact, String> {
+        Ok(Fact::new("request").value(question.path.as_str()))
+    }
+
     fn state(&self) -> ServerState {
         *self.state.lock().expect("not poisoned")
     }

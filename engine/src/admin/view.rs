@@ -3,9 +3,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ringway_config::runtime::{BadValue, RuntimeLayers, RuntimeValues};
 use serde_json::{Value, json};
+
+use crate::explain::{Fact, Question};
 
 /// The process as the admin server sees it. Methods are called on the admin
 /// thread, one request at a time; they may take a lock for a short while and
@@ -36,8 +40,24 @@ pub trait ServerView: Send + Sync {
     fn connections(&self) -> u64 {
         0
     }
+    /// What would happen to a request.
+    ///
+    /// # Errors
+    /// The question asks for something that does not exist.
+    fn explain(&self, question: &Question) -> Result<Fact, String>;
     /// The loggers and their levels, in the order in which they are to be shown.
     fn loggers(&self) -> Vec<(String, LogLevel)>;
+    /// The layers of the runtime.
+    fn runtime(&self) -> RuntimeLayers {
+        RuntimeLayers::default()
+    }
+    /// Sets keys of the admin layer, in their order.
+    ///
+    /// # Errors
+    /// See [`RuntimeLayers::modify`]; nothing is changed then.
+    fn modify_runtime(&self, _changes: &[(String, String)]) -> Result<(), BadValue> {
+        Err(BadValue::NoAdminLayer)
+    }
     /// Does what a `POST` asked for. Returns at once: draining and quitting go
     /// on by themselves.
     fn act(&self, action: Action);
@@ -320,7 +340,7 @@ impl LogLevel {
 }
 
 /// What a `POST` asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Stop the listeners.
     DrainListeners {
@@ -339,6 +359,8 @@ pub enum Action {
     HealthcheckOk,
     /// Open the access logs anew, after a rotation.
     ReopenLogs,
+    /// Workers are to use these values from now on.
+    Runtime(Arc<RuntimeValues>),
     /// Change a logger's level, or that of all.
     SetLogLevel {
         /// One of [`ServerView::loggers`], or all.

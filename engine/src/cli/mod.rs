@@ -5,9 +5,11 @@
 //! script made for Envoy keeps working is told of by
 //! [`Options::unsupported_flags`]; none is dropped in silence.
 
+mod explain;
 mod server_info;
 mod values;
 
+pub use self::explain::{ExplainOptions, Layout};
 use crate::access_loggers;
 use crate::admin::LogLevel;
 use crate::reactor::DriverChoice;
@@ -17,12 +19,35 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// To serve, or to check a configuration.
+    Serve(Box<Options>),
+    /// To explain a request.
+    Explain(ExplainOptions),
+}
+
+impl Command {
+    /// Reads this process's command line. On a mistake, and for the flags that
+    /// only ask something, prints and exits.
+    pub fn parse() -> Self {
+        let mut words = std::env::args_os();
+        let program = words.next();
+        if words.next().is_some_and(|word| word == "explain") {
+            return Command::Explain(ExplainOptions::parse_from(program.into_iter().chain(words)));
+        }
+        Command::Serve(Box::new(Options::parse()))
+    }
+}
+
 /// What was typed.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "ringway",
     about = "An edge proxy: Envoy v3 configuration on a thread-per-core io_uring engine",
-    after_help = "Without -c or --config-yaml an embedded example is started that shows what to try.\n\
+    after_help = "`ringway explain --help`: what would happen to a request, and why.\n\
+                  Without -c or --config-yaml an embedded example is started that shows what to try.\n\
                   Signals: SIGTERM and SIGINT drain and exit, SIGUSR1 reopens the log files.",
     disable_version_flag = true,
     max_term_width = 100

@@ -19,7 +19,7 @@ use crate::http::date::DateCache;
 use crate::http::exchange::ExchangePool;
 use crate::reactor::{self, Timer};
 use crate::stats::Store;
-use crate::stats::http_connection_manager::Http1CodecStats;
+use crate::stats::http_connection_manager::{Http1CodecStats, RouterStats};
 use crate::upstream::cluster_manager::ClusterManager;
 
 /// What a worker's context is made of.
@@ -44,6 +44,7 @@ pub struct WorkerContext {
     pub node: Node,
     store: Store,
     http1_stats: OnceCell<Http1CodecStats>,
+    async_client_stats: OnceCell<RouterStats>,
     /// The clusters that routes refer to.
     pub clusters: ClusterManager,
     /// The current runtime values, replaced as a whole.
@@ -79,6 +80,7 @@ impl WorkerContext {
             node,
             store: store.clone(),
             http1_stats: OnceCell::new(),
+            async_client_stats: OnceCell::new(),
             clusters: ClusterManager::default(),
             runtime: RefCell::default(),
             exchanges: RefCell::new(ExchangePool::default()),
@@ -105,6 +107,12 @@ impl WorkerContext {
     pub fn http1_stats(&self) -> &Http1CodecStats {
         self.http1_stats
             .get_or_init(|| Http1CodecStats::new(&self.store, "http1."))
+    }
+
+    /// `http.async-client.*`: requests of the proxy's own, such as shadows.
+    pub fn async_client_stats(&self) -> &RouterStats {
+        self.async_client_stats
+            .get_or_init(|| RouterStats::new(&self.store, "http.async-client."))
     }
 
     /// Whether the listeners drain.

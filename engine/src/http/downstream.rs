@@ -20,7 +20,7 @@ use crate::stream_info::ConnectionInfo;
 /// Bytes that may wait in a send queue before the other side is no longer
 /// read, whatever larger limit the configuration allows: beyond it a queue
 /// holds receive buffers that active connections need, and speeds nothing up.
-const SEND_QUEUE_BYTES_MAX: usize = 256 * 1024;
+pub const SEND_QUEUE_BYTES_MAX: usize = 256 * 1024;
 
 /// Length of a head's first line, with its line end. Envoy's header byte counts
 /// leave it out, and the empty line at the end.
@@ -49,6 +49,9 @@ pub struct Downstream {
     pub info: Rc<ConnectionInfo>,
     /// High watermark of the send queue, in bytes.
     pub send_queue_max: usize,
+    /// The listener's buffer limit, which also bounds what is kept of a body
+    /// for another try.
+    pub buffer_limit: u32,
     /// The end of the connection is the end of the response.
     pub ends_with_connection: bool,
     reader: MessageReader,
@@ -71,6 +74,7 @@ impl Downstream {
             stream,
             timer,
             info,
+            buffer_limit,
             send_queue_max: (buffer_limit.max(1) as usize).min(SEND_QUEUE_BYTES_MAX),
             ends_with_connection: false,
             reader: MessageReader::default(),

@@ -11,6 +11,7 @@
 //!
 //! Nothing here knows of filters or upstreams.
 
+pub mod body_copy;
 pub mod conn_manager_utility;
 pub mod connection_header;
 pub mod date;

@@ -4,18 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use ringway_config::{Loaded, to_json};
+use ringway_config::runtime::{BadValue, RuntimeLayers};
+use ringway_config::{Cluster, Loaded, Marks, Names, core::Node, to_json};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::compile::Compiled;
 use super::listen::Bound;
+use super::runtime::Runtime;
 use crate::admin::{
     self, Action, ClusterStatus, HealthFlags, HostStats, HostStatus, ListenerStatus, LogLevel,
     Loggers, ServerInfo, ServerState, ServerView, Thresholds,
 };
 use crate::cli::{self, Options};
-use crate::listener::SharedListener;
+use crate::explain::{self, Document, Fact, Question, Sources, Subject};
+use crate::listener::{SharedListener, Terminal};
+use crate::network::address::local_address;
 use crate::reactor::DriverKind;
 use crate::stats::Store;
 use crate::upstream::cluster::SharedCluster;
@@ -34,9 +38,13 @@ pub struct View {
     store: Store,
     actions: UnboundedSender<Action>,
     loggers: Loggers,
+    runtime: Arc<Runtime>,
     command_line: Value,
     node: Value,
     config_dump: Value,
+    marks: Arc<Marks>,
+    names: Arc<Names>,
+    own: Node,
     stats_flush_interval: Duration,
 }
 
@@ -55,6 +63,7 @@ impl View {
         store: Store,
         actions: UnboundedSender<Action>,
         loggers: Loggers,
+        runtime: Arc<Runtime>,
         driver: Option<DriverKind>,
     ) -> Self {
         let bootstrap = to_json(&loaded.message);
@@ -73,9 +82,13 @@ impl View {
             store,
             actions,
             loggers,
+            runtime,
             command_line,
             node,
             config_dump: config_dump(&bootstrap),
+            marks: Arc::clone(&loaded.marks),
+            names: Arc::clone(&compiled.snapshot.names),
+            own: compiled.snapshot.node.clone(),
             stats_flush_interval: compiled.snapshot.stats_flush_interval,
         }
     }
@@ -236,8 +249,50 @@ impl ServerView for View {
             .sum()
     }
 
+    fn explain(&self, question: &Question) -> Result<Fact, String> {
+        let subjects: Vec<_> = self
+            .listeners
+            .iter()
+            .map(|listener| Subject {
+                listener: &listener.config,
+                addresses: &listener.addresses,
+                manager: listener.chain.as_ref().map(|chain| match &chain.terminal {
+                    Terminal::HttpConnectionManager(manager) => &**manager,
+                }),
+            })
+            .collect();
+        let clusters: Vec<Arc<Cluster>> = self
+            .clusters
+            .iter()
+            .map(|cluster| Arc::clone(&cluster.config))
+            .collect();
+        let sources = Sources {
+            document: Document {
+                bootstrap: &self.config_dump["configs"][0]["bootstrap"],
+                marks: &self.marks,
+            },
+            clusters: &clusters,
+            names: &self.names,
+            runtime: &self.runtime.values(),
+            node: &self.own,
+            local_address: Some(local_address()),
+            now: (Instant::now(), SystemTime::now()),
+        };
+        explain::explain(question, &subjects, &sources)
+    }
+
     fn loggers(&self) -> Vec<(String, LogLevel)> {
         self.loggers.list()
+    }
+
+    fn runtime(&self) -> RuntimeLayers {
+        self.runtime.layers()
+    }
+
+    fn modify_runtime(&self, changes: &[(String, String)]) -> Result<(), BadValue> {
+        let values = self.runtime.modify(changes)?;
+        self.act(Action::Runtime(values));
+        Ok(())
     }
 
     fn act(&self, action: Action) {

@@ -113,7 +113,8 @@ impl Proxy {
         self.value(&format!("http.test.{name}"))
     }
 
-    fn value(&self, name: &str) -> u64 {
+    /// Any statistic.
+    pub fn value(&self, name: &str) -> u64 {
         self.store
             .value(name)
             .unwrap_or_else(|| panic!("no statistic {name}"))

@@ -25,6 +25,8 @@ pub(crate) struct Setup {
     pub routes: &'static str,
     /// Fields of the cluster.
     pub cluster: &'static str,
+    /// More clusters.
+    pub more_clusters: &'static str,
     /// `common_http_protocol_options` of the cluster.
     pub cluster_http: &'static str,
 }
@@ -37,6 +39,7 @@ impl Default for Setup {
             filters: "",
             routes: r#"{ match: { prefix: "/" }, route: { cluster: host } },"#,
             cluster: "",
+            more_clusters: "",
             cluster_http: "",
         }
     }
@@ -65,6 +68,7 @@ impl Setup {
             filters,
             routes,
             cluster,
+            more_clusters,
             cluster_http,
         } = self;
         // A flow mapping must not touch the first column.
@@ -111,6 +115,7 @@ static_resources:
         endpoint: {{ address: {{ socket_address: {{ address: {ip}, port_value: {port} }} }} }}
       }} ] }} ] }}
     }}
+  {more_clusters}
 "#
         )
     }

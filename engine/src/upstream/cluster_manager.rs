@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use ringway_config::clusters::ClusterId;
 
@@ -14,8 +13,7 @@ use super::cluster::Cluster;
 #[derive(Default)]
 pub struct ClusterManager {
     by_id: RefCell<Vec<Option<Rc<Cluster>>>>,
-    /// For routes whose requests name the cluster.
-    by_name: RefCell<HashMap<Arc<str>, ClusterId>>,
+    by_name: RefCell<HashMap<Box<[u8]>, ClusterId>>,
 }
 
 impl ClusterManager {
@@ -26,11 +24,11 @@ impl ClusterManager {
         self.by_id.borrow().get(id.0 as usize)?.clone()
     }
 
-    /// The id of the cluster with this name, if there is one.
+    /// The cluster with this name, for routes that take it from a header.
     #[must_use]
-    pub fn find(&self, name: &[u8]) -> Option<ClusterId> {
-        let name = std::str::from_utf8(name).ok()?;
-        self.by_name.borrow().get(name).copied()
+    pub fn find(&self, name: &[u8]) -> Option<Rc<Cluster>> {
+        let id = *self.by_name.borrow().get(name)?;
+        self.get(id)
     }
 
     /// Adds a cluster, or replaces the one with the same id. Requests in flight
@@ -41,7 +39,7 @@ impl ClusterManager {
         if by_id.len() <= index {
             by_id.resize_with(index + 1, || None);
         }
-        let name = Arc::clone(&cluster.config.name);
+        let name = cluster.config.name.as_bytes().into();
         self.by_name.borrow_mut().insert(name, cluster.config.id);
         by_id[index] = Some(cluster);
     }

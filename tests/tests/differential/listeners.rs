@@ -166,6 +166,7 @@ pub fn clusters(ports: Ports) -> String {
         origin,
         refused,
         stuck,
+        ..
     } = ports;
     const OPTIONS: &str = "typed_extension_protocol_options:\n  \
          envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n    \

@@ -2,3 +2,4 @@
 //! subject: see [`ringway_tests::comparison`].
 
 mod actions;
+mod mirroring;

@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["registry"],
     &["listener"],
     &["worker"],
+    &["explain"],
     &["control", "admin"],
     &["cli"],
     &["server"],

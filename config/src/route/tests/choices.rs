@@ -3,7 +3,7 @@
 
 use super::golden::lower_yaml;
 use super::*;
-use crate::runtime::RuntimeValue;
+use crate::load::{Format, LoadOptions, load};
 use envoy_types::pb::google::protobuf::UInt32Value;
 use proto::route_action::ClusterSpecifier as Specifier;
 use proto::weighted_cluster::{ClusterWeight, RandomValueSpecifier};
@@ -58,13 +58,15 @@ impl Choices {
     }
 
     fn with_runtime(mut self, values: &[(&str, u64)]) -> Self {
-        let keys = &self.names.runtime_keys;
-        let mut by_number = vec![None; keys.len()];
-        for (name, value) in values {
-            let key = keys.find(name).expect("something reads the key");
-            by_number[key.0 as usize] = Some(RuntimeValue::Integer(*value));
-        }
-        self.runtime = RuntimeValues::new(by_number);
+        let file = "layered_runtime: {layers: [{name: a, admin_layer: {}}]}\n";
+        let loaded = load(file, "f.yaml", Format::Yaml, &LoadOptions::default()).expect("valid");
+        let mut runtime = crate::bootstrap::lower(&loaded).expect("valid").runtime;
+        let values: Vec<_> = values
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.to_string()))
+            .collect();
+        runtime.modify(&values).expect("there is an admin layer");
+        self.runtime = runtime.values(&self.names.runtime_keys);
         self
     }
 

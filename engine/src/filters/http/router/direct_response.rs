@@ -3,6 +3,7 @@
 use ringway_codecs::header::HeaderId;
 use ringway_config::route::{Body, DirectResponse, PathRedirect, Redirect};
 
+use super::super::super::network::http_connection_manager::Shared;
 use super::request_headers::rewrite_path;
 use super::{ConnectionManager, Handled, LocalReply};
 use crate::formatter::{AccessLogType, Context};
@@ -21,7 +22,7 @@ pub(super) fn answer(
     manager.shared.router_stats.rq_direct_response.inc();
     // Envoy's rule, whatever RFC 9110 says a 304 points to.
     if direct.status == 201 || (300..400).contains(&direct.status) {
-        locate(manager, &SAME_PLACE, exchange);
+        locate(&manager.shared, &SAME_PLACE, exchange);
     }
     let mut reply = LocalReply::new(direct.status, "", details::DIRECT_RESPONSE);
     let recipe = match &direct.body {
@@ -57,20 +58,26 @@ pub(super) fn redirect(
 ) -> Handled {
     // As Envoy counts it: `rq_redirect` stays for internal ones.
     manager.shared.router_stats.rq_direct_response.inc();
-    if let PathRedirect::Rewrite(rewrite) = &target.path {
-        rewrite_path(manager, rewrite, exchange);
-    }
-    locate(manager, target, exchange);
+    set_redirect(&manager.shared, target, exchange);
     let reply = LocalReply::new(target.status, "", details::DIRECT_RESPONSE);
     manager.reply(downstream, exchange, reply);
     Handled::Answered
 }
 
+/// Puts the `Location` of a redirect into the response. The request's path is
+/// rewritten on the way if the redirect says so.
+pub fn set_redirect(shared: &Shared, target: &Redirect, exchange: &mut Exchange) {
+    if let PathRedirect::Rewrite(rewrite) = &target.path {
+        rewrite_path(shared, rewrite, exchange);
+    }
+    locate(shared, target, exchange);
+}
+
 /// Puts the URL of `target` for this request into the response.
-fn locate(manager: &ConnectionManager, target: &Redirect, exchange: &mut Exchange) {
+fn locate(shared: &Shared, target: &Redirect, exchange: &mut Exchange) {
     let mut response = std::mem::take(&mut exchange.response);
     set_location(target, &exchange.request, &mut response, |id, out| {
-        let routes = &manager.shared.config.routes;
+        let routes = &shared.config.routes;
         routes.format(id).write(&context(exchange), out);
     });
     exchange.response = response;

@@ -6,14 +6,22 @@
 //! - `forward.rs`: the whole story of a forwarded request.
 //! - `request_headers.rs`: what is done to its headers.
 //! - `timeout.rs`: how long it may take.
+//! - `tries.rs`: the way of a request that may be tried more than once;
+//!   `retry_state.rs`: whether, when and where it is.
+//! - `internal_redirect.rs`: redirects of the host that the proxy follows.
 //! - `upstream_request.rs`: its side of the host's connection.
+//! - `shadow.rs`: copies of it that go to other clusters.
 //! - `failure.rs`: what the client is told when there is no response.
 
 mod direct_response;
 mod failure;
 mod forward;
+mod internal_redirect;
 mod request_headers;
+mod retry_state;
+mod shadow;
 mod timeout;
+mod tries;
 mod upstream_request;
 
 use std::rc::Rc;
@@ -21,9 +29,11 @@ use std::rc::Rc;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3 as pb;
 use envoy_types::pb::google::protobuf::Any;
 use ringway_config::context::{Cx, unpack};
-use ringway_config::route::{Action, MatchInput, Route, RouteMatch};
+use ringway_config::route::{Action, ClusterChoice, MatchInput, Route, RouteMatch};
 
+pub use self::direct_response::set_redirect;
 use self::forward::{forward, no_cluster};
+pub use self::request_headers::rewrite_request;
 use super::super::network::http_connection_manager::local_reply::LocalReply;
 use super::super::network::http_connection_manager::{ConnectionManager, Handled};
 use crate::filters::WorkerContext;
@@ -72,7 +82,7 @@ pub async fn route(
         return Handled::Answered;
     };
     match &selected.route.action {
-        Action::Forward(to) => forward(manager, to, downstream, exchange).await,
+        Action::Forward(to) => forward(manager, &selected, to, downstream, exchange).await,
         Action::NonForwarding => no_cluster(manager, 503, downstream, exchange),
         Action::DirectResponse(direct) => {
             direct_response::answer(manager, direct, downstream, exchange)
@@ -86,6 +96,7 @@ pub async fn route(
 /// Chooses the cluster of a request whose route was found. Filters and logs
 /// read it from the exchange.
 pub fn choose_cluster(worker: &WorkerContext, route: &Route, exchange: &mut Exchange) {
+    exchange.cluster = ClusterChoice::default();
     let Action::Forward(forward) = &route.action else {
         return;
     };
@@ -94,9 +105,8 @@ pub fn choose_cluster(worker: &WorkerContext, route: &Route, exchange: &mut Exch
         random: exchange.random,
         runtime: &worker.runtime.borrow(),
     };
-    exchange.cluster = forward
-        .cluster
-        .choose(&input, |name| worker.clusters.find(name));
+    let find = |name: &[u8]| worker.clusters.find(name).map(|found| found.config.id);
+    exchange.cluster = forward.cluster.choose(&input, find);
     if let Some(id) = exchange.cluster.cluster
         && let Some(cluster) = worker.clusters.get(id)
     {

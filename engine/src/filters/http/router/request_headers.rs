@@ -1,40 +1,65 @@
 //! What the router does to a request's headers before it goes upstream.
 
+use std::io::Write as _;
+use std::time::Duration;
+
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::format_strings::FormatId;
 use ringway_config::route::{Forward, PathRewrite, Rewriting};
 
+use super::super::super::network::http_connection_manager::Shared;
 use super::ConnectionManager;
-use super::timeout::{asked_timeout, route_timeout};
+use super::timeout::set_expected_timeout;
 use crate::formatter::{AccessLogType, Context};
 use crate::http::exchange::Exchange;
+use crate::stream_info::HostInfo;
 
-/// Applies the route's rewrites and takes off what is meant for us alone.
+/// Applies the route's rewrites, and says what the host should know.
 pub(super) fn finalize_request_headers(
     manager: &ConnectionManager,
     forward: &Forward,
+    hedged: bool,
     exchange: &mut Exchange,
 ) {
-    exchange.route_timeout = asked_timeout(&exchange.request).unwrap_or(route_timeout(forward));
+    let envoy_headers = !manager.shared.router.suppress_envoy_headers;
+    if forward.resilience.attempt_count_in_request {
+        set_attempt_count(exchange);
+    }
+    rewrite_request(&manager.shared, forward, exchange);
+    if envoy_headers {
+        set_expected_timeout(
+            &exchange.limits,
+            hedged,
+            Duration::ZERO,
+            &mut exchange.request,
+        );
+    }
+}
+
+/// Takes off what is meant for the router alone.
+pub(super) fn remove_consumed(exchange: &mut Exchange) {
     for id in CONSUMED {
         exchange.request.remove(id);
     }
-    let envoy_headers = !manager.shared.router.suppress_envoy_headers;
+}
+
+/// Tells the host which try this is.
+pub(super) fn set_attempt_count(exchange: &mut Exchange) {
+    let count = exchange.info.attempt_count;
+    exchange
+        .request
+        .set_with(HeaderId::XEnvoyAttemptCount, |out| {
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{count}");
+        });
+}
+
+/// Rewrites the request's host and path as the route says.
+pub fn rewrite_request(shared: &Shared, forward: &Forward, exchange: &mut Exchange) {
     let weighted = forward.cluster.weighted(exchange.cluster);
-    rewriting(manager, exchange, |headers, with| {
+    rewriting(shared, exchange, |headers, with| {
         forward.rewrite(weighted, headers, with);
     });
-    if let Some(timeout) = exchange.route_timeout
-        && envoy_headers
-    {
-        exchange
-            .request
-            .set_with(HeaderId::XEnvoyExpectedRqTimeoutMs, |out| {
-                use std::io::Write as _;
-                // Writing to a Vec cannot fail.
-                let _ = write!(out, "{}", timeout.as_millis());
-            });
-    }
 }
 
 /// Puts the name of the host that takes the request into the authority's place,
@@ -42,33 +67,27 @@ pub(super) fn finalize_request_headers(
 pub(super) fn rewrite_host(
     manager: &ConnectionManager,
     forward: &Forward,
+    host: &HostInfo,
     exchange: &mut Exchange,
 ) {
     if !forward.rewrites_host_to_hostname() {
         return;
     }
-    let Some(host) = exchange.info.host.clone() else {
-        return;
-    };
-    rewriting(manager, exchange, |headers, with| {
+    rewriting(&manager.shared, exchange, |headers, with| {
         forward.rewrite_host_to(&host.hostname, headers, with);
     });
 }
 
 /// Rewrites the request's path where the answer is the proxy's own.
-pub(super) fn rewrite_path(
-    manager: &ConnectionManager,
-    rewrite: &PathRewrite,
-    exchange: &mut Exchange,
-) {
-    rewriting(manager, exchange, |headers, with| {
+pub(super) fn rewrite_path(shared: &Shared, rewrite: &PathRewrite, exchange: &mut Exchange) {
+    rewriting(shared, exchange, |headers, with| {
         rewrite.apply(headers, with);
     });
 }
 
 /// Calls `rewrite` with the request's headers and what it takes to rewrite them.
 fn rewriting(
-    manager: &ConnectionManager,
+    shared: &Shared,
     exchange: &mut Exchange,
     rewrite: impl FnOnce(&mut HeaderMap, &mut Rewriting<'_>),
 ) {
@@ -80,7 +99,7 @@ fn rewriting(
         scratch,
         ..
     } = exchange;
-    let routes = &manager.shared.config.routes;
+    let routes = &shared.config.routes;
     let mut format = |id: FormatId, request: &HeaderMap, out: &mut Vec<u8>| {
         let context = Context {
             info,
@@ -93,7 +112,7 @@ fn rewriting(
         routes.format(id).write(&context, out);
     };
     let mut with = Rewriting {
-        keep_originals: !manager.shared.router.suppress_envoy_headers,
+        keep_originals: !shared.router.suppress_envoy_headers,
         scratch,
         format: &mut format,
     };

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::RequestHead;
 use ringway_config::listener::DrainType;
-use ringway_config::route::{MatchInput, RouteMatch};
+use ringway_config::route::{MatchInput, RouteConfiguration, RouteMatch};
 
 use self::config::Config;
 use self::local_reply::LocalReply;
@@ -108,6 +108,8 @@ pub enum Handled {
     /// The client is gone, or the response cannot be completed: the
     /// connection must be closed without pretending that it was.
     Aborted,
+    /// The request has become another one, which is to be routed anew.
+    Redirected,
 }
 
 impl ConnectionManager {
@@ -126,6 +128,11 @@ impl ConnectionManager {
     fn is_draining(&self) -> bool {
         let health_counts = self.shared.drain_type == DrainType::Default;
         self.worker.is_draining() || health_counts && self.worker.is_health_failed()
+    }
+
+    /// The routes of requests that begin now.
+    pub fn config_routes(&self) -> &RouteConfiguration {
+        &self.config().routes.configuration
     }
 
     fn config(&self) -> &Config {
@@ -158,6 +165,23 @@ impl ConnectionManager {
         }
 
         exchange.random = self.worker.rng.borrow_mut().u64(..);
+        loop {
+            let handled = self.dispatch(upgrade, downstream, exchange).await;
+            if handled != Handled::Redirected {
+                return handled;
+            }
+            self.begin_redirected(downstream, exchange);
+        }
+    }
+
+    /// Finds the request's route, runs the filters and does what the route
+    /// says.
+    async fn dispatch(
+        &self,
+        upgrade: bool,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
         let found = self.config().routes.configuration.find(&MatchInput {
             headers: &exchange.request,
             random: exchange.random,

@@ -1,0 +1,86 @@
+//! The command line of `ringway explain`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// What was typed after `ringway explain`.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "ringway explain",
+    about = "Say what would happen to a request and which line of the configuration says so",
+    max_term_width = 100
+)]
+pub struct ExplainOptions {
+    /// Configuration file: .yaml, .yml, .json, or .pb for an encoded Bootstrap
+    #[arg(short = 'c', long, value_name = "FILE")]
+    pub config_path: PathBuf,
+
+    /// Method of the request
+    #[arg(long, value_name = "METHOD", default_value = "GET")]
+    pub method: String,
+
+    /// Host of the request
+    #[arg(long, value_name = "HOST", default_value = "")]
+    pub host: String,
+
+    /// Path of the request, with its query
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    pub path: String,
+
+    /// A header of the request, repeatable
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub headers: Vec<(String, String)>,
+
+    /// Address of the client
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub remote: String,
+
+    /// Name or port of the listener that gets it; all by default
+    #[arg(long, value_name = "LISTENER")]
+    pub listener: Option<String>,
+
+    /// Number that decides fractions and weights
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub random: String,
+
+    /// How to print the answer
+    #[arg(long, value_enum, default_value_t = Layout::Text)]
+    pub format: Layout,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Layout {
+    /// Indented lines
+    Text,
+    /// JSON
+    Json,
+}
+
+impl ExplainOptions {
+    /// The parameters of `/explain` that mean the same.
+    #[must_use]
+    pub fn parameters(&self) -> Vec<(String, String)> {
+        let mut parameters = vec![
+            ("method".to_owned(), self.method.clone()),
+            ("host".to_owned(), self.host.clone()),
+            ("path".to_owned(), self.path.clone()),
+            ("remote".to_owned(), self.remote.clone()),
+            ("random".to_owned(), self.random.clone()),
+        ];
+        let listener = self.listener.iter();
+        parameters.extend(listener.map(|name| ("listener".to_owned(), name.clone())));
+        let headers = self.headers.iter();
+        parameters.extend(headers.map(|(name, value)| (format!("h.{name}"), value.clone())));
+        parameters
+    }
+}
+
+/// `NAME: VALUE`, as curl takes it.
+fn header(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.trim().into())),
+        _ => Err("a header is written NAME: VALUE".into()),
+    }
+}

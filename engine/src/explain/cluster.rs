@@ -1,0 +1,62 @@
+//! The cluster that a request goes to, and its hosts.
+
+use ringway_config::clusters::ClusterId;
+use ringway_config::route::Priority;
+
+use super::Sources;
+use super::fact::{Fact, Place};
+
+/// What is known of the cluster: policy, hosts, breakers.
+pub(super) fn explain(id: ClusterId, priority: Priority, sources: &Sources<'_>) -> Vec<Fact> {
+    let Some(cluster) = sources.clusters.iter().find(|cluster| cluster.id == id) else {
+        return vec![Fact::new("hosts").note("there is no such cluster")];
+    };
+    let path = &cluster.source.path;
+    let document = &sources.document;
+    let hosts = cluster
+        .hosts
+        .iter()
+        .map(|host| {
+            let mut parts = vec![
+                Fact::new("weight").value(host.weight),
+                Fact::new("priority").value(host.priority),
+            ];
+            if !host.hostname.is_empty() {
+                parts.push(Fact::new("hostname").value(&*host.hostname));
+            }
+            Fact::new(&*host.address_text).parts(parts)
+        })
+        .collect();
+    let thresholds = &cluster.thresholds[priority as usize];
+    let breakers = Fact::new("circuit breakers")
+        .note(match priority {
+            Priority::Default => "of default priority",
+            Priority::High => "of high priority",
+        })
+        .place(document.place(&format!("{path}.circuit_breakers")))
+        .parts(vec![
+            Fact::new("max connections").value(thresholds.max_connections),
+            Fact::new("max pending requests").value(thresholds.max_pending_requests),
+            Fact::new("max requests").value(thresholds.max_requests),
+            Fact::new("max retries").value(thresholds.max_retries),
+        ]);
+    let set = |field: &str| document.place(&format!("{path}.{field}"));
+    vec![
+        Fact::new("balancing")
+            .value(format!("{:?}", cluster.lb_policy))
+            .place(set("lb_policy")),
+        Fact::new("hash key")
+            .value(serde_json::Value::Null)
+            .note("no hash policy is configured"),
+        Fact::new("candidate hosts")
+            .place(match cluster.hosts.is_empty() {
+                true => Place::Default,
+                false => set("load_assignment"),
+            })
+            .items(hosts),
+        breakers,
+        Fact::new("connect timeout")
+            .value(format!("{:?}", cluster.connect_timeout))
+            .place(set("connect_timeout")),
+    ]
+}

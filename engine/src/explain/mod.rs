@@ -1,0 +1,234 @@
+//! What would happen to a request, and which line of the configuration says so:
+//! `GET /explain` and `ringway explain`.
+//!
+//! [`explain`] takes a request that nobody has sent through the same functions
+//! that real ones run through (header rules, route matching, rewrites), writes
+//! down what they decided, and looks up where each decision was configured.
+//! Nothing is sent and nothing is counted.
+//!
+//! - `question.rs`: the request that is asked about.
+//! - `fact.rs`: what an answer consists of, as text and as JSON.
+//! - `document.rs`: the configuration as it was written.
+//! - `route.rs`: virtual host, routes, and why the earlier ones did not match.
+//! - `action.rs`: what the route does with the request.
+//! - `cluster.rs`: where it goes.
+
+mod action;
+mod cluster;
+mod document;
+mod fact;
+mod question;
+mod route;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_config::Names;
+use ringway_config::cluster::Cluster;
+use ringway_config::core::{Address, Node};
+use ringway_config::listener::Listener;
+use ringway_config::runtime::RuntimeValues;
+
+pub use self::document::Document;
+pub use self::fact::{Fact, Place};
+pub use self::question::{PARAMETERS, Question};
+use crate::filters::network::http_connection_manager::Shared;
+use crate::http::conn_manager_utility::{self, Peer, Prepared};
+use crate::http::exchange::{Exchange, ExchangePool};
+use crate::network::address::NO_ADDRESS;
+use crate::stream_info::ConnectionInfo;
+
+/// A listener that a request may arrive at.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    /// The lowered configuration.
+    pub listener: &'a Listener,
+    /// The addresses: those that were bound, if any were.
+    pub addresses: &'a [Address],
+    /// The connection manager of its chain, if it has one.
+    pub manager: Option<&'a Shared>,
+}
+
+/// What answers are looked up in.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// The configuration as it was written.
+    pub document: Document<'a>,
+    /// All clusters.
+    pub clusters: &'a [Arc<Cluster>],
+    /// The numbering of clusters and runtime keys.
+    pub names: &'a Names,
+    /// The current runtime values.
+    pub runtime: &'a RuntimeValues,
+    /// Who this process is.
+    pub node: &'a Node,
+    /// What stands for a client at 127.0.0.1.
+    pub local_address: Option<IpAddr>,
+    /// When the question was asked.
+    pub now: (Instant, SystemTime),
+}
+
+/// Explains what each listener that is asked for does with the request.
+///
+/// # Errors
+/// There is no such listener.
+pub fn explain(
+    question: &Question,
+    subjects: &[Subject<'_>],
+    sources: &Sources<'_>,
+) -> Result<Fact, String> {
+    let asked: Vec<_> = subjects
+        .iter()
+        .filter(|subject| question.listener.as_deref().is_none_or(|it| subject.is(it)))
+        .map(|subject| of_listener(question, subject, sources))
+        .collect();
+    if asked.is_empty() {
+        let names: Vec<_> = subjects.iter().map(|it| &*it.listener.name).collect();
+        return Err(match &question.listener {
+            Some(listener) => format!(
+                "no listener has the name or port {listener:?}; there are: {}",
+                names.join(", ")
+            ),
+            None => "there are no listeners".into(),
+        });
+    }
+    let request = format!("{} {}{}", question.method, question.host, question.path);
+    Ok(Fact::new("request")
+        .value(request)
+        .parts(vec![Fact::new("listeners").items(asked)]))
+}
+
+impl Subject<'_> {
+    fn is(&self, name_or_port: &str) -> bool {
+        let port = |address: &Address| match address {
+            Address::Socket(address) => Some(address.port()),
+            Address::Pipe { .. } => None,
+        };
+        *self.listener.name == *name_or_port
+            || name_or_port
+                .parse()
+                .is_ok_and(|asked: u16| self.addresses.iter().any(|it| port(it) == Some(asked)))
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.addresses.iter().find_map(|address| match address {
+            Address::Socket(address) => Some(*address),
+            Address::Pipe { .. } => None,
+        })
+    }
+}
+
+fn of_listener(question: &Question, subject: &Subject<'_>, sources: &Sources<'_>) -> Fact {
+    let listener = subject.listener;
+    let addresses: Vec<_> = subject.addresses.iter().map(Address::to_string).collect();
+    let fact = Fact::new(&*listener.name)
+        .value(addresses.join(", "))
+        .place(sources.document.place(&listener.source.path));
+    let (Some(manager), Some(chain)) = (subject.manager, listener.filter_chain()) else {
+        return fact.note("it has no filter chain: connections are closed at once");
+    };
+    let path = chain.filters.last().map_or("", |filter| &filter.path);
+    let mut parts = vec![
+        Fact::new("filter chain")
+            .value(match &*chain.name {
+                "" => "(without a name)",
+                name => name,
+            })
+            .note("the only one, for every connection"),
+        Fact::new("connection manager")
+            .value(&*manager.config.stat_prefix)
+            .place(sources.document.place(path)),
+    ];
+    parts.extend(of_request(question, subject, manager, path, sources));
+    fact.parts(parts)
+}
+
+/// The request on its way through a connection manager, whose configuration is
+/// at `path`.
+fn of_request(
+    question: &Question,
+    subject: &Subject<'_>,
+    manager: &Shared,
+    path: &str,
+    sources: &Sources<'_>,
+) -> Vec<Fact> {
+    let local = subject.local();
+    let mut exchange = exchange(question, local, sources.now);
+    let peer = Peer {
+        remote: Some(question.remote),
+        local,
+        tls: false,
+    };
+    let edge = manager.config.edge(sources.node, sources.local_address);
+    let prepared = conn_manager_utility::prepare_request(
+        &mut exchange.request,
+        &edge,
+        &peer,
+        manager.config.routes.configuration.internal_only_headers(),
+        &mut fastrand::Rng::with_seed(0),
+    );
+    let Prepared {
+        remote, internal, ..
+    } = match prepared {
+        Ok(prepared) => prepared,
+        Err(reject) => {
+            return vec![
+                Fact::new("answer")
+                    .value(reject.status)
+                    .note(format!("refused before routing: {}", reject.details)),
+            ];
+        }
+    };
+    exchange.internal = internal;
+    exchange.random = question.random;
+    exchange.request_complete = true;
+    if remote != peer.remote {
+        exchange.info.remote_address = remote;
+    }
+    let mut facts = vec![
+        Fact::new("client")
+            .value(exchange.info.remote().ip().to_string())
+            .note(match internal {
+                true => "internal: x-envoy-* headers of the request are obeyed",
+                false => "external: x-envoy-* headers of the request are removed",
+            }),
+        headers("request as it is routed", &exchange.request),
+    ];
+    facts.extend(route::explain(&mut exchange, manager, path, sources));
+    facts
+}
+
+/// An exchange that no connection has.
+fn exchange(
+    question: &Question,
+    local: Option<SocketAddr>,
+    now: (Instant, SystemTime),
+) -> Box<Exchange> {
+    let connection = ConnectionInfo::new(0, question.remote, local.unwrap_or(NO_ADDRESS));
+    let mut exchange = ExchangePool::default().take(connection.into(), now.0, now.1);
+    exchange.request = question.request();
+    exchange
+}
+
+/// Headers, those left out whose value is new for every request.
+fn headers(name: &str, headers: &HeaderMap) -> Fact {
+    let lines = headers
+        .iter()
+        .map(|(name, value)| {
+            let value = match name.as_bytes() {
+                b"x-request-id" => "(random)".into(),
+                _ => String::from_utf8_lossy(value).into_owned(),
+            };
+            Fact::new(String::from_utf8_lossy(name.as_bytes())).value(value)
+        })
+        .collect();
+    Fact::new(name).items(lines)
+}
+
+/// The path of a request's headers, for messages.
+fn path_of(request: &HeaderMap) -> String {
+    let path = request.get(HeaderId::Path).unwrap_or_default();
+    String::from_utf8_lossy(path).into_owned()
+}

@@ -1,0 +1,454 @@
+//! Mirrored requests (`request_mirror_policies`), which Envoy calls shadows:
+//! copies that go to other clusters, and whose responses nobody sees.
+//!
+//! A shadow is a task of the worker with everything of its own: headers, host,
+//! connection, deadline. All that ties it to the client's request is the copy
+//! of the body ([`body_copy`]), whose writer never waits. Envoy stops reading
+//! from the client while a shadow cannot take more; here such a shadow is given
+//! up and counted in the cluster's `retry_or_shadow_abandoned`.
+//!
+//! Shadows are counted as Envoy counts requests of its internal client: in
+//! their cluster's statistics, as requests from the inside, and in
+//! `http.async-client.rq_total`.
+
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_codecs::http1::{Framing, ResponseHead, Version, encode_request_head};
+use ringway_config::route::{Forward, MirrorHost, MirrorTarget, RequestMirrorPolicy, port_start};
+
+use super::ConnectionManager;
+use super::forward::{INTERIM_RESPONSES_MAX, is_interim};
+use super::upstream_request::{ActiveRequest, body_options, response_options};
+use crate::http::body_copy::{BodyCopy, Copied, body_copy};
+use crate::http::downstream::SEND_QUEUE_BYTES_MAX;
+use crate::http::exchange::Exchange;
+use crate::http::forwarded_for;
+use crate::http::http1::reader::{BodyPart, MessageReader, ReadError, RequestFacts};
+use crate::http::http1::writer::BodyWriter;
+use crate::reactor::{self, Timer};
+use crate::stats::http_connection_manager::RouterStats;
+use crate::upstream::cluster::Cluster;
+use crate::upstream::conn_pool::{self, Lease, PoolFailure};
+use crate::upstream::host::Host;
+
+/// Starts the shadows of a request, once: when its headers are ready to be sent
+/// and it was not turned away for want of room.
+#[inline]
+pub(super) fn start(manager: &ConnectionManager, forward: &Forward, exchange: &mut Exchange) {
+    if let Some(policies) = &forward.mirror_policies
+        && !std::mem::replace(&mut exchange.mirrored, true)
+    {
+        start_each(manager, policies, exchange);
+    }
+}
+
+/// Copies a part of the request's body to its shadows. `cluster` is the
+/// request's own, which counts what is given up.
+#[inline]
+pub(super) fn data(cluster: &Cluster, exchange: &Exchange, data: &[u8]) {
+    for feed in &exchange.shadows {
+        if !feed.data(data) {
+            cluster.stats.retry_or_shadow_abandoned.inc();
+        }
+    }
+}
+
+/// Tells the shadows that the request is complete.
+#[inline]
+pub(super) fn end(exchange: &Exchange) {
+    for feed in &exchange.shadows {
+        feed.end(&exchange.request_trailers);
+    }
+}
+
+fn start_each(
+    manager: &ConnectionManager,
+    policies: &[RequestMirrorPolicy],
+    exchange: &mut Exchange,
+) {
+    // What follows a CONNECT is no body that could be copied.
+    if exchange.facts.is_connect {
+        return;
+    }
+    let worker = &manager.worker;
+    for policy in policies {
+        let taken = policy
+            .fraction
+            .as_ref()
+            .is_none_or(|fraction| fraction.takes(&worker.runtime.borrow(), exchange.random));
+        if !taken {
+            continue;
+        }
+        let cluster = match &policy.target {
+            MirrorTarget::Cluster(id) => worker.clusters.get(*id),
+            MirrorTarget::Header(name) => {
+                let name = exchange.request.get_name(name).unwrap_or_default();
+                worker.clusters.find(name)
+            }
+        };
+        let Some(cluster) = cluster else {
+            continue;
+        };
+        let mut request = exchange.request.clone();
+        rewrite(policy, worker.local_address, &mut request);
+        let body = (!exchange.request_complete).then(|| {
+            let (feed, copy) = body_copy();
+            exchange.shadows.push(feed);
+            copy
+        });
+        let shadow = Shadow {
+            cluster,
+            request,
+            body,
+            facts: exchange.facts,
+            timeout: exchange.limits.route,
+            timer: Timer::new(),
+            complete_at: None,
+        };
+        drop(reactor::spawn(shadow.run(*worker.async_client_stats())));
+    }
+}
+
+/// Turns the headers of a request into those of its shadow.
+fn rewrite(policy: &RequestMirrorPolicy, local_address: IpAddr, request: &mut HeaderMap) {
+    match &policy.host {
+        MirrorHost::AsIs => {}
+        MirrorHost::Literal(host) => request.set(HeaderId::Authority, host),
+        MirrorHost::Suffixed => {
+            let host = request.get(HeaderId::Authority).unwrap_or_default();
+            let port = port_start(host).unwrap_or(host.len());
+            let suffixed = [&host[..port], b"-shadow", &host[port..]].concat();
+            request.set(HeaderId::Authority, &suffixed);
+        }
+    }
+    forwarded_for::append(request, local_address);
+    request.set(HeaderId::XEnvoyInternal, b"true");
+}
+
+/// One copy of a request on its way.
+struct Shadow {
+    cluster: Rc<Cluster>,
+    request: HeaderMap,
+    /// The rest of the request; `None` once it has been sent.
+    body: Option<BodyCopy>,
+    facts: RequestFacts,
+    /// From the end of the request to the end of the response.
+    timeout: Option<Duration>,
+    timer: Timer,
+    /// When the request was complete.
+    complete_at: Option<Instant>,
+}
+
+/// Why a shadow ended without a complete response.
+enum Failure {
+    Pool(PoolFailure),
+    Timeout,
+    /// The host closed the connection before its response.
+    Closed,
+    Protocol,
+    /// The client's request broke off, or was faster than the shadow.
+    Cancelled,
+}
+
+impl Shadow {
+    async fn run(mut self, stats: RouterStats) {
+        stats.rq_total.inc();
+        let cluster = Rc::clone(&self.cluster);
+        let Some(host) = cluster.pick_host() else {
+            cluster.stats.upstream_cx_none_healthy.inc();
+            cluster.stats.lb_healthy_panic.inc();
+            self.count_code(503);
+            return;
+        };
+        let lease = match self.connection(&host).await {
+            Ok(lease) => lease,
+            Err(failure) => {
+                if matches!(failure, Failure::Timeout | Failure::Cancelled) {
+                    cluster.stats.upstream_rq_cancelled.inc();
+                }
+                self.fail(&failure);
+                return;
+            }
+        };
+        let Some(_permit) = cluster.breakers[PRIORITY].requests.acquire() else {
+            cluster.stats.upstream_rq_active_overflow.inc();
+            lease.give_back_unused();
+            self.fail(&Failure::Pool(PoolFailure::Overflow));
+            return;
+        };
+        let mut sent = Sent::start(&self, lease);
+        match poll_fn(|cx| sent.poll(&mut self, cx)).await {
+            Ok(()) => sent.complete(&self),
+            Err(failure) => {
+                let stats_of_host = &host.stats;
+                match failure {
+                    Failure::Timeout => {
+                        stats_of_host.rq_timeout.inc();
+                        stats_of_host.rq_error.inc();
+                    }
+                    Failure::Closed | Failure::Protocol => stats_of_host.rq_error.inc(),
+                    Failure::Pool(_) | Failure::Cancelled => {}
+                }
+                if sent.head.is_none() {
+                    self.fail(&failure);
+                } else {
+                    self.count(&failure);
+                }
+            }
+        }
+    }
+
+    /// Waits for a connection, as long as the client's request and the deadline
+    /// allow.
+    async fn connection(&mut self, host: &Rc<Host>) -> Result<Lease, Failure> {
+        let cluster = Rc::clone(&self.cluster);
+        let mut acquiring = pin!(conn_pool::acquire(&cluster, host, PRIORITY));
+        poll_fn(|cx| {
+            if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {
+                return Poll::Ready(acquired.map_err(Failure::Pool));
+            }
+            self.poll_stop(cx).map(Err)
+        })
+        .await
+    }
+
+    /// Polls for what ends the shadow from outside, and starts its clock when
+    /// the request is complete.
+    fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        let complete = match &self.body {
+            Some(body) if body.poll_cancelled(cx).is_ready() => {
+                return Poll::Ready(Failure::Cancelled);
+            }
+            Some(body) => body.is_complete(),
+            None => true,
+        };
+        if complete && self.complete_at.is_none() {
+            let now = reactor::now();
+            self.complete_at = Some(now);
+            self.timer.set(self.timeout.map(|limit| now + limit));
+        }
+        self.timer.poll_expired(cx).map(|()| Failure::Timeout)
+    }
+
+    /// Counts a failure and the status that a client would have got for it.
+    fn fail(&self, failure: &Failure) {
+        self.count(failure);
+        match failure {
+            Failure::Pool(_) | Failure::Closed => self.count_code(503),
+            Failure::Protocol => self.count_code(502),
+            Failure::Timeout => self.count_code(504),
+            Failure::Cancelled => {}
+        }
+    }
+
+    fn count(&self, failure: &Failure) {
+        let stats = &self.cluster.stats;
+        match failure {
+            Failure::Pool(PoolFailure::Connect(_) | PoolFailure::ConnectTimeout) => {
+                stats.upstream_rq_pending_failure_eject.inc();
+            }
+            Failure::Protocol => stats.upstream_cx_protocol_error.inc(),
+            Failure::Timeout => stats.upstream_rq_timeout.inc(),
+            Failure::Pool(PoolFailure::Overflow) | Failure::Closed | Failure::Cancelled => {}
+        }
+    }
+
+    fn count_code(&self, status: u16) {
+        self.cluster.shared.responses.code(status, true, false);
+    }
+}
+
+/// A shadow on a connection to a host.
+struct Sent {
+    active: ActiveRequest,
+    reader: MessageReader,
+    writer: BodyWriter,
+    send_queue_max: usize,
+    head: Option<ResponseHead>,
+    interim: u32,
+    response: HeaderMap,
+    bytes: Vec<u8>,
+}
+
+impl Sent {
+    fn start(shadow: &Shadow, lease: Lease) -> Self {
+        let chunked = shadow.body.is_some() && !shadow.request.contains(HeaderId::ContentLength);
+        lease
+            .stream
+            .write_with(|out| encode_request_head(out, &shadow.request, chunked));
+        let limit = lease.cluster().config.buffer_limit.max(1) as usize;
+        Self {
+            active: ActiveRequest::new(lease),
+            reader: MessageReader::default(),
+            writer: if chunked {
+                BodyWriter::Chunked
+            } else {
+                BodyWriter::Plain
+            },
+            send_queue_max: limit.min(SEND_QUEUE_BYTES_MAX),
+            head: None,
+            interim: 0,
+            response: HeaderMap::new(),
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Moves both messages; ready when the response is complete or cannot be.
+    fn poll(&mut self, shadow: &mut Shadow, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        loop {
+            match self.poll_response(shadow, cx) {
+                Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(false)) => continue,
+                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                Poll::Pending => {}
+            }
+            match self.poll_request(shadow, cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                Poll::Pending => return shadow.poll_stop(cx).map(Err),
+            }
+        }
+    }
+
+    /// Reads on and forgets; true at the end of the response.
+    fn poll_response(
+        &mut self,
+        shadow: &Shadow,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, Failure>> {
+        let lease = self.active.lease();
+        let (stream, config) = (&lease.stream, &lease.cluster().config);
+        let step = if self.head.is_some() {
+            self.reader
+                .poll_body(stream, &mut self.response, cx)
+                .map_ok(|part| match part {
+                    BodyPart::Data(_) => Step::More,
+                    BodyPart::End => Step::End,
+                })
+        } else {
+            self.reader
+                .poll_response(
+                    stream,
+                    &response_options(config),
+                    &body_options(config),
+                    shadow.facts,
+                    &mut self.response,
+                    cx,
+                )
+                .map_ok(Step::Head)
+        };
+        step.map(|step| match step {
+            Ok(Step::Head(head)) => self.on_head(head, shadow).map(|()| false),
+            Ok(Step::More) => Ok(false),
+            Ok(Step::End) => Ok(true),
+            Err(ReadError::Closed) if self.head.is_none() => Err(Failure::Closed),
+            Err(ReadError::Io(_)) if self.head.is_none() && !self.reader.is_within_head() => {
+                Err(Failure::Closed)
+            }
+            Err(_) => Err(Failure::Protocol),
+        })
+    }
+
+    fn on_head(&mut self, head: ResponseHead, shadow: &Shadow) -> Result<(), Failure> {
+        self.response.clear();
+        if head.status == 101 {
+            // Nobody asked for another protocol.
+            return Err(Failure::Protocol);
+        }
+        shadow.count_code(head.status);
+        if is_interim(&head) {
+            self.interim += 1;
+            return match self.interim > INTERIM_RESPONSES_MAX {
+                true => Err(Failure::Protocol),
+                false => Ok(()),
+            };
+        }
+        let stats = &self.active.lease().host().stats;
+        if head.status >= 500 {
+            stats.rq_error.inc();
+        } else {
+            stats.rq_success.inc();
+        }
+        self.head = Some(head);
+        Ok(())
+    }
+
+    /// Sends what has been copied of the body, while the queue has room.
+    fn poll_request(
+        &mut self,
+        shadow: &mut Shadow,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Failure>> {
+        let Some(body) = &shadow.body else {
+            return Poll::Pending;
+        };
+        let stream = &self.active.lease().stream;
+        if stream.queued() > self.send_queue_max {
+            match stream.poll_writable(cx, self.send_queue_max / 2) {
+                Poll::Ready(Ok(())) => {}
+                // A connection that fails to send says so when it is read.
+                Poll::Ready(Err(_)) | Poll::Pending => return Poll::Pending,
+            }
+        }
+        match body.poll(&mut self.bytes, cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Copied::Data) => {
+                self.writer.bytes(stream, &self.bytes);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Copied::End(mut trailers)) => {
+                if !shadow.cluster.config.trailers {
+                    trailers.clear();
+                }
+                self.writer.end(stream, &trailers);
+                shadow.body = None;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Copied::Cancelled) => Poll::Ready(Err(Failure::Cancelled)),
+        }
+    }
+
+    /// Gives the connection back after a complete response.
+    fn complete(self, shadow: &Shadow) {
+        let now = reactor::now();
+        let took = now.duration_since(shadow.complete_at.unwrap_or(now));
+        let cluster = &shadow.cluster;
+        let responses = &cluster.shared.responses;
+        responses.time(took.as_millis() as u64, true, false);
+        let reusable = self.head.as_ref().is_some_and(|head| head.keep_alive);
+        let until_close = self.head.as_ref().is_some_and(|head| {
+            head.framing == Framing::UntilClose && head.version == Version::Http11
+        });
+        if !reusable && !until_close {
+            cluster.stats.upstream_cx_close_notify.inc();
+        }
+        if self.reader.has_unread() || self.active.lease().stream.has_unread() {
+            cluster.stats.upstream_cx_protocol_error.inc();
+        }
+        // A response that overtook its request leaves half a request on the
+        // connection: dropping the lease closes it.
+        if shadow.body.is_none() {
+            let clean = !self.reader.has_unread();
+            self.active.finish().give_back(reusable && clean);
+        }
+    }
+}
+
+/// What a response is read in.
+enum Step {
+    Head(ResponseHead),
+    More,
+    End,
+}
+
+/// Shadows have the usual thresholds, whatever the route's priority.
+const PRIORITY: usize = 0;
+
+#[cfg(test)]
+mod tests;

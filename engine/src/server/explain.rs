@@ -1,0 +1,87 @@
+//! `ringway explain`: an explanation from a file, without a running proxy.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use ringway_config::core::Address;
+use ringway_config::load::{self, LoadOptions};
+use ringway_config::to_json;
+
+use super::compile::compile;
+use super::refuse;
+use crate::cli::{ExplainOptions, Layout};
+use crate::explain::{self, Document, Question, Sources, Subject};
+use crate::filters::network::http_connection_manager::Shared;
+use crate::network::address::local_address;
+use crate::registry::NetworkFilter;
+use crate::stats::Store;
+
+/// Prints what the configuration would do with the request.
+///
+/// # Errors
+/// The request cannot be one, or there is no such listener.
+pub fn explain(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
+    let parameters = options.parameters();
+    let pairs = parameters.iter();
+    let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_str()));
+    let question = Question::parse(pairs).map_err(anyhow::Error::msg)?;
+    let loaded = load::load_files(Some(&options.config_path), None, &LoadOptions::default());
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(diagnostics) => return Ok(refuse(&diagnostics)),
+    };
+    let compiled = match compile(&loaded) {
+        Ok(compiled) => compiled,
+        Err(diagnostics) => return Ok(refuse(&diagnostics)),
+    };
+    let store = Store::new();
+    let managers: Vec<_> = compiled
+        .listeners
+        .into_iter()
+        .map(|listener| {
+            let manager = listener.chain.map(|(_, filter)| match filter {
+                NetworkFilter::HttpConnectionManager(config, filters) => {
+                    let drain_type = listener.config.drain_type;
+                    Shared::new(*config, filters, drain_type, &store, "listener.")
+                }
+            });
+            let addresses: Vec<Address> = listener.config.addresses().cloned().collect();
+            (listener.config, addresses, manager)
+        })
+        .collect();
+    let subjects: Vec<_> = managers
+        .iter()
+        .map(|(listener, addresses, manager)| Subject {
+            listener,
+            addresses,
+            manager: manager.as_ref(),
+        })
+        .collect();
+    let bootstrap = to_json(&loaded.message);
+    let sources = Sources {
+        document: Document {
+            bootstrap: &bootstrap,
+            marks: &loaded.marks,
+        },
+        clusters: &compiled.snapshot.clusters,
+        names: &Arc::clone(&compiled.snapshot.names),
+        runtime: &compiled
+            .snapshot
+            .runtime
+            .values(&compiled.snapshot.names.runtime_keys),
+        node: &compiled.snapshot.node,
+        local_address: Some(local_address()),
+        now: (Instant::now(), SystemTime::now()),
+    };
+    let fact = explain::explain(&question, &subjects, &sources).map_err(anyhow::Error::msg)?;
+    let mut text = String::new();
+    match options.format {
+        Layout::Json => text = format!("{:#}\n", fact.to_json()),
+        Layout::Text => fact.write_text(0, &mut text),
+    }
+    // A reader that has seen enough is no reason to fail.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}

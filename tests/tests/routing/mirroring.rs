@@ -1,0 +1,301 @@
+//! Request mirroring: what copies look like, where they go, and that nothing
+//! which happens to them is seen by the client.
+
+use ringway_tests::bootstrap::{Listener, cluster, empty_cluster};
+use ringway_tests::case::{Case, case};
+use ringway_tests::client::Step;
+use ringway_tests::comparison::Comparison;
+use ringway_tests::intended_differences::Suite;
+use ringway_tests::observation::Ports;
+use ringway_tests::origin::Act;
+use std::time::Duration;
+
+const LISTENERS: &[Listener] = &[
+    Listener {
+        name: "plain",
+        manager: "",
+        hosts: include_str!("mirroring/routes.yaml"),
+    },
+    Listener {
+        name: "edge",
+        manager: "use_remote_address: true",
+        hosts: include_str!("mirroring/routes.yaml"),
+    },
+    Listener {
+        name: "trailers",
+        manager: "http_protocol_options: { enable_trailers: true }",
+        hosts: include_str!("mirroring/routes.yaml"),
+    },
+];
+
+fn clusters(ports: Ports) -> String {
+    let Ports {
+        origin,
+        mirror,
+        refused,
+        stuck,
+    } = ports;
+    const TRAILERS: &str = "typed_extension_protocol_options:\n  \
+         envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n    \
+         \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n    \
+         explicit_http_config: { http_protocol_options: { enable_trailers: true } }";
+    [
+        cluster("origin", origin, ""),
+        cluster("mirror", mirror, ""),
+        cluster("mirror2", mirror, ""),
+        cluster("with_trailers", origin, TRAILERS),
+        cluster("mirror_with_trailers", mirror, TRAILERS),
+        cluster(
+            "no_requests",
+            mirror,
+            "circuit_breakers: { thresholds: [{ max_requests: 0 }] }",
+        ),
+        cluster(
+            "no_pending",
+            mirror,
+            "circuit_breakers: { thresholds: [{ max_pending_requests: 0 }] }",
+        ),
+        cluster("refused", refused, ""),
+        cluster("stuck", stuck, "connect_timeout: 0.3s"),
+        empty_cluster("empty"),
+    ]
+    .concat()
+}
+
+fn get(path: &str) -> String {
+    get_with(path, "")
+}
+
+fn get_with(path: &str, headers: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: own\r\n{headers}\r\n")
+}
+
+fn to(host: &str) -> String {
+    format!("GET /one HTTP/1.1\r\nhost: {host}\r\n\r\n")
+}
+
+fn post(path: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nhost: own\r\ncontent-length: 5\r\n\r\nhello")
+}
+
+fn cases() -> Vec<Case> {
+    let mut all = copies();
+    all.extend(targets());
+    all.extend(failures());
+    all
+}
+
+fn copies() -> Vec<Case> {
+    let chunked = |path: &str, trailer: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: own\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n{trailer}\r\n"
+        )
+    };
+    vec![
+        case("copy", "plain", get("/one?a=b")),
+        case(
+            "copy behind other proxies",
+            "plain",
+            get_with("/one", "x-forwarded-for: 1.2.3.4, 10.0.0.1\r\n"),
+        ),
+        case("copy at the edge", "edge", get("/one")),
+        case(
+            "copy at the edge of an internal client",
+            "edge",
+            get_with(
+                "/one",
+                "x-forwarded-for: 10.0.0.1\r\nx-envoy-internal: true\r\n",
+            ),
+        ),
+        case(
+            "copy to head",
+            "plain",
+            "HEAD /one HTTP/1.1\r\nhost: own\r\n\r\n",
+        )
+        .to_head(),
+        case(
+            "copy with a port",
+            "plain",
+            "GET /one HTTP/1.1\r\nhost: own:8080\r\n\r\n",
+        ),
+        case("copy with a body", "plain", post("/one")),
+        case("copy with a body in pieces", "plain", post("/one")).in_pieces(7),
+        case("copy of chunks", "plain", chunked("/one", "")),
+        case(
+            "copy of trailers not enabled",
+            "plain",
+            chunked("/one", "t: 1\r\n"),
+        ),
+        case(
+            "copy of trailers",
+            "trailers",
+            chunked("/trailers", "t: 1\r\n"),
+        ),
+        case(
+            "copy of an empty body",
+            "plain",
+            "POST /one HTTP/1.1\r\nhost: own\r\ncontent-length: 0\r\n\r\n",
+        ),
+        case(
+            "copy of a large body",
+            "plain",
+            format!(
+                "POST /one HTTP/1.1\r\nhost: own\r\ncontent-length: 300000\r\n\r\n{}",
+                "x".repeat(300_000)
+            ),
+        ),
+        case("copy as it is", "plain", get("/as-is")),
+        case("copy to another host", "plain", get("/literal")),
+        case("copy after rewrites", "plain", get("/rewritten/a")),
+        case(
+            "copy consumes the headers of the router",
+            "edge",
+            get_with(
+                "/one",
+                "x-forwarded-for: 10.0.0.1\r\nx-envoy-max-retries: 0\r\nx-envoy-upstream-rq-timeout-ms: 2000\r\n",
+            ),
+        ),
+        case("copy twice on one connection", "plain", get("/one"))
+            .then(Step::Await(1))
+            // The first copy is over, and its connection free.
+            .then(Step::Wait(Duration::from_millis(100)))
+            .then_send(get("/one"))
+            .answers(2),
+        case("copy of an important request", "plain", get("/important")),
+    ]
+}
+
+fn targets() -> Vec<Case> {
+    vec![
+        case("target of the virtual host", "plain", to("of.host")),
+        case("target of nobody", "plain", to("elsewhere")),
+        case("targets", "plain", get("/several")),
+        case("targets with a body", "plain", post("/several")),
+        case(
+            "target by header",
+            "plain",
+            get_with("/header", "x-mirror: mirror\r\n"),
+        ),
+        case(
+            "target by header first value",
+            "plain",
+            get_with("/header", "x-mirror: mirror\r\nx-mirror: refused\r\n"),
+        ),
+        case(
+            "target by header unknown",
+            "plain",
+            get_with("/header", "x-mirror: unknown\r\n"),
+        ),
+        case(
+            "target by header empty",
+            "plain",
+            get_with("/header", "x-mirror:\r\n"),
+        ),
+        case("target by header absent", "plain", get("/header")),
+        case("target unknown", "plain", get("/unknown")),
+        case("target never", "plain", get("/never")),
+        case("target always", "plain", get("/always")),
+        case("target of a direct response", "plain", get("/direct")),
+    ]
+}
+
+fn failures() -> Vec<Case> {
+    let answer = |text: &str| vec![Act::Read, Act::Send(text.as_bytes().to_vec())];
+    vec![
+        case("mirror refuses", "plain", get("/refused")),
+        case("mirror refuses a body", "plain", post("/refused")),
+        case("mirror is stuck", "plain", post("/stuck")),
+        case(
+            "mirror is stuck for longer than the timeout",
+            "plain",
+            get("/slow-connect"),
+        ),
+        case("mirror has no hosts", "plain", post("/empty")),
+        case("mirror is full", "plain", get("/no-requests")),
+        case("mirror is full with a body", "plain", post("/no-requests")),
+        case(
+            "mirror has no room for waiting requests",
+            "plain",
+            get("/no-pending"),
+        ),
+        case("mirror closes", "plain", get("/one")).mirror(vec![Act::Read, Act::Close]),
+        case("mirror resets", "plain", post("/one")).mirror(vec![Act::Read, Act::Reset]),
+        case("mirror answers nonsense", "plain", get("/one")).mirror(answer("nonsense\r\n\r\n")),
+        case("mirror answers 503", "plain", get("/one"))
+            .mirror(answer("HTTP/1.1 503 No\r\ncontent-length: 2\r\n\r\nno")),
+        case("mirror answers 100 first", "plain", get("/one")).mirror(answer(
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 Well\r\n\r\n",
+        )),
+        case("mirror answers and closes", "plain", get("/one")).mirror(vec![
+            Act::Read,
+            Act::Send(
+                b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok".to_vec(),
+            ),
+            Act::Wait(Duration::from_millis(50)),
+            Act::Close,
+        ]),
+        case("mirror answers until it closes", "plain", get("/one")).mirror(vec![
+            Act::Read,
+            Act::Send(b"HTTP/1.1 200 OK\r\n\r\nok".to_vec()),
+            Act::Close,
+        ]),
+        case("mirror breaks off", "plain", get("/one")).mirror(vec![
+            Act::Read,
+            Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nok".to_vec()),
+            Act::Wait(Duration::from_millis(50)),
+            Act::Close,
+        ]),
+        case("mirror is slower than the timeout", "plain", get("/short")).mirror(vec![
+            Act::Read,
+            Act::Wait(Duration::from_millis(500)),
+            Act::Close,
+        ]),
+        case(
+            "mirror answers after the client has gone",
+            "plain",
+            get("/one"),
+        )
+        .mirror(
+            [
+                vec![Act::Read, Act::Wait(Duration::from_millis(150))],
+                answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")[1..].to_vec(),
+            ]
+            .concat(),
+        ),
+        case(
+            "client breaks off",
+            "plain",
+            "POST /one HTTP/1.1\r\nhost: own\r\ncontent-length: 10\r\n\r\nhello",
+        )
+        .then(Step::Wait(Duration::from_millis(50)))
+        .then(Step::Leave),
+        case("primary unknown", "plain", get("/primary/unknown")),
+        case("primary without hosts", "plain", get("/primary/empty")),
+        case("primary refuses", "plain", get("/primary/refused")),
+        case("primary refuses a body", "plain", post("/primary/refused")),
+        case("primary has no room", "plain", get("/primary/no-pending")),
+        case("primary answers 500", "plain", get("/one"))
+            .answer("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"),
+        case(
+            "primary answers before the body",
+            "plain",
+            "POST /one HTTP/1.1\r\nhost: own\r\ncontent-length: 10\r\n\r\nabc",
+        )
+        .origin(vec![
+            Act::ReadHead,
+            Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()),
+            Act::Drain,
+        ]),
+    ]
+}
+
+#[test]
+fn mirroring() {
+    Comparison {
+        suite: Suite::Routing("mirroring"),
+        listeners: LISTENERS,
+        clusters,
+        cases,
+    }
+    .run("mirroring");
+}
