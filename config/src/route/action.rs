@@ -11,10 +11,15 @@ use super::regex::Substitution;
 use super::request_mirror_policy::{RequestMirrorPolicies, RequestMirrorPolicy};
 use super::resilience::Resilience;
 use super::rewrite::PathRewrite;
+use super::uri_template::TemplateRewrite;
 use crate::context::Cx;
 use envoy_types::pb::envoy::config::core::v3::RoutingPriority;
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use std::time::Duration;
+
+/// Why a `prefix_rewrite` and a template do not go together.
+pub(super) const NOT_WITH_TEMPLATE: &str =
+    "the route's path_match_policy matches whole paths; use path_rewrite_policy or regex_rewrite";
 
 /// `RouteAction.timeout` when it is not set.
 const ROUTE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
@@ -217,36 +222,47 @@ fn path_rewrite(
     lowering: &mut Lowering,
     cx: &mut Cx<'_>,
 ) -> Option<Option<PathRewrite>> {
-    let set = [
+    let given = [
         ("prefix_rewrite", !message.prefix_rewrite.is_empty()),
         ("regex_rewrite", message.regex_rewrite.is_some()),
         ("path_rewrite", !message.path_rewrite.is_empty()),
+        ("path_rewrite_policy", message.path_rewrite_policy.is_some()),
     ];
-    let mut set = set.into_iter().filter(|(_, is_set)| *is_set);
-    let (Some((first, _)), second) = (set.next(), set.next()) else {
-        return Some(None);
-    };
-    if let Some((second, _)) = second {
+    if let [_, (second, _), ..] = given
+        .into_iter()
+        .filter(|(_, is_set)| *is_set)
+        .collect::<Vec<_>>()[..]
+    {
         cx.error_at(
             second,
-            format!("only one of {first} and {second} may be set"),
+            "only one of prefix_rewrite, regex_rewrite, path_rewrite and path_rewrite_policy \
+             may be set",
         );
         return None;
     }
+    let template = path.and_then(PathMatcher::template);
     if let Some(regex) = &message.regex_rewrite {
-        return cx
-            .field("regex_rewrite", |cx| Substitution::lower(regex, cx))
-            .map(|substitution| Some(PathRewrite::Regex(substitution)));
+        cx.field("regex_rewrite", |cx| Substitution::lower(regex, cx))
+            .map(|substitution| Some(PathRewrite::Regex(substitution)))
+    } else if let Some(policy) = &message.path_rewrite_policy {
+        // The template is looked for only when the match is good.
+        path?;
+        cx.field("path_rewrite_policy", |cx| {
+            TemplateRewrite::lower(policy, template, cx)
+        })
+        .map(|rewrite| Some(PathRewrite::Template(rewrite)))
+    } else if !message.path_rewrite.is_empty() {
+        let formats = &mut lowering.formats;
+        cx.field("path_rewrite", |cx| {
+            let rewrite = PathRewrite::of_format(&message.path_rewrite, formats, cx);
+            Some(Some(rewrite))
+        })
+    } else if message.prefix_rewrite.is_empty() {
+        Some(None)
+    } else if template.is_some() {
+        cx.error_at("prefix_rewrite", NOT_WITH_TEMPLATE);
+        None
+    } else {
+        Some(Some(PathRewrite::of_prefix(path, &message.prefix_rewrite)))
     }
-    if !message.path_rewrite.is_empty() {
-        return cx.field("path_rewrite", |cx| {
-            let formats = &mut lowering.formats;
-            Some(Some(PathRewrite::of_format(
-                &message.path_rewrite,
-                formats,
-                cx,
-            )))
-        });
-    }
-    Some(Some(PathRewrite::of_prefix(path, &message.prefix_rewrite)))
 }

@@ -7,9 +7,13 @@
 use super::cluster_specifier_plugin::Plugins;
 use super::direct_response::{BodyRecipe, RecipeId};
 use super::domains::{DomainIndex, Duplicate};
+use super::filter_overrides::FilterOverrides;
+use super::header_key::HeaderKey;
 use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
 use super::resilience::Resilience;
-use super::{Action, ClusterReference, Route, RouteConfiguration, RouteMatcher, VirtualHost};
+use super::{
+    Action, ClusterReference, Route, RouteConfiguration, RouteIndex, RouteMatcher, VirtualHost,
+};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
 use crate::format_strings::FormatStrings;
@@ -29,26 +33,37 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .max_direct_response_body_size_bytes
             .as_ref()
             .map_or(DIRECT_RESPONSE_BODY_BYTES_MAX_DEFAULT, |max| max.value),
+        ignore_path_parameters: message.ignore_path_parameters_in_path_matching,
         cluster_references: Vec::new(),
         formats: FormatStrings::default(),
         plugins: Plugins::lower(&message.cluster_specifier_plugins, cx),
         body_recipes: Vec::new(),
         resilience: Resilience::default(),
         mirror_policies: Inherited::default(),
+        filter_overrides: FilterOverrides::default(),
     };
     let domains = domain_index(message, cx);
     let policies = &message.request_mirror_policies;
-    let virtual_hosts =
-        RequestMirrorPolicy::inherited(policies, &mut lowering, cx, |lowering, cx| {
+    let overrides = &message.typed_per_filter_config;
+    let virtual_hosts = FilterOverrides::within(overrides, &mut lowering, cx, |lowering, cx| {
+        RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
             all(&message.virtual_hosts, "virtual_hosts", cx, |host, cx| {
-                VirtualHost::lower(host, lowering, cx)
+                let overrides = &host.typed_per_filter_config;
+                FilterOverrides::within(overrides, lowering, cx, |lowering, cx| {
+                    VirtualHost::lower(host, lowering, cx)
+                })
             })
-        });
+        })
+    });
     Some(RouteConfiguration {
         name: message.name.as_str().into(),
         virtual_hosts: virtual_hosts?,
         domains: domains?,
         ignore_port_in_host_matching: message.ignore_port_in_host_matching,
+        vhost_header: HeaderKey::new(match message.vhost_header.as_str() {
+            "" => ":authority",
+            name => name,
+        }),
         internal_only_headers: message
             .internal_only_headers
             .iter()
@@ -57,6 +72,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
         cluster_references: lowering.cluster_references.into(),
         formats: lowering.formats,
         body_recipes: lowering.body_recipes.into(),
+        filter_overrides: lowering.filter_overrides,
         validate_clusters: message.validate_clusters.as_ref().map(|flag| flag.value),
         source: cx.source(),
     })
@@ -66,6 +82,8 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
 pub(super) struct Lowering {
     /// `max_direct_response_body_size_bytes`.
     pub(super) body_bytes_max: u32,
+    /// `ignore_path_parameters_in_path_matching`.
+    pub(super) ignore_path_parameters: bool,
     /// Clusters named so far.
     pub(super) cluster_references: Vec<ClusterReference>,
     /// Format strings so far.
@@ -78,6 +96,8 @@ pub(super) struct Lowering {
     pub(super) resilience: Resilience,
     /// What routes without mirror policies of their own take over.
     pub(super) mirror_policies: Inherited,
+    /// What is said to the HTTP filters so far.
+    pub(super) filter_overrides: FilterOverrides,
 }
 
 impl Lowering {
@@ -146,6 +166,7 @@ impl VirtualHost {
         resilience?;
         Some(VirtualHost {
             name: message.name.as_str().into(),
+            index: RouteIndex::new(routes.iter().map(|route| &route.matcher)),
             routes,
             source: cx.source(),
         })
@@ -158,14 +179,20 @@ impl Route {
             cx.error_at("match", "is required");
             return None;
         };
-        let matcher = cx.field("match", |cx| RouteMatcher::lower(route_match, cx));
+        let matcher = cx.field("match", |cx| RouteMatcher::lower(route_match, lowering, cx));
         // The action is looked at even when the match is wrong, so that its
         // mistakes show in the same run.
         let path = matcher.as_ref().map(|matcher| &matcher.path);
-        let action = Action::lower(message, path, lowering, cx);
+        let overrides = &message.typed_per_filter_config;
+        let (filter_overrides, action) =
+            FilterOverrides::within(overrides, lowering, cx, |lowering, cx| {
+                let own = lowering.filter_overrides.current();
+                (own, Action::lower(message, path, lowering, cx))
+            });
         Some(Route {
             name: message.name.as_str().into(),
             action: action?,
+            filter_overrides,
             matcher: matcher?,
             source: cx.source(),
         })

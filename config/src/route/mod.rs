@@ -9,34 +9,45 @@
 mod action;
 mod cluster_specifier;
 mod cluster_specifier_plugin;
+mod cookie_match;
 mod direct_response;
 mod domains;
+mod filter_overrides;
 mod header_key;
 mod header_match;
 mod host_rewrite;
+mod index;
 mod internal_redirect_policy;
 mod lower;
 mod mismatch;
 mod path_match;
+mod path_tree;
 mod query_match;
 mod re2;
 mod redirect;
 mod regex;
 mod request_mirror_policy;
+mod request_path;
 mod resilience;
 mod retry_policy;
 mod rewrite;
 mod route_match;
 mod string_match;
+mod uri_template;
 mod weighted_clusters;
 
 pub use action::{Action, Forward, GrpcTimeout, Priority};
 pub use cluster_specifier::{ClusterChoice, ClusterSpecifier};
 pub use cluster_specifier_plugin::Plugin;
+pub use cookie_match::CookieMatcher;
 pub use direct_response::{Body, BodyRecipe, BodyText, DirectResponse, RecipeId, check_size};
+pub use filter_overrides::{
+    FilterOverride, FilterOverrides, OverrideConfig, OverrideName, OverrideSet, OverridesId,
+};
 pub use header_key::HeaderKey;
 pub use header_match::HeaderMatcher;
 pub use host_rewrite::HostRewrite;
+pub use index::RouteIndex;
 pub use internal_redirect_policy::{InternalRedirectPolicy, RedirectPredicate};
 pub use lower::lower;
 pub use mismatch::Mismatch;
@@ -47,21 +58,23 @@ pub use regex::CompiledRegex;
 pub use request_mirror_policy::{
     MirrorHost, MirrorTarget, RequestMirrorPolicies, RequestMirrorPolicy,
 };
+pub use request_path::without_query;
 pub use resilience::{BodyLimit, Resilience};
 pub use retry_policy::{
     BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy,
     words,
 };
 pub use rewrite::{PathRewrite, Rewriting, escape_path};
-pub use route_match::{MatchInput, RouteMatcher, without_query};
-pub use string_match::StringMatcher;
+pub use route_match::{MatchInput, PeerCertificate, RouteMatcher, TlsContextMatcher};
+pub use string_match::{Case, StringMatcher};
+pub use uri_template::{PathTemplate, TemplateRewrite};
 pub use weighted_clusters::{WeightedCluster, WeightedClusters, WeightedName};
 
 use crate::clusters::ClusterId;
 use crate::context::Source;
 use crate::format_strings::FormatStrings;
 use domains::DomainIndex;
-use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_codecs::header::HeaderMap;
 use std::sync::Arc;
 
 /// A compiled `envoy.config.route.v3.RouteConfiguration`.
@@ -71,10 +84,12 @@ pub struct RouteConfiguration {
     virtual_hosts: Box<[VirtualHost]>,
     domains: DomainIndex,
     ignore_port_in_host_matching: bool,
+    vhost_header: HeaderKey,
     internal_only_headers: Box<[Box<[u8]>]>,
     cluster_references: Box<[ClusterReference]>,
     formats: FormatStrings,
     body_recipes: Box<[BodyRecipe]>,
+    filter_overrides: FilterOverrides,
     validate_clusters: Option<bool>,
     source: Source,
 }
@@ -87,6 +102,7 @@ pub struct VirtualHost {
     pub name: Arc<str>,
     /// The routes; the first that matches is taken.
     pub routes: Box<[Route]>,
+    index: RouteIndex,
     /// Where it was configured.
     pub source: Source,
 }
@@ -100,6 +116,8 @@ pub struct Route {
     pub matcher: RouteMatcher,
     /// What to do with the request.
     pub action: Action,
+    /// What it says to the HTTP filters, with what it inherits.
+    pub filter_overrides: OverridesId,
     /// Where it was configured.
     pub source: Source,
 }
@@ -174,19 +192,30 @@ impl RouteConfiguration {
         &self.body_recipes
     }
 
+    /// What its parts say to the HTTP filters, for the engine to compile.
+    pub fn filter_overrides(&self) -> &FilterOverrides {
+        &self.filter_overrides
+    }
+
     /// Where it was configured.
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// Picks the virtual host by `:authority`, then its first route that
+    /// Picks the virtual host by its domains, then its first route that
     /// matches.
     pub fn find(&self, input: &MatchInput<'_>) -> RouteMatch<'_> {
         let Some(virtual_host) = self.virtual_host(input.headers) else {
             return RouteMatch::NoVirtualHost;
         };
-        let mut routes = virtual_host.routes.iter();
-        match routes.find(|route| route.takes(input)) {
+        let routes = &virtual_host.routes;
+        let found = virtual_host.index.find(
+            routes,
+            input,
+            |route| &route.matcher,
+            |route| route.action.is_available(input),
+        );
+        match found {
             Some(route) => RouteMatch::Route(SelectedRoute {
                 configuration: self,
                 virtual_host,
@@ -196,9 +225,14 @@ impl RouteConfiguration {
         }
     }
 
-    /// The virtual host that serves the request's `:authority`.
+    /// The virtual host that serves the request's `:authority`, or what
+    /// `vhost_header` has in its place. A request without it is served only
+    /// where nothing but `*` is a domain, as in Envoy.
     pub fn virtual_host(&self, headers: &HeaderMap) -> Option<&VirtualHost> {
-        let mut authority = headers.get(HeaderId::Authority).unwrap_or_default();
+        if let Some(only) = self.domains.only_any() {
+            return self.virtual_hosts.get(only as usize);
+        }
+        let mut authority = self.vhost_header.first(headers)?;
         if self.ignore_port_in_host_matching
             && let Some(port) = port_start(authority)
         {
@@ -206,13 +240,6 @@ impl RouteConfiguration {
         }
         let index = self.domains.find(authority)?;
         self.virtual_hosts.get(index as usize)
-    }
-}
-
-impl Route {
-    /// Whether the request belongs to the route.
-    fn takes(&self, input: &MatchInput<'_>) -> bool {
-        self.matcher.matches(input) && self.action.is_available(input)
     }
 }
 

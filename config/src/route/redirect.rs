@@ -1,5 +1,6 @@
 //! `envoy.config.route.v3.RedirectAction`.
 
+use super::action::NOT_WITH_TEMPLATE;
 use super::lower::Lowering;
 use super::path_match::PathMatcher;
 use super::regex::Substitution;
@@ -70,6 +71,12 @@ impl Redirect {
             }
             Some(PathRewriteSpecifier::PrefixRewrite(prefix)) if prefix.is_empty() => {
                 Some(PathRedirect::Keep)
+            }
+            Some(PathRewriteSpecifier::PrefixRewrite(_))
+                if path.is_some_and(|path| path.template().is_some()) =>
+            {
+                cx.error_at("prefix_rewrite", NOT_WITH_TEMPLATE);
+                None
             }
             Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => {
                 Some(PathRedirect::Rewrite(PathRewrite::of_prefix(path, prefix)))

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use ringway_codecs::header::HeaderId;
 use ringway_config::clusters::ClusterId;
-use ringway_config::route::{Action, Body, ClusterSpecifier, Forward, MatchInput, SelectedRoute};
+use ringway_config::route::{
+    Action, Body, ClusterSpecifier, Forward, MatchInput, PeerCertificate, SelectedRoute,
+};
 use serde_json::Value;
 
 use super::fact::{Fact, Place};
@@ -126,6 +128,7 @@ fn chosen_cluster(
         headers: &exchange.request,
         random: exchange.random,
         runtime: sources.runtime,
+        peer_certificate: PeerCertificate::default(),
     };
     exchange.cluster = forward.cluster.choose(&input, find);
     let (field, note) = match &forward.cluster {

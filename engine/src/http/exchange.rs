@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
-use ringway_config::route::ClusterChoice;
+use ringway_config::route::{ClusterChoice, OverridesId};
 
 use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
@@ -72,6 +72,8 @@ pub struct Exchange {
     pub redirects: Option<Box<Redirects>>,
     /// Responses say how many tries there were.
     pub tell_attempts: bool,
+    /// What the request's route says to the filters.
+    pub filter_overrides: OverridesId,
     /// What ends the request if nothing else does.
     pub deadlines: Deadlines,
     /// The request's copies for other clusters have been started.
@@ -103,6 +105,7 @@ impl Exchange {
             replay: Vec::new(),
             redirects: None,
             tell_attempts: false,
+            filter_overrides: OverridesId::default(),
             deadlines: Deadlines::new(now),
             mirrored: false,
             shadows: Vec::new(),
@@ -137,6 +140,7 @@ impl Exchange {
         self.forget_body();
         self.redirects = None;
         self.tell_attempts = false;
+        self.filter_overrides = OverridesId::default();
         self.mirrored = false;
         self.deadlines = Deadlines::new(now);
     }

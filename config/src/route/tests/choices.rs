@@ -75,6 +75,7 @@ impl Choices {
             headers,
             random,
             runtime: &self.runtime,
+            peer_certificate: PeerCertificate::default(),
         };
         let RouteMatch::Route(SelectedRoute { route, .. }) = self.routes.find(&input) else {
             panic!("every request has a route");

@@ -4,7 +4,7 @@
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::route::{
-    InternalRedirectPolicy, MatchInput, RedirectPredicate, RouteMatch, SelectedRoute, without_query,
+    InternalRedirectPolicy, RedirectPredicate, RouteMatch, SelectedRoute, without_query,
 };
 
 use super::ConnectionManager;
@@ -48,11 +48,7 @@ pub(super) fn set_up(
     }
     let mut request = exchange.request.clone();
     target.put_into(policy, &exchange.response, &mut request);
-    let found = manager.config_routes().find(&MatchInput {
-        headers: &request,
-        random: exchange.random,
-        runtime: &manager.worker.runtime.borrow(),
-    });
+    let found = manager.find_route(&request, exchange.random);
     let RouteMatch::Route(next) = found else {
         stats.passthrough_internal_redirect_no_route.inc();
         return false;

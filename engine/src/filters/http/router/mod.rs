@@ -29,14 +29,13 @@ use std::rc::Rc;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3 as pb;
 use envoy_types::pb::google::protobuf::Any;
 use ringway_config::context::{Cx, unpack};
-use ringway_config::route::{Action, ClusterChoice, MatchInput, Route, RouteMatch};
+use ringway_config::route::{Action, ClusterChoice, Route, RouteMatch};
 
 pub use self::direct_response::set_redirect;
 use self::forward::{forward, no_cluster};
 pub use self::request_headers::rewrite_request;
 use super::super::network::http_connection_manager::local_reply::LocalReply;
 use super::super::network::http_connection_manager::{ConnectionManager, Handled};
-use crate::filters::WorkerContext;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
 use crate::stream_info::{ResponseFlag, details};
@@ -95,16 +94,14 @@ pub async fn route(
 
 /// Chooses the cluster of a request whose route was found. Filters and logs
 /// read it from the exchange.
-pub fn choose_cluster(worker: &WorkerContext, route: &Route, exchange: &mut Exchange) {
+pub fn choose_cluster(manager: &ConnectionManager, route: &Route, exchange: &mut Exchange) {
     exchange.cluster = ClusterChoice::default();
     let Action::Forward(forward) = &route.action else {
         return;
     };
-    let input = MatchInput {
-        headers: &exchange.request,
-        random: exchange.random,
-        runtime: &worker.runtime.borrow(),
-    };
+    let worker = &manager.worker;
+    let runtime = worker.runtime.borrow();
+    let input = manager.match_input(&exchange.request, exchange.random, &runtime);
     let find = |name: &[u8]| worker.clusters.find(name).map(|found| found.config.id);
     exchange.cluster = forward.cluster.choose(&input, find);
     if let Some(id) = exchange.cluster.cluster

@@ -11,6 +11,7 @@
 //! - `request.rs`: what is done to a request before it is routed.
 //! - `response.rs`: what is done to every response.
 //! - `local_reply.rs`: the proxy's own responses.
+//! - `wait.rs`: filters that hold a request back.
 //! - `finish.rs`: statistics and access logs at the end.
 
 pub mod config;
@@ -19,14 +20,16 @@ mod finish;
 pub mod local_reply;
 mod request;
 mod response;
+mod wait;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_codecs::header::HeaderId;
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::RequestHead;
 use ringway_config::listener::DrainType;
-use ringway_config::route::{MatchInput, RouteConfiguration, RouteMatch};
+use ringway_config::route::{MatchInput, PeerCertificate, RouteMatch};
+use ringway_config::runtime::RuntimeValues;
 
 use self::config::Config;
 use self::local_reply::LocalReply;
@@ -130,9 +133,26 @@ impl ConnectionManager {
         self.worker.is_draining() || health_counts && self.worker.is_health_failed()
     }
 
-    /// The routes of requests that begin now.
-    pub fn config_routes(&self) -> &RouteConfiguration {
-        &self.config().routes.configuration
+    /// The route of a request with these headers and this random number.
+    pub fn find_route(&self, request: &HeaderMap, random: u64) -> RouteMatch<'_> {
+        let runtime = self.worker.runtime.borrow();
+        let input = self.match_input(request, random, &runtime);
+        self.config().routes.configuration.find(&input)
+    }
+
+    /// What a request with these headers and this random number is routed by.
+    pub fn match_input<'a>(
+        &self,
+        request: &'a HeaderMap,
+        random: u64,
+        runtime: &'a RuntimeValues,
+    ) -> MatchInput<'a> {
+        MatchInput {
+            headers: request,
+            random,
+            runtime,
+            peer_certificate: PeerCertificate::default(),
+        }
     }
 
     fn config(&self) -> &Config {
@@ -182,14 +202,10 @@ impl ConnectionManager {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        let found = self.config().routes.configuration.find(&MatchInput {
-            headers: &exchange.request,
-            random: exchange.random,
-            runtime: &self.worker.runtime.borrow(),
-        });
+        let found = self.find_route(&exchange.request, exchange.random);
         if let RouteMatch::Route(selected) = &found {
             exchange.info.route_name.copy(&selected.route.name);
-            router::choose_cluster(&self.worker, selected.route, exchange);
+            router::choose_cluster(self, selected.route, exchange);
         }
         if upgrade {
             // No upgrade is configured, and bytes of another protocol must
@@ -201,7 +217,12 @@ impl ConnectionManager {
             self.reply(downstream, exchange, refused);
             return Handled::Answered;
         }
-        let mut flow = self.shared.filters.request_headers(exchange, &self.worker);
+        let route = match found {
+            RouteMatch::Route(selected) => Some(selected),
+            _ => None,
+        };
+        let filters = &self.shared.filters;
+        let mut flow = filters.request_headers(exchange, &self.worker, route);
         loop {
             match flow {
                 Flow::Continue => break,
@@ -210,12 +231,13 @@ impl ConnectionManager {
                     return Handled::Answered;
                 }
                 Flow::Wait(waiting) => {
-                    flow = match waiting.await {
-                        Flow::Continue => {
-                            self.shared.filters.request_headers(exchange, &self.worker)
-                        }
-                        decided => decided,
-                    };
+                    // In a box: few requests wait, and every connection would
+                    // have room for it.
+                    let wait = self.wait_for_filter(waiting, route, downstream, exchange);
+                    if let Err(handled) = Box::pin(wait).await {
+                        return handled;
+                    }
+                    flow = filters.resume(exchange, &self.worker, route);
                 }
             }
         }
