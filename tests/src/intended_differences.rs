@@ -256,6 +256,27 @@ pub const TABLE: &[Intended] = &[
         "missing: server.wip_protos",
         "Envoy counts an addition of nothing as use",
     ),
+    routing(
+        "headers",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    routing("headers", "*", "log[*].header_bytes_received", HEADER_BYTES),
+    routing(
+        "headers",
+        "hop by hop",
+        "response[0].header.keep-alive",
+        "a route cannot promise anything about the client's connection",
+    ),
+    routing(
+        "headers",
+        "hostile *",
+        "*",
+        "what a client hides in a query parameter is sent escaped; Envoy refuses such \
+         requests with 503, and writes such response headers with their line ends",
+    ),
     admin("*", "extra: */explain", EXPLAIN),
     admin("*", "extra: *  h.NAME", EXPLAIN),
     admin("*", "extra: *  host", EXPLAIN),

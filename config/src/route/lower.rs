@@ -9,6 +9,7 @@ use super::direct_response::{BodyRecipe, RecipeId};
 use super::domains::{DomainIndex, Duplicate};
 use super::filter_overrides::FilterOverrides;
 use super::header_key::HeaderKey;
+use super::header_mutation::Levels;
 use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
 use super::resilience::Resilience;
 use super::{
@@ -39,9 +40,11 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
         plugins: Plugins::lower(&message.cluster_specifier_plugins, cx),
         body_recipes: Vec::new(),
         resilience: Resilience::default(),
+        levels: Levels::default(),
         mirror_policies: Inherited::default(),
         filter_overrides: FilterOverrides::default(),
     };
+    let entered = lowering.enter_configuration(message, cx);
     let domains = domain_index(message, cx);
     let policies = &message.request_mirror_policies;
     let overrides = &message.typed_per_filter_config;
@@ -55,6 +58,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             })
         })
     });
+    entered?;
     Some(RouteConfiguration {
         name: message.name.as_str().into(),
         virtual_hosts: virtual_hosts?,
@@ -73,6 +77,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
         formats: lowering.formats,
         body_recipes: lowering.body_recipes.into(),
         filter_overrides: lowering.filter_overrides,
+        header_mutations: lowering.levels.table,
         validate_clusters: message.validate_clusters.as_ref().map(|flag| flag.value),
         source: cx.source(),
     })
@@ -94,6 +99,8 @@ pub(super) struct Lowering {
     /// Retries and their like, as far as the virtual host or the route in hand
     /// has said something.
     pub(super) resilience: Resilience,
+    /// Header mutations so far.
+    pub(super) levels: Levels,
     /// What routes without mirror policies of their own take over.
     pub(super) mirror_policies: Inherited,
     /// What is said to the HTTP filters so far.
@@ -156,6 +163,7 @@ impl VirtualHost {
     ) -> Option<Self> {
         let resilience = Resilience::of_virtual_host(message, cx);
         let of_host = resilience.clone().unwrap_or_default();
+        let entered = lowering.enter_virtual_host(message, cx);
         let policies = &message.request_mirror_policies;
         let routes = RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
             all(&message.routes, "routes", cx, |route, cx| {
@@ -164,6 +172,7 @@ impl VirtualHost {
             })
         })?;
         resilience?;
+        entered?;
         Some(VirtualHost {
             name: message.name.as_str().into(),
             index: RouteIndex::new(routes.iter().map(|route| &route.matcher)),
@@ -189,10 +198,12 @@ impl Route {
                 let own = lowering.filter_overrides.current();
                 (own, Action::lower(message, path, lowering, cx))
             });
+        let header_mutations = lowering.header_mutations(message, cx);
         Some(Route {
             name: message.name.as_str().into(),
             action: action?,
             filter_overrides,
+            header_mutations: lowering.levels.of_route(header_mutations?),
             matcher: matcher?,
             source: cx.source(),
         })

@@ -15,6 +15,7 @@ mod domains;
 mod filter_overrides;
 mod header_key;
 mod header_match;
+mod header_mutation;
 mod host_rewrite;
 mod index;
 mod internal_redirect_policy;
@@ -46,6 +47,10 @@ pub use filter_overrides::{
 };
 pub use header_key::HeaderKey;
 pub use header_match::HeaderMatcher;
+pub use header_mutation::{
+    AppendAction, HeaderChanges, HeaderMutations, HeaderToAdd, HeaderValue, MutableName,
+    MutationLevels, MutationTable, MutationsId,
+};
 pub use host_rewrite::HostRewrite;
 pub use index::RouteIndex;
 pub use internal_redirect_policy::{InternalRedirectPolicy, RedirectPredicate};
@@ -90,6 +95,7 @@ pub struct RouteConfiguration {
     formats: FormatStrings,
     body_recipes: Box<[BodyRecipe]>,
     filter_overrides: FilterOverrides,
+    header_mutations: MutationTable,
     validate_clusters: Option<bool>,
     source: Source,
 }
@@ -118,6 +124,8 @@ pub struct Route {
     pub action: Action,
     /// What it says to the HTTP filters, with what it inherits.
     pub filter_overrides: OverridesId,
+    /// How its headers and its response's change.
+    pub header_mutations: MutationLevels,
     /// Where it was configured.
     pub source: Source,
 }
@@ -195,6 +203,11 @@ impl RouteConfiguration {
     /// What its parts say to the HTTP filters, for the engine to compile.
     pub fn filter_overrides(&self) -> &FilterOverrides {
         &self.filter_overrides
+    }
+
+    /// How headers change, at every place of the configuration.
+    pub fn header_mutations(&self) -> &MutationTable {
+        &self.header_mutations
     }
 
     /// Where it was configured.

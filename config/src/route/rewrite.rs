@@ -8,7 +8,6 @@ use super::path_match::PathMatcher;
 use super::regex::Substitution;
 use super::string_match::Case;
 use super::uri_template::TemplateRewrite;
-use super::weighted_clusters::WeightedCluster;
 use super::{Forward, without_query};
 use crate::context::Cx;
 use crate::format_strings::{FormatId, FormatStrings};
@@ -155,19 +154,8 @@ pub fn escape_path(path: &mut Vec<u8>, start: usize) {
 }
 
 impl Forward {
-    /// Rewrites the request's host and path. `weighted` is the entry of
-    /// `weighted_clusters` that was picked.
-    pub fn rewrite(
-        &self,
-        weighted: Option<&WeightedCluster>,
-        headers: &mut HeaderMap,
-        with: &mut Rewriting<'_>,
-    ) {
-        // Without a trace of what it was: as in Envoy, the route's own rewrite
-        // takes this host for the original one.
-        if let Some(host) = weighted.and_then(|cluster| cluster.host_rewrite.as_ref()) {
-            headers.set(HeaderId::Authority, host);
-        }
+    /// Rewrites the request's host and path.
+    pub fn rewrite(&self, headers: &mut HeaderMap, with: &mut Rewriting<'_>) {
         if let Some(rewrite) = &self.host_rewrite {
             with.scratch.clear();
             rewrite.write(headers, with);

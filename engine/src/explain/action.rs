@@ -90,6 +90,7 @@ fn of_forward(
 ) -> Vec<Fact> {
     let document = &sources.document;
     let cluster = chosen_cluster(forward, exchange, path, sources);
+    router::set_weighted_host(forward, exchange);
     router::rewrite_request(manager, forward, exchange);
     let mut sent = headers("request as it is sent upstream", &exchange.request);
     if forward.rewrites_host_to_hostname() {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
-use ringway_config::route::{ClusterChoice, OverridesId};
+use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId};
 
 use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
@@ -61,6 +61,9 @@ pub struct Exchange {
     pub cluster: ClusterChoice,
     /// A buffer for whoever puts a value together.
     pub scratch: Vec<u8>,
+    /// The route's changes of headers, of the request and of any response, the
+    /// proxy's own included.
+    pub header_mutations: MutationLevels,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
     /// How long the upstream may take.
@@ -100,6 +103,7 @@ impl Exchange {
             random: 0,
             cluster: ClusterChoice::default(),
             scratch: Vec::new(),
+            header_mutations: MutationLevels::default(),
             filters_entered: 0,
             limits: Limits::default(),
             replay: Vec::new(),
@@ -135,6 +139,7 @@ impl Exchange {
         self.cluster = ClusterChoice::default();
         self.scratch.clear();
         self.scratch.shrink_to(POOLED_ARENA_BYTES_MAX);
+        self.header_mutations = MutationLevels::default();
         self.filters_entered = 0;
         self.limits = Limits::default();
         self.forget_body();

@@ -45,6 +45,12 @@ impl RouteTable {
         })
     }
 
+    /// The format strings of this configuration by number.
+    #[must_use]
+    pub fn formats(&self) -> &[Formatter] {
+        &self.formats
+    }
+
     /// A format string of this configuration.
     #[must_use]
     pub fn format(&self, id: FormatId) -> &Formatter {

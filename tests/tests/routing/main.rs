@@ -2,4 +2,5 @@
 //! subject: see [`ringway_tests::comparison`].
 
 mod actions;
+mod headers;
 mod mirroring;

@@ -34,6 +34,31 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
         "config/src/core.rs",
     ),
+    // These are parts of a route.
+    (
+        "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
+        "config/src/route/uri_template.rs",
+    ),
+    (
+        "envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig",
+        "config/src/route/uri_template.rs",
+    ),
+    (
+        "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+        "config/src/route/retry_policy.rs",
+    ),
+    (
+        "envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig",
+        "config/src/route/internal_redirect_policy.rs",
+    ),
+    (
+        "envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig",
+        "config/src/route/internal_redirect_policy.rs",
+    ),
+    (
+        "envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig",
+        "config/src/route/internal_redirect_policy.rs",
+    ),
 ];
 
 /// A message name with the place that mentions it.

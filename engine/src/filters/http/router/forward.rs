@@ -26,6 +26,7 @@ use super::upstream_request::{Event, UpstreamRequest};
 use super::{ConnectionManager, Handled, LocalReply, shadow};
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::Message;
 use crate::http::http1::reader::BodyPart;
 use crate::reactor;
 use crate::stream_info::{ResponseFlag, TimePoint, details};
@@ -300,10 +301,14 @@ fn send_head(
         .shared
         .responses
         .code(head.status, exchange.internal, false);
+    exchange.info.response_code = head.status;
+    manager.apply_route_mutations(Message::Response, exchange);
     let described = exchange.response.contains(HeaderId::ContentLength);
     let framing = match head.framing {
         // Envoy says how the body of the GET would be framed.
         Framing::None if exchange.facts.is_head && !described => ResponseFraming::Unknown,
+        // The route took the length off.
+        Framing::Length(_) if !described => ResponseFraming::Unknown,
         Framing::None | Framing::Length(_) => ResponseFraming::Described,
         Framing::Chunked | Framing::UntilClose => ResponseFraming::Unknown,
     };

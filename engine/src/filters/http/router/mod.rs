@@ -33,7 +33,7 @@ use ringway_config::route::{Action, ClusterChoice, Route, RouteMatch};
 
 pub use self::direct_response::set_redirect;
 use self::forward::{forward, no_cluster};
-pub use self::request_headers::rewrite_request;
+pub use self::request_headers::{rewrite_request, set_weighted_host};
 use super::super::network::http_connection_manager::local_reply::LocalReply;
 use super::super::network::http_connection_manager::{ConnectionManager, Handled};
 use crate::http::downstream::Downstream;

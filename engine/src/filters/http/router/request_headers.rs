@@ -12,9 +12,11 @@ use super::ConnectionManager;
 use super::timeout::set_expected_timeout;
 use crate::formatter::{AccessLogType, Context};
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::Message;
 use crate::stream_info::HostInfo;
 
-/// Applies the route's rewrites, and says what the host should know.
+/// Says what the host should know, and applies the route's changes and
+/// rewrites.
 pub(super) fn finalize_request_headers(
     manager: &ConnectionManager,
     forward: &Forward,
@@ -25,7 +27,6 @@ pub(super) fn finalize_request_headers(
     if forward.resilience.attempt_count_in_request {
         set_attempt_count(exchange);
     }
-    rewrite_request(&manager.shared, forward, exchange);
     if envoy_headers {
         set_expected_timeout(
             &exchange.limits,
@@ -34,6 +35,9 @@ pub(super) fn finalize_request_headers(
             &mut exchange.request,
         );
     }
+    set_weighted_host(forward, exchange);
+    manager.apply_route_mutations(Message::Request, exchange);
+    rewrite_request(&manager.shared, forward, exchange);
 }
 
 /// Takes off what is meant for the router alone.
@@ -54,11 +58,20 @@ pub(super) fn set_attempt_count(exchange: &mut Exchange) {
         });
 }
 
+/// Gives the request the authority that goes with the cluster that was picked
+/// by weight. Without a trace of what it was: as in Envoy, the route's changes
+/// and rewrites take this one for the original.
+pub fn set_weighted_host(forward: &Forward, exchange: &mut Exchange) {
+    let weighted = forward.cluster.weighted(exchange.cluster);
+    if let Some(host) = weighted.and_then(|cluster| cluster.host_rewrite.as_ref()) {
+        exchange.request.set(HeaderId::Authority, host);
+    }
+}
+
 /// Rewrites the request's host and path as the route says.
 pub fn rewrite_request(shared: &Shared, forward: &Forward, exchange: &mut Exchange) {
-    let weighted = forward.cluster.weighted(exchange.cluster);
     rewriting(shared, exchange, |headers, with| {
-        forward.rewrite(weighted, headers, with);
+        forward.rewrite(headers, with);
     });
 }
 

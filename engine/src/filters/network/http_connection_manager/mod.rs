@@ -205,6 +205,7 @@ impl ConnectionManager {
         let found = self.find_route(&exchange.request, exchange.random);
         if let RouteMatch::Route(selected) = &found {
             exchange.info.route_name.copy(&selected.route.name);
+            exchange.header_mutations = selected.route.header_mutations;
             router::choose_cluster(self, selected.route, exchange);
         }
         if upgrade {
