@@ -11,6 +11,7 @@ use ringway_config::listener::Extension;
 use ringway_config::route::{FilterOverrides, RouteConfiguration};
 use ringway_config::type_name;
 
+use crate::filters::http::custom_response::CustomResponse;
 use crate::filters::http::health_check::HealthCheck;
 use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, OverrideTable, router};
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
@@ -27,9 +28,13 @@ pub const NETWORK_FILTERS: &[&str] =
 
 /// The types of HTTP filters.
 pub const HTTP_FILTERS: &[&str] = &[
+    CUSTOM_RESPONSE,
     "envoy.extensions.filters.http.health_check.v3.HealthCheck",
     ROUTER,
 ];
+
+/// Error pages.
+const CUSTOM_RESPONSE: &str = "envoy.extensions.filters.http.custom_response.v3.CustomResponse";
 
 /// The router, which ends every chain.
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
@@ -110,6 +115,7 @@ fn http_filter(
     cx: &mut Cx<'_>,
 ) -> Option<Box<dyn HttpFilter>> {
     match type_name(&extension.config.type_url) {
+        CUSTOM_RESPONSE => Some(Box::new(CustomResponse::compile(&extension.config, cx)?)),
         "envoy.extensions.filters.http.health_check.v3.HealthCheck" => {
             let filter = HealthCheck::compile(&extension.config, service_cluster, cx)?;
             Some(Box::new(filter))

@@ -189,6 +189,99 @@ pub const TABLE: &[Intended] = &[
         "*",
         "the body is read once there is somebody to send it to, and so is its copy",
     ),
+    routing(
+        "resilience",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it",
+    ),
+    routing(
+        "resilience",
+        "*",
+        "log[*].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    routing(
+        "resilience",
+        "two requests at once",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "resilience",
+        "chunked body",
+        "log[0].upstream_wire_bytes_sent",
+        "what is sent again is one chunk, however it came",
+    ),
+    routing(
+        "resilience",
+        "switching protocols unasked",
+        "*",
+        "strict: nobody asked for another protocol, so what follows would be bytes \
+         that no side agreed on",
+    ),
+    routing(
+        "resilience",
+        "hedging*",
+        "log[0].upstream_wire_bytes_received",
+        "the bytes of all tries; of several at once Envoy counts the one begun last",
+    ),
+    routing("resilience", "redirect*", "log[*].route", REDIRECT_LOG),
+    routing("resilience", "redirect*", "log[*].cluster", REDIRECT_LOG),
+    routing(
+        "resilience",
+        "redirect*",
+        "log[*].wire_bytes_received",
+        REDIRECT_BYTES,
+    ),
+    routing(
+        "resilience",
+        "redirect of a *",
+        "log[1].received",
+        REDIRECT_BYTES,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "stats.cluster.origin.upstream_cx_active",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "stats.cluster.origin.upstream_cx_http1_total",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "stats.cluster.origin.upstream_cx_total",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "stats.cluster.origin.upstream_rq_pending_total",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "upstream[2].connection",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect to the query",
+        "*",
+        "an absolute URI without a path has the path `/`, with a query too",
+    ),
+    routing(
+        "resilience",
+        "redirect with user",
+        "*",
+        "strict: a redirect to a URL with credentials is not followed",
+    ),
     admin(
         "*",
         "missing: *group",
@@ -277,6 +370,92 @@ pub const TABLE: &[Intended] = &[
         "what a client hides in a query parameter is sent escaped; Envoy refuses such \
          requests with 503, and writes such response headers with their line ends",
     ),
+    routing(
+        "local_replies",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    routing(
+        "local_replies",
+        "*",
+        "log[*].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    routing(
+        "local_replies",
+        "mapped pipelined",
+        "log[*].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "local_replies",
+        "grpc by post",
+        "log[*].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "local_replies",
+        "mapped *no content",
+        "client.rest",
+        NO_CONTENT,
+    ),
+    routing(
+        "local_replies",
+        "mapped *no content",
+        "log[*].sent",
+        NO_CONTENT,
+    ),
+    routing(
+        "local_replies",
+        "mapped *no content",
+        "response[*].header.content-length",
+        NO_CONTENT,
+    ),
+    routing(
+        "headers",
+        "redirected within",
+        "stats.cluster.origin.upstream_*",
+        "the connection of the response that redirects is used again",
+    ),
+    routing(
+        "headers",
+        "redirected within",
+        "log[1].wire_bytes_received",
+        "the request was received once, and is logged with its first round",
+    ),
+    routing(
+        "custom_response",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    routing(
+        "custom_response",
+        "page*",
+        "log[*].details",
+        "no details are a dash, whoever took them away",
+    ),
+    routing(
+        "custom_response",
+        "page twice*",
+        "log[*].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "operators",
+        "*",
+        "response[0].header.o-upstream-*header-bytes-received",
+        "the whole head; Envoy counts the header lines",
+    ),
+    routing(
+        "operators",
+        "forwarded with a body",
+        "*wire*received",
+        READ_AHEAD,
+    ),
     admin("*", "extra: */explain", EXPLAIN),
     admin("*", "extra: *  h.NAME", EXPLAIN),
     admin("*", "extra: *  host", EXPLAIN),
@@ -323,6 +502,12 @@ pub const TABLE: &[Intended] = &[
 const DELAYED_CLOSE: &str = "our FIN comes at once and the client answers it; Envoy sends none \
      before delayed_close_timeout is over";
 
+const REDIRECT_LOG: &str = "the log names the route and the cluster that served the \
+     request, not those that its redirect leads to, or fails to";
+const REDIRECT_BYTES: &str = "what the client sent is counted once; Envoy counts it \
+     again for the request that follows a redirect";
+const REDIRECT_REUSE: &str = "a connection whose response is complete carries the \
+     request that follows the redirect; Envoy frees it a moment later";
 const EXPLAIN: &str = "an endpoint of ours";
 
 const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
@@ -337,6 +522,8 @@ const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> 
 const HEADER_BYTES: &str = "the bytes of the header lines; Envoy counts what its parser \
      had handed over, which differs for absolute URIs, trailers, padded values and \
      requests that are refused";
+const NO_CONTENT: &str = "a 204 has no body; the one that Envoy sends is read as the next \
+     response";
 const READ_AHEAD: &str = "what was read beyond the request is not the request's; Envoy \
      counts it";
 const REFUSED_AS_SENT: &str = "a refused request is logged as it was sent";

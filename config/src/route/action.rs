@@ -92,6 +92,11 @@ pub enum Priority {
 }
 
 impl Action {
+    /// Whether the route itself is the answer.
+    pub fn answers(&self) -> bool {
+        matches!(self, Action::DirectResponse(_) | Action::Redirect(_))
+    }
+
     /// Compiles the action of a route, or reports why not. `path` is what the
     /// route matches, unless that is wrong.
     pub(super) fn lower(

@@ -15,6 +15,7 @@ use super::{Sources, cluster, headers};
 use crate::filters::http::router;
 use crate::filters::network::http_connection_manager::Shared;
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::{self, Message, Scratch};
 
 /// The filters that the request runs through, and the action.
 pub(super) fn explain(
@@ -91,6 +92,13 @@ fn of_forward(
     let document = &sources.document;
     let cluster = chosen_cluster(forward, exchange, path, sources);
     router::set_weighted_host(forward, exchange);
+    exchange.header_mutations = selected.route.header_mutations;
+    header_parser::apply_route_mutations(
+        Message::Request,
+        &manager.config.routes,
+        exchange,
+        &mut Scratch::default(),
+    );
     router::rewrite_request(manager, forward, exchange);
     let mut sent = headers("request as it is sent upstream", &exchange.request);
     if forward.rewrites_host_to_hostname() {

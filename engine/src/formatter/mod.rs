@@ -15,7 +15,7 @@ mod date;
 mod escape;
 #[doc(hidden)]
 pub mod fuzz;
-mod grpc;
+pub mod grpc;
 mod json;
 mod log_type;
 mod names;

@@ -64,6 +64,8 @@ pub struct Exchange {
     /// The route's changes of headers, of the request and of any response, the
     /// proxy's own included.
     pub header_mutations: MutationLevels,
+    /// A filter has answered in the response's place.
+    pub response_replaced: bool,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
     /// How long the upstream may take.
@@ -104,6 +106,7 @@ impl Exchange {
             cluster: ClusterChoice::default(),
             scratch: Vec::new(),
             header_mutations: MutationLevels::default(),
+            response_replaced: false,
             filters_entered: 0,
             limits: Limits::default(),
             replay: Vec::new(),
@@ -140,6 +143,7 @@ impl Exchange {
         self.scratch.clear();
         self.scratch.shrink_to(POOLED_ARENA_BYTES_MAX);
         self.header_mutations = MutationLevels::default();
+        self.response_replaced = false;
         self.filters_entered = 0;
         self.limits = Limits::default();
         self.forget_body();
@@ -162,6 +166,8 @@ impl Exchange {
         self.info.protocol = protocol;
         self.info.bytes_received = self.replay.len() as u64;
         self.info.mark(TimePoint::DownstreamRxEnd, now);
+        self.header_mutations = MutationLevels::default();
+        self.response_replaced = false;
         self.filters_entered = 0;
         self.deadlines = Deadlines::new(now);
     }

@@ -2,7 +2,7 @@
 //! what only the engine can compile of it.
 
 use ringway_config::context::Cx;
-use ringway_config::format_strings::FormatId;
+use ringway_config::format_strings::{FormatId, FormatStrings};
 use ringway_config::route::{BodyRecipe, BodyText, RecipeId, RouteConfiguration, check_size};
 
 use crate::formatter::{Context, Format, Formatter};
@@ -20,28 +20,16 @@ impl RouteTable {
     /// Compiles what the engine knows of a lowered configuration, or reports
     /// why not.
     pub fn compile(configuration: RouteConfiguration, cx: &mut Cx<'_>) -> Option<Self> {
-        let mut formats = Vec::new();
-        let mut good = true;
-        for string in configuration.formats().iter() {
-            match Formatter::parse(&string.text) {
-                Ok(format) => formats.push(format.omit_empty_values(string.omit_empty_values)),
-                Err(error) => {
-                    good = false;
-                    cx.at(&string.source.path, |cx| cx.error(error.to_string()));
-                }
-            }
-        }
+        let formats = compile_formats(configuration.formats(), cx);
         let mut bodies = Vec::new();
         for recipe in configuration.body_recipes() {
-            match cx.at(&recipe.source.path, |cx| DirectBody::compile(recipe, cx)) {
-                Some(body) => bodies.push(body),
-                None => good = false,
-            }
+            bodies.push(cx.at(&recipe.source.path, |cx| DirectBody::compile(recipe, cx)));
         }
-        good.then(|| Self {
+        let bodies = bodies.into_iter().collect::<Option<_>>();
+        Some(Self {
             configuration,
-            formats: formats.into(),
-            bodies: bodies.into(),
+            formats: formats?,
+            bodies: bodies?,
         })
     }
 
@@ -132,4 +120,21 @@ fn text(recipe: &BodyRecipe, cx: &mut Cx<'_>) -> Option<Box<[u8]>> {
             }
         },
     }
+}
+
+/// Compiles all format strings, or reports why one cannot be, where it was
+/// configured.
+pub fn compile_formats(strings: &FormatStrings, cx: &mut Cx<'_>) -> Option<Box<[Formatter]>> {
+    let mut formats = Vec::new();
+    let mut good = true;
+    for string in strings.iter() {
+        match Formatter::parse(&string.text) {
+            Ok(format) => formats.push(format.omit_empty_values(string.omit_empty_values)),
+            Err(error) => {
+                good = false;
+                cx.at(&string.source.path, |cx| cx.error(error.to_string()));
+            }
+        }
+    }
+    good.then(|| formats.into())
 }

@@ -2,5 +2,9 @@
 //! subject: see [`ringway_tests::comparison`].
 
 mod actions;
+mod custom_response;
 mod headers;
+mod local_replies;
 mod mirroring;
+mod operators;
+mod resilience;

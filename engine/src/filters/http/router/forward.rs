@@ -157,6 +157,8 @@ pub(super) enum Relayed {
     /// The response is out to its end; its head says what becomes of the
     /// connection.
     Complete(Option<ResponseHead>),
+    /// A filter has answered in the place of the response with this head.
+    Replaced(ResponseHead),
     /// It cannot be completed, or not begun.
     Failed(Failure),
 }
@@ -204,7 +206,9 @@ pub(super) async fn relay(
             }
             Event::Head(response) => {
                 upstream.on_head(&response, exchange);
-                send_head(manager, upstream.cluster(), &response, downstream, exchange);
+                if !send_head(manager, upstream.cluster(), &response, downstream, exchange) {
+                    return Relayed::Replaced(response);
+                }
                 head = Some(response);
                 host_moved(now, exchange);
             }
@@ -246,6 +250,10 @@ pub(super) fn finish(
             upstream.complete(head.as_ref(), exchange);
             Handled::Answered
         }
+        Relayed::Replaced(head) => {
+            upstream.release(&head, exchange);
+            Handled::Answered
+        }
         Relayed::Failed(failure) => upstream.fail(failure, manager, downstream, exchange),
     }
 }
@@ -274,14 +282,15 @@ pub(super) fn is_interim(head: &ResponseHead) -> bool {
     (100..200).contains(&head.status) && head.status != 101
 }
 
-/// Turns the host's response head into the client's.
+/// Turns the host's response head into the client's; false when a filter has
+/// answered in its place.
 fn send_head(
     manager: &ConnectionManager,
     cluster: &Cluster,
     head: &ResponseHead,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
-) {
+) -> bool {
     let now = reactor::now();
     exchange.info.details.set(details::VIA_UPSTREAM);
     let sent = exchange.info.elapsed(TimePoint::DownstreamRxEnd);
@@ -313,7 +322,7 @@ fn send_head(
         Framing::Chunked | Framing::UntilClose => ResponseFraming::Unknown,
     };
     tell_attempts(exchange);
-    manager.send_response_head(downstream, exchange, head.status, framing);
+    manager.send_response_head(downstream, exchange, head.status, framing)
 }
 
 impl From<PoolFailure> for Failure {

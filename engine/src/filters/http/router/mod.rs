@@ -80,6 +80,9 @@ pub async fn route(
         manager.reply(downstream, exchange, not_found);
         return Handled::Answered;
     };
+    if selected.route.action.answers() {
+        exchange.header_mutations = selected.route.header_mutations;
+    }
     match &selected.route.action {
         Action::Forward(to) => forward(manager, &selected, to, downstream, exchange).await,
         Action::NonForwarding => no_cluster(manager, 503, downstream, exchange),

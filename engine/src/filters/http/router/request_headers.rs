@@ -35,6 +35,9 @@ pub(super) fn finalize_request_headers(
             &mut exchange.request,
         );
     }
+    for id in CONSUMED_FIRST {
+        exchange.request.remove(id);
+    }
     set_weighted_host(forward, exchange);
     manager.apply_route_mutations(Message::Request, exchange);
     rewrite_request(&manager.shared, forward, exchange);
@@ -134,16 +137,21 @@ fn rewriting(
 
 /// Headers that speak to the router; the upstream never sees them. Only those
 /// of internal clients get this far.
-const CONSUMED: [HeaderId; 11] = [
+const CONSUMED: [HeaderId; 9] = [
     HeaderId::XEnvoyMaxRetries,
     HeaderId::XEnvoyRetryOn,
     HeaderId::XEnvoyRetryGrpcOn,
     HeaderId::XEnvoyRetriableHeaderNames,
     HeaderId::XEnvoyRetriableStatusCodes,
     HeaderId::XEnvoyHedgeOnPerTryTimeout,
-    HeaderId::XEnvoyUpstreamAltStatName,
     HeaderId::XEnvoyUpstreamRqTimeoutAltResponse,
-    HeaderId::XEnvoyUpstreamRqTimeoutMs,
     HeaderId::XEnvoyUpstreamRqPerTryTimeoutMs,
     HeaderId::XEnvoyUpstreamStreamDurationMs,
+];
+
+/// Of those, the ones that were read before the route's changes: one that the
+/// route adds is for the host, as in Envoy.
+const CONSUMED_FIRST: [HeaderId; 2] = [
+    HeaderId::XEnvoyUpstreamAltStatName,
+    HeaderId::XEnvoyUpstreamRqTimeoutMs,
 ];

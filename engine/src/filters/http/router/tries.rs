@@ -24,7 +24,7 @@ use ringway_config::route::{BodyLimit, Forward, RetryPolicy, SelectedRoute};
 use super::failure::{Failure, reply_for_host};
 use super::forward::{finish, is_interim, relay, request_ended};
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
-use super::retry_state::{Decision, RetryState, Source};
+use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
 use super::upstream_request::{Event, UpstreamRequest};
 use super::{ConnectionManager, Handled, LocalReply, internal_redirect, shadow};
@@ -79,6 +79,21 @@ enum Step {
     Over(Handled),
 }
 
+/// A try that is to begin.
+struct Next {
+    at: Instant,
+    wait: Wait,
+    /// The try before took too long.
+    late: bool,
+}
+
+impl Next {
+    fn after(wait: Wait, late: bool) -> Option<Self> {
+        let at = reactor::now() + wait.time;
+        Some(Self { at, wait, late })
+    }
+}
+
 struct Tries<'a> {
     manager: &'a ConnectionManager,
     selected: &'a SelectedRoute<'a>,
@@ -86,8 +101,7 @@ struct Tries<'a> {
     cluster: Rc<Cluster>,
     retry: Option<RetryState<'a>>,
     running: Vec<Try>,
-    /// When the next try begins, and whether the one before took too long.
-    next: Option<(Instant, bool)>,
+    next: Option<Next>,
     hedging: bool,
     /// The request has a body, or may have one.
     has_body: bool,
@@ -250,7 +264,7 @@ impl Tries<'_> {
 
     fn first_deadline(&self) -> Option<Instant> {
         let of_tries = self.running.iter().filter_map(Try::first_deadline);
-        of_tries.chain(self.next.map(|(at, _)| at)).min()
+        of_tries.chain(self.next.as_ref().map(|next| next.at)).min()
     }
 
     fn poll(
@@ -434,14 +448,13 @@ impl Tries<'_> {
             drop(rng);
             if let Decision::Retry(wait) = decision {
                 self.cluster.shared.responses.retried(head.status);
-                self.next = Some((reactor::now() + wait, false));
-                self.give_up(place, Some(&head), exchange);
+                self.next = Next::after(wait, false);
+                self.give_up(place, &head, exchange);
                 return Step::Wait;
             }
             refused = note(&decision, exchange);
         }
-        if !refused
-            && let Some(policy) = self.forward.resilience.internal_redirect.as_deref()
+        if let Some(policy) = self.forward.resilience.internal_redirect.as_deref()
             && internal_redirect::applies(policy, head.status)
         {
             let complete = exchange.request_complete && !self.overflowed;
@@ -463,7 +476,7 @@ impl Tries<'_> {
         }
         // A bad response is not sent while a better one may come.
         if refused && (self.running.len() > 1 || self.next.is_some()) {
-            self.give_up(place, None, exchange);
+            self.give_up(place, &head, exchange);
             return Step::Wait;
         }
         Step::Won(place, head)
@@ -471,16 +484,13 @@ impl Tries<'_> {
 
     /// Ends a try whose response is not wanted. Its connection is kept if the
     /// head was all of it.
-    fn give_up(&mut self, place: usize, head: Option<&ResponseHead>, exchange: &mut Exchange) {
+    fn give_up(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
         exchange.response.clear();
         exchange.response_trailers.clear();
         let one = self.running.remove(place);
         one.host.stats.rq_error.inc();
         if let State::Active(upstream, _) = one.state {
-            match head {
-                Some(head) => upstream.release(head, exchange),
-                None => upstream.cancel(exchange),
-            }
+            upstream.release(head, exchange);
         }
     }
 
@@ -509,7 +519,7 @@ impl Tries<'_> {
         });
         if let Decision::Retry(wait) = decision {
             one.hedged = true;
-            self.next = Some((reactor::now() + wait, true));
+            self.next = Next::after(wait, true);
         } else {
             note(&decision, exchange);
         }
@@ -550,7 +560,7 @@ impl Tries<'_> {
             drop(rng);
             if let Decision::Retry(wait) = decision {
                 let late = matches!(failure, Failure::Expired(Expired::Try | Expired::TryIdle));
-                self.next = Some((reactor::now() + wait, late));
+                self.next = Next::after(wait, late);
                 return Step::Wait;
             }
             note(&decision, exchange);
@@ -572,9 +582,10 @@ impl Tries<'_> {
 
     /// Begins the next try.
     fn retry(&mut self, downstream: &mut Downstream, exchange: &mut Exchange) -> Step {
-        let Some((_, late)) = self.next.take() else {
+        let Some(next) = self.next.take() else {
             return Step::Wait;
         };
+        next.wait.count(&self.cluster);
         exchange.info.attempt_count += 1;
         let picked = match &self.retry {
             Some(retry) => retry.pick_host(&self.cluster),
@@ -597,7 +608,7 @@ impl Tries<'_> {
             set_attempt_count(exchange);
         }
         if resilience.is_timeout_retry_header {
-            let value: &[u8] = if late { b"true" } else { b"false" };
+            let value: &[u8] = if next.late { b"true" } else { b"false" };
             exchange.request.set(HeaderId::XEnvoyIsTimeoutRetry, value);
         }
         if !self.manager.shared.router.suppress_envoy_headers {

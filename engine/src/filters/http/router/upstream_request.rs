@@ -245,6 +245,7 @@ impl UpstreamRequest {
             .info
             .mark(TimePoint::UpstreamRxBegin, reactor::now());
         exchange.info.upstream_bytes.header_received += head.head_bytes as u64;
+        self.count_bytes(exchange);
         if head.status >= 500 {
             self.active.lease().host().stats.rq_error.inc();
         } else {
@@ -272,16 +273,19 @@ impl UpstreamRequest {
         if matches!(head.framing, Framing::None | Framing::Length(0)) {
             self.give_back(Some(head), exchange);
         } else {
+            if !head.keep_alive {
+                self.cluster().stats.upstream_cx_close_notify.inc();
+            }
             self.cancel(exchange);
         }
     }
 
     /// Ends a request whose response nobody waits for any more.
-    pub fn cancel(self, exchange: &mut Exchange) {
+    pub fn cancel(mut self, exchange: &mut Exchange) {
         self.count_bytes(exchange);
     }
 
-    fn give_back(self, head: Option<&ResponseHead>, exchange: &mut Exchange) {
+    fn give_back(mut self, head: Option<&ResponseHead>, exchange: &mut Exchange) {
         let reusable = head.is_some_and(|head| head.keep_alive);
         let until_close = head.is_some_and(|head| {
             head.framing == Framing::UntilClose && head.version == Version::Http11
@@ -318,7 +322,7 @@ impl UpstreamRequest {
     }
 
     /// Ends a request that failed.
-    pub fn break_off(self, failure: &Failure, exchange: &mut Exchange) {
+    pub fn break_off(mut self, failure: &Failure, exchange: &mut Exchange) {
         self.count_bytes(exchange);
         let stats = &self.active.lease().host().stats;
         match failure {
@@ -346,12 +350,15 @@ impl UpstreamRequest {
         }
     }
 
-    fn count_bytes(&self, exchange: &mut Exchange) {
+    /// Counts what moved since the last time.
+    fn count_bytes(&mut self, exchange: &mut Exchange) {
         let stream = &self.active.lease().stream;
-        let bytes = &mut exchange.info.upstream_bytes;
-        bytes.wire_received += stream.bytes_received() - self.received_before;
+        let received = stream.bytes_received();
         let sent = stream.bytes_sent() + stream.queued() as u64;
+        let bytes = &mut exchange.info.upstream_bytes;
+        bytes.wire_received += received - self.received_before;
         bytes.wire_sent += sent - self.sent_before;
+        (self.received_before, self.sent_before) = (received, sent);
     }
 }
 

@@ -26,6 +26,7 @@ use ringway_config::route;
 use ringway_config::support::is_known;
 use ringway_config::{Cx, type_name, unpack};
 
+use super::local_reply_config::LocalReplyConfig;
 use crate::access_loggers::{self, AccessLog};
 use crate::http::conn_manager_utility::{Edge, Scheme, ServerHeader};
 use crate::http::host_utility::StripPort;
@@ -60,6 +61,8 @@ pub struct Config {
     /// `user-agent` and `x-envoy-downstream-service-cluster` are set from
     /// the node: see [`Config::edge`].
     pub add_user_agent: bool,
+    /// What becomes of local replies; `None` leaves them as they are.
+    pub local_replies: Option<LocalReplyConfig>,
     edge: Edge,
 }
 
@@ -121,6 +124,14 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
     let http_filters = http_filters(&proto.http_filters, cx);
     let timeouts = timeouts(&proto, &common, cx);
     let edge = edge(&proto, cx);
+    let local_replies = match &proto.local_reply_config {
+        None => Some(None),
+        Some(config) => cx
+            .field("local_reply_config", |cx| {
+                LocalReplyConfig::compile(config, cx)
+            })
+            .map(Some),
+    };
     let routes = routes(proto.route_specifier.as_ref(), cx);
 
     Some(Config {
@@ -146,6 +157,7 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
         requests_per_connection_max: common.requests_per_connection_max,
         proxy_100_continue: proto.proxy_100_continue,
         add_user_agent: core::bool_or(proto.add_user_agent, false),
+        local_replies: local_replies?,
         edge,
     })
 }
@@ -605,6 +617,65 @@ static_resources:
         assert_eq!(edge.server_header, ServerHeader::AppendIfAbsent);
         assert_eq!(&*edge.server_name, b"srv");
         assert_eq!(edge.scheme_to_overwrite, Some(Scheme::Https));
+    }
+
+    #[test]
+    fn mistakes_of_local_replies() {
+        const PASS: &str = "filter: {not_health_check_filter: {}}";
+        for (config, expected) in [
+            (
+                "mappers: [{status_code: 200}]".to_owned(),
+                "mappers[0].filter",
+            ),
+            (
+                format!("mappers: [{{{PASS}, status_code: 100}}]"),
+                "status_code",
+            ),
+            (
+                format!("mappers: [{{{PASS}, status_code: 600}}]"),
+                "status_code",
+            ),
+            (
+                format!("mappers: [{{{PASS}, body: {{filename: /nonexistent/ringway}}}}]"),
+                "mappers[0].body.filename: cannot read",
+            ),
+            (
+                format!("mappers: [{{{PASS}, body: {{filename: /dev/zero}}}}]"),
+                "mappers[0].body: a body has at most 1048576 bytes",
+            ),
+            (
+                format!("mappers: [{{{PASS}, body: {{environment_variable: RINGWAY_NONE}}}}]"),
+                "there is no environment variable \"RINGWAY_NONE\"",
+            ),
+            (
+                format!(
+                    "mappers: [{{{PASS}, headers_to_add: [{{header: {{key: host, value: a}}}}]}}]"
+                ),
+                "headers_to_add[0].header.key: :-prefixed or host headers may not be modified",
+            ),
+            (
+                format!(
+                    "mappers: [{{{PASS}, headers_to_add: [{{header: {{key: a, value: '%NONE%'}}}}]}}]"
+                ),
+                "headers_to_add[0].header.value: Not supported field in StreamInfo: NONE",
+            ),
+            (
+                "body_format: {text_format_source: {inline_string: '%NONE%'}}".to_owned(),
+                "body_format.text_format_source.inline_string: Not supported field",
+            ),
+            ("body_format: {}".to_owned(), "body_format"),
+            (
+                "body_format: {text_format: a, content_type: \"a\\nb\"}".to_owned(),
+                "body_format.content_type",
+            ),
+        ] {
+            let found = error(&format!("          local_reply_config: {{{config}}}\n"));
+            let at = "typed_config.local_reply_config.";
+            assert!(
+                found.contains(at) && found.contains(expected),
+                "{config}: {found}"
+            );
+        }
     }
 
     #[test]

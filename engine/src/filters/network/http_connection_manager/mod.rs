@@ -10,7 +10,8 @@
 //! - `connection.rs`: waiting for requests, ending connections.
 //! - `request.rs`: what is done to a request before it is routed.
 //! - `response.rs`: what is done to every response.
-//! - `local_reply.rs`: the proxy's own responses.
+//! - `local_reply.rs`: the proxy's own responses;
+//!   `local_reply_config.rs`: how the configuration changes them.
 //! - `wait.rs`: filters that hold a request back.
 //! - `finish.rs`: statistics and access logs at the end.
 
@@ -18,6 +19,7 @@ pub mod config;
 mod connection;
 mod finish;
 pub mod local_reply;
+mod local_reply_config;
 mod request;
 mod response;
 mod wait;
@@ -205,7 +207,10 @@ impl ConnectionManager {
         let found = self.find_route(&exchange.request, exchange.random);
         if let RouteMatch::Route(selected) = &found {
             exchange.info.route_name.copy(&selected.route.name);
-            exchange.header_mutations = selected.route.header_mutations;
+            // As in Envoy, a route that answers changes its own answer only.
+            if !selected.route.action.answers() {
+                exchange.header_mutations = selected.route.header_mutations;
+            }
             router::choose_cluster(self, selected.route, exchange);
         }
         if upgrade {

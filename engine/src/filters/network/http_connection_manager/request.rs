@@ -20,7 +20,7 @@ impl ConnectionManager {
     /// Records the head of a request that begins.
     pub(super) fn begin(
         &self,
-        downstream: &Downstream,
+        downstream: &mut Downstream,
         exchange: &mut Exchange,
         head: &RequestHead,
     ) {
@@ -44,6 +44,7 @@ impl ConnectionManager {
         let protocol = exchange.protocol();
         let info = &mut exchange.info;
         info.protocol = Some(protocol);
+        info.downstream_bytes.wire_received += downstream.take_received();
         info.downstream_bytes.header_received += field_bytes(&exchange.request, head);
         if exchange.request_complete {
             info.mark(TimePoint::DownstreamRxEnd, reactor::now());
