@@ -6,13 +6,18 @@
 
 use super::domains::{DomainIndex, Duplicate};
 use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
-use super::{Action, ClusterReference, Route, RouteConfiguration, RouteMatcher, VirtualHost};
+use super::stat_scope::{StatPart, StatScopeId, StatScopes};
+use super::{
+    Action, ClusterReference, Route, RouteConfiguration, RouteMatcher, TlsRequirement,
+    VirtualClusters, VirtualHost,
+};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
 use crate::format_strings::FormatStrings;
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::google::protobuf::Duration as ProtoDuration;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `RouteConfiguration.max_direct_response_body_size_bytes` when it is not
@@ -27,6 +32,8 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .as_ref()
             .map_or(DIRECT_RESPONSE_BODY_BYTES_MAX_DEFAULT, |max| max.value),
         cluster_references: Vec::new(),
+        stat_scopes: StatScopes::default(),
+        virtual_host: "".into(),
         formats: FormatStrings::default(),
         mirror_policies: Inherited::default(),
     };
@@ -49,6 +56,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .map(|name| name.to_ascii_lowercase().into_bytes().into())
             .collect(),
         cluster_references: lowering.cluster_references.into(),
+        stat_scopes: lowering.stat_scopes.into_boxed(),
         formats: lowering.formats,
         validate_clusters: message.validate_clusters.as_ref().map(|flag| flag.value),
         source: cx.source(),
@@ -61,6 +69,10 @@ pub(super) struct Lowering {
     pub(super) body_bytes_max: u32,
     /// Clusters named so far.
     pub(super) cluster_references: Vec<ClusterReference>,
+    /// Places in the statistics so far.
+    pub(super) stat_scopes: StatScopes,
+    /// The name of the virtual host that is lowered.
+    pub(super) virtual_host: Arc<str>,
     /// Format strings so far.
     pub(super) formats: FormatStrings,
     /// What routes without mirror policies of their own take over.
@@ -77,6 +89,11 @@ impl Lowering {
             source: cx.source(),
         });
         cluster
+    }
+
+    /// A place in the statistics of the virtual host that is lowered.
+    pub(super) fn stat_scope(&mut self, part: StatPart, name: &str) -> StatScopeId {
+        self.stat_scopes.add(&self.virtual_host, part, name)
     }
 }
 
@@ -114,15 +131,19 @@ impl VirtualHost {
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
+        lowering.virtual_host = message.name.as_str().into();
+        let virtual_clusters = VirtualClusters::lower(&message.virtual_clusters, lowering, cx);
         let policies = &message.request_mirror_policies;
         let routes = RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
             all(&message.routes, "routes", cx, |route, cx| {
                 Route::lower(route, lowering, cx)
             })
-        })?;
+        });
         Some(VirtualHost {
-            name: message.name.as_str().into(),
-            routes,
+            name: Arc::clone(&lowering.virtual_host),
+            routes: routes?,
+            require_tls: TlsRequirement::lower(message.require_tls()),
+            virtual_clusters: virtual_clusters?,
             source: cx.source(),
         })
     }
@@ -139,10 +160,13 @@ impl Route {
         // mistakes show in the same run.
         let path = matcher.as_ref().map(|matcher| &matcher.path);
         let action = Action::lower(message, path, lowering, cx);
+        let stats = (!message.stat_prefix.is_empty())
+            .then(|| lowering.stat_scope(StatPart::Route, &message.stat_prefix));
         Some(Route {
             name: message.name.as_str().into(),
             action: action?,
             matcher: matcher?,
+            stats,
             source: cx.source(),
         })
     }

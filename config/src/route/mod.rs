@@ -20,7 +20,10 @@ mod regex;
 mod request_mirror_policy;
 mod rewrite;
 mod route_match;
+mod stat_scope;
 mod string_match;
+mod tls_requirement;
+mod virtual_cluster;
 
 pub use action::{Action, Forward, Priority};
 pub use direct_response::DirectResponse;
@@ -36,7 +39,10 @@ pub use request_mirror_policy::{
 };
 pub use rewrite::PathRewrite;
 pub use route_match::{MatchInput, RouteMatcher, without_query};
+pub use stat_scope::{StatPart, StatScope, StatScopeId};
 pub use string_match::StringMatcher;
+pub use tls_requirement::TlsRequirement;
+pub use virtual_cluster::{VirtualCluster, VirtualClusters};
 
 use crate::clusters::ClusterId;
 use crate::context::Source;
@@ -54,6 +60,7 @@ pub struct RouteConfiguration {
     ignore_port_in_host_matching: bool,
     internal_only_headers: Box<[Box<[u8]>]>,
     cluster_references: Box<[ClusterReference]>,
+    stat_scopes: Box<[StatScope]>,
     formats: FormatStrings,
     validate_clusters: Option<bool>,
     source: Source,
@@ -67,6 +74,10 @@ pub struct VirtualHost {
     pub name: Arc<str>,
     /// The routes; the first that matches is taken.
     pub routes: Box<[Route]>,
+    /// Which of its requests are redirected to `https`.
+    pub require_tls: TlsRequirement,
+    /// How its requests are counted, if it has virtual clusters.
+    pub virtual_clusters: Option<Box<VirtualClusters>>,
     /// Where it was configured.
     pub source: Source,
 }
@@ -80,6 +91,8 @@ pub struct Route {
     pub matcher: RouteMatcher,
     /// What to do with the request.
     pub action: Action,
+    /// Where its requests are counted, if it has a `stat_prefix`.
+    pub stats: Option<StatScopeId>,
     /// Where it was configured.
     pub source: Source,
 }
@@ -99,6 +112,8 @@ pub struct ClusterReference {
 pub enum RouteMatch<'a> {
     /// No virtual host serves this authority.
     NoVirtualHost,
+    /// The virtual host wants TLS for this request.
+    TlsRequired(&'a VirtualHost),
     /// The virtual host has no route for this request.
     NoRoute(&'a VirtualHost),
     /// The first route that matches.
@@ -144,6 +159,11 @@ impl RouteConfiguration {
         self.validate_clusters
     }
 
+    /// Where requests are counted by route, by [`StatScopeId`].
+    pub fn stat_scopes(&self) -> &[StatScope] {
+        &self.stat_scopes
+    }
+
     /// Format strings of its parts, for the engine to compile.
     pub fn formats(&self) -> &FormatStrings {
         &self.formats
@@ -160,6 +180,9 @@ impl RouteConfiguration {
         let Some(virtual_host) = self.virtual_host(input.headers) else {
             return RouteMatch::NoVirtualHost;
         };
+        if virtual_host.require_tls.is_broken_by(input.headers) {
+            return RouteMatch::TlsRequired(virtual_host);
+        }
         let mut routes = virtual_host.routes.iter();
         match routes.find(|route| route.matcher.matches(input)) {
             Some(route) => RouteMatch::Route(SelectedRoute {

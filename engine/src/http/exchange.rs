@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
+use ringway_config::route::StatScopeId;
 
 use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
@@ -52,6 +53,8 @@ pub struct Exchange {
     /// A random number that all decisions about the request share: route
     /// fractions, weighted clusters.
     pub random: u64,
+    /// Where the request is counted besides its cluster.
+    pub counted: Counted,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
     /// The route's timeout, which runs from the end of the request.
@@ -80,6 +83,7 @@ impl Exchange {
             response_complete: false,
             internal: false,
             random: 0,
+            counted: Counted::default(),
             filters_entered: 0,
             route_timeout: None,
             deadlines: Deadlines::new(now),
@@ -108,6 +112,7 @@ impl Exchange {
         self.response_complete = false;
         self.internal = false;
         self.random = 0;
+        self.counted = Counted::default();
         self.filters_entered = 0;
         self.mirrored = false;
         self.route_timeout = None;
@@ -122,6 +127,16 @@ impl Exchange {
             Version::Http11 => Protocol::Http11,
         }
     }
+}
+
+/// The places in its route configuration's statistics where a request is
+/// counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counted {
+    /// Its virtual cluster's.
+    pub virtual_cluster: Option<StatScopeId>,
+    /// Its route's.
+    pub route: Option<StatScopeId>,
 }
 
 /// The exchanges that a worker keeps for reuse.

@@ -3,9 +3,11 @@
 
 use ringway_config::context::Cx;
 use ringway_config::format_strings::FormatId;
-use ringway_config::route::RouteConfiguration;
+use ringway_config::route::{RouteConfiguration, StatScopeId};
 
 use crate::formatter::Formatter;
+use crate::stats::Store;
+use crate::stats::route::RouteStats;
 
 /// A route configuration with its format strings compiled.
 #[derive(Debug)]
@@ -13,6 +15,7 @@ pub struct RouteTable {
     /// Virtual hosts and routes.
     pub configuration: RouteConfiguration,
     formats: Box<[Formatter]>,
+    stats: Box<[RouteStats]>,
 }
 
 impl RouteTable {
@@ -33,7 +36,20 @@ impl RouteTable {
         good.then(|| Self {
             configuration,
             formats: formats.into(),
+            stats: Box::default(),
         })
+    }
+
+    /// Registers what is counted by route.
+    pub fn register(&mut self, store: &Store) {
+        let scopes = self.configuration.stat_scopes().iter();
+        self.stats = scopes.map(|scope| RouteStats::new(store, scope)).collect();
+    }
+
+    /// What is counted at a place of this configuration, once it is registered.
+    #[must_use]
+    pub fn stats(&self, place: StatScopeId) -> Option<&RouteStats> {
+        self.stats.get(place.0 as usize)
     }
 
     /// A format string of this configuration.

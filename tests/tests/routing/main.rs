@@ -2,3 +2,4 @@
 //! subject: see [`ringway_tests::comparison`].
 
 mod mirroring;
+mod trees;

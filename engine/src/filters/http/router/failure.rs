@@ -45,7 +45,7 @@ impl Failure {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        self.count(manager, cluster);
+        self.count(manager, cluster, exchange);
         if matches!(self, Self::DownstreamClosed | Self::Stopped) {
             let info = &mut exchange.info;
             info.flags
@@ -157,7 +157,7 @@ impl Failure {
         Handled::Aborted
     }
 
-    fn count(&self, manager: &ConnectionManager, cluster: &Cluster) {
+    fn count(&self, manager: &ConnectionManager, cluster: &Cluster, exchange: &Exchange) {
         let stats = &cluster.stats;
         let of_client = &manager.shared.stats;
         match self {
@@ -166,7 +166,12 @@ impl Failure {
             Self::ConnectTimeout | Self::Connect(_) => {
                 stats.upstream_rq_pending_failure_eject.inc();
             }
-            Self::Expired(Expired::Route) => stats.upstream_rq_timeout.inc(),
+            Self::Expired(Expired::Route) => {
+                stats.upstream_rq_timeout.inc();
+                for stats in manager.route_stats(exchange) {
+                    stats.requests.upstream_rq_timeout.inc();
+                }
+            }
             Self::Expired(Expired::Upstream) => stats.upstream_rq_max_duration_reached.inc(),
             Self::Expired(Expired::Request) => of_client.downstream_rq_timeout.inc(),
             Self::Expired(Expired::Stream) => of_client.downstream_rq_max_duration_reached.inc(),

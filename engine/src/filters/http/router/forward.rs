@@ -49,6 +49,7 @@ pub(super) async fn forward(
         manager.reply(downstream, exchange, reply);
         return Handled::Answered;
     };
+    manager.begin_charging(selected, exchange);
     exchange.info.attempt_count = 1;
     let Some(host) = cluster.pick_host() else {
         cluster.stats.upstream_cx_none_healthy.inc();
@@ -124,6 +125,9 @@ async fn exchange_messages(
     // Made here and not handed in: what is moved into an async function takes
     // its place twice in every connection's task.
     let mut upstream = UpstreamRequest::start(lease, downstream, exchange);
+    for stats in manager.route_stats(exchange) {
+        stats.requests.upstream_rq_total.inc();
+    }
     let mut interim: u32 = 0;
     let mut head: Option<ResponseHead> = None;
     loop {
@@ -135,8 +139,7 @@ async fn exchange_messages(
             Event::Head(interim_head) if is_interim(&interim_head) => {
                 interim += 1;
                 exchange.response.clear();
-                let responses = &upstream.cluster().shared.responses;
-                responses.code(interim_head.status, exchange.internal, false);
+                manager.charge_code(upstream.cluster(), interim_head.status, exchange);
                 if interim > INTERIM_RESPONSES_MAX {
                     let failure = Failure::UpstreamProtocol;
                     return upstream.fail(failure, manager, downstream, exchange);
@@ -165,7 +168,7 @@ async fn exchange_messages(
             }
             Event::ResponseBody(BodyPart::End) => {
                 downstream.send_end(exchange);
-                upstream.complete(head.as_ref(), exchange);
+                upstream.complete(head.as_ref(), manager, exchange);
                 return Handled::Answered;
             }
             Event::RequestBody(BodyPart::Data(data)) => {
@@ -218,10 +221,7 @@ fn send_head(
                 let _ = write!(out, "{}", since.as_millis());
             });
     }
-    cluster
-        .shared
-        .responses
-        .code(head.status, exchange.internal, false);
+    manager.charge_code(cluster, head.status, exchange);
     let described = exchange.response.contains(HeaderId::ContentLength);
     let framing = match head.framing {
         // Envoy says how the body of the GET would be framed.
@@ -240,10 +240,7 @@ pub(super) fn fail(
     exchange: &mut Exchange,
     reply: LocalReply<'_>,
 ) -> Handled {
-    cluster
-        .shared
-        .responses
-        .code(reply.status, exchange.internal, false);
+    manager.charge_code(cluster, reply.status, exchange);
     manager.reply(downstream, exchange, reply);
     Handled::Answered
 }

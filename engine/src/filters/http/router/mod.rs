@@ -7,8 +7,10 @@
 //! - `timeout.rs`: how long it may take.
 //! - `upstream_request.rs`: its side of the host's connection.
 //! - `shadow.rs`: copies of it that go to other clusters.
+//! - `charge.rs`: what a request is counted for.
 //! - `failure.rs`: what the client is told when there is no response.
 
+mod charge;
 mod failure;
 mod forward;
 mod request_headers;
@@ -56,6 +58,13 @@ pub async fn route(
 ) -> Handled {
     let stats = &manager.shared.router_stats;
     stats.rq_total.inc();
+    if let RouteMatch::TlsRequired(_) = found {
+        stats.rq_direct_response.inc();
+        let status = redirect::set_tls_location(&exchange.request, &mut exchange.response);
+        let reply = LocalReply::new(status, "", details::DIRECT_RESPONSE);
+        manager.reply(downstream, exchange, reply);
+        return Handled::Answered;
+    }
     let RouteMatch::Route(selected) = found else {
         stats.no_route.inc();
         if exchange.facts.is_connect {

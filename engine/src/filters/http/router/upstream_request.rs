@@ -220,7 +220,12 @@ impl UpstreamRequest {
     }
 
     /// Ends a request whose response is complete.
-    pub fn complete(self, head: Option<&ResponseHead>, exchange: &mut Exchange) {
+    pub fn complete(
+        self,
+        head: Option<&ResponseHead>,
+        manager: &ConnectionManager,
+        exchange: &mut Exchange,
+    ) {
         let reusable = head.is_some_and(|head| head.keep_alive);
         let until_close = head.is_some_and(|head| {
             head.framing == Framing::UntilClose && head.version == Version::Http11
@@ -233,8 +238,7 @@ impl UpstreamRequest {
             .elapsed(TimePoint::DownstreamRxEnd)
             .unwrap_or_default();
         let took = now.duration_since(exchange.info.start + sent);
-        let responses = &self.active.lease().cluster().shared.responses;
-        responses.time(took.as_millis() as u64, exchange.internal, false);
+        manager.charge_time(self.cluster(), took.as_millis() as u64, exchange);
         let stats = &self.cluster().stats;
         if !reusable && !until_close {
             stats.upstream_cx_close_notify.inc();

@@ -76,7 +76,8 @@ impl Shared {
     ) -> Self {
         let prefix = stats::prefix(&config.stat_prefix);
         let on_listener = stats::listener_prefix(listener_prefix, &config.stat_prefix);
-        let mut filters = filters;
+        let (mut config, mut filters) = (config, filters);
+        config.routes.register(store);
         filters.chain.register(store, &prefix);
         Self {
             stats: HttpConnectionManagerStats::new(store, &prefix),
@@ -171,7 +172,10 @@ impl ConnectionManager {
                 exchange.info.cluster = Some(Rc::clone(&cluster.info));
             }
         }
-        if upgrade {
+        // A tunnel cannot be redirected.
+        let tunnel_without_tls =
+            exchange.facts.is_connect && matches!(found, RouteMatch::TlsRequired(_));
+        if upgrade || tunnel_without_tls {
             // No upgrade is configured, and bytes of another protocol must
             // not be taken for a request.
             self.stats().downstream_rq_ws_on_non_ws_route.inc();
