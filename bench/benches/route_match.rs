@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatcher;
 use proto::route_match::PathSpecifier;
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use ringway_config::route::{MatchInput, RouteConfiguration, RouteMatch, lower};
+use ringway_config::route::{MatchInput, PeerCertificate, RouteConfiguration, RouteMatch, lower};
 use ringway_config::runtime::RuntimeValues;
 use ringway_config::{Cx, Diagnostics, Marks, Names};
 
@@ -79,6 +79,7 @@ fn finds(routes: &RouteConfiguration, headers: &HeaderMap) -> bool {
         headers,
         random: 0,
         runtime: &RuntimeValues::default(),
+        peer_certificate: PeerCertificate::default(),
     };
     matches!(routes.find(&input), RouteMatch::Route(..))
 }

@@ -1,7 +1,11 @@
-//! What must hold for any configuration whatsoever: shared by the fuzz target
-//! and the replay of its corpus. Not part of the API.
+//! What must hold for any configuration whatsoever: shared by the fuzz targets
+//! and the replay of their corpora. Not part of the API.
 
-use crate::route::{MatchInput, RouteMatch};
+mod routes;
+
+pub use routes::route_table;
+
+use crate::route::{MatchInput, PeerCertificate, RouteMatch};
 use crate::runtime::RuntimeValues;
 use crate::{
     Cx, Diagnostics, Format, LoadOptions, Loaded, Names, bootstrap, load, route, to_json, unpack,
@@ -69,6 +73,7 @@ fn decisions(loaded: &Loaded, found: &mut Diagnostics) -> String {
         headers: &request,
         random: 7,
         runtime: &runtime,
+        peer_certificate: PeerCertificate::default(),
     };
     let resources = loaded.bootstrap.static_resources.iter();
     let mut out = String::new();

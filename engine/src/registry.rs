@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use ringway_config::context::Cx;
 use ringway_config::listener::Extension;
+use ringway_config::route::{FilterOverrides, RouteConfiguration};
 use ringway_config::type_name;
 
 use crate::filters::http::health_check::HealthCheck;
-use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, router};
+use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, OverrideTable, router};
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
 
 /// A compiled network filter.
@@ -42,7 +43,8 @@ pub fn network_filter(
     match type_name(&extension.config.type_url) {
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" => {
             let config = http_connection_manager::compile(&extension.config, cx)?;
-            let filters = http_filters(&config.http_filters, service_cluster, cx);
+            let routes = &config.routes.configuration;
+            let filters = http_filters(&config.http_filters, routes, service_cluster, cx);
             Some(NetworkFilter::HttpConnectionManager(
                 Box::new(config),
                 filters,
@@ -55,26 +57,50 @@ pub fn network_filter(
     }
 }
 
-/// Compiles the HTTP filters of a connection manager. `service_cluster` is `node.cluster`.
+/// Compiles the HTTP filters of a connection manager, with what its routes say
+/// to them. `service_cluster` is `node.cluster`.
 pub fn http_filters(
     extensions: &[Extension],
+    routes: &RouteConfiguration,
     service_cluster: &Arc<str>,
     cx: &mut Cx<'_>,
 ) -> HttpFilters {
-    let mut filters = Vec::new();
+    let (mut filters, mut compiled) = (Vec::new(), Vec::new());
     let mut router = router::Config::default();
     for extension in extensions {
         cx.at(&extension.path, |cx| {
             if type_name(&extension.config.type_url) == ROUTER {
                 router = router::Config::compile(&extension.config, cx).unwrap_or_default();
-            } else {
-                filters.extend(http_filter(extension, service_cluster, cx));
+            } else if let Some(filter) = http_filter(extension, service_cluster, cx) {
+                filters.push(filter);
+                compiled.push(extension);
             }
         });
     }
+    let overrides = routes.filter_overrides();
+    check_names(overrides, extensions, cx);
+    let overrides = OverrideTable::compile(overrides, &compiled, &mut filters, cx);
     HttpFilters {
-        chain: FilterChain::new(filters),
+        chain: FilterChain::new(filters, overrides),
         router,
+    }
+}
+
+/// What is said to the router, or to nobody.
+fn check_names(overrides: &FilterOverrides, extensions: &[Extension], cx: &mut Cx<'_>) {
+    for said in overrides.said() {
+        let mut named = extensions
+            .iter()
+            .filter(|extension| extension.name == said.filter)
+            .peekable();
+        cx.at(&said.source.path, |cx| {
+            if named.peek().is_none() {
+                cx.warn(format!("no HTTP filter has the name {:?}", &*said.filter));
+            }
+            if named.any(|extension| type_name(&extension.config.type_url) == ROUTER) {
+                cx.error("the router cannot be configured or disabled for a part of the routes");
+            }
+        });
     }
 }
 

@@ -190,6 +190,27 @@ pub const TABLE: &[Intended] = &[
         "*",
         "the body is read once there is somebody to send it to, and so is its copy",
     ),
+    trees(
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    trees(
+        "tls required of a post",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    trees(
+        "tls required of head",
+        "response[0].header.*",
+        "a length is as good as chunks for a body that is not sent",
+    ),
+    trees(
+        "tls required of connect",
+        "log[0].header_bytes_received",
+        HEADER_BYTES,
+    ),
     admin(
         "*",
         "missing: *group",
@@ -257,6 +278,27 @@ pub const TABLE: &[Intended] = &[
         "missing: server.wip_protos",
         "Envoy counts an addition of nothing as use",
     ),
+    routing(
+        "headers",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    routing("headers", "*", "log[*].header_bytes_received", HEADER_BYTES),
+    routing(
+        "headers",
+        "hop by hop",
+        "response[0].header.keep-alive",
+        "a route cannot promise anything about the client's connection",
+    ),
+    routing(
+        "headers",
+        "hostile *",
+        "*",
+        "what a client hides in a query parameter is sent escaped; Envoy refuses such \
+         requests with 503, and writes such response headers with their line ends",
+    ),
     admin("*", "extra: */explain", EXPLAIN),
     admin("*", "extra: *  h.NAME", EXPLAIN),
     admin("*", "extra: *  host", EXPLAIN),
@@ -268,6 +310,15 @@ pub const TABLE: &[Intended] = &[
 ];
 
 const EXPLAIN: &str = "an endpoint of ours";
+
+const fn trees(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
+    Intended {
+        suite: Suite::Routing("trees"),
+        case,
+        what,
+        reason,
+    }
+}
 
 const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     Intended {

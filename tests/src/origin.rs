@@ -5,6 +5,7 @@
 //! request with a short `200`.
 
 use crate::message::{self, Kind, Message};
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -33,6 +34,9 @@ pub enum Act {
     Drain,
     /// From the second connection on, answer like the default does.
     OnlyFirstConnection,
+    /// For the first request do the first of these, and so on, whatever
+    /// connection it comes on; for all others the last one.
+    Turns(Vec<Vec<Act>>),
 }
 
 /// The default script.
@@ -63,6 +67,8 @@ struct State {
     seen: Vec<Seen>,
     open: Vec<TcpStream>,
     connections: usize,
+    /// Requests that have had their turn.
+    turns: usize,
 }
 
 /// A running origin; it ends when it is dropped.
@@ -95,6 +101,7 @@ impl Origin {
             seen: Vec::new(),
             open: Vec::new(),
             connections: 0,
+            turns: 0,
         }));
         let origin = Origin {
             address,
@@ -127,6 +134,7 @@ impl Origin {
         state.script = script;
         state.seen.clear();
         state.connections = 0;
+        state.turns = 0;
     }
 
     /// What has been seen since the last [`Origin::play`].
@@ -179,8 +187,9 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     let mut received = Vec::new();
     let mut last_line = String::new();
     loop {
-        for act in &script {
-            match act {
+        let mut acts: VecDeque<Act> = script.iter().cloned().collect();
+        while let Some(act) = acts.pop_front() {
+            match &act {
                 Act::Read | Act::ReadHead => {
                     let whole = matches!(act, Act::Read);
                     let Some(request) = receive(&mut stream, &mut received, whole, state, number)
@@ -223,6 +232,12 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                     return;
                 }
                 Act::OnlyFirstConnection => {}
+                Act::Turns(turns) => {
+                    let mut state = lock(state);
+                    let last = turns.len().saturating_sub(1);
+                    acts = turns[state.turns.min(last)].iter().cloned().collect();
+                    state.turns += 1;
+                }
             }
         }
         if !script

@@ -6,12 +6,18 @@ use super::path_match::PathMatcher;
 use super::redirect::Redirect;
 use super::regex::Substitution;
 use super::request_mirror_policy::{RequestMirrorPolicies, RequestMirrorPolicy};
+use super::resilience::Resilience;
 use super::rewrite::PathRewrite;
+use super::uri_template::TemplateRewrite;
 use crate::clusters::ClusterId;
 use crate::context::Cx;
 use envoy_types::pb::envoy::config::core::v3::RoutingPriority;
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use std::time::Duration;
+
+/// Why a `prefix_rewrite` and a template do not go together.
+pub(super) const NOT_WITH_TEMPLATE: &str =
+    "the route's path_match_policy matches whole paths; use path_rewrite_policy or regex_rewrite";
 
 /// `RouteAction.timeout` when it is not set.
 const ROUTE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
@@ -43,6 +49,12 @@ pub struct Forward {
     /// Replaces the connection manager's `max_stream_duration` when set; the
     /// inner `None` turns it off.
     pub max_stream_duration: Option<Option<Duration>>,
+    /// `grpc-timeout` as a limit of the stream; `None` leaves it to the host.
+    pub grpc_timeout: Option<GrpcTimeout>,
+    /// Whether `max_stream_duration` is there at all, which replaces `timeout`.
+    pub replaces_timeout: bool,
+    /// Retries, hedging, internal redirects.
+    pub resilience: Resilience,
     /// Which set of circuit breakers counts the request.
     pub priority: Priority,
     /// How the path changes on its way upstream.
@@ -53,6 +65,15 @@ pub struct Forward {
     pub append_x_forwarded_host: bool,
     /// Where copies of the request go, this route's or inherited.
     pub mirror_policies: Option<RequestMirrorPolicies>,
+}
+
+/// How a request's `grpc-timeout` limits its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GrpcTimeout {
+    /// `grpc_timeout_header_max`; `None` is without limit.
+    pub max: Option<Duration>,
+    /// `grpc_timeout_header_offset`: we stop so much earlier than asked.
+    pub offset: Duration,
 }
 
 /// `envoy.config.core.v3.RoutingPriority`.
@@ -115,20 +136,25 @@ impl Forward {
             RequestMirrorPolicy::of_route(&message.request_mirror_policies, lowering, cx);
         let timeout = duration(message.timeout.as_ref(), "timeout", cx);
         let idle_timeout = duration(message.idle_timeout.as_ref(), "idle_timeout", cx);
+        let limit = message.max_stream_duration.as_ref();
         let max_stream_duration = cx.field("max_stream_duration", |cx| {
-            let limit = message.max_stream_duration.as_ref();
             duration(
                 limit.and_then(|limit| limit.max_stream_duration.as_ref()),
                 "max_stream_duration",
                 cx,
             )
         });
+        let grpc_timeout = cx.field("max_stream_duration", |cx| grpc_timeout(limit, cx));
+        let resilience = lowering.resilience.with_action(message, cx);
         Some(Forward {
             cluster: cluster?,
             cluster_not_found_status: cluster_not_found_status(message),
             timeout: timeout?.unwrap_or(Some(ROUTE_TIMEOUT_DEFAULT)),
             idle_timeout: idle_timeout?,
             max_stream_duration: max_stream_duration?,
+            grpc_timeout: grpc_timeout?,
+            replaces_timeout: limit.is_some(),
+            resilience: resilience?,
             priority: match message.priority() {
                 RoutingPriority::Default => Priority::Default,
                 RoutingPriority::High => Priority::High,
@@ -162,6 +188,27 @@ fn cluster(
     }
 }
 
+fn grpc_timeout(
+    message: Option<&proto::route_action::MaxStreamDuration>,
+    cx: &mut Cx<'_>,
+) -> Option<Option<GrpcTimeout>> {
+    let Some(message) = message else {
+        return Some(None);
+    };
+    let max = duration(
+        message.grpc_timeout_header_max.as_ref(),
+        "grpc_timeout_header_max",
+        cx,
+    );
+    let offset = duration(
+        message.grpc_timeout_header_offset.as_ref(),
+        "grpc_timeout_header_offset",
+        cx,
+    );
+    let offset = offset?.flatten().unwrap_or_default();
+    Some(max?.map(|max| GrpcTimeout { max, offset }))
+}
+
 fn cluster_not_found_status(message: &proto::RouteAction) -> u16 {
     use proto::route_action::ClusterNotFoundResponseCode as Code;
     match message.cluster_not_found_response_code() {
@@ -176,19 +223,40 @@ fn forward_path_rewrite(
     path: Option<&PathMatcher>,
     cx: &mut Cx<'_>,
 ) -> Option<Option<PathRewrite>> {
-    match (&message.regex_rewrite, message.prefix_rewrite.as_str()) {
-        (Some(_), prefix) if !prefix.is_empty() => {
-            cx.error_at(
-                "regex_rewrite",
-                "only one of prefix_rewrite and regex_rewrite may be set",
-            );
-            None
-        }
-        (Some(regex), _) => cx
-            .field("regex_rewrite", |cx| Substitution::lower(regex, cx))
-            .map(|substitution| Some(PathRewrite::Regex(substitution))),
-        (None, "") => Some(None),
-        (None, prefix) => Some(Some(PathRewrite::of_prefix(path, prefix))),
+    let given = [
+        ("prefix_rewrite", !message.prefix_rewrite.is_empty()),
+        ("regex_rewrite", message.regex_rewrite.is_some()),
+        ("path_rewrite_policy", message.path_rewrite_policy.is_some()),
+    ];
+    if let [_, (second, _), ..] = given
+        .into_iter()
+        .filter(|(_, is_set)| *is_set)
+        .collect::<Vec<_>>()[..]
+    {
+        cx.error_at(
+            second,
+            "only one of prefix_rewrite, regex_rewrite and path_rewrite_policy may be set",
+        );
+        return None;
+    }
+    let template = path.and_then(PathMatcher::template);
+    if let Some(regex) = &message.regex_rewrite {
+        cx.field("regex_rewrite", |cx| Substitution::lower(regex, cx))
+            .map(|substitution| Some(PathRewrite::Regex(substitution)))
+    } else if let Some(policy) = &message.path_rewrite_policy {
+        // The template is looked for only when the match is good.
+        path?;
+        cx.field("path_rewrite_policy", |cx| {
+            TemplateRewrite::lower(policy, template, cx)
+        })
+        .map(|rewrite| Some(PathRewrite::Template(rewrite)))
+    } else if message.prefix_rewrite.is_empty() {
+        Some(None)
+    } else if template.is_some() {
+        cx.error_at("prefix_rewrite", NOT_WITH_TEMPLATE);
+        None
+    } else {
+        Some(Some(PathRewrite::of_prefix(path, &message.prefix_rewrite)))
     }
 }
 

@@ -10,7 +10,7 @@ use ringway_codecs::header::{HeaderId, HeaderMap};
 /// A compiled test of one header.
 #[derive(Debug)]
 pub struct HeaderMatcher {
-    name: Name,
+    name: HeaderName,
     test: Test,
     invert: bool,
     /// An absent header is tested as if it were there and empty. Otherwise an
@@ -18,9 +18,12 @@ pub struct HeaderMatcher {
     missing_is_empty: bool,
 }
 
+/// The name of a header, as the header list looks it up.
 #[derive(Debug)]
-enum Name {
+pub(super) enum HeaderName {
+    /// One of those that have a number.
     Known(HeaderId),
+    /// Any other, in lower case.
     Other(Box<[u8]>),
 }
 
@@ -43,16 +46,16 @@ impl HeaderMatcher {
     /// passes is enough.
     pub fn matches(&self, headers: &HeaderMap) -> bool {
         match &self.name {
-            Name::Known(id) => self.judge(headers.get_all(*id)),
-            Name::Other(name) => self.judge(headers.get_all_name(name)),
+            HeaderName::Known(id) => self.judge(headers.get_all(*id)),
+            HeaderName::Other(name) => self.judge(headers.get_all_name(name)),
         }
     }
 
     /// What the headers have instead of what is wanted, as a text.
     pub(super) fn found(&self, headers: &HeaderMap) -> String {
         let (name, values): (_, Vec<_>) = match &self.name {
-            Name::Known(id) => (id.as_str().as_bytes(), headers.get_all(*id).collect()),
-            Name::Other(name) => (&**name, headers.get_all_name(name).collect()),
+            HeaderName::Known(id) => (id.as_str().as_bytes(), headers.get_all(*id).collect()),
+            HeaderName::Other(name) => (&**name, headers.get_all_name(name).collect()),
         };
         let values: Vec<_> = values.into_iter().map(quoted).collect();
         let name = name.escape_ascii();
@@ -78,7 +81,7 @@ impl HeaderMatcher {
     pub fn lower(message: &proto::HeaderMatcher, cx: &mut Cx<'_>) -> Option<Self> {
         let (test, opposite) = Test::lower(message, cx)?;
         Some(HeaderMatcher {
-            name: Name::lower(&message.name),
+            name: HeaderName::lower(&message.name),
             test,
             invert: message.invert_match != opposite,
             missing_is_empty: message.treat_missing_header_as_empty,
@@ -86,14 +89,23 @@ impl HeaderMatcher {
     }
 }
 
-impl Name {
-    fn lower(name: &str) -> Self {
+impl HeaderName {
+    /// The first value of the header.
+    pub(super) fn first<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+        match self {
+            HeaderName::Known(id) => headers.get(*id),
+            HeaderName::Other(name) => headers.get_name(name),
+        }
+    }
+
+    /// The name, which may have capitals.
+    pub(super) fn lower(name: &str) -> Self {
         let name = name.to_ascii_lowercase();
         match HeaderId::from_lower(name.as_bytes()) {
             // The Host header is `:authority` by the time routes are matched.
-            Some(HeaderId::Host) => Name::Known(HeaderId::Authority),
-            Some(id) => Name::Known(id),
-            None => Name::Other(name.into_bytes().into()),
+            Some(HeaderId::Host) => HeaderName::Known(HeaderId::Authority),
+            Some(id) => HeaderName::Known(id),
+            None => HeaderName::Other(name.into_bytes().into()),
         }
     }
 }
@@ -121,6 +133,15 @@ impl Test {
         match &message.header_match_specifier {
             None => Some((Test::Present, false)),
             Some(Specifier::PresentMatch(present)) => Some((Test::Present, !present)),
+            Some(Specifier::RangeMatch(range))
+                if range.start >= range.end && !message.invert_match =>
+            {
+                cx.error_at(
+                    "range_match",
+                    "no number is in this range: end is not above start",
+                );
+                None
+            }
             Some(Specifier::RangeMatch(range)) => Some((
                 Test::Range {
                     start: range.start,

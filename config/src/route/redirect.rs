@@ -1,5 +1,6 @@
 //! `envoy.config.route.v3.RedirectAction`.
 
+use super::action::NOT_WITH_TEMPLATE;
 use super::path_match::PathMatcher;
 use super::regex::Substitution;
 use super::rewrite::PathRewrite;
@@ -60,6 +61,12 @@ impl Redirect {
             None => Some(PathRedirect::Keep),
             Some(PathRewriteSpecifier::PathRedirect(to)) => {
                 Some(not_empty(to).map_or(PathRedirect::Keep, PathRedirect::To))
+            }
+            Some(PathRewriteSpecifier::PrefixRewrite(_))
+                if path.is_some_and(|path| path.template().is_some()) =>
+            {
+                cx.error_at("prefix_rewrite", NOT_WITH_TEMPLATE);
+                None
             }
             Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => {
                 Some(PathRedirect::Rewrite(PathRewrite::of_prefix(path, prefix)))

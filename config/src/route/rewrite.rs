@@ -2,32 +2,40 @@
 
 use super::path_match::PathMatcher;
 use super::regex::Substitution;
+use super::string_match::Case;
+use super::uri_template::TemplateRewrite;
 use super::{Forward, Route, without_query};
 use ringway_codecs::header::{HeaderId, HeaderMap};
 
 /// How a path is rewritten; the query string always stays.
 #[derive(Debug)]
 pub enum PathRewrite {
-    /// The leading bytes that the route matched are replaced.
+    /// The text that the route matches is replaced where the path begins with
+    /// it. It need not: a route may match beside the parameters of segments.
     Prefix {
-        /// How many bytes the route matched.
-        matched_bytes: usize,
-        /// What takes their place.
+        /// What the route matches.
+        matched: Box<[u8]>,
+        /// How the two are compared.
+        case: Case,
+        /// What takes its place.
         replacement: Box<[u8]>,
     },
     /// The path is replaced.
     Whole(Box<[u8]>),
     /// Every match of a pattern is replaced.
     Regex(Substitution),
+    /// The path is made of the variables of the template that the route matches.
+    Template(TemplateRewrite),
 }
 
 impl PathRewrite {
     /// `prefix_rewrite` of a route that matches with `matcher`.
     pub(super) fn of_prefix(matcher: Option<&PathMatcher>, replacement: &str) -> Self {
         let replacement = replacement.as_bytes().into();
-        match matcher.and_then(PathMatcher::rewritten_prefix) {
-            Some(matched_bytes) => PathRewrite::Prefix {
-                matched_bytes,
+        match matcher.and_then(PathMatcher::literal) {
+            Some((matched, case)) => PathRewrite::Prefix {
+                matched: matched.into(),
+                case,
                 replacement,
             },
             None => PathRewrite::Whole(replacement),
@@ -39,20 +47,24 @@ impl PathRewrite {
         let path = without_query(path_and_query);
         let rest = match self {
             PathRewrite::Prefix {
-                matched_bytes,
+                matched,
+                case,
                 replacement,
-            } => {
+            } if case.starts_with(path, matched) => {
                 out.extend_from_slice(replacement);
-                // The path was normalised before the route was matched, so it
-                // is at least this long; a caller's mistake must not panic.
-                (*matched_bytes).min(path_and_query.len())
+                matched.len()
             }
+            PathRewrite::Prefix { .. } => 0,
             PathRewrite::Whole(replacement) => {
                 out.extend_from_slice(replacement);
                 path.len()
             }
             PathRewrite::Regex(substitution) => {
                 substitution.write(path, out);
+                path.len()
+            }
+            PathRewrite::Template(template) => {
+                template.write(path, out);
                 path.len()
             }
         };
@@ -121,16 +133,18 @@ mod tests {
 
     #[test]
     fn paths() {
-        let prefix = |matched_bytes, with: &str| PathRewrite::Prefix {
-            matched_bytes,
+        let prefix = |matched: &str, with: &str| PathRewrite::Prefix {
+            matched: matched.as_bytes().into(),
+            case: Case::Insensitive,
             replacement: with.as_bytes().into(),
         };
         for (rewrite, path, expected) in [
-            (prefix(4, "/new"), "/old/x?q=/old", "/new/x?q=/old"),
-            (prefix(4, "/new"), "/old?q", "/new?q"),
-            (prefix(4, "/"), "/old/x", "//x"),
-            (prefix(1, "/a/"), "/", "/a/"),
-            (prefix(9, "/a"), "/x", "/a"),
+            (prefix("/OLD", "/new"), "/old/x?q=/old", "/new/x?q=/old"),
+            (prefix("/OLD", "/new"), "/old?q", "/new?q"),
+            (prefix("/old", "/"), "/old/x", "//x"),
+            (prefix("/", "/a/"), "/", "/a/"),
+            (prefix("/old/x", "/a"), "/old;v/x?q", "/old;v/x?q"),
+            (prefix("/x", "/a"), "/x;v?q", "/a;v?q"),
             (
                 PathRewrite::Whole((*b"/w").into()),
                 "/any/thing?q=1",

@@ -11,8 +11,10 @@ use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
 use envoy_types::pb::google::protobuf::BoolValue;
 use proto::route_match::PathSpecifier;
+use ringway_codecs::header::HeaderId;
 
 mod golden;
+mod header_mutations;
 
 /// Lowers a message; the findings one a line.
 fn lowered(message: &proto::RouteConfiguration) -> (Option<RouteConfiguration>, String) {
@@ -113,6 +115,7 @@ fn find<'r>(routes: &'r RouteConfiguration, headers: &HeaderMap) -> RouteMatch<'
         headers,
         random: 0,
         runtime: &RuntimeValues::default(),
+        peer_certificate: PeerCertificate::default(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Which virtual host and route a request takes, and why not the earlier ones.
 
 use ringway_codecs::header::HeaderId;
-use ringway_config::route::{MatchInput, RouteMatch, VirtualHost};
+use ringway_config::route::{MatchInput, PeerCertificate, RouteMatch, VirtualHost};
 
 use super::fact::Fact;
 use super::{Sources, action, path_of};
@@ -36,6 +36,7 @@ pub(super) fn explain(
         headers: &exchange.request,
         random: exchange.random,
         runtime: sources.runtime,
+        peer_certificate: PeerCertificate::default(),
     };
     let (host, matched) = match configuration.find(&input) {
         RouteMatch::NoVirtualHost => {

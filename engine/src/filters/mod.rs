@@ -17,6 +17,7 @@ use ringway_config::runtime::RuntimeValues;
 
 use crate::http::date::DateCache;
 use crate::http::exchange::ExchangePool;
+use crate::http::header_parser;
 use crate::reactor::{self, Timer};
 use crate::stats::Store;
 use crate::stats::http_connection_manager::{Http1CodecStats, RouterStats};
@@ -53,6 +54,8 @@ pub struct WorkerContext {
     pub exchanges: RefCell<ExchangePool>,
     /// Random numbers: request ids, sampling. Not for secrets.
     pub rng: RefCell<fastrand::Rng>,
+    /// What changes of headers are made with.
+    pub header_scratch: RefCell<header_parser::Scratch>,
     /// The machine's own address, for `x-forwarded-for` of loopback peers.
     pub local_address: IpAddr,
     /// The `date` header, formatted once a second.
@@ -85,6 +88,7 @@ impl WorkerContext {
             runtime: RefCell::default(),
             exchanges: RefCell::new(ExchangePool::default()),
             rng: RefCell::new(fastrand::Rng::new()),
+            header_scratch: RefCell::default(),
             local_address,
             date: RefCell::new(DateCache::new()),
             draining: Cell::new(false),

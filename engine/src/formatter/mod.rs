@@ -98,13 +98,23 @@ impl Formatter {
     /// Appends the line for `cx`. No control byte of a peer is in it except
     /// the tab, so that a value never begins a new line.
     pub fn write(&self, cx: &Context<'_>, out: &mut Vec<u8>) {
+        self.write_all(cx, self.omit_empty_values, out);
+    }
+
+    /// Appends the value of a header, in which a fact that is not known leaves
+    /// nothing. As in a line, no line can end in it.
+    pub fn write_value(&self, cx: &Context<'_>, out: &mut Vec<u8>) {
+        self.write_all(cx, true, out);
+    }
+
+    fn write_all(&self, cx: &Context<'_>, omit_empty_values: bool, out: &mut Vec<u8>) {
         for segment in &self.segments {
             match segment {
                 Segment::Literal(text) => out.extend_from_slice(text),
                 Segment::Operator(operator) => {
                     let start = out.len();
                     match operator.write(cx, out) {
-                        Written::Nothing if !self.omit_empty_values => out.push(b'-'),
+                        Written::Nothing if !omit_empty_values => out.push(b'-'),
                         Written::Nothing | Written::Safe => {}
                         Written::Untrusted => escape::text(out, start),
                     }

@@ -49,6 +49,9 @@ pub struct Downstream {
     pub info: Rc<ConnectionInfo>,
     /// High watermark of the send queue, in bytes.
     pub send_queue_max: usize,
+    /// The listener's buffer limit, which also bounds what is kept of a body
+    /// for another try.
+    pub buffer_limit: u32,
     /// The end of the connection is the end of the response.
     pub ends_with_connection: bool,
     reader: MessageReader,
@@ -71,6 +74,7 @@ impl Downstream {
             stream,
             timer,
             info,
+            buffer_limit,
             send_queue_max: (buffer_limit.max(1) as usize).min(SEND_QUEUE_BYTES_MAX),
             ends_with_connection: false,
             reader: MessageReader::default(),

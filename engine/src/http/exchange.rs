@@ -5,19 +5,25 @@
 //! connection owns none, and a busy worker allocates none.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
+use ringway_config::route::MutationLevels;
+use ringway_config::route::OverridesId;
 use ringway_config::route::StatScopeId;
 
 use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
-use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo};
+use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo, TimePoint};
 
 /// A header arena larger than this is shrunk when the exchange is pooled: one
 /// client with huge headers must not make every later request carry them.
 const POOLED_ARENA_BYTES_MAX: usize = 8 * 1024;
+
+/// A kept body larger than this gives its memory back, for the same reason.
+const POOLED_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Exchanges kept for reuse; beyond this they are freed. More than this many
 /// concurrent requests on one worker is a peak, not the steady state.
@@ -55,10 +61,22 @@ pub struct Exchange {
     pub random: u64,
     /// Where the request is counted besides its cluster.
     pub counted: Counted,
+    /// The route's changes of headers, of the request and of any response, the
+    /// proxy's own included.
+    pub header_mutations: MutationLevels,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
-    /// The route's timeout, which runs from the end of the request.
-    pub route_timeout: Option<Duration>,
+    /// How long the upstream may take.
+    pub limits: Limits,
+    /// The request's body as far as it has arrived, for another try. Empty
+    /// unless the route may try again.
+    pub replay: Vec<u8>,
+    /// What following redirects needs to remember, once one was followed.
+    pub redirects: Option<Box<Redirects>>,
+    /// Responses say how many tries there were.
+    pub tell_attempts: bool,
+    /// What the request's route says to the filters.
+    pub filter_overrides: OverridesId,
     /// What ends the request if nothing else does.
     pub deadlines: Deadlines,
     /// The request's copies for other clusters have been started.
@@ -84,8 +102,13 @@ impl Exchange {
             internal: false,
             random: 0,
             counted: Counted::default(),
+            header_mutations: MutationLevels::default(),
             filters_entered: 0,
-            route_timeout: None,
+            limits: Limits::default(),
+            replay: Vec::new(),
+            redirects: None,
+            tell_attempts: false,
+            filter_overrides: OverridesId::default(),
             deadlines: Deadlines::new(now),
             mirrored: false,
             shadows: Vec::new(),
@@ -113,10 +136,38 @@ impl Exchange {
         self.internal = false;
         self.random = 0;
         self.counted = Counted::default();
+        self.header_mutations = MutationLevels::default();
         self.filters_entered = 0;
+        self.limits = Limits::default();
+        self.forget_body();
+        self.redirects = None;
+        self.tell_attempts = false;
+        self.filter_overrides = OverridesId::default();
         self.mirrored = false;
-        self.route_timeout = None;
         self.deadlines = Deadlines::new(now);
+    }
+
+    /// Makes the exchange ready for the request that a redirect has made of
+    /// this one: its headers and its body stay.
+    pub fn begin_redirected(&mut self, now: Instant, wall: SystemTime) {
+        self.response.clear();
+        self.response_trailers.clear();
+        let (remote, protocol) = (self.info.remote_address, self.info.protocol);
+        let connection = Rc::clone(&self.info.connection);
+        self.info.reset(connection, now, wall);
+        self.info.remote_address = remote;
+        self.info.protocol = protocol;
+        self.info.bytes_received = self.replay.len() as u64;
+        self.info.mark(TimePoint::DownstreamRxEnd, now);
+        self.filters_entered = 0;
+        self.deadlines = Deadlines::new(now);
+    }
+
+    /// Drops the body that was kept for another try, and its memory when it
+    /// was large.
+    pub fn forget_body(&mut self) {
+        self.replay.clear();
+        self.replay.shrink_to(POOLED_BODY_BYTES_MAX);
     }
 
     /// The protocol for logs.
@@ -137,6 +188,44 @@ pub struct Counted {
     pub virtual_cluster: Option<StatScopeId>,
     /// Its route's.
     pub route: Option<StatScopeId>,
+}
+
+/// How long the upstream may take for a request, as the route, its headers and
+/// the cluster say; `None` is without limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// All tries together, from the end of the request.
+    pub route: Option<Duration>,
+    /// One try, from the end of the request.
+    pub per_try: Option<Duration>,
+    /// One try without progress.
+    pub per_try_idle: Option<Duration>,
+    /// One try from its start, whatever it does.
+    pub upstream_stream: Option<Duration>,
+    /// The status when the route or a try took too long: 504, or the 204 that
+    /// the request has asked for.
+    pub timeout_status: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            route: None,
+            per_try: None,
+            per_try_idle: None,
+            upstream_stream: None,
+            timeout_status: 504,
+        }
+    }
+}
+
+/// The redirects that were followed for a request.
+#[derive(Debug, Default)]
+pub struct Redirects {
+    /// How many.
+    pub count: u32,
+    /// Which route led to which, by their names.
+    pub steps: Vec<(Arc<str>, Arc<str>)>,
 }
 
 /// The exchanges that a worker keeps for reuse.
@@ -192,6 +281,8 @@ pub struct Deadlines {
     pub upstream: Option<Instant>,
     /// `stream_idle_timeout`, counted from the last progress.
     pub idle: Option<Duration>,
+    /// `per_try_idle_timeout` of the try whose response is being sent on.
+    pub try_idle: Option<Instant>,
     last_progress: Instant,
 }
 
@@ -208,6 +299,10 @@ pub enum Expired {
     Upstream,
     /// Nothing moved for too long.
     Idle,
+    /// One try took too long.
+    Try,
+    /// Nothing moved for too long in one try.
+    TryIdle,
 }
 
 impl Deadlines {
@@ -218,6 +313,7 @@ impl Deadlines {
             stream: None,
             upstream: None,
             idle: None,
+            try_idle: None,
             last_progress: now,
         }
     }
@@ -231,10 +327,17 @@ impl Deadlines {
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
         let idle = self.idle.map(|idle| self.last_progress + idle);
-        [self.request, self.route, self.stream, self.upstream, idle]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.request,
+            self.route,
+            self.stream,
+            self.upstream,
+            self.try_idle,
+            idle,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The deadline that has passed at `now`, if any.
@@ -247,6 +350,8 @@ impl Deadlines {
             Some(Expired::Stream)
         } else if passed(self.upstream) {
             Some(Expired::Upstream)
+        } else if passed(self.try_idle) {
+            Some(Expired::TryIdle)
         } else if passed(self.request) {
             Some(Expired::Request)
         } else if passed(self.idle.map(|idle| self.last_progress + idle)) {

@@ -18,6 +18,7 @@ pub mod date;
 pub mod downstream;
 pub mod exchange;
 pub mod forwarded_for;
+pub mod header_parser;
 pub mod header_utility;
 pub mod host_utility;
 pub mod http1;

@@ -52,6 +52,12 @@ impl RouteTable {
         self.stats.get(place.0 as usize)
     }
 
+    /// The format strings of this configuration by number.
+    #[must_use]
+    pub fn formats(&self) -> &[Formatter] {
+        &self.formats
+    }
+
     /// A format string of this configuration.
     #[must_use]
     pub fn format(&self, id: FormatId) -> &Formatter {

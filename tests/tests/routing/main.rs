@@ -1,5 +1,6 @@
 //! Routing and traffic management compared with the real Envoy, a suite a
 //! subject: see [`ringway_tests::comparison`].
 
+mod headers;
 mod mirroring;
 mod trees;

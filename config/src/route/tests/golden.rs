@@ -28,7 +28,7 @@ const PATH: &str =
 /// Lowers a route configuration in a file called `routes.yaml`, whose lines
 /// come after those of [`HEAD`], indented. Gives the findings without their
 /// common path.
-fn lower_yaml(
+pub(super) fn lower_yaml(
     routes: &str,
     describe: impl Fn(&RouteConfiguration, &ClusterNames) -> String,
 ) -> String {
@@ -120,6 +120,11 @@ fn describe(routes: &RouteConfiguration, clusters: &ClusterNames) -> String {
     if routes.ignore_port_in_host_matching {
         writeln!(out, "ignore_port_in_host_matching").unwrap();
     }
+    let header = match &routes.vhost_header {
+        HeaderName::Known(id) => format!("{id:?}"),
+        HeaderName::Other(name) => name.escape_ascii().to_string(),
+    };
+    writeln!(out, "virtual host by {header}").unwrap();
     for name in routes.internal_only_headers() {
         writeln!(out, "internal only: {}", name.escape_ascii()).unwrap();
     }
@@ -149,6 +154,8 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
             format!("SeparatedPrefix({}, {case:?})", text(path))
         }
         PathMatcher::Regex(regex) => format!("Regex({:?})", regex.pattern()),
+        PathMatcher::Template(template) => format!("Template({:?})", template.text()),
+        PathMatcher::Connect => "Connect".to_owned(),
     };
     write!(out, "  {:?} {path}", route.name).unwrap();
     if !route.matcher.headers.is_empty() {
@@ -162,19 +169,38 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
         )
         .unwrap();
     }
+    if let Some(fraction) = &route.matcher.fraction {
+        write!(out, " + {:?}", fraction.default).unwrap();
+    }
+    if route.matcher.grpc {
+        write!(out, " + grpc").unwrap();
+    }
+    if !route.matcher.cookies.is_empty() {
+        write!(out, " + {} cookies", route.matcher.cookies.len()).unwrap();
+    }
+    let TlsContextMatcher {
+        presented,
+        validated,
+    } = route.matcher.tls_context;
+    if presented.is_some() || validated.is_some() {
+        write!(out, " + certificate {presented:?} {validated:?}").unwrap();
+    }
     out.push('\n');
     let rewrite = |rewrite: &PathRewrite| match rewrite {
         PathRewrite::Prefix {
-            matched_bytes,
+            matched,
             replacement,
+            ..
         } => {
             format!(
-                "    path: {matched_bytes} bytes become {}\n",
+                "    path: {} becomes {}\n",
+                text(matched),
                 text(replacement)
             )
         }
         PathRewrite::Whole(replacement) => format!("    path: all becomes {}\n", text(replacement)),
         PathRewrite::Regex(_) => "    path: by regex\n".to_owned(),
+        PathRewrite::Template(_) => "    path: by template\n".to_owned(),
     };
     match &route.action {
         Action::Forward(forward) => {

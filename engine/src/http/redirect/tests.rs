@@ -2,7 +2,7 @@
 
 use super::super::test_headers::headers;
 use super::*;
-use ringway_config::route::PathRewrite;
+use ringway_config::route::{Case, PathRewrite};
 
 fn redirect() -> Redirect {
     Redirect {
@@ -103,9 +103,10 @@ fn hosts() {
 
 #[test]
 fn paths() {
-    let prefix = |matched_bytes, with: &str| {
+    let prefix = |matched: &str, with: &str| {
         PathRedirect::Rewrite(PathRewrite::Prefix {
-            matched_bytes,
+            matched: bytes(matched),
+            case: Case::Sensitive,
             replacement: bytes(with),
         })
     };
@@ -129,10 +130,15 @@ fn paths() {
         (PathRedirect::To(bytes("/np#f")), false, "/p?q", "/np#f?q"),
         (PathRedirect::Keep, true, "/strip?q", "/strip"),
         (PathRedirect::Keep, false, "/keep/?q", "/keep/?q"),
-        (prefix(4, "/new"), false, "/pre/x?q", "/new/x?q"),
-        (prefix(4, "/new?a=b"), false, "/pre/x?q", "/new?a=b/x?q"),
-        (prefix(4, "/new?a=b"), true, "/pre/x?q", "/new"),
-        (prefix(4, "np"), false, "/pre/x", "/np/x"),
+        (prefix("/pre", "/new"), false, "/pre/x?q", "/new/x?q"),
+        (
+            prefix("/pre", "/new?a=b"),
+            false,
+            "/pre/x?q",
+            "/new?a=b/x?q",
+        ),
+        (prefix("/pre", "/new?a=b"), true, "/pre/x?q", "/new"),
+        (prefix("/pre", "np"), false, "/pre/x", "/np/x"),
         (whole("/new"), false, "/exact?q", "/new?q"),
     ] {
         let redirect = Redirect {

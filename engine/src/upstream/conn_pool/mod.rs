@@ -74,8 +74,8 @@ pub async fn acquire(
     host: &Rc<Host>,
     priority: usize,
 ) -> Result<Lease, PoolFailure> {
-    if let Some(connection) = take_idle(host) {
-        return Ok(Lease::new(connection));
+    if let Some(lease) = idle(host) {
+        return Ok(lease);
     }
     let breakers = &cluster.breakers[priority];
     let Some(_pending) = breakers.pending_requests.acquire() else {
@@ -94,6 +94,12 @@ pub async fn acquire(
             code.map_or_else(|| io::Error::from(kind), io::Error::from_raw_os_error),
         )),
     }
+}
+
+/// A connection to `host` that nobody uses, if there is one.
+#[must_use]
+pub fn idle(host: &Host) -> Option<Lease> {
+    take_idle(host).map(Lease::new)
 }
 
 /// Closes the connections of `host` that no request uses.

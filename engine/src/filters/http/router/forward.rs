@@ -1,27 +1,32 @@
 //! Forwarding: a request to a host of the route's cluster and its response to
 //! the client.
 //!
-//! The whole story is `forward`: cluster, host, limits, connection, then one
-//! loop that moves whatever is ready in either direction until the response is
-//! out. Nothing is read from one side while the other has too much to send, so
+//! The whole story is [`forward`]: cluster, host, limits, connection, then one
+//! loop, [`relay`], that moves whatever is ready in either direction until the
+//! response is out. A request that may be tried again takes the way through
+//! `tries.rs` from the host to the response's head, and then the same loop.
+//! Nothing is read from one side while the other has too much to send, so
 //! what a request buffers is bounded by the send queues.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Instant;
 
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::{Framing, ResponseHead};
 use ringway_config::route::{Forward, SelectedRoute};
 
-use super::failure::Failure;
-use super::request_headers::finalize_request_headers;
-use super::timeout::{poll_deadline, set_deadlines};
+use super::failure::{Failure, reply_for_host, tell_attempts};
+use super::request_headers::{finalize_request_headers, remove_consumed};
+use super::timeout::{limits, poll_deadline, set_deadlines};
+use super::tries::{forward_with_tries, is_hedging, may_try_again};
 use super::upstream_request::{Event, UpstreamRequest};
 use super::{ConnectionManager, Handled, LocalReply, shadow};
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::Message;
 use crate::http::http1::reader::BodyPart;
 use crate::reactor;
 use crate::stream_info::{ResponseFlag, TimePoint, details};
@@ -34,10 +39,10 @@ use crate::upstream::host::Host;
 pub(super) const INTERIM_RESPONSES_MAX: u32 = 64;
 
 /// Sends the request to the route's cluster and the response to the client.
-pub(super) async fn forward(
-    manager: &ConnectionManager,
-    selected: &SelectedRoute<'_>,
-    forward: &Forward,
+pub(super) async fn forward<'a>(
+    manager: &'a ConnectionManager,
+    selected: &'a SelectedRoute<'a>,
+    forward: &'a Forward,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Handled {
@@ -56,12 +61,24 @@ pub(super) async fn forward(
         cluster.stats.lb_healthy_panic.inc();
         let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
             .flag(ResponseFlag::NoHealthyUpstream);
-        return fail(manager, &cluster, downstream, exchange, reply);
+        return reply_for_host(Some(&cluster), manager, downstream, exchange, reply);
     };
+    exchange.tell_attempts = forward.resilience.attempt_count_in_response;
+    exchange.limits = limits(forward, &cluster, &exchange.request);
+    let hedging = is_hedging(forward, exchange);
+    // Before the request has a host: as in Envoy, headers cannot tell it.
+    finalize_request_headers(manager, selected, forward, hedging, exchange);
     exchange.info.host = Some(Rc::clone(&host.info));
-    finalize_request_headers(manager, selected, forward, exchange);
     set_deadlines(manager, forward, downstream, exchange);
 
+    if may_try_again(forward, exchange) {
+        let at = (cluster, host, hedging);
+        return Box::pin(forward_with_tries(
+            manager, selected, forward, at, downstream, exchange,
+        ))
+        .await;
+    }
+    remove_consumed(exchange);
     let lease = match connection(manager, &cluster, &host, forward, downstream, exchange).await {
         Ok(lease) => lease,
         Err(failure) => {
@@ -81,11 +98,17 @@ pub(super) async fn forward(
         return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
     };
     shadow::start(manager, forward, exchange);
-    if let Some(limit) = cluster.config.stream_duration_max {
+    if let Some(limit) = exchange.limits.upstream_stream {
         exchange.deadlines.upstream = Some(reactor::now() + limit);
         downstream.timer.set(exchange.deadlines.next());
     }
-    exchange_messages(manager, lease, downstream, exchange).await
+    // Made here and not handed in: what is moved into an async function takes
+    // its place twice in every connection's task.
+    let has_body = !exchange.request_complete || !exchange.replay.is_empty();
+    manager.charge_request(exchange);
+    let mut upstream = UpstreamRequest::start(lease, has_body, downstream, exchange);
+    let relayed = relay(manager, &mut upstream, None, downstream, exchange).await;
+    finish(relayed, upstream, manager, downstream, exchange)
 }
 
 /// Waits for a connection, as long as the client and the deadlines allow.
@@ -115,34 +138,44 @@ async fn connection(
     acquired
 }
 
-/// Moves both messages until the response is complete or cannot be.
-async fn exchange_messages(
+/// How [`relay`] ended.
+pub(super) enum Relayed {
+    /// The response is out to its end; its head says what becomes of the
+    /// connection.
+    Complete(Option<ResponseHead>),
+    /// It cannot be completed, or not begun.
+    Failed(Failure),
+}
+
+/// Moves both messages until the response is complete or cannot be. `first` is
+/// a head that was received already.
+pub(super) async fn relay(
     manager: &ConnectionManager,
-    lease: Lease,
+    upstream: &mut UpstreamRequest,
+    first: Option<ResponseHead>,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
-) -> Handled {
-    // Made here and not handed in: what is moved into an async function takes
-    // its place twice in every connection's task.
-    let mut upstream = UpstreamRequest::start(lease, downstream, exchange);
-    for stats in manager.route_stats(exchange) {
-        stats.requests.upstream_rq_total.inc();
-    }
+) -> Relayed {
     let mut interim: u32 = 0;
     let mut head: Option<ResponseHead> = None;
+    let mut received = first;
     loop {
-        let event =
-            poll_fn(|cx| upstream.poll_event(manager, head.is_some(), downstream, exchange, cx))
-                .await;
-        exchange.deadlines.progress(reactor::now());
+        let event = match received.take() {
+            Some(head) => Event::Head(head),
+            None => {
+                poll_fn(|cx| upstream.poll_event(manager, head.is_some(), downstream, exchange, cx))
+                    .await
+            }
+        };
+        let now = reactor::now();
+        exchange.deadlines.progress(now);
         match event {
             Event::Head(interim_head) if is_interim(&interim_head) => {
                 interim += 1;
                 exchange.response.clear();
                 manager.charge_code(upstream.cluster(), interim_head.status, exchange);
                 if interim > INTERIM_RESPONSES_MAX {
-                    let failure = Failure::UpstreamProtocol;
-                    return upstream.fail(failure, manager, downstream, exchange);
+                    return Relayed::Failed(Failure::UpstreamProtocol);
                 }
                 if interim_head.status == 100 && manager.shared.config.proxy_100_continue {
                     manager.send_continue(downstream);
@@ -152,24 +185,24 @@ async fn exchange_messages(
             // that no side agreed on.
             Event::Head(switching) if switching.status == 101 => {
                 exchange.response.clear();
-                let failure = Failure::UpstreamProtocol;
-                return upstream.fail(failure, manager, downstream, exchange);
+                return Relayed::Failed(Failure::UpstreamProtocol);
             }
             Event::Head(response) => {
                 upstream.on_head(&response, exchange);
                 send_head(manager, upstream.cluster(), &response, downstream, exchange);
                 head = Some(response);
+                host_moved(now, exchange);
             }
             Event::ResponseBody(BodyPart::Data(data)) => {
                 exchange
                     .info
-                    .mark_first(TimePoint::UpstreamRxBodyBegin, reactor::now());
+                    .mark_first(TimePoint::UpstreamRxBodyBegin, now);
                 downstream.send_data(exchange, data);
+                host_moved(now, exchange);
             }
             Event::ResponseBody(BodyPart::End) => {
                 downstream.send_end(exchange);
-                upstream.complete(head.as_ref(), manager, exchange);
-                return Handled::Answered;
+                return Relayed::Complete(head);
             }
             Event::RequestBody(BodyPart::Data(data)) => {
                 exchange.info.bytes_received += data.len() as u64;
@@ -177,19 +210,47 @@ async fn exchange_messages(
                 upstream.send_data(data);
             }
             Event::RequestBody(BodyPart::End) => {
-                exchange.request_complete = true;
-                let now = reactor::now();
-                exchange.info.mark(TimePoint::DownstreamRxEnd, now);
-                shadow::end(exchange);
+                request_ended(downstream, exchange);
                 upstream.send_end(exchange);
-                exchange.deadlines.request = None;
-                exchange.deadlines.route = exchange.route_timeout.map(|limit| now + limit);
-                downstream.timer.set(exchange.deadlines.next());
             }
-            Event::Failed(failure) => {
-                return upstream.fail(failure, manager, downstream, exchange);
-            }
+            Event::Failed(failure) => return Relayed::Failed(failure),
         }
+    }
+}
+
+/// Ends the upstream request as [`relay`] left it.
+pub(super) fn finish(
+    relayed: Relayed,
+    upstream: UpstreamRequest,
+    manager: &ConnectionManager,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Handled {
+    match relayed {
+        Relayed::Complete(head) => {
+            upstream.complete(head.as_ref(), manager, exchange);
+            Handled::Answered
+        }
+        Relayed::Failed(failure) => upstream.fail(failure, manager, downstream, exchange),
+    }
+}
+
+/// The request is complete: the host's time begins.
+pub(super) fn request_ended(downstream: &Downstream, exchange: &mut Exchange) {
+    let now = reactor::now();
+    exchange.request_complete = true;
+    exchange.info.mark(TimePoint::DownstreamRxEnd, now);
+    shadow::end(exchange);
+    exchange.deadlines.request = None;
+    exchange.deadlines.route = exchange.limits.route.map(|limit| now + limit);
+    downstream.timer.set(exchange.deadlines.next());
+}
+
+/// The host has sent something: `per_try_idle_timeout` begins again. The timer
+/// need not be set for it: it comes too early and looks again.
+fn host_moved(now: Instant, exchange: &mut Exchange) {
+    if exchange.deadlines.try_idle.is_some() {
+        exchange.deadlines.try_idle = exchange.limits.per_try_idle.map(|limit| now + limit);
     }
 }
 
@@ -222,27 +283,19 @@ fn send_head(
             });
     }
     manager.charge_code(cluster, head.status, exchange);
+    exchange.info.response_code = head.status;
+    manager.apply_route_mutations(Message::Response, exchange);
     let described = exchange.response.contains(HeaderId::ContentLength);
     let framing = match head.framing {
         // Envoy says how the body of the GET would be framed.
         Framing::None if exchange.facts.is_head && !described => ResponseFraming::Unknown,
+        // The route took the length off.
+        Framing::Length(_) if !described => ResponseFraming::Unknown,
         Framing::None | Framing::Length(_) => ResponseFraming::Described,
         Framing::Chunked | Framing::UntilClose => ResponseFraming::Unknown,
     };
+    tell_attempts(exchange);
     manager.send_response_head(downstream, exchange, head.status, framing);
-}
-
-/// Answers in place of the host, and counts the answer as the cluster's.
-pub(super) fn fail(
-    manager: &ConnectionManager,
-    cluster: &Cluster,
-    downstream: &mut Downstream,
-    exchange: &mut Exchange,
-    reply: LocalReply<'_>,
-) -> Handled {
-    manager.charge_code(cluster, reply.status, exchange);
-    manager.reply(downstream, exchange, reply);
-    Handled::Answered
 }
 
 impl From<PoolFailure> for Failure {

@@ -5,6 +5,9 @@
 //! - `forward.rs`: the whole story of a forwarded request.
 //! - `request_headers.rs`: what is done to its headers.
 //! - `timeout.rs`: how long it may take.
+//! - `tries.rs`: the way of a request that may be tried more than once;
+//!   `retry_state.rs`: whether, when and where it is.
+//! - `internal_redirect.rs`: redirects of the host that the proxy follows.
 //! - `upstream_request.rs`: its side of the host's connection.
 //! - `shadow.rs`: copies of it that go to other clusters.
 //! - `charge.rs`: what a request is counted for.
@@ -13,9 +16,12 @@
 mod charge;
 mod failure;
 mod forward;
+mod internal_redirect;
 mod request_headers;
+mod retry_state;
 mod shadow;
 mod timeout;
+mod tries;
 mod upstream_request;
 
 use envoy_types::pb::envoy::extensions::filters::http::router::v3 as pb;

@@ -1,38 +1,59 @@
 //! What the router does to a request's headers before it goes upstream.
 
+use std::io::Write as _;
+use std::time::Duration;
+
 use ringway_codecs::header::HeaderId;
 use ringway_config::route::{Forward, SelectedRoute};
 
 use super::ConnectionManager;
-use super::timeout::{asked_timeout, route_timeout};
+use super::timeout::set_expected_timeout;
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::Message;
 
-/// Applies the route's rewrites and takes off what is meant for us alone.
+/// Says what the host should know, and applies the route's changes and
+/// rewrites.
 pub(super) fn finalize_request_headers(
     manager: &ConnectionManager,
     selected: &SelectedRoute<'_>,
     forward: &Forward,
+    hedged: bool,
     exchange: &mut Exchange,
 ) {
-    exchange.route_timeout = asked_timeout(&exchange.request).unwrap_or(route_timeout(forward));
-    for id in CONSUMED {
-        exchange.request.remove(id);
-    }
     let envoy_headers = !manager.shared.router.suppress_envoy_headers;
+    if forward.resilience.attempt_count_in_request {
+        set_attempt_count(exchange);
+    }
+    if envoy_headers {
+        set_expected_timeout(
+            &exchange.limits,
+            hedged,
+            Duration::ZERO,
+            &mut exchange.request,
+        );
+    }
+    manager.apply_route_mutations(Message::Request, exchange);
     selected
         .route
         .rewrite(forward, &mut exchange.request, envoy_headers);
-    if let Some(timeout) = exchange.route_timeout
-        && envoy_headers
-    {
-        exchange
-            .request
-            .set_with(HeaderId::XEnvoyExpectedRqTimeoutMs, |out| {
-                use std::io::Write as _;
-                // Writing to a Vec cannot fail.
-                let _ = write!(out, "{}", timeout.as_millis());
-            });
+}
+
+/// Takes off what is meant for the router alone.
+pub(super) fn remove_consumed(exchange: &mut Exchange) {
+    for id in CONSUMED {
+        exchange.request.remove(id);
     }
+}
+
+/// Tells the host which try this is.
+pub(super) fn set_attempt_count(exchange: &mut Exchange) {
+    let count = exchange.info.attempt_count;
+    exchange
+        .request
+        .set_with(HeaderId::XEnvoyAttemptCount, |out| {
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{count}");
+        });
 }
 
 /// Headers that speak to the router; the upstream never sees them. Only those

@@ -107,7 +107,7 @@ fn start_each(
             request,
             body,
             facts: exchange.facts,
-            timeout: exchange.route_timeout,
+            timeout: exchange.limits.route,
             timer: Timer::new(),
             complete_at: None,
         };

@@ -47,8 +47,14 @@ pub(super) struct UpstreamRequest {
 }
 
 impl UpstreamRequest {
-    /// Queues the request's head on a connection.
-    pub fn start(lease: Lease, downstream: &Downstream, exchange: &mut Exchange) -> Self {
+    /// Queues the request's head on a connection, and what is kept of its
+    /// body. `has_body` says that the request has one or may have one.
+    pub fn start(
+        lease: Lease,
+        has_body: bool,
+        downstream: &Downstream,
+        exchange: &mut Exchange,
+    ) -> Self {
         let now = reactor::now();
         let info = &mut exchange.info;
         info.upstream_protocol = Some(Protocol::Http11);
@@ -59,8 +65,7 @@ impl UpstreamRequest {
         let received_before = lease.stream.bytes_received();
         let sent_before = lease.stream.bytes_sent() + lease.stream.queued() as u64;
 
-        let chunked =
-            !exchange.request_complete && !exchange.request.contains(HeaderId::ContentLength);
+        let chunked = has_body && !exchange.request.contains(HeaderId::ContentLength);
         let mut field_bytes = 0;
         lease.stream.write_with(|out| {
             let before = out.len();
@@ -69,10 +74,7 @@ impl UpstreamRequest {
             field_bytes = head.len() as u64 - start_line_bytes(head) - 2;
         });
         info.upstream_bytes.header_sent += field_bytes;
-        if exchange.request_complete {
-            info.mark(TimePoint::UpstreamTxEnd, now);
-        }
-        Self {
+        let mut started = Self {
             reader: MessageReader::default(),
             writer: if chunked {
                 BodyWriter::Chunked
@@ -83,7 +85,20 @@ impl UpstreamRequest {
             received_before,
             sent_before,
             active: ActiveRequest::new(lease),
+        };
+        if !exchange.replay.is_empty() {
+            let stream = &started.active.lease().stream;
+            started.writer.bytes(stream, &exchange.replay);
         }
+        if exchange.request_complete {
+            started.send_end(exchange);
+        }
+        started
+    }
+
+    /// Makes the connection the one that logs tell of.
+    pub fn note_connection(&self, exchange: &mut Exchange) {
+        exchange.info.upstream_connection = Some(Rc::clone(&self.active.lease().info));
     }
 
     /// The cluster that the request goes to.
@@ -108,6 +123,23 @@ impl UpstreamRequest {
             return Poll::Ready(event);
         }
         poll_deadline(manager, downstream, exchange, cx).map(Event::Failed)
+    }
+
+    /// Polls for a response head alone.
+    pub fn poll_head(
+        &mut self,
+        downstream: &Downstream,
+        exchange: &mut Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ResponseHead, Failure>> {
+        self.poll_response(false, downstream, exchange, cx)
+            .map(|event| match event {
+                Event::Head(head) => Ok(head),
+                Event::Failed(failure) => Err(failure),
+                Event::ResponseBody(_) | Event::RequestBody(_) => {
+                    unreachable!("only a head was polled")
+                }
+            })
     }
 
     fn poll_response(
@@ -150,7 +182,8 @@ impl UpstreamRequest {
         })
     }
 
-    fn poll_request(
+    /// Polls for the next part of the request, as far as the host takes it.
+    pub fn poll_request(
         &mut self,
         downstream: &mut Downstream,
         exchange: &mut Exchange,
@@ -226,19 +259,38 @@ impl UpstreamRequest {
         manager: &ConnectionManager,
         exchange: &mut Exchange,
     ) {
-        let reusable = head.is_some_and(|head| head.keep_alive);
-        let until_close = head.is_some_and(|head| {
-            head.framing == Framing::UntilClose && head.version == Version::Http11
-        });
         let now = reactor::now();
         exchange.info.mark(TimePoint::UpstreamRxEnd, now);
-        self.count_bytes(exchange);
         let sent = exchange
             .info
             .elapsed(TimePoint::DownstreamRxEnd)
             .unwrap_or_default();
         let took = now.duration_since(exchange.info.start + sent);
         manager.charge_time(self.cluster(), took.as_millis() as u64, exchange);
+        self.give_back(head, exchange);
+    }
+
+    /// Ends a request whose response is not sent on. The connection is kept
+    /// if the head was all of it.
+    pub fn release(self, head: &ResponseHead, exchange: &mut Exchange) {
+        if matches!(head.framing, Framing::None | Framing::Length(0)) {
+            self.give_back(Some(head), exchange);
+        } else {
+            self.cancel(exchange);
+        }
+    }
+
+    /// Ends a request whose response nobody waits for any more.
+    pub fn cancel(self, exchange: &mut Exchange) {
+        self.count_bytes(exchange);
+    }
+
+    fn give_back(self, head: Option<&ResponseHead>, exchange: &mut Exchange) {
+        let reusable = head.is_some_and(|head| head.keep_alive);
+        let until_close = head.is_some_and(|head| {
+            head.framing == Framing::UntilClose && head.version == Version::Http11
+        });
+        self.count_bytes(exchange);
         let stats = &self.cluster().stats;
         if !reusable && !until_close {
             stats.upstream_cx_close_notify.inc();
@@ -264,10 +316,16 @@ impl UpstreamRequest {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        self.count_bytes(exchange);
         let cluster = Rc::clone(self.active.lease().cluster());
+        self.break_off(&failure, exchange);
+        failure.answer(manager, &cluster, downstream, exchange)
+    }
+
+    /// Ends a request that failed.
+    pub fn break_off(self, failure: &Failure, exchange: &mut Exchange) {
+        self.count_bytes(exchange);
         let stats = &self.active.lease().host().stats;
-        match &failure {
+        match failure {
             Failure::Expired(_) => {
                 stats.rq_timeout.inc();
                 stats.rq_error.inc();
@@ -277,8 +335,6 @@ impl UpstreamRequest {
             }
             _ => {}
         }
-        drop(self);
-        failure.answer(manager, &cluster, downstream, exchange)
     }
 
     fn upstream_failure(&self, has_head: bool, error: &ReadError) -> Failure {

@@ -23,7 +23,8 @@ use ringway_codecs::http1::{HeadersWithUnderscores, RequestOptions};
 use ringway_config::core::{self, Node};
 use ringway_config::listener::{Extension, check_terminal};
 use ringway_config::route;
-use ringway_config::{Cx, unpack};
+use ringway_config::support::is_known;
+use ringway_config::{Cx, type_name, unpack};
 
 use crate::access_loggers::{self, AccessLog};
 use crate::http::conn_manager_utility::{Edge, Scheme, ServerHeader};
@@ -185,18 +186,29 @@ fn routes(proto: Option<&RouteSpecifier>, cx: &mut Cx<'_>) -> Option<RouteTable>
 
 fn http_filters(protos: &[pb::HttpFilter], cx: &mut Cx<'_>) -> Vec<Extension> {
     let mut filters = Vec::with_capacity(protos.len());
+    let mut left_out = 0;
     for (i, proto) in protos.iter().enumerate() {
         let config = match &proto.config_type {
             Some(pb::http_filter::ConfigType::TypedConfig(any)) => Some(any),
             Some(pb::http_filter::ConfigType::ConfigDiscovery(_)) | None => None,
         };
         cx.index("http_filters", i, |cx| {
-            core::refuse_if(proto.disabled, "disabled", cx);
-            filters.extend(Extension::lower(&proto.name, config, cx));
+            if proto.is_optional && config.is_some_and(|any| !is_known(type_name(&any.type_url))) {
+                // A warning has been given.
+                left_out += 1;
+                return;
+            }
+            if let Some(mut filter) = Extension::lower(&proto.name, config, cx) {
+                filter.disabled = proto.disabled;
+                if proto.disabled && filter.message() == Router::full_name() {
+                    cx.error_at("disabled", "the router at the end of the chain always runs");
+                }
+                filters.push(filter);
+            }
         });
     }
     // Places in an incomplete list would be wrong, and its own error is told.
-    if filters.len() == protos.len() {
+    if filters.len() + left_out == protos.len() {
         let is_terminal = |message: &str| message == Router::full_name();
         check_terminal(&filters, "http_filters", "http", is_terminal, cx);
     }

@@ -8,14 +8,24 @@ use crate::reactor;
 use crate::stream_info::TimePoint;
 
 impl ConnectionManager {
+    /// Counts and logs a request that has become another one, and begins that:
+    /// as in Envoy, each of them is a request in the log.
+    pub(super) fn begin_redirected(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
+        self.record(downstream, exchange);
+        let stats = self.stats();
+        stats.downstream_rq_total.inc();
+        stats.downstream_rq_http1_total.inc();
+        stats.downstream_rq_active.inc();
+        exchange.begin_redirected(reactor::now(), reactor::wall_clock());
+    }
+
     /// Counts and logs a request that is over, answered or not.
     pub(super) fn finish(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
-        let now = reactor::now();
-        exchange.info.mark(TimePoint::RequestComplete, now);
         if exchange.response_complete {
-            exchange.info.mark(TimePoint::DownstreamTxEnd, now);
+            exchange
+                .info
+                .mark(TimePoint::DownstreamTxEnd, reactor::now());
         }
-        exchange.info.downstream_bytes.wire_received += downstream.take_received();
         let stats = self.stats();
         if exchange.response_complete && !exchange.request_complete {
             stats.downstream_rq_response_before_rq_complete.inc();
@@ -24,6 +34,14 @@ impl ConnectionManager {
             // Envoy's name for any stream that ends by a reset.
             stats.downstream_rq_rx_reset.inc();
         }
+        self.record(downstream, exchange);
+    }
+
+    fn record(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
+        let now = reactor::now();
+        exchange.info.mark(TimePoint::RequestComplete, now);
+        exchange.info.downstream_bytes.wire_received += downstream.take_received();
+        let stats = self.stats();
         stats.downstream_rq_active.dec();
         let took = now.duration_since(exchange.info.start);
         stats.downstream_rq_time.record(took.as_millis() as u64);

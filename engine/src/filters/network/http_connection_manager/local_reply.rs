@@ -7,6 +7,7 @@ use ringway_codecs::header::HeaderId;
 use super::ConnectionManager;
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::Message;
 use crate::stream_info::ResponseFlag;
 
 /// A response of the proxy's own.
@@ -62,13 +63,17 @@ impl ConnectionManager {
             // Writing to a Vec cannot fail.
             let _ = write!(out, "{}", reply.status);
         });
+        self.apply_route_mutations(Message::Response, exchange);
+        let response = &mut exchange.response;
         if reply.status != 204 && reply.status != 304 {
             response.set_with(HeaderId::ContentLength, |out| {
                 // Writing to a Vec cannot fail.
                 let _ = write!(out, "{}", reply.body.len());
             });
         }
-        if !reply.body.is_empty() && !response.contains(HeaderId::ContentType) {
+        if reply.body.is_empty() {
+            response.remove(HeaderId::ContentType);
+        } else if !response.contains(HeaderId::ContentType) {
             response.append(HeaderId::ContentType, b"text/plain");
         }
         self.send_response_head(

@@ -11,6 +11,7 @@
 //! - `request.rs`: what is done to a request before it is routed.
 //! - `response.rs`: what is done to every response.
 //! - `local_reply.rs`: the proxy's own responses.
+//! - `wait.rs`: filters that hold a request back.
 //! - `finish.rs`: statistics and access logs at the end.
 
 pub mod config;
@@ -19,14 +20,15 @@ mod finish;
 pub mod local_reply;
 mod request;
 mod response;
+mod wait;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_codecs::header::HeaderId;
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::RequestHead;
 use ringway_config::listener::DrainType;
-use ringway_config::route::{Action, MatchInput, RouteMatch};
+use ringway_config::route::{Action, MatchInput, PeerCertificate, RouteMatch};
 
 use self::config::Config;
 use self::local_reply::LocalReply;
@@ -109,6 +111,8 @@ pub enum Handled {
     /// The client is gone, or the response cannot be completed: the
     /// connection must be closed without pretending that it was.
     Aborted,
+    /// The request has become another one, which is to be routed anew.
+    Redirected,
 }
 
 impl ConnectionManager {
@@ -127,6 +131,16 @@ impl ConnectionManager {
     fn is_draining(&self) -> bool {
         let health_counts = self.shared.drain_type == DrainType::Default;
         self.worker.is_draining() || health_counts && self.worker.is_health_failed()
+    }
+
+    /// The route of a request with these headers and this random number.
+    pub fn find_route(&self, request: &HeaderMap, random: u64) -> RouteMatch<'_> {
+        self.config().routes.configuration.find(&MatchInput {
+            headers: request,
+            random,
+            runtime: &self.worker.runtime.borrow(),
+            peer_certificate: PeerCertificate::default(),
+        })
     }
 
     fn config(&self) -> &Config {
@@ -159,13 +173,27 @@ impl ConnectionManager {
         }
 
         exchange.random = self.worker.rng.borrow_mut().u64(..);
-        let found = self.config().routes.configuration.find(&MatchInput {
-            headers: &exchange.request,
-            random: exchange.random,
-            runtime: &self.worker.runtime.borrow(),
-        });
+        loop {
+            let handled = self.dispatch(upgrade, downstream, exchange).await;
+            if handled != Handled::Redirected {
+                return handled;
+            }
+            self.begin_redirected(downstream, exchange);
+        }
+    }
+
+    /// Finds the request's route, runs the filters and does what the route
+    /// says.
+    async fn dispatch(
+        &self,
+        upgrade: bool,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
+        let found = self.find_route(&exchange.request, exchange.random);
         if let RouteMatch::Route(selected) = &found {
             exchange.info.route_name.copy(&selected.route.name);
+            exchange.header_mutations = selected.route.header_mutations;
             if let Action::Forward(forward) = &selected.route.action
                 && let Some(cluster) = self.worker.clusters.get(forward.cluster)
             {
@@ -185,7 +213,12 @@ impl ConnectionManager {
             self.reply(downstream, exchange, refused);
             return Handled::Answered;
         }
-        let mut flow = self.shared.filters.request_headers(exchange, &self.worker);
+        let route = match found {
+            RouteMatch::Route(selected) => Some(selected),
+            _ => None,
+        };
+        let filters = &self.shared.filters;
+        let mut flow = filters.request_headers(exchange, &self.worker, route);
         loop {
             match flow {
                 Flow::Continue => break,
@@ -194,12 +227,13 @@ impl ConnectionManager {
                     return Handled::Answered;
                 }
                 Flow::Wait(waiting) => {
-                    flow = match waiting.await {
-                        Flow::Continue => {
-                            self.shared.filters.request_headers(exchange, &self.worker)
-                        }
-                        decided => decided,
-                    };
+                    // In a box: few requests wait, and every connection would
+                    // have room for it.
+                    let wait = self.wait_for_filter(waiting, route, downstream, exchange);
+                    if let Err(handled) = Box::pin(wait).await {
+                        return handled;
+                    }
+                    flow = filters.resume(exchange, &self.worker, route);
                 }
             }
         }

@@ -1,13 +1,38 @@
 //! What is done to every response, whoever made it.
 
+use ringway_codecs::header::HeaderId;
+
 use super::ConnectionManager;
 use crate::http::conn_manager_utility;
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::{self, Message};
 use crate::reactor;
 use crate::stream_info::TimePoint;
 
 impl ConnectionManager {
+    /// Changes the request's or the response's headers as its route says.
+    ///
+    /// A message that said that it has no body still says so afterwards: as in
+    /// Envoy, a route can only take the length off a body.
+    pub fn apply_route_mutations(&self, message: Message, exchange: &mut Exchange) {
+        if exchange.header_mutations.is_empty() {
+            return;
+        }
+        let length = message.headers(exchange).get(HeaderId::ContentLength);
+        let is_empty = length == Some(b"0");
+        header_parser::apply_route_mutations(
+            message,
+            &self.config().routes,
+            exchange,
+            &mut self.worker.header_scratch.borrow_mut(),
+        );
+        let headers = message.headers_mut(exchange);
+        if is_empty && !headers.contains(HeaderId::ContentLength) {
+            headers.append(HeaderId::ContentLength, b"0");
+        }
+    }
+
     /// Queues `100 Continue`.
     pub fn send_continue(&self, downstream: &mut Downstream) {
         downstream.send_continue();
