@@ -38,3 +38,40 @@ impl TlsRequirement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table() {
+        use TlsRequirement::{All, ExternalOnly, None};
+        for (requirement, proto, internal, broken) in [
+            (None, "http", "", false),
+            (All, "http", "", true),
+            (All, "http", "true", true),
+            (All, "https", "", false),
+            (All, "", "", true),
+            (All, "HTTPS", "", true),
+            (ExternalOnly, "http", "", true),
+            (ExternalOnly, "http", "true", false),
+            (ExternalOnly, "http", "false", true),
+            (ExternalOnly, "https", "", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (id, value) in [
+                (HeaderId::XForwardedProto, proto),
+                (HeaderId::XEnvoyInternal, internal),
+            ] {
+                if !value.is_empty() {
+                    headers.append(id, value.as_bytes());
+                }
+            }
+            assert_eq!(
+                requirement.is_broken_by(&headers),
+                broken,
+                "{requirement:?} {proto:?} {internal:?}"
+            );
+        }
+    }
+}

@@ -56,3 +56,53 @@ impl RouteStats {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_are_listed_at_once_and_codes_once_they_count() {
+        let store = Store::new();
+        let scope = |part, name: &str| StatScope {
+            virtual_host: "v.w".into(),
+            part,
+            name: name.into(),
+        };
+        let cluster = RouteStats::new(&store, &scope(StatPart::VirtualCluster, "a:b"));
+        let _ = RouteStats::new(&store, &scope(StatPart::Route, "r"));
+        store.shard(None).install();
+        let listed = || {
+            let snapshot = store.snapshot(|_| true);
+            let counters = snapshot.counters.iter().map(|one| one.name.to_string());
+            let histograms = snapshot.histograms.iter().map(|one| one.name.to_string());
+            counters.chain(histograms).collect::<Vec<_>>()
+        };
+        let before = listed();
+        assert_eq!(before.len(), 12, "{before:?}");
+        assert_eq!(
+            store.value("vhost.v.w.route.r.upstream_rq_timeout"),
+            Some(0)
+        );
+        cluster.codes.record(503);
+        cluster.upstream_rq_time.record(7);
+        cluster.requests.upstream_rq_retry.inc();
+        let added: Vec<_> = listed()
+            .into_iter()
+            .filter(|name| !before.contains(name))
+            .collect();
+        assert_eq!(
+            added,
+            [
+                "vhost.v.w.vcluster.a:b.upstream_rq_503",
+                "vhost.v.w.vcluster.a:b.upstream_rq_5xx",
+                "vhost.v.w.vcluster.a:b.upstream_rq_completed",
+                "vhost.v.w.vcluster.a:b.upstream_rq_time",
+            ]
+        );
+        assert_eq!(
+            store.value("vhost.v.w.vcluster.a:b.upstream_rq_retry"),
+            Some(1)
+        );
+    }
+}

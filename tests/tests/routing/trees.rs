@@ -38,6 +38,11 @@ fn clusters(ports: Ports) -> String {
             "circuit_breakers: { thresholds: [{ max_requests: 0 }] }",
         ),
         cluster(
+            "no_retries",
+            ports.origin,
+            "circuit_breakers: { thresholds: [{ max_retries: 0 }] }",
+        ),
+        cluster(
             "no_pending",
             ports.origin,
             "circuit_breakers: { thresholds: [{ max_pending_requests: 0 }] }",

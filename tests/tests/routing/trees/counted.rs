@@ -69,6 +69,18 @@ pub fn cases() -> Vec<Case> {
             "counted",
             get("/rewritten"),
         ),
+        case("retries that end", "counted", get("/one/retry"))
+            .answer(answer("503 Service Unavailable")),
+        case("a retry that succeeds", "counted", get("/one/retry")).origin([
+            Act::Read,
+            Act::Send(answer("503 Service Unavailable").into_bytes()),
+            Act::Read,
+            Act::Send(answer("200 OK").into_bytes()),
+        ]),
+        case("tries that are too slow", "counted", get("/one/per_try"))
+            .origin([Act::Read, Act::Drain]),
+        case("a retry without a permit", "counted", get("/one/no_retry"))
+            .answer(answer("503 Service Unavailable")),
         case("route with a stat prefix", "counted", get("/stat")),
         case("route with the same stat prefix", "counted", get("/same"))
             .answer(answer("503 Service Unavailable")),
