@@ -30,6 +30,7 @@ pub mod load;
 mod loader;
 mod merge;
 pub mod names;
+pub mod response_match;
 pub mod route;
 mod rules;
 pub mod runtime;

@@ -8,6 +8,7 @@ use super::regex::Substitution;
 use super::request_mirror_policy::{RequestMirrorPolicies, RequestMirrorPolicy};
 use super::resilience::Resilience;
 use super::rewrite::PathRewrite;
+use super::upgrade::RouteUpgrades;
 use super::uri_template::TemplateRewrite;
 use crate::clusters::ClusterId;
 use crate::context::Cx;
@@ -65,6 +66,8 @@ pub struct Forward {
     pub append_x_forwarded_host: bool,
     /// Where copies of the request go, this route's or inherited.
     pub mirror_policies: Option<RequestMirrorPolicies>,
+    /// Which upgrades the route turns on and off.
+    pub upgrades: RouteUpgrades,
 }
 
 /// How a request's `grpc-timeout` limits its stream.
@@ -87,6 +90,11 @@ pub enum Priority {
 }
 
 impl Action {
+    /// Whether the route itself is the answer.
+    pub fn answers(&self) -> bool {
+        matches!(self, Action::DirectResponse(_) | Action::Redirect(_))
+    }
+
     /// Compiles the action of a route, or reports why not. `path` is what the
     /// route matches, unless that is wrong.
     pub(super) fn lower(
@@ -136,6 +144,7 @@ impl Forward {
             RequestMirrorPolicy::of_route(&message.request_mirror_policies, lowering, cx);
         let timeout = duration(message.timeout.as_ref(), "timeout", cx);
         let idle_timeout = duration(message.idle_timeout.as_ref(), "idle_timeout", cx);
+        let upgrades = RouteUpgrades::lower(message, cx);
         let limit = message.max_stream_duration.as_ref();
         let max_stream_duration = cx.field("max_stream_duration", |cx| {
             duration(
@@ -163,6 +172,7 @@ impl Forward {
             host_rewrite: host_rewrite?,
             append_x_forwarded_host: message.append_x_forwarded_host,
             mirror_policies: mirror_policies?,
+            upgrades: upgrades?,
         })
     }
 }

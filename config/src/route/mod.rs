@@ -32,6 +32,7 @@ mod route_match;
 mod stat_scope;
 mod string_match;
 mod tls_requirement;
+mod upgrade;
 mod uri_template;
 mod virtual_cluster;
 
@@ -68,6 +69,7 @@ pub use route_match::{MatchInput, PeerCertificate, RouteMatcher, TlsContextMatch
 pub use stat_scope::{StatPart, StatScope, StatScopeId};
 pub use string_match::{Case, StringMatcher};
 pub use tls_requirement::TlsRequirement;
+pub use upgrade::{ConnectConfig, RouteUpgrades};
 pub use uri_template::{PathTemplate, TemplateRewrite};
 pub use virtual_cluster::{VirtualCluster, VirtualClusters};
 

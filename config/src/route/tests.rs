@@ -601,3 +601,73 @@ fn hosts_of_any_length_are_found() {
     );
     assert_eq!(found(&routes, &request(&long[1..], "/", &[])), "-");
 }
+
+#[test]
+fn mirror_policies_replace_those_above_and_only_used_ones_need_their_cluster() {
+    use proto::route_action::{ClusterSpecifier, RequestMirrorPolicy as Policy};
+    let to = |cluster: &str| Policy {
+        cluster: cluster.into(),
+        ..Default::default()
+    };
+    let forwarding = |own: Vec<Policy>| proto::Route {
+        r#match: Some(prefix("/")),
+        action: Some(proto::route::Action::Route(proto::RouteAction {
+            cluster_specifier: Some(ClusterSpecifier::Cluster("c".into())),
+            request_mirror_policies: own,
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    let with = |mut host: proto::VirtualHost, policies: Vec<Policy>| {
+        host.request_mirror_policies = policies;
+        host
+    };
+    let mut message = configuration(vec![
+        with(
+            host("own", &["own"], vec![forwarding(vec![to("a"), to("b")])]),
+            vec![to("unused")],
+        ),
+        with(
+            host(
+                "of host",
+                &["host"],
+                vec![forwarding(vec![]), forwarding(vec![])],
+            ),
+            vec![to("of-host")],
+        ),
+        host("none", &["none"], vec![forwarding(vec![])]),
+    ]);
+    message.request_mirror_policies = vec![to("of-all")];
+    let routes = good(&message);
+    let sources: Vec<_> = routes
+        .cluster_references()
+        .iter()
+        .map(|reference| &*reference.source.path)
+        .filter(|path| path.contains("mirror"))
+        .collect();
+    let hosts = "route_config.virtual_hosts";
+    assert_eq!(
+        sources,
+        [
+            format!("{hosts}[0].routes[0].route.request_mirror_policies[0]"),
+            format!("{hosts}[0].routes[0].route.request_mirror_policies[1]"),
+            format!("{hosts}[1].request_mirror_policies[0]"),
+            "route_config.request_mirror_policies[0]".to_owned(),
+        ]
+    );
+
+    message.request_mirror_policies = vec![Policy {
+        cluster_header: "X-To".into(),
+        ..to("both")
+    }];
+    message.virtual_hosts[2].request_mirror_policies = vec![Policy::default()];
+    let (routes, found) = lowered(&message);
+    assert!(routes.is_none());
+    assert_eq!(
+        found,
+        "route_config.request_mirror_policies[0].cluster_header: only one of cluster (here \
+         \"both\") and cluster_header may be set\n\
+         route_config.virtual_hosts[2].request_mirror_policies[0]: one of cluster and \
+         cluster_header is needed"
+    );
+}

@@ -11,6 +11,7 @@ use super::fact::{Fact, Place};
 use super::{Sources, cluster, headers};
 use crate::filters::network::http_connection_manager::Shared;
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::{self, Message, Scratch};
 use crate::http::redirect;
 
 /// The filters that the request runs through, and the action.
@@ -81,6 +82,13 @@ fn of_forward(
         .value(&*sources.names.clusters.name(forward.cluster))
         .place(document.place(&format!("{path}.cluster")))
         .parts(cluster::explain(forward.cluster, forward.priority, sources));
+    exchange.header_mutations = selected.route.header_mutations;
+    header_parser::apply_route_mutations(
+        Message::Request,
+        &manager.config.routes,
+        exchange,
+        &mut Scratch::default(),
+    );
     selected.route.rewrite(
         forward,
         &mut exchange.request,

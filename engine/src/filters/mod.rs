@@ -4,6 +4,7 @@
 //!
 //! [`WorkerContext`] is what filters may use of the worker that they run on.
 
+pub mod data_source;
 pub mod http;
 pub mod network;
 
@@ -54,6 +55,10 @@ pub struct WorkerContext {
     pub exchanges: RefCell<ExchangePool>,
     /// Random numbers: request ids, sampling. Not for secrets.
     pub rng: RefCell<fastrand::Rng>,
+    /// The body of an answer in a response's place.
+    pub replacement_body: RefCell<Vec<u8>>,
+    /// The body of a local reply that is rewritten.
+    pub local_reply_body: RefCell<Vec<u8>>,
     /// What changes of headers are made with.
     pub header_scratch: RefCell<header_parser::Scratch>,
     /// The machine's own address, for `x-forwarded-for` of loopback peers.
@@ -88,6 +93,8 @@ impl WorkerContext {
             runtime: RefCell::default(),
             exchanges: RefCell::new(ExchangePool::default()),
             rng: RefCell::new(fastrand::Rng::new()),
+            replacement_body: RefCell::default(),
+            local_reply_body: RefCell::default(),
             header_scratch: RefCell::default(),
             local_address,
             date: RefCell::new(DateCache::new()),

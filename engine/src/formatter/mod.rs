@@ -3,10 +3,11 @@
 //! A format is compiled once ([`Formatter::parse`], [`JsonFormatter::new`])
 //! and then writes lines into a buffer of the caller, without allocating.
 //! `command` is the grammar, `operator` and `names` say what there is, `value`
-//! writes it, and `escape` keeps a client from forging a line.
+//! writes it, and `escape` keeps a client from forging a line. `substitution` is
+//! the message that chooses between text and JSON.
 //!
 //! Compiled formats are shared by all workers; what is cached between lines
-//! (dates) is kept per thread. This folder knows nothing of files.
+//! (dates) is kept per thread. This folder knows nothing of log files.
 
 mod civil;
 mod command;
@@ -14,12 +15,13 @@ mod date;
 mod escape;
 #[doc(hidden)]
 pub mod fuzz;
-mod grpc;
+pub mod grpc;
 mod json;
 mod log_type;
 mod names;
 mod operator;
 mod query;
+mod substitution;
 mod value;
 mod zone;
 
@@ -37,6 +39,7 @@ use value::Written;
 pub use command::FormatError;
 pub use json::{JsonFormatter, JsonValue};
 pub use log_type::AccessLogType;
+pub use substitution::Format;
 
 /// What a line is written from.
 #[derive(Clone, Copy)]

@@ -37,6 +37,8 @@ pub enum ResponseFraming {
     /// The length is not known: chunks, or the end of the connection for
     /// HTTP/1.0 clients.
     Unknown,
+    /// There is no body: bytes of another protocol follow the head.
+    Tunnel,
 }
 
 /// A client's connection.
@@ -109,6 +111,19 @@ impl Downstream {
         self.reader.poll_body(&self.stream, trailers, cx)
     }
 
+    /// Polls for bytes of a tunnel; see [`MessageReader::poll_raw`].
+    pub fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
+        self.reader.poll_raw(&self.stream, cx)
+    }
+
+    /// Queues bytes of a tunnel for the client.
+    pub fn send_raw(&mut self, exchange: &mut Exchange, data: Chunk) {
+        let bytes = data.len() as u64;
+        exchange.info.bytes_sent += bytes;
+        exchange.info.downstream_bytes.wire_sent += bytes;
+        self.stream.write_chunk(data);
+    }
+
     /// Notes that something was received; true the first time.
     pub fn note_received(&mut self) -> bool {
         !std::mem::replace(&mut self.received, true)
@@ -177,9 +192,9 @@ impl Downstream {
         let bodiless = exchange.facts.is_head || status == 204 || status == 304;
         let http_10 = exchange.version == Version::Http10;
         self.ends_with_connection = false;
-        let mut close = close || !exchange.keep_alive;
+        let mut close = framing != ResponseFraming::Tunnel && (close || !exchange.keep_alive);
         let chunked = match framing {
-            ResponseFraming::Described => false,
+            ResponseFraming::Described | ResponseFraming::Tunnel => false,
             ResponseFraming::Unknown if http_10 => {
                 // Only the end of the connection can end the body.
                 self.ends_with_connection = !bodiless;

@@ -54,6 +54,10 @@ pub struct Exchange {
     pub response_started: bool,
     /// The response has been queued to its end.
     pub response_complete: bool,
+    /// What the connection may become; decided before the filters run.
+    pub tunnel: Tunnel,
+    /// The place of the request's kind in the `upgrade_configs`.
+    pub upgrade: Option<usize>,
     /// The request comes from inside the trusted network.
     pub internal: bool,
     /// A random number that all decisions about the request share: route
@@ -64,6 +68,8 @@ pub struct Exchange {
     /// The route's changes of headers, of the request and of any response, the
     /// proxy's own included.
     pub header_mutations: MutationLevels,
+    /// A filter has answered in the response's place.
+    pub response_replaced: bool,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
     /// How long the upstream may take.
@@ -85,6 +91,20 @@ pub struct Exchange {
     pub shadows: Vec<BodyFeed>,
 }
 
+/// What a request may turn its connection into.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tunnel {
+    /// It stays as it is.
+    #[default]
+    None,
+    /// What `Upgrade` names, once the upstream has answered 101.
+    Upgrade,
+    /// The same, for WebSocket.
+    WebSocket,
+    /// A tunnel, once a CONNECT has been answered with 2xx.
+    Connect,
+}
+
 impl Exchange {
     fn new(connection: Rc<ConnectionInfo>, now: Instant, wall: SystemTime) -> Self {
         Self {
@@ -99,10 +119,13 @@ impl Exchange {
             request_complete: false,
             response_started: false,
             response_complete: false,
+            tunnel: Tunnel::None,
+            upgrade: None,
             internal: false,
             random: 0,
             counted: Counted::default(),
             header_mutations: MutationLevels::default(),
+            response_replaced: false,
             filters_entered: 0,
             limits: Limits::default(),
             replay: Vec::new(),
@@ -133,10 +156,13 @@ impl Exchange {
         self.request_complete = false;
         self.response_started = false;
         self.response_complete = false;
+        self.tunnel = Tunnel::None;
+        self.upgrade = None;
         self.internal = false;
         self.random = 0;
         self.counted = Counted::default();
         self.header_mutations = MutationLevels::default();
+        self.response_replaced = false;
         self.filters_entered = 0;
         self.limits = Limits::default();
         self.forget_body();
@@ -145,6 +171,13 @@ impl Exchange {
         self.filter_overrides = OverridesId::default();
         self.mirrored = false;
         self.deadlines = Deadlines::new(now);
+    }
+
+    /// Whether the client has nothing more to say that belongs to this
+    /// request. Its side of a tunnel has no end.
+    #[must_use]
+    pub fn is_request_over(&self) -> bool {
+        self.request_complete && self.tunnel == Tunnel::None
     }
 
     /// Makes the exchange ready for the request that a redirect has made of
@@ -159,6 +192,8 @@ impl Exchange {
         self.info.protocol = protocol;
         self.info.bytes_received = self.replay.len() as u64;
         self.info.mark(TimePoint::DownstreamRxEnd, now);
+        self.header_mutations = MutationLevels::default();
+        self.response_replaced = false;
         self.filters_entered = 0;
         self.deadlines = Deadlines::new(now);
     }

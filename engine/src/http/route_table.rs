@@ -2,7 +2,7 @@
 //! what only the engine can compile of it.
 
 use ringway_config::context::Cx;
-use ringway_config::format_strings::FormatId;
+use ringway_config::format_strings::{FormatId, FormatStrings};
 use ringway_config::route::{RouteConfiguration, StatScopeId};
 
 use crate::formatter::Formatter;
@@ -22,20 +22,10 @@ impl RouteTable {
     /// Compiles what the engine knows of a lowered configuration, or reports
     /// why not.
     pub fn compile(configuration: RouteConfiguration, cx: &mut Cx<'_>) -> Option<Self> {
-        let mut formats = Vec::new();
-        let mut good = true;
-        for string in configuration.formats().iter() {
-            match Formatter::parse(&string.text) {
-                Ok(format) => formats.push(format),
-                Err(error) => {
-                    good = false;
-                    cx.at(&string.source.path, |cx| cx.error(error.to_string()));
-                }
-            }
-        }
-        good.then(|| Self {
+        let formats = compile_formats(configuration.formats(), cx)?;
+        Some(Self {
             configuration,
-            formats: formats.into(),
+            formats,
             stats: Box::default(),
         })
     }
@@ -63,4 +53,21 @@ impl RouteTable {
     pub fn format(&self, id: FormatId) -> &Formatter {
         &self.formats[id.0 as usize]
     }
+}
+
+/// Compiles all format strings, or reports why one cannot be, where it was
+/// configured.
+pub fn compile_formats(strings: &FormatStrings, cx: &mut Cx<'_>) -> Option<Box<[Formatter]>> {
+    let mut formats = Vec::new();
+    let mut good = true;
+    for string in strings.iter() {
+        match Formatter::parse(&string.text) {
+            Ok(format) => formats.push(format),
+            Err(error) => {
+                good = false;
+                cx.at(&string.source.path, |cx| cx.error(error.to_string()));
+            }
+        }
+    }
+    good.then(|| formats.into())
 }

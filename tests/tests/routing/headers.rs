@@ -79,6 +79,7 @@ fn cases() -> Vec<Case> {
     let mut all = levels();
     all.extend(local_replies());
     all.extend(values());
+    all.extend(tries());
     all.extend(identity());
     all
 }
@@ -151,6 +152,16 @@ fn local_replies() -> Vec<Case> {
             "levels",
             get_with("/found/", "connection: upgrade\r\nupgrade: other\r\n"),
         ),
+        case(
+            "local upgrade refused of a direct response",
+            "levels",
+            get_with("/direct", "connection: upgrade\r\nupgrade: other\r\n"),
+        ),
+        case(
+            "local upgrade refused of a redirect",
+            "levels",
+            get_with("/redirect", "connection: upgrade\r\nupgrade: other\r\n"),
+        ),
         case("local body", "values", get("/body")),
         case("local no body", "values", get("/no-body")),
         case("local no content", "values", get("/no-content")),
@@ -219,6 +230,28 @@ fn values() -> Vec<Case> {
         case("host of a request", "values", get("/host")),
         case("hostile query", "values", get("/hostile?q=a%0d%0ax-evil:%201&r=b%0d%0a%0d%0aHTTP/1.1")),
         case("hostile NUL", "values", get("/hostile?q=%00&r=%7f")),
+    ]
+}
+
+/// Several requests to the origin for one of the client.
+fn tries() -> Vec<Case> {
+    let twice = |first: &str, second: &str| {
+        [
+            Act::Read,
+            Act::Send(first.as_bytes().to_vec()),
+            Act::Read,
+            Act::Send(second.as_bytes().to_vec()),
+        ]
+    };
+    let failed = "HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n";
+    let moved = "HTTP/1.1 302 Found\r\nlocation: http://a/there\r\ncontent-length: 0\r\n\r\n";
+    let ok = ok_with("");
+    vec![
+        case("tries", "values", get("/tries")).origin(twice(failed, &ok)),
+        case("tries that all fail", "values", get("/tries")).answer(failed),
+        case("tries that are reset", "values", get("/tries")).origin([Act::Read, Act::Reset]),
+        case("tries that the route asks for", "values", get("/asked")).origin(twice(failed, &ok)),
+        case("redirected within", "values", get("/redirected")).origin(twice(moved, &ok)),
     ]
 }
 

@@ -1,6 +1,12 @@
 //! Routing and traffic management compared with the real Envoy, a suite a
 //! subject: see [`ringway_tests::comparison`].
 
+mod connect;
+mod custom_response;
 mod headers;
+mod local_replies;
 mod mirroring;
+mod operators;
+mod resilience;
 mod trees;
+mod upgrades;

@@ -55,6 +55,23 @@ fn levels_without_mutations_do_not_count() {
 }
 
 #[test]
+fn lists_have_a_limit() {
+    let with = |count: usize| {
+        let list = vec!["{header: {key: a, value: b}}"; count].join(", ");
+        format!(
+            "virtual_hosts: [{{name: h, domains: ['*'], routes: [{{match: {{prefix: /}}, \
+             redirect: {{}}, request_headers_to_add: [{list}]}}]}}]"
+        )
+    };
+    assert_eq!(lower_yaml(&with(1000), first_route), "Other([97])");
+    let found = lower_yaml(&with(1001), first_route);
+    assert!(
+        found.contains("routes[0].request_headers_to_add: "),
+        "{found}"
+    );
+}
+
+#[test]
 fn mistakes() {
     for (list, expected) in [
         (

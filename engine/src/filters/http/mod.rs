@@ -7,6 +7,7 @@
 //! nothing. The router is the terminal filter and is not in the chain: the
 //! connection manager calls it when every filter has let the request pass.
 
+pub mod custom_response;
 pub mod health_check;
 mod overrides;
 pub mod router;
@@ -44,6 +45,10 @@ pub trait HttpFilter: Send + Sync {
         None
     }
 
+    /// Says that the override `inner` stands in front of `outer`, which a wider
+    /// level has, for filters that look at both.
+    fn link_overrides(&mut self, _inner: u32, _outer: u32) {}
+
     /// Sees the request's headers, in the order of the configuration.
     fn request_headers(&self, stream: &mut StreamContext<'_>) -> Flow;
 
@@ -55,6 +60,23 @@ pub trait HttpFilter: Send + Sync {
     /// Sees the response's headers, in the opposite order, unless a filter
     /// before this one has answered the request.
     fn response_headers(&self, _stream: &mut StreamContext<'_>) {}
+
+    /// Whether [`HttpFilter::replace_response`] may ever answer.
+    fn replaces_responses(&self) -> bool {
+        false
+    }
+
+    /// Sees the response's headers before any filter has changed them, and may
+    /// answer in the response's place, which it clears. The body is appended to
+    /// `body`, whatever the reply says. What has been replaced once is not asked
+    /// about again.
+    fn replace_response<'s>(
+        &'s self,
+        _stream: &mut StreamContext<'_>,
+        _body: &mut Vec<u8>,
+    ) -> Option<LocalReply<'s>> {
+        None
+    }
 }
 
 /// What a filter may read and change of a request and its response.
@@ -90,6 +112,8 @@ pub struct HttpFilters {
     pub chain: FilterChain,
     /// The router.
     pub router: router::Config,
+    /// The filters of each of the `upgrade_configs` that has its own.
+    pub upgrades: Vec<Option<HttpFilters>>,
 }
 
 /// The filters of a connection manager, without the router at their end.
@@ -97,6 +121,8 @@ pub struct HttpFilters {
 pub struct FilterChain {
     filters: Box<[Box<dyn HttpFilter>]>,
     overrides: OverrideTable,
+    /// Whether any of them may replace responses.
+    replaces_responses: bool,
 }
 
 impl FilterChain {
@@ -105,6 +131,7 @@ impl FilterChain {
     #[must_use]
     pub fn new(filters: Vec<Box<dyn HttpFilter>>, overrides: OverrideTable) -> Self {
         Self {
+            replaces_responses: filters.iter().any(|filter| filter.replaces_responses()),
             filters: filters.into(),
             overrides,
         }
@@ -180,6 +207,41 @@ impl FilterChain {
             }
         }
         Flow::Continue
+    }
+
+    /// Whether a filter may still answer in the response's place.
+    #[inline]
+    pub fn may_replace_response(&self, exchange: &Exchange) -> bool {
+        self.replaces_responses && !exchange.response_replaced
+    }
+
+    /// The answer of a filter in the response's place, if one has any. Its body
+    /// is appended to `body`.
+    #[inline]
+    pub fn replace_response<'s>(
+        &'s self,
+        exchange: &mut Exchange,
+        worker: &WorkerContext,
+        body: &mut Vec<u8>,
+    ) -> Option<LocalReply<'s>> {
+        let entered = exchange.filters_entered;
+        let row = self.overrides.row(exchange.filter_overrides);
+        for (place, filter) in self.filters.iter().enumerate().take(entered).rev() {
+            if row.is_off(place) {
+                continue;
+            }
+            let mut stream = StreamContext {
+                exchange,
+                worker,
+                route: None,
+                settings: row.settings(place),
+            };
+            if let Some(reply) = filter.replace_response(&mut stream, body) {
+                exchange.response_replaced = true;
+                return Some(reply);
+            }
+        }
+        None
     }
 
     /// Runs the response's headers through the filters that saw the request,

@@ -10,10 +10,13 @@
 //! - `internal_redirect.rs`: redirects of the host that the proxy follows.
 //! - `upstream_request.rs`: its side of the host's connection.
 //! - `shadow.rs`: copies of it that go to other clusters.
+//! - `tunnel.rs`: what follows when a connection's protocol changes.
+//! - `connect.rs`: CONNECT that ends here.
 //! - `charge.rs`: what a request is counted for.
 //! - `failure.rs`: what the client is told when there is no response.
 
 mod charge;
+mod connect;
 mod failure;
 mod forward;
 mod internal_redirect;
@@ -22,6 +25,7 @@ mod retry_state;
 mod shadow;
 mod timeout;
 mod tries;
+mod tunnel;
 mod upstream_request;
 
 use envoy_types::pb::envoy::extensions::filters::http::router::v3 as pb;
@@ -84,6 +88,9 @@ pub async fn route(
         manager.reply(downstream, exchange, not_found);
         return Handled::Answered;
     };
+    if selected.route.action.answers() {
+        exchange.header_mutations = selected.route.header_mutations;
+    }
     match &selected.route.action {
         Action::Forward(to) => return forward(manager, &selected, to, downstream, exchange).await,
         Action::DirectResponse(direct) => {

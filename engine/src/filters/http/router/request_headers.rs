@@ -20,7 +20,7 @@ pub(super) fn finalize_request_headers(
     hedged: bool,
     exchange: &mut Exchange,
 ) {
-    let envoy_headers = !manager.shared.router.suppress_envoy_headers;
+    let envoy_headers = !manager.shared.router_of(exchange).suppress_envoy_headers;
     if forward.resilience.attempt_count_in_request {
         set_attempt_count(exchange);
     }
@@ -31,6 +31,9 @@ pub(super) fn finalize_request_headers(
             Duration::ZERO,
             &mut exchange.request,
         );
+    }
+    for id in CONSUMED_FIRST {
+        exchange.request.remove(id);
     }
     manager.apply_route_mutations(Message::Request, exchange);
     selected
@@ -58,16 +61,21 @@ pub(super) fn set_attempt_count(exchange: &mut Exchange) {
 
 /// Headers that speak to the router; the upstream never sees them. Only those
 /// of internal clients get this far.
-const CONSUMED: [HeaderId; 11] = [
+const CONSUMED: [HeaderId; 9] = [
     HeaderId::XEnvoyMaxRetries,
     HeaderId::XEnvoyRetryOn,
     HeaderId::XEnvoyRetryGrpcOn,
     HeaderId::XEnvoyRetriableHeaderNames,
     HeaderId::XEnvoyRetriableStatusCodes,
     HeaderId::XEnvoyHedgeOnPerTryTimeout,
-    HeaderId::XEnvoyUpstreamAltStatName,
     HeaderId::XEnvoyUpstreamRqTimeoutAltResponse,
-    HeaderId::XEnvoyUpstreamRqTimeoutMs,
     HeaderId::XEnvoyUpstreamRqPerTryTimeoutMs,
     HeaderId::XEnvoyUpstreamStreamDurationMs,
+];
+
+/// Of those, the ones that were read before the route's changes: one that the
+/// route adds is for the host, as in Envoy.
+const CONSUMED_FIRST: [HeaderId; 2] = [
+    HeaderId::XEnvoyUpstreamAltStatName,
+    HeaderId::XEnvoyUpstreamRqTimeoutMs,
 ];

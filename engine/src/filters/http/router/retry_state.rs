@@ -28,13 +28,37 @@ use crate::upstream::host::Host;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// Another try, after this time.
-    Retry(Duration),
+    Retry(Wait),
     /// The failure is not one that is tried again.
     No,
     /// Too many retries are in flight.
     Overflow,
     /// It was tried as often as is allowed.
     LimitExceeded,
+}
+
+/// How long to wait before another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// The time.
+    pub time: Duration,
+    /// The host has asked for it.
+    pub told: bool,
+}
+
+impl Wait {
+    /// Counts the retry, when the wait is over.
+    pub fn count(self, cluster: &Cluster, places: Places<'_>) {
+        let stats = &cluster.stats;
+        stats.upstream_rq_retry.inc();
+        for stats in places.into_iter().flatten() {
+            stats.requests.upstream_rq_retry.inc();
+        }
+        match self.told {
+            true => stats.upstream_rq_retry_backoff_ratelimited.inc(),
+            false => stats.upstream_rq_retry_backoff_exponential.inc(),
+        }
+    }
 }
 
 /// The retries of one request.
@@ -49,6 +73,8 @@ pub(super) struct RetryState<'a> {
     /// The bound of the next wait.
     back_off_ms: u64,
     permit: Option<RetryPermit>,
+    /// There was a retry, of which it is not known yet what it was good for.
+    retrying: bool,
     tried: Vec<Rc<Host>>,
 }
 
@@ -87,6 +113,7 @@ impl<'a> RetryState<'a> {
                 .collect(),
             back_off_ms: policy.back_off.base_ms,
             permit: None,
+            retrying: false,
             tried: Vec::new(),
         })
     }
@@ -191,9 +218,9 @@ impl<'a> RetryState<'a> {
         source: &mut Source<'_>,
     ) -> Decision {
         let stats = &source.cluster.stats;
-        let had_retried = self.permit.take().is_some();
         if !wanted {
-            if had_retried {
+            self.permit = None;
+            if std::mem::take(&mut self.retrying) {
                 stats.upstream_rq_retry_success.inc();
                 source.count(|stats| &stats.upstream_rq_retry_success);
             }
@@ -205,24 +232,29 @@ impl<'a> RetryState<'a> {
             return Decision::LimitExceeded;
         }
         self.left -= 1;
+        // One that is over makes room for the next one.
+        self.permit = None;
         self.permit = source.cluster.acquire_retry(source.priority);
         if self.permit.is_none() {
             stats.upstream_rq_retry_overflow.inc();
             source.count(|stats| &stats.upstream_rq_retry_overflow);
             return Decision::Overflow;
         }
-        stats.upstream_rq_retry.inc();
-        source.count(|stats| &stats.upstream_rq_retry);
+        self.retrying = true;
         if let Some(told) = told {
-            stats.upstream_rq_retry_backoff_ratelimited.inc();
             // Everybody was told the same: half as long again spreads them.
             let spread = (told.as_millis() as u64 / 2).max(1);
-            return Decision::Retry(told + Duration::from_millis(source.rng.u64(..spread)));
+            return Decision::Retry(Wait {
+                time: told + Duration::from_millis(source.rng.u64(..spread)),
+                told: true,
+            });
         }
-        stats.upstream_rq_retry_backoff_exponential.inc();
         let bound = self.back_off_ms;
         self.back_off_ms = next_bound(&self.policy.back_off, bound);
-        Decision::Retry(Duration::from_millis(source.rng.u64(..bound)))
+        Decision::Retry(Wait {
+            time: Duration::from_millis(source.rng.u64(..bound)),
+            told: false,
+        })
     }
 
     /// Remembers the host of a try.

@@ -10,7 +10,9 @@
 //! - `connection.rs`: waiting for requests, ending connections.
 //! - `request.rs`: what is done to a request before it is routed.
 //! - `response.rs`: what is done to every response.
-//! - `local_reply.rs`: the proxy's own responses.
+//! - `local_reply.rs`: the proxy's own responses;
+//!   `local_reply_config.rs`: how the configuration changes them.
+//! - `upgrade.rs`: who may change a connection's protocol.
 //! - `wait.rs`: filters that hold a request back.
 //! - `finish.rs`: statistics and access logs at the end.
 
@@ -18,8 +20,10 @@ pub mod config;
 mod connection;
 mod finish;
 pub mod local_reply;
+mod local_reply_config;
 mod request;
 mod response;
+pub mod upgrade;
 mod wait;
 
 use std::rc::Rc;
@@ -32,6 +36,7 @@ use ringway_config::route::{Action, MatchInput, PeerCertificate, RouteMatch};
 
 use self::config::Config;
 use self::local_reply::LocalReply;
+use self::upgrade::Upgrades;
 use super::super::http::{FilterChain, Flow, HttpFilters, router};
 use crate::filters::WorkerContext;
 use crate::http::conn_manager_utility::Edge;
@@ -52,6 +57,8 @@ pub struct Shared {
     pub drain_type: DrainType,
     /// The HTTP filters before the router.
     pub filters: FilterChain,
+    /// What connections may change to, with the filters of such requests.
+    pub upgrades: Upgrades,
     /// The router at their end.
     pub router: router::Config,
     /// The router's part of `http.<stat_prefix>.*`.
@@ -81,11 +88,13 @@ impl Shared {
         let (mut config, mut filters) = (config, filters);
         config.routes.register(store);
         filters.chain.register(store, &prefix);
+        let of_upgrades = std::mem::take(&mut filters.upgrades);
         Self {
             stats: HttpConnectionManagerStats::new(store, &prefix),
             router_stats: RouterStats::new(store, &prefix),
             tracing_stats: TracingStats::new(store, &format!("{prefix}tracing.")),
             listener_stats: ListenerHttpStats::new(store, &on_listener),
+            upgrades: Upgrades::new(&config.upgrades, of_upgrades, store, &prefix),
             filters: filters.chain,
             router: filters.router,
             drain_type,
@@ -193,19 +202,18 @@ impl ConnectionManager {
         let found = self.find_route(&exchange.request, exchange.random);
         if let RouteMatch::Route(selected) = &found {
             exchange.info.route_name.copy(&selected.route.name);
-            exchange.header_mutations = selected.route.header_mutations;
+            // As in Envoy, a route that answers changes its own answer only.
+            if !selected.route.action.answers() {
+                exchange.header_mutations = selected.route.header_mutations;
+            }
             if let Action::Forward(forward) = &selected.route.action
                 && let Some(cluster) = self.worker.clusters.get(forward.cluster)
             {
                 exchange.info.cluster = Some(Rc::clone(&cluster.info));
             }
         }
-        // A tunnel cannot be redirected.
-        let tunnel_without_tls =
-            exchange.facts.is_connect && matches!(found, RouteMatch::TlsRequired(_));
-        if upgrade || tunnel_without_tls {
-            // No upgrade is configured, and bytes of another protocol must
-            // not be taken for a request.
+        if (upgrade || exchange.facts.is_connect) && !self.may_upgrade(exchange, &found) {
+            // Bytes of another protocol must not be taken for a request.
             self.stats().downstream_rq_ws_on_non_ws_route.inc();
             exchange.request_complete = false;
             exchange.keep_alive = false;
@@ -217,7 +225,7 @@ impl ConnectionManager {
             RouteMatch::Route(selected) => Some(selected),
             _ => None,
         };
-        let filters = &self.shared.filters;
+        let filters = self.shared.filters_of(exchange);
         let mut flow = filters.request_headers(exchange, &self.worker, route);
         loop {
             match flow {
