@@ -311,11 +311,6 @@ pub const TABLE: &[Intended] = &[
         "response[0].header.*",
         "a length is as good as chunks for a body that is not sent",
     ),
-    trees(
-        "tls required of connect",
-        "log[0].header_bytes_received",
-        HEADER_BYTES,
-    ),
     routing(
         "resilience",
         "*",
