@@ -95,6 +95,7 @@ fn decisions(loaded: &Loaded, found: &mut Diagnostics) -> String {
         {
             let decision = match routes.find(&input) {
                 RouteMatch::NoVirtualHost => "no host".to_owned(),
+                RouteMatch::TlsRequired(host) => format!("TLS for {}", host.name),
                 RouteMatch::NoRoute(host) => format!("no route in {}", host.name),
                 RouteMatch::Route(found) => {
                     let host = found.virtual_host;

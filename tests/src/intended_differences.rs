@@ -284,6 +284,22 @@ pub const TABLE: &[Intended] = &[
         "*",
         "the body is read once there is somebody to send it to, and so is its copy",
     ),
+    trees(
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    trees(
+        "tls required of a post",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    trees(
+        "tls required of head",
+        "response[0].header.*",
+        "a length is as good as chunks for a body that is not sent",
+    ),
     routing(
         "resilience",
         "*",
@@ -611,6 +627,10 @@ const fn connect(case: &'static str, what: &'static str, reason: &'static str) -
     routing("connect", case, what, reason)
 }
 const EXPLAIN: &str = "an endpoint of ours";
+
+const fn trees(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
+    routing("trees", case, what, reason)
+}
 
 const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     Intended {

@@ -68,6 +68,7 @@ fn check_route(routes: &RouteConfiguration, input: &MatchInput<'_>) {
         RouteMatch::Route(found) => Some(found.route),
         RouteMatch::NoRoute(_) => None,
         RouteMatch::NoVirtualHost => panic!("the virtual host serves every name"),
+        RouteMatch::TlsRequired(_) => panic!("the virtual host requires no TLS"),
     };
     assert_eq!(
         found.map(|route| &route.name),

@@ -12,8 +12,10 @@ use super::header_key::HeaderKey;
 use super::header_mutation::Levels;
 use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
 use super::resilience::Resilience;
+use super::stat_scope::{StatPart, StatScopeId, StatScopes};
 use super::{
-    Action, ClusterReference, Route, RouteConfiguration, RouteIndex, RouteMatcher, VirtualHost,
+    Action, ClusterReference, Route, RouteConfiguration, RouteIndex, RouteMatcher, TlsRequirement,
+    VirtualClusters, VirtualHost,
 };
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
@@ -21,6 +23,7 @@ use crate::format_strings::FormatStrings;
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::google::protobuf::Duration as ProtoDuration;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `RouteConfiguration.max_direct_response_body_size_bytes` when it is not
@@ -36,6 +39,8 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .map_or(DIRECT_RESPONSE_BODY_BYTES_MAX_DEFAULT, |max| max.value),
         ignore_path_parameters: message.ignore_path_parameters_in_path_matching,
         cluster_references: Vec::new(),
+        stat_scopes: StatScopes::default(),
+        virtual_host: "".into(),
         formats: FormatStrings::default(),
         plugins: Plugins::lower(&message.cluster_specifier_plugins, cx),
         body_recipes: Vec::new(),
@@ -74,6 +79,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .map(|name| name.to_ascii_lowercase().into_bytes().into())
             .collect(),
         cluster_references: lowering.cluster_references.into(),
+        stat_scopes: lowering.stat_scopes.into_boxed(),
         formats: lowering.formats,
         body_recipes: lowering.body_recipes.into(),
         filter_overrides: lowering.filter_overrides,
@@ -91,6 +97,10 @@ pub(super) struct Lowering {
     pub(super) ignore_path_parameters: bool,
     /// Clusters named so far.
     pub(super) cluster_references: Vec<ClusterReference>,
+    /// Places in the statistics so far.
+    pub(super) stat_scopes: StatScopes,
+    /// The name of the virtual host that is lowered.
+    pub(super) virtual_host: Arc<str>,
     /// Format strings so far.
     pub(super) formats: FormatStrings,
     /// `cluster_specifier_plugins`.
@@ -124,6 +134,11 @@ impl Lowering {
         let id = u32::try_from(self.body_recipes.len()).expect("fewer than 2^32 fit in memory");
         self.body_recipes.push(recipe);
         RecipeId(id)
+    }
+
+    /// A place in the statistics of the virtual host that is lowered.
+    pub(super) fn stat_scope(&mut self, part: StatPart, name: &str) -> StatScopeId {
+        self.stat_scopes.add(&self.virtual_host, part, name)
     }
 }
 
@@ -161,6 +176,8 @@ impl VirtualHost {
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
+        lowering.virtual_host = message.name.as_str().into();
+        let virtual_clusters = VirtualClusters::lower(&message.virtual_clusters, lowering, cx);
         let resilience = Resilience::of_virtual_host(message, cx);
         let of_host = resilience.clone().unwrap_or_default();
         let entered = lowering.enter_virtual_host(message, cx);
@@ -170,13 +187,16 @@ impl VirtualHost {
                 lowering.resilience = of_host.with_route(route, cx);
                 Route::lower(route, lowering, cx)
             })
-        })?;
+        });
+        let routes = routes?;
         resilience?;
         entered?;
         Some(VirtualHost {
-            name: message.name.as_str().into(),
+            name: Arc::clone(&lowering.virtual_host),
             index: RouteIndex::new(routes.iter().map(|route| &route.matcher)),
             routes,
+            require_tls: TlsRequirement::lower(message.require_tls()),
+            virtual_clusters: virtual_clusters?,
             source: cx.source(),
         })
     }
@@ -192,6 +212,8 @@ impl Route {
         // The action is looked at even when the match is wrong, so that its
         // mistakes show in the same run.
         let path = matcher.as_ref().map(|matcher| &matcher.path);
+        let stats = (!message.stat_prefix.is_empty())
+            .then(|| lowering.stat_scope(StatPart::Route, &message.stat_prefix));
         let overrides = &message.typed_per_filter_config;
         let (filter_overrides, action) =
             FilterOverrides::within(overrides, lowering, cx, |lowering, cx| {
@@ -205,6 +227,7 @@ impl Route {
             filter_overrides,
             header_mutations: lowering.levels.of_route(header_mutations?),
             matcher: matcher?,
+            stats,
             source: cx.source(),
         })
     }

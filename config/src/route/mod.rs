@@ -33,9 +33,12 @@ mod resilience;
 mod retry_policy;
 mod rewrite;
 mod route_match;
+mod stat_scope;
 mod string_match;
+mod tls_requirement;
 mod upgrade;
 mod uri_template;
+mod virtual_cluster;
 mod weighted_clusters;
 
 pub use action::{Action, Forward, GrpcTimeout, Priority};
@@ -72,9 +75,12 @@ pub use retry_policy::{
 };
 pub use rewrite::{PathRewrite, Rewriting, escape_path};
 pub use route_match::{MatchInput, PeerCertificate, RouteMatcher, TlsContextMatcher};
+pub use stat_scope::{StatPart, StatScope, StatScopeId};
 pub use string_match::{Case, StringMatcher};
+pub use tls_requirement::TlsRequirement;
 pub use upgrade::{ConnectConfig, RouteUpgrades};
 pub use uri_template::{PathTemplate, TemplateRewrite};
+pub use virtual_cluster::{VirtualCluster, VirtualClusters};
 pub use weighted_clusters::{WeightedCluster, WeightedClusters, WeightedName};
 
 use crate::clusters::ClusterId;
@@ -94,6 +100,7 @@ pub struct RouteConfiguration {
     vhost_header: HeaderKey,
     internal_only_headers: Box<[Box<[u8]>]>,
     cluster_references: Box<[ClusterReference]>,
+    stat_scopes: Box<[StatScope]>,
     formats: FormatStrings,
     body_recipes: Box<[BodyRecipe]>,
     filter_overrides: FilterOverrides,
@@ -110,6 +117,10 @@ pub struct VirtualHost {
     pub name: Arc<str>,
     /// The routes; the first that matches is taken.
     pub routes: Box<[Route]>,
+    /// Which of its requests are redirected to `https`.
+    pub require_tls: TlsRequirement,
+    /// How its requests are counted, if it has virtual clusters.
+    pub virtual_clusters: Option<Box<VirtualClusters>>,
     index: RouteIndex,
     /// Where it was configured.
     pub source: Source,
@@ -124,6 +135,8 @@ pub struct Route {
     pub matcher: RouteMatcher,
     /// What to do with the request.
     pub action: Action,
+    /// Where its requests are counted, if it has a `stat_prefix`.
+    pub stats: Option<StatScopeId>,
     /// What it says to the HTTP filters, with what it inherits.
     pub filter_overrides: OverridesId,
     /// How its headers and its response's change.
@@ -147,6 +160,8 @@ pub struct ClusterReference {
 pub enum RouteMatch<'a> {
     /// No virtual host serves this authority.
     NoVirtualHost,
+    /// The virtual host wants TLS for this request.
+    TlsRequired(&'a VirtualHost),
     /// The virtual host has no route for this request.
     NoRoute(&'a VirtualHost),
     /// The first route that matches.
@@ -192,6 +207,11 @@ impl RouteConfiguration {
         self.validate_clusters
     }
 
+    /// Where requests are counted by route, by [`StatScopeId`].
+    pub fn stat_scopes(&self) -> &[StatScope] {
+        &self.stat_scopes
+    }
+
     /// Format strings of its parts, for the engine to compile.
     pub fn formats(&self) -> &FormatStrings {
         &self.formats
@@ -223,6 +243,9 @@ impl RouteConfiguration {
         let Some(virtual_host) = self.virtual_host(input.headers) else {
             return RouteMatch::NoVirtualHost;
         };
+        if virtual_host.require_tls.is_broken_by(input.headers) {
+            return RouteMatch::TlsRequired(virtual_host);
+        }
         let routes = &virtual_host.routes;
         let found = virtual_host.index.find(
             routes,

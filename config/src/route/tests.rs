@@ -105,6 +105,7 @@ fn request(authority: &str, path: &str, fields: &[(&str, &str)]) -> HeaderMap {
 fn found(routes: &RouteConfiguration, headers: &HeaderMap) -> String {
     match find(routes, headers) {
         RouteMatch::NoVirtualHost => "-".into(),
+        RouteMatch::TlsRequired(host) => format!("{}/tls", host.name),
         RouteMatch::NoRoute(host) => host.name.to_string(),
         RouteMatch::Route(found) => format!("{}/{}", found.virtual_host.name, found.route.name),
     }

@@ -47,15 +47,20 @@ pub(super) fn explain(
             facts.push(not_found());
             return facts;
         }
+        RouteMatch::TlsRequired(host) => {
+            facts.push(virtual_host(host, &authority, sources));
+            facts.push(
+                Fact::new("answer")
+                    .value(301)
+                    .note("to https: the virtual host requires TLS")
+                    .place(document.place(&format!("{}.require_tls", host.source.path))),
+            );
+            return facts;
+        }
         RouteMatch::NoRoute(host) => (host, None),
         RouteMatch::Route(selected) => (selected.virtual_host, Some(selected)),
     };
-    facts.push(
-        Fact::new("virtual host")
-            .value(&*host.name)
-            .note(format!("by its domains, for {authority:?}"))
-            .place(document.place(&host.source.path)),
-    );
+    facts.push(virtual_host(host, &authority, sources));
     let place = matched.and_then(|selected| {
         host.routes
             .iter()
@@ -87,6 +92,13 @@ pub(super) fn explain(
         sources,
     ));
     facts
+}
+
+fn virtual_host(host: &VirtualHost, authority: &str, sources: &Sources<'_>) -> Fact {
+    Fact::new("virtual host")
+        .value(&*host.name)
+        .note(format!("by its domains, for {authority:?}"))
+        .place(sources.document.place(&host.source.path))
 }
 
 fn not_found() -> Fact {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
-use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId};
+use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId, StatScopeId};
 
 use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
@@ -66,6 +66,8 @@ pub struct Exchange {
     pub cluster: ClusterChoice,
     /// A buffer for whoever puts a value together.
     pub scratch: Vec<u8>,
+    /// Where the request is counted besides its cluster.
+    pub counted: Counted,
     /// The route's changes of headers, of the request and of any response, the
     /// proxy's own included.
     pub header_mutations: MutationLevels,
@@ -140,6 +142,7 @@ impl Exchange {
             random: 0,
             cluster: ClusterChoice::default(),
             scratch: Vec::new(),
+            counted: Counted::default(),
             header_mutations: MutationLevels::default(),
             response_replaced: false,
             filters_entered: 0,
@@ -181,6 +184,7 @@ impl Exchange {
         self.cluster = ClusterChoice::default();
         self.scratch.clear();
         self.scratch.shrink_to(POOLED_ARENA_BYTES_MAX);
+        self.counted = Counted::default();
         self.header_mutations = MutationLevels::default();
         self.response_replaced = false;
         self.filters_entered = 0;
@@ -235,6 +239,16 @@ impl Exchange {
             Version::Http11 => Protocol::Http11,
         }
     }
+}
+
+/// The places in its route configuration's statistics where a request is
+/// counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counted {
+    /// Its virtual cluster's.
+    pub virtual_cluster: Option<StatScopeId>,
+    /// Its route's.
+    pub route: Option<StatScopeId>,
 }
 
 /// How long the upstream may take for a request, as the route, its headers and

@@ -3,9 +3,13 @@
 
 use ringway_config::context::Cx;
 use ringway_config::format_strings::{FormatId, FormatStrings};
-use ringway_config::route::{BodyRecipe, BodyText, RecipeId, RouteConfiguration, check_size};
+use ringway_config::route::{
+    BodyRecipe, BodyText, RecipeId, RouteConfiguration, StatScopeId, check_size,
+};
 
 use crate::formatter::{Context, Format, Formatter};
+use crate::stats::Store;
+use crate::stats::route::RouteStats;
 
 /// A route configuration with its format strings compiled.
 #[derive(Debug)]
@@ -14,6 +18,7 @@ pub struct RouteTable {
     pub configuration: RouteConfiguration,
     formats: Box<[Formatter]>,
     bodies: Box<[DirectBody]>,
+    stats: Box<[RouteStats]>,
 }
 
 impl RouteTable {
@@ -30,7 +35,20 @@ impl RouteTable {
             configuration,
             formats: formats?,
             bodies: bodies?,
+            stats: Box::default(),
         })
+    }
+
+    /// Registers what is counted by route.
+    pub fn register(&mut self, store: &Store) {
+        let scopes = self.configuration.stat_scopes().iter();
+        self.stats = scopes.map(|scope| RouteStats::new(store, scope)).collect();
+    }
+
+    /// What is counted at a place of this configuration, once it is registered.
+    #[must_use]
+    pub fn stats(&self, place: StatScopeId) -> Option<&RouteStats> {
+        self.stats.get(place.0 as usize)
     }
 
     /// The format strings of this configuration by number.

@@ -9,4 +9,5 @@ mod local_replies;
 mod mirroring;
 mod operators;
 mod resilience;
+mod trees;
 mod upgrades;

@@ -61,7 +61,7 @@ impl Failure {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        self.count(manager, cluster);
+        self.count(manager, cluster, exchange);
         self.answer_counted(manager, cluster, downstream, exchange)
     }
 
@@ -206,7 +206,7 @@ impl Failure {
     }
 
     /// Counts the failure, whatever comes of it.
-    pub fn count(&self, manager: &ConnectionManager, cluster: &Cluster) {
+    pub fn count(&self, manager: &ConnectionManager, cluster: &Cluster, exchange: &Exchange) {
         let stats = &cluster.stats;
         let of_client = &manager.shared.stats;
         match self {
@@ -215,7 +215,12 @@ impl Failure {
             Self::ConnectTimeout | Self::Connect(_) => {
                 stats.upstream_rq_pending_failure_eject.inc();
             }
-            Self::Expired(Expired::Route) => stats.upstream_rq_timeout.inc(),
+            Self::Expired(Expired::Route) => {
+                stats.upstream_rq_timeout.inc();
+                for stats in manager.route_stats(exchange).into_iter().flatten() {
+                    stats.requests.upstream_rq_timeout.inc();
+                }
+            }
             Self::Expired(Expired::Upstream) => stats.upstream_rq_max_duration_reached.inc(),
             Self::Expired(Expired::Try) => stats.upstream_rq_per_try_timeout.inc(),
             Self::Expired(Expired::TryIdle) => stats.upstream_rq_per_try_idle_timeout.inc(),
@@ -236,8 +241,7 @@ pub(super) fn reply_for_host(
     reply: LocalReply<'_>,
 ) -> Handled {
     if let Some(cluster) = charged {
-        let responses = &cluster.shared.responses;
-        responses.code(reply.status, exchange.internal, false);
+        manager.charge_code(cluster, reply.status, exchange);
     }
     tell_attempts(exchange);
     manager.reply(downstream, exchange, reply);

@@ -55,6 +55,7 @@ pub(super) async fn forward<'a>(
             exchange,
         );
     };
+    manager.begin_charging(selected, exchange);
     exchange.info.attempt_count = 1;
     exchange.tell_attempts = forward.resilience.attempt_count_in_response;
     exchange.limits = limits(forward, &cluster, &exchange.request);
@@ -111,6 +112,7 @@ pub(super) async fn forward<'a>(
     // Made here and not handed in: what is moved into an async function takes
     // its place twice in every connection's task.
     let has_body = !exchange.request_complete || !exchange.replay.is_empty();
+    manager.charge_request(exchange);
     let mut upstream = UpstreamRequest::start(lease, has_body, downstream, exchange);
     let first = connect::head_of_bytes(&mut upstream, downstream, exchange);
     let relayed = relay(manager, &mut upstream, first, downstream, exchange).await;
@@ -199,8 +201,7 @@ pub(super) async fn relay(
             Event::Head(interim_head) if is_interim(&interim_head) => {
                 interim += 1;
                 exchange.response.clear();
-                let responses = &upstream.cluster().shared.responses;
-                responses.code(interim_head.status, exchange.internal, false);
+                manager.charge_code(upstream.cluster(), interim_head.status, exchange);
                 if interim > INTERIM_RESPONSES_MAX {
                     return Relayed::Failed(Failure::UpstreamProtocol);
                 }
@@ -266,7 +267,7 @@ pub(super) fn finish(
 ) -> Handled {
     match relayed {
         Relayed::Complete(head) => {
-            upstream.complete(head.as_ref(), exchange);
+            upstream.complete(head.as_ref(), manager, exchange);
             Handled::Answered
         }
         Relayed::Replaced(head) => {
@@ -331,10 +332,7 @@ pub(super) fn send_head(
                 let _ = write!(out, "{}", since.as_millis());
             });
     }
-    cluster
-        .shared
-        .responses
-        .code(head.status, exchange.internal, false);
+    manager.charge_code(cluster, head.status, exchange);
     exchange.info.response_code = head.status;
     let tunnelled = tunnel::begins(head, exchange);
     manager.apply_route_mutations(Message::Response, exchange);

@@ -13,8 +13,10 @@
 //! - `shadow.rs`: copies of it that go to other clusters.
 //! - `tunnel.rs`: what follows when a connection's protocol changes.
 //! - `connect.rs`: CONNECT that ends here.
+//! - `charge.rs`: what a request is counted for.
 //! - `failure.rs`: what the client is told when there is no response.
 
+mod charge;
 mod connect;
 mod direct_response;
 mod failure;
@@ -42,6 +44,7 @@ use super::super::network::http_connection_manager::local_reply::LocalReply;
 use super::super::network::http_connection_manager::{ConnectionManager, Handled};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
+use crate::http::redirect;
 use crate::stream_info::{ResponseFlag, details};
 
 /// The compiled `envoy.extensions.filters.http.router.v3.Router`.
@@ -71,6 +74,13 @@ pub async fn route(
 ) -> Handled {
     let stats = &manager.shared.router_stats;
     stats.rq_total.inc();
+    if let RouteMatch::TlsRequired(_) = found {
+        stats.rq_direct_response.inc();
+        let status = redirect::set_tls_location(&exchange.request, &mut exchange.response);
+        let reply = LocalReply::new(status, "", details::DIRECT_RESPONSE);
+        manager.reply(downstream, exchange, reply);
+        return Handled::Answered;
+    }
     let RouteMatch::Route(selected) = found else {
         stats.no_route.inc();
         if exchange.facts.is_connect {

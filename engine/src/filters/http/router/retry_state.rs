@@ -15,8 +15,11 @@ use ringway_config::route::{
     BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy, words,
 };
 
+use super::charge::Places;
 use super::failure::Failure;
 use crate::http::exchange::Expired;
+use crate::stats::Counter;
+use crate::stats::route::RouteRequestStats;
 use crate::upstream::circuit_breaker::RetryPermit;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
@@ -45,9 +48,12 @@ pub(super) struct Wait {
 
 impl Wait {
     /// Counts the retry, when the wait is over.
-    pub fn count(self, cluster: &Cluster) {
+    pub fn count(self, cluster: &Cluster, places: Places<'_>) {
         let stats = &cluster.stats;
         stats.upstream_rq_retry.inc();
+        for stats in places.into_iter().flatten() {
+            stats.requests.upstream_rq_retry.inc();
+        }
         match self.told {
             true => stats.upstream_rq_retry_backoff_ratelimited.inc(),
             false => stats.upstream_rq_retry_backoff_exponential.inc(),
@@ -216,11 +222,13 @@ impl<'a> RetryState<'a> {
             self.permit = None;
             if std::mem::take(&mut self.retrying) {
                 stats.upstream_rq_retry_success.inc();
+                source.count(|stats| &stats.upstream_rq_retry_success);
             }
             return Decision::No;
         }
         if self.left == 0 {
             stats.upstream_rq_retry_limit_exceeded.inc();
+            source.count(|stats| &stats.upstream_rq_retry_limit_exceeded);
             return Decision::LimitExceeded;
         }
         self.left -= 1;
@@ -229,6 +237,7 @@ impl<'a> RetryState<'a> {
         self.permit = source.cluster.acquire_retry(source.priority);
         if self.permit.is_none() {
             stats.upstream_rq_retry_overflow.inc();
+            source.count(|stats| &stats.upstream_rq_retry_overflow);
             return Decision::Overflow;
         }
         self.retrying = true;
@@ -290,10 +299,21 @@ impl<'a> RetryState<'a> {
 pub(super) struct Source<'a> {
     /// Where the request goes.
     pub cluster: &'a Cluster,
+    /// Where its retries are counted besides.
+    pub places: Places<'a>,
     /// The routing priority.
     pub priority: usize,
     /// For back-offs.
     pub rng: &'a mut fastrand::Rng,
+}
+
+impl Source<'_> {
+    /// Counts for the request's virtual cluster and route.
+    fn count(&self, counter: impl Fn(&RouteRequestStats) -> &Counter) {
+        for stats in self.places.into_iter().flatten() {
+            counter(&stats.requests).inc();
+        }
+    }
 }
 
 const GRPC: RetryOn = RetryOn::GRPC_CANCELLED
@@ -380,6 +400,7 @@ mod tests {
             for (least, most) in &mut seen {
                 let source = &mut Source {
                     cluster: &cluster,
+                    places: [None; 2],
                     priority: 0,
                     rng: &mut rng,
                 };

@@ -246,6 +246,7 @@ impl Tries<'_> {
             return self.on_failed(place, Failure::Overflow, downstream, exchange);
         }
         shadow::start(self.manager, self.forward, exchange);
+        self.manager.charge_request(exchange);
         let host = &self.running[place].host;
         rewrite_host(self.manager, self.forward, &host.info, exchange);
         let mut upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
@@ -445,6 +446,7 @@ impl Tries<'_> {
             let mut rng = self.manager.worker.rng.borrow_mut();
             let source = &mut Source {
                 cluster: &self.cluster,
+                places: self.manager.route_stats(exchange),
                 priority: self.forward.priority as usize,
                 rng: &mut rng,
             };
@@ -519,6 +521,7 @@ impl Tries<'_> {
         let mut rng = self.manager.worker.rng.borrow_mut();
         let decision = retry.on_slow_try(&mut Source {
             cluster: &self.cluster,
+            places: self.manager.route_stats(exchange),
             priority: self.forward.priority as usize,
             rng: &mut rng,
         });
@@ -544,7 +547,7 @@ impl Tries<'_> {
         if let State::Active(upstream, _) = one.state {
             upstream.break_off(&failure, exchange);
         }
-        failure.count(self.manager, &self.cluster);
+        failure.count(self.manager, &self.cluster, exchange);
         if matches!(failure, Failure::Overflow) {
             // No host was asked.
             exchange.info.host = None;
@@ -558,6 +561,7 @@ impl Tries<'_> {
                 sent,
                 &mut Source {
                     cluster: &self.cluster,
+                    places: self.manager.route_stats(exchange),
                     priority: self.forward.priority as usize,
                     rng: &mut rng,
                 },
@@ -577,8 +581,7 @@ impl Tries<'_> {
             } else {
                 503
             };
-            let responses = &self.cluster.shared.responses;
-            responses.code(code, exchange.internal, false);
+            self.manager.charge_code(&self.cluster, code, exchange);
             return Step::Wait;
         }
         exchange.forget_body();
@@ -590,7 +593,8 @@ impl Tries<'_> {
         let Some(next) = self.next.take() else {
             return Step::Wait;
         };
-        next.wait.count(&self.cluster);
+        next.wait
+            .count(&self.cluster, self.manager.route_stats(exchange));
         exchange.info.attempt_count += 1;
         let picked = match &self.retry {
             Some(retry) => retry.pick_host(&self.cluster),
@@ -645,14 +649,14 @@ impl Tries<'_> {
     ) -> Handled {
         exchange.forget_body();
         if !matches!(failure, Failure::Expired(Expired::Route)) {
-            failure.count(self.manager, &self.cluster);
+            failure.count(self.manager, &self.cluster, exchange);
             self.cancel_all(exchange);
             return failure.answer_counted(self.manager, &self.cluster, downstream, exchange);
         }
         // Every try that the route's timeout ends counts as one that timed out.
         let ended = self.running.len();
         for _ in 0..ended {
-            failure.count(self.manager, &self.cluster);
+            failure.count(self.manager, &self.cluster, exchange);
         }
         for one in self.running.drain(..) {
             match one.state {
@@ -660,10 +664,9 @@ impl Tries<'_> {
                 State::Connecting(_) => self.cluster.stats.upstream_rq_cancelled.inc(),
             }
         }
-        let responses = &self.cluster.shared.responses;
         let status = exchange.limits.timeout_status;
         for _ in 0..ended {
-            responses.code(status, exchange.internal, false);
+            self.manager.charge_code(&self.cluster, status, exchange);
         }
         failure.respond(None, self.manager, downstream, exchange)
     }

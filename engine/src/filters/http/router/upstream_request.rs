@@ -287,7 +287,12 @@ impl UpstreamRequest {
     }
 
     /// Ends a request whose response is complete.
-    pub fn complete(self, head: Option<&ResponseHead>, exchange: &mut Exchange) {
+    pub fn complete(
+        self,
+        head: Option<&ResponseHead>,
+        manager: &ConnectionManager,
+        exchange: &mut Exchange,
+    ) {
         let now = reactor::now();
         exchange.info.mark(TimePoint::UpstreamRxEnd, now);
         let sent = exchange
@@ -295,8 +300,7 @@ impl UpstreamRequest {
             .elapsed(TimePoint::DownstreamRxEnd)
             .unwrap_or_default();
         let took = now.duration_since(exchange.info.start + sent);
-        let responses = &self.active.lease().cluster().shared.responses;
-        responses.time(took.as_millis() as u64, exchange.internal, false);
+        manager.charge_time(self.cluster(), took.as_millis() as u64, exchange);
         self.give_back(head, exchange);
     }
 

@@ -86,7 +86,8 @@ impl Shared {
     ) -> Self {
         let prefix = stats::prefix(&config.stat_prefix);
         let on_listener = stats::listener_prefix(listener_prefix, &config.stat_prefix);
-        let mut filters = filters;
+        let (mut config, mut filters) = (config, filters);
+        config.routes.register(store);
         filters.chain.register(store, &prefix);
         let of_upgrades = std::mem::take(&mut filters.upgrades);
         Self {

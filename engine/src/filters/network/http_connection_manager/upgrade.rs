@@ -151,7 +151,8 @@ impl ConnectionManager {
         let place = upgrades.find(kind);
         let allowed = of_route.unwrap_or(place.is_some_and(|place| upgrades.0[place].enabled));
         if !allowed {
-            return exchange.facts.is_connect && !matches!(found, RouteMatch::Route(_));
+            let no_route = matches!(found, RouteMatch::NoVirtualHost | RouteMatch::NoRoute(_));
+            return exchange.facts.is_connect && no_route;
         }
         exchange.upgrade = place;
         exchange.tunnel = tunnel;
