@@ -12,6 +12,7 @@ use ringway_config::route::RouteConfiguration;
 use ringway_config::type_name;
 
 use crate::filters::http::custom_response::CustomResponse;
+use crate::filters::http::fault::Fault;
 use crate::filters::http::health_check::HealthCheck;
 use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, OverrideTable, router};
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
@@ -29,6 +30,7 @@ pub const NETWORK_FILTERS: &[&str] =
 /// The types of HTTP filters.
 pub const HTTP_FILTERS: &[&str] = &[
     CUSTOM_RESPONSE,
+    "envoy.extensions.filters.http.fault.v3.HTTPFault",
     "envoy.extensions.filters.http.health_check.v3.HealthCheck",
     ROUTER,
 ];
@@ -124,6 +126,9 @@ fn http_filter(
 ) -> Option<Box<dyn HttpFilter>> {
     match type_name(&extension.config.type_url) {
         CUSTOM_RESPONSE => Some(Box::new(CustomResponse::compile(&extension.config, cx)?)),
+        "envoy.extensions.filters.http.fault.v3.HTTPFault" => {
+            Some(Box::new(Fault::compile(&extension.config, cx)?))
+        }
         "envoy.extensions.filters.http.health_check.v3.HealthCheck" => {
             let filter = HealthCheck::compile(&extension.config, service_cluster, cx)?;
             Some(Box::new(filter))

@@ -15,6 +15,7 @@ use ringway_config::route::OverridesId;
 
 use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
+use super::pacer::Pacer;
 use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo, TimePoint};
 
 /// A header arena larger than this is shrunk when the exchange is pooled: one
@@ -80,6 +81,11 @@ pub struct Exchange {
     pub tell_attempts: bool,
     /// What the request's route says to the filters.
     pub filter_overrides: OverridesId,
+    /// What lets the response's body out slowly, if anything does.
+    pub pacer: Option<Box<Pacer>>,
+    /// What filters hold until the request is over. Empty unless one has
+    /// something to hold.
+    pub held: Vec<Box<dyn Held>>,
     /// What ends the request if nothing else does.
     pub deadlines: Deadlines,
     /// The request's copies for other clusters have been started.
@@ -100,6 +106,15 @@ pub enum Tunnel {
     WebSocket,
     /// A tunnel, once a CONNECT has been answered with 2xx.
     Connect,
+}
+
+/// Something that a filter holds until the request is over; dropping it says
+/// so.
+pub trait Held: std::fmt::Debug {
+    /// Whether it stands for a fault on purpose.
+    fn is_fault(&self) -> bool {
+        false
+    }
 }
 
 impl Exchange {
@@ -128,6 +143,8 @@ impl Exchange {
             redirects: None,
             tell_attempts: false,
             filter_overrides: OverridesId::default(),
+            pacer: None,
+            held: Vec::new(),
             deadlines: Deadlines::new(now),
             mirrored: false,
             shadows: Vec::new(),
@@ -165,6 +182,8 @@ impl Exchange {
         self.tell_attempts = false;
         self.filter_overrides = OverridesId::default();
         self.mirrored = false;
+        self.pacer = None;
+        self.held.clear();
         self.deadlines = Deadlines::new(now);
     }
 

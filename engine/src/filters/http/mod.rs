@@ -8,6 +8,7 @@
 //! connection manager calls it when every filter has let the request pass.
 
 pub mod custom_response;
+pub mod fault;
 pub mod health_check;
 mod overrides;
 pub mod router;

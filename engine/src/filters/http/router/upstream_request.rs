@@ -140,7 +140,10 @@ impl UpstreamRequest {
         exchange: &mut Exchange,
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
-        if let Poll::Ready(event) = self.poll_response(has_head, downstream, exchange, cx) {
+        let is_paced = has_head && exchange.pacer.is_some();
+        if (!is_paced || may_read_paced(downstream, exchange, cx))
+            && let Poll::Ready(event) = self.poll_response(has_head, downstream, exchange, cx)
+        {
             return Poll::Ready(event);
         }
         if let Poll::Ready(event) = self.poll_request(downstream, exchange, cx) {
@@ -405,6 +408,19 @@ pub(super) fn body_options(config: &ClusterConfig) -> BodyOptions {
         trailers: config.trailers,
         ..BodyOptions::default()
     }
+}
+
+/// Lets out what the pacer allows, and says whether it has room for more.
+fn may_read_paced(
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+    cx: &mut Context<'_>,
+) -> bool {
+    if downstream.poll_paced(exchange, cx) {
+        exchange.deadlines.progress(reactor::now());
+    }
+    let held = exchange.pacer.as_ref().map_or(0, |pacer| pacer.held());
+    held < downstream.buffer_limit as usize
 }
 
 /// A lease that counts as an active request of its cluster and host.

@@ -21,6 +21,7 @@ impl ConnectionManager {
 
     /// Counts and logs a request that is over, answered or not.
     pub(super) fn finish(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
+        exchange.held.clear();
         if exchange.response_complete {
             exchange
                 .info

@@ -160,8 +160,20 @@ impl ConnectionManager {
     }
 
     /// One request whose head is in `exchange.request`, from the checks to the
-    /// end of its response.
+    /// last byte of its response.
     async fn handle(
+        &self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        head: &RequestHead,
+    ) -> Handled {
+        let handled = self.answer(downstream, exchange, head).await;
+        self.finish_paced(handled, downstream, exchange).await
+    }
+
+    /// The same, to the end of what the router or a filter has to do with the
+    /// response.
+    async fn answer(
         &self,
         downstream: &mut Downstream,
         exchange: &mut Exchange,
@@ -245,6 +257,20 @@ impl ConnectionManager {
             }
         }
         router::route(self, found, downstream, exchange).await
+    }
+
+    /// Waits until the rest of a response that a pacer holds back is out.
+    async fn finish_paced(
+        &self,
+        handled: Handled,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
+        let waits = exchange.pacer.as_ref().is_some_and(|pacer| pacer.has_end());
+        if handled != Handled::Answered || !waits {
+            return handled;
+        }
+        Box::pin(self.wait_for_pacer(downstream, exchange)).await
     }
 }
 
