@@ -33,8 +33,7 @@ pub const TABLE: &[Intended] = &[
     request(
         "*",
         "stats.*.downstream_cx_delayed_close_timeout",
-        "our FIN comes at once and the client answers it; Envoy sends none before \
-         delayed_close_timeout is over",
+        DELAYED_CLOSE,
     ),
     request(
         "chunked request*",
@@ -570,7 +569,43 @@ pub const TABLE: &[Intended] = &[
     admin("*", "extra: *  path", EXPLAIN),
     admin("*", "extra: *  random", EXPLAIN),
     admin("*", "extra: *  remote", EXPLAIN),
+    routing("actions", "*", "log[*].header_bytes_received", HEADER_BYTES),
+    routing(
+        "actions",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    routing(
+        "actions",
+        "not forwarding with body",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "actions",
+        "* to head",
+        "response[0].header.*",
+        "a length is as good as chunks for a body that is not sent",
+    ),
+    routing(
+        "actions",
+        "answer * with text",
+        "*",
+        "RFC 9110 sections 15.3.5 and 15.4.5: a 204 and a 304 have no body; what follows their \
+         heads would be taken for the next response",
+    ),
+    routing(
+        "actions",
+        "path formatted with spaces",
+        "*",
+        "a space in the path would end it within the request line, and the client chooses what \
+         follows",
+    ),
 ];
+
+const DELAYED_CLOSE: &str = "our FIN comes at once and the client answers it; Envoy sends none \
+     before delayed_close_timeout is over";
 
 const REDIRECT_LOG: &str = "the log names the route and the cluster that served the \
      request, not those that its redirect leads to, or fails to";
@@ -596,8 +631,6 @@ const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> 
     }
 }
 
-const DELAYED_CLOSE: &str = "our FIN comes at once and the client answers it; Envoy sends none \
-     before delayed_close_timeout is over";
 const NOMINATED: &str = "RFC 9110 section 7.6.1: what Connection names is for this hop only; \
      Envoy hands it on with an upgrade and a CONNECT";
 const HOST_CLOSED: &str = "the host closed the connection first";

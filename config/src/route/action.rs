@@ -1,6 +1,9 @@
 //! What a route does with a request.
 
+use super::MatchInput;
+use super::cluster_specifier::ClusterSpecifier;
 use super::direct_response::DirectResponse;
+use super::host_rewrite::HostRewrite;
 use super::lower::{Lowering, duration};
 use super::path_match::PathMatcher;
 use super::redirect::Redirect;
@@ -10,7 +13,6 @@ use super::resilience::Resilience;
 use super::rewrite::PathRewrite;
 use super::upgrade::RouteUpgrades;
 use super::uri_template::TemplateRewrite;
-use crate::clusters::ClusterId;
 use crate::context::Cx;
 use envoy_types::pb::envoy::config::core::v3::RoutingPriority;
 use envoy_types::pb::envoy::config::route::v3 as proto;
@@ -32,14 +34,17 @@ pub enum Action {
     DirectResponse(DirectResponse),
     /// `redirect`: the proxy answers with a `Location`.
     Redirect(Redirect),
+    /// `non_forwarding_action`: the answer is the business of a filter. A
+    /// request that none has answered is one without a cluster.
+    NonForwarding,
 }
 
 /// A compiled `envoy.config.route.v3.RouteAction`.
 #[derive(Debug)]
 pub struct Forward {
-    /// The cluster, which need not exist.
-    pub cluster: ClusterId,
-    /// The status when it does not: 503, 404 or 500.
+    /// How the cluster is found.
+    pub cluster: ClusterSpecifier,
+    /// The status when there is none: 503, 404 or 500.
     pub cluster_not_found_status: u16,
     /// From the end of the request to the end of the response; `None` is
     /// without limit.
@@ -61,7 +66,7 @@ pub struct Forward {
     /// How the path changes on its way upstream.
     pub path_rewrite: Option<PathRewrite>,
     /// What takes the place of the authority.
-    pub host_rewrite: Option<Box<[u8]>>,
+    pub host_rewrite: Option<HostRewrite>,
     /// Whether a replaced authority is appended to `x-forwarded-host`.
     pub append_x_forwarded_host: bool,
     /// Where copies of the request go, this route's or inherited.
@@ -114,18 +119,31 @@ impl Action {
                 })
                 .map(Action::DirectResponse),
             Some(ProtoAction::Redirect(action)) => cx
-                .field("redirect", |cx| Redirect::lower(action, path, cx))
+                .field("redirect", |cx| Redirect::lower(action, path, lowering, cx))
                 .map(Action::Redirect),
-            Some(_) => {
-                cx.error(
-                    "this action is not supported yet; use route, direct_response or redirect",
+            Some(ProtoAction::NonForwardingAction(_)) => Some(Action::NonForwarding),
+            Some(ProtoAction::FilterAction(_)) => {
+                cx.error_at(
+                    "filter_action",
+                    "not supported yet; use route, direct_response or redirect",
                 );
                 None
             }
             None => {
-                cx.error("one of route, direct_response or redirect is needed");
+                cx.error(
+                    "one of route, direct_response, redirect and non_forwarding_action is needed",
+                );
                 None
             }
+        }
+    }
+
+    /// Whether the action can be carried out for this request; the next route
+    /// is tried when it cannot.
+    pub(super) fn is_available(&self, input: &MatchInput<'_>) -> bool {
+        match self {
+            Action::Forward(forward) => forward.cluster.is_available(input),
+            Action::DirectResponse(_) | Action::Redirect(_) | Action::NonForwarding => true,
         }
     }
 }
@@ -137,9 +155,9 @@ impl Forward {
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
-        let cluster = cluster(message, lowering, cx);
-        let path_rewrite = forward_path_rewrite(message, path, cx);
-        let host_rewrite = host_rewrite(message, cx);
+        let cluster = ClusterSpecifier::lower(message, lowering, cx);
+        let path_rewrite = path_rewrite(message, path, lowering, cx);
+        let host_rewrite = HostRewrite::lower(message, lowering, cx);
         let mirror_policies =
             RequestMirrorPolicy::of_route(&message.request_mirror_policies, lowering, cx);
         let timeout = duration(message.timeout.as_ref(), "timeout", cx);
@@ -177,27 +195,6 @@ impl Forward {
     }
 }
 
-fn cluster(
-    message: &proto::RouteAction,
-    lowering: &mut Lowering,
-    cx: &mut Cx<'_>,
-) -> Option<ClusterId> {
-    use proto::route_action::ClusterSpecifier;
-    match &message.cluster_specifier {
-        Some(ClusterSpecifier::Cluster(name)) => {
-            Some(cx.field("cluster", |cx| lowering.cluster(name, cx)))
-        }
-        Some(_) => {
-            cx.error("this way to name a cluster is not supported yet; use cluster");
-            None
-        }
-        None => {
-            cx.error_at("cluster", "is required");
-            None
-        }
-    }
-}
-
 fn grpc_timeout(
     message: Option<&proto::route_action::MaxStreamDuration>,
     cx: &mut Cx<'_>,
@@ -228,14 +225,17 @@ fn cluster_not_found_status(message: &proto::RouteAction) -> u16 {
     }
 }
 
-fn forward_path_rewrite(
+/// At most one of the ways to rewrite a path may be used.
+fn path_rewrite(
     message: &proto::RouteAction,
     path: Option<&PathMatcher>,
+    lowering: &mut Lowering,
     cx: &mut Cx<'_>,
 ) -> Option<Option<PathRewrite>> {
     let given = [
         ("prefix_rewrite", !message.prefix_rewrite.is_empty()),
         ("regex_rewrite", message.regex_rewrite.is_some()),
+        ("path_rewrite", !message.path_rewrite.is_empty()),
         ("path_rewrite_policy", message.path_rewrite_policy.is_some()),
     ];
     if let [_, (second, _), ..] = given
@@ -245,7 +245,8 @@ fn forward_path_rewrite(
     {
         cx.error_at(
             second,
-            "only one of prefix_rewrite, regex_rewrite and path_rewrite_policy may be set",
+            "only one of prefix_rewrite, regex_rewrite, path_rewrite and path_rewrite_policy \
+             may be set",
         );
         return None;
     }
@@ -260,6 +261,12 @@ fn forward_path_rewrite(
             TemplateRewrite::lower(policy, template, cx)
         })
         .map(|rewrite| Some(PathRewrite::Template(rewrite)))
+    } else if !message.path_rewrite.is_empty() {
+        let formats = &mut lowering.formats;
+        cx.field("path_rewrite", |cx| {
+            let rewrite = PathRewrite::of_format(&message.path_rewrite, formats, cx);
+            Some(Some(rewrite))
+        })
     } else if message.prefix_rewrite.is_empty() {
         Some(None)
     } else if template.is_some() {
@@ -267,20 +274,5 @@ fn forward_path_rewrite(
         None
     } else {
         Some(Some(PathRewrite::of_prefix(path, &message.prefix_rewrite)))
-    }
-}
-
-fn host_rewrite(message: &proto::RouteAction, cx: &mut Cx<'_>) -> Option<Option<Box<[u8]>>> {
-    use proto::route_action::HostRewriteSpecifier;
-    match &message.host_rewrite_specifier {
-        None => Some(None),
-        Some(HostRewriteSpecifier::HostRewriteLiteral(host)) => {
-            Some((!host.is_empty()).then(|| host.as_bytes().into()))
-        }
-        Some(HostRewriteSpecifier::AutoHostRewrite(flag)) if !flag.value => Some(None),
-        Some(_) => {
-            cx.error("this way to rewrite the host is not supported yet; use host_rewrite_literal");
-            None
-        }
     }
 }

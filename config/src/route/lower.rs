@@ -4,9 +4,11 @@
 //! Everything that is wrong is reported; the result is `None` when a part
 //! could not be compiled.
 
+use super::cluster_specifier_plugin::Plugins;
+use super::direct_response::{BodyRecipe, RecipeId};
 use super::domains::{DomainIndex, Duplicate};
 use super::filter_overrides::FilterOverrides;
-use super::header_match::HeaderName;
+use super::header_key::HeaderKey;
 use super::header_mutation::Levels;
 use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
 use super::resilience::Resilience;
@@ -35,6 +37,8 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
         ignore_path_parameters: message.ignore_path_parameters_in_path_matching,
         cluster_references: Vec::new(),
         formats: FormatStrings::default(),
+        plugins: Plugins::lower(&message.cluster_specifier_plugins, cx),
+        body_recipes: Vec::new(),
         resilience: Resilience::default(),
         levels: Levels::default(),
         mirror_policies: Inherited::default(),
@@ -60,7 +64,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
         virtual_hosts: virtual_hosts?,
         domains: domains?,
         ignore_port_in_host_matching: message.ignore_port_in_host_matching,
-        vhost_header: HeaderName::lower(match message.vhost_header.as_str() {
+        vhost_header: HeaderKey::new(match message.vhost_header.as_str() {
             "" => ":authority",
             name => name,
         }),
@@ -71,6 +75,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .collect(),
         cluster_references: lowering.cluster_references.into(),
         formats: lowering.formats,
+        body_recipes: lowering.body_recipes.into(),
         filter_overrides: lowering.filter_overrides,
         header_mutations: lowering.levels.table,
         validate_clusters: message.validate_clusters.as_ref().map(|flag| flag.value),
@@ -88,6 +93,9 @@ pub(super) struct Lowering {
     pub(super) cluster_references: Vec<ClusterReference>,
     /// Format strings so far.
     pub(super) formats: FormatStrings,
+    /// `cluster_specifier_plugins`.
+    pub(super) plugins: Plugins,
+    body_recipes: Vec<BodyRecipe>,
     /// Retries and their like, as far as the virtual host or the route in hand
     /// has said something.
     pub(super) resilience: Resilience,
@@ -109,6 +117,13 @@ impl Lowering {
             source: cx.source(),
         });
         cluster
+    }
+
+    /// Notes a body that the engine has to make.
+    pub(super) fn recipe(&mut self, recipe: BodyRecipe) -> RecipeId {
+        let id = u32::try_from(self.body_recipes.len()).expect("fewer than 2^32 fit in memory");
+        self.body_recipes.push(recipe);
+        RecipeId(id)
     }
 }
 

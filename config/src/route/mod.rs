@@ -7,12 +7,16 @@
 //! `envoy.config.route.v3.RouteConfiguration`.
 
 mod action;
+mod cluster_specifier;
+mod cluster_specifier_plugin;
 mod cookie_match;
 mod direct_response;
 mod domains;
 mod filter_overrides;
+mod header_key;
 mod header_match;
 mod header_mutation;
+mod host_rewrite;
 mod index;
 mod internal_redirect_policy;
 mod lower;
@@ -32,18 +36,23 @@ mod route_match;
 mod string_match;
 mod upgrade;
 mod uri_template;
+mod weighted_clusters;
 
 pub use action::{Action, Forward, GrpcTimeout, Priority};
+pub use cluster_specifier::{ClusterChoice, ClusterSpecifier};
+pub use cluster_specifier_plugin::Plugin;
 pub use cookie_match::CookieMatcher;
-pub use direct_response::DirectResponse;
+pub use direct_response::{Body, BodyRecipe, BodyText, DirectResponse, RecipeId, check_size};
 pub use filter_overrides::{
     FilterOverride, FilterOverrides, OverrideConfig, OverrideName, OverrideSet, OverridesId,
 };
+pub use header_key::HeaderKey;
 pub use header_match::HeaderMatcher;
 pub use header_mutation::{
     AppendAction, HeaderChanges, HeaderMutations, HeaderToAdd, HeaderValue, MutableName,
     MutationLevels, MutationTable, MutationsId,
 };
+pub use host_rewrite::HostRewrite;
 pub use index::RouteIndex;
 pub use internal_redirect_policy::{InternalRedirectPolicy, RedirectPredicate};
 pub use lower::lower;
@@ -61,17 +70,17 @@ pub use retry_policy::{
     BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy,
     words,
 };
-pub use rewrite::PathRewrite;
+pub use rewrite::{PathRewrite, Rewriting, escape_path};
 pub use route_match::{MatchInput, PeerCertificate, RouteMatcher, TlsContextMatcher};
 pub use string_match::{Case, StringMatcher};
 pub use upgrade::{ConnectConfig, RouteUpgrades};
 pub use uri_template::{PathTemplate, TemplateRewrite};
+pub use weighted_clusters::{WeightedCluster, WeightedClusters, WeightedName};
 
 use crate::clusters::ClusterId;
 use crate::context::Source;
 use crate::format_strings::FormatStrings;
 use domains::DomainIndex;
-use header_match::HeaderName;
 use ringway_codecs::header::HeaderMap;
 use std::sync::Arc;
 
@@ -82,10 +91,11 @@ pub struct RouteConfiguration {
     virtual_hosts: Box<[VirtualHost]>,
     domains: DomainIndex,
     ignore_port_in_host_matching: bool,
-    vhost_header: HeaderName,
+    vhost_header: HeaderKey,
     internal_only_headers: Box<[Box<[u8]>]>,
     cluster_references: Box<[ClusterReference]>,
     formats: FormatStrings,
+    body_recipes: Box<[BodyRecipe]>,
     filter_overrides: FilterOverrides,
     header_mutations: MutationTable,
     validate_clusters: Option<bool>,
@@ -187,6 +197,11 @@ impl RouteConfiguration {
         &self.formats
     }
 
+    /// Bodies of direct responses, by number, for the engine to make.
+    pub fn body_recipes(&self) -> &[BodyRecipe] {
+        &self.body_recipes
+    }
+
     /// What its parts say to the HTTP filters, for the engine to compile.
     pub fn filter_overrides(&self) -> &FilterOverrides {
         &self.filter_overrides
@@ -209,10 +224,13 @@ impl RouteConfiguration {
             return RouteMatch::NoVirtualHost;
         };
         let routes = &virtual_host.routes;
-        match virtual_host
-            .index
-            .find(routes, input, |route| &route.matcher)
-        {
+        let found = virtual_host.index.find(
+            routes,
+            input,
+            |route| &route.matcher,
+            |route| route.action.is_available(input),
+        );
+        match found {
             Some(route) => RouteMatch::Route(SelectedRoute {
                 configuration: self,
                 virtual_host,

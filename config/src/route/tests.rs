@@ -13,6 +13,7 @@ use envoy_types::pb::google::protobuf::BoolValue;
 use proto::route_match::PathSpecifier;
 use ringway_codecs::header::HeaderId;
 
+mod choices;
 mod golden;
 mod header_mutations;
 
@@ -512,7 +513,14 @@ fn rewritten(
     let Action::Forward(forward) = &route.action else {
         panic!("{path} is forwarded");
     };
-    route.rewrite(forward, &mut headers, keep);
+    forward.rewrite(
+        &mut headers,
+        &mut Rewriting {
+            keep_originals: keep,
+            scratch: &mut Vec::new(),
+            format: &mut |_, _, _| panic!("there are no format strings"),
+        },
+    );
     headers.remove(HeaderId::Method);
     let lines: Vec<_> = headers
         .iter()

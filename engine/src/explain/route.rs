@@ -107,7 +107,20 @@ fn earlier(
     let left_out = before.len().saturating_sub(ROUTES_SHOWN_MAX);
     let mut items = Vec::new();
     for (number, route) in before.iter().enumerate().skip(left_out) {
+        let name = match &*route.name {
+            "" => format!("number {number}"),
+            name => name.to_owned(),
+        };
         let Some(mismatch) = route.matcher.mismatch(input) else {
+            items.push(
+                Fact::new(name)
+                    .note("it matches, but there is no cluster that it could choose")
+                    .place(
+                        sources
+                            .document
+                            .place(&format!("{}.route", route.source.path)),
+                    ),
+            );
             continue;
         };
         let path = match mismatch.field.as_str() {
@@ -115,10 +128,6 @@ fn earlier(
             field => format!("{}.match.{field}", route.source.path),
         };
         let wanted = sources.document.at(&path).map(ToString::to_string);
-        let name = match &*route.name {
-            "" => format!("number {number}"),
-            name => name.to_owned(),
-        };
         items.push(
             Fact::new(name)
                 .note(format!(

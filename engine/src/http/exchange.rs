@@ -10,8 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
-use ringway_config::route::MutationLevels;
-use ringway_config::route::OverridesId;
+use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId};
 
 use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
@@ -63,6 +62,10 @@ pub struct Exchange {
     /// A random number that all decisions about the request share: route
     /// fractions, weighted clusters.
     pub random: u64,
+    /// The cluster that the route chose.
+    pub cluster: ClusterChoice,
+    /// A buffer for whoever puts a value together.
+    pub scratch: Vec<u8>,
     /// The route's changes of headers, of the request and of any response, the
     /// proxy's own included.
     pub header_mutations: MutationLevels,
@@ -135,6 +138,8 @@ impl Exchange {
             upgrade: None,
             internal: false,
             random: 0,
+            cluster: ClusterChoice::default(),
+            scratch: Vec::new(),
             header_mutations: MutationLevels::default(),
             response_replaced: false,
             filters_entered: 0,
@@ -173,6 +178,9 @@ impl Exchange {
         self.upgrade = None;
         self.internal = false;
         self.random = 0;
+        self.cluster = ClusterChoice::default();
+        self.scratch.clear();
+        self.scratch.shrink_to(POOLED_ARENA_BYTES_MAX);
         self.header_mutations = MutationLevels::default();
         self.response_replaced = false;
         self.filters_entered = 0;

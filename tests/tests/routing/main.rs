@@ -1,6 +1,7 @@
 //! Routing and traffic management compared with the real Envoy, a suite a
 //! subject: see [`ringway_tests::comparison`].
 
+mod actions;
 mod connect;
 mod custom_response;
 mod headers;

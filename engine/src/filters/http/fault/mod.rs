@@ -14,7 +14,6 @@ use envoy_types::pb::envoy::extensions::filters::http::fault::v3 as pb;
 use envoy_types::pb::google::protobuf::Any;
 use ringway_codecs::header::HeaderId;
 use ringway_config::context::{Cx, unpack};
-use ringway_config::route::{Action, SelectedRoute};
 
 use self::settings::{Request, Settings, Status};
 use super::{Flow, HttpFilter, StreamContext};
@@ -193,17 +192,10 @@ fn decide<T>(
 ) -> T {
     let request = Request {
         headers: &stream.exchange.request,
-        cluster: stream.route.as_ref().and_then(cluster_of),
+        cluster: stream.exchange.cluster.cluster,
         runtime: &stream.worker.runtime.borrow(),
     };
     ask(&request, &mut stream.worker.rng.borrow_mut())
-}
-
-fn cluster_of(selected: &SelectedRoute<'_>) -> Option<ringway_config::clusters::ClusterId> {
-    match &selected.route.action {
-        Action::Forward(forward) => Some(forward.cluster),
-        _ => None,
-    }
 }
 
 fn reply(status: Status) -> LocalReply<'static> {

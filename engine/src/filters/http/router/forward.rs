@@ -19,7 +19,7 @@ use ringway_codecs::http1::{Framing, ResponseHead};
 use ringway_config::route::{Forward, SelectedRoute};
 
 use super::failure::{Failure, reply_for_host, tell_attempts};
-use super::request_headers::{finalize_request_headers, remove_consumed};
+use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_host};
 use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
 use super::upstream_request::{Event, UpstreamRequest};
@@ -46,16 +46,21 @@ pub(super) async fn forward<'a>(
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Handled {
-    let Some(cluster) = manager.worker.clusters.get(forward.cluster) else {
-        manager.shared.router_stats.no_cluster.inc();
-        let status = forward.cluster_not_found_status;
-        let reply = LocalReply::new(status, "", details::CLUSTER_NOT_FOUND)
-            .flag(ResponseFlag::NoClusterFound);
-        manager.reply(downstream, exchange, reply);
-        return Handled::Answered;
+    let chosen = exchange.cluster.cluster;
+    let Some(cluster) = chosen.and_then(|id| manager.worker.clusters.get(id)) else {
+        return no_cluster(
+            manager,
+            forward.cluster_not_found_status,
+            downstream,
+            exchange,
+        );
     };
     exchange.info.attempt_count = 1;
     exchange.tell_attempts = forward.resilience.attempt_count_in_response;
+    exchange.limits = limits(forward, &cluster, &exchange.request);
+    let hedging = is_hedging(forward, exchange);
+    // Before a host is picked: format strings know none.
+    finalize_request_headers(manager, forward, hedging, exchange);
     let Some(host) = cluster.pick_host() else {
         cluster.stats.upstream_cx_none_healthy.inc();
         cluster.stats.lb_healthy_panic.inc();
@@ -63,10 +68,6 @@ pub(super) async fn forward<'a>(
             .flag(ResponseFlag::NoHealthyUpstream);
         return reply_for_host(Some(&cluster), manager, downstream, exchange, reply);
     };
-    exchange.limits = limits(forward, &cluster, &exchange.request);
-    let hedging = is_hedging(forward, exchange);
-    // Before the request has a host: as in Envoy, headers cannot tell it.
-    finalize_request_headers(manager, selected, forward, hedging, exchange);
     exchange.info.host = Some(Rc::clone(&host.info));
     set_deadlines(manager, forward, downstream, exchange);
 
@@ -102,6 +103,7 @@ pub(super) async fn forward<'a>(
         return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
     }
     shadow::start(manager, forward, exchange);
+    rewrite_host(manager, forward, &host.info, exchange);
     if let Some(limit) = exchange.limits.upstream_stream {
         exchange.deadlines.upstream = Some(reactor::now() + limit);
         downstream.timer.set(exchange.deadlines.next());
@@ -113,6 +115,20 @@ pub(super) async fn forward<'a>(
     let first = connect::head_of_bytes(&mut upstream, downstream, exchange);
     let relayed = relay(manager, &mut upstream, first, downstream, exchange).await;
     finish(relayed, upstream, manager, downstream, exchange)
+}
+
+/// Answers a request whose cluster does not exist.
+pub(super) fn no_cluster(
+    manager: &ConnectionManager,
+    status: u16,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Handled {
+    manager.shared.router_stats.no_cluster.inc();
+    let reply =
+        LocalReply::new(status, "", details::CLUSTER_NOT_FOUND).flag(ResponseFlag::NoClusterFound);
+    manager.reply(downstream, exchange, reply);
+    Handled::Answered
 }
 
 /// Waits for a connection, as long as the client and the deadlines allow.

@@ -2,6 +2,7 @@
 //! route's cluster and brings the response back. [`route`] does what the route
 //! says.
 //!
+//! - `direct_response.rs`: answers that the route holds.
 //! - `forward.rs`: the whole story of a forwarded request.
 //! - `request_headers.rs`: what is done to its headers.
 //! - `timeout.rs`: how long it may take.
@@ -15,6 +16,7 @@
 //! - `failure.rs`: what the client is told when there is no response.
 
 mod connect;
+mod direct_response;
 mod failure;
 mod forward;
 mod internal_redirect;
@@ -26,17 +28,20 @@ mod tries;
 mod tunnel;
 mod upstream_request;
 
+use std::rc::Rc;
+
 use envoy_types::pb::envoy::extensions::filters::http::router::v3 as pb;
 use envoy_types::pb::google::protobuf::Any;
 use ringway_config::context::{Cx, unpack};
-use ringway_config::route::{Action, RouteMatch};
+use ringway_config::route::{Action, ClusterChoice, Route, RouteMatch};
 
-use self::forward::forward;
+pub use self::direct_response::set_redirect;
+use self::forward::{forward, no_cluster};
+pub use self::request_headers::{rewrite_request, set_weighted_host};
 use super::super::network::http_connection_manager::local_reply::LocalReply;
 use super::super::network::http_connection_manager::{ConnectionManager, Handled};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
-use crate::http::redirect;
 use crate::stream_info::{ResponseFlag, details};
 
 /// The compiled `envoy.extensions.filters.http.router.v3.Router`.
@@ -83,20 +88,32 @@ pub async fn route(
         exchange.header_mutations = selected.route.header_mutations;
     }
     match &selected.route.action {
-        Action::Forward(to) => return forward(manager, &selected, to, downstream, exchange).await,
+        Action::Forward(to) => forward(manager, &selected, to, downstream, exchange).await,
+        Action::NonForwarding => no_cluster(manager, 503, downstream, exchange),
         Action::DirectResponse(direct) => {
-            stats.rq_direct_response.inc();
-            let mut reply = LocalReply::new(direct.status, "", details::DIRECT_RESPONSE);
-            reply.body = direct.body.as_deref().unwrap_or_default();
-            manager.reply(downstream, exchange, reply);
+            direct_response::answer(manager, direct, downstream, exchange)
         }
         Action::Redirect(target) => {
-            // As Envoy counts it: `rq_redirect` stays for internal ones.
-            stats.rq_direct_response.inc();
-            let status = redirect::set_location(target, &exchange.request, &mut exchange.response);
-            let reply = LocalReply::new(status, "", details::DIRECT_RESPONSE);
-            manager.reply(downstream, exchange, reply);
+            direct_response::redirect(manager, target, downstream, exchange)
         }
     }
-    Handled::Answered
+}
+
+/// Chooses the cluster of a request whose route was found. Filters and logs
+/// read it from the exchange.
+pub fn choose_cluster(manager: &ConnectionManager, route: &Route, exchange: &mut Exchange) {
+    exchange.cluster = ClusterChoice::default();
+    let Action::Forward(forward) = &route.action else {
+        return;
+    };
+    let worker = &manager.worker;
+    let runtime = worker.runtime.borrow();
+    let input = manager.match_input(&exchange.request, exchange.random, &runtime);
+    let find = |name: &[u8]| worker.clusters.find(name).map(|found| found.config.id);
+    exchange.cluster = forward.cluster.choose(&input, find);
+    if let Some(id) = exchange.cluster.cluster
+        && let Some(cluster) = worker.clusters.get(id)
+    {
+        exchange.info.cluster = Some(Rc::clone(&cluster.info));
+    }
 }

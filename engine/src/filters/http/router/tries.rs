@@ -23,7 +23,7 @@ use ringway_config::route::{BodyLimit, Forward, RetryPolicy, SelectedRoute};
 
 use super::failure::{Failure, reply_for_host};
 use super::forward::{finish, is_interim, relay, request_ended};
-use super::request_headers::{remove_consumed, set_attempt_count};
+use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
 use super::upstream_request::{Event, UpstreamRequest};
@@ -246,6 +246,8 @@ impl Tries<'_> {
             return self.on_failed(place, Failure::Overflow, downstream, exchange);
         }
         shadow::start(self.manager, self.forward, exchange);
+        let host = &self.running[place].host;
+        rewrite_host(self.manager, self.forward, &host.info, exchange);
         let mut upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
         let head = connect::head_of_bytes(&mut upstream, downstream, exchange);
         let now = reactor::now();

@@ -32,7 +32,8 @@ use std::sync::Arc;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::RequestHead;
 use ringway_config::listener::DrainType;
-use ringway_config::route::{Action, MatchInput, PeerCertificate, RouteMatch};
+use ringway_config::route::{MatchInput, PeerCertificate, RouteMatch};
+use ringway_config::runtime::RuntimeValues;
 
 use self::config::Config;
 use self::local_reply::LocalReply;
@@ -143,12 +144,24 @@ impl ConnectionManager {
 
     /// The route of a request with these headers and this random number.
     pub fn find_route(&self, request: &HeaderMap, random: u64) -> RouteMatch<'_> {
-        self.config().routes.configuration.find(&MatchInput {
+        let runtime = self.worker.runtime.borrow();
+        let input = self.match_input(request, random, &runtime);
+        self.config().routes.configuration.find(&input)
+    }
+
+    /// What a request with these headers and this random number is routed by.
+    pub fn match_input<'a>(
+        &self,
+        request: &'a HeaderMap,
+        random: u64,
+        runtime: &'a RuntimeValues,
+    ) -> MatchInput<'a> {
+        MatchInput {
             headers: request,
             random,
-            runtime: &self.worker.runtime.borrow(),
+            runtime,
             peer_certificate: PeerCertificate::default(),
-        })
+        }
     }
 
     fn config(&self) -> &Config {
@@ -217,11 +230,7 @@ impl ConnectionManager {
             if !selected.route.action.answers() {
                 exchange.header_mutations = selected.route.header_mutations;
             }
-            if let Action::Forward(forward) = &selected.route.action
-                && let Some(cluster) = self.worker.clusters.get(forward.cluster)
-            {
-                exchange.info.cluster = Some(Rc::clone(&cluster.info));
-            }
+            router::choose_cluster(self, selected.route, exchange);
         }
         if (upgrade || exchange.facts.is_connect) && !self.may_upgrade(exchange, &found) {
             // Bytes of another protocol must not be taken for a request.
