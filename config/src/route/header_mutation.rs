@@ -8,6 +8,7 @@
 //! for one comparison. Values are literals, or formats that the engine compiles.
 
 use super::lower::Lowering;
+use super::{Action, ClusterChoice, Route};
 use crate::context::Cx;
 use crate::format_strings::{FormatId, FormatStrings};
 use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
@@ -130,14 +131,6 @@ pub struct MutationLevels {
 }
 
 impl MutationLevels {
-    /// The same for a request that goes to a weighted cluster with mutations of
-    /// its own.
-    #[must_use]
-    pub fn with_weighted_cluster(mut self, mutations: Option<MutationsId>) -> Self {
-        self.weighted_cluster = mutations;
-        self
-    }
-
     /// Whether nothing is to be changed.
     pub fn is_empty(&self) -> bool {
         *self == MutationLevels::default()
@@ -152,6 +145,20 @@ impl MutationLevels {
             self.others[2],
         ];
         levels.into_iter().flatten()
+    }
+}
+
+impl Route {
+    /// The mutations of a request whose cluster has been chosen.
+    pub fn mutations(&self, choice: ClusterChoice) -> MutationLevels {
+        let weighted = match &self.action {
+            Action::Forward(forward) => forward.cluster.weighted(choice),
+            _ => None,
+        };
+        MutationLevels {
+            weighted_cluster: weighted.and_then(|cluster| cluster.header_mutations),
+            ..self.header_mutations
+        }
     }
 }
 

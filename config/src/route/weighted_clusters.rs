@@ -3,6 +3,7 @@
 
 use super::MatchInput;
 use super::header_key::HeaderKey;
+use super::header_mutation::MutationsId;
 use super::lower::{Lowering, all};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
@@ -30,6 +31,9 @@ pub struct WeightedClusters {
 pub struct WeightedCluster {
     /// Which cluster it is.
     pub cluster: WeightedName,
+    /// How the headers of its requests and responses change, before the
+    /// route's own changes.
+    pub header_mutations: Option<MutationsId>,
     /// Takes the authority's place before the route's own rewrite sees it.
     pub host_rewrite: Option<Box<[u8]>>,
     /// Where it was configured.
@@ -175,7 +179,9 @@ impl WeightedCluster {
             Some(HostRewriteSpecifier::HostRewriteLiteral(host)) => host.as_str(),
             None => "",
         };
+        let header_mutations = lowering.header_mutations(message, cx)?;
         Some(WeightedCluster {
+            header_mutations,
             cluster: cluster?,
             host_rewrite: (!host.is_empty()).then(|| host.as_bytes().into()),
             source: cx.source(),

@@ -92,7 +92,7 @@ fn of_forward(
     let document = &sources.document;
     let cluster = chosen_cluster(forward, exchange, path, sources);
     router::set_weighted_host(forward, exchange);
-    exchange.header_mutations = selected.route.header_mutations;
+    exchange.header_mutations = selected.route.mutations(exchange.cluster);
     header_parser::apply_route_mutations(
         Message::Request,
         &manager.config.routes,

@@ -108,6 +108,23 @@ fn levels() -> Vec<Case> {
         ),
         case("levels of an error status", "levels", get("/found/"))
             .answer("HTTP/1.1 500 No\r\nx-order: origin\r\ncontent-length: 0\r\n\r\n"),
+        case(
+            "levels of a weighted cluster",
+            "levels",
+            get_with("/weighted/", SENT),
+        )
+        .answer(ok_with(ANSWERED)),
+        case(
+            "levels of a weighted cluster specific",
+            "specific",
+            get_with("/weighted/", SENT),
+        )
+        .answer(ok_with(ANSWERED)),
+        case(
+            "levels of a weighted cluster that refuses",
+            "levels",
+            get("/weighted-only/"),
+        ),
         case("levels not of 100", "levels", get("/found/")).answer(
             "HTTP/1.1 100 Continue\r\nx-order: interim\r\n\r\n\
              HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",

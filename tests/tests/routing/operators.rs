@@ -23,6 +23,7 @@ fn clusters(ports: Ports) -> String {
 
 /// Operators whose values differ from run to run, by the paths of their routes.
 const VARYING: &[&str] = &[
+    "/vary/response-headers-bytes",
     "/vary/duration",
     "/vary/request-duration",
     "/vary/request-tx-duration",

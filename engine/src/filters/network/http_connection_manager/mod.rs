@@ -227,11 +227,11 @@ impl ConnectionManager {
         let found = self.find_route(&exchange.request, exchange.random);
         if let RouteMatch::Route(selected) = &found {
             exchange.info.route_name.copy(&selected.route.name);
+            router::choose_cluster(self, selected.route, exchange);
             // As in Envoy, a route that answers changes its own answer only.
             if !selected.route.action.answers() {
-                exchange.header_mutations = selected.route.header_mutations;
+                exchange.header_mutations = selected.route.mutations(exchange.cluster);
             }
-            router::choose_cluster(self, selected.route, exchange);
         }
         if (upgrade || exchange.facts.is_connect) && !self.may_upgrade(exchange, &found) {
             // Bytes of another protocol must not be taken for a request.
