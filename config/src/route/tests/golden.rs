@@ -232,7 +232,7 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
                     ""
                 };
                 let host = match host {
-                    HostRewrite::Literal(host) => text(host).to_string(),
+                    HostRewrite::Literal(host) => text(host),
                     other => format!("{other:?}"),
                 };
                 writeln!(out, "    host: {host}{list}").unwrap();
@@ -240,7 +240,7 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
         }
         Action::DirectResponse(DirectResponse { status, body }) => {
             let body = match body {
-                Body::Bytes(bytes) => text(bytes).to_string(),
+                Body::Bytes(bytes) => text(bytes),
                 Body::Recipe(id) => format!("{id:?}"),
             };
             writeln!(out, "    direct {status} {body}").unwrap();
