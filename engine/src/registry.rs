@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use ringway_config::context::Cx;
 use ringway_config::listener::Extension;
-use ringway_config::route::{FilterOverrides, RouteConfiguration};
+use ringway_config::route::RouteConfiguration;
 use ringway_config::type_name;
 
 use crate::filters::http::custom_response::CustomResponse;
+use crate::filters::http::fault::Fault;
 use crate::filters::http::health_check::HealthCheck;
 use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, OverrideTable, router};
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
@@ -29,6 +30,7 @@ pub const NETWORK_FILTERS: &[&str] =
 /// The types of HTTP filters.
 pub const HTTP_FILTERS: &[&str] = &[
     CUSTOM_RESPONSE,
+    "envoy.extensions.filters.http.fault.v3.HTTPFault",
     "envoy.extensions.filters.http.health_check.v3.HealthCheck",
     ROUTER,
 ];
@@ -49,7 +51,13 @@ pub fn network_filter(
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" => {
             let config = http_connection_manager::compile(&extension.config, cx)?;
             let routes = &config.routes.configuration;
-            let filters = http_filters(&config.http_filters, routes, service_cluster, cx);
+            check_names(&config, cx);
+            let mut filters = http_filters(&config.http_filters, routes, service_cluster, cx);
+            let of_upgrades = config.upgrades.iter().map(|upgrade| {
+                let own = &upgrade.http_filters;
+                (!own.is_empty()).then(|| http_filters(own, routes, service_cluster, cx))
+            });
+            filters.upgrades = of_upgrades.collect();
             Some(NetworkFilter::HttpConnectionManager(
                 Box::new(config),
                 filters,
@@ -83,19 +91,21 @@ pub fn http_filters(
         });
     }
     let overrides = routes.filter_overrides();
-    check_names(overrides, extensions, cx);
     let overrides = OverrideTable::compile(overrides, &compiled, &mut filters, cx);
     HttpFilters {
         chain: FilterChain::new(filters, overrides),
         router,
+        upgrades: Vec::new(),
     }
 }
 
 /// What is said to the router, or to nobody.
-fn check_names(overrides: &FilterOverrides, extensions: &[Extension], cx: &mut Cx<'_>) {
-    for said in overrides.said() {
-        let mut named = extensions
-            .iter()
+fn check_names(config: &http_connection_manager::Config, cx: &mut Cx<'_>) {
+    for said in config.routes.configuration.filter_overrides().said() {
+        let of_upgrades = config.upgrades.iter().map(|upgrade| &upgrade.http_filters);
+        let mut named = std::iter::once(&config.http_filters)
+            .chain(of_upgrades)
+            .flatten()
             .filter(|extension| extension.name == said.filter)
             .peekable();
         cx.at(&said.source.path, |cx| {
@@ -116,6 +126,9 @@ fn http_filter(
 ) -> Option<Box<dyn HttpFilter>> {
     match type_name(&extension.config.type_url) {
         CUSTOM_RESPONSE => Some(Box::new(CustomResponse::compile(&extension.config, cx)?)),
+        "envoy.extensions.filters.http.fault.v3.HTTPFault" => {
+            Some(Box::new(Fault::compile(&extension.config, cx)?))
+        }
         "envoy.extensions.filters.http.health_check.v3.HealthCheck" => {
             let filter = HealthCheck::compile(&extension.config, service_cluster, cx)?;
             Some(Box::new(filter))

@@ -20,8 +20,14 @@ pub enum Act {
     Read,
     /// Read a request's head only.
     ReadHead,
+    /// Read this many bytes, whatever they are: what a tunnel carries.
+    ReadBytes(usize),
+    /// Read whatever comes until the peer ends its side.
+    ReadToEnd,
     /// Send these bytes.
     Send(Vec<u8>),
+    /// End our side of the connection, and go on.
+    Finish,
     /// Send the last request's first line as an answer.
     Echo,
     /// Do nothing for a while.
@@ -201,6 +207,15 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                     }
                     last_line = request.first_line;
                 }
+                Act::ReadBytes(count) => {
+                    receive_bytes(&mut stream, &mut received, *count, state, number);
+                }
+                Act::ReadToEnd => {
+                    receive_bytes(&mut stream, &mut received, usize::MAX, state, number);
+                }
+                Act::Finish => {
+                    let _ = stream.shutdown(std::net::Shutdown::Write);
+                }
                 Act::Send(bytes) => {
                     if stream.write_all(bytes).is_err() {
                         return;
@@ -259,6 +274,45 @@ fn reset(stream: &TcpStream) {
 fn drain(stream: &mut TcpStream) {
     let mut buffer = vec![0; 65536];
     while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+}
+
+/// Reads bytes that are no message. What came is remembered as the body of a
+/// message without a head, also when the connection ends before `count`.
+fn receive_bytes(
+    stream: &mut TcpStream,
+    received: &mut Vec<u8>,
+    count: usize,
+    state: &Mutex<State>,
+    connection: usize,
+) {
+    let mut buffer = vec![0; 65536];
+    let mut end = "";
+    while received.len() < count {
+        match stream.read(&mut buffer) {
+            Ok(0) => {
+                end = " to the end";
+                break;
+            }
+            Ok(taken) => received.extend_from_slice(&buffer[..taken]),
+            Err(_) => {
+                end = " to a reset";
+                break;
+            }
+        }
+    }
+    let taken = received.len().min(count);
+    let request = Message {
+        first_line: format!("(bytes{end})"),
+        headers: Vec::new(),
+        body: received.drain(..taken).collect(),
+        framing: message::Framing::None,
+        trailers: Vec::new(),
+        complete: true,
+    };
+    lock(state).seen.push(Seen {
+        connection,
+        request,
+    });
 }
 
 /// Reads a request. What came is remembered even when the connection ends in

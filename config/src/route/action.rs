@@ -11,6 +11,7 @@ use super::regex::Substitution;
 use super::request_mirror_policy::{RequestMirrorPolicies, RequestMirrorPolicy};
 use super::resilience::Resilience;
 use super::rewrite::PathRewrite;
+use super::upgrade::RouteUpgrades;
 use super::uri_template::TemplateRewrite;
 use crate::context::Cx;
 use envoy_types::pb::envoy::config::core::v3::RoutingPriority;
@@ -70,6 +71,8 @@ pub struct Forward {
     pub append_x_forwarded_host: bool,
     /// Where copies of the request go, this route's or inherited.
     pub mirror_policies: Option<RequestMirrorPolicies>,
+    /// Which upgrades the route turns on and off.
+    pub upgrades: RouteUpgrades,
 }
 
 /// How a request's `grpc-timeout` limits its stream.
@@ -159,6 +162,7 @@ impl Forward {
             RequestMirrorPolicy::of_route(&message.request_mirror_policies, lowering, cx);
         let timeout = duration(message.timeout.as_ref(), "timeout", cx);
         let idle_timeout = duration(message.idle_timeout.as_ref(), "idle_timeout", cx);
+        let upgrades = RouteUpgrades::lower(message, cx);
         let limit = message.max_stream_duration.as_ref();
         let max_stream_duration = cx.field("max_stream_duration", |cx| {
             duration(
@@ -186,6 +190,7 @@ impl Forward {
             host_rewrite: host_rewrite?,
             append_x_forwarded_host: message.append_x_forwarded_host,
             mirror_policies: mirror_policies?,
+            upgrades: upgrades?,
         })
     }
 }

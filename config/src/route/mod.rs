@@ -34,6 +34,7 @@ mod retry_policy;
 mod rewrite;
 mod route_match;
 mod string_match;
+mod upgrade;
 mod uri_template;
 mod weighted_clusters;
 
@@ -72,6 +73,7 @@ pub use retry_policy::{
 pub use rewrite::{PathRewrite, Rewriting, escape_path};
 pub use route_match::{MatchInput, PeerCertificate, RouteMatcher, TlsContextMatcher};
 pub use string_match::{Case, StringMatcher};
+pub use upgrade::{ConnectConfig, RouteUpgrades};
 pub use uri_template::{PathTemplate, TemplateRewrite};
 pub use weighted_clusters::{WeightedCluster, WeightedClusters, WeightedName};
 

@@ -39,14 +39,16 @@ impl FractionalPercent {
     /// The fraction that `value`, a runtime key's, puts in place of this one.
     #[must_use]
     pub fn overridden(self, value: Option<&RuntimeValue>) -> Self {
-        match value {
-            Some(RuntimeValue::Fraction(fraction)) => *fraction,
-            // A plain number is a percentage; all beyond 100 means all.
-            Some(RuntimeValue::Integer(value)) => FractionalPercent {
-                numerator: (*value).min(100) as u32,
+        if let Some(RuntimeValue::Fraction(fraction)) = value {
+            return *fraction;
+        }
+        // A plain number is a percentage; all beyond 100 means all.
+        match value.and_then(RuntimeValue::as_integer) {
+            Some(value) => FractionalPercent {
+                numerator: value.min(100) as u32,
                 denominator: 100,
             },
-            _ => self,
+            None => self,
         }
     }
 

@@ -9,6 +9,7 @@ pub mod http;
 pub mod network;
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,8 +21,8 @@ use crate::http::date::DateCache;
 use crate::http::exchange::ExchangePool;
 use crate::http::header_parser;
 use crate::reactor::{self, Timer};
-use crate::stats::Store;
 use crate::stats::http_connection_manager::{Http1CodecStats, RouterStats};
+use crate::stats::{Counter, Store};
 use crate::upstream::cluster_manager::ClusterManager;
 
 /// What a worker's context is made of.
@@ -70,7 +71,12 @@ pub struct WorkerContext {
     health_failed: Cell<bool>,
     connections: RefCell<Connections>,
     next_connection: Cell<u64>,
+    named_counters: RefCell<HashMap<Box<str>, Counter>>,
 }
+
+/// Statistics on a worker whose names come from requests: a client that makes
+/// names up must not fill the memory.
+const NAMED_COUNTERS_MAX: usize = 1000;
 
 impl WorkerContext {
     /// The context of a worker that starts.
@@ -103,6 +109,7 @@ impl WorkerContext {
             health_failed: Cell::new(false),
             connections: RefCell::new(Connections::default()),
             next_connection: Cell::new(0),
+            named_counters: RefCell::default(),
         })
     }
 
@@ -124,6 +131,19 @@ impl WorkerContext {
     pub fn async_client_stats(&self) -> &RouterStats {
         self.async_client_stats
             .get_or_init(|| RouterStats::new(&self.store, "http.async-client."))
+    }
+
+    /// Counts under a name that depends on the request, unless there are too
+    /// many of these already. Slow: it formats and looks up.
+    pub fn count_named(&self, name: &str) {
+        let mut named = self.named_counters.borrow_mut();
+        if let Some(counter) = named.get(name) {
+            counter.inc();
+        } else if named.len() < NAMED_COUNTERS_MAX {
+            let counter = self.store.counter(name);
+            counter.inc();
+            named.insert(name.into(), counter);
+        }
     }
 
     /// Whether the listeners drain.

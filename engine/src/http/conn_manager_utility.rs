@@ -508,7 +508,9 @@ pub fn mutate_response_headers(headers: &mut HeaderMap, request: &HeaderMap, edg
     if overwrite {
         headers.set(HeaderId::Server, &edge.server_name);
     }
-    let upgraded = connection_header::is_upgrade(request) && connection_header::is_upgrade(headers);
+    let upgraded = headers.get(HeaderId::Status) == Some(b"101")
+        && connection_header::is_upgrade(request)
+        && connection_header::is_upgrade(headers);
     connection_header::remove_response_hop_by_hop(headers, upgraded);
     if edge.always_set_request_id_in_response || request.contains(HeaderId::XEnvoyForceTrace) {
         request_id::copy_to_response(request, headers);

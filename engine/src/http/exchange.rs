@@ -14,6 +14,7 @@ use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId};
 
 use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
+use super::pacer::Pacer;
 use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo, TimePoint};
 
 /// A header arena larger than this is shrunk when the exchange is pooled: one
@@ -52,6 +53,10 @@ pub struct Exchange {
     pub response_started: bool,
     /// The response has been queued to its end.
     pub response_complete: bool,
+    /// What the connection may become; decided before the filters run.
+    pub tunnel: Tunnel,
+    /// The place of the request's kind in the `upgrade_configs`.
+    pub upgrade: Option<usize>,
     /// The request comes from inside the trusted network.
     pub internal: bool,
     /// A random number that all decisions about the request share: route
@@ -79,12 +84,40 @@ pub struct Exchange {
     pub tell_attempts: bool,
     /// What the request's route says to the filters.
     pub filter_overrides: OverridesId,
+    /// What lets the response's body out slowly, if anything does.
+    pub pacer: Option<Box<Pacer>>,
+    /// What filters hold until the request is over. Empty unless one has
+    /// something to hold.
+    pub held: Vec<Box<dyn Held>>,
     /// What ends the request if nothing else does.
     pub deadlines: Deadlines,
     /// The request's copies for other clusters have been started.
     pub mirrored: bool,
     /// Where copies of the request's body go.
     pub shadows: Vec<BodyFeed>,
+}
+
+/// What a request may turn its connection into.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tunnel {
+    /// It stays as it is.
+    #[default]
+    None,
+    /// What `Upgrade` names, once the upstream has answered 101.
+    Upgrade,
+    /// The same, for WebSocket.
+    WebSocket,
+    /// A tunnel, once a CONNECT has been answered with 2xx.
+    Connect,
+}
+
+/// Something that a filter holds until the request is over; dropping it says
+/// so.
+pub trait Held: std::fmt::Debug {
+    /// Whether it stands for a fault on purpose.
+    fn is_fault(&self) -> bool {
+        false
+    }
 }
 
 impl Exchange {
@@ -101,6 +134,8 @@ impl Exchange {
             request_complete: false,
             response_started: false,
             response_complete: false,
+            tunnel: Tunnel::None,
+            upgrade: None,
             internal: false,
             random: 0,
             cluster: ClusterChoice::default(),
@@ -113,6 +148,8 @@ impl Exchange {
             redirects: None,
             tell_attempts: false,
             filter_overrides: OverridesId::default(),
+            pacer: None,
+            held: Vec::new(),
             deadlines: Deadlines::new(now),
             mirrored: false,
             shadows: Vec::new(),
@@ -137,6 +174,8 @@ impl Exchange {
         self.request_complete = false;
         self.response_started = false;
         self.response_complete = false;
+        self.tunnel = Tunnel::None;
+        self.upgrade = None;
         self.internal = false;
         self.random = 0;
         self.cluster = ClusterChoice::default();
@@ -151,7 +190,16 @@ impl Exchange {
         self.tell_attempts = false;
         self.filter_overrides = OverridesId::default();
         self.mirrored = false;
+        self.pacer = None;
+        self.held.clear();
         self.deadlines = Deadlines::new(now);
+    }
+
+    /// Whether the client has nothing more to say that belongs to this
+    /// request. Its side of a tunnel has no end.
+    #[must_use]
+    pub fn is_request_over(&self) -> bool {
+        self.request_complete && self.tunnel == Tunnel::None
     }
 
     /// Makes the exchange ready for the request that a redirect has made of

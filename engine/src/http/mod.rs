@@ -23,6 +23,7 @@ pub mod header_utility;
 pub mod host_utility;
 pub mod http1;
 pub mod internal_address;
+pub mod pacer;
 pub mod path_utility;
 pub mod redirect;
 pub mod referer;

@@ -170,6 +170,7 @@ impl Cluster {
                     stats: host.stats,
                     shared: Arc::clone(host),
                     pool: Pool::default(),
+                    raw_pool: Pool::default(),
                 })
             })
             .collect();

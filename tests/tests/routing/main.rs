@@ -2,9 +2,11 @@
 //! subject: see [`ringway_tests::comparison`].
 
 mod actions;
+mod connect;
 mod custom_response;
 mod headers;
 mod local_replies;
 mod mirroring;
 mod operators;
 mod resilience;
+mod upgrades;

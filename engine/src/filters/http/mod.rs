@@ -8,6 +8,7 @@
 //! connection manager calls it when every filter has let the request pass.
 
 pub mod custom_response;
+pub mod fault;
 pub mod health_check;
 mod overrides;
 pub mod router;
@@ -112,6 +113,8 @@ pub struct HttpFilters {
     pub chain: FilterChain,
     /// The router.
     pub router: router::Config,
+    /// The filters of each of the `upgrade_configs` that has its own.
+    pub upgrades: Vec<Option<HttpFilters>>,
 }
 
 /// The filters of a connection manager, without the router at their end.

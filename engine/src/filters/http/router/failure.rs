@@ -104,7 +104,7 @@ impl Failure {
         let retried = exchange.info.attempt_count > 1;
         let reply = match self {
             Self::Overflow => {
-                if !manager.shared.router.suppress_envoy_headers {
+                if !manager.shared.router_of(exchange).suppress_envoy_headers {
                     exchange
                         .response
                         .append(HeaderId::XEnvoyOverloaded, b"true");
@@ -268,7 +268,7 @@ fn expired(
 ) -> Handled {
     // A request that has not arrived in full is the client's delay (408); one
     // that has is ours or the host's (504).
-    let status = if exchange.request_complete { 504 } else { 408 };
+    let status = if exchange.is_request_over() { 504 } else { 408 };
     let reply = match expired {
         Expired::Route | Expired::Try | Expired::TryIdle => {
             let details = match expired {

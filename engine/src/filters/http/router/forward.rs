@@ -23,15 +23,15 @@ use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_
 use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
 use super::upstream_request::{Event, UpstreamRequest};
-use super::{ConnectionManager, Handled, LocalReply, shadow};
+use super::{ConnectionManager, Handled, LocalReply, connect, shadow, tunnel};
 use crate::http::downstream::{Downstream, ResponseFraming};
-use crate::http::exchange::Exchange;
+use crate::http::exchange::{Exchange, Tunnel};
 use crate::http::header_parser::Message;
 use crate::http::http1::reader::BodyPart;
 use crate::reactor;
 use crate::stream_info::{ResponseFlag, TimePoint, details};
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::{self, Lease, PoolFailure};
+use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
 
 /// Interim responses (1xx) that are read before a host is taken to send them
@@ -79,7 +79,12 @@ pub(super) async fn forward<'a>(
         .await;
     }
     remove_consumed(exchange);
-    let lease = match connection(manager, &cluster, &host, forward, downstream, exchange).await {
+    let speaks = connect::speaks(forward, exchange);
+    let lease = match connection(
+        manager, &cluster, &host, forward, speaks, downstream, exchange,
+    )
+    .await
+    {
         Ok(lease) => lease,
         Err(failure) => {
             if matches!(failure, Failure::Overflow) {
@@ -89,14 +94,14 @@ pub(super) async fn forward<'a>(
             return failure.answer(manager, &cluster, downstream, exchange);
         }
     };
-    let Some(_permit) = cluster.breakers[forward.priority as usize]
+    let permit = cluster.breakers[forward.priority as usize]
         .requests
-        .acquire()
-    else {
+        .acquire();
+    if permit.is_none() && speaks == Speaks::Http1 {
         cluster.stats.upstream_rq_active_overflow.inc();
         lease.give_back_unused();
         return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
-    };
+    }
     shadow::start(manager, forward, exchange);
     rewrite_host(manager, forward, &host.info, exchange);
     if let Some(limit) = exchange.limits.upstream_stream {
@@ -107,7 +112,8 @@ pub(super) async fn forward<'a>(
     // its place twice in every connection's task.
     let has_body = !exchange.request_complete || !exchange.replay.is_empty();
     let mut upstream = UpstreamRequest::start(lease, has_body, downstream, exchange);
-    let relayed = relay(manager, &mut upstream, None, downstream, exchange).await;
+    let first = connect::head_of_bytes(&mut upstream, downstream, exchange);
+    let relayed = relay(manager, &mut upstream, first, downstream, exchange).await;
     finish(relayed, upstream, manager, downstream, exchange)
 }
 
@@ -131,10 +137,12 @@ async fn connection(
     cluster: &Rc<Cluster>,
     host: &Rc<Host>,
     forward: &Forward,
+    speaks: Speaks,
     downstream: &Downstream,
     exchange: &mut Exchange,
 ) -> Result<Lease, Failure> {
-    let mut acquiring = pin!(conn_pool::acquire(cluster, host, forward.priority as usize));
+    let priority = forward.priority as usize;
+    let mut acquiring = pin!(conn_pool::acquire(cluster, host, priority, speaks));
     let acquired = poll_fn(|cx| {
         if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {
             return Poll::Ready(acquired.map_err(Failure::from));
@@ -161,6 +169,8 @@ pub(super) enum Relayed {
     Replaced(ResponseHead),
     /// It cannot be completed, or not begun.
     Failed(Failure),
+    /// It is over, and so is the connection.
+    Closed,
 }
 
 /// Moves both messages until the response is complete or cannot be. `first` is
@@ -197,6 +207,15 @@ pub(super) async fn relay(
                 if interim_head.status == 100 && manager.shared.config.proxy_100_continue {
                     manager.send_continue(downstream);
                 }
+            }
+            Event::Head(head) if tunnel::begins(&head, exchange) => {
+                let tunnel = tunnel::run(manager, upstream, head, downstream, exchange);
+                return Box::pin(tunnel).await;
+            }
+            Event::Head(head) if tunnel::is_unsuccessful_handshake(&head, exchange) => {
+                upstream.on_head(&head, exchange);
+                tunnel::refuse_handshake(manager, &head, downstream, exchange);
+                return Relayed::Closed;
             }
             // Nobody asked for another protocol: what follows would be bytes
             // that no side agreed on.
@@ -255,6 +274,10 @@ pub(super) fn finish(
             Handled::Answered
         }
         Relayed::Failed(failure) => upstream.fail(failure, manager, downstream, exchange),
+        Relayed::Closed => {
+            upstream.cancel(exchange);
+            Handled::Answered
+        }
     }
 }
 
@@ -271,7 +294,7 @@ pub(super) fn request_ended(downstream: &Downstream, exchange: &mut Exchange) {
 
 /// The host has sent something: `per_try_idle_timeout` begins again. The timer
 /// need not be set for it: it comes too early and looks again.
-fn host_moved(now: Instant, exchange: &mut Exchange) {
+pub(super) fn host_moved(now: Instant, exchange: &mut Exchange) {
     if exchange.deadlines.try_idle.is_some() {
         exchange.deadlines.try_idle = exchange.limits.per_try_idle.map(|limit| now + limit);
     }
@@ -284,7 +307,7 @@ pub(super) fn is_interim(head: &ResponseHead) -> bool {
 
 /// Turns the host's response head into the client's; false when a filter has
 /// answered in its place.
-fn send_head(
+pub(super) fn send_head(
     manager: &ConnectionManager,
     cluster: &Cluster,
     head: &ResponseHead,
@@ -294,8 +317,10 @@ fn send_head(
     let now = reactor::now();
     exchange.info.details.set(details::VIA_UPSTREAM);
     let sent = exchange.info.elapsed(TimePoint::DownstreamRxEnd);
+    // Envoy's clock runs from the end of the request, which a tunnel never has.
     if let Some(sent) = sent
-        && !manager.shared.router.suppress_envoy_headers
+        && exchange.tunnel == Tunnel::None
+        && !manager.shared.router_of(exchange).suppress_envoy_headers
     {
         let since = now.duration_since(exchange.info.start + sent);
         exchange
@@ -311,9 +336,11 @@ fn send_head(
         .responses
         .code(head.status, exchange.internal, false);
     exchange.info.response_code = head.status;
+    let tunnelled = tunnel::begins(head, exchange);
     manager.apply_route_mutations(Message::Response, exchange);
     let described = exchange.response.contains(HeaderId::ContentLength);
     let framing = match head.framing {
+        Framing::None if tunnelled => ResponseFraming::Tunnel,
         // Envoy says how the body of the GET would be framed.
         Framing::None if exchange.facts.is_head && !described => ResponseFraming::Unknown,
         // The route took the length off.

@@ -11,8 +11,11 @@
 //! - `internal_redirect.rs`: redirects of the host that the proxy follows.
 //! - `upstream_request.rs`: its side of the host's connection.
 //! - `shadow.rs`: copies of it that go to other clusters.
+//! - `tunnel.rs`: what follows when a connection's protocol changes.
+//! - `connect.rs`: CONNECT that ends here.
 //! - `failure.rs`: what the client is told when there is no response.
 
+mod connect;
 mod direct_response;
 mod failure;
 mod forward;
@@ -22,6 +25,7 @@ mod retry_state;
 mod shadow;
 mod timeout;
 mod tries;
+mod tunnel;
 mod upstream_request;
 
 use std::rc::Rc;

@@ -23,7 +23,7 @@ pub(super) fn finalize_request_headers(
     hedged: bool,
     exchange: &mut Exchange,
 ) {
-    let envoy_headers = !manager.shared.router.suppress_envoy_headers;
+    let envoy_headers = !manager.shared.router_of(exchange).suppress_envoy_headers;
     if forward.resilience.attempt_count_in_request {
         set_attempt_count(exchange);
     }

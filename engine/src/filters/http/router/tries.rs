@@ -27,7 +27,7 @@ use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
 use super::upstream_request::{Event, UpstreamRequest};
-use super::{ConnectionManager, Handled, LocalReply, internal_redirect, shadow};
+use super::{ConnectionManager, Handled, LocalReply, connect, internal_redirect, shadow};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
 use crate::http::http1::reader::BodyPart;
@@ -35,7 +35,7 @@ use crate::reactor;
 use crate::stream_info::{ResponseFlag, TimePoint, details};
 use crate::upstream::circuit_breaker::Permit;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::{self, Lease, PoolFailure};
+use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
 
 /// One request to one host.
@@ -56,7 +56,7 @@ enum State {
     /// No connection was idle.
     Connecting(Pin<Box<dyn Future<Output = Result<Lease, PoolFailure>>>>),
     /// The request is on its way. The permit counts it.
-    Active(UpstreamRequest, Permit),
+    Active(UpstreamRequest, Option<Permit>),
 }
 
 /// What the loop waits for; the number is the try's place.
@@ -103,6 +103,7 @@ struct Tries<'a> {
     running: Vec<Try>,
     next: Option<Next>,
     hedging: bool,
+    speaks: Speaks,
     /// The request has a body, or may have one.
     has_body: bool,
     /// The body is kept for another try.
@@ -163,6 +164,7 @@ pub(super) async fn forward_with_tries<'a>(
         running: Vec::new(),
         next: None,
         hedging,
+        speaks: connect::speaks(forward, exchange),
         has_body: !exchange.request_complete || !exchange.replay.is_empty(),
         body_max: body_max(forward, downstream),
         overflowed: false,
@@ -209,13 +211,13 @@ impl Tries<'_> {
             retry.note_host(&host);
         }
         let place = self.running.len();
-        let idle = conn_pool::idle(&host);
+        let idle = conn_pool::idle(&host, self.speaks);
         let (cluster, at) = (Rc::clone(&self.cluster), Rc::clone(&host));
-        let priority = self.forward.priority as usize;
+        let (priority, speaks) = (self.forward.priority as usize, self.speaks);
         self.running.push(Try {
             host,
             state: State::Connecting(Box::pin(async move {
-                conn_pool::acquire(&cluster, &at, priority).await
+                conn_pool::acquire(&cluster, &at, priority, speaks).await
             })),
             deadline: None,
             idle_deadline: None,
@@ -237,15 +239,17 @@ impl Tries<'_> {
         exchange: &mut Exchange,
     ) -> Step {
         let breakers = &self.cluster.breakers[self.forward.priority as usize];
-        let Some(permit) = breakers.requests.acquire() else {
+        let permit = breakers.requests.acquire();
+        if permit.is_none() && self.speaks == Speaks::Http1 {
             self.cluster.stats.upstream_rq_active_overflow.inc();
             lease.give_back_unused();
             return self.on_failed(place, Failure::Overflow, downstream, exchange);
-        };
+        }
         shadow::start(self.manager, self.forward, exchange);
         let host = &self.running[place].host;
         rewrite_host(self.manager, self.forward, &host.info, exchange);
-        let upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
+        let mut upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
+        let head = connect::head_of_bytes(&mut upstream, downstream, exchange);
         let now = reactor::now();
         let one = &mut self.running[place];
         one.state = State::Active(upstream, permit);
@@ -253,7 +257,8 @@ impl Tries<'_> {
         if exchange.request_complete {
             one.start_clocks(now, exchange);
         }
-        Step::Wait
+        // A connection that carries bytes has answered by being there.
+        head.map_or(Step::Wait, |head| Step::Won(place, head))
     }
 
     /// Sets the timer to whatever comes first.
@@ -457,7 +462,7 @@ impl Tries<'_> {
         if let Some(policy) = self.forward.resilience.internal_redirect.as_deref()
             && internal_redirect::applies(policy, head.status)
         {
-            let complete = exchange.request_complete && !self.overflowed;
+            let complete = exchange.is_request_over() && !self.overflowed;
             let stats = &self.cluster.stats;
             if complete
                 && internal_redirect::set_up(
@@ -611,7 +616,12 @@ impl Tries<'_> {
             let value: &[u8] = if next.late { b"true" } else { b"false" };
             exchange.request.set(HeaderId::XEnvoyIsTimeoutRetry, value);
         }
-        if !self.manager.shared.router.suppress_envoy_headers {
+        if !self
+            .manager
+            .shared
+            .router_of(exchange)
+            .suppress_envoy_headers
+        {
             let received = exchange.info.elapsed(TimePoint::DownstreamRxEnd);
             let elapsed = received.map_or(Duration::ZERO, |received| {
                 reactor::now().duration_since(exchange.info.start + received)

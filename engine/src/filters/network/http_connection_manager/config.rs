@@ -27,6 +27,7 @@ use ringway_config::support::is_known;
 use ringway_config::{Cx, type_name, unpack};
 
 use super::local_reply_config::LocalReplyConfig;
+use super::upgrade::{self, UpgradeConfig};
 use crate::access_loggers::{self, AccessLog};
 use crate::http::conn_manager_utility::{Edge, Scheme, ServerHeader};
 use crate::http::host_utility::StripPort;
@@ -46,6 +47,8 @@ pub struct Config {
     /// Empty when the configuration names none, which Envoy accepts: such a
     /// chain answers no request.
     pub http_filters: Vec<Extension>,
+    /// What connections may change to.
+    pub upgrades: Vec<UpgradeConfig>,
     /// Limits and policies of the HTTP/1 request codec; its `trailers` also
     /// decides whether response trailers are sent downstream.
     pub request: RequestOptions,
@@ -121,7 +124,8 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
     let common = CommonOptions::lower(proto.common_http_protocol_options.as_ref(), cx);
     let http1 = proto.http_protocol_options.clone().unwrap_or_default();
     let access_logs = access_loggers::compile(&proto.access_log, cx);
-    let http_filters = http_filters(&proto.http_filters, cx);
+    let http_filters = http_filters(&proto.http_filters, "http_filters", "http", cx);
+    let upgrades = upgrade::compile(&proto.upgrade_configs, cx);
     let timeouts = timeouts(&proto, &common, cx);
     let edge = edge(&proto, cx);
     let local_replies = match &proto.local_reply_config {
@@ -139,6 +143,7 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
         codec: codec(&proto, cx)?,
         routes: routes?,
         http_filters,
+        upgrades,
         request: RequestOptions {
             head_bytes_max: core::u32_or(proto.max_request_headers_kb, REQUEST_HEADERS_KB) as usize
                 * 1024,
@@ -196,7 +201,13 @@ fn routes(proto: Option<&RouteSpecifier>, cx: &mut Cx<'_>) -> Option<RouteTable>
     }
 }
 
-fn http_filters(protos: &[pb::HttpFilter], cx: &mut Cx<'_>) -> Vec<Extension> {
+/// The filters of `field`, which must end with a router.
+pub(super) fn http_filters(
+    protos: &[pb::HttpFilter],
+    field: &str,
+    chain: &str,
+    cx: &mut Cx<'_>,
+) -> Vec<Extension> {
     let mut filters = Vec::with_capacity(protos.len());
     let mut left_out = 0;
     for (i, proto) in protos.iter().enumerate() {
@@ -204,7 +215,7 @@ fn http_filters(protos: &[pb::HttpFilter], cx: &mut Cx<'_>) -> Vec<Extension> {
             Some(pb::http_filter::ConfigType::TypedConfig(any)) => Some(any),
             Some(pb::http_filter::ConfigType::ConfigDiscovery(_)) | None => None,
         };
-        cx.index("http_filters", i, |cx| {
+        cx.index(field, i, |cx| {
             if proto.is_optional && config.is_some_and(|any| !is_known(type_name(&any.type_url))) {
                 // A warning has been given.
                 left_out += 1;
@@ -222,7 +233,7 @@ fn http_filters(protos: &[pb::HttpFilter], cx: &mut Cx<'_>) -> Vec<Extension> {
     // Places in an incomplete list would be wrong, and its own error is told.
     if filters.len() + left_out == protos.len() {
         let is_terminal = |message: &str| message == Router::full_name();
-        check_terminal(&filters, "http_filters", "http", is_terminal, cx);
+        check_terminal(&filters, field, chain, is_terminal, cx);
     }
     filters
 }
@@ -731,8 +742,25 @@ static_resources:
                 ),
             ),
             (
-                "          upgrade_configs: [{upgrade_type: websocket}]\n".to_owned(),
-                format!("f.yaml:11:28: {AT}.upgrade_configs: not supported yet"),
+                "          upgrade_configs: [{upgrade_type: a}, {upgrade_type: A}]\n".to_owned(),
+                format!(
+                    "f.yaml:11:63: {AT}.upgrade_configs[1].upgrade_type: \
+                     \"A\" is configured by upgrade_configs[0] already"
+                ),
+            ),
+            (
+                "          upgrade_configs: [{upgrade_type: CONNECT-UDP}]\n".to_owned(),
+                format!(
+                    "f.yaml:11:44: {AT}.upgrade_configs[0].upgrade_type: \
+                     CONNECT-UDP is not supported yet: it needs HTTP/2 or HTTP/3"
+                ),
+            ),
+            (
+                "          upgrade_configs: [{upgrade_type: a, filters: [{name: b}]}]\n".to_owned(),
+                format!(
+                    "f.yaml:11:57: {AT}.upgrade_configs[0].filters[0]: \
+                     \"b\" needs a typed_config: its type selects the implementation"
+                ),
             ),
         ] {
             assert_eq!(error(&lines), expected);

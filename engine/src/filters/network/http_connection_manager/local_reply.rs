@@ -29,6 +29,8 @@ pub struct LocalReply<'a> {
     /// Headers that are added after the route's changes, by a reply that takes
     /// the place of a response.
     pub headers: Option<&'a AddedHeaders>,
+    /// The status for a gRPC client; by default it follows from `status`.
+    pub grpc_status: Option<u64>,
 }
 
 impl<'a> LocalReply<'a> {
@@ -41,6 +43,7 @@ impl<'a> LocalReply<'a> {
             details,
             flag: None,
             headers: None,
+            grpc_status: None,
         }
     }
 
@@ -66,6 +69,14 @@ impl ConnectionManager {
         }
         if !reply.details.is_empty() {
             exchange.info.details.set(reply.details);
+        }
+        if let Some(status) = reply.grpc_status
+            && grpc::is_grpc(&exchange.request)
+        {
+            exchange.response.set_with(HeaderId::GrpcStatus, |out| {
+                // Writing to a Vec cannot fail.
+                let _ = write!(out, "{status}");
+            });
         }
         if reply.status == 400 {
             // Envoy's rule, whoever says that the request is a bad one.

@@ -12,6 +12,7 @@
 //! - `response.rs`: what is done to every response.
 //! - `local_reply.rs`: the proxy's own responses;
 //!   `local_reply_config.rs`: how the configuration changes them.
+//! - `upgrade.rs`: who may change a connection's protocol.
 //! - `wait.rs`: filters that hold a request back.
 //! - `finish.rs`: statistics and access logs at the end.
 
@@ -22,6 +23,7 @@ pub mod local_reply;
 mod local_reply_config;
 mod request;
 mod response;
+pub mod upgrade;
 mod wait;
 
 use std::rc::Rc;
@@ -35,6 +37,7 @@ use ringway_config::runtime::RuntimeValues;
 
 use self::config::Config;
 use self::local_reply::LocalReply;
+use self::upgrade::Upgrades;
 use super::super::http::{FilterChain, Flow, HttpFilters, router};
 use crate::filters::WorkerContext;
 use crate::http::conn_manager_utility::Edge;
@@ -55,6 +58,8 @@ pub struct Shared {
     pub drain_type: DrainType,
     /// The HTTP filters before the router.
     pub filters: FilterChain,
+    /// What connections may change to, with the filters of such requests.
+    pub upgrades: Upgrades,
     /// The router at their end.
     pub router: router::Config,
     /// The router's part of `http.<stat_prefix>.*`.
@@ -83,11 +88,13 @@ impl Shared {
         let on_listener = stats::listener_prefix(listener_prefix, &config.stat_prefix);
         let mut filters = filters;
         filters.chain.register(store, &prefix);
+        let of_upgrades = std::mem::take(&mut filters.upgrades);
         Self {
             stats: HttpConnectionManagerStats::new(store, &prefix),
             router_stats: RouterStats::new(store, &prefix),
             tracing_stats: TracingStats::new(store, &format!("{prefix}tracing.")),
             listener_stats: ListenerHttpStats::new(store, &on_listener),
+            upgrades: Upgrades::new(&config.upgrades, of_upgrades, store, &prefix),
             filters: filters.chain,
             router: filters.router,
             drain_type,
@@ -166,8 +173,20 @@ impl ConnectionManager {
     }
 
     /// One request whose head is in `exchange.request`, from the checks to the
-    /// end of its response.
+    /// last byte of its response.
     async fn handle(
+        &self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        head: &RequestHead,
+    ) -> Handled {
+        let handled = self.answer(downstream, exchange, head).await;
+        self.finish_paced(handled, downstream, exchange).await
+    }
+
+    /// The same, to the end of what the router or a filter has to do with the
+    /// response.
+    async fn answer(
         &self,
         downstream: &mut Downstream,
         exchange: &mut Exchange,
@@ -213,9 +232,8 @@ impl ConnectionManager {
             }
             router::choose_cluster(self, selected.route, exchange);
         }
-        if upgrade {
-            // No upgrade is configured, and bytes of another protocol must
-            // not be taken for a request.
+        if (upgrade || exchange.facts.is_connect) && !self.may_upgrade(exchange, &found) {
+            // Bytes of another protocol must not be taken for a request.
             self.stats().downstream_rq_ws_on_non_ws_route.inc();
             exchange.request_complete = false;
             exchange.keep_alive = false;
@@ -227,7 +245,7 @@ impl ConnectionManager {
             RouteMatch::Route(selected) => Some(selected),
             _ => None,
         };
-        let filters = &self.shared.filters;
+        let filters = self.shared.filters_of(exchange);
         let mut flow = filters.request_headers(exchange, &self.worker, route);
         loop {
             match flow {
@@ -248,6 +266,20 @@ impl ConnectionManager {
             }
         }
         router::route(self, found, downstream, exchange).await
+    }
+
+    /// Waits until the rest of a response that a pacer holds back is out.
+    async fn finish_paced(
+        &self,
+        handled: Handled,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
+        let waits = exchange.pacer.as_ref().is_some_and(|pacer| pacer.has_end());
+        if handled != Handled::Answered || !waits {
+            return handled;
+        }
+        Box::pin(self.wait_for_pacer(downstream, exchange)).await
     }
 }
 

@@ -59,12 +59,11 @@ impl ConnectionManager {
         framing: ResponseFraming,
     ) -> bool {
         exchange.info.response_code = status;
-        if self.shared.filters.may_replace_response(exchange)
-            && self.replace_response(downstream, exchange)
-        {
+        let filters = self.shared.filters_of(exchange);
+        if filters.may_replace_response(exchange) && self.replace_response(downstream, exchange) {
             return false;
         }
-        self.shared.filters.response_headers(exchange, &self.worker);
+        filters.response_headers(exchange, &self.worker);
         // Envoy's order, for whoever compares bytes.
         self.worker
             .date
