@@ -628,8 +628,6 @@ const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> 
     }
 }
 
-const DELAYED_CLOSE: &str = "our FIN comes at once and the client answers it; Envoy sends none \
-     before delayed_close_timeout is over";
 const NOMINATED: &str = "RFC 9110 section 7.6.1: what Connection names is for this hop only; \
      Envoy hands it on with an upgrade and a CONNECT";
 const HOST_CLOSED: &str = "the host closed the connection first";
