@@ -130,16 +130,6 @@ pub const TABLE: &[Intended] = &[
         "x-envoy-upstream-alt-stat-name is taken off and not acted upon yet",
     ),
     request(
-        "envoy headers of an internal client",
-        "*expected-rq-timeout-ms",
-        "there are no tries yet, and so no timeout of a try",
-    ),
-    request(
-        "envoy headers of an internal client",
-        "log[0].upstream_wire_bytes_sent",
-        "there are no tries yet, and so no timeout of a try",
-    ),
-    request(
         "log JSON of odd bytes",
         "log[0]",
         "the same JSON string with other escapes",
