@@ -594,6 +594,9 @@ pub const TABLE: &[Intended] = &[
     ),
 ];
 
+const DELAYED_CLOSE: &str = "our FIN comes at once and the client answers it; Envoy sends none \
+     before delayed_close_timeout is over";
+
 const REDIRECT_LOG: &str = "the log names the route and the cluster that served the \
      request, not those that its redirect leads to, or fails to";
 const REDIRECT_BYTES: &str = "what the client sent is counted once; Envoy counts it \

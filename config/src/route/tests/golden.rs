@@ -161,7 +161,7 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
         PathMatcher::SeparatedPrefix(path, case) => {
             format!("SeparatedPrefix({}, {case:?})", text(path))
         }
-        PathMatcher::Connect => "connect".to_owned(),
+        PathMatcher::Connect => "Connect".to_owned(),
         PathMatcher::Regex(regex) => format!("Regex({:?})", regex.pattern()),
         PathMatcher::Template(template) => format!("Template({:?})", template.text()),
     };
