@@ -161,7 +161,7 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
         PathMatcher::SeparatedPrefix(path, case) => {
             format!("SeparatedPrefix({}, {case:?})", text(path))
         }
-        PathMatcher::Connect => "connect".to_owned(),
+        PathMatcher::Connect => "Connect".to_owned(),
         PathMatcher::Regex(regex) => format!("Regex({:?})", regex.pattern()),
         PathMatcher::Template(template) => format!("Template({:?})", template.text()),
     };
@@ -232,7 +232,7 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
                     ""
                 };
                 let host = match host {
-                    HostRewrite::Literal(host) => text(host).to_string(),
+                    HostRewrite::Literal(host) => text(host),
                     other => format!("{other:?}"),
                 };
                 writeln!(out, "    host: {host}{list}").unwrap();
@@ -240,7 +240,7 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
         }
         Action::DirectResponse(DirectResponse { status, body }) => {
             let body = match body {
-                Body::Bytes(bytes) => text(bytes).to_string(),
+                Body::Bytes(bytes) => text(bytes),
                 Body::Recipe(id) => format!("{id:?}"),
             };
             writeln!(out, "    direct {status} {body}").unwrap();
