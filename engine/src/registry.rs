@@ -10,7 +10,10 @@ use ringway_config::context::Cx;
 use ringway_config::listener::Extension;
 use ringway_config::type_name;
 
+use crate::filters::http::header_to_metadata::HeaderToMetadata;
 use crate::filters::http::health_check::HealthCheck;
+use crate::filters::http::set_filter_state::SetFilterState;
+use crate::filters::http::set_metadata::SetMetadata;
 use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, router};
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
 
@@ -26,7 +29,10 @@ pub const NETWORK_FILTERS: &[&str] =
 
 /// The types of HTTP filters.
 pub const HTTP_FILTERS: &[&str] = &[
+    "envoy.extensions.filters.http.header_to_metadata.v3.Config",
     "envoy.extensions.filters.http.health_check.v3.HealthCheck",
+    "envoy.extensions.filters.http.set_filter_state.v3.Config",
+    "envoy.extensions.filters.http.set_metadata.v3.Config",
     ROUTER,
 ];
 
@@ -86,6 +92,18 @@ fn http_filter(
     match type_name(&extension.config.type_url) {
         "envoy.extensions.filters.http.health_check.v3.HealthCheck" => {
             let filter = HealthCheck::compile(&extension.config, service_cluster, cx)?;
+            Some(Box::new(filter))
+        }
+        "envoy.extensions.filters.http.header_to_metadata.v3.Config" => {
+            let filter = HeaderToMetadata::compile(&extension.config, cx)?;
+            Some(Box::new(filter))
+        }
+        "envoy.extensions.filters.http.set_filter_state.v3.Config" => {
+            let filter = SetFilterState::compile(&extension.config, cx)?;
+            Some(Box::new(filter))
+        }
+        "envoy.extensions.filters.http.set_metadata.v3.Config" => {
+            let filter = SetMetadata::compile(&extension.config, cx)?;
             Some(Box::new(filter))
         }
         other => {

@@ -10,9 +10,11 @@ use super::{Action, ClusterReference, Route, RouteConfiguration, RouteMatcher, V
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
 use crate::format_strings::FormatStrings;
+use crate::metadata::{Metadata, RouteMetadata};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::google::protobuf::Duration as ProtoDuration;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `RouteConfiguration.max_direct_response_body_size_bytes` when it is not
@@ -114,10 +116,11 @@ impl VirtualHost {
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
+        let metadata = Arc::new(Metadata::from_proto(message.metadata.as_ref()));
         let policies = &message.request_mirror_policies;
         let routes = RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
             all(&message.routes, "routes", cx, |route, cx| {
-                Route::lower(route, lowering, cx)
+                Route::lower(route, &metadata, lowering, cx)
             })
         })?;
         Some(VirtualHost {
@@ -129,7 +132,12 @@ impl VirtualHost {
 }
 
 impl Route {
-    fn lower(message: &proto::Route, lowering: &mut Lowering, cx: &mut Cx<'_>) -> Option<Self> {
+    fn lower(
+        message: &proto::Route,
+        virtual_host: &Arc<Metadata>,
+        lowering: &mut Lowering,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
         let Some(route_match) = &message.r#match else {
             cx.error_at("match", "is required");
             return None;
@@ -139,9 +147,17 @@ impl Route {
         // mistakes show in the same run.
         let path = matcher.as_ref().map(|matcher| &matcher.path);
         let action = Action::lower(message, path, lowering, cx);
+        let metadata = Metadata::from_proto(message.metadata.as_ref());
+        let has_metadata = !metadata.is_empty() || !virtual_host.is_empty();
         Some(Route {
             name: message.name.as_str().into(),
             action: action?,
+            metadata: has_metadata.then(|| {
+                Arc::new(RouteMetadata {
+                    route: metadata,
+                    virtual_host: Arc::clone(virtual_host),
+                })
+            }),
             matcher: matcher?,
             source: cx.source(),
         })

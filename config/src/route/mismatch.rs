@@ -40,6 +40,18 @@ impl RouteMatcher {
                 return mismatch(format!("query_parameters[{i}]"), found);
             }
         }
+        for (i, matcher) in self.dynamic_metadata.iter().enumerate() {
+            if !matcher.matches(input.metadata) {
+                let found = "no filter has said so of the request".into();
+                return mismatch(format!("dynamic_metadata[{i}]"), found);
+            }
+        }
+        for (i, matcher) in self.filter_state.iter().enumerate() {
+            if !matcher.matches(input.filter_state) {
+                let found = "no filter has left such an object".into();
+                return mismatch(format!("filter_state[{i}]"), found);
+            }
+        }
         None
     }
 }

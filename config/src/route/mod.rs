@@ -30,7 +30,7 @@ pub use mismatch::Mismatch;
 pub use path_match::PathMatcher;
 pub use query_match::QueryParameterMatcher;
 pub use redirect::{PathRedirect, Redirect, SchemeRedirect};
-pub use regex::CompiledRegex;
+pub use regex::{CompiledRegex, Substitution};
 pub use request_mirror_policy::{
     MirrorHost, MirrorTarget, RequestMirrorPolicies, RequestMirrorPolicy,
 };
@@ -41,6 +41,7 @@ pub use string_match::StringMatcher;
 use crate::clusters::ClusterId;
 use crate::context::Source;
 use crate::format_strings::FormatStrings;
+use crate::metadata::RouteMetadata;
 use domains::DomainIndex;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use std::sync::Arc;
@@ -80,6 +81,8 @@ pub struct Route {
     pub matcher: RouteMatcher,
     /// What to do with the request.
     pub action: Action,
+    /// Its metadata and that of its virtual host, if either has some.
+    pub metadata: Option<Arc<RouteMetadata>>,
     /// Where it was configured.
     pub source: Source,
 }

@@ -5,6 +5,9 @@ use super::lower::all;
 use super::path_match::PathMatcher;
 use super::query_match::QueryParameterMatcher;
 use crate::context::Cx;
+use crate::filter_state::{FilterState, FilterStateMatcher};
+use crate::metadata::Metadata;
+use crate::metadata_match::MetadataMatcher;
 use crate::runtime::RuntimeValues;
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use ringway_codecs::header::{HeaderId, HeaderMap};
@@ -19,6 +22,10 @@ pub struct MatchInput<'a> {
     pub random: u64,
     /// The current runtime values.
     pub runtime: &'a RuntimeValues,
+    /// What filters have said of the request.
+    pub metadata: &'a Metadata,
+    /// What filters have left for others.
+    pub filter_state: &'a FilterState,
 }
 
 /// A compiled `envoy.config.route.v3.RouteMatch`; everything in it must pass.
@@ -30,6 +37,10 @@ pub struct RouteMatcher {
     pub headers: Box<[HeaderMatcher]>,
     /// What the query parameters must look like.
     pub query_parameters: Box<[QueryParameterMatcher]>,
+    /// What filters must have said of the request.
+    pub dynamic_metadata: Box<[MetadataMatcher]>,
+    /// What filters must have left for others.
+    pub filter_state: Box<[FilterStateMatcher]>,
 }
 
 impl RouteMatcher {
@@ -48,6 +59,14 @@ impl RouteMatcher {
                 .query_parameters
                 .iter()
                 .all(|matcher| matcher.matches(path_and_query))
+            && self
+                .dynamic_metadata
+                .iter()
+                .all(|matcher| matcher.matches(input.metadata))
+            && self
+                .filter_state
+                .iter()
+                .all(|matcher| matcher.matches(input.filter_state))
     }
 
     /// Compiles the message, or reports why not.
@@ -60,10 +79,24 @@ impl RouteMatcher {
             cx,
             QueryParameterMatcher::lower,
         );
+        let dynamic_metadata = all(
+            &message.dynamic_metadata,
+            "dynamic_metadata",
+            cx,
+            MetadataMatcher::lower,
+        );
+        let filter_state = all(
+            &message.filter_state,
+            "filter_state",
+            cx,
+            FilterStateMatcher::lower,
+        );
         Some(RouteMatcher {
             path: path?,
             headers: headers?,
             query_parameters: query_parameters?,
+            dynamic_metadata: dynamic_metadata?,
+            filter_state: filter_state?,
         })
     }
 }

@@ -15,8 +15,10 @@ const DEFAULT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PAT
 
 /// A compiled format.
 #[derive(Debug)]
-pub(super) enum Format {
+pub enum Format {
+    /// `text_format` and its kin.
     Text(Formatter),
+    /// `json_format`
     Json(JsonFormatter),
 }
 

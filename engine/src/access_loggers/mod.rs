@@ -22,6 +22,7 @@ mod stream;
 mod writer;
 
 pub use buffer::{FlushCause, flush_local};
+pub use format::Format;
 pub use stats::LogStats;
 pub use writer::{LogHandle, LogWriter, Options};
 
@@ -30,7 +31,6 @@ use destination::Destination;
 use envoy_types::pb::envoy::config::accesslog::v3 as proto;
 use envoy_types::pb::google::protobuf::Any;
 use filter::Filter;
-use format::Format;
 use ringway_config::context::Cx;
 use std::sync::Arc;
 

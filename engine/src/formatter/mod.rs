@@ -17,6 +17,7 @@ pub mod fuzz;
 mod grpc;
 mod json;
 mod log_type;
+mod metadata;
 mod names;
 mod operator;
 mod query;

@@ -54,6 +54,9 @@ pub struct Exchange {
     pub random: u64,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
+    /// A filter has changed what the route may depend on, and asks that it is
+    /// looked up again.
+    pub route_cleared: bool,
     /// The route's timeout, which runs from the end of the request.
     pub route_timeout: Option<Duration>,
     /// What ends the request if nothing else does.
@@ -81,6 +84,7 @@ impl Exchange {
             internal: false,
             random: 0,
             filters_entered: 0,
+            route_cleared: false,
             route_timeout: None,
             deadlines: Deadlines::new(now),
             mirrored: false,
@@ -109,6 +113,7 @@ impl Exchange {
         self.internal = false;
         self.random = 0;
         self.filters_entered = 0;
+        self.route_cleared = false;
         self.mirrored = false;
         self.route_timeout = None;
         self.deadlines = Deadlines::new(now);
@@ -155,9 +160,7 @@ impl ExchangePool {
     pub fn put(&mut self, mut exchange: Box<Exchange>) {
         if self.free.len() < POOLED_EXCHANGES_MAX {
             exchange.shadows.clear();
-            exchange.info.host = None;
-            exchange.info.cluster = None;
-            exchange.info.upstream_connection = None;
+            exchange.info.release();
             self.free.push(exchange);
         }
     }

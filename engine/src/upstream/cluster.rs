@@ -157,6 +157,7 @@ impl Cluster {
                     info: Rc::new(HostInfo {
                         address_text: Arc::clone(&host.config.address_text),
                         hostname: Arc::clone(&host.config.hostname),
+                        metadata: Arc::clone(&host.config.metadata),
                     }),
                     stats: host.stats,
                     shared: Arc::clone(host),
@@ -170,6 +171,7 @@ impl Cluster {
             info: Rc::new(ClusterInfo {
                 name: Arc::clone(&shared.config.name),
                 observability_name: Arc::clone(&shared.config.stat_name),
+                metadata: Arc::clone(&shared.config.metadata),
             }),
             breakers: [breakers(&shared.budgets[0]), breakers(&shared.budgets[1])],
             store: store.clone(),

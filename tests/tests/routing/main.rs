@@ -1,4 +1,5 @@
 //! Routing and traffic management compared with the real Envoy, a suite a
 //! subject: see [`ringway_tests::comparison`].
 
+mod metadata;
 mod mirroring;

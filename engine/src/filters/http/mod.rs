@@ -7,8 +7,11 @@
 //! nothing. The router is the terminal filter and is not in the chain: the
 //! connection manager calls it when every filter has let the request pass.
 
+pub mod header_to_metadata;
 pub mod health_check;
 pub mod router;
+pub mod set_filter_state;
+pub mod set_metadata;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -41,6 +44,14 @@ pub struct StreamContext<'a> {
     pub exchange: &'a mut Exchange,
     /// The worker that handles it.
     pub worker: &'a WorkerContext,
+}
+
+impl StreamContext<'_> {
+    /// Asks that the route is looked up again: something that it may depend on
+    /// has changed.
+    pub fn clear_route_cache(&mut self) {
+        self.exchange.route_cleared = true;
+    }
 }
 
 /// Where a request goes after a filter.

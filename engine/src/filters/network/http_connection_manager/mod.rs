@@ -158,19 +158,7 @@ impl ConnectionManager {
         }
 
         exchange.random = self.worker.rng.borrow_mut().u64(..);
-        let found = self.config().routes.configuration.find(&MatchInput {
-            headers: &exchange.request,
-            random: exchange.random,
-            runtime: &self.worker.runtime.borrow(),
-        });
-        if let RouteMatch::Route(selected) = &found {
-            exchange.info.route_name.copy(&selected.route.name);
-            if let Action::Forward(forward) = &selected.route.action
-                && let Some(cluster) = self.worker.clusters.get(forward.cluster)
-            {
-                exchange.info.cluster = Some(Rc::clone(&cluster.info));
-            }
-        }
+        let mut found = self.find_route(exchange);
         if upgrade {
             // No upgrade is configured, and bytes of another protocol must
             // not be taken for a request.
@@ -199,7 +187,38 @@ impl ConnectionManager {
                 }
             }
         }
+        if exchange.route_cleared {
+            found = self.find_route(exchange);
+        }
         router::route(self, found, downstream, exchange).await
+    }
+
+    /// The route of a request; notes what logs say of it.
+    fn find_route(&self, exchange: &mut Exchange) -> RouteMatch<'_> {
+        let found = self.config().routes.configuration.find(&MatchInput {
+            headers: &exchange.request,
+            random: exchange.random,
+            runtime: &self.worker.runtime.borrow(),
+            metadata: exchange.info.metadata(),
+            filter_state: exchange.info.filter_state(),
+        });
+        let info = &mut exchange.info;
+        info.cluster = None;
+        info.route_metadata = None;
+        let RouteMatch::Route(selected) = &found else {
+            info.route_name.clear();
+            return found;
+        };
+        info.route_name.copy(&selected.route.name);
+        if let Some(metadata) = &selected.route.metadata {
+            info.route_metadata = Some(self.worker.route_metadata(metadata));
+        }
+        if let Action::Forward(forward) = &selected.route.action
+            && let Some(cluster) = self.worker.clusters.get(forward.cluster)
+        {
+            info.cluster = Some(Rc::clone(&cluster.info));
+        }
+        found
     }
 }
 
