@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatcher;
 use proto::route_match::PathSpecifier;
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use ringway_config::route::{MatchInput, RouteConfiguration, RouteMatch, lower};
+use ringway_config::route::{MatchInput, PeerCertificate, RouteConfiguration, RouteMatch, lower};
 use ringway_config::runtime::RuntimeValues;
 use ringway_config::{Cx, Diagnostics, Marks, Names};
 
@@ -81,6 +81,7 @@ fn finds(routes: &RouteConfiguration, headers: &HeaderMap) -> bool {
         runtime: &RuntimeValues::default(),
         metadata: ringway_config::metadata::Metadata::EMPTY,
         filter_state: ringway_config::filter_state::FilterState::EMPTY,
+        peer_certificate: PeerCertificate::default(),
     };
     matches!(routes.find(&input), RouteMatch::Route(..))
 }

@@ -25,7 +25,7 @@ use crate::diagnostics::Diagnostics;
 use crate::listener::{self, Listener};
 use crate::load::Loaded;
 use crate::names::Names;
-use crate::runtime;
+use crate::runtime::RuntimeLayers;
 
 /// A complete, valid configuration. It is never changed: an update makes a
 /// new one that shares the resources that stayed the same.
@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub node: Node,
     /// How often histograms are merged and sinks are fed.
     pub stats_flush_interval: Duration,
+    /// The layers of the runtime as the file has them.
+    pub runtime: RuntimeLayers,
     /// Every name that the configuration mentions and that has a number.
     pub names: Arc<Names>,
     /// Warnings found while lowering (those of the loader are in
@@ -92,6 +94,7 @@ pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
         admin,
         node,
         stats_flush_interval,
+        runtime,
     } = snapshot;
     Ok(Snapshot {
         listeners,
@@ -99,6 +102,7 @@ pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
         admin,
         node,
         stats_flush_interval,
+        runtime,
         names,
         diagnostics,
     })
@@ -111,6 +115,7 @@ struct Lowered {
     admin: Option<Admin>,
     node: Node,
     stats_flush_interval: Duration,
+    runtime: RuntimeLayers,
 }
 
 fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
@@ -133,8 +138,9 @@ fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
             application_log::check(log, cx);
         });
     }
-    if let Some(runtime) = &proto.layered_runtime {
-        cx.field("layered_runtime", |cx| runtime::check(runtime, cx));
+    let mut runtime = RuntimeLayers::default();
+    if let Some(layers) = &proto.layered_runtime {
+        runtime = cx.field("layered_runtime", |cx| RuntimeLayers::lower(layers, cx));
     }
     let flush = core::duration(proto.stats_flush_interval, "stats_flush_interval", cx);
     Lowered {
@@ -146,6 +152,7 @@ fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
             .and_then(|admin| cx.field("admin", |cx| lower_admin(admin, cx))),
         node: core::node(proto.node.as_ref()),
         stats_flush_interval: flush.unwrap_or(STATS_FLUSH_INTERVAL),
+        runtime,
     }
 }
 

@@ -77,7 +77,7 @@ pub enum LbPolicy {
 
 /// Circuit breakers of one priority
 /// (`cluster.v3.CircuitBreakers.Thresholds`); process-wide, not per worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thresholds {
     /// Connections to all hosts.
     pub max_connections: u32,
@@ -87,6 +87,18 @@ pub struct Thresholds {
     pub max_requests: u32,
     /// Retries in flight.
     pub max_retries: u32,
+    /// Takes the place of `max_retries`.
+    pub retry_budget: Option<RetryBudget>,
+}
+
+/// `cluster.v3.CircuitBreakers.Thresholds.RetryBudget`: retries in flight as a
+/// part of the requests in flight.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RetryBudget {
+    /// The part in percent.
+    pub percent: f64,
+    /// So many are always allowed.
+    pub min_concurrency: u32,
 }
 
 /// Envoy's limits where the configuration sets none.
@@ -97,6 +109,7 @@ impl Default for Thresholds {
             max_pending_requests: 1024,
             max_requests: 1024,
             max_retries: 3,
+            retry_budget: None,
         }
     }
 }
@@ -173,9 +186,21 @@ fn thresholds(proto: Option<&pb::CircuitBreakers>) -> [Thresholds; 2] {
             ),
             max_requests: core::u32_or(entry.max_requests, default.max_requests),
             max_retries: core::u32_or(entry.max_retries, default.max_retries),
+            retry_budget: entry.retry_budget.as_ref().map(|budget| RetryBudget {
+                percent: budget
+                    .budget_percent
+                    .map_or(RETRY_BUDGET_PERCENT, |percent| percent.value),
+                min_concurrency: core::u32_or(
+                    budget.min_retry_concurrency,
+                    RETRY_BUDGET_MIN_CONCURRENCY,
+                ),
+            }),
         })
     })
 }
+
+const RETRY_BUDGET_PERCENT: f64 = 20.0;
+const RETRY_BUDGET_MIN_CONCURRENCY: u32 = 3;
 
 /// What a cluster says about HTTP, in its modern form
 /// (`typed_extension_protocol_options`) or its deprecated one. The modern

@@ -1,7 +1,11 @@
-//! What must hold for any configuration whatsoever: shared by the fuzz target
-//! and the replay of its corpus. Not part of the API.
+//! What must hold for any configuration whatsoever: shared by the fuzz targets
+//! and the replay of their corpora. Not part of the API.
 
-use crate::route::{MatchInput, RouteMatch};
+mod routes;
+
+pub use routes::route_table;
+
+use crate::route::{MatchInput, PeerCertificate, RouteMatch};
 use crate::runtime::RuntimeValues;
 use crate::{
     Cx, Diagnostics, Format, LoadOptions, Loaded, Names, bootstrap, load, route, to_json, unpack,
@@ -71,6 +75,7 @@ fn decisions(loaded: &Loaded, found: &mut Diagnostics) -> String {
         runtime: &runtime,
         metadata: crate::metadata::Metadata::EMPTY,
         filter_state: crate::filter_state::FilterState::EMPTY,
+        peer_certificate: PeerCertificate::default(),
     };
     let resources = loaded.bootstrap.static_resources.iter();
     let mut out = String::new();
@@ -92,6 +97,7 @@ fn decisions(loaded: &Loaded, found: &mut Diagnostics) -> String {
         {
             let decision = match routes.find(&input) {
                 RouteMatch::NoVirtualHost => "no host".to_owned(),
+                RouteMatch::TlsRequired(host) => format!("TLS for {}", host.name),
                 RouteMatch::NoRoute(host) => format!("no route in {}", host.name),
                 RouteMatch::Route(found) => {
                     let host = found.virtual_host;

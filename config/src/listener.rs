@@ -135,6 +135,8 @@ pub struct Extension {
     pub config: Any,
     /// Path of `config` in the file, for the diagnostics of the engine.
     pub path: String,
+    /// Of an HTTP filter: it runs only for routes that say so.
+    pub disabled: bool,
 }
 
 /// Lowers the listener at `index` of its list, which names it if nothing
@@ -323,6 +325,7 @@ impl Extension {
             name: name.into(),
             config: config.clone(),
             path: format!("{}.typed_config", cx.path()),
+            disabled: false,
         })
     }
 

@@ -345,7 +345,7 @@ layered_runtime:
   - {name: a, admin_layer: {}}
   - {name: a, admin_layer: {}}
   - name: s
-    static_layer: {overload: {global_downstream_max_connections: 5}, mine: 1}
+    static_layer: {a: {b: [1]}, c.d: 1, c: {d: 2}}
 admin:
   address: {socket_address: {address: admin.local, port_value: 9901}}
 static_resources:
@@ -367,8 +367,9 @@ static_resources:
             "cluster_manager.local_cluster_name: local cluster \"nobody\" must be defined",
             "layered_runtime.layers[1].name: duplicate layer name: a",
             "layered_runtime.layers[1].admin_layer: at most one admin layer may be given",
-            "layered_runtime.layers[2].static_layer: runtime key \
-             overload.global_downstream_max_connections: not supported yet",
+            "layered_runtime.layers[2].static_layer: runtime key a.b: not a value",
+            "layered_runtime.layers[2].static_layer: runtime key c.d: given twice in this layer, \
+             with a dot and as a field",
             "admin.address.socket_address.address: malformed IP address: \"admin.local\"",
             "static_resources.listeners[0].address.socket_address.address: malformed IP address: \"nowhere\"",
             "static_resources.clusters[0].upstream_bind_config.source_address.address: \

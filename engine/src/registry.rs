@@ -8,13 +8,16 @@ use std::sync::Arc;
 
 use ringway_config::context::Cx;
 use ringway_config::listener::Extension;
+use ringway_config::route::RouteConfiguration;
 use ringway_config::type_name;
 
+use crate::filters::http::custom_response::CustomResponse;
+use crate::filters::http::fault::Fault;
 use crate::filters::http::header_to_metadata::HeaderToMetadata;
 use crate::filters::http::health_check::HealthCheck;
 use crate::filters::http::set_filter_state::SetFilterState;
 use crate::filters::http::set_metadata::SetMetadata;
-use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, router};
+use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, OverrideTable, router};
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
 
 /// A compiled network filter.
@@ -29,12 +32,17 @@ pub const NETWORK_FILTERS: &[&str] =
 
 /// The types of HTTP filters.
 pub const HTTP_FILTERS: &[&str] = &[
+    CUSTOM_RESPONSE,
+    "envoy.extensions.filters.http.fault.v3.HTTPFault",
     "envoy.extensions.filters.http.header_to_metadata.v3.Config",
     "envoy.extensions.filters.http.health_check.v3.HealthCheck",
     "envoy.extensions.filters.http.set_filter_state.v3.Config",
     "envoy.extensions.filters.http.set_metadata.v3.Config",
     ROUTER,
 ];
+
+/// Error pages.
+const CUSTOM_RESPONSE: &str = "envoy.extensions.filters.http.custom_response.v3.CustomResponse";
 
 /// The router, which ends every chain.
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
@@ -48,7 +56,14 @@ pub fn network_filter(
     match type_name(&extension.config.type_url) {
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" => {
             let config = http_connection_manager::compile(&extension.config, cx)?;
-            let filters = http_filters(&config.http_filters, service_cluster, cx);
+            let routes = &config.routes.configuration;
+            check_names(&config, cx);
+            let mut filters = http_filters(&config.http_filters, routes, service_cluster, cx);
+            let of_upgrades = config.upgrades.iter().map(|upgrade| {
+                let own = &upgrade.http_filters;
+                (!own.is_empty()).then(|| http_filters(own, routes, service_cluster, cx))
+            });
+            filters.upgrades = of_upgrades.collect();
             Some(NetworkFilter::HttpConnectionManager(
                 Box::new(config),
                 filters,
@@ -61,26 +76,52 @@ pub fn network_filter(
     }
 }
 
-/// Compiles the HTTP filters of a connection manager. `service_cluster` is `node.cluster`.
+/// Compiles the HTTP filters of a connection manager, with what its routes say
+/// to them. `service_cluster` is `node.cluster`.
 pub fn http_filters(
     extensions: &[Extension],
+    routes: &RouteConfiguration,
     service_cluster: &Arc<str>,
     cx: &mut Cx<'_>,
 ) -> HttpFilters {
-    let mut filters = Vec::new();
+    let (mut filters, mut compiled) = (Vec::new(), Vec::new());
     let mut router = router::Config::default();
     for extension in extensions {
         cx.at(&extension.path, |cx| {
             if type_name(&extension.config.type_url) == ROUTER {
                 router = router::Config::compile(&extension.config, cx).unwrap_or_default();
-            } else {
-                filters.extend(http_filter(extension, service_cluster, cx));
+            } else if let Some(filter) = http_filter(extension, service_cluster, cx) {
+                filters.push(filter);
+                compiled.push(extension);
             }
         });
     }
+    let overrides = routes.filter_overrides();
+    let overrides = OverrideTable::compile(overrides, &compiled, &mut filters, cx);
     HttpFilters {
-        chain: FilterChain::new(filters),
+        chain: FilterChain::new(filters, overrides),
         router,
+        upgrades: Vec::new(),
+    }
+}
+
+/// What is said to the router, or to nobody.
+fn check_names(config: &http_connection_manager::Config, cx: &mut Cx<'_>) {
+    for said in config.routes.configuration.filter_overrides().said() {
+        let of_upgrades = config.upgrades.iter().map(|upgrade| &upgrade.http_filters);
+        let mut named = std::iter::once(&config.http_filters)
+            .chain(of_upgrades)
+            .flatten()
+            .filter(|extension| extension.name == said.filter)
+            .peekable();
+        cx.at(&said.source.path, |cx| {
+            if named.peek().is_none() {
+                cx.warn(format!("no HTTP filter has the name {:?}", &*said.filter));
+            }
+            if named.any(|extension| type_name(&extension.config.type_url) == ROUTER) {
+                cx.error("the router cannot be configured or disabled for a part of the routes");
+            }
+        });
     }
 }
 
@@ -90,6 +131,10 @@ fn http_filter(
     cx: &mut Cx<'_>,
 ) -> Option<Box<dyn HttpFilter>> {
     match type_name(&extension.config.type_url) {
+        CUSTOM_RESPONSE => Some(Box::new(CustomResponse::compile(&extension.config, cx)?)),
+        "envoy.extensions.filters.http.fault.v3.HTTPFault" => {
+            Some(Box::new(Fault::compile(&extension.config, cx)?))
+        }
         "envoy.extensions.filters.http.health_check.v3.HealthCheck" => {
             let filter = HealthCheck::compile(&extension.config, service_cluster, cx)?;
             Some(Box::new(filter))
@@ -103,8 +148,7 @@ fn http_filter(
             Some(Box::new(filter))
         }
         "envoy.extensions.filters.http.set_metadata.v3.Config" => {
-            let filter = SetMetadata::compile(&extension.config, cx)?;
-            Some(Box::new(filter))
+            Some(Box::new(SetMetadata::compile(&extension.config, cx)?))
         }
         other => {
             cx.error(format!("extension {other} is not supported yet"));

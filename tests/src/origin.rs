@@ -5,6 +5,7 @@
 //! request with a short `200`.
 
 use crate::message::{self, Kind, Message};
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -19,8 +20,14 @@ pub enum Act {
     Read,
     /// Read a request's head only.
     ReadHead,
+    /// Read this many bytes, whatever they are: what a tunnel carries.
+    ReadBytes(usize),
+    /// Read whatever comes until the peer ends its side.
+    ReadToEnd,
     /// Send these bytes.
     Send(Vec<u8>),
+    /// End our side of the connection, and go on.
+    Finish,
     /// Send the last request's first line as an answer.
     Echo,
     /// Do nothing for a while.
@@ -33,6 +40,9 @@ pub enum Act {
     Drain,
     /// From the second connection on, answer like the default does.
     OnlyFirstConnection,
+    /// For the first request do the first of these, and so on, whatever
+    /// connection it comes on; for all others the last one.
+    Turns(Vec<Vec<Act>>),
 }
 
 /// The default script.
@@ -63,6 +73,8 @@ struct State {
     seen: Vec<Seen>,
     open: Vec<TcpStream>,
     connections: usize,
+    /// Requests that have had their turn.
+    turns: usize,
 }
 
 /// A running origin; it ends when it is dropped.
@@ -95,6 +107,7 @@ impl Origin {
             seen: Vec::new(),
             open: Vec::new(),
             connections: 0,
+            turns: 0,
         }));
         let origin = Origin {
             address,
@@ -127,6 +140,7 @@ impl Origin {
         state.script = script;
         state.seen.clear();
         state.connections = 0;
+        state.turns = 0;
     }
 
     /// What has been seen since the last [`Origin::play`].
@@ -179,8 +193,9 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     let mut received = Vec::new();
     let mut last_line = String::new();
     loop {
-        for act in &script {
-            match act {
+        let mut acts: VecDeque<Act> = script.iter().cloned().collect();
+        while let Some(act) = acts.pop_front() {
+            match &act {
                 Act::Read | Act::ReadHead => {
                     let whole = matches!(act, Act::Read);
                     let Some(request) = receive(&mut stream, &mut received, whole, state, number)
@@ -191,6 +206,15 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                         return;
                     }
                     last_line = request.first_line;
+                }
+                Act::ReadBytes(count) => {
+                    receive_bytes(&mut stream, &mut received, *count, state, number);
+                }
+                Act::ReadToEnd => {
+                    receive_bytes(&mut stream, &mut received, usize::MAX, state, number);
+                }
+                Act::Finish => {
+                    let _ = stream.shutdown(std::net::Shutdown::Write);
                 }
                 Act::Send(bytes) => {
                     if stream.write_all(bytes).is_err() {
@@ -223,6 +247,12 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                     return;
                 }
                 Act::OnlyFirstConnection => {}
+                Act::Turns(turns) => {
+                    let mut state = lock(state);
+                    let last = turns.len().saturating_sub(1);
+                    acts = turns[state.turns.min(last)].iter().cloned().collect();
+                    state.turns += 1;
+                }
             }
         }
         if !script
@@ -244,6 +274,45 @@ fn reset(stream: &TcpStream) {
 fn drain(stream: &mut TcpStream) {
     let mut buffer = vec![0; 65536];
     while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+}
+
+/// Reads bytes that are no message. What came is remembered as the body of a
+/// message without a head, also when the connection ends before `count`.
+fn receive_bytes(
+    stream: &mut TcpStream,
+    received: &mut Vec<u8>,
+    count: usize,
+    state: &Mutex<State>,
+    connection: usize,
+) {
+    let mut buffer = vec![0; 65536];
+    let mut end = "";
+    while received.len() < count {
+        match stream.read(&mut buffer) {
+            Ok(0) => {
+                end = " to the end";
+                break;
+            }
+            Ok(taken) => received.extend_from_slice(&buffer[..taken]),
+            Err(_) => {
+                end = " to a reset";
+                break;
+            }
+        }
+    }
+    let taken = received.len().min(count);
+    let request = Message {
+        first_line: format!("(bytes{end})"),
+        headers: Vec::new(),
+        body: received.drain(..taken).collect(),
+        framing: message::Framing::None,
+        trailers: Vec::new(),
+        complete: true,
+    };
+    lock(state).seen.push(Seen {
+        connection,
+        request,
+    });
 }
 
 /// Reads a request. What came is remembered even when the connection ends in

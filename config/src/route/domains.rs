@@ -7,7 +7,7 @@
 //! least one character. Host names are compared without regard to ASCII case.
 
 /// Maps host names to the index of their virtual host.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct DomainIndex {
     exact: NameTable,
     suffixes: WildcardTable,
@@ -18,6 +18,17 @@ pub(super) struct DomainIndex {
 /// A domain that was there already.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Duplicate;
+
+impl Default for DomainIndex {
+    fn default() -> Self {
+        DomainIndex {
+            exact: NameTable::default(),
+            suffixes: WildcardTable::new(Side::End),
+            prefixes: WildcardTable::new(Side::Start),
+            any: None,
+        }
+    }
+}
 
 impl DomainIndex {
     /// Makes `domain` lead to `virtual_host`.
@@ -33,48 +44,93 @@ impl DomainIndex {
             },
             [b'*', suffix @ ..] => self.suffixes.insert(suffix, virtual_host),
             [prefix @ .., b'*'] => self.prefixes.insert(prefix, virtual_host),
-            name => self.exact.insert(name, virtual_host),
+            name => self
+                .exact
+                .insert(name, hash_lower(name.iter()), virtual_host),
         }
+    }
+
+    /// The virtual host of every request, whatever its host name: `*` is the
+    /// only domain.
+    pub(super) fn only_any(&self) -> Option<u32> {
+        let names = [&self.exact, &self.suffixes.names, &self.prefixes.names];
+        let has_others = names.iter().any(|table| !table.entries.is_empty());
+        self.any.filter(|_| !has_others)
     }
 
     /// The virtual host of a host name.
     pub(super) fn find(&self, host: &[u8]) -> Option<u32> {
         self.exact
-            .find(host)
-            .or_else(|| {
-                self.suffixes
-                    .find(host, |length| &host[host.len() - length..])
-            })
-            .or_else(|| self.prefixes.find(host, |length| &host[..length]))
+            .find(host, hash_lower(host.iter()))
+            .or_else(|| self.suffixes.find(host))
+            .or_else(|| self.prefixes.find(host))
             .or(self.any)
     }
 }
 
 /// Wildcards with the star on one side, by their length without the star.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct WildcardTable {
+    side: Side,
     names: NameTable,
-    /// Lengths that occur, longest first.
+    /// Lengths that occur, shortest first.
     lengths: Vec<usize>,
 }
 
+/// Where in a host name the text of a wildcard stands.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Start,
+    End,
+}
+
 impl WildcardTable {
+    fn new(side: Side) -> Self {
+        WildcardTable {
+            side,
+            names: NameTable::default(),
+            lengths: Vec::new(),
+        }
+    }
+
     fn insert(&mut self, name: &[u8], virtual_host: u32) -> Result<(), Duplicate> {
-        self.names.insert(name, virtual_host)?;
-        if let Err(at) = self
-            .lengths
-            .binary_search_by(|length| name.len().cmp(length))
-        {
+        let hash = match self.side {
+            Side::Start => hash_lower(name.iter()),
+            Side::End => hash_lower(name.iter().rev()),
+        };
+        self.names.insert(name, hash, virtual_host)?;
+        if let Err(at) = self.lengths.binary_search(&name.len()) {
             self.lengths.insert(at, name.len());
         }
         Ok(())
     }
 
-    fn find<'h>(&self, host: &'h [u8], part: impl Fn(usize) -> &'h [u8]) -> Option<u32> {
-        self.lengths
+    /// The virtual host of the longest wildcard that fits. The hash of a
+    /// longer part of the name goes on from that of a shorter one, so each
+    /// byte is looked at once.
+    fn find(&self, host: &[u8]) -> Option<u32> {
+        let mut longest = None;
+        let (mut hash, mut hashed) = (FNV_OFFSET, 0);
+        for length in self
+            .lengths
             .iter()
-            .filter(|length| **length < host.len())
-            .find_map(|length| self.names.find(part(*length)))
+            .take_while(|length| **length < host.len())
+        {
+            let part = match self.side {
+                Side::Start => {
+                    hash = add_lower(hash, host[hashed..*length].iter());
+                    &host[..*length]
+                }
+                Side::End => {
+                    let added = &host[host.len() - length..host.len() - hashed];
+                    hash = add_lower(hash, added.iter().rev());
+                    &host[host.len() - length..]
+                }
+            };
+            hashed = *length;
+            longest = self.names.find(part, fold(hash)).or(longest);
+        }
+        longest
     }
 }
 
@@ -96,12 +152,12 @@ struct Entry {
 }
 
 impl NameTable {
-    fn insert(&mut self, name: &[u8], virtual_host: u32) -> Result<(), Duplicate> {
-        if self.find(name).is_some() {
+    fn insert(&mut self, name: &[u8], hash: u64, virtual_host: u32) -> Result<(), Duplicate> {
+        if self.find(name, hash).is_some() {
             return Err(Duplicate);
         }
         self.entries.push(Entry {
-            hash: hash_lower(name),
+            hash,
             name: name.to_ascii_lowercase().into(),
             virtual_host,
         });
@@ -111,11 +167,10 @@ impl NameTable {
         Ok(())
     }
 
-    fn find(&self, name: &[u8]) -> Option<u32> {
+    fn find(&self, name: &[u8], hash: u64) -> Option<u32> {
         if self.entries.is_empty() {
             return None;
         }
-        let hash = hash_lower(name);
         let mask = self.slots.len() - 1;
         let mut slot = hash as usize & mask;
         while let Some(index) = self.slots[slot].checked_sub(1) {
@@ -151,14 +206,22 @@ impl NameTable {
 /// FNV-1a over the lower-cased bytes, with the high bits folded down. The
 /// names in the table come from the configuration, so a client cannot make
 /// them collide.
-fn hash_lower(name: &[u8]) -> u64 {
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+fn hash_lower<'b>(bytes: impl Iterator<Item = &'b u8>) -> u64 {
+    fold(add_lower(FNV_OFFSET, bytes))
+}
+
+fn add_lower<'b>(hash: u64, bytes: impl Iterator<Item = &'b u8>) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let hash = name.iter().fold(OFFSET, |hash, byte| {
+    bytes.fold(hash, |hash, byte| {
         (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(PRIME)
-    });
+    })
+}
+
+fn fold(hash: u64) -> u64 {
     hash ^ (hash >> 32)
 }
+
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 
 #[cfg(test)]
 mod tests {

@@ -1,27 +1,22 @@
 //! `envoy.config.route.v3.HeaderMatcher`.
 
+use super::header_key::HeaderKey;
 use super::mismatch::quoted;
 use super::regex::CompiledRegex;
 use super::string_match::{Case, StringMatcher};
 use crate::context::Cx;
 use envoy_types::pb::envoy::config::route::v3 as proto;
-use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_codecs::header::HeaderMap;
 
 /// A compiled test of one header.
 #[derive(Debug)]
 pub struct HeaderMatcher {
-    name: Name,
+    name: HeaderKey,
     test: Test,
     invert: bool,
     /// An absent header is tested as if it were there and empty. Otherwise an
     /// absent header fails every test of its value, inverted or not.
     missing_is_empty: bool,
-}
-
-#[derive(Debug)]
-enum Name {
-    Known(HeaderId),
-    Other(Box<[u8]>),
 }
 
 #[derive(Debug)]
@@ -43,16 +38,16 @@ impl HeaderMatcher {
     /// passes is enough.
     pub fn matches(&self, headers: &HeaderMap) -> bool {
         match &self.name {
-            Name::Known(id) => self.judge(headers.get_all(*id)),
-            Name::Other(name) => self.judge(headers.get_all_name(name)),
+            HeaderKey::Known(id) => self.judge(headers.get_all(*id)),
+            HeaderKey::Other(name) => self.judge(headers.get_all_name(name)),
         }
     }
 
     /// What the headers have instead of what is wanted, as a text.
     pub(super) fn found(&self, headers: &HeaderMap) -> String {
         let (name, values): (_, Vec<_>) = match &self.name {
-            Name::Known(id) => (id.as_str().as_bytes(), headers.get_all(*id).collect()),
-            Name::Other(name) => (&**name, headers.get_all_name(name).collect()),
+            HeaderKey::Known(id) => (id.as_str().as_bytes(), headers.get_all(*id).collect()),
+            HeaderKey::Other(name) => (&**name, headers.get_all_name(name).collect()),
         };
         let values: Vec<_> = values.into_iter().map(quoted).collect();
         let name = name.escape_ascii();
@@ -78,23 +73,11 @@ impl HeaderMatcher {
     pub fn lower(message: &proto::HeaderMatcher, cx: &mut Cx<'_>) -> Option<Self> {
         let (test, opposite) = Test::lower(message, cx)?;
         Some(HeaderMatcher {
-            name: Name::lower(&message.name),
+            name: HeaderKey::new(&message.name),
             test,
             invert: message.invert_match != opposite,
             missing_is_empty: message.treat_missing_header_as_empty,
         })
-    }
-}
-
-impl Name {
-    fn lower(name: &str) -> Self {
-        let name = name.to_ascii_lowercase();
-        match HeaderId::from_lower(name.as_bytes()) {
-            // The Host header is `:authority` by the time routes are matched.
-            Some(HeaderId::Host) => Name::Known(HeaderId::Authority),
-            Some(id) => Name::Known(id),
-            None => Name::Other(name.into_bytes().into()),
-        }
     }
 }
 
@@ -121,6 +104,15 @@ impl Test {
         match &message.header_match_specifier {
             None => Some((Test::Present, false)),
             Some(Specifier::PresentMatch(present)) => Some((Test::Present, !present)),
+            Some(Specifier::RangeMatch(range))
+                if range.start >= range.end && !message.invert_match =>
+            {
+                cx.error_at(
+                    "range_match",
+                    "no number is in this range: end is not above start",
+                );
+                None
+            }
             Some(Specifier::RangeMatch(range)) => Some((
                 Test::Range {
                     start: range.start,

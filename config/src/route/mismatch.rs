@@ -1,6 +1,7 @@
 //! Why a request does not belong to a route, for whoever asks.
 
-use super::route_match::{MatchInput, RouteMatcher, without_query};
+use super::request_path::RequestPath;
+use super::route_match::{MatchInput, PeerCertificate, RouteMatcher, is_grpc};
 use ringway_codecs::header::HeaderId;
 
 /// The first condition of a route that a request does not meet.
@@ -18,12 +19,32 @@ impl RouteMatcher {
     /// which [`RouteMatcher::matches`] looks at them; `None` when it meets all.
     pub fn mismatch(&self, input: &MatchInput<'_>) -> Option<Mismatch> {
         let mismatch = |field: String, found: String| Some(Mismatch { field, found });
-        let Some(path_and_query) = input.headers.get(HeaderId::Path) else {
-            return mismatch(String::new(), "the request has no path".into());
-        };
-        let path = without_query(path_and_query);
-        if !self.path.matches(path) {
-            return mismatch(String::new(), format!("the path is {}", quoted(path)));
+        let path = RequestPath::of(input.headers);
+        let path_matches =
+            RequestPath::with(input.headers, self.ignore_path_parameters, |request| {
+                self.path.matches(request, input.headers)
+            });
+        if !path_matches {
+            return mismatch(
+                String::new(),
+                match path.path {
+                    Some(path) => format!("the path is {}", quoted(path)),
+                    None => "the request has no path".into(),
+                },
+            );
+        }
+        if !self.takes_share(input) {
+            return mismatch(
+                "runtime_fraction".into(),
+                "the request is not in the share".into(),
+            );
+        }
+        if self.grpc && !is_grpc(input.headers) {
+            let found = match input.headers.get(HeaderId::ContentType) {
+                Some(value) => format!("content-type is {}", quoted(value)),
+                None => "there is no content-type".into(),
+            };
+            return mismatch("grpc".into(), found);
         }
         for (i, matcher) in self.headers.iter().enumerate() {
             if !matcher.matches(input.headers) {
@@ -31,14 +52,31 @@ impl RouteMatcher {
             }
         }
         for (i, matcher) in self.query_parameters.iter().enumerate() {
-            if !matcher.matches(path_and_query) {
-                let query = &path_and_query[path.len()..];
+            if !matcher.matches(path.with_query) {
+                let query = &path.with_query[path.with_parameters.len()..];
                 let found = match query.is_empty() {
                     true => "there is no query".into(),
                     false => format!("the query is {}", quoted(query)),
                 };
                 return mismatch(format!("query_parameters[{i}]"), found);
             }
+        }
+        for (i, matcher) in self.cookies.iter().enumerate() {
+            if !matcher.matches(input.headers) {
+                return mismatch(format!("cookies[{i}]"), matcher.found(input.headers));
+            }
+        }
+        if !self.tls_context.matches(input.peer_certificate) {
+            let PeerCertificate {
+                presented,
+                validated,
+            } = input.peer_certificate;
+            let found = match (presented, validated) {
+                (false, _) => "the client has no certificate",
+                (true, false) => "the client's certificate is not validated",
+                (true, true) => "the client's certificate is validated",
+            };
+            return mismatch("tls_context".into(), found.into());
         }
         for (i, matcher) in self.dynamic_metadata.iter().enumerate() {
             if !matcher.matches(input.metadata) {

@@ -7,24 +7,57 @@
 //! `envoy.config.route.v3.RouteConfiguration`.
 
 mod action;
+mod cluster_specifier;
+mod cluster_specifier_plugin;
+mod cookie_match;
 mod direct_response;
 mod domains;
+mod filter_overrides;
+mod header_key;
 mod header_match;
+mod header_mutation;
+mod host_rewrite;
+mod index;
+mod internal_redirect_policy;
 mod lower;
 mod mismatch;
 mod path_match;
+mod path_tree;
 mod query_match;
 mod re2;
 mod redirect;
 mod regex;
 mod request_mirror_policy;
+mod request_path;
+mod resilience;
+mod retry_policy;
 mod rewrite;
 mod route_match;
+mod stat_scope;
 mod string_match;
+mod tls_requirement;
+mod upgrade;
+mod uri_template;
+mod virtual_cluster;
+mod weighted_clusters;
 
-pub use action::{Action, Forward, Priority};
-pub use direct_response::DirectResponse;
+pub use action::{Action, Forward, GrpcTimeout, Priority};
+pub use cluster_specifier::{ClusterChoice, ClusterSpecifier};
+pub use cluster_specifier_plugin::Plugin;
+pub use cookie_match::CookieMatcher;
+pub use direct_response::{Body, BodyRecipe, BodyText, DirectResponse, RecipeId, check_size};
+pub use filter_overrides::{
+    FilterOverride, FilterOverrides, OverrideConfig, OverrideName, OverrideSet, OverridesId,
+};
+pub use header_key::HeaderKey;
 pub use header_match::HeaderMatcher;
+pub use header_mutation::{
+    AppendAction, HeaderChanges, HeaderMutations, HeaderToAdd, HeaderValue, MutableName,
+    MutationLevels, MutationTable, MutationsId,
+};
+pub use host_rewrite::HostRewrite;
+pub use index::RouteIndex;
+pub use internal_redirect_policy::{InternalRedirectPolicy, RedirectPredicate};
 pub use lower::lower;
 pub use mismatch::Mismatch;
 pub use path_match::PathMatcher;
@@ -34,16 +67,28 @@ pub use regex::{CompiledRegex, Substitution};
 pub use request_mirror_policy::{
     MirrorHost, MirrorTarget, RequestMirrorPolicies, RequestMirrorPolicy,
 };
-pub use rewrite::PathRewrite;
-pub use route_match::{MatchInput, RouteMatcher, without_query};
-pub use string_match::StringMatcher;
+pub use request_path::without_query;
+pub use resilience::{BodyLimit, Resilience};
+pub use retry_policy::{
+    BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy,
+    words,
+};
+pub use rewrite::{PathRewrite, Rewriting, escape_path};
+pub use route_match::{MatchInput, PeerCertificate, RouteMatcher, TlsContextMatcher};
+pub use stat_scope::{StatPart, StatScope, StatScopeId};
+pub use string_match::{Case, StringMatcher};
+pub use tls_requirement::TlsRequirement;
+pub use upgrade::{ConnectConfig, RouteUpgrades};
+pub use uri_template::{PathTemplate, TemplateRewrite};
+pub use virtual_cluster::{VirtualCluster, VirtualClusters};
+pub use weighted_clusters::{WeightedCluster, WeightedClusters, WeightedName};
 
 use crate::clusters::ClusterId;
 use crate::context::Source;
 use crate::format_strings::FormatStrings;
 use crate::metadata::RouteMetadata;
 use domains::DomainIndex;
-use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_codecs::header::HeaderMap;
 use std::sync::Arc;
 
 /// A compiled `envoy.config.route.v3.RouteConfiguration`.
@@ -53,9 +98,14 @@ pub struct RouteConfiguration {
     virtual_hosts: Box<[VirtualHost]>,
     domains: DomainIndex,
     ignore_port_in_host_matching: bool,
+    vhost_header: HeaderKey,
     internal_only_headers: Box<[Box<[u8]>]>,
     cluster_references: Box<[ClusterReference]>,
+    stat_scopes: Box<[StatScope]>,
     formats: FormatStrings,
+    body_recipes: Box<[BodyRecipe]>,
+    filter_overrides: FilterOverrides,
+    header_mutations: MutationTable,
     validate_clusters: Option<bool>,
     source: Source,
 }
@@ -68,6 +118,11 @@ pub struct VirtualHost {
     pub name: Arc<str>,
     /// The routes; the first that matches is taken.
     pub routes: Box<[Route]>,
+    /// Which of its requests are redirected to `https`.
+    pub require_tls: TlsRequirement,
+    /// How its requests are counted, if it has virtual clusters.
+    pub virtual_clusters: Option<Box<VirtualClusters>>,
+    index: RouteIndex,
     /// Where it was configured.
     pub source: Source,
 }
@@ -83,6 +138,12 @@ pub struct Route {
     pub action: Action,
     /// Its metadata and that of its virtual host, if either has some.
     pub metadata: Option<Arc<RouteMetadata>>,
+    /// Where its requests are counted, if it has a `stat_prefix`.
+    pub stats: Option<StatScopeId>,
+    /// What it says to the HTTP filters, with what it inherits.
+    pub filter_overrides: OverridesId,
+    /// How its headers and its response's change.
+    pub header_mutations: MutationLevels,
     /// Where it was configured.
     pub source: Source,
 }
@@ -102,6 +163,8 @@ pub struct ClusterReference {
 pub enum RouteMatch<'a> {
     /// No virtual host serves this authority.
     NoVirtualHost,
+    /// The virtual host wants TLS for this request.
+    TlsRequired(&'a VirtualHost),
     /// The virtual host has no route for this request.
     NoRoute(&'a VirtualHost),
     /// The first route that matches.
@@ -147,9 +210,29 @@ impl RouteConfiguration {
         self.validate_clusters
     }
 
+    /// Where requests are counted by route, by [`StatScopeId`].
+    pub fn stat_scopes(&self) -> &[StatScope] {
+        &self.stat_scopes
+    }
+
     /// Format strings of its parts, for the engine to compile.
     pub fn formats(&self) -> &FormatStrings {
         &self.formats
+    }
+
+    /// Bodies of direct responses, by number, for the engine to make.
+    pub fn body_recipes(&self) -> &[BodyRecipe] {
+        &self.body_recipes
+    }
+
+    /// What its parts say to the HTTP filters, for the engine to compile.
+    pub fn filter_overrides(&self) -> &FilterOverrides {
+        &self.filter_overrides
+    }
+
+    /// How headers change, at every place of the configuration.
+    pub fn header_mutations(&self) -> &MutationTable {
+        &self.header_mutations
     }
 
     /// Where it was configured.
@@ -157,14 +240,23 @@ impl RouteConfiguration {
         &self.source
     }
 
-    /// Picks the virtual host by `:authority`, then its first route that
+    /// Picks the virtual host by its domains, then its first route that
     /// matches.
     pub fn find(&self, input: &MatchInput<'_>) -> RouteMatch<'_> {
         let Some(virtual_host) = self.virtual_host(input.headers) else {
             return RouteMatch::NoVirtualHost;
         };
-        let mut routes = virtual_host.routes.iter();
-        match routes.find(|route| route.matcher.matches(input)) {
+        if virtual_host.require_tls.is_broken_by(input.headers) {
+            return RouteMatch::TlsRequired(virtual_host);
+        }
+        let routes = &virtual_host.routes;
+        let found = virtual_host.index.find(
+            routes,
+            input,
+            |route| &route.matcher,
+            |route| route.action.is_available(input),
+        );
+        match found {
             Some(route) => RouteMatch::Route(SelectedRoute {
                 configuration: self,
                 virtual_host,
@@ -174,9 +266,14 @@ impl RouteConfiguration {
         }
     }
 
-    /// The virtual host that serves the request's `:authority`.
+    /// The virtual host that serves the request's `:authority`, or what
+    /// `vhost_header` has in its place. A request without it is served only
+    /// where nothing but `*` is a domain, as in Envoy.
     pub fn virtual_host(&self, headers: &HeaderMap) -> Option<&VirtualHost> {
-        let mut authority = headers.get(HeaderId::Authority).unwrap_or_default();
+        if let Some(only) = self.domains.only_any() {
+            return self.virtual_hosts.get(only as usize);
+        }
+        let mut authority = self.vhost_header.first(headers)?;
         if self.ignore_port_in_host_matching
             && let Some(port) = port_start(authority)
         {

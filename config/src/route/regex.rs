@@ -8,6 +8,7 @@ use super::re2;
 use crate::context::Cx;
 use envoy_types::pb::envoy::r#type::matcher::v3 as proto;
 use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::hir::{Hir, HirKind};
 
 /// A regular expression that must match a whole string.
 #[derive(Debug)]
@@ -37,6 +38,21 @@ impl CompiledRegex {
     /// The expression as it is matched, for display.
     pub fn pattern(&self) -> &str {
         self.whole.as_str()
+    }
+
+    /// What every text that matches begins with; perhaps nothing.
+    pub(super) fn literal_prefix(&self) -> Vec<u8> {
+        let pattern = self.whole.as_str();
+        let parsed = regex_syntax::ParserBuilder::new()
+            .unicode(asks_for_unicode(pattern))
+            .utf8(false)
+            .build()
+            .parse(pattern);
+        let mut prefix = Vec::new();
+        if let Ok(parsed) = parsed {
+            add_literal_prefix(&parsed, &mut prefix);
+        }
+        prefix
     }
 
     /// Compiles the message, or reports why not.
@@ -165,15 +181,37 @@ fn compile_whole(pattern: &str) -> Result<Regex, regex::Error> {
 }
 
 fn build(translated: &str) -> Result<Regex, regex::Error> {
-    let asks_for_unicode = !translated.is_ascii()
-        || [r"\p", r"\P", r"\x{"]
-            .iter()
-            .any(|asks| translated.contains(asks));
     RegexBuilder::new(translated)
-        .unicode(asks_for_unicode)
+        .unicode(asks_for_unicode(translated))
         .size_limit(PROGRAM_BYTES_MAX)
         .dfa_size_limit(CACHE_BYTES_MAX)
         .build()
+}
+
+fn asks_for_unicode(translated: &str) -> bool {
+    !translated.is_ascii()
+        || [r"\p", r"\P", r"\x{"]
+            .iter()
+            .any(|asks| translated.contains(asks))
+}
+
+/// Appends the literal bytes that every match of `part` begins with. Gives
+/// whether `part` matches nothing else, so that what follows it goes on.
+fn add_literal_prefix(part: &Hir, prefix: &mut Vec<u8>) -> bool {
+    match part.kind() {
+        HirKind::Empty | HirKind::Look(_) => true,
+        HirKind::Literal(literal) => {
+            prefix.extend_from_slice(&literal.0);
+            true
+        }
+        HirKind::Capture(capture) => add_literal_prefix(&capture.sub, prefix),
+        HirKind::Concat(parts) => parts.iter().all(|part| add_literal_prefix(part, prefix)),
+        HirKind::Repetition(repetition) if repetition.min > 0 => {
+            add_literal_prefix(&repetition.sub, prefix);
+            false
+        }
+        HirKind::Repetition(_) | HirKind::Class(_) | HirKind::Alternation(_) => false,
+    }
 }
 
 fn report<T>(compiled: Result<T, regex::Error>, pattern: &str, cx: &mut Cx<'_>) -> Option<T> {

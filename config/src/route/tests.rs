@@ -11,8 +11,11 @@ use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
 use envoy_types::pb::google::protobuf::BoolValue;
 use proto::route_match::PathSpecifier;
+use ringway_codecs::header::HeaderId;
 
+mod choices;
 mod golden;
+mod header_mutations;
 
 /// Lowers a message; the findings one a line.
 fn lowered(message: &proto::RouteConfiguration) -> (Option<RouteConfiguration>, String) {
@@ -102,6 +105,7 @@ fn request(authority: &str, path: &str, fields: &[(&str, &str)]) -> HeaderMap {
 fn found(routes: &RouteConfiguration, headers: &HeaderMap) -> String {
     match find(routes, headers) {
         RouteMatch::NoVirtualHost => "-".into(),
+        RouteMatch::TlsRequired(host) => format!("{}/tls", host.name),
         RouteMatch::NoRoute(host) => host.name.to_string(),
         RouteMatch::Route(found) => format!("{}/{}", found.virtual_host.name, found.route.name),
     }
@@ -115,6 +119,7 @@ fn find<'r>(routes: &'r RouteConfiguration, headers: &HeaderMap) -> RouteMatch<'
         runtime: &RuntimeValues::default(),
         metadata: crate::metadata::Metadata::EMPTY,
         filter_state: crate::filter_state::FilterState::EMPTY,
+        peer_certificate: PeerCertificate::default(),
     })
 }
 
@@ -511,7 +516,14 @@ fn rewritten(
     let Action::Forward(forward) = &route.action else {
         panic!("{path} is forwarded");
     };
-    route.rewrite(forward, &mut headers, keep);
+    forward.rewrite(
+        &mut headers,
+        &mut Rewriting {
+            keep_originals: keep,
+            scratch: &mut Vec::new(),
+            format: &mut |_, _, _| panic!("there are no format strings"),
+        },
+    );
     headers.remove(HeaderId::Method);
     let lines: Vec<_> = headers
         .iter()

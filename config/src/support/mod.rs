@@ -134,5 +134,10 @@ impl Entry {
     }
 }
 
+/// Whether an extension of this type can be used.
+pub fn is_known(type_name: &str) -> bool {
+    table().message(type_name).is_some()
+}
+
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ pub(crate) fn check(
         table,
         marks,
         found,
+        optional: false,
     };
     walker.message(message, "");
 }
@@ -27,6 +28,9 @@ struct Walker<'a> {
     table: &'a Table,
     marks: &'a Marks,
     found: &'a mut Diagnostics,
+    /// The message that is looked at says `is_optional`: an extension in it
+    /// that is not there is left out.
+    optional: bool,
 }
 
 const NOT_YET: &str = "not supported yet";
@@ -40,6 +44,10 @@ impl Walker<'_> {
         }
         let table = self.table;
         let entry = table.message(descriptor.full_name());
+        let optional = message
+            .get_field_by_name("is_optional")
+            .is_some_and(|value| value.as_bool() == Some(true));
+        let outer = std::mem::replace(&mut self.optional, optional);
         let name = message
             .get_field_by_name("name")
             .and_then(|name| name.as_str().map(str::to_owned));
@@ -61,6 +69,7 @@ impl Walker<'_> {
                 }
             }
         }
+        self.optional = outer;
     }
 
     fn value(
@@ -117,7 +126,12 @@ impl Walker<'_> {
                 }
                 _ => format!("extension {type_name} is {NOT_YET}"),
             };
-            self.report(Severity::Error, path, reason);
+            if self.optional {
+                let reason = format!("{reason}; it is optional and left out");
+                self.report(Severity::Warning, path, reason);
+            } else {
+                self.report(Severity::Error, path, reason);
+            }
             return;
         }
         // What cannot be decoded has been reported by the rules.

@@ -11,10 +11,11 @@ use proto::comparison_filter::Op;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::context::Cx;
 use ringway_config::route::HeaderMatcher;
+use ringway_config::runtime::{RuntimeKey, RuntimeValues};
 
 /// A compiled filter.
 #[derive(Debug)]
-pub(super) enum Filter {
+pub(crate) enum Filter {
     /// By response code; 0 when there was none.
     StatusCode(Comparison),
     /// By duration in milliseconds.
@@ -26,6 +27,7 @@ pub(super) enum Filter {
     Header(HeaderMatcher),
     /// A fraction of the requests.
     Sample {
+        key: RuntimeKey,
         numerator: u64,
         denominator: u64,
         independent: bool,
@@ -40,18 +42,21 @@ pub(super) enum Filter {
 
 /// A number to compare with.
 #[derive(Debug)]
-pub(super) struct Comparison {
+pub(crate) struct Comparison {
     op: Op,
     value: u64,
+    /// What may take the place of `value`.
+    key: RuntimeKey,
 }
 
 impl Comparison {
-    fn holds(&self, actual: u64) -> bool {
+    fn holds(&self, actual: u64, runtime: &RuntimeValues) -> bool {
+        let value = runtime.integer(self.key, self.value);
         match self.op {
-            Op::Eq => actual == self.value,
-            Op::Ge => actual >= self.value,
-            Op::Le => actual <= self.value,
-            Op::Ne => actual != self.value,
+            Op::Eq => actual == value,
+            Op::Ge => actual >= value,
+            Op::Le => actual <= value,
+            Op::Ne => actual != value,
         }
     }
 
@@ -72,6 +77,7 @@ impl Comparison {
             Some(Comparison {
                 op,
                 value: u64::from(value.default_value),
+                key: cx.runtime_keys.id(&value.runtime_key),
             })
         })
     }
@@ -79,18 +85,21 @@ impl Comparison {
 
 impl Filter {
     /// Whether the request is logged.
-    pub fn passes(&self, cx: &Context<'_>) -> bool {
+    pub fn passes(&self, cx: &Context<'_>, runtime: &RuntimeValues) -> bool {
         match self {
-            Filter::StatusCode(comparison) => comparison.holds(u64::from(cx.info.response_code)),
+            Filter::StatusCode(comparison) => {
+                comparison.holds(u64::from(cx.info.response_code), runtime)
+            }
             Filter::Duration(comparison) => cx
                 .info
                 .elapsed(TimePoint::RequestComplete)
-                .is_some_and(|duration| comparison.holds(duration.as_millis() as u64)),
+                .is_some_and(|duration| comparison.holds(duration.as_millis() as u64, runtime)),
             Filter::NotHealthCheck => !cx.info.health_check,
             Filter::ResponseFlag(flags) if flags.is_empty() => !cx.info.flags.is_empty(),
             Filter::ResponseFlag(flags) => cx.info.flags.bits() & flags.bits() != 0,
             Filter::Header(matcher) => matcher.matches(cx.request),
             Filter::Sample {
+                key,
                 numerator,
                 denominator,
                 independent,
@@ -99,11 +108,13 @@ impl Filter {
                     Some(number) if !independent => number,
                     _ => fastrand::u64(..),
                 };
-                draw % denominator < *numerator
+                // A whole number takes the place of the numerator; a fraction
+                // is not understood here, in Envoy neither.
+                draw % denominator < runtime.integer(*key, *numerator)
             }
             Filter::LogType { types, exclude } => types.contains(&cx.kind) != *exclude,
-            Filter::And(filters) => filters.iter().all(|filter| filter.passes(cx)),
-            Filter::Or(filters) => filters.iter().any(|filter| filter.passes(cx)),
+            Filter::And(filters) => filters.iter().all(|filter| filter.passes(cx, runtime)),
+            Filter::Or(filters) => filters.iter().any(|filter| filter.passes(cx, runtime)),
         }
     }
 
@@ -209,6 +220,7 @@ fn sample(filter: &proto::RuntimeFilter, cx: &mut Cx<'_>) -> Option<Filter> {
         }
     };
     Some(Filter::Sample {
+        key: cx.runtime_keys.id(&filter.runtime_key),
         numerator: u64::from(percent.numerator),
         denominator,
         independent: filter.use_independent_randomness,

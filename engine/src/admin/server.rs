@@ -9,8 +9,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use std::{io, net, thread};
 
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -228,8 +229,9 @@ impl Server {
             let received = server.http.downstream_cx_rx_bytes_total;
             let sent = server.http.downstream_cx_tx_bytes_total;
             let io = TokioIo::new(Connection::new(stream, received, sent));
-            let service = service_fn(|request| {
-                std::future::ready(Ok::<_, Infallible>(server.respond(&request, remote)))
+            let service = service_fn(async |mut request| {
+                let form = form(&mut request).await;
+                Ok::<_, Infallible>(server.respond(&request, form.as_deref(), remote))
             });
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -278,7 +280,12 @@ impl Server {
         self.http.downstream_cx_length_ms.record(length_ms);
     }
 
-    fn respond(&self, request: &Request<Incoming>, remote: Option<SocketAddr>) -> Response<Pieces> {
+    fn respond(
+        &self,
+        request: &Request<Incoming>,
+        form: Option<&str>,
+        remote: Option<SocketAddr>,
+    ) -> Response<Pieces> {
         let (start, started) = (SystemTime::now(), Instant::now());
         self.http.downstream_rq_total.inc();
         self.http.downstream_rq_http1_total.inc();
@@ -287,7 +294,10 @@ impl Server {
             Some(reply) => (reply, true),
             None => {
                 let uri = request.uri();
-                let query = uri.query().unwrap_or_default();
+                let query = match uri.query().unwrap_or_default() {
+                    "" => form.unwrap_or_default(),
+                    query => query,
+                };
                 (
                     answer(&self.process, request.method(), uri.path(), query),
                     false,
@@ -308,6 +318,23 @@ impl Server {
         response(reply, close)
     }
 }
+
+/// The parameters of a request that has them in its body, as a form: only
+/// `/runtime_modify` takes them from there.
+async fn form(request: &mut Request<Incoming>) -> Option<String> {
+    let kind = request.headers().get(CONTENT_TYPE)?;
+    if request.uri().path() != "/runtime_modify" || kind != FORM {
+        return None;
+    }
+    let body = Limited::new(request.body_mut(), FORM_BYTES_MAX).collect();
+    let body = tokio::time::timeout(IDLE_TIMEOUT, body).await.ok()?.ok()?;
+    String::from_utf8(body.to_bytes().into()).ok()
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// What a query could hold, too.
+const FORM_BYTES_MAX: usize = 64 * 1024;
 
 /// What is no request to an endpoint.
 fn refusal(request: &Request<Incoming>) -> Option<Reply> {

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ringway_config::runtime::{BadValue, RuntimeLayers, RuntimeValues};
 use serde_json::{Value, json};
 
 use crate::explain::{Fact, Question};
@@ -45,6 +47,17 @@ pub trait ServerView: Send + Sync {
     fn explain(&self, question: &Question) -> Result<Fact, String>;
     /// The loggers and their levels, in the order in which they are to be shown.
     fn loggers(&self) -> Vec<(String, LogLevel)>;
+    /// The layers of the runtime.
+    fn runtime(&self) -> RuntimeLayers {
+        RuntimeLayers::default()
+    }
+    /// Sets keys of the admin layer, in their order.
+    ///
+    /// # Errors
+    /// See [`RuntimeLayers::modify`]; nothing is changed then.
+    fn modify_runtime(&self, _changes: &[(String, String)]) -> Result<(), BadValue> {
+        Err(BadValue::NoAdminLayer)
+    }
     /// Does what a `POST` asked for. Returns at once: draining and quitting go
     /// on by themselves.
     fn act(&self, action: Action);
@@ -327,7 +340,7 @@ impl LogLevel {
 }
 
 /// What a `POST` asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Stop the listeners.
     DrainListeners {
@@ -346,6 +359,8 @@ pub enum Action {
     HealthcheckOk,
     /// Open the access logs anew, after a rotation.
     ReopenLogs,
+    /// Workers are to use these values from now on.
+    Runtime(Arc<RuntimeValues>),
     /// Change a logger's level, or that of all.
     SetLogLevel {
         /// One of [`ServerView::loggers`], or all.

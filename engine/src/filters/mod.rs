@@ -4,6 +4,7 @@
 //!
 //! [`WorkerContext`] is what filters may use of the worker that they run on.
 
+pub mod data_source;
 pub mod http;
 pub mod network;
 
@@ -19,9 +20,10 @@ use ringway_config::runtime::RuntimeValues;
 
 use crate::http::date::DateCache;
 use crate::http::exchange::ExchangePool;
+use crate::http::header_parser;
 use crate::reactor::{self, Timer};
-use crate::stats::Store;
 use crate::stats::http_connection_manager::{Http1CodecStats, RouterStats};
+use crate::stats::{Counter, Store};
 use crate::upstream::cluster_manager::ClusterManager;
 
 /// What a worker's context is made of.
@@ -62,6 +64,12 @@ pub struct WorkerContext {
     pub exchanges: RefCell<ExchangePool>,
     /// Random numbers: request ids, sampling. Not for secrets.
     pub rng: RefCell<fastrand::Rng>,
+    /// The body of an answer in a response's place.
+    pub replacement_body: RefCell<Vec<u8>>,
+    /// The body of a local reply that is rewritten.
+    pub local_reply_body: RefCell<Vec<u8>>,
+    /// What changes of headers are made with.
+    pub header_scratch: RefCell<header_parser::Scratch>,
     /// The machine's own address, for `x-forwarded-for` of loopback peers.
     pub local_address: IpAddr,
     /// The `date` header, formatted once a second.
@@ -71,7 +79,12 @@ pub struct WorkerContext {
     health_failed: Cell<bool>,
     connections: RefCell<Connections>,
     next_connection: Cell<u64>,
+    named_counters: RefCell<HashMap<Box<str>, Counter>>,
 }
+
+/// Statistics on a worker whose names come from requests: a client that makes
+/// names up must not fill the memory.
+const NAMED_COUNTERS_MAX: usize = 1000;
 
 impl WorkerContext {
     /// The context of a worker that starts.
@@ -95,6 +108,9 @@ impl WorkerContext {
             runtime: RefCell::default(),
             exchanges: RefCell::new(ExchangePool::default()),
             rng: RefCell::new(fastrand::Rng::new()),
+            replacement_body: RefCell::default(),
+            local_reply_body: RefCell::default(),
+            header_scratch: RefCell::default(),
             local_address,
             date: RefCell::new(DateCache::new()),
             draining: Cell::new(false),
@@ -102,6 +118,7 @@ impl WorkerContext {
             health_failed: Cell::new(false),
             connections: RefCell::new(Connections::default()),
             next_connection: Cell::new(0),
+            named_counters: RefCell::default(),
         })
     }
 
@@ -135,6 +152,19 @@ impl WorkerContext {
             .entry(Arc::as_ptr(metadata))
             .or_insert_with(|| Rc::new(Arc::clone(metadata)));
         Rc::clone(handle)
+    }
+
+    /// Counts under a name that depends on the request, unless there are too
+    /// many of these already. Slow: it formats and looks up.
+    pub fn count_named(&self, name: &str) {
+        let mut named = self.named_counters.borrow_mut();
+        if let Some(counter) = named.get(name) {
+            counter.inc();
+        } else if named.len() < NAMED_COUNTERS_MAX {
+            let counter = self.store.counter(name);
+            counter.inc();
+            named.insert(name.into(), counter);
+        }
     }
 
     /// Whether the listeners drain.

@@ -5,18 +5,24 @@
 //! connection owns none, and a busy worker allocates none.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
+use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId, StatScopeId};
 
 use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
-use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo};
+use super::pacer::Pacer;
+use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo, TimePoint};
 
 /// A header arena larger than this is shrunk when the exchange is pooled: one
 /// client with huge headers must not make every later request carry them.
 const POOLED_ARENA_BYTES_MAX: usize = 8 * 1024;
+
+/// A kept body larger than this gives its memory back, for the same reason.
+const POOLED_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Exchanges kept for reuse; beyond this they are freed. More than this many
 /// concurrent requests on one worker is a peak, not the steady state.
@@ -47,24 +53,76 @@ pub struct Exchange {
     pub response_started: bool,
     /// The response has been queued to its end.
     pub response_complete: bool,
+    /// What the connection may become; decided before the filters run.
+    pub tunnel: Tunnel,
+    /// The place of the request's kind in the `upgrade_configs`.
+    pub upgrade: Option<usize>,
     /// The request comes from inside the trusted network.
     pub internal: bool,
     /// A random number that all decisions about the request share: route
     /// fractions, weighted clusters.
     pub random: u64,
+    /// The cluster that the route chose.
+    pub cluster: ClusterChoice,
+    /// A buffer for whoever puts a value together.
+    pub scratch: Vec<u8>,
+    /// Where the request is counted besides its cluster.
+    pub counted: Counted,
+    /// The route's changes of headers, of the request and of any response, the
+    /// proxy's own included.
+    pub header_mutations: MutationLevels,
+    /// A filter has answered in the response's place.
+    pub response_replaced: bool,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
     /// A filter has changed what the route may depend on, and asks that it is
     /// looked up again.
     pub route_cleared: bool,
-    /// The route's timeout, which runs from the end of the request.
-    pub route_timeout: Option<Duration>,
+    /// How long the upstream may take.
+    pub limits: Limits,
+    /// The request's body as far as it has arrived, for another try. Empty
+    /// unless the route may try again.
+    pub replay: Vec<u8>,
+    /// What following redirects needs to remember, once one was followed.
+    pub redirects: Option<Box<Redirects>>,
+    /// Responses say how many tries there were.
+    pub tell_attempts: bool,
+    /// What the request's route says to the filters.
+    pub filter_overrides: OverridesId,
+    /// What lets the response's body out slowly, if anything does.
+    pub pacer: Option<Box<Pacer>>,
+    /// What filters hold until the request is over. Empty unless one has
+    /// something to hold.
+    pub held: Vec<Box<dyn Held>>,
     /// What ends the request if nothing else does.
     pub deadlines: Deadlines,
     /// The request's copies for other clusters have been started.
     pub mirrored: bool,
     /// Where copies of the request's body go.
     pub shadows: Vec<BodyFeed>,
+}
+
+/// What a request may turn its connection into.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tunnel {
+    /// It stays as it is.
+    #[default]
+    None,
+    /// What `Upgrade` names, once the upstream has answered 101.
+    Upgrade,
+    /// The same, for WebSocket.
+    WebSocket,
+    /// A tunnel, once a CONNECT has been answered with 2xx.
+    Connect,
+}
+
+/// Something that a filter holds until the request is over; dropping it says
+/// so.
+pub trait Held: std::fmt::Debug {
+    /// Whether it stands for a fault on purpose.
+    fn is_fault(&self) -> bool {
+        false
+    }
 }
 
 impl Exchange {
@@ -81,11 +139,24 @@ impl Exchange {
             request_complete: false,
             response_started: false,
             response_complete: false,
+            tunnel: Tunnel::None,
+            upgrade: None,
             internal: false,
             random: 0,
+            cluster: ClusterChoice::default(),
+            scratch: Vec::new(),
+            counted: Counted::default(),
+            header_mutations: MutationLevels::default(),
+            response_replaced: false,
             filters_entered: 0,
             route_cleared: false,
-            route_timeout: None,
+            limits: Limits::default(),
+            replay: Vec::new(),
+            redirects: None,
+            tell_attempts: false,
+            filter_overrides: OverridesId::default(),
+            pacer: None,
+            held: Vec::new(),
             deadlines: Deadlines::new(now),
             mirrored: false,
             shadows: Vec::new(),
@@ -110,13 +181,71 @@ impl Exchange {
         self.request_complete = false;
         self.response_started = false;
         self.response_complete = false;
+        self.tunnel = Tunnel::None;
+        self.upgrade = None;
         self.internal = false;
         self.random = 0;
+        self.cluster = ClusterChoice::default();
+        self.scratch.clear();
+        self.scratch.shrink_to(POOLED_ARENA_BYTES_MAX);
+        self.counted = Counted::default();
+        self.header_mutations = MutationLevels::default();
+        self.response_replaced = false;
+        self.filters_entered = 0;
+        self.route_cleared = false;
+        self.limits = Limits::default();
+        self.forget_body();
+        self.redirects = None;
+        self.tell_attempts = false;
+        self.filter_overrides = OverridesId::default();
+        self.mirrored = false;
+        self.pacer = None;
+        self.held.clear();
+        self.deadlines = Deadlines::new(now);
+    }
+
+    /// Whether the client has nothing more to say that belongs to this
+    /// request. Its side of a tunnel has no end.
+    #[must_use]
+    pub fn is_request_over(&self) -> bool {
+        self.request_complete && self.tunnel == Tunnel::None
+    }
+
+    /// Makes the exchange ready for the request that a redirect has made of
+    /// this one: its headers and its body stay.
+    pub fn begin_redirected(&mut self, now: Instant, wall: SystemTime) {
+        self.response.clear();
+        self.response_trailers.clear();
+        let (remote, protocol) = (self.info.remote_address, self.info.protocol);
+        let connection = Rc::clone(&self.info.connection);
+        self.info.reset(connection, now, wall);
+        self.info.remote_address = remote;
+        self.info.protocol = protocol;
+        self.info.bytes_received = self.replay.len() as u64;
+        self.info.mark(TimePoint::DownstreamRxEnd, now);
+        self.header_mutations = MutationLevels::default();
+        self.response_replaced = false;
         self.filters_entered = 0;
         self.route_cleared = false;
         self.mirrored = false;
-        self.route_timeout = None;
+        self.shadows.clear();
         self.deadlines = Deadlines::new(now);
+    }
+
+    /// Forgets what the route said, before another one is looked up.
+    pub fn forget_route(&mut self) {
+        self.info.route_name.clear();
+        self.info.route_metadata = None;
+        self.info.cluster = None;
+        self.cluster = ClusterChoice::default();
+        self.header_mutations = MutationLevels::default();
+    }
+
+    /// Drops the body that was kept for another try, and its memory when it
+    /// was large.
+    pub fn forget_body(&mut self) {
+        self.replay.clear();
+        self.replay.shrink_to(POOLED_BODY_BYTES_MAX);
     }
 
     /// The protocol for logs.
@@ -127,6 +256,54 @@ impl Exchange {
             Version::Http11 => Protocol::Http11,
         }
     }
+}
+
+/// The places in its route configuration's statistics where a request is
+/// counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counted {
+    /// Its virtual cluster's.
+    pub virtual_cluster: Option<StatScopeId>,
+    /// Its route's.
+    pub route: Option<StatScopeId>,
+}
+
+/// How long the upstream may take for a request, as the route, its headers and
+/// the cluster say; `None` is without limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// All tries together, from the end of the request.
+    pub route: Option<Duration>,
+    /// One try, from the end of the request.
+    pub per_try: Option<Duration>,
+    /// One try without progress.
+    pub per_try_idle: Option<Duration>,
+    /// One try from its start, whatever it does.
+    pub upstream_stream: Option<Duration>,
+    /// The status when the route or a try took too long: 504, or the 204 that
+    /// the request has asked for.
+    pub timeout_status: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            route: None,
+            per_try: None,
+            per_try_idle: None,
+            upstream_stream: None,
+            timeout_status: 504,
+        }
+    }
+}
+
+/// The redirects that were followed for a request.
+#[derive(Debug, Default)]
+pub struct Redirects {
+    /// How many.
+    pub count: u32,
+    /// Which route led to which, by their names.
+    pub steps: Vec<(Arc<str>, Arc<str>)>,
 }
 
 /// The exchanges that a worker keeps for reuse.
@@ -180,6 +357,8 @@ pub struct Deadlines {
     pub upstream: Option<Instant>,
     /// `stream_idle_timeout`, counted from the last progress.
     pub idle: Option<Duration>,
+    /// `per_try_idle_timeout` of the try whose response is being sent on.
+    pub try_idle: Option<Instant>,
     last_progress: Instant,
 }
 
@@ -196,6 +375,10 @@ pub enum Expired {
     Upstream,
     /// Nothing moved for too long.
     Idle,
+    /// One try took too long.
+    Try,
+    /// Nothing moved for too long in one try.
+    TryIdle,
 }
 
 impl Deadlines {
@@ -206,6 +389,7 @@ impl Deadlines {
             stream: None,
             upstream: None,
             idle: None,
+            try_idle: None,
             last_progress: now,
         }
     }
@@ -219,10 +403,17 @@ impl Deadlines {
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
         let idle = self.idle.map(|idle| self.last_progress + idle);
-        [self.request, self.route, self.stream, self.upstream, idle]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.request,
+            self.route,
+            self.stream,
+            self.upstream,
+            self.try_idle,
+            idle,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The deadline that has passed at `now`, if any.
@@ -235,6 +426,8 @@ impl Deadlines {
             Some(Expired::Stream)
         } else if passed(self.upstream) {
             Some(Expired::Upstream)
+        } else if passed(self.try_idle) {
+            Some(Expired::TryIdle)
         } else if passed(self.request) {
             Some(Expired::Request)
         } else if passed(self.idle.map(|idle| self.last_progress + idle)) {

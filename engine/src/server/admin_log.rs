@@ -2,11 +2,13 @@
 //! `admin.access_log_path`).
 
 use std::rc::Rc;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Instant;
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_config::runtime::RuntimeValues;
 
+use super::runtime::Runtime;
 use crate::access_loggers::{AccessLog, FlushCause, LogHandle, flush_local};
 use crate::admin::{Access, AccessSink};
 use crate::formatter::{AccessLogType, Context};
@@ -16,19 +18,19 @@ use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo, TimePoint, detail
 /// Writes a line to each of `logs` for every admin request; `None` when there
 /// are none. The lines are handed over at once: admin requests are few, and
 /// whoever made one wants to see it.
-pub fn sink(logs: Vec<AccessLog>, handle: LogHandle) -> Option<AccessSink> {
+pub fn sink(logs: Vec<AccessLog>, handle: LogHandle, runtime: Arc<Runtime>) -> Option<AccessSink> {
     if logs.is_empty() {
         return None;
     }
     let installed = Once::new();
     Some(Box::new(move |access| {
         installed.call_once(|| handle.clone().install());
-        log(&logs, access);
+        log(&logs, access, &runtime.values());
         flush_local(FlushCause::Request);
     }))
 }
 
-fn log(logs: &[AccessLog], access: &Access) {
+fn log(logs: &[AccessLog], access: &Access, runtime: &RuntimeValues) {
     let remote = access.remote.unwrap_or(NO_ADDRESS);
     let connection = Rc::new(ConnectionInfo::new(0, remote, NO_ADDRESS));
     let now = Instant::now();
@@ -64,6 +66,6 @@ fn log(logs: &[AccessLog], access: &Access) {
         kind: AccessLogType::DownstreamEnd,
     };
     for log in logs {
-        log.log(&context);
+        log.log(&context, runtime);
     }
 }

@@ -11,6 +11,7 @@ use ringway_config::diagnostics::Diagnostics;
 use ringway_config::listener::Listener;
 use ringway_config::load::Loaded;
 use ringway_config::route::RouteConfiguration;
+use ringway_config::runtime;
 
 use crate::access_loggers::{self, AccessLog};
 use crate::registry::{self, NetworkFilter};
@@ -41,6 +42,7 @@ pub fn findings(loaded: &Loaded, snapshot: &Snapshot) -> Diagnostics {
     let mut found = Diagnostics::new();
     let _ = compile_listeners(loaded, snapshot, &mut found);
     let _ = compile_admin_logs(loaded, snapshot, &mut found);
+    report_unread_runtime_keys(loaded, snapshot, &mut found);
     found
 }
 
@@ -53,6 +55,7 @@ pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
     let mut diagnostics = std::mem::take(&mut snapshot.diagnostics);
     let listeners = compile_listeners(loaded, &snapshot, &mut diagnostics);
     let admin_logs = compile_admin_logs(loaded, &snapshot, &mut diagnostics);
+    report_unread_runtime_keys(loaded, &snapshot, &mut diagnostics);
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
@@ -101,6 +104,14 @@ fn compile_admin_logs(
         }
         logs
     })
+}
+
+/// Runtime keys of the file that nothing reads, now that all that may read one
+/// is compiled.
+fn report_unread_runtime_keys(loaded: &Loaded, snapshot: &Snapshot, found: &mut Diagnostics) {
+    let names = Arc::clone(&snapshot.names);
+    let mut cx = Cx::new(found, &loaded.marks, Arc::clone(&loaded.file), &names);
+    runtime::report_unread(&snapshot.runtime, &mut cx);
 }
 
 fn compile_chain(

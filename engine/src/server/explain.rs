@@ -7,7 +7,6 @@ use std::time::{Instant, SystemTime};
 
 use ringway_config::core::Address;
 use ringway_config::load::{self, LoadOptions};
-use ringway_config::runtime::RuntimeValues;
 use ringway_config::to_json;
 
 use super::compile::compile;
@@ -68,7 +67,10 @@ pub fn explain(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
         },
         clusters: &compiled.snapshot.clusters,
         names: &Arc::clone(&compiled.snapshot.names),
-        runtime: &RuntimeValues::default(),
+        runtime: &compiled
+            .snapshot
+            .runtime
+            .values(&compiled.snapshot.names.runtime_keys),
         node: &compiled.snapshot.node,
         local_address: Some(local_address()),
         now: (Instant::now(), SystemTime::now()),

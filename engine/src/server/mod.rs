@@ -9,6 +9,7 @@
 //! - `validate.rs`: `--mode validate`.
 //! - `explain.rs`: `ringway explain`.
 //! - `view.rs`: what the admin server sees.
+//! - `runtime.rs`: runtime layers and what `/runtime_modify` did to them.
 //! - `logging.rs`: the application log.
 //! - `origin.rs`, `default.yaml`: what runs without a configuration.
 
@@ -18,6 +19,7 @@ mod explain;
 pub(crate) mod listen;
 pub mod logging;
 mod origin;
+mod runtime;
 mod validate;
 mod view;
 
@@ -35,6 +37,7 @@ use tokio::sync::mpsc;
 pub use self::explain::explain;
 
 use self::compile::Compiled;
+use self::runtime::Runtime;
 use self::validate::validate;
 use self::view::View;
 use crate::access_loggers::{LogHandle, LogWriter};
@@ -194,6 +197,12 @@ async fn serve(
     };
     let mut publisher = Publisher::start(&places, &plan).context("the workers did not start")?;
     let (actions, mut commands) = mpsc::unbounded_channel();
+    let snapshot = &compiled.snapshot;
+    let values = Arc::new(Runtime::new(
+        snapshot.runtime.clone(),
+        Arc::clone(&snapshot.names),
+        &store,
+    ));
     let view = Arc::new(View::new(
         options,
         loaded,
@@ -203,11 +212,13 @@ async fn serve(
         store.clone(),
         actions,
         loggers,
+        Arc::clone(&values),
         publisher.workers().first().map(|worker| worker.driver),
     ));
     let admin_log = admin_log::sink(
         std::mem::take(&mut compiled.admin_logs),
         log_writer.handle(),
+        Arc::clone(&values),
     );
     let mut admin_handle = None;
     if let Some(socket) = admin_socket {
@@ -225,10 +236,12 @@ async fn serve(
     let mut sockets = bound.sockets;
     let epoch = publisher
         .publish(|worker| {
-            let mut changes: Vec<_> = clusters
-                .iter()
-                .map(|cluster| Change::Cluster(Arc::clone(cluster)))
-                .collect();
+            let mut changes = vec![Change::Runtime(values.values())];
+            changes.extend(
+                clusters
+                    .iter()
+                    .map(|cluster| Change::Cluster(Arc::clone(cluster))),
+            );
             for (listener, by_worker) in bound.listeners.iter().zip(&mut sockets) {
                 let mine = std::mem::take(&mut by_worker[worker]);
                 changes.push(Change::Listener(Arc::clone(listener), mine));
@@ -303,8 +316,6 @@ fn report_start(
     server
         .initialization_time_ms
         .record(view.uptime().as_millis() as u64);
-    stats.runtime.load_success.inc();
-    stats.runtime.override_dir_not_exists.inc();
     let listeners = view.listener_count() as u64;
     stats.listener_manager.listener_added.add(listeners);
     stats
@@ -445,6 +456,11 @@ async fn act(command: Action, publisher: &mut Publisher, logs: &LogHandle) {
                 .await;
         }
         Action::ReopenLogs => reopen_logs(publisher, logs).await,
+        Action::Runtime(values) => {
+            publisher
+                .publish(|_| vec![Change::Runtime(Arc::clone(&values))])
+                .await;
+        }
         // The first is the loop's, the second was done where it was asked.
         Action::Quit | Action::SetLogLevel { .. } => {}
     }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use ringway_config::runtime::RuntimeValues;
+use ringway_config::runtime::{BadValue, RuntimeLayers};
 use ringway_config::{Cluster, Loaded, Marks, Names, core::Node, to_json};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::compile::Compiled;
 use super::listen::Bound;
+use super::runtime::Runtime;
 use crate::admin::{
     self, Action, ClusterStatus, HealthFlags, HostStats, HostStatus, ListenerStatus, LogLevel,
     Loggers, ServerInfo, ServerState, ServerView, Thresholds,
@@ -37,6 +38,7 @@ pub struct View {
     store: Store,
     actions: UnboundedSender<Action>,
     loggers: Loggers,
+    runtime: Arc<Runtime>,
     command_line: Value,
     node: Value,
     config_dump: Value,
@@ -61,6 +63,7 @@ impl View {
         store: Store,
         actions: UnboundedSender<Action>,
         loggers: Loggers,
+        runtime: Arc<Runtime>,
         driver: Option<DriverKind>,
     ) -> Self {
         let bootstrap = to_json(&loaded.message);
@@ -79,6 +82,7 @@ impl View {
             store,
             actions,
             loggers,
+            runtime,
             command_line,
             node,
             config_dump: config_dump(&bootstrap),
@@ -269,7 +273,7 @@ impl ServerView for View {
             },
             clusters: &clusters,
             names: &self.names,
-            runtime: &RuntimeValues::default(),
+            runtime: &self.runtime.values(),
             node: &self.own,
             local_address: Some(local_address()),
             now: (Instant::now(), SystemTime::now()),
@@ -279,6 +283,16 @@ impl ServerView for View {
 
     fn loggers(&self) -> Vec<(String, LogLevel)> {
         self.loggers.list()
+    }
+
+    fn runtime(&self) -> RuntimeLayers {
+        self.runtime.layers()
+    }
+
+    fn modify_runtime(&self, changes: &[(String, String)]) -> Result<(), BadValue> {
+        let values = self.runtime.modify(changes)?;
+        self.act(Action::Runtime(values));
+        Ok(())
     }
 
     fn act(&self, action: Action) {

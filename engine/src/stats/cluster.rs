@@ -143,6 +143,7 @@ pub struct ResponseStats {
     internal: CodesAndTime,
     external: CodesAndTime,
     canary: CodesAndTime,
+    retry: CodeStats,
 }
 
 impl ResponseStats {
@@ -157,6 +158,7 @@ impl ResponseStats {
             internal: below("internal."),
             external: below("external."),
             canary: below("canary."),
+            retry: CodeStats::new(store, &format!("{prefix}retry.")),
         }
     }
 
@@ -166,6 +168,12 @@ impl ResponseStats {
         for part in self.parts(internal, canary) {
             part.codes.record(code);
         }
+    }
+
+    /// Counts the code of a response that is not sent on because the request is
+    /// tried again: `retry.upstream_rq_<code>` only.
+    pub fn retried(&self, code: u16) {
+        self.retry.record(code);
     }
 
     /// Records how long an upstream took from the end of the request to the end

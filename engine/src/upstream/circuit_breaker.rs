@@ -11,8 +11,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringway_config::cluster::{RetryBudget, Thresholds};
+
 use crate::stats::Gauge;
-use crate::worker::shared::Budget;
+use crate::worker::shared::{Budget, SharedCount};
 
 /// Permits are leased in portions of this part of the limit, so that a few
 /// workers cannot sit on a large share of it unused.
@@ -97,10 +99,121 @@ impl Drop for Permit {
     }
 }
 
+/// The limit of retries in flight, which is exact: retries are rare enough to
+/// be counted one by one.
+pub struct RetryBreaker {
+    count: Arc<SharedCount>,
+    max_retries: u32,
+    budget: Option<RetryBudget>,
+    /// `rq_retry_open`: 1 while `max_retries` are in flight, with a budget
+    /// too, as in Envoy.
+    open: Gauge,
+}
+
+impl RetryBreaker {
+    /// A worker's view of the process's count.
+    #[must_use]
+    pub fn new(count: Arc<SharedCount>, thresholds: &Thresholds, open: Gauge) -> Rc<Self> {
+        Rc::new(Self {
+            count,
+            max_retries: thresholds.max_retries,
+            budget: thresholds.retry_budget,
+            open,
+        })
+    }
+
+    /// Counts a retry; `None` when the limit is reached. `active` says how
+    /// many requests are in flight or waiting, in the whole process; it is
+    /// asked only if the limit depends on it.
+    #[must_use]
+    pub fn acquire(self: &Rc<Self>, active: impl FnOnce() -> u64) -> Option<RetryPermit> {
+        let limit = match &self.budget {
+            None => self.max_retries,
+            Some(budget) => budget_limit(budget, active()),
+        };
+        let count = self.count.add_below(limit)?;
+        if count == self.max_retries {
+            self.open.inc();
+        }
+        Some(RetryPermit(Rc::clone(self)))
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a part of a number of requests is positive; whatever is above u32 is no limit"
+)]
+fn budget_limit(budget: &RetryBudget, active: u64) -> u32 {
+    let part = (budget.percent / 100.0 * active as f64) as u32;
+    part.max(budget.min_concurrency)
+}
+
+/// The right to have one retry in flight. Dropping it gives it back.
+pub struct RetryPermit(Rc<RetryBreaker>);
+
+impl Drop for RetryPermit {
+    fn drop(&mut self) {
+        if self.0.count.subtract() == self.0.max_retries {
+            self.0.open.dec();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::stats::Store;
+
+    fn retries(max_retries: u32, retry_budget: Option<RetryBudget>) -> Thresholds {
+        Thresholds {
+            max_retries,
+            retry_budget,
+            ..Thresholds::default()
+        }
+    }
+
+    #[test]
+    fn retries_are_limited_across_workers() {
+        let store = Store::new();
+        store.shard(None).install();
+        let open = store.gauge("rq_retry_open");
+        let count = Arc::new(SharedCount::default());
+        let thresholds = retries(2, None);
+        let first = RetryBreaker::new(Arc::clone(&count), &thresholds, open);
+        let second = RetryBreaker::new(count, &thresholds, open);
+        let none = || unreachable!("a fixed limit depends on nothing");
+        let one = first.acquire(none).expect("none is in flight");
+        assert_eq!(store.gauge_value(open), 0);
+        let two = second.acquire(none).expect("one is in flight");
+        assert_eq!(store.gauge_value(open), 1);
+        assert!(first.acquire(none).is_none());
+        drop(one);
+        assert_eq!(store.gauge_value(open), 0);
+        assert!(second.acquire(none).is_some());
+        drop(two);
+    }
+
+    #[test]
+    fn a_retry_budget_is_a_part_of_the_requests() {
+        let store = Store::new();
+        store.shard(None).install();
+        let budget = RetryBudget {
+            percent: 20.0,
+            min_concurrency: 1,
+        };
+        for (active, allowed) in [(0, 1), (5, 1), (9, 1), (10, 2), (50, 10)] {
+            let breaker = RetryBreaker::new(
+                Arc::default(),
+                &retries(3, Some(budget)),
+                store.gauge("rq_retry_open"),
+            );
+            let permits: Vec<_> = std::iter::from_fn(|| breaker.acquire(|| active)).collect();
+            assert_eq!(permits.len(), allowed, "{active} requests");
+            drop(permits);
+            assert_eq!(store.value("rq_retry_open"), Some(0));
+        }
+    }
 
     #[test]
     fn a_limit_of_one_is_exact_across_workers() {

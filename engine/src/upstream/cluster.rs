@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ringway_config::cluster::{Cluster as ClusterConfig, Thresholds};
 use ringway_lb::round_robin::RoundRobin;
 
-use super::circuit_breaker::Breaker;
+use super::circuit_breaker::{Breaker, RetryBreaker, RetryPermit};
 use super::conn_pool::{self, Pool};
 use super::host::{Host, HostStats, SharedHost};
 use crate::network::address::to_sock_addr;
@@ -21,7 +21,7 @@ use crate::stats::cluster::{
 };
 use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stream_info::{ClusterInfo, HostInfo};
-use crate::worker::shared::Budget;
+use crate::worker::shared::{Budget, SharedCount};
 
 /// What all workers share of a cluster.
 pub struct SharedCluster {
@@ -42,6 +42,7 @@ pub struct Budgets {
     connections: Arc<Budget>,
     pending_requests: Arc<Budget>,
     requests: Arc<Budget>,
+    retries: Arc<SharedCount>,
     /// `cluster.NAME.circuit_breakers.<priority>.*`.
     pub stats: CircuitBreakerStats,
 }
@@ -69,6 +70,7 @@ impl SharedCluster {
             connections: Arc::new(Budget::new(thresholds.max_connections)),
             pending_requests: Arc::new(Budget::new(thresholds.max_pending_requests)),
             requests: Arc::new(Budget::new(thresholds.max_requests)),
+            retries: Arc::default(),
             stats: CircuitBreakerStats::new(
                 store,
                 &format!("{prefix}circuit_breakers.{priority}."),
@@ -112,6 +114,8 @@ pub struct Breakers {
     pub pending_requests: Rc<Breaker>,
     /// Requests in flight.
     pub requests: Rc<Breaker>,
+    /// Retries in flight.
+    pub retries: Rc<RetryBreaker>,
 }
 
 /// A cluster on one worker.
@@ -137,7 +141,7 @@ impl Cluster {
     /// rotation starts.
     #[must_use]
     pub fn new(shared: Arc<SharedCluster>, seed: u64, store: &Store) -> Rc<Self> {
-        let breakers = |budgets: &Budgets| {
+        let breakers = |budgets: &Budgets, thresholds: &Thresholds| {
             let stats = &budgets.stats;
             Breakers {
                 connections: Breaker::new(Arc::clone(&budgets.connections), stats.cx_open),
@@ -146,6 +150,11 @@ impl Cluster {
                     stats.rq_pending_open,
                 ),
                 requests: Breaker::new(Arc::clone(&budgets.requests), stats.rq_open),
+                retries: RetryBreaker::new(
+                    Arc::clone(&budgets.retries),
+                    thresholds,
+                    stats.rq_retry_open,
+                ),
             }
         };
         let weights: Vec<u32> = shared.hosts.iter().map(|host| host.config.weight).collect();
@@ -162,6 +171,7 @@ impl Cluster {
                     stats: host.stats,
                     shared: Arc::clone(host),
                     pool: Pool::default(),
+                    raw_pool: Pool::default(),
                 })
             })
             .collect();
@@ -173,7 +183,10 @@ impl Cluster {
                 observability_name: Arc::clone(&shared.config.stat_name),
                 metadata: Arc::clone(&shared.config.metadata),
             }),
-            breakers: [breakers(&shared.budgets[0]), breakers(&shared.budgets[1])],
+            breakers: [
+                breakers(&shared.budgets[0], &shared.config.thresholds[0]),
+                breakers(&shared.budgets[1], &shared.config.thresholds[1]),
+            ],
             store: store.clone(),
             http1_stats: OnceCell::new(),
             hosts,
@@ -197,6 +210,22 @@ impl Cluster {
     pub fn pick_host(&self) -> Option<Rc<Host>> {
         let index = self.balancer.borrow_mut().pick()?;
         Some(Rc::clone(&self.hosts[index]))
+    }
+
+    /// The right to try a request again; `None` when too many retries are in
+    /// flight. A retry budget counts the requests of both priorities.
+    #[must_use]
+    pub fn acquire_retry(&self, priority: usize) -> Option<RetryPermit> {
+        self.breakers[priority].retries.acquire(|| {
+            let gauges = [
+                self.stats.upstream_rq_active,
+                self.stats.upstream_rq_pending_active,
+            ];
+            gauges
+                .map(|gauge| self.store.gauge_value(gauge))
+                .iter()
+                .sum()
+        })
     }
 
     /// Closes the connections that no request uses.

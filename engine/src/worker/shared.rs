@@ -163,6 +163,27 @@ pub struct Taken {
     pub emptied: bool,
 }
 
+/// A count that holds for the whole process, of things that are rare enough to
+/// be counted one by one, with a limit that may move (see
+/// `upstream::circuit_breaker`). `Relaxed` for the reason that [`Budget`] has.
+#[derive(Debug, Default)]
+pub struct SharedCount(AtomicU32);
+
+impl SharedCount {
+    /// Adds one if fewer than `limit` are counted, and says how many are then.
+    pub fn add_below(&self, limit: u32) -> Option<u32> {
+        let added = self
+            .0
+            .fetch_update(Relaxed, Relaxed, |count| (count < limit).then(|| count + 1));
+        added.ok().map(|before| before + 1)
+    }
+
+    /// Takes one away, and says how many were counted until now.
+    pub fn subtract(&self) -> u32 {
+        self.0.fetch_sub(1, Relaxed)
+    }
+}
+
 /// The sending end of a worker's queue of updates.
 pub struct UpdateSender<T>(Arc<UpdateQueue<T>>);
 
@@ -410,6 +431,22 @@ mod tests {
                 emptied: false
             }
         );
+    }
+
+    #[test]
+    fn a_shared_count_never_exceeds_its_limit() {
+        let count = SharedCount::default();
+        let counted: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| (0..1000).filter_map(|_| count.add_below(777)).count()))
+                .collect();
+            let counts = threads.into_iter().map(|thread| thread.join().unwrap());
+            counts.sum()
+        });
+        assert_eq!(counted, 777);
+        assert_eq!(count.subtract(), 777);
+        assert_eq!(count.add_below(776), None, "the limit may shrink");
+        assert_eq!(count.add_below(778), Some(777));
     }
 
     #[test]

@@ -1,5 +1,14 @@
 //! Routing and traffic management compared with the real Envoy, a suite a
 //! subject: see [`ringway_tests::comparison`].
 
+mod actions;
+mod connect;
+mod custom_response;
+mod headers;
+mod local_replies;
 mod metadata;
 mod mirroring;
+mod operators;
+mod resilience;
+mod trees;
+mod upgrades;

@@ -1,6 +1,7 @@
 //! Messages to loggers and filters, and what is wrong with them.
 
 use super::*;
+use ringway_config::runtime::RuntimeValues;
 
 #[test]
 fn what_is_wrong_is_named_by_its_path() {
@@ -98,7 +99,7 @@ fn default_and_deprecated_formats_are_envoys() {
     worker(&writer, &store, move || {
         for request in [golden::forwarded(), golden::malformed(true)] {
             for log in &logs {
-                log.log(&request.context());
+                log.log(&request.context(), &RuntimeValues::default());
             }
         }
     })
@@ -240,10 +241,14 @@ fn filters_choose_requests() {
         let names = Names::default();
         let mut cx = Cx::new(&mut diagnostics, &marks, None, &names);
         let compiled = Filter::compile(&wrap(filter.clone()), &mut cx).expect("compiles");
-        assert_eq!(compiled.passes(&request.context()), passes, "{filter:?}");
+        assert_eq!(
+            compiled.passes(&request.context(), &RuntimeValues::default()),
+            passes,
+            "{filter:?}"
+        );
         if !matches!(filter, FilterSpecifier::RuntimeFilter(_)) {
             assert_eq!(
-                compiled.passes(&health_check.context()),
+                compiled.passes(&health_check.context(), &RuntimeValues::default()),
                 passes_health_check,
                 "{filter:?}"
             );
@@ -254,5 +259,8 @@ fn filters_choose_requests() {
     let names = Names::default();
     let mut cx = Cx::new(&mut diagnostics, &marks, None, &names);
     let below = Filter::compile(&wrap(sample(42, false)), &mut cx).unwrap();
-    assert!(!below.passes(&request.context()), "42 is not below 42");
+    assert!(
+        !below.passes(&request.context(), &RuntimeValues::default()),
+        "42 is not below 42"
+    );
 }

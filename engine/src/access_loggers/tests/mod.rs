@@ -16,6 +16,7 @@ use proto::access_log_filter::FilterSpecifier;
 use ringway_codecs::header::HeaderMap;
 use ringway_config::Names;
 use ringway_config::diagnostics::{Diagnostics, Marks};
+use ringway_config::runtime::RuntimeValues;
 use std::fs;
 use std::path::Path;
 use std::rc::Rc;
@@ -132,6 +133,9 @@ fn worker<T: Send + 'static>(
 
 fn log_paths(log: &AccessLog, paths: impl Iterator<Item = String>) {
     for path in paths {
-        log.log(&Finished::new(&path, 200).context());
+        log.log(
+            &Finished::new(&path, 200).context(),
+            &RuntimeValues::default(),
+        );
     }
 }

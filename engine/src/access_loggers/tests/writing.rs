@@ -1,6 +1,7 @@
 //! Buffers, the queue, and files that rotate, block and fail.
 
 use super::*;
+use ringway_config::runtime::RuntimeValues;
 
 #[test]
 fn several_threads_and_loggers_share_a_file_and_lose_nothing() {
@@ -192,7 +193,7 @@ fn a_pipe_that_nobody_reads_drops_and_counts_and_stalls_nobody() {
             let request = Finished::new(&format!("/{line}"), 200);
             let before = Instant::now();
             for log in &logs {
-                log.log(&request.context());
+                log.log(&request.context(), &RuntimeValues::default());
             }
             slowest = slowest.max(before.elapsed());
         }

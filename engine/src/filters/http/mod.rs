@@ -7,8 +7,11 @@
 //! nothing. The router is the terminal filter and is not in the chain: the
 //! connection manager calls it when every filter has let the request pass.
 
+pub mod custom_response;
+pub mod fault;
 pub mod header_to_metadata;
 pub mod health_check;
+mod overrides;
 pub mod router;
 pub mod set_filter_state;
 pub mod set_metadata;
@@ -16,6 +19,11 @@ pub mod set_metadata;
 use std::future::Future;
 use std::pin::Pin;
 
+use envoy_types::pb::google::protobuf::Any;
+use ringway_config::context::Cx;
+use ringway_config::route::{OverridesId, SelectedRoute};
+
+pub use self::overrides::OverrideTable;
 use super::WorkerContext;
 use super::network::http_connection_manager::local_reply::LocalReply;
 use crate::http::exchange::Exchange;
@@ -30,12 +38,49 @@ pub trait HttpFilter: Send + Sync {
     /// connection manager's.
     fn register(&mut self, _store: &Store, _prefix: &str) {}
 
+    /// Compiles what a route, a virtual host or the whole route configuration
+    /// says in place of the filter's own configuration, and keeps it under the
+    /// number that [`StreamContext::settings`] then has.
+    fn compile_override(&mut self, _config: &Any, cx: &mut Cx<'_>) -> Option<u32> {
+        let name = self.name();
+        cx.error(format!(
+            "{name} cannot be configured for a part of the routes"
+        ));
+        None
+    }
+
+    /// Says that the override `inner` stands in front of `outer`, which a wider
+    /// level has, for filters that look at both.
+    fn link_overrides(&mut self, _inner: u32, _outer: u32) {}
+
     /// Sees the request's headers, in the order of the configuration.
     fn request_headers(&self, stream: &mut StreamContext<'_>) -> Flow;
+
+    /// Goes on after the filter has made the request wait.
+    fn resume(&self, _stream: &mut StreamContext<'_>) -> Flow {
+        Flow::Continue
+    }
 
     /// Sees the response's headers, in the opposite order, unless a filter
     /// before this one has answered the request.
     fn response_headers(&self, _stream: &mut StreamContext<'_>) {}
+
+    /// Whether [`HttpFilter::replace_response`] may ever answer.
+    fn replaces_responses(&self) -> bool {
+        false
+    }
+
+    /// Sees the response's headers before any filter has changed them, and may
+    /// answer in the response's place, which it clears. The body is appended to
+    /// `body`, whatever the reply says. What has been replaced once is not asked
+    /// about again.
+    fn replace_response<'s>(
+        &'s self,
+        _stream: &mut StreamContext<'_>,
+        _body: &mut Vec<u8>,
+    ) -> Option<LocalReply<'s>> {
+        None
+    }
 }
 
 /// What a filter may read and change of a request and its response.
@@ -44,6 +89,12 @@ pub struct StreamContext<'a> {
     pub exchange: &'a mut Exchange,
     /// The worker that handles it.
     pub worker: &'a WorkerContext,
+    /// The request's route, if it has one; none when the response is looked
+    /// at.
+    pub route: Option<SelectedRoute<'a>>,
+    /// The number of the configuration that the route has for this filter;
+    /// `None` is the filter's own.
+    pub settings: Option<u32>,
 }
 
 impl StreamContext<'_> {
@@ -58,11 +109,15 @@ impl StreamContext<'_> {
 pub enum Flow {
     /// To the next filter.
     Continue,
+    /// To the next filter, once the connection manager has looked the route up
+    /// again. Filters ask for it by [`StreamContext::clear_route_cache`].
+    Reroute,
     /// Nowhere: this is the answer.
     Reply(LocalReply<'static>),
-    /// Not known yet: what the future says. With [`Flow::Continue`] the next
-    /// filter is run.
-    Wait(Pin<Box<dyn Future<Output = Flow>>>),
+    /// Nowhere until the future is ready; then [`HttpFilter::resume`] says
+    /// where. Meanwhile the connection manager watches the client and the
+    /// deadlines, and nothing is read of the request's body.
+    Wait(Pin<Box<dyn Future<Output = ()>>>),
 }
 
 /// What a connection manager's `http_filters` compile to.
@@ -72,20 +127,28 @@ pub struct HttpFilters {
     pub chain: FilterChain,
     /// The router.
     pub router: router::Config,
+    /// The filters of each of the `upgrade_configs` that has its own.
+    pub upgrades: Vec<Option<HttpFilters>>,
 }
 
 /// The filters of a connection manager, without the router at their end.
 #[derive(Default)]
 pub struct FilterChain {
     filters: Box<[Box<dyn HttpFilter>]>,
+    overrides: OverrideTable,
+    /// Whether any of them may replace responses.
+    replaces_responses: bool,
 }
 
 impl FilterChain {
-    /// Filters in the order of the configuration.
+    /// Filters in the order of the configuration, with what routes say to
+    /// them.
     #[must_use]
-    pub fn new(filters: Vec<Box<dyn HttpFilter>>) -> Self {
+    pub fn new(filters: Vec<Box<dyn HttpFilter>>, overrides: OverrideTable) -> Self {
         Self {
+            replaces_responses: filters.iter().any(|filter| filter.replaces_responses()),
             filters: filters.into(),
+            overrides,
         }
     }
 
@@ -100,15 +163,104 @@ impl FilterChain {
     /// yet, until one answers or has to wait. The number of filters that saw
     /// the request is kept in the exchange: the response runs through these.
     #[inline]
-    pub fn request_headers(&self, exchange: &mut Exchange, worker: &WorkerContext) -> Flow {
-        for filter in &self.filters[exchange.filters_entered..] {
-            exchange.filters_entered += 1;
-            let flow = filter.request_headers(&mut StreamContext { exchange, worker });
+    pub fn request_headers(
+        &self,
+        exchange: &mut Exchange,
+        worker: &WorkerContext,
+        route: Option<SelectedRoute<'_>>,
+    ) -> Flow {
+        if self.filters.is_empty() {
+            return Flow::Continue;
+        }
+        exchange.filter_overrides =
+            route.map_or_else(OverridesId::default, |route| route.route.filter_overrides);
+        self.run(exchange, worker, route)
+    }
+
+    /// Goes on with the filter that has made the request wait.
+    pub fn resume(
+        &self,
+        exchange: &mut Exchange,
+        worker: &WorkerContext,
+        route: Option<SelectedRoute<'_>>,
+    ) -> Flow {
+        let place = exchange.filters_entered - 1;
+        let row = self.overrides.row(exchange.filter_overrides);
+        let flow = self.filters[place].resume(&mut StreamContext {
+            exchange,
+            worker,
+            route,
+            settings: row.settings(place),
+        });
+        match flow {
+            Flow::Continue if std::mem::take(&mut exchange.route_cleared) => Flow::Reroute,
+            Flow::Continue => self.run(exchange, worker, route),
+            decided => decided,
+        }
+    }
+
+    fn run(
+        &self,
+        exchange: &mut Exchange,
+        worker: &WorkerContext,
+        route: Option<SelectedRoute<'_>>,
+    ) -> Flow {
+        let row = self.overrides.row(exchange.filter_overrides);
+        let from = exchange.filters_entered;
+        for (place, filter) in self.filters.iter().enumerate().skip(from) {
+            exchange.filters_entered = place + 1;
+            if row.is_off(place) {
+                continue;
+            }
+            let flow = filter.request_headers(&mut StreamContext {
+                exchange,
+                worker,
+                route,
+                settings: row.settings(place),
+            });
             if !matches!(flow, Flow::Continue) {
                 return flow;
             }
+            if std::mem::take(&mut exchange.route_cleared) {
+                return Flow::Reroute;
+            }
         }
         Flow::Continue
+    }
+
+    /// Whether a filter may still answer in the response's place.
+    #[inline]
+    pub fn may_replace_response(&self, exchange: &Exchange) -> bool {
+        self.replaces_responses && !exchange.response_replaced
+    }
+
+    /// The answer of a filter in the response's place, if one has any. Its body
+    /// is appended to `body`.
+    #[inline]
+    pub fn replace_response<'s>(
+        &'s self,
+        exchange: &mut Exchange,
+        worker: &WorkerContext,
+        body: &mut Vec<u8>,
+    ) -> Option<LocalReply<'s>> {
+        let entered = exchange.filters_entered;
+        let row = self.overrides.row(exchange.filter_overrides);
+        for (place, filter) in self.filters.iter().enumerate().take(entered).rev() {
+            if row.is_off(place) {
+                continue;
+            }
+            let mut stream = StreamContext {
+                exchange,
+                worker,
+                route: None,
+                settings: row.settings(place),
+            };
+            if let Some(reply) = filter.replace_response(&mut stream, body) {
+                exchange.response_replaced = true;
+                return Some(reply);
+            }
+        }
+        None
     }
 
     /// Runs the response's headers through the filters that saw the request,
@@ -116,8 +268,17 @@ impl FilterChain {
     #[inline]
     pub fn response_headers(&self, exchange: &mut Exchange, worker: &WorkerContext) {
         let entered = exchange.filters_entered;
-        for filter in self.filters.iter().take(entered).rev() {
-            filter.response_headers(&mut StreamContext { exchange, worker });
+        let row = self.overrides.row(exchange.filter_overrides);
+        for (place, filter) in self.filters.iter().enumerate().take(entered).rev() {
+            if row.is_off(place) {
+                continue;
+            }
+            filter.response_headers(&mut StreamContext {
+                exchange,
+                worker,
+                route: None,
+                settings: row.settings(place),
+            });
         }
     }
 }

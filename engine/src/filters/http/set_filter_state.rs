@@ -8,7 +8,7 @@ use ringway_config::context::{Cx, unpack};
 use ringway_config::filter_state::{Factory, Object};
 
 use super::{Flow, HttpFilter, StreamContext};
-use crate::access_loggers::Format;
+use crate::formatter::Format;
 use crate::formatter::{AccessLogType, Context};
 
 /// The compiled filter.

@@ -73,11 +73,11 @@ fn requests_run_forward_and_responses_backward_through_the_filters_that_saw_them
             let answers = answering == Some(name);
             Box::new(Tracer { name, answers })
         });
-        let chain = FilterChain::new(filters.into());
+        let chain = FilterChain::new(filters.into(), OverrideTable::default());
         let info = Rc::new(ConnectionInfo::new(1, NO_ADDRESS, NO_ADDRESS));
         let mut pool = ExchangePool::default();
         let mut exchange = pool.take(info, Instant::now(), SystemTime::now());
-        let flow = chain.request_headers(&mut exchange, &worker);
+        let flow = chain.request_headers(&mut exchange, &worker, None);
         assert_eq!(matches!(flow, Flow::Reply(_)), answering.is_some());
         chain.response_headers(&mut exchange, &worker);
         let seen = |headers: &ringway_codecs::header::HeaderMap| -> String {

@@ -1,16 +1,32 @@
 //! What went wrong between a request and its response, and what the client is
 //! told: status, body, response flag and response-code details as Envoy's.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use ringway_codecs::header::HeaderId;
 
-use super::forward::fail;
 use super::{ConnectionManager, Handled, LocalReply};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
 use crate::stream_info::{ResponseFlag, details};
 use crate::upstream::cluster::Cluster;
+
+/// What a client is told when the host was not reached or broke off.
+macro_rules! reset_text {
+    ($reason:literal, $retried:expr) => {
+        match $retried {
+            false => concat!(
+                "upstream connect error or disconnect/reset before headers. reset reason: ",
+                $reason
+            ),
+            true => concat!(
+                "upstream connect error or disconnect/reset before headers. \
+                 retried and the latest reset reason: ",
+                $reason
+            ),
+        }
+    };
+}
 
 /// Why a request got no complete response.
 #[derive(Debug)]
@@ -45,7 +61,29 @@ impl Failure {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        self.count(manager, cluster);
+        self.count(manager, cluster, exchange);
+        self.answer_counted(manager, cluster, downstream, exchange)
+    }
+
+    /// [`Failure::answer`] for a failure that was counted already.
+    pub fn answer_counted(
+        self,
+        manager: &ConnectionManager,
+        cluster: &Cluster,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
+        self.respond(Some(cluster), manager, downstream, exchange)
+    }
+
+    /// The answer, which counts as a response of `charged`.
+    pub fn respond(
+        self,
+        charged: Option<&Cluster>,
+        manager: &ConnectionManager,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
         if matches!(self, Self::DownstreamClosed | Self::Stopped) {
             let info = &mut exchange.info;
             info.flags
@@ -63,19 +101,21 @@ impl Failure {
             downstream.discard_received(exchange);
         }
         exchange.response.clear();
+        let retried = exchange.info.attempt_count > 1;
         let reply = match self {
             Self::Overflow => {
-                if !manager.shared.router.suppress_envoy_headers {
+                if !manager.shared.router_of(exchange).suppress_envoy_headers {
                     exchange
                         .response
                         .append(HeaderId::XEnvoyOverloaded, b"true");
                 }
                 let details = "upstream_reset_before_response_started{overflow}";
-                LocalReply::new(503, RESET_OVERFLOW, details).flag(ResponseFlag::UpstreamOverflow)
+                LocalReply::new(503, reset_text!("overflow", retried), details)
+                    .flag(ResponseFlag::UpstreamOverflow)
             }
             Self::ConnectTimeout => {
                 let details = "upstream_reset_before_response_started{connection_timeout}";
-                LocalReply::new(503, RESET_CONNECT_TIMEOUT, details)
+                LocalReply::new(503, reset_text!("connection timeout", retried), details)
                     .flag(ResponseFlag::UpstreamConnectionFailure)
             }
             Self::Connect(error) => {
@@ -87,17 +127,17 @@ impl Failure {
                     "upstream_reset_before_response_started{{remote_connection_failure|{reason}}}"
                 ));
                 info.upstream_transport_failure_reason.copy(&reason);
-                LocalReply::new(503, RESET_CONNECT_FAILURE, "")
+                LocalReply::new(503, reset_text!("remote connection failure", retried), "")
                     .flag(ResponseFlag::UpstreamConnectionFailure)
             }
             Self::UpstreamClosed => {
                 let details = "upstream_reset_before_response_started{connection_termination}";
-                LocalReply::new(503, RESET_TERMINATION, details)
+                LocalReply::new(503, reset_text!("connection termination", retried), details)
                     .flag(ResponseFlag::UpstreamConnectionTermination)
             }
             Self::UpstreamProtocol => {
                 let details = "upstream_reset_before_response_started{protocol_error}";
-                LocalReply::new(502, RESET_PROTOCOL, details)
+                LocalReply::new(502, reset_text!("protocol error", retried), details)
                     .flag(ResponseFlag::UpstreamProtocolError)
             }
             Self::DownstreamProtocol => {
@@ -110,11 +150,11 @@ impl Failure {
                 return Handled::Answered;
             }
             Self::Expired(expired) => {
-                return self::expired(expired, manager, cluster, downstream, exchange);
+                return self::expired(expired, charged, manager, downstream, exchange);
             }
             Self::DownstreamClosed | Self::Stopped => return Handled::Aborted,
         };
-        fail(manager, cluster, downstream, exchange, reply)
+        reply_for_host(charged, manager, downstream, exchange, reply)
     }
 
     /// A response that has begun cannot be taken back: closing the connection
@@ -146,6 +186,14 @@ impl Failure {
                 info.details
                     .set(details::UPSTREAM_MAX_STREAM_DURATION_REACHED);
             }
+            Self::Expired(Expired::Try) => {
+                info.flags.set(ResponseFlag::UpstreamRequestTimeout);
+                info.details.set(details::UPSTREAM_PER_TRY_TIMEOUT);
+            }
+            Self::Expired(Expired::TryIdle) => {
+                info.flags.set(ResponseFlag::UpstreamRequestTimeout);
+                info.details.set(details::UPSTREAM_PER_TRY_IDLE_TIMEOUT);
+            }
             Self::Expired(Expired::Stream) => info.details.set(details::MAX_DURATION_TIMEOUT),
             Self::Expired(Expired::Request) => info.details.set(details::REQUEST_OVERALL_TIMEOUT),
             Self::Overflow
@@ -157,7 +205,8 @@ impl Failure {
         Handled::Aborted
     }
 
-    fn count(&self, manager: &ConnectionManager, cluster: &Cluster) {
+    /// Counts the failure, whatever comes of it.
+    pub fn count(&self, manager: &ConnectionManager, cluster: &Cluster, exchange: &Exchange) {
         let stats = &cluster.stats;
         let of_client = &manager.shared.stats;
         match self {
@@ -166,8 +215,15 @@ impl Failure {
             Self::ConnectTimeout | Self::Connect(_) => {
                 stats.upstream_rq_pending_failure_eject.inc();
             }
-            Self::Expired(Expired::Route) => stats.upstream_rq_timeout.inc(),
+            Self::Expired(Expired::Route) => {
+                stats.upstream_rq_timeout.inc();
+                for stats in manager.route_stats(exchange).into_iter().flatten() {
+                    stats.requests.upstream_rq_timeout.inc();
+                }
+            }
             Self::Expired(Expired::Upstream) => stats.upstream_rq_max_duration_reached.inc(),
+            Self::Expired(Expired::Try) => stats.upstream_rq_per_try_timeout.inc(),
+            Self::Expired(Expired::TryIdle) => stats.upstream_rq_per_try_idle_timeout.inc(),
             Self::Expired(Expired::Request) => of_client.downstream_rq_timeout.inc(),
             Self::Expired(Expired::Stream) => of_client.downstream_rq_max_duration_reached.inc(),
             Self::Expired(Expired::Idle) => of_client.downstream_rq_idle_timeout.inc(),
@@ -176,22 +232,63 @@ impl Failure {
     }
 }
 
+/// Answers in place of the host, and counts the answer as the cluster's.
+pub(super) fn reply_for_host(
+    charged: Option<&Cluster>,
+    manager: &ConnectionManager,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+    reply: LocalReply<'_>,
+) -> Handled {
+    if let Some(cluster) = charged {
+        manager.charge_code(cluster, reply.status, exchange);
+    }
+    tell_attempts(exchange);
+    manager.reply(downstream, exchange, reply);
+    Handled::Answered
+}
+
+/// Tells the client how many tries there were, if the route wants that.
+pub(super) fn tell_attempts(exchange: &mut Exchange) {
+    if !exchange.tell_attempts {
+        return;
+    }
+    let count = exchange.info.attempt_count;
+    exchange
+        .response
+        .set_with(HeaderId::XEnvoyAttemptCount, |out| {
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{count}");
+        });
+}
+
 /// The answer when a deadline passed before the response.
 fn expired(
     expired: Expired,
+    charged: Option<&Cluster>,
     manager: &ConnectionManager,
-    cluster: &Cluster,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Handled {
     // A request that has not arrived in full is the client's delay (408); one
     // that has is ours or the host's (504).
-    let status = if exchange.request_complete { 504 } else { 408 };
+    let status = if exchange.is_request_over() { 504 } else { 408 };
     let reply = match expired {
-        Expired::Route => {
-            let reply = LocalReply::new(504, "upstream request timeout", details::RESPONSE_TIMEOUT)
-                .flag(ResponseFlag::UpstreamRequestTimeout);
-            return fail(manager, cluster, downstream, exchange, reply);
+        Expired::Route | Expired::Try | Expired::TryIdle => {
+            let details = match expired {
+                Expired::Try => details::UPSTREAM_PER_TRY_TIMEOUT,
+                Expired::TryIdle => details::UPSTREAM_PER_TRY_IDLE_TIMEOUT,
+                _ => details::RESPONSE_TIMEOUT,
+            };
+            let status = exchange.limits.timeout_status;
+            let body = if status == 504 {
+                "upstream request timeout"
+            } else {
+                ""
+            };
+            let reply =
+                LocalReply::new(status, body, details).flag(ResponseFlag::UpstreamRequestTimeout);
+            return reply_for_host(charged, manager, downstream, exchange, reply);
         }
         Expired::Upstream => {
             let reply = LocalReply::new(
@@ -200,6 +297,7 @@ fn expired(
                 details::UPSTREAM_MAX_STREAM_DURATION_REACHED,
             )
             .flag(ResponseFlag::UpstreamMaxStreamDurationReached);
+            tell_attempts(exchange);
             manager.reply(downstream, exchange, reply);
             return Handled::Answered;
         }
@@ -237,14 +335,3 @@ fn connect_error_text(error: &io::Error) -> String {
     };
     format!("delayed connect error: {reason}")
 }
-
-const RESET_OVERFLOW: &str =
-    "upstream connect error or disconnect/reset before headers. reset reason: overflow";
-const RESET_CONNECT_FAILURE: &str = "upstream connect error or disconnect/reset before headers. \
-                                     reset reason: remote connection failure";
-const RESET_CONNECT_TIMEOUT: &str =
-    "upstream connect error or disconnect/reset before headers. reset reason: connection timeout";
-const RESET_TERMINATION: &str = "upstream connect error or disconnect/reset before headers. \
-                                 reset reason: connection termination";
-const RESET_PROTOCOL: &str =
-    "upstream connect error or disconnect/reset before headers. reset reason: protocol error";

@@ -1,32 +1,74 @@
 //! How long a request may take: what the route, the request's own headers and
 //! the connection manager say, as deadlines of the exchange.
 
+use std::io::Write as _;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use ringway_config::route::Forward;
+use ringway_config::route::{Forward, GrpcTimeout};
 
 use super::ConnectionManager;
 use super::failure::Failure;
 use crate::http::downstream::Downstream;
-use crate::http::exchange::Exchange;
+use crate::http::exchange::{Exchange, Limits, Tunnel};
 use crate::reactor;
+use crate::upstream::cluster::Cluster;
 
-/// `x-envoy-upstream-rq-timeout-ms`, which replaces the route's timeout; 0 is
-/// no limit.
-pub(super) fn asked_timeout(request: &HeaderMap) -> Option<Option<Duration>> {
-    let asked = request.get(HeaderId::XEnvoyUpstreamRqTimeoutMs)?;
-    let ms: u64 = std::str::from_utf8(asked).ok()?.parse().ok()?;
+/// How long the upstream may take. Headers of the request that say so win over
+/// the route; 0 is no limit.
+pub(super) fn limits(forward: &Forward, cluster: &Cluster, request: &HeaderMap) -> Limits {
+    let policy = forward.resilience.retry.as_deref();
+    // The route's `max_stream_duration` replaces its timeout.
+    let of_route = match forward.replaces_timeout {
+        true => None,
+        false => forward.timeout,
+    };
+    let route = asked_ms(request, HeaderId::XEnvoyUpstreamRqTimeoutMs).unwrap_or(of_route);
+    let per_try = asked_ms(request, HeaderId::XEnvoyUpstreamRqPerTryTimeoutMs)
+        .unwrap_or_else(|| policy.and_then(|policy| policy.per_try_timeout));
+    let asked_stream = asked_ms(request, HeaderId::XEnvoyUpstreamStreamDurationMs);
+    Limits {
+        route,
+        // One that the route's timeout cuts off anyway is none.
+        per_try: per_try.filter(|per_try| route.is_none_or(|route| *per_try < route)),
+        per_try_idle: policy.and_then(|policy| policy.per_try_idle_timeout),
+        upstream_stream: asked_stream.unwrap_or(cluster.config.stream_duration_max),
+        timeout_status: match request.contains(HeaderId::XEnvoyUpstreamRqTimeoutAltResponse) {
+            true => 204,
+            false => 504,
+        },
+    }
+}
+
+/// A header in milliseconds, of which 0 is no limit.
+fn asked_ms(request: &HeaderMap, id: HeaderId) -> Option<Option<Duration>> {
+    let asked = std::str::from_utf8(request.get(id)?).ok()?;
+    let ms: u64 = asked.trim().parse().ok()?;
     Some((ms > 0).then(|| Duration::from_millis(ms)))
 }
 
-/// The route's timeout, which its `max_stream_duration` replaces.
-pub(super) fn route_timeout(forward: &Forward) -> Option<Duration> {
-    if forward.max_stream_duration.is_some() {
-        return None;
+/// Tells the host how long it has: what is left of the limits after `elapsed`.
+/// A hedged try may use all of the route's time.
+pub(super) fn set_expected_timeout(
+    limits: &Limits,
+    hedged: bool,
+    elapsed: Duration,
+    request: &mut HeaderMap,
+) {
+    let per_try = limits.per_try.filter(|_| !hedged);
+    let Some(mut expected) = per_try.or(limits.route) else {
+        return;
+    };
+    if let Some(route) = limits.route {
+        // 0 would be for ever.
+        let left = route.saturating_sub(elapsed).max(Duration::from_millis(1));
+        expected = expected.min(left);
     }
-    forward.timeout
+    request.set_with(HeaderId::XEnvoyExpectedRqTimeoutMs, |out| {
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "{}", expected.as_millis());
+    });
 }
 
 pub(super) fn set_deadlines(
@@ -36,17 +78,60 @@ pub(super) fn set_deadlines(
     exchange: &mut Exchange,
 ) {
     let timeouts = &manager.shared.config.timeouts;
+    let start = exchange.info.start;
+    let stream = stream_limit(forward, timeouts.stream, &exchange.request);
     let deadlines = &mut exchange.deadlines;
     deadlines.idle = forward.idle_timeout.unwrap_or(timeouts.stream_idle);
-    let stream = forward.max_stream_duration.unwrap_or(timeouts.stream);
-    let start = exchange.info.start;
     deadlines.stream = stream.map(|limit| start + limit);
-    if exchange.request_complete {
-        deadlines.route = exchange.route_timeout.map(|limit| reactor::now() + limit);
-    } else {
+    // Until it is answered, a tunnel counts as a request that has not arrived
+    // in full. How long a proxy takes to connect is not the route's business.
+    if exchange.request_complete && exchange.tunnel != Tunnel::Connect {
+        deadlines.route = exchange.limits.route.map(|limit| reactor::now() + limit);
+    }
+    if !exchange.request_complete || exchange.tunnel != Tunnel::None {
         deadlines.request = timeouts.request.map(|limit| start + limit);
     }
     downstream.timer.set(deadlines.next());
+}
+
+/// How long the whole stream may take: the request's `grpc-timeout` where the
+/// route asks for it, else what the route or the connection manager says.
+fn stream_limit(
+    forward: &Forward,
+    of_manager: Option<Duration>,
+    request: &HeaderMap,
+) -> Option<Duration> {
+    if let Some(rule) = &forward.grpc_timeout
+        && let Some(asked) = request.get(HeaderId::GrpcTimeout).and_then(grpc_timeout)
+    {
+        return Some(grpc_limit(rule, asked));
+    }
+    forward.max_stream_duration.unwrap_or(of_manager)
+}
+
+fn grpc_limit(rule: &GrpcTimeout, asked: Duration) -> Duration {
+    let capped = rule.max.map_or(asked, |max| asked.min(max));
+    capped.saturating_sub(rule.offset)
+}
+
+/// `grpc-timeout`: at most eight digits and a unit. Less than a millisecond is
+/// rounded up, as in Envoy.
+fn grpc_timeout(value: &[u8]) -> Option<Duration> {
+    let (unit, digits) = value.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let count: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    let ms = match unit {
+        b'H' => count * 3_600_000,
+        b'M' => count * 60_000,
+        b'S' => count * 1000,
+        b'm' => count,
+        b'u' => count.div_ceil(1000),
+        b'n' => count.div_ceil(1_000_000),
+        _ => return None,
+    };
+    Some(Duration::from_millis(ms))
 }
 
 /// Polls the one timer for whichever deadline is the nearest.
@@ -56,14 +141,87 @@ pub(super) fn poll_deadline(
     exchange: &Exchange,
     cx: &mut Context<'_>,
 ) -> Poll<Failure> {
+    match poll_deadline_or(None, manager, downstream, exchange, cx) {
+        Poll::Ready(Some(failure)) => Poll::Ready(failure),
+        Poll::Ready(None) | Poll::Pending => Poll::Pending,
+    }
+}
+
+/// [`poll_deadline`] with one more deadline, whose passing is `None`.
+pub(super) fn poll_deadline_or(
+    other: Option<Instant>,
+    manager: &ConnectionManager,
+    downstream: &Downstream,
+    exchange: &Exchange,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Failure>> {
     while downstream.timer.poll_expired(cx).is_ready() {
         if manager.worker.is_stopping() {
-            return Poll::Ready(Failure::Stopped);
+            return Poll::Ready(Some(Failure::Stopped));
         }
-        if let Some(expired) = exchange.deadlines.expired(reactor::now()) {
-            return Poll::Ready(Failure::Expired(expired));
+        let now = reactor::now();
+        if let Some(expired) = exchange.deadlines.expired(now) {
+            return Poll::Ready(Some(Failure::Expired(expired)));
         }
-        downstream.timer.set(exchange.deadlines.next());
+        if other.is_some_and(|at| at <= now) {
+            return Poll::Ready(None);
+        }
+        let next = [other, exchange.deadlines.next()];
+        downstream.timer.set(next.into_iter().flatten().min());
     }
     Poll::Pending
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_timeouts() {
+        for (text, ms) in [
+            ("1H", Some(3_600_000)),
+            ("2M", Some(120_000)),
+            ("3S", Some(3_000)),
+            ("99999999m", Some(99_999_999)),
+            ("1u", Some(1)),
+            ("1001u", Some(2)),
+            ("1n", Some(1)),
+            ("0m", Some(0)),
+            ("123456789m", None),
+            ("m", None),
+            ("", None),
+            ("1", None),
+            ("-1m", None),
+            ("1 m", None),
+            ("1s", None),
+        ] {
+            let found = grpc_timeout(text.as_bytes());
+            assert_eq!(found, ms.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_expected_timeout_is_what_is_left() {
+        let ms = Duration::from_millis;
+        for (route, per_try, hedged, elapsed, expected) in [
+            (None, None, false, 0, None),
+            (Some(100), None, false, 0, Some("100")),
+            (Some(100), Some(40), false, 0, Some("40")),
+            (Some(100), Some(40), true, 0, Some("100")),
+            (Some(100), Some(40), false, 70, Some("30")),
+            (Some(100), Some(40), false, 100, Some("1")),
+            (None, Some(40), false, 500, Some("40")),
+            (None, Some(40), true, 0, None),
+        ] {
+            let limits = Limits {
+                route: route.map(ms),
+                per_try: per_try.map(ms),
+                ..Limits::default()
+            };
+            let mut request = HeaderMap::new();
+            set_expected_timeout(&limits, hedged, ms(elapsed), &mut request);
+            let found = request.get(HeaderId::XEnvoyExpectedRqTimeoutMs);
+            assert_eq!(found, expected.map(str::as_bytes), "{limits:?}");
+        }
+    }
 }

@@ -3,27 +3,51 @@
 use super::ConnectionManager;
 use crate::formatter::{AccessLogType, Context};
 use crate::http::downstream::Downstream;
-use crate::http::exchange::Exchange;
+use crate::http::exchange::{Exchange, Tunnel};
 use crate::reactor;
 use crate::stream_info::TimePoint;
 
 impl ConnectionManager {
+    /// Counts and logs a request that has become another one, and begins that:
+    /// as in Envoy, each of them is a request in the log.
+    pub(super) fn begin_redirected(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
+        self.record(downstream, exchange);
+        let stats = self.stats();
+        stats.downstream_rq_total.inc();
+        stats.downstream_rq_http1_total.inc();
+        stats.downstream_rq_active.inc();
+        exchange.begin_redirected(reactor::now(), reactor::wall_clock());
+    }
+
     /// Counts and logs a request that is over, answered or not.
     pub(super) fn finish(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
-        let now = reactor::now();
-        exchange.info.mark(TimePoint::RequestComplete, now);
+        exchange.held.clear();
         if exchange.response_complete {
-            exchange.info.mark(TimePoint::DownstreamTxEnd, now);
+            exchange
+                .info
+                .mark(TimePoint::DownstreamTxEnd, reactor::now());
         }
-        exchange.info.downstream_bytes.wire_received += downstream.take_received();
         let stats = self.stats();
-        if exchange.response_complete && !exchange.request_complete {
+        let is_tunnel = exchange.tunnel != Tunnel::None;
+        if is_tunnel {
+            stats.downstream_cx_upgrades_active.dec();
+        }
+        let answered = exchange.response_complete || is_tunnel && exchange.response_started;
+        if answered && !exchange.is_request_over() {
             stats.downstream_rq_response_before_rq_complete.inc();
         }
-        if !exchange.response_complete || !exchange.request_complete {
+        if !exchange.response_complete || !exchange.is_request_over() {
             // Envoy's name for any stream that ends by a reset.
             stats.downstream_rq_rx_reset.inc();
         }
+        self.record(downstream, exchange);
+    }
+
+    fn record(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
+        let now = reactor::now();
+        exchange.info.mark(TimePoint::RequestComplete, now);
+        exchange.info.downstream_bytes.wire_received += downstream.take_received();
+        let stats = self.stats();
         stats.downstream_rq_active.dec();
         let took = now.duration_since(exchange.info.start);
         stats.downstream_rq_time.record(took.as_millis() as u64);
@@ -39,8 +63,9 @@ impl ConnectionManager {
             local_reply_body: b"",
             kind: AccessLogType::DownstreamEnd,
         };
+        let runtime = self.worker.runtime.borrow();
         for log in logs {
-            log.log(&context);
+            log.log(&context, &runtime);
         }
     }
 }

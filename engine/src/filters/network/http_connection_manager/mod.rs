@@ -10,26 +10,34 @@
 //! - `connection.rs`: waiting for requests, ending connections.
 //! - `request.rs`: what is done to a request before it is routed.
 //! - `response.rs`: what is done to every response.
-//! - `local_reply.rs`: the proxy's own responses.
+//! - `local_reply.rs`: the proxy's own responses;
+//!   `local_reply_config.rs`: how the configuration changes them.
+//! - `upgrade.rs`: who may change a connection's protocol.
+//! - `wait.rs`: filters that hold a request back.
 //! - `finish.rs`: statistics and access logs at the end.
 
 pub mod config;
 mod connection;
 mod finish;
 pub mod local_reply;
+mod local_reply_config;
 mod request;
 mod response;
+pub mod upgrade;
+mod wait;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_codecs::header::HeaderId;
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::RequestHead;
 use ringway_config::listener::DrainType;
-use ringway_config::route::{Action, MatchInput, RouteMatch};
+use ringway_config::route::{MatchInput, PeerCertificate, RouteMatch, SelectedRoute};
+use ringway_config::runtime::RuntimeValues;
 
 use self::config::Config;
 use self::local_reply::LocalReply;
+use self::upgrade::Upgrades;
 use super::super::http::{FilterChain, Flow, HttpFilters, router};
 use crate::filters::WorkerContext;
 use crate::http::conn_manager_utility::Edge;
@@ -50,6 +58,8 @@ pub struct Shared {
     pub drain_type: DrainType,
     /// The HTTP filters before the router.
     pub filters: FilterChain,
+    /// What connections may change to, with the filters of such requests.
+    pub upgrades: Upgrades,
     /// The router at their end.
     pub router: router::Config,
     /// The router's part of `http.<stat_prefix>.*`.
@@ -76,13 +86,16 @@ impl Shared {
     ) -> Self {
         let prefix = stats::prefix(&config.stat_prefix);
         let on_listener = stats::listener_prefix(listener_prefix, &config.stat_prefix);
-        let mut filters = filters;
+        let (mut config, mut filters) = (config, filters);
+        config.routes.register(store);
         filters.chain.register(store, &prefix);
+        let of_upgrades = std::mem::take(&mut filters.upgrades);
         Self {
             stats: HttpConnectionManagerStats::new(store, &prefix),
             router_stats: RouterStats::new(store, &prefix),
             tracing_stats: TracingStats::new(store, &format!("{prefix}tracing.")),
             listener_stats: ListenerHttpStats::new(store, &on_listener),
+            upgrades: Upgrades::new(&config.upgrades, of_upgrades, store, &prefix),
             filters: filters.chain,
             router: filters.router,
             drain_type,
@@ -108,6 +121,8 @@ pub enum Handled {
     /// The client is gone, or the response cannot be completed: the
     /// connection must be closed without pretending that it was.
     Aborted,
+    /// The request has become another one, which is to be routed anew.
+    Redirected,
 }
 
 impl ConnectionManager {
@@ -128,6 +143,30 @@ impl ConnectionManager {
         self.worker.is_draining() || health_counts && self.worker.is_health_failed()
     }
 
+    /// The route that the exchange's request would have with these headers.
+    pub fn find_route(&self, request: &HeaderMap, exchange: &Exchange) -> RouteMatch<'_> {
+        let runtime = self.worker.runtime.borrow();
+        let input = self.match_input(request, exchange, &runtime);
+        self.config().routes.configuration.find(&input)
+    }
+
+    /// What the exchange's request is routed by if these are its headers.
+    pub fn match_input<'a>(
+        &self,
+        request: &'a HeaderMap,
+        exchange: &'a Exchange,
+        runtime: &'a RuntimeValues,
+    ) -> MatchInput<'a> {
+        MatchInput {
+            headers: request,
+            random: exchange.random,
+            runtime,
+            metadata: exchange.info.metadata(),
+            filter_state: exchange.info.filter_state(),
+            peer_certificate: PeerCertificate::default(),
+        }
+    }
+
     fn config(&self) -> &Config {
         &self.shared.config
     }
@@ -137,8 +176,20 @@ impl ConnectionManager {
     }
 
     /// One request whose head is in `exchange.request`, from the checks to the
-    /// end of its response.
+    /// last byte of its response.
     async fn handle(
+        &self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        head: &RequestHead,
+    ) -> Handled {
+        let handled = self.answer(downstream, exchange, head).await;
+        self.finish_paced(handled, downstream, exchange).await
+    }
+
+    /// The same, to the end of what the router or a filter has to do with the
+    /// response.
+    async fn answer(
         &self,
         downstream: &mut Downstream,
         exchange: &mut Exchange,
@@ -158,10 +209,26 @@ impl ConnectionManager {
         }
 
         exchange.random = self.worker.rng.borrow_mut().u64(..);
-        let mut found = self.find_route(exchange);
-        if upgrade {
-            // No upgrade is configured, and bytes of another protocol must
-            // not be taken for a request.
+        loop {
+            let handled = self.dispatch(upgrade, downstream, exchange).await;
+            if handled != Handled::Redirected {
+                return handled;
+            }
+            self.begin_redirected(downstream, exchange);
+        }
+    }
+
+    /// Finds the request's route, runs the filters and does what the route
+    /// says.
+    async fn dispatch(
+        &self,
+        upgrade: bool,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
+        let mut found = self.select_route(exchange);
+        if (upgrade || exchange.facts.is_connect) && !self.may_upgrade(exchange, &found) {
+            // Bytes of another protocol must not be taken for a request.
             self.stats().downstream_rq_ws_on_non_ws_route.inc();
             exchange.request_complete = false;
             exchange.keep_alive = false;
@@ -169,56 +236,73 @@ impl ConnectionManager {
             self.reply(downstream, exchange, refused);
             return Handled::Answered;
         }
-        let mut flow = self.shared.filters.request_headers(exchange, &self.worker);
+        let mut route = selected(&found);
+        let filters = self.shared.filters_of(exchange);
+        let mut flow = filters.request_headers(exchange, &self.worker, route);
         loop {
             match flow {
                 Flow::Continue => break,
+                Flow::Reroute => {
+                    exchange.forget_route();
+                    found = self.select_route(exchange);
+                    route = selected(&found);
+                    flow = filters.request_headers(exchange, &self.worker, route);
+                }
                 Flow::Reply(answer) => {
                     self.reply(downstream, exchange, answer);
                     return Handled::Answered;
                 }
                 Flow::Wait(waiting) => {
-                    flow = match waiting.await {
-                        Flow::Continue => {
-                            self.shared.filters.request_headers(exchange, &self.worker)
-                        }
-                        decided => decided,
-                    };
+                    // In a box: few requests wait, and every connection would
+                    // have room for it.
+                    let wait = self.wait_for_filter(waiting, route, downstream, exchange);
+                    if let Err(handled) = Box::pin(wait).await {
+                        return handled;
+                    }
+                    flow = filters.resume(exchange, &self.worker, route);
                 }
             }
-        }
-        if exchange.route_cleared {
-            found = self.find_route(exchange);
         }
         router::route(self, found, downstream, exchange).await
     }
 
-    /// The route of a request; notes what logs say of it.
-    fn find_route(&self, exchange: &mut Exchange) -> RouteMatch<'_> {
-        let found = self.config().routes.configuration.find(&MatchInput {
-            headers: &exchange.request,
-            random: exchange.random,
-            runtime: &self.worker.runtime.borrow(),
-            metadata: exchange.info.metadata(),
-            filter_state: exchange.info.filter_state(),
-        });
-        let info = &mut exchange.info;
-        info.cluster = None;
-        info.route_metadata = None;
-        let RouteMatch::Route(selected) = &found else {
-            info.route_name.clear();
+    /// Finds the request's route and notes what follows from it.
+    fn select_route(&self, exchange: &mut Exchange) -> RouteMatch<'_> {
+        let found = self.find_route(&exchange.request, exchange);
+        let Some(SelectedRoute { route, .. }) = selected(&found) else {
             return found;
         };
-        info.route_name.copy(&selected.route.name);
-        if let Some(metadata) = &selected.route.metadata {
-            info.route_metadata = Some(self.worker.route_metadata(metadata));
+        exchange.info.route_name.copy(&route.name);
+        if let Some(metadata) = &route.metadata {
+            exchange.info.route_metadata = Some(self.worker.route_metadata(metadata));
         }
-        if let Action::Forward(forward) = &selected.route.action
-            && let Some(cluster) = self.worker.clusters.get(forward.cluster)
-        {
-            info.cluster = Some(Rc::clone(&cluster.info));
+        router::choose_cluster(self, route, exchange);
+        // As in Envoy, a route that answers changes its own answer only.
+        if !route.action.answers() {
+            exchange.header_mutations = route.mutations(exchange.cluster);
         }
         found
+    }
+
+    /// Waits until the rest of a response that a pacer holds back is out.
+    async fn finish_paced(
+        &self,
+        handled: Handled,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
+        let waits = exchange.pacer.as_ref().is_some_and(|pacer| pacer.has_end());
+        if handled != Handled::Answered || !waits {
+            return handled;
+        }
+        Box::pin(self.wait_for_pacer(downstream, exchange)).await
+    }
+}
+
+fn selected<'a>(found: &RouteMatch<'a>) -> Option<SelectedRoute<'a>> {
+    match found {
+        RouteMatch::Route(selected) => Some(*selected),
+        _ => None,
     }
 }
 

@@ -1,0 +1,453 @@
+//! Whether a request is tried again, when, and where: the state of one
+//! request's retries.
+//!
+//! Each failed try is shown to one of [`RetryState::on_head`],
+//! [`RetryState::on_failure`] and [`RetryState::on_slow_try`]. A decision for
+//! another try counts it and takes a permit of the cluster's retry breaker,
+//! which is held until the next decision: it counts the retry as long as it is
+//! in flight.
+
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_config::route::{
+    BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy, words,
+};
+
+use super::charge::Places;
+use super::failure::Failure;
+use crate::http::exchange::Expired;
+use crate::stats::Counter;
+use crate::stats::route::RouteRequestStats;
+use crate::upstream::circuit_breaker::RetryPermit;
+use crate::upstream::cluster::Cluster;
+use crate::upstream::host::Host;
+
+/// What becomes of a try that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Another try, after this time.
+    Retry(Wait),
+    /// The failure is not one that is tried again.
+    No,
+    /// Too many retries are in flight.
+    Overflow,
+    /// It was tried as often as is allowed.
+    LimitExceeded,
+}
+
+/// How long to wait before another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// The time.
+    pub time: Duration,
+    /// The host has asked for it.
+    pub told: bool,
+}
+
+impl Wait {
+    /// Counts the retry, when the wait is over.
+    pub fn count(self, cluster: &Cluster, places: Places<'_>) {
+        let stats = &cluster.stats;
+        stats.upstream_rq_retry.inc();
+        for stats in places.into_iter().flatten() {
+            stats.requests.upstream_rq_retry.inc();
+        }
+        match self.told {
+            true => stats.upstream_rq_retry_backoff_ratelimited.inc(),
+            false => stats.upstream_rq_retry_backoff_exponential.inc(),
+        }
+    }
+}
+
+/// The retries of one request.
+pub(super) struct RetryState<'a> {
+    policy: &'a RetryPolicy,
+    retry_on: RetryOn,
+    left: u32,
+    /// Asked for by the request.
+    status_codes: Vec<u32>,
+    /// Asked for by the request; one of them is enough.
+    response_headers: Vec<Box<[u8]>>,
+    /// The bound of the next wait.
+    back_off_ms: u64,
+    permit: Option<RetryPermit>,
+    /// There was a retry, of which it is not known yet what it was good for.
+    retrying: bool,
+    tried: Vec<Rc<Host>>,
+}
+
+impl<'a> RetryState<'a> {
+    /// The retries of a request, or `None` when there will be none: neither
+    /// the policy nor the request's own headers ask for any.
+    pub fn new(policy: &'a RetryPolicy, request: &HeaderMap) -> Option<Self> {
+        let mut retry_on = policy.retry_on;
+        let asked = request.get(HeaderId::XEnvoyRetryOn);
+        let asked_grpc = request.get(HeaderId::XEnvoyRetryGrpcOn);
+        if retry_on.is_empty() && asked.is_none() && asked_grpc.is_none() {
+            return None;
+        }
+        if let Some(list) = asked {
+            retry_on = retry_on.and(RetryOn::parse(list, |_| {}));
+        }
+        if let Some(list) = asked_grpc {
+            retry_on = retry_on.and(RetryOn::parse_grpc(list, |_| {}));
+        }
+        let wanted = &policy.retriable_request_headers;
+        if !wanted.is_empty() && !wanted.iter().any(|matcher| matcher.matches(request)) {
+            retry_on = RetryOn::default();
+        }
+        let asked_times = request.get(HeaderId::XEnvoyMaxRetries).and_then(number);
+        let codes = request.get(HeaderId::XEnvoyRetriableStatusCodes);
+        let names = request.get(HeaderId::XEnvoyRetriableHeaderNames);
+        Some(Self {
+            policy,
+            retry_on,
+            left: asked_times.unwrap_or(policy.retries),
+            status_codes: words(codes.unwrap_or_default())
+                .filter_map(number)
+                .collect(),
+            response_headers: words(names.unwrap_or_default())
+                .map(|name| name.to_ascii_lowercase().into())
+                .collect(),
+            back_off_ms: policy.back_off.base_ms,
+            permit: None,
+            retrying: false,
+            tried: Vec::new(),
+        })
+    }
+
+    /// Decides about a try that was answered with this head.
+    pub fn on_head(
+        &mut self,
+        status: u16,
+        response: &HeaderMap,
+        now: SystemTime,
+        source: &mut Source<'_>,
+    ) -> Decision {
+        let wanted = self.would_retry_head(status, response);
+        let told = self.policy.rate_limited_back_off.as_ref();
+        let told = told.and_then(|back_off| told_wait(back_off, response, now));
+        self.decide(wanted, told, source)
+    }
+
+    /// Whether such a head is tried again, as far as it alone decides.
+    pub fn would_retry_head(&self, status: u16, response: &HeaderMap) -> bool {
+        let on = self.retry_on;
+        // An Envoy that limits its clients means it.
+        if response.contains(HeaderId::XEnvoyRatelimited) {
+            return on.has(RetryOn::ENVOY_RATELIMITED);
+        }
+        let listed = |codes: &[u32]| codes.contains(&u32::from(status));
+        on.has(RetryOn::FIVE_XX) && (500..600).contains(&status)
+            || on.has(RetryOn::GATEWAY_ERROR) && (502..=504).contains(&status)
+            || on.has(RetryOn::RETRIABLE_4XX) && status == 409
+            || on.has(RetryOn::STATUS_CODES)
+                && (listed(&self.policy.retriable_status_codes) || listed(&self.status_codes))
+            || on.has(RetryOn::HEADERS) && self.has_retriable_header(response)
+            || on.has(GRPC) && self.has_retriable_grpc_status(response)
+    }
+
+    fn has_retriable_header(&self, response: &HeaderMap) -> bool {
+        let mut of_policy = self.policy.retriable_headers.iter();
+        let mut of_request = self.response_headers.iter();
+        of_policy.any(|matcher| matcher.matches(response))
+            || of_request.any(|name| response.get_name(name).is_some())
+    }
+
+    fn has_retriable_grpc_status(&self, response: &HeaderMap) -> bool {
+        let condition = match response.get(HeaderId::GrpcStatus).and_then(number) {
+            Some(1) => RetryOn::GRPC_CANCELLED,
+            Some(4) => RetryOn::GRPC_DEADLINE_EXCEEDED,
+            Some(8) => RetryOn::GRPC_RESOURCE_EXHAUSTED,
+            Some(13) => RetryOn::GRPC_INTERNAL,
+            Some(14) => RetryOn::GRPC_UNAVAILABLE,
+            _ => return false,
+        };
+        self.retry_on.has(condition)
+    }
+
+    /// Decides about a try that got no response. `sent` says that its request
+    /// was on its way.
+    pub fn on_failure(
+        &mut self,
+        failure: &Failure,
+        sent: bool,
+        source: &mut Source<'_>,
+    ) -> Decision {
+        let wanted = self.would_retry_failure(failure, sent);
+        self.decide(wanted, None, source)
+    }
+
+    fn would_retry_failure(&self, failure: &Failure, sent: bool) -> bool {
+        let on = self.retry_on;
+        let any_reset = RetryOn::FIVE_XX
+            .and(RetryOn::GATEWAY_ERROR)
+            .and(RetryOn::RESET);
+        match failure {
+            Failure::ConnectTimeout | Failure::Connect(_) => on.has(
+                any_reset
+                    .and(RetryOn::CONNECT_FAILURE)
+                    .and(RetryOn::RESET_BEFORE_REQUEST),
+            ),
+            Failure::UpstreamClosed
+            | Failure::UpstreamProtocol
+            | Failure::Expired(Expired::Try | Expired::TryIdle | Expired::Upstream) => {
+                on.has(any_reset) || !sent && on.has(RetryOn::RESET_BEFORE_REQUEST)
+            }
+            // A limit of ours is not passed by trying again, and nobody waits
+            // for the answer to the others.
+            Failure::Overflow
+            | Failure::DownstreamProtocol
+            | Failure::DownstreamClosed
+            | Failure::Stopped
+            | Failure::Expired(_) => false,
+        }
+    }
+
+    /// Decides about a hedge: a second try beside one that takes too long.
+    pub fn on_slow_try(&mut self, source: &mut Source<'_>) -> Decision {
+        self.decide(true, None, source)
+    }
+
+    fn decide(
+        &mut self,
+        wanted: bool,
+        told: Option<Duration>,
+        source: &mut Source<'_>,
+    ) -> Decision {
+        let stats = &source.cluster.stats;
+        if !wanted {
+            self.permit = None;
+            if std::mem::take(&mut self.retrying) {
+                stats.upstream_rq_retry_success.inc();
+                source.count(|stats| &stats.upstream_rq_retry_success);
+            }
+            return Decision::No;
+        }
+        if self.left == 0 {
+            stats.upstream_rq_retry_limit_exceeded.inc();
+            source.count(|stats| &stats.upstream_rq_retry_limit_exceeded);
+            return Decision::LimitExceeded;
+        }
+        self.left -= 1;
+        // One that is over makes room for the next one.
+        self.permit = None;
+        self.permit = source.cluster.acquire_retry(source.priority);
+        if self.permit.is_none() {
+            stats.upstream_rq_retry_overflow.inc();
+            source.count(|stats| &stats.upstream_rq_retry_overflow);
+            return Decision::Overflow;
+        }
+        self.retrying = true;
+        if let Some(told) = told {
+            // Everybody was told the same: half as long again spreads them.
+            let spread = (told.as_millis() as u64 / 2).max(1);
+            return Decision::Retry(Wait {
+                time: told + Duration::from_millis(source.rng.u64(..spread)),
+                told: true,
+            });
+        }
+        let bound = self.back_off_ms;
+        self.back_off_ms = next_bound(&self.policy.back_off, bound);
+        Decision::Retry(Wait {
+            time: Duration::from_millis(source.rng.u64(..bound)),
+            told: false,
+        })
+    }
+
+    /// Remembers the host of a try.
+    pub fn note_host(&mut self, host: &Rc<Host>) {
+        if !self.policy.host_predicates.is_empty() {
+            self.tried.push(Rc::clone(host));
+        }
+    }
+
+    /// The host of another try: one that the policy does not want to avoid, if
+    /// one is found soon enough.
+    pub fn pick_host(&self, cluster: &Cluster) -> Option<Rc<Host>> {
+        let mut host = cluster.pick_host()?;
+        // A cluster cannot have more hosts than a balancer has turns, so more
+        // attempts than that would ask the same ones again.
+        let turns = u32::try_from(cluster.shared.hosts.len()).unwrap_or(u32::MAX);
+        for _ in 0..self
+            .policy
+            .host_selections_max
+            .min(turns.saturating_mul(SELECTIONS_PER_HOST))
+        {
+            if !self.avoids(&host) {
+                break;
+            }
+            host = cluster.pick_host()?;
+        }
+        Some(host)
+    }
+
+    fn avoids(&self, host: &Rc<Host>) -> bool {
+        let mut predicates = self.policy.host_predicates.iter();
+        predicates.any(|predicate| match predicate {
+            HostPredicate::PreviousHosts => {
+                let mut tried = self.tried.iter();
+                tried.any(|other| Rc::ptr_eq(other, host))
+            }
+        })
+    }
+}
+
+/// What a decision depends on and what it counts in.
+pub(super) struct Source<'a> {
+    /// Where the request goes.
+    pub cluster: &'a Cluster,
+    /// Where its retries are counted besides.
+    pub places: Places<'a>,
+    /// The routing priority.
+    pub priority: usize,
+    /// For back-offs.
+    pub rng: &'a mut fastrand::Rng,
+}
+
+impl Source<'_> {
+    /// Counts for the request's virtual cluster and route.
+    fn count(&self, counter: impl Fn(&RouteRequestStats) -> &Counter) {
+        for stats in self.places.into_iter().flatten() {
+            counter(&stats.requests).inc();
+        }
+    }
+}
+
+const GRPC: RetryOn = RetryOn::GRPC_CANCELLED
+    .and(RetryOn::GRPC_DEADLINE_EXCEEDED)
+    .and(RetryOn::GRPC_RESOURCE_EXHAUSTED)
+    .and(RetryOn::GRPC_INTERNAL)
+    .and(RetryOn::GRPC_UNAVAILABLE);
+
+/// By weight, a host may have its turn often before another one has it; a
+/// large `host_selection_retry_max_attempts` ends here.
+const SELECTIONS_PER_HOST: u32 = 128;
+
+/// The bound doubles until it would pass the largest one.
+fn next_bound(back_off: &BackOff, bound: u64) -> u64 {
+    match bound.checked_mul(2) {
+        Some(doubled) if doubled <= back_off.max_ms => doubled,
+        _ => back_off.max_ms,
+    }
+}
+
+/// How long the host says to wait: the first header that says something
+/// believable.
+fn told_wait(
+    back_off: &RateLimitedBackOff,
+    response: &HeaderMap,
+    now: SystemTime,
+) -> Option<Duration> {
+    let since_epoch = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let mut told = back_off.headers.iter().filter_map(|header| {
+        let seconds: u32 = response.get_name(&header.name).and_then(number)?;
+        let told = Duration::from_secs(u64::from(seconds));
+        match header.format {
+            ResetFormat::Seconds => Some(told),
+            ResetFormat::UnixTimestamp => told.checked_sub(since_epoch),
+        }
+    });
+    told.find(|wait| *wait <= back_off.max)
+        .filter(|wait| wait.as_millis() > 1)
+}
+
+fn number(text: &[u8]) -> Option<u32> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringway_config::route::ResetHeader;
+
+    #[test]
+    fn bounds_double_up_to_the_largest() {
+        let back_off = BackOff {
+            base_ms: 25,
+            max_ms: 250,
+        };
+        let mut bounds = vec![back_off.base_ms];
+        for _ in 0..5 {
+            bounds.push(next_bound(&back_off, bounds[bounds.len() - 1]));
+        }
+        assert_eq!(bounds, [25, 50, 100, 200, 250, 250]);
+        assert_eq!(next_bound(&back_off, u64::MAX), 250);
+    }
+
+    #[test]
+    fn waits_fill_their_bounds() {
+        let store = crate::stats::Store::new();
+        store.shard(None).install();
+        let setup = crate::test_support::setup::Setup {
+            cluster: "circuit_breakers: { thresholds: [ { max_retries: 1 } ] },",
+            ..Default::default()
+        };
+        let cluster = setup.cluster(([127, 0, 0, 1], 1).into(), &store);
+        let policy = RetryPolicy {
+            retry_on: RetryOn::FIVE_XX,
+            retries: 3,
+            ..RetryPolicy::default()
+        };
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut seen = [(u128::MAX, 0); 3];
+        for _ in 0..2000 {
+            let mut state = RetryState::new(&policy, &HeaderMap::new()).expect("it retries");
+            for (least, most) in &mut seen {
+                let source = &mut Source {
+                    cluster: &cluster,
+                    places: [None; 2],
+                    priority: 0,
+                    rng: &mut rng,
+                };
+                let Decision::Retry(wait) = state.on_slow_try(source) else {
+                    panic!("three retries are allowed");
+                };
+                let ms = wait.time.as_millis();
+                (*least, *most) = ((*least).min(ms), (*most).max(ms));
+            }
+        }
+        // 2000 draws miss one of at most 100 values with less than 2e-7.
+        assert_eq!(seen, [(0, 24), (0, 49), (0, 99)]);
+    }
+
+    #[test]
+    fn waits_that_the_host_asks_for() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let header = |name: &str, format| ResetHeader {
+            name: name.as_bytes().into(),
+            format,
+        };
+        let back_off = RateLimitedBackOff {
+            headers: [
+                header("retry-after", ResetFormat::Seconds),
+                header("x-reset", ResetFormat::UnixTimestamp),
+            ]
+            .into(),
+            max: Duration::from_secs(60),
+        };
+        for (lines, wait) in [
+            (&[][..], None),
+            (&[("retry-after", "5")], Some(5)),
+            (&[("retry-after", "0")], None),
+            (&[("retry-after", "61")], None),
+            (&[("retry-after", "-5")], None),
+            (&[("retry-after", "99999999999")], None),
+            (&[("retry-after", "61"), ("x-reset", "1007")], Some(7)),
+            (&[("x-reset", "999")], None),
+            (&[("x-reset", "1060")], Some(60)),
+            (&[("x-reset", "soon")], None),
+        ] {
+            let mut response = HeaderMap::new();
+            for (name, value) in lines {
+                response.append_name(name.as_bytes(), value.as_bytes());
+            }
+            let told = told_wait(&back_off, &response, now);
+            assert_eq!(told, wait.map(Duration::from_secs), "{lines:?}");
+        }
+    }
+}

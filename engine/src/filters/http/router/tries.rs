@@ -1,0 +1,738 @@
+//! Requests that may be tried more than once, or whose redirects are followed:
+//! everything up to the response that the client gets.
+//!
+//! [`forward_with_tries`] runs one or more [`Try`]s side by side (more than
+//! one only when hedging), keeps the request's body for those to come, and
+//! shows every failure to [`RetryState`]. The first good response wins: the
+//! others are given up, and the winner is relayed as every response is. Until
+//! then nothing of any response has reached the client, so no byte of it can
+//! be lost or sent twice.
+//!
+//! This is the rare path: it lives in a box, so that connections whose routes
+//! never retry are no larger for it.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use ringway_codecs::header::HeaderId;
+use ringway_codecs::http1::ResponseHead;
+use ringway_config::route::{BodyLimit, Forward, RetryPolicy, SelectedRoute};
+
+use super::failure::{Failure, reply_for_host};
+use super::forward::{finish, is_interim, relay, request_ended};
+use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
+use super::retry_state::{Decision, RetryState, Source, Wait};
+use super::timeout::{poll_deadline_or, set_expected_timeout};
+use super::upstream_request::{Event, UpstreamRequest};
+use super::{ConnectionManager, Handled, LocalReply, connect, internal_redirect, shadow};
+use crate::http::downstream::Downstream;
+use crate::http::exchange::{Exchange, Expired};
+use crate::http::http1::reader::BodyPart;
+use crate::reactor;
+use crate::stream_info::{ResponseFlag, TimePoint, details};
+use crate::upstream::circuit_breaker::Permit;
+use crate::upstream::cluster::Cluster;
+use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
+use crate::upstream::host::Host;
+
+/// One request to one host.
+struct Try {
+    host: Rc<Host>,
+    state: State,
+    /// `per_try_timeout`, from the end of the request.
+    deadline: Option<Instant>,
+    /// `per_try_idle_timeout`.
+    idle_deadline: Option<Instant>,
+    /// The upstream's `max_stream_duration`.
+    stream_deadline: Option<Instant>,
+    /// It took too long and another try was begun beside it.
+    hedged: bool,
+}
+
+enum State {
+    /// No connection was idle.
+    Connecting(Pin<Box<dyn Future<Output = Result<Lease, PoolFailure>>>>),
+    /// The request is on its way. The permit counts it.
+    Active(UpstreamRequest, Option<Permit>),
+}
+
+/// What the loop waits for; the number is the try's place.
+enum TryEvent {
+    Connected(usize, Result<Lease, PoolFailure>),
+    Head(usize, ResponseHead),
+    Failed(usize, Failure),
+    /// The next try is due.
+    RetryDue,
+    RequestBody(BodyPart),
+    /// The request ends without a response.
+    Ended(Failure),
+}
+
+/// What a step of the loop leads to.
+enum Step {
+    Wait,
+    /// This try's response goes to the client.
+    Won(usize, ResponseHead),
+    Over(Handled),
+}
+
+/// A try that is to begin.
+struct Next {
+    at: Instant,
+    wait: Wait,
+    /// The try before took too long.
+    late: bool,
+}
+
+impl Next {
+    fn after(wait: Wait, late: bool) -> Option<Self> {
+        let at = reactor::now() + wait.time;
+        Some(Self { at, wait, late })
+    }
+}
+
+struct Tries<'a> {
+    manager: &'a ConnectionManager,
+    selected: &'a SelectedRoute<'a>,
+    forward: &'a Forward,
+    cluster: Rc<Cluster>,
+    retry: Option<RetryState<'a>>,
+    running: Vec<Try>,
+    next: Option<Next>,
+    hedging: bool,
+    speaks: Speaks,
+    /// The request has a body, or may have one.
+    has_body: bool,
+    /// The body is kept for another try.
+    keeping: bool,
+    body_max: usize,
+    /// The body grew too large to be kept.
+    overflowed: bool,
+}
+
+/// Whether a request needs this path.
+pub(super) fn may_try_again(forward: &Forward, exchange: &Exchange) -> bool {
+    let resilience = &forward.resilience;
+    let request = &exchange.request;
+    resilience.retry.is_some()
+        || resilience.internal_redirect.is_some()
+        || exchange.limits.per_try.is_some()
+        || request.contains(HeaderId::XEnvoyRetryOn)
+        || request.contains(HeaderId::XEnvoyRetryGrpcOn)
+}
+
+/// Whether tries that take too long are kept beside the next ones: what the
+/// route or the request says.
+pub(super) fn is_hedging(forward: &Forward, exchange: &Exchange) -> bool {
+    match exchange.request.get(HeaderId::XEnvoyHedgeOnPerTryTimeout) {
+        Some(b"true") => true,
+        Some(b"false") => false,
+        _ => forward.resilience.hedge_on_per_try_timeout,
+    }
+}
+
+/// Tries the request, the first time at `host`, until there is a response for
+/// the client, and sends it on. The request's headers are ready.
+pub(super) async fn forward_with_tries<'a>(
+    manager: &'a ConnectionManager,
+    selected: &'a SelectedRoute<'a>,
+    forward: &'a Forward,
+    (cluster, host, hedging): (Rc<Cluster>, Rc<Host>, bool),
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Handled {
+    let default;
+    let policy = match &forward.resilience.retry {
+        Some(policy) => &**policy,
+        None => {
+            default = RetryPolicy::default();
+            &default
+        }
+    };
+    let retry = RetryState::new(policy, &exchange.request);
+    remove_consumed(exchange);
+    let mut tries = Tries {
+        manager,
+        selected,
+        forward,
+        cluster,
+        keeping: retry.is_some() || forward.resilience.internal_redirect.is_some(),
+        retry,
+        running: Vec::new(),
+        next: None,
+        hedging,
+        speaks: connect::speaks(forward, exchange),
+        has_body: !exchange.request_complete || !exchange.replay.is_empty(),
+        body_max: body_max(forward, downstream),
+        overflowed: false,
+    };
+    let mut step = tries.begin(host, downstream, exchange);
+    loop {
+        match step {
+            Step::Wait => {}
+            Step::Over(handled) => return handled,
+            Step::Won(place, head) => {
+                return tries.relay(place, head, downstream, exchange).await;
+            }
+        }
+        tries.arm(downstream, exchange);
+        let event = poll_fn(|cx| tries.poll(downstream, exchange, cx)).await;
+        step = tries.on_event(event, downstream, exchange);
+    }
+}
+
+fn body_max(forward: &Forward, downstream: &Downstream) -> usize {
+    // 0 is no limit of the connection.
+    let of_connection = match downstream.buffer_limit {
+        0 => u64::MAX,
+        limit => u64::from(limit),
+    };
+    let max = match forward.resilience.body_limit {
+        BodyLimit::Connection => of_connection,
+        BodyLimit::AtMost(limit) => limit.min(of_connection),
+        BodyLimit::Exactly(limit) => limit,
+    };
+    usize::try_from(max).unwrap_or(usize::MAX)
+}
+
+impl Tries<'_> {
+    /// Starts a try at `host`.
+    fn begin(
+        &mut self,
+        host: Rc<Host>,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Step {
+        exchange.info.host = Some(Rc::clone(&host.info));
+        if let Some(retry) = &mut self.retry {
+            retry.note_host(&host);
+        }
+        let place = self.running.len();
+        let idle = conn_pool::idle(&host, self.speaks);
+        let (cluster, at) = (Rc::clone(&self.cluster), Rc::clone(&host));
+        let (priority, speaks) = (self.forward.priority as usize, self.speaks);
+        self.running.push(Try {
+            host,
+            state: State::Connecting(Box::pin(async move {
+                conn_pool::acquire(&cluster, &at, priority, speaks).await
+            })),
+            deadline: None,
+            idle_deadline: None,
+            stream_deadline: None,
+            hedged: false,
+        });
+        match idle {
+            Some(lease) => self.on_connected(place, lease, downstream, exchange),
+            None => Step::Wait,
+        }
+    }
+
+    /// Sends the request, or as much of it as there is.
+    fn on_connected(
+        &mut self,
+        place: usize,
+        lease: Lease,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Step {
+        let breakers = &self.cluster.breakers[self.forward.priority as usize];
+        let permit = breakers.requests.acquire();
+        if permit.is_none() && self.speaks == Speaks::Http1 {
+            self.cluster.stats.upstream_rq_active_overflow.inc();
+            lease.give_back_unused();
+            return self.on_failed(place, Failure::Overflow, downstream, exchange);
+        }
+        shadow::start(self.manager, self.forward, exchange);
+        self.manager.charge_request(exchange);
+        let host = &self.running[place].host;
+        rewrite_host(self.manager, self.forward, &host.info, exchange);
+        let mut upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
+        let head = connect::head_of_bytes(&mut upstream, downstream, exchange);
+        let now = reactor::now();
+        let one = &mut self.running[place];
+        one.state = State::Active(upstream, permit);
+        one.stream_deadline = exchange.limits.upstream_stream.map(|limit| now + limit);
+        if exchange.request_complete {
+            one.start_clocks(now, exchange);
+        }
+        // A connection that carries bytes has answered by being there.
+        head.map_or(Step::Wait, |head| Step::Won(place, head))
+    }
+
+    /// Sets the timer to whatever comes first.
+    fn arm(&self, downstream: &Downstream, exchange: &Exchange) {
+        let first = [self.first_deadline(), exchange.deadlines.next()];
+        downstream.timer.set(first.into_iter().flatten().min());
+    }
+
+    fn first_deadline(&self) -> Option<Instant> {
+        let of_tries = self.running.iter().filter_map(Try::first_deadline);
+        of_tries.chain(self.next.as_ref().map(|next| next.at)).min()
+    }
+
+    fn poll(
+        &mut self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<TryEvent> {
+        for (place, one) in self.running.iter_mut().enumerate() {
+            let event = match &mut one.state {
+                State::Connecting(connecting) => connecting
+                    .as_mut()
+                    .poll(cx)
+                    .map(|result| TryEvent::Connected(place, result)),
+                State::Active(upstream, _) => {
+                    upstream
+                        .poll_head(downstream, exchange, cx)
+                        .map(|event| match event {
+                            Ok(head) => TryEvent::Head(place, head),
+                            Err(failure) => TryEvent::Failed(place, failure),
+                        })
+                }
+            };
+            if event.is_ready() {
+                return event;
+            }
+        }
+        if let Poll::Ready(event) = self.poll_request(downstream, exchange, cx) {
+            return Poll::Ready(event);
+        }
+        let first = self.first_deadline();
+        poll_deadline_or(first, self.manager, downstream, exchange, cx)
+            .map(|failure| failure.map_or_else(|| self.passed(reactor::now()), TryEvent::Ended))
+    }
+
+    /// Reads the request while there is a host that takes it. Between two
+    /// tries it waits where it is: in the client's connection.
+    fn poll_request(
+        &mut self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<TryEvent> {
+        // While the request arrives there is one try at most.
+        let event = match self.running.first_mut() {
+            Some(Try {
+                state: State::Active(upstream, _),
+                ..
+            }) => upstream.poll_request(downstream, exchange, cx),
+            _ => downstream
+                .stream
+                .poll_closed(cx)
+                .map(|()| Event::Failed(Failure::DownstreamClosed)),
+        };
+        event.map(|event| match event {
+            Event::RequestBody(part) => TryEvent::RequestBody(part),
+            Event::Failed(failure) => TryEvent::Ended(failure),
+            Event::Head(_) | Event::ResponseBody(_) => {
+                unreachable!("only the request was polled")
+            }
+        })
+    }
+
+    /// Which of our own deadlines has passed.
+    fn passed(&self, now: Instant) -> TryEvent {
+        let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        for (place, one) in self.running.iter().enumerate() {
+            let expired = if passed(one.stream_deadline) {
+                Expired::Upstream
+            } else if passed(one.deadline) {
+                Expired::Try
+            } else if passed(one.idle_deadline) {
+                Expired::TryIdle
+            } else {
+                continue;
+            };
+            return TryEvent::Failed(place, Failure::Expired(expired));
+        }
+        TryEvent::RetryDue
+    }
+
+    fn on_event(
+        &mut self,
+        event: TryEvent,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Step {
+        exchange.deadlines.progress(reactor::now());
+        match event {
+            TryEvent::Connected(place, Ok(lease)) => {
+                self.on_connected(place, lease, downstream, exchange)
+            }
+            TryEvent::Connected(place, Err(failure)) => {
+                self.on_failed(place, failure.into(), downstream, exchange)
+            }
+            TryEvent::Head(place, head) => self.on_head(place, head, exchange),
+            TryEvent::Failed(
+                place,
+                Failure::Expired(expired @ (Expired::Try | Expired::TryIdle)),
+            ) if self.hedging => self.on_slow(place, expired, exchange),
+            TryEvent::Failed(place, failure) => {
+                self.on_failed(place, failure, downstream, exchange)
+            }
+            TryEvent::RetryDue => self.retry(downstream, exchange),
+            TryEvent::RequestBody(part) => {
+                self.on_request_body(part, downstream, exchange);
+                Step::Wait
+            }
+            TryEvent::Ended(failure) => Step::Over(self.end(failure, downstream, exchange)),
+        }
+    }
+
+    fn on_request_body(
+        &mut self,
+        part: BodyPart,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) {
+        match part {
+            BodyPart::Data(data) => {
+                exchange.info.bytes_received += data.len() as u64;
+                shadow::data(&self.cluster, exchange, &data);
+                self.keep(&data, exchange);
+                for one in &mut self.running {
+                    if let State::Active(upstream, _) = &mut one.state {
+                        upstream.send_data(data);
+                        break;
+                    }
+                }
+            }
+            BodyPart::End => {
+                request_ended(downstream, exchange);
+                let now = reactor::now();
+                for one in &mut self.running {
+                    if let State::Active(upstream, _) = &mut one.state {
+                        upstream.send_end(exchange);
+                        one.start_clocks(now, exchange);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Copies a part of the body for another try: what was received lies in
+    /// buffers that other connections need.
+    fn keep(&mut self, data: &[u8], exchange: &mut Exchange) {
+        if !self.keeping {
+            return;
+        }
+        if exchange.replay.len() + data.len() <= self.body_max {
+            exchange.replay.extend_from_slice(data);
+            return;
+        }
+        self.cluster.stats.retry_or_shadow_abandoned.inc();
+        self.keeping = false;
+        self.overflowed = true;
+        self.retry = None;
+        exchange.forget_body();
+    }
+
+    fn on_head(&mut self, place: usize, head: ResponseHead, exchange: &mut Exchange) -> Step {
+        // What follows an interim response is not tried again: the next host
+        // might not send one. After 101 there is no other response.
+        if is_interim(&head) || head.status == 101 {
+            return Step::Won(place, head);
+        }
+        let mut refused = false;
+        if self.running[place].hedged {
+            let retry = self.retry.as_ref();
+            refused =
+                retry.is_some_and(|retry| retry.would_retry_head(head.status, &exchange.response));
+        } else if let Some(retry) = &mut self.retry {
+            let mut rng = self.manager.worker.rng.borrow_mut();
+            let source = &mut Source {
+                cluster: &self.cluster,
+                places: self.manager.route_stats(exchange),
+                priority: self.forward.priority as usize,
+                rng: &mut rng,
+            };
+            let wall = reactor::wall_clock();
+            let decision = retry.on_head(head.status, &exchange.response, wall, source);
+            drop(rng);
+            if let Decision::Retry(wait) = decision {
+                self.cluster.shared.responses.retried(head.status);
+                self.next = Next::after(wait, false);
+                self.give_up(place, &head, exchange);
+                return Step::Wait;
+            }
+            refused = note(&decision, exchange);
+        }
+        if let Some(policy) = self.forward.resilience.internal_redirect.as_deref()
+            && internal_redirect::applies(policy, head.status)
+        {
+            let complete = exchange.is_request_over() && !self.overflowed;
+            let stats = &self.cluster.stats;
+            if complete
+                && internal_redirect::set_up(
+                    policy,
+                    self.manager,
+                    self.selected,
+                    head.status,
+                    exchange,
+                )
+            {
+                stats.upstream_internal_redirect_succeeded_total.inc();
+                self.finish_redirected(place, &head, exchange);
+                return Step::Over(Handled::Redirected);
+            }
+            stats.upstream_internal_redirect_failed_total.inc();
+        }
+        // A bad response is not sent while a better one may come.
+        if refused && (self.running.len() > 1 || self.next.is_some()) {
+            self.give_up(place, &head, exchange);
+            return Step::Wait;
+        }
+        Step::Won(place, head)
+    }
+
+    /// Ends a try whose response is not wanted. Its connection is kept if the
+    /// head was all of it.
+    fn give_up(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
+        exchange.response.clear();
+        exchange.response_trailers.clear();
+        let one = self.running.remove(place);
+        one.host.stats.rq_error.inc();
+        if let State::Active(upstream, _) = one.state {
+            upstream.release(head, exchange);
+        }
+    }
+
+    fn finish_redirected(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
+        let one = self.running.remove(place);
+        if let State::Active(upstream, _) = one.state {
+            upstream.release(head, exchange);
+        }
+    }
+
+    /// A try takes too long and hedging is on: another one is begun beside it.
+    fn on_slow(&mut self, place: usize, expired: Expired, exchange: &mut Exchange) -> Step {
+        let one = &mut self.running[place];
+        match expired {
+            Expired::TryIdle => one.idle_deadline = None,
+            _ => one.deadline = None,
+        }
+        let Some(retry) = &mut self.retry else {
+            return Step::Wait;
+        };
+        let mut rng = self.manager.worker.rng.borrow_mut();
+        let decision = retry.on_slow_try(&mut Source {
+            cluster: &self.cluster,
+            places: self.manager.route_stats(exchange),
+            priority: self.forward.priority as usize,
+            rng: &mut rng,
+        });
+        if let Decision::Retry(wait) = decision {
+            one.hedged = true;
+            self.next = Next::after(wait, true);
+        } else {
+            note(&decision, exchange);
+        }
+        Step::Wait
+    }
+
+    fn on_failed(
+        &mut self,
+        place: usize,
+        failure: Failure,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Step {
+        exchange.response.clear();
+        let one = self.running.remove(place);
+        let sent = matches!(one.state, State::Active(..));
+        if let State::Active(upstream, _) = one.state {
+            upstream.break_off(&failure, exchange);
+        }
+        failure.count(self.manager, &self.cluster, exchange);
+        if matches!(failure, Failure::Overflow) {
+            // No host was asked.
+            exchange.info.host = None;
+        }
+        if !one.hedged
+            && let Some(retry) = &mut self.retry
+        {
+            let mut rng = self.manager.worker.rng.borrow_mut();
+            let decision = retry.on_failure(
+                &failure,
+                sent,
+                &mut Source {
+                    cluster: &self.cluster,
+                    places: self.manager.route_stats(exchange),
+                    priority: self.forward.priority as usize,
+                    rng: &mut rng,
+                },
+            );
+            drop(rng);
+            if let Decision::Retry(wait) = decision {
+                let late = matches!(failure, Failure::Expired(Expired::Try | Expired::TryIdle));
+                self.next = Next::after(wait, late);
+                return Step::Wait;
+            }
+            note(&decision, exchange);
+        }
+        // Others may still bring a response.
+        if !self.running.is_empty() || self.next.is_some() {
+            let code = if matches!(failure, Failure::UpstreamProtocol) {
+                502
+            } else {
+                503
+            };
+            self.manager.charge_code(&self.cluster, code, exchange);
+            return Step::Wait;
+        }
+        exchange.forget_body();
+        Step::Over(failure.answer_counted(self.manager, &self.cluster, downstream, exchange))
+    }
+
+    /// Begins the next try.
+    fn retry(&mut self, downstream: &mut Downstream, exchange: &mut Exchange) -> Step {
+        let Some(next) = self.next.take() else {
+            return Step::Wait;
+        };
+        next.wait
+            .count(&self.cluster, self.manager.route_stats(exchange));
+        exchange.info.attempt_count += 1;
+        let picked = match &self.retry {
+            Some(retry) => retry.pick_host(&self.cluster),
+            None => self.cluster.pick_host(),
+        };
+        let Some(host) = picked else {
+            self.cancel_all(exchange);
+            let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
+                .flag(ResponseFlag::NoHealthyUpstream);
+            return Step::Over(reply_for_host(
+                Some(&self.cluster),
+                self.manager,
+                downstream,
+                exchange,
+                reply,
+            ));
+        };
+        let resilience = &self.forward.resilience;
+        if resilience.attempt_count_in_request {
+            set_attempt_count(exchange);
+        }
+        if resilience.is_timeout_retry_header {
+            let value: &[u8] = if next.late { b"true" } else { b"false" };
+            exchange.request.set(HeaderId::XEnvoyIsTimeoutRetry, value);
+        }
+        if !self
+            .manager
+            .shared
+            .router_of(exchange)
+            .suppress_envoy_headers
+        {
+            let received = exchange.info.elapsed(TimePoint::DownstreamRxEnd);
+            let elapsed = received.map_or(Duration::ZERO, |received| {
+                reactor::now().duration_since(exchange.info.start + received)
+            });
+            set_expected_timeout(
+                &exchange.limits,
+                self.hedging,
+                elapsed,
+                &mut exchange.request,
+            );
+        }
+        self.begin(host, downstream, exchange)
+    }
+
+    /// Ends the request without a response of any host.
+    fn end(
+        &mut self,
+        failure: Failure,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
+        exchange.forget_body();
+        if !matches!(failure, Failure::Expired(Expired::Route)) {
+            failure.count(self.manager, &self.cluster, exchange);
+            self.cancel_all(exchange);
+            return failure.answer_counted(self.manager, &self.cluster, downstream, exchange);
+        }
+        // Every try that the route's timeout ends counts as one that timed out.
+        let ended = self.running.len();
+        for _ in 0..ended {
+            failure.count(self.manager, &self.cluster, exchange);
+        }
+        for one in self.running.drain(..) {
+            match one.state {
+                State::Active(upstream, _) => upstream.break_off(&failure, exchange),
+                State::Connecting(_) => self.cluster.stats.upstream_rq_cancelled.inc(),
+            }
+        }
+        let status = exchange.limits.timeout_status;
+        for _ in 0..ended {
+            self.manager.charge_code(&self.cluster, status, exchange);
+        }
+        failure.respond(None, self.manager, downstream, exchange)
+    }
+
+    fn cancel_all(&mut self, exchange: &mut Exchange) {
+        for one in self.running.drain(..) {
+            match one.state {
+                State::Active(upstream, _) => upstream.cancel(exchange),
+                State::Connecting(_) => self.cluster.stats.upstream_rq_cancelled.inc(),
+            }
+        }
+    }
+
+    /// Sends the response of the try that won to the client.
+    async fn relay(
+        mut self,
+        place: usize,
+        head: ResponseHead,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
+        let won = self.running.remove(place);
+        self.cancel_all(exchange);
+        // Lets the retry's permit go: a response is being sent.
+        self.retry = None;
+        exchange.forget_body();
+        exchange.info.host = Some(Rc::clone(&won.host.info));
+        exchange.deadlines.upstream = won.stream_deadline;
+        exchange.deadlines.try_idle = won.idle_deadline;
+        downstream.timer.set(exchange.deadlines.next());
+        let State::Active(mut upstream, _permit) = won.state else {
+            unreachable!("a try that is connecting has no response");
+        };
+        upstream.note_connection(exchange);
+        let relayed = relay(
+            self.manager,
+            &mut upstream,
+            Some(head),
+            downstream,
+            exchange,
+        )
+        .await;
+        finish(relayed, upstream, self.manager, downstream, exchange)
+    }
+}
+
+/// Notes why a try was the last one; true if it was to be tried again.
+fn note(decision: &Decision, exchange: &mut Exchange) -> bool {
+    let flag = match decision {
+        Decision::Overflow => ResponseFlag::UpstreamOverflow,
+        Decision::LimitExceeded => ResponseFlag::UpstreamRetryLimitExceeded,
+        Decision::Retry(_) | Decision::No => return false,
+    };
+    exchange.info.flags.set(flag);
+    true
+}
+
+impl Try {
+    /// The request is complete: the limits of the try begin.
+    fn start_clocks(&mut self, now: Instant, exchange: &Exchange) {
+        self.deadline = exchange.limits.per_try.map(|limit| now + limit);
+        self.idle_deadline = exchange.limits.per_try_idle.map(|limit| now + limit);
+    }
+
+    fn first_deadline(&self) -> Option<Instant> {
+        let all = [self.deadline, self.idle_deadline, self.stream_deadline];
+        all.into_iter().flatten().min()
+    }
+}
