@@ -53,7 +53,7 @@ pub struct RouteMetadata {
 
 impl Value {
     /// Takes a message over. A value of no kind, which only a peer's bytes can
-    /// be, is `None`.
+    /// be, is `None`, and null inside another one.
     pub fn from_proto(proto: &protobuf::Value) -> Option<Self> {
         Some(match proto.kind.as_ref()? {
             Kind::NullValue(_) => Value::Null,
@@ -61,7 +61,12 @@ impl Value {
             Kind::NumberValue(value) => Value::Number(*value),
             Kind::StringValue(text) => Value::text(text.as_bytes()),
             Kind::ListValue(list) => {
-                Value::List(list.values.iter().filter_map(Self::from_proto).collect())
+                let values = list.values.iter();
+                Value::List(
+                    values
+                        .map(|value| Self::from_proto(value).unwrap_or(Value::Null))
+                        .collect(),
+                )
             }
             Kind::StructValue(fields) => Value::Struct(Struct::from_proto(fields)),
         })
@@ -79,7 +84,10 @@ impl Struct {
         let mut fields: Vec<(Box<str>, Value)> = proto
             .fields
             .iter()
-            .filter_map(|(name, value)| Some((name.as_str().into(), Value::from_proto(value)?)))
+            .map(|(name, value)| {
+                let value = Value::from_proto(value).unwrap_or(Value::Null);
+                (name.as_str().into(), value)
+            })
             .collect();
         fields.sort_by(|(a, _), (b, _)| a.cmp(b));
         Struct(fields)

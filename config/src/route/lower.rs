@@ -193,7 +193,14 @@ impl VirtualHost {
         let routes = routes?;
         resilience?;
         entered?;
+        let metadata = (!metadata.is_empty()).then(|| {
+            Arc::new(RouteMetadata {
+                route: Metadata::default(),
+                virtual_host: metadata,
+            })
+        });
         Some(VirtualHost {
+            metadata,
             name: Arc::clone(&lowering.virtual_host),
             index: RouteIndex::new(routes.iter().map(|route| &route.matcher)),
             routes,

@@ -116,6 +116,8 @@ pub struct RouteConfiguration {
 pub struct VirtualHost {
     /// The name, for stats and logs; not necessarily unique.
     pub name: Arc<str>,
+    /// Its metadata, if it has some.
+    pub metadata: Option<Arc<RouteMetadata>>,
     /// The routes; the first that matches is taken.
     pub routes: Box<[Route]>,
     /// Which of its requests are redirected to `https`.

@@ -255,8 +255,9 @@ fn write_text(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Whole numbers are written without a fraction up to where a double stops
-/// being exact. What is no number is a text, as in proto3's JSON.
+/// As Envoy writes them: whole numbers of 64 bits as such, others with as few
+/// digits as tell them apart, and an exponent where the number is very large
+/// or small. What is no number is a text, as in proto3's JSON.
 fn write_number(number: f64, out: &mut Vec<u8>) {
     // Writing to a vector cannot fail.
     let _ = if number.is_nan() {
@@ -264,18 +265,23 @@ fn write_number(number: f64, out: &mut Vec<u8>) {
     } else if number.is_infinite() {
         let sign = if number < 0.0 { "-" } else { "" };
         write!(out, "\"{sign}Infinity\"")
-    } else if number.fract() == 0.0 && number.abs() <= EXACT_MAX {
+    } else if number.fract() == 0.0 && number.abs() < I64_END {
         write!(out, "{}", number as i64)
+    } else if (1e-4..1e16).contains(&number.abs()) {
+        write!(out, "{number}")
     } else {
-        match serde_json::Number::from_f64(number) {
-            Some(number) => write!(out, "{number}"),
-            None => Ok(()),
-        }
+        let text = format!("{number:e}");
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let (sign, exponent) = match exponent.strip_prefix('-') {
+            Some(exponent) => ('-', exponent),
+            None => ('+', exponent),
+        };
+        write!(out, "{digits}e{sign}{exponent:0>2}")
     };
 }
 
-/// 2^53.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+/// 2^63.
+const I64_END: f64 = 9_223_372_036_854_775_808.0;
 
 /// `%COALESCE({"operators": [...]})%`: the first operator that has a value.
 #[derive(Debug)]
@@ -360,4 +366,31 @@ fn inner(entry: &serde_json::Value, position: usize) -> Result<Operator, String>
         length_max,
         position,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers() {
+        for (number, text) in [
+            (0.0, "0"),
+            (-3.0, "-3"),
+            (12.5, "12.5"),
+            (0.0001, "0.0001"),
+            (0.000_01, "1e-05"),
+            (-1.5e-7, "-1.5e-07"),
+            (123_456_789_012_345_680.0, "123456789012345680"),
+            (1e20, "1e+20"),
+            (1.25e300, "1.25e+300"),
+            (f64::NAN, "\"NaN\""),
+            (f64::INFINITY, "\"Infinity\""),
+            (f64::NEG_INFINITY, "\"-Infinity\""),
+        ] {
+            let mut out = Vec::new();
+            write_number(number, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), text);
+        }
+    }
 }

@@ -330,7 +330,7 @@ impl KeyValue {
             ValueType::String => Ok(Value::text(&text)),
             ValueType::Number => std::str::from_utf8(text.trim_ascii())
                 .ok()
-                .and_then(|text| text.parse().ok())
+                .and_then(number)
                 .map(Value::Number)
                 .ok_or(Failure::Other),
             ValueType::ProtobufValue => protobuf::Value::decode(text.as_slice())
@@ -338,6 +338,27 @@ impl KeyValue {
                 .and_then(|value| Value::from_proto(&value))
                 .ok_or(Failure::Other),
         }
+    }
+}
+
+/// A number as C reads one: decimal, or whole and hexadecimal.
+fn number(text: &str) -> Option<f64> {
+    let (sign, digits) = match text.as_bytes().first()? {
+        b'-' => (-1.0, &text[1..]),
+        b'+' => (1.0, &text[1..]),
+        _ => (1.0, text),
+    };
+    let hexadecimal = digits
+        .strip_prefix("0x")
+        .or_else(|| digits.strip_prefix("0X"));
+    match hexadecimal {
+        Some(digits) if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
+            u64::from_str_radix(digits, 16)
+                .ok()
+                .map(|number| sign * number as f64)
+        }
+        Some(_) => None,
+        None => text.parse().ok(),
     }
 }
 
@@ -357,4 +378,46 @@ fn rules(protos: &[pb::config::Rule], field: &str, cx: &mut Cx<'_>) -> Option<Bo
         .map(|(i, rule)| cx.index(field, i, |cx| Rule::compile(rule, cx)))
         .collect();
     rules.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers() {
+        for (text, expected) in [
+            ("12.50", Some(12.5)),
+            ("+1e3", Some(1000.0)),
+            ("-0x10", Some(-16.0)),
+            ("0XfF", Some(255.0)),
+            ("0x", None),
+            ("0x+1", None),
+            ("0x1g", None),
+            ("12x", None),
+            ("1 2", None),
+            ("", None),
+        ] {
+            assert_eq!(number(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn cookies() {
+        let mut headers = HeaderMap::new();
+        headers.append(HeaderId::Cookie, b"a=1; bare; b=\"two\" ;c=;d==x");
+        headers.append(HeaderId::Cookie, b"e=\"; a=2");
+        for (name, value) in [
+            ("a", Some("1")),
+            ("b", Some("two")),
+            ("c", Some("")),
+            ("d", Some("=x")),
+            ("e", Some("\"")),
+            ("bare", None),
+            ("A", None),
+        ] {
+            let found = cookie(&headers, name.as_bytes());
+            assert_eq!(found.as_deref(), value.map(str::as_bytes), "{name}");
+        }
+    }
 }

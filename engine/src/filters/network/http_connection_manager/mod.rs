@@ -269,13 +269,20 @@ impl ConnectionManager {
     /// Finds the request's route and notes what follows from it.
     fn select_route(&self, exchange: &mut Exchange) -> RouteMatch<'_> {
         let found = self.find_route(&exchange.request, exchange);
+        let metadata = match &found {
+            RouteMatch::Route(selected) => &selected.route.metadata,
+            RouteMatch::NoRoute(virtual_host) | RouteMatch::TlsRequired(virtual_host) => {
+                &virtual_host.metadata
+            }
+            RouteMatch::NoVirtualHost => &None,
+        };
+        if let Some(metadata) = metadata {
+            exchange.info.route_metadata = Some(self.worker.route_metadata(metadata));
+        }
         let Some(SelectedRoute { route, .. }) = selected(&found) else {
             return found;
         };
         exchange.info.route_name.copy(&route.name);
-        if let Some(metadata) = &route.metadata {
-            exchange.info.route_metadata = Some(self.worker.route_metadata(metadata));
-        }
         router::choose_cluster(self, route, exchange);
         // As in Envoy, a route that answers changes its own answer only.
         if !route.action.answers() {
