@@ -29,7 +29,7 @@ const ROUTE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub enum Action {
     /// `route`: the request goes to a cluster.
-    Forward(Forward),
+    Forward(Box<Forward>),
     /// `direct_response`: the proxy answers.
     DirectResponse(DirectResponse),
     /// `redirect`: the proxy answers with a `Location`.
@@ -112,7 +112,7 @@ impl Action {
         match &message.action {
             Some(ProtoAction::Route(action)) => cx
                 .field("route", |cx| Forward::lower(action, path, lowering, cx))
-                .map(Action::Forward),
+                .map(|forward| Action::Forward(Box::new(forward))),
             Some(ProtoAction::DirectResponse(action)) => cx
                 .field("direct_response", |cx| {
                     DirectResponse::lower(action, lowering, cx)

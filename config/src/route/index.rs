@@ -192,7 +192,8 @@ mod tests {
     /// How many of 1,000 routes are looked at for the path of the last one.
     #[test]
     fn few_routes_are_looked_at() {
-        let kinds: [(fn(String) -> PathSpecifier, usize); 3] = [
+        type Kind = fn(String) -> PathSpecifier;
+        let kinds: [(Kind, usize); 3] = [
             (PathSpecifier::Path, 1),
             // `/api/9` and `/api/99` are prefixes of it, too.
             (PathSpecifier::Prefix, 3),
