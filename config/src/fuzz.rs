@@ -73,6 +73,8 @@ fn decisions(loaded: &Loaded, found: &mut Diagnostics) -> String {
         headers: &request,
         random: 7,
         runtime: &runtime,
+        metadata: crate::metadata::Metadata::EMPTY,
+        filter_state: crate::filter_state::FilterState::EMPTY,
         peer_certificate: PeerCertificate::default(),
     };
     let resources = loaded.bootstrap.static_resources.iter();

@@ -13,7 +13,10 @@ use ringway_config::type_name;
 
 use crate::filters::http::custom_response::CustomResponse;
 use crate::filters::http::fault::Fault;
+use crate::filters::http::header_to_metadata::HeaderToMetadata;
 use crate::filters::http::health_check::HealthCheck;
+use crate::filters::http::set_filter_state::SetFilterState;
+use crate::filters::http::set_metadata::SetMetadata;
 use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, OverrideTable, router};
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
 
@@ -31,7 +34,10 @@ pub const NETWORK_FILTERS: &[&str] =
 pub const HTTP_FILTERS: &[&str] = &[
     CUSTOM_RESPONSE,
     "envoy.extensions.filters.http.fault.v3.HTTPFault",
+    "envoy.extensions.filters.http.header_to_metadata.v3.Config",
     "envoy.extensions.filters.http.health_check.v3.HealthCheck",
+    "envoy.extensions.filters.http.set_filter_state.v3.Config",
+    "envoy.extensions.filters.http.set_metadata.v3.Config",
     ROUTER,
 ];
 
@@ -132,6 +138,17 @@ fn http_filter(
         "envoy.extensions.filters.http.health_check.v3.HealthCheck" => {
             let filter = HealthCheck::compile(&extension.config, service_cluster, cx)?;
             Some(Box::new(filter))
+        }
+        "envoy.extensions.filters.http.header_to_metadata.v3.Config" => {
+            let filter = HeaderToMetadata::compile(&extension.config, cx)?;
+            Some(Box::new(filter))
+        }
+        "envoy.extensions.filters.http.set_filter_state.v3.Config" => {
+            let filter = SetFilterState::compile(&extension.config, cx)?;
+            Some(Box::new(filter))
+        }
+        "envoy.extensions.filters.http.set_metadata.v3.Config" => {
+            Some(Box::new(SetMetadata::compile(&extension.config, cx)?))
         }
         other => {
             cx.error(format!("extension {other} is not supported yet"));

@@ -54,6 +54,8 @@ pub fn route_table(data: &[u8]) {
             headers: &request,
             random: u64::from(bytes.next()),
             runtime: &RuntimeValues::default(),
+            metadata: crate::metadata::Metadata::EMPTY,
+            filter_state: crate::filter_state::FilterState::EMPTY,
             peer_certificate: PeerCertificate::default(),
         };
         check_route(&routes, &input);

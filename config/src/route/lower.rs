@@ -20,6 +20,7 @@ use super::{
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
 use crate::format_strings::FormatStrings;
+use crate::metadata::{Metadata, RouteMetadata};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::google::protobuf::Duration as ProtoDuration;
 use std::collections::HashMap;
@@ -181,17 +182,25 @@ impl VirtualHost {
         let resilience = Resilience::of_virtual_host(message, cx);
         let of_host = resilience.clone().unwrap_or_default();
         let entered = lowering.enter_virtual_host(message, cx);
+        let metadata = Arc::new(Metadata::from_proto(message.metadata.as_ref()));
         let policies = &message.request_mirror_policies;
         let routes = RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
             all(&message.routes, "routes", cx, |route, cx| {
                 lowering.resilience = of_host.with_route(route, cx);
-                Route::lower(route, lowering, cx)
+                Route::lower(route, &metadata, lowering, cx)
             })
         });
         let routes = routes?;
         resilience?;
         entered?;
+        let metadata = (!metadata.is_empty()).then(|| {
+            Arc::new(RouteMetadata {
+                route: Metadata::default(),
+                virtual_host: metadata,
+            })
+        });
         Some(VirtualHost {
+            metadata,
             name: Arc::clone(&lowering.virtual_host),
             index: RouteIndex::new(routes.iter().map(|route| &route.matcher)),
             routes,
@@ -203,7 +212,12 @@ impl VirtualHost {
 }
 
 impl Route {
-    fn lower(message: &proto::Route, lowering: &mut Lowering, cx: &mut Cx<'_>) -> Option<Self> {
+    fn lower(
+        message: &proto::Route,
+        virtual_host: &Arc<Metadata>,
+        lowering: &mut Lowering,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
         let Some(route_match) = &message.r#match else {
             cx.error_at("match", "is required");
             return None;
@@ -221,9 +235,17 @@ impl Route {
                 (own, Action::lower(message, path, lowering, cx))
             });
         let header_mutations = lowering.header_mutations(message, cx);
+        let metadata = Metadata::from_proto(message.metadata.as_ref());
+        let has_metadata = !metadata.is_empty() || !virtual_host.is_empty();
         Some(Route {
             name: message.name.as_str().into(),
             action: action?,
+            metadata: has_metadata.then(|| {
+                Arc::new(RouteMetadata {
+                    route: metadata,
+                    virtual_host: Arc::clone(virtual_host),
+                })
+            }),
             filter_overrides,
             header_mutations: lowering.levels.of_route(header_mutations?),
             matcher: matcher?,

@@ -63,7 +63,7 @@ pub use mismatch::Mismatch;
 pub use path_match::PathMatcher;
 pub use query_match::QueryParameterMatcher;
 pub use redirect::{PathRedirect, Redirect, SchemeRedirect};
-pub use regex::CompiledRegex;
+pub use regex::{CompiledRegex, Substitution};
 pub use request_mirror_policy::{
     MirrorHost, MirrorTarget, RequestMirrorPolicies, RequestMirrorPolicy,
 };
@@ -86,6 +86,7 @@ pub use weighted_clusters::{WeightedCluster, WeightedClusters, WeightedName};
 use crate::clusters::ClusterId;
 use crate::context::Source;
 use crate::format_strings::FormatStrings;
+use crate::metadata::RouteMetadata;
 use domains::DomainIndex;
 use ringway_codecs::header::HeaderMap;
 use std::sync::Arc;
@@ -115,6 +116,8 @@ pub struct RouteConfiguration {
 pub struct VirtualHost {
     /// The name, for stats and logs; not necessarily unique.
     pub name: Arc<str>,
+    /// Its metadata, if it has some.
+    pub metadata: Option<Arc<RouteMetadata>>,
     /// The routes; the first that matches is taken.
     pub routes: Box<[Route]>,
     /// Which of its requests are redirected to `https`.
@@ -135,6 +138,8 @@ pub struct Route {
     pub matcher: RouteMatcher,
     /// What to do with the request.
     pub action: Action,
+    /// Its metadata and that of its virtual host, if either has some.
+    pub metadata: Option<Arc<RouteMetadata>>,
     /// Where its requests are counted, if it has a `stat_prefix`.
     pub stats: Option<StatScopeId>,
     /// What it says to the HTTP filters, with what it inherits.

@@ -117,6 +117,8 @@ fn find<'r>(routes: &'r RouteConfiguration, headers: &HeaderMap) -> RouteMatch<'
         headers,
         random: 0,
         runtime: &RuntimeValues::default(),
+        metadata: crate::metadata::Metadata::EMPTY,
+        filter_state: crate::filter_state::FilterState::EMPTY,
         peer_certificate: PeerCertificate::default(),
     })
 }

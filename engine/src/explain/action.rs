@@ -137,6 +137,8 @@ fn chosen_cluster(
         headers: &exchange.request,
         random: exchange.random,
         runtime: sources.runtime,
+        metadata: ringway_config::metadata::Metadata::EMPTY,
+        filter_state: ringway_config::filter_state::FilterState::EMPTY,
         peer_certificate: PeerCertificate::default(),
     };
     exchange.cluster = forward.cluster.choose(&input, find);

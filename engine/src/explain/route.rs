@@ -36,6 +36,8 @@ pub(super) fn explain(
         headers: &exchange.request,
         random: exchange.random,
         runtime: sources.runtime,
+        metadata: ringway_config::metadata::Metadata::EMPTY,
+        filter_state: ringway_config::filter_state::FilterState::EMPTY,
         peer_certificate: PeerCertificate::default(),
     };
     let (host, matched) = match configuration.find(&input) {

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_config::core::Node;
+use ringway_config::metadata::RouteMetadata;
 use ringway_config::runtime::RuntimeValues;
 
 use crate::http::date::DateCache;
@@ -37,6 +38,10 @@ pub struct WorkerFacts {
     pub node: Node,
 }
 
+/// Routes with metadata that a worker keeps handles on. Those of configurations
+/// that were replaced are among them until there are so many.
+const ROUTE_METADATA_MAX: usize = 16 * 1024;
+
 /// What belongs to a worker and is used by its filters.
 pub struct WorkerContext {
     /// The worker's number, from 0.
@@ -48,6 +53,9 @@ pub struct WorkerContext {
     store: Store,
     http1_stats: OnceCell<Http1CodecStats>,
     async_client_stats: OnceCell<RouterStats>,
+    /// A handle of this worker's own on the metadata of each route that has
+    /// some, by address: those of the configuration are shared by all workers.
+    route_metadata: RefCell<HashMap<*const RouteMetadata, Rc<Arc<RouteMetadata>>>>,
     /// The clusters that routes refer to.
     pub clusters: ClusterManager,
     /// The current runtime values, replaced as a whole.
@@ -95,6 +103,7 @@ impl WorkerContext {
             store: store.clone(),
             http1_stats: OnceCell::new(),
             async_client_stats: OnceCell::new(),
+            route_metadata: RefCell::default(),
             clusters: ClusterManager::default(),
             runtime: RefCell::default(),
             exchanges: RefCell::new(ExchangePool::default()),
@@ -131,6 +140,18 @@ impl WorkerContext {
     pub fn async_client_stats(&self) -> &RouterStats {
         self.async_client_stats
             .get_or_init(|| RouterStats::new(&self.store, "http.async-client."))
+    }
+
+    /// A handle on a route's metadata that requests of this worker may share.
+    pub fn route_metadata(&self, metadata: &Arc<RouteMetadata>) -> Rc<Arc<RouteMetadata>> {
+        let mut known = self.route_metadata.borrow_mut();
+        if known.len() >= ROUTE_METADATA_MAX {
+            known.clear();
+        }
+        let handle = known
+            .entry(Arc::as_ptr(metadata))
+            .or_insert_with(|| Rc::new(Arc::clone(metadata)));
+        Rc::clone(handle)
     }
 
     /// Counts under a name that depends on the request, unless there are too

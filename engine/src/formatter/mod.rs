@@ -18,6 +18,7 @@ pub mod fuzz;
 pub mod grpc;
 mod json;
 mod log_type;
+mod metadata;
 mod names;
 mod operator;
 mod query;

@@ -33,6 +33,9 @@ pub fn start_line_bytes(head: &[u8]) -> u64 {
 /// How the end of a response's body is told to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseFraming {
+    /// There is no body, and the head is to say so. Filters do not see it said,
+    /// as in Envoy.
+    Empty,
     /// The head has a Content-Length, or the status has no body.
     Described,
     /// The length is not known: chunks, or the end of the connection for
@@ -195,7 +198,7 @@ impl Downstream {
         self.ends_with_connection = false;
         let mut close = framing != ResponseFraming::Tunnel && (close || !exchange.keep_alive);
         let chunked = match framing {
-            ResponseFraming::Described | ResponseFraming::Tunnel => false,
+            ResponseFraming::Described | ResponseFraming::Empty | ResponseFraming::Tunnel => false,
             ResponseFraming::Unknown if http_10 => {
                 // Only the end of the connection can end the body.
                 self.ends_with_connection = !bodiless;

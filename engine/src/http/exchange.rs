@@ -75,6 +75,9 @@ pub struct Exchange {
     pub response_replaced: bool,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
+    /// A filter has changed what the route may depend on, and asks that it is
+    /// looked up again.
+    pub route_cleared: bool,
     /// How long the upstream may take.
     pub limits: Limits,
     /// The request's body as far as it has arrived, for another try. Empty
@@ -146,6 +149,7 @@ impl Exchange {
             header_mutations: MutationLevels::default(),
             response_replaced: false,
             filters_entered: 0,
+            route_cleared: false,
             limits: Limits::default(),
             replay: Vec::new(),
             redirects: None,
@@ -188,6 +192,7 @@ impl Exchange {
         self.header_mutations = MutationLevels::default();
         self.response_replaced = false;
         self.filters_entered = 0;
+        self.route_cleared = false;
         self.limits = Limits::default();
         self.forget_body();
         self.redirects = None;
@@ -221,7 +226,19 @@ impl Exchange {
         self.header_mutations = MutationLevels::default();
         self.response_replaced = false;
         self.filters_entered = 0;
+        self.route_cleared = false;
+        self.mirrored = false;
+        self.shadows.clear();
         self.deadlines = Deadlines::new(now);
+    }
+
+    /// Forgets what the route said, before another one is looked up.
+    pub fn forget_route(&mut self) {
+        self.info.route_name.clear();
+        self.info.route_metadata = None;
+        self.info.cluster = None;
+        self.cluster = ClusterChoice::default();
+        self.header_mutations = MutationLevels::default();
     }
 
     /// Drops the body that was kept for another try, and its memory when it
@@ -320,9 +337,7 @@ impl ExchangePool {
     pub fn put(&mut self, mut exchange: Box<Exchange>) {
         if self.free.len() < POOLED_EXCHANGES_MAX {
             exchange.shadows.clear();
-            exchange.info.host = None;
-            exchange.info.cluster = None;
-            exchange.info.upstream_connection = None;
+            exchange.info.release();
             self.free.push(exchange);
         }
     }

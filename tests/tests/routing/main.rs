@@ -6,6 +6,7 @@ mod connect;
 mod custom_response;
 mod headers;
 mod local_replies;
+mod metadata;
 mod mirroring;
 mod operators;
 mod resilience;

@@ -75,6 +75,8 @@ impl Choices {
             headers,
             random,
             runtime: &self.runtime,
+            metadata: crate::metadata::Metadata::EMPTY,
+            filter_state: crate::filter_state::FilterState::EMPTY,
             peer_certificate: PeerCertificate::default(),
         };
         let RouteMatch::Route(SelectedRoute { route, .. }) = self.routes.find(&input) else {

@@ -9,9 +9,12 @@
 
 pub mod custom_response;
 pub mod fault;
+pub mod header_to_metadata;
 pub mod health_check;
 mod overrides;
 pub mod router;
+pub mod set_filter_state;
+pub mod set_metadata;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -94,10 +97,21 @@ pub struct StreamContext<'a> {
     pub settings: Option<u32>,
 }
 
+impl StreamContext<'_> {
+    /// Asks that the route is looked up again: something that it may depend on
+    /// has changed.
+    pub fn clear_route_cache(&mut self) {
+        self.exchange.route_cleared = true;
+    }
+}
+
 /// Where a request goes after a filter.
 pub enum Flow {
     /// To the next filter.
     Continue,
+    /// To the next filter, once the connection manager has looked the route up
+    /// again. Filters ask for it by [`StreamContext::clear_route_cache`].
+    Reroute,
     /// Nowhere: this is the answer.
     Reply(LocalReply<'static>),
     /// Nowhere until the future is ready; then [`HttpFilter::resume`] says
@@ -179,6 +193,7 @@ impl FilterChain {
             settings: row.settings(place),
         });
         match flow {
+            Flow::Continue if std::mem::take(&mut exchange.route_cleared) => Flow::Reroute,
             Flow::Continue => self.run(exchange, worker, route),
             decided => decided,
         }
@@ -205,6 +220,9 @@ impl FilterChain {
             });
             if !matches!(flow, Flow::Continue) {
                 return flow;
+            }
+            if std::mem::take(&mut exchange.route_cleared) {
+                return Flow::Reroute;
             }
         }
         Flow::Continue

@@ -1,10 +1,10 @@
 //! What the upstream of Envoy 1.40 saw for these requests, without what the
 //! router adds.
 
-use super::super::internal_address::CidrRange;
 use super::super::path_utility::EscapedSlashes;
 use super::super::test_headers::{headers, text};
 use super::*;
+use ringway_config::cidr::CidrRange;
 
 const ID: &str = "x-request-id";
 

@@ -53,7 +53,7 @@ pub(super) fn set_up(
     }
     let mut request = exchange.request.clone();
     target.put_into(policy, &exchange.response, &mut request);
-    let found = manager.find_route(&request, exchange.random);
+    let found = manager.find_route(&request, exchange);
     let RouteMatch::Route(next) = found else {
         stats.passthrough_internal_redirect_no_route.inc();
         return false;

@@ -118,7 +118,7 @@ pub fn choose_cluster(manager: &ConnectionManager, route: &Route, exchange: &mut
     };
     let worker = &manager.worker;
     let runtime = worker.runtime.borrow();
-    let input = manager.match_input(&exchange.request, exchange.random, &runtime);
+    let input = manager.match_input(&exchange.request, exchange, &runtime);
     let find = |name: &[u8]| worker.clusters.find(name).map(|found| found.config.id);
     exchange.cluster = forward.cluster.choose(&input, find);
     if let Some(id) = exchange.cluster.cluster

@@ -20,6 +20,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::Any;
 use prost::Name;
 use ringway_codecs::http1::{HeadersWithUnderscores, RequestOptions};
+use ringway_config::cidr::CidrRange;
 use ringway_config::core::{self, Node};
 use ringway_config::listener::{Extension, check_terminal};
 use ringway_config::route;
@@ -31,7 +32,7 @@ use super::upgrade::{self, UpgradeConfig};
 use crate::access_loggers::{self, AccessLog};
 use crate::http::conn_manager_utility::{Edge, Scheme, ServerHeader};
 use crate::http::host_utility::StripPort;
-use crate::http::internal_address::{CidrRange, InternalAddresses};
+use crate::http::internal_address::InternalAddresses;
 use crate::http::path_utility::{EscapedSlashes, PathRules};
 use crate::http::route_table::RouteTable;
 
@@ -402,21 +403,13 @@ fn internal_addresses(proto: Option<&InternalAddressConfig>, cx: &mut Cx<'_>) ->
     let mut ranges = Vec::with_capacity(proto.cidr_ranges.len());
     cx.field("internal_address_config", |cx| {
         for (i, range) in proto.cidr_ranges.iter().enumerate() {
-            ranges.extend(cx.index("cidr_ranges", i, |cx| cidr_range(range, cx)));
+            let bits = core::u32_or(range.prefix_len, 0);
+            ranges.extend(cx.index("cidr_ranges", i, |cx| {
+                CidrRange::lower(&range.address_prefix, bits, cx)
+            }));
         }
     });
     InternalAddresses::new(ranges, proto.unix_sockets)
-}
-
-/// A length beyond the address's means the whole address, as in Envoy.
-fn cidr_range(proto: &core_pb::CidrRange, cx: &mut Cx<'_>) -> Option<CidrRange> {
-    let Ok(address) = proto.address_prefix.parse::<IpAddr>() else {
-        let reason = format!("malformed IP address: {:?}", proto.address_prefix);
-        cx.error_at("address_prefix", reason);
-        return None;
-    };
-    let bits_max = if address.is_ipv4() { 32 } else { 128 };
-    CidrRange::new(address, core::u32_or(proto.prefix_len, 0).min(bits_max))
 }
 
 /// Envoy leaves escaped slashes alone unless told otherwise by its runtime.

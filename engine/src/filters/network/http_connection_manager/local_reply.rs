@@ -130,7 +130,8 @@ impl ConnectionManager {
             return;
         }
         let response = &mut exchange.response;
-        if reply.status == 204 || reply.status == 304 {
+        let bodiless = reply.status == 204 || reply.status == 304;
+        if bodiless || body.is_empty() {
             response.remove(HeaderId::ContentLength);
         } else {
             response.set_with(HeaderId::ContentLength, |out| {
@@ -143,7 +144,10 @@ impl ConnectionManager {
         } else if reply.replaces_content_type || !response.contains(HeaderId::ContentType) {
             response.set(HeaderId::ContentType, reply.content_type);
         }
-        let framing = ResponseFraming::Described;
+        let framing = match body.is_empty() && !bodiless {
+            true => ResponseFraming::Empty,
+            false => ResponseFraming::Described,
+        };
         if self.send_response_head(downstream, exchange, reply.status, framing) {
             downstream.send_bytes(exchange, body);
             downstream.send_end(exchange);

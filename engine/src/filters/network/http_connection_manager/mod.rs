@@ -32,7 +32,7 @@ use std::sync::Arc;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::RequestHead;
 use ringway_config::listener::DrainType;
-use ringway_config::route::{MatchInput, PeerCertificate, RouteMatch};
+use ringway_config::route::{MatchInput, PeerCertificate, RouteMatch, SelectedRoute};
 use ringway_config::runtime::RuntimeValues;
 
 use self::config::Config;
@@ -143,24 +143,26 @@ impl ConnectionManager {
         self.worker.is_draining() || health_counts && self.worker.is_health_failed()
     }
 
-    /// The route of a request with these headers and this random number.
-    pub fn find_route(&self, request: &HeaderMap, random: u64) -> RouteMatch<'_> {
+    /// The route that the exchange's request would have with these headers.
+    pub fn find_route(&self, request: &HeaderMap, exchange: &Exchange) -> RouteMatch<'_> {
         let runtime = self.worker.runtime.borrow();
-        let input = self.match_input(request, random, &runtime);
+        let input = self.match_input(request, exchange, &runtime);
         self.config().routes.configuration.find(&input)
     }
 
-    /// What a request with these headers and this random number is routed by.
+    /// What the exchange's request is routed by if these are its headers.
     pub fn match_input<'a>(
         &self,
         request: &'a HeaderMap,
-        random: u64,
+        exchange: &'a Exchange,
         runtime: &'a RuntimeValues,
     ) -> MatchInput<'a> {
         MatchInput {
             headers: request,
-            random,
+            random: exchange.random,
             runtime,
+            metadata: exchange.info.metadata(),
+            filter_state: exchange.info.filter_state(),
             peer_certificate: PeerCertificate::default(),
         }
     }
@@ -224,15 +226,7 @@ impl ConnectionManager {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        let found = self.find_route(&exchange.request, exchange.random);
-        if let RouteMatch::Route(selected) = &found {
-            exchange.info.route_name.copy(&selected.route.name);
-            router::choose_cluster(self, selected.route, exchange);
-            // As in Envoy, a route that answers changes its own answer only.
-            if !selected.route.action.answers() {
-                exchange.header_mutations = selected.route.mutations(exchange.cluster);
-            }
-        }
+        let mut found = self.select_route(exchange);
         if (upgrade || exchange.facts.is_connect) && !self.may_upgrade(exchange, &found) {
             // Bytes of another protocol must not be taken for a request.
             self.stats().downstream_rq_ws_on_non_ws_route.inc();
@@ -242,15 +236,18 @@ impl ConnectionManager {
             self.reply(downstream, exchange, refused);
             return Handled::Answered;
         }
-        let route = match found {
-            RouteMatch::Route(selected) => Some(selected),
-            _ => None,
-        };
+        let mut route = selected(&found);
         let filters = self.shared.filters_of(exchange);
         let mut flow = filters.request_headers(exchange, &self.worker, route);
         loop {
             match flow {
                 Flow::Continue => break,
+                Flow::Reroute => {
+                    exchange.forget_route();
+                    found = self.select_route(exchange);
+                    route = selected(&found);
+                    flow = filters.request_headers(exchange, &self.worker, route);
+                }
                 Flow::Reply(answer) => {
                     self.reply(downstream, exchange, answer);
                     return Handled::Answered;
@@ -269,6 +266,31 @@ impl ConnectionManager {
         router::route(self, found, downstream, exchange).await
     }
 
+    /// Finds the request's route and notes what follows from it.
+    fn select_route(&self, exchange: &mut Exchange) -> RouteMatch<'_> {
+        let found = self.find_route(&exchange.request, exchange);
+        let metadata = match &found {
+            RouteMatch::Route(selected) => &selected.route.metadata,
+            RouteMatch::NoRoute(virtual_host) | RouteMatch::TlsRequired(virtual_host) => {
+                &virtual_host.metadata
+            }
+            RouteMatch::NoVirtualHost => &None,
+        };
+        if let Some(metadata) = metadata {
+            exchange.info.route_metadata = Some(self.worker.route_metadata(metadata));
+        }
+        let Some(SelectedRoute { route, .. }) = selected(&found) else {
+            return found;
+        };
+        exchange.info.route_name.copy(&route.name);
+        router::choose_cluster(self, route, exchange);
+        // As in Envoy, a route that answers changes its own answer only.
+        if !route.action.answers() {
+            exchange.header_mutations = route.mutations(exchange.cluster);
+        }
+        found
+    }
+
     /// Waits until the rest of a response that a pacer holds back is out.
     async fn finish_paced(
         &self,
@@ -281,6 +303,13 @@ impl ConnectionManager {
             return handled;
         }
         Box::pin(self.wait_for_pacer(downstream, exchange)).await
+    }
+}
+
+fn selected<'a>(found: &RouteMatch<'a>) -> Option<SelectedRoute<'a>> {
+    match found {
+        RouteMatch::Route(selected) => Some(*selected),
+        _ => None,
     }
 }
 
