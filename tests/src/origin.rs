@@ -331,6 +331,10 @@ fn receive_bytes(
         }
     }
     let taken = received.len().min(count);
+    if taken == 0 {
+        // When an end without bytes is seen depends on who is faster.
+        return;
+    }
     let request = Message {
         first_line: format!("(bytes{end})"),
         headers: Vec::new(),
