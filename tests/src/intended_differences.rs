@@ -215,6 +215,18 @@ pub const TABLE: &[Intended] = &[
         "*",
         "RFC 9110 section 7.8: Upgrade of an HTTP/1.0 request is ignored",
     ),
+    routing(
+        "fault",
+        "abort of a body",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    routing(
+        "fault",
+        "abort of a body",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
     connect(
         "*",
         "stats.*.downstream_cx_delayed_close_timeout",

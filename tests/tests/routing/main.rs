@@ -4,6 +4,7 @@
 mod actions;
 mod connect;
 mod custom_response;
+mod fault;
 mod headers;
 mod local_replies;
 mod metadata;
