@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use ringway::filters::http::{FilterChain, Flow, HttpFilter, StreamContext};
+use ringway::filters::http::{FilterChain, Flow, HttpFilter, OverrideTable, StreamContext};
 use ringway::filters::{WorkerContext, WorkerFacts};
 use ringway::http::exchange::ExchangePool;
 use ringway::stats::Store;
@@ -66,11 +66,11 @@ fn chains(c: &mut Criterion) {
     let mut group = c.benchmark_group("filters/request and response");
     for count in [0, 1, 8] {
         let filters = (0..count).map(|_| Box::new(Look) as Box<dyn HttpFilter>);
-        let chain = FilterChain::new(filters.collect());
+        let chain = FilterChain::new(filters.collect(), OverrideTable::default());
         group.bench_function(format!("{count} that pass"), |b| {
             b.iter(|| {
                 exchange.filters_entered = 0;
-                let flow = black_box(&chain).request_headers(&mut exchange, &worker);
+                let flow = black_box(&chain).request_headers(&mut exchange, &worker, None);
                 chain.response_headers(&mut exchange, &worker);
                 matches!(flow, Flow::Continue)
             });

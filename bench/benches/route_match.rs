@@ -79,6 +79,8 @@ fn finds(routes: &RouteConfiguration, headers: &HeaderMap) -> bool {
         headers,
         random: 0,
         runtime: &RuntimeValues::default(),
+        metadata: ringway_config::metadata::Metadata::EMPTY,
+        filter_state: ringway_config::filter_state::FilterState::EMPTY,
         peer_certificate: PeerCertificate::default(),
     };
     matches!(routes.find(&input), RouteMatch::Route(..))

@@ -19,6 +19,7 @@ use crate::context::{Cx, Source, unpack};
 use crate::core::{self, Address, TcpKeepalive};
 use crate::endpoint::{self, Host};
 use crate::listener::BUFFER_LIMIT;
+use crate::metadata::Metadata;
 
 /// A compiled cluster: immutable, shared by all workers.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct Cluster {
     pub buffer_limit: u32,
     /// How hosts are picked.
     pub lb_policy: LbPolicy,
+    /// What the configuration says of it, for logs.
+    pub metadata: Arc<Metadata>,
     /// All hosts, in the order of the file.
     pub hosts: Arc<[Arc<Host>]>,
     /// Circuit breakers by [`Priority`](crate::route::Priority): default, high.
@@ -140,6 +143,7 @@ pub(crate) fn lower(proto: &pb::Cluster, bind: Option<SocketAddr>, cx: &mut Cx<'
         connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         buffer_limit: core::u32_or(proto.per_connection_buffer_limit_bytes, BUFFER_LIMIT),
         lb_policy: LbPolicy::RoundRobin,
+        metadata: Arc::new(Metadata::from_proto(proto.metadata.as_ref())),
         hosts,
         thresholds: thresholds(proto.circuit_breakers.as_ref()),
         idle_timeout: http.idle_timeout,

@@ -7,10 +7,11 @@ use envoy_types::pb::envoy::config::endpoint::v3 as pb;
 
 use crate::context::Cx;
 use crate::core::{self, Address, Locality};
+use crate::metadata::Metadata;
 
 /// One upstream host (`endpoint.v3.LbEndpoint` with the locality and
 /// priority of its group).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Host {
     /// Where to connect to.
     pub address: Address,
@@ -25,6 +26,8 @@ pub struct Host {
     pub priority: u32,
     /// Where it runs.
     pub locality: Locality,
+    /// What the configuration says of it, for logs.
+    pub metadata: Arc<Metadata>,
 }
 
 /// Lowers the hosts of a STATIC cluster, in the order of the file.
@@ -71,6 +74,7 @@ fn lower_host(
         weight: core::u32_or(proto.load_balancing_weight, 1).max(1),
         priority,
         locality: locality.clone(),
+        metadata: Arc::new(Metadata::from_proto(proto.metadata.as_ref())),
     })
 }
 

@@ -23,6 +23,8 @@ pub struct FormatStrings {
 pub struct FormatString {
     /// The text.
     pub text: Arc<str>,
+    /// Values that are not set leave nothing instead of a dash.
+    pub omit_empty_values: bool,
     /// Where it was written.
     pub source: Source,
 }
@@ -30,9 +32,20 @@ pub struct FormatString {
 impl FormatStrings {
     /// Notes a string that was found here.
     pub fn add(&mut self, text: &str, cx: &Cx<'_>) -> FormatId {
+        self.push(text, false, cx)
+    }
+
+    /// Notes a string that was found here and in which values that are not set
+    /// leave nothing instead of a dash.
+    pub fn add_omitting_empty(&mut self, text: &str, cx: &Cx<'_>) -> FormatId {
+        self.push(text, true, cx)
+    }
+
+    fn push(&mut self, text: &str, omit_empty_values: bool, cx: &Cx<'_>) -> FormatId {
         let id = u32::try_from(self.strings.len()).expect("fewer than 2^32 strings fit in memory");
         self.strings.push(FormatString {
             text: text.into(),
+            omit_empty_values,
             source: cx.source(),
         });
         FormatId(id)

@@ -73,6 +73,8 @@ fn decisions(loaded: &Loaded, found: &mut Diagnostics) -> String {
         headers: &request,
         random: 7,
         runtime: &runtime,
+        metadata: crate::metadata::Metadata::EMPTY,
+        filter_state: crate::filter_state::FilterState::EMPTY,
         peer_certificate: PeerCertificate::default(),
     };
     let resources = loaded.bootstrap.static_resources.iter();
@@ -95,6 +97,7 @@ fn decisions(loaded: &Loaded, found: &mut Diagnostics) -> String {
         {
             let decision = match routes.find(&input) {
                 RouteMatch::NoVirtualHost => "no host".to_owned(),
+                RouteMatch::TlsRequired(host) => format!("TLS for {}", host.name),
                 RouteMatch::NoRoute(host) => format!("no route in {}", host.name),
                 RouteMatch::Route(found) => {
                     let host = found.virtual_host;

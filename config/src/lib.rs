@@ -13,6 +13,7 @@
 
 mod application_log;
 pub mod bootstrap;
+pub mod cidr;
 pub mod cluster;
 pub mod clusters;
 pub mod context;
@@ -21,6 +22,7 @@ pub mod descriptors;
 pub mod diagnostics;
 mod dump;
 pub mod endpoint;
+pub mod filter_state;
 pub mod format_strings;
 #[doc(hidden)]
 pub mod fuzz;
@@ -29,7 +31,10 @@ pub mod listener;
 pub mod load;
 mod loader;
 mod merge;
+pub mod metadata;
+pub mod metadata_match;
 pub mod names;
+pub mod response_match;
 pub mod route;
 mod rules;
 pub mod runtime;
@@ -46,5 +51,6 @@ pub use diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
 pub use endpoint::Host;
 pub use listener::{Extension, FilterChain, Listener};
 pub use load::{Format, LoadOptions, Loaded, load, load_binary, load_files, to_json};
+pub use loader::decode_base64;
 pub use names::Names;
 pub use support::support_page;

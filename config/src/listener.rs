@@ -16,6 +16,7 @@ use prost::Name;
 
 use crate::context::{Cx, Source, type_name};
 use crate::core::{self, Address, TcpKeepalive};
+use crate::metadata::Metadata;
 
 /// A compiled listener: immutable, shared by all workers.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Listener {
     /// Its unique name; an unnamed listener is called after its place in the
     /// file (Envoy invents a UUID).
     pub name: Arc<str>,
+    /// What the configuration says of it, for logs; `None` is nothing.
+    pub metadata: Option<Arc<Metadata>>,
     /// The main address.
     pub address: Address,
     /// An IPv6 socket that takes IPv4 connections as well; without it an
@@ -111,6 +114,8 @@ pub enum DrainType {
 pub struct FilterChain {
     /// Its name; empty when not given.
     pub name: Arc<str>,
+    /// What the configuration says of it, for logs; `None` is nothing.
+    pub metadata: Option<Arc<Metadata>>,
     /// Network filters; the last is terminal. Empty: Envoy closes such a
     /// connection at once.
     pub filters: Vec<Extension>,
@@ -160,6 +165,7 @@ pub(crate) fn lower(proto: &pb::Listener, index: usize, cx: &mut Cx<'_>) -> Opti
         name => name.into(),
     };
     Some(Listener {
+        metadata: Metadata::shared(proto.metadata.as_ref()),
         name,
         // Sockets of the filesystem cannot be bound twice.
         reuse_port: core::bool_or(proto.enable_reuse_port, true)
@@ -262,6 +268,7 @@ fn filter_chain(proto: &pb::FilterChain, cx: &mut Cx<'_>) -> Option<Arc<FilterCh
     }
     Some(Arc::new(FilterChain {
         name: proto.name.as_str().into(),
+        metadata: Metadata::shared(proto.metadata.as_ref()),
         filters,
         transport_socket_connect_timeout: core::duration_or_off(
             proto.transport_socket_connect_timeout,

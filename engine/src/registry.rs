@@ -8,10 +8,15 @@ use std::sync::Arc;
 
 use ringway_config::context::Cx;
 use ringway_config::listener::Extension;
-use ringway_config::route::{FilterOverrides, RouteConfiguration};
+use ringway_config::route::RouteConfiguration;
 use ringway_config::type_name;
 
+use crate::filters::http::custom_response::CustomResponse;
+use crate::filters::http::fault::Fault;
+use crate::filters::http::header_to_metadata::HeaderToMetadata;
 use crate::filters::http::health_check::HealthCheck;
+use crate::filters::http::set_filter_state::SetFilterState;
+use crate::filters::http::set_metadata::SetMetadata;
 use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, OverrideTable, router};
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
 
@@ -27,9 +32,17 @@ pub const NETWORK_FILTERS: &[&str] =
 
 /// The types of HTTP filters.
 pub const HTTP_FILTERS: &[&str] = &[
+    CUSTOM_RESPONSE,
+    "envoy.extensions.filters.http.fault.v3.HTTPFault",
+    "envoy.extensions.filters.http.header_to_metadata.v3.Config",
     "envoy.extensions.filters.http.health_check.v3.HealthCheck",
+    "envoy.extensions.filters.http.set_filter_state.v3.Config",
+    "envoy.extensions.filters.http.set_metadata.v3.Config",
     ROUTER,
 ];
+
+/// Error pages.
+const CUSTOM_RESPONSE: &str = "envoy.extensions.filters.http.custom_response.v3.CustomResponse";
 
 /// The router, which ends every chain.
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
@@ -44,7 +57,13 @@ pub fn network_filter(
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" => {
             let config = http_connection_manager::compile(&extension.config, cx)?;
             let routes = &config.routes.configuration;
-            let filters = http_filters(&config.http_filters, routes, service_cluster, cx);
+            check_names(&config, cx);
+            let mut filters = http_filters(&config.http_filters, routes, service_cluster, cx);
+            let of_upgrades = config.upgrades.iter().map(|upgrade| {
+                let own = &upgrade.http_filters;
+                (!own.is_empty()).then(|| http_filters(own, routes, service_cluster, cx))
+            });
+            filters.upgrades = of_upgrades.collect();
             Some(NetworkFilter::HttpConnectionManager(
                 Box::new(config),
                 filters,
@@ -78,19 +97,21 @@ pub fn http_filters(
         });
     }
     let overrides = routes.filter_overrides();
-    check_names(overrides, extensions, cx);
     let overrides = OverrideTable::compile(overrides, &compiled, &mut filters, cx);
     HttpFilters {
         chain: FilterChain::new(filters, overrides),
         router,
+        upgrades: Vec::new(),
     }
 }
 
 /// What is said to the router, or to nobody.
-fn check_names(overrides: &FilterOverrides, extensions: &[Extension], cx: &mut Cx<'_>) {
-    for said in overrides.said() {
-        let mut named = extensions
-            .iter()
+fn check_names(config: &http_connection_manager::Config, cx: &mut Cx<'_>) {
+    for said in config.routes.configuration.filter_overrides().said() {
+        let of_upgrades = config.upgrades.iter().map(|upgrade| &upgrade.http_filters);
+        let mut named = std::iter::once(&config.http_filters)
+            .chain(of_upgrades)
+            .flatten()
             .filter(|extension| extension.name == said.filter)
             .peekable();
         cx.at(&said.source.path, |cx| {
@@ -110,9 +131,24 @@ fn http_filter(
     cx: &mut Cx<'_>,
 ) -> Option<Box<dyn HttpFilter>> {
     match type_name(&extension.config.type_url) {
+        CUSTOM_RESPONSE => Some(Box::new(CustomResponse::compile(&extension.config, cx)?)),
+        "envoy.extensions.filters.http.fault.v3.HTTPFault" => {
+            Some(Box::new(Fault::compile(&extension.config, cx)?))
+        }
         "envoy.extensions.filters.http.health_check.v3.HealthCheck" => {
             let filter = HealthCheck::compile(&extension.config, service_cluster, cx)?;
             Some(Box::new(filter))
+        }
+        "envoy.extensions.filters.http.header_to_metadata.v3.Config" => {
+            let filter = HeaderToMetadata::compile(&extension.config, cx)?;
+            Some(Box::new(filter))
+        }
+        "envoy.extensions.filters.http.set_filter_state.v3.Config" => {
+            let filter = SetFilterState::compile(&extension.config, cx)?;
+            Some(Box::new(filter))
+        }
+        "envoy.extensions.filters.http.set_metadata.v3.Config" => {
+            Some(Box::new(SetMetadata::compile(&extension.config, cx)?))
         }
         other => {
             cx.error(format!("extension {other} is not supported yet"));

@@ -14,6 +14,8 @@ mod response_flag;
 
 pub use response_flag::{ResponseFlag, ResponseFlags};
 
+use ringway_config::filter_state::FilterState;
+use ringway_config::metadata::{Metadata, RouteMetadata};
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -72,6 +74,16 @@ pub struct StreamInfo {
     pub upstream_bytes: BytesMeter,
     /// A number for the stream, used as `%STREAM_ID%` without a request id.
     pub stream_id: u64,
+    /// What the configuration says of its route.
+    pub route_metadata: Option<Rc<Arc<RouteMetadata>>>,
+    state: Option<Box<State>>,
+}
+
+/// What filters say of a request. Most requests have none of it.
+#[derive(Debug, Clone, Default)]
+struct State {
+    metadata: Metadata,
+    filter_state: FilterState,
 }
 
 impl StreamInfo {
@@ -103,6 +115,44 @@ impl StreamInfo {
             downstream_bytes: BytesMeter::default(),
             upstream_bytes: BytesMeter::default(),
             stream_id: 0,
+            route_metadata: None,
+            state: None,
+        }
+    }
+
+    /// What filters have said of the request.
+    pub fn metadata(&self) -> &Metadata {
+        self.state
+            .as_ref()
+            .map_or(Metadata::EMPTY, |state| &state.metadata)
+    }
+
+    /// What filters have left for others.
+    pub fn filter_state(&self) -> &FilterState {
+        self.state
+            .as_ref()
+            .map_or(FilterState::EMPTY, |state| &state.filter_state)
+    }
+
+    /// [`StreamInfo::metadata`], to be changed.
+    pub fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.state.get_or_insert_default().metadata
+    }
+
+    /// [`StreamInfo::filter_state`], to be changed.
+    pub fn filter_state_mut(&mut self) -> &mut FilterState {
+        &mut self.state.get_or_insert_default().filter_state
+    }
+
+    /// Forgets what belongs to the request alone and may be large.
+    pub fn release(&mut self) {
+        self.host = None;
+        self.cluster = None;
+        self.upstream_connection = None;
+        self.route_metadata = None;
+        if let Some(state) = &mut self.state {
+            state.metadata.clear();
+            state.filter_state.clear();
         }
     }
 
@@ -134,6 +184,8 @@ impl StreamInfo {
             old.clear();
             std::mem::swap(new, old);
         }
+        self.release();
+        fresh.state = self.state.take();
         *self = fresh;
     }
 
@@ -259,7 +311,7 @@ impl TimePoint {
 }
 
 /// Facts about a downstream connection that all its requests share.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionInfo {
     /// `%CONNECTION_ID%`: unique in the process.
     pub id: u64,
@@ -274,6 +326,10 @@ pub struct ConnectionInfo {
     pub requested_server_name: Option<Box<str>>,
     /// Name of the filter chain that serves the connection; empty for none.
     pub filter_chain_name: Arc<str>,
+    /// Metadata of the listener, if it has some.
+    pub listener_metadata: Option<Arc<Metadata>>,
+    /// Metadata of the filter chain, if it has some.
+    pub filter_chain_metadata: Option<Arc<Metadata>>,
 }
 
 impl ConnectionInfo {
@@ -286,26 +342,32 @@ impl ConnectionInfo {
             pipe: None,
             requested_server_name: None,
             filter_chain_name: Arc::from(""),
+            listener_metadata: None,
+            filter_chain_metadata: None,
         }
     }
 }
 
 /// Names of a cluster; one per cluster and worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ClusterInfo {
     /// The name, `%UPSTREAM_CLUSTER_RAW%`.
     pub name: Arc<str>,
     /// `alt_stat_name`, or the name: `%UPSTREAM_CLUSTER%`.
     pub observability_name: Arc<str>,
+    /// Its metadata.
+    pub metadata: Arc<Metadata>,
 }
 
 /// Names of a host; one per host and worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HostInfo {
     /// The address as logged: `127.0.0.1:9000`, `[::1]:9000` or a path.
     pub address_text: Arc<str>,
     /// The endpoint's hostname; empty for none.
     pub hostname: Arc<str>,
+    /// The endpoint's metadata.
+    pub metadata: Arc<Metadata>,
 }
 
 /// Facts about an upstream connection that all its requests share.

@@ -40,6 +40,7 @@ pub const LOG_OPERATORS: &[(&str, &str)] = &[
     ("received", "%BYTES_RECEIVED%"),
     ("sent", "%BYTES_SENT%"),
     ("route", "%ROUTE_NAME%"),
+    ("virtual_cluster", "%VIRTUAL_CLUSTER_NAME%"),
     ("cluster", "%UPSTREAM_CLUSTER%"),
     ("host", "%UPSTREAM_HOST%"),
     ("upstream_protocol", "%UPSTREAM_PROTOCOL%"),

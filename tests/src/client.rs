@@ -15,6 +15,8 @@ pub enum Step {
     Pieces(Vec<u8>, usize),
     /// Wait for this many messages in all, interim responses included.
     Await(usize),
+    /// Wait for this many bytes behind the messages: what a tunnel carries.
+    AwaitBytes(usize),
     /// Do nothing for a while.
     Wait(Duration),
     /// End our side; go on reading.
@@ -116,6 +118,12 @@ pub fn converse(address: SocketAddr, steps: &[Step], expected: &Expectation) -> 
                     break;
                 }
             }
+            Step::AwaitBytes(count) => {
+                if !reader.read_rest(expected.patience, *count) {
+                    outcome.end = End::TimedOut;
+                    break;
+                }
+            }
             Step::Wait(time) => std::thread::sleep(*time),
             Step::Finish => {
                 // The proxy may have closed already.
@@ -177,12 +185,23 @@ impl Reader {
     /// Reads until `enough` holds for the complete messages, or the connection
     /// ends. False when neither happened in time.
     fn read_until(&mut self, max: Duration, enough: impl Fn(&[Message]) -> bool) -> bool {
+        self.read_while(max, |reader| {
+            let (mut messages, _) = reader.parse();
+            messages.retain(|message| message.complete);
+            !enough(&messages)
+        })
+    }
+
+    /// Reads until there are `count` bytes behind the messages.
+    fn read_rest(&mut self, max: Duration, count: usize) -> bool {
+        self.read_while(max, |reader| reader.parse().1.len() < count)
+    }
+
+    fn read_while(&mut self, max: Duration, more: impl Fn(&Self) -> bool) -> bool {
         let deadline = Instant::now() + max;
         let mut buffer = vec![0; 65536];
         loop {
-            let (mut messages, _) = self.parse();
-            messages.retain(|message| message.complete);
-            if self.ended || enough(&messages) {
+            if self.ended || !more(self) {
                 return true;
             }
             let left = deadline.saturating_duration_since(Instant::now());

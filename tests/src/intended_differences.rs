@@ -33,8 +33,7 @@ pub const TABLE: &[Intended] = &[
     request(
         "*",
         "stats.*.downstream_cx_delayed_close_timeout",
-        "our FIN comes at once and the client answers it; Envoy sends none before \
-         delayed_close_timeout is over",
+        DELAYED_CLOSE,
     ),
     request(
         "chunked request*",
@@ -131,16 +130,6 @@ pub const TABLE: &[Intended] = &[
         "x-envoy-upstream-alt-stat-name is taken off and not acted upon yet",
     ),
     request(
-        "envoy headers of an internal client",
-        "*expected-rq-timeout-ms",
-        "there are no tries yet, and so no timeout of a try",
-    ),
-    request(
-        "envoy headers of an internal client",
-        "log[0].upstream_wire_bytes_sent",
-        "there are no tries yet, and so no timeout of a try",
-    ),
-    request(
         "log JSON of odd bytes",
         "log[0]",
         "the same JSON string with other escapes",
@@ -171,6 +160,123 @@ pub const TABLE: &[Intended] = &[
         "length and chunked allowed",
         "*",
         "RFC 9112 section 6.1: the connection is closed after such a request",
+    ),
+    upgrade(
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    upgrade("nominated headers", "*", NOMINATED),
+    upgrade(
+        "own filters answer",
+        "*",
+        "the answer does not wait for the end of a request that has none",
+    ),
+    upgrade(
+        "switched without headers",
+        "*",
+        "RFC 9110 section 7.8: a 101 without Upgrade begins no protocol; Envoy hands it on \
+         and closes",
+    ),
+    upgrade("no route", "log[0].header_bytes_received", HEADER_BYTES),
+    upgrade(
+        "empty upgrade",
+        "log[0].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    upgrade(
+        "answered 200 without length",
+        "stats.cluster.origin.upstream_cx_destroy_*",
+        HOST_CLOSED,
+    ),
+    upgrade("answered 200 with upgrade", "*", NOT_SWITCHED),
+    upgrade("answered 426", "*", NOT_SWITCHED),
+    upgrade("answered 200, request *", "log[0].*received", WAITS_UNREAD),
+    upgrade(
+        "early data*, answered 400",
+        "log[0].*received",
+        WAITS_UNREAD,
+    ),
+    upgrade(
+        "early data, refused",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    upgrade("pipelined before", "log[0].wire_bytes_received", READ_AHEAD),
+    upgrade(
+        "101 unasked",
+        "*",
+        "strict: what follows a 101 that nobody asked for is no protocol that both know",
+    ),
+    upgrade("body*", "*", BODY_BEFORE_UPGRADE),
+    upgrade("expect", "*", BODY_BEFORE_UPGRADE),
+    upgrade(
+        "HTTP/1.0",
+        "*",
+        "RFC 9110 section 7.8: Upgrade of an HTTP/1.0 request is ignored",
+    ),
+    routing(
+        "fault",
+        "abort of a body",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    routing(
+        "fault",
+        "abort of a body",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    connect(
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    connect("hop by hop", "*", NOMINATED),
+    connect("without host", "log[0].header_bytes_received", HEADER_BYTES),
+    connect("length 0", "log[0].header_bytes_received", HEADER_BYTES),
+    connect("a body", "log[0].header_bytes_received", HEADER_BYTES),
+    connect("chunks", "log[0].header_bytes_received", HEADER_BYTES),
+    connect(
+        "answered 200 with length",
+        "response[0].header.content-length",
+        "RFC 9110 section 9.3.6: a 2xx to CONNECT has none",
+    ),
+    connect(
+        "answered 20*",
+        "response[0].header.connection",
+        "any 2xx begins the tunnel, and says nothing of its end",
+    ),
+    connect(
+        "answered 101",
+        "*",
+        "a CONNECT asks for no other protocol: an error of the proxy",
+    ),
+    connect(
+        "proxy *",
+        "stats.cluster.origin.upstream_cx_destroy_*",
+        HOST_CLOSED,
+    ),
+    connect(
+        "terminated, origin *",
+        "stats.cluster.origin.upstream_cx_destroy_*",
+        HOST_CLOSED,
+    ),
+    connect("*early data", "log[0].*received", WAITS_UNREAD),
+    connect(
+        "terminated, no requests",
+        "stats.*.rq_open",
+        "max_requests does not limit plain TCP, in both; Envoy shows a limit of 0 as reached",
+    ),
+    connect(
+        "post terminated, bidirectional",
+        "stats.*.downstream_rq_response_before_rq_complete",
+        "the request was over before the response; Envoy looks when the response begins",
+    ),
+    connect(
+        "direct response",
+        "*",
+        "nothing behind a CONNECT is read as a request, so the connection ends with the answer",
     ),
     routing(
         "matching",
@@ -220,6 +326,115 @@ pub const TABLE: &[Intended] = &[
         "primary refuses a body",
         "*",
         "the body is read once there is somebody to send it to, and so is its copy",
+    ),
+    trees(
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    trees(
+        "tls required of a post",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    trees(
+        "tls required of head",
+        "response[0].header.*",
+        "a length is as good as chunks for a body that is not sent",
+    ),
+    routing(
+        "resilience",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it",
+    ),
+    routing(
+        "resilience",
+        "*",
+        "log[*].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    routing(
+        "resilience",
+        "two requests at once",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "resilience",
+        "chunked body",
+        "log[0].upstream_wire_bytes_sent",
+        "what is sent again is one chunk, however it came",
+    ),
+    routing(
+        "resilience",
+        "switching protocols unasked",
+        "*",
+        "strict: nobody asked for another protocol, so what follows would be bytes \
+         that no side agreed on",
+    ),
+    routing(
+        "resilience",
+        "hedging*",
+        "log[0].upstream_wire_bytes_received",
+        "the bytes of all tries; of several at once Envoy counts the one begun last",
+    ),
+    routing("resilience", "redirect*", "log[*].route", REDIRECT_LOG),
+    routing("resilience", "redirect*", "log[*].cluster", REDIRECT_LOG),
+    routing(
+        "resilience",
+        "redirect*",
+        "log[*].wire_bytes_received",
+        REDIRECT_BYTES,
+    ),
+    routing(
+        "resilience",
+        "redirect of a *",
+        "log[1].received",
+        REDIRECT_BYTES,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "stats.cluster.origin.upstream_cx_active",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "stats.cluster.origin.upstream_cx_http1_total",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "stats.cluster.origin.upstream_cx_total",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "stats.cluster.origin.upstream_rq_pending_total",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect*",
+        "upstream[2].connection",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "resilience",
+        "redirect to the query",
+        "*",
+        "an absolute URI without a path has the path `/`, with a query too",
+    ),
+    routing(
+        "resilience",
+        "redirect with user",
+        "*",
+        "strict: a redirect to a URL with credentials is not followed",
     ),
     admin(
         "*",
@@ -288,6 +503,113 @@ pub const TABLE: &[Intended] = &[
         "missing: server.wip_protos",
         "Envoy counts an addition of nothing as use",
     ),
+    routing(
+        "headers",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    routing("headers", "*", "log[*].header_bytes_received", HEADER_BYTES),
+    routing(
+        "headers",
+        "hop by hop",
+        "response[0].header.keep-alive",
+        "a route cannot promise anything about the client's connection",
+    ),
+    routing(
+        "headers",
+        "hostile *",
+        "*",
+        "what a client hides in a query parameter is sent escaped; Envoy refuses such \
+         requests with 503, and writes such response headers with their line ends",
+    ),
+    routing(
+        "local_replies",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    routing(
+        "local_replies",
+        "*",
+        "log[*].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    routing(
+        "local_replies",
+        "mapped pipelined",
+        "log[*].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "local_replies",
+        "grpc by post",
+        "log[*].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "local_replies",
+        "mapped *no content",
+        "client.rest",
+        NO_CONTENT,
+    ),
+    routing(
+        "local_replies",
+        "mapped *no content",
+        "log[*].sent",
+        NO_CONTENT,
+    ),
+    routing(
+        "local_replies",
+        "mapped *no content",
+        "response[*].header.content-length",
+        NO_CONTENT,
+    ),
+    routing(
+        "headers",
+        "redirected within",
+        "stats.cluster.origin.upstream_*",
+        "the connection of the response that redirects is used again",
+    ),
+    routing(
+        "headers",
+        "redirected within",
+        "log[1].wire_bytes_received",
+        "the request was received once, and is logged with its first round",
+    ),
+    routing(
+        "custom_response",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    routing(
+        "custom_response",
+        "page*",
+        "log[*].details",
+        "no details are a dash, whoever took them away",
+    ),
+    routing(
+        "custom_response",
+        "page twice*",
+        "log[*].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "operators",
+        "*",
+        "response[0].header.o-upstream-*header-bytes-received",
+        "the whole head; Envoy counts the header lines",
+    ),
+    routing(
+        "operators",
+        "forwarded with a body",
+        "*wire*received",
+        READ_AHEAD,
+    ),
     admin("*", "extra: */explain", EXPLAIN),
     admin("*", "extra: *  h.NAME", EXPLAIN),
     admin("*", "extra: *  host", EXPLAIN),
@@ -296,9 +618,62 @@ pub const TABLE: &[Intended] = &[
     admin("*", "extra: *  path", EXPLAIN),
     admin("*", "extra: *  random", EXPLAIN),
     admin("*", "extra: *  remote", EXPLAIN),
+    routing("actions", "*", "log[*].header_bytes_received", HEADER_BYTES),
+    routing(
+        "actions",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    routing(
+        "actions",
+        "not forwarding with body",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "actions",
+        "* to head",
+        "response[0].header.*",
+        "a length is as good as chunks for a body that is not sent",
+    ),
+    routing(
+        "actions",
+        "answer * with text",
+        "*",
+        "RFC 9110 sections 15.3.5 and 15.4.5: a 204 and a 304 have no body; what follows their \
+         heads would be taken for the next response",
+    ),
+    routing(
+        "actions",
+        "path formatted with spaces",
+        "*",
+        "a space in the path would end it within the request line, and the client chooses what \
+         follows",
+    ),
 ];
 
+const DELAYED_CLOSE: &str = "our FIN comes at once and the client answers it; Envoy sends none \
+     before delayed_close_timeout is over";
+
+const REDIRECT_LOG: &str = "the log names the route and the cluster that served the \
+     request, not those that its redirect leads to, or fails to";
+const REDIRECT_BYTES: &str = "what the client sent is counted once; Envoy counts it \
+     again for the request that follows a redirect";
+const REDIRECT_REUSE: &str = "a connection whose response is complete carries the \
+     request that follows the redirect; Envoy frees it a moment later";
+const fn upgrade(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
+    routing("upgrades", case, what, reason)
+}
+
+const fn connect(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
+    routing("connect", case, what, reason)
+}
 const EXPLAIN: &str = "an endpoint of ours";
+
+const fn trees(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
+    routing("trees", case, what, reason)
+}
 
 const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     Intended {
@@ -309,10 +684,22 @@ const fn admin(case: &'static str, what: &'static str, reason: &'static str) -> 
     }
 }
 
+const NOMINATED: &str = "RFC 9110 section 7.6.1: what Connection names is for this hop only; \
+     Envoy hands it on with an upgrade and a CONNECT";
+const HOST_CLOSED: &str = "the host closed the connection first";
+const NOT_SWITCHED: &str = "only a 101 switches: the answer is an ordinary one and the \
+     connection ends with it; Envoy keeps it open for an upgrade that did not happen";
+const WAITS_UNREAD: &str = "what the client sends before the answer waits unread; Envoy reads \
+     it and throws it away";
+const BODY_BEFORE_UPGRADE: &str = "the body of a request that asks for an upgrade is framed \
+     and sent as one (RFC 9110 section 7.8); Envoy holds it back, or sends a chunked one \
+     without its framing";
 const HEADER_BYTES: &str = "the bytes of the header lines; Envoy counts what its parser \
      had handed over, which differs for absolute URIs, trailers, padded values and \
      requests that are refused";
 const JOINED: &str = "a repeated header is forwarded line by line; Envoy joins some with a comma";
+const NO_CONTENT: &str = "a 204 has no body; the one that Envoy sends is read as the next \
+     response";
 const READ_AHEAD: &str = "what was read beyond the request is not the request's; Envoy \
      counts it";
 const REFUSED_AS_SENT: &str = "a refused request is logged as it was sent";

@@ -62,6 +62,8 @@ struct Outcome {
     location: Option<String>,
     /// Path and host that the origin gets.
     upstream: Option<(String, String)>,
+    /// A header that the route adds.
+    added: Option<String>,
 }
 
 #[test]
@@ -131,6 +133,7 @@ fn explained(told: &Value) -> Outcome {
             .and_then(|note| note.strip_prefix("redirect to "))
             .map(str::to_owned),
         upstream: header(":path").zip(header(":authority")),
+        added: header("x-added"),
     }
 }
 
@@ -149,6 +152,7 @@ fn observed(seen: &Observation) -> Outcome {
             let host = get("upstream[0].header.host").unwrap_or_default();
             (path, host)
         }),
+        added: get("upstream[0].header.x-added"),
     }
 }
 

@@ -54,6 +54,8 @@ pub fn route_table(data: &[u8]) {
             headers: &request,
             random: u64::from(bytes.next()),
             runtime: &RuntimeValues::default(),
+            metadata: crate::metadata::Metadata::EMPTY,
+            filter_state: crate::filter_state::FilterState::EMPTY,
             peer_certificate: PeerCertificate::default(),
         };
         check_route(&routes, &input);
@@ -68,6 +70,7 @@ fn check_route(routes: &RouteConfiguration, input: &MatchInput<'_>) {
         RouteMatch::Route(found) => Some(found.route),
         RouteMatch::NoRoute(_) => None,
         RouteMatch::NoVirtualHost => panic!("the virtual host serves every name"),
+        RouteMatch::TlsRequired(_) => panic!("the virtual host requires no TLS"),
     };
     assert_eq!(
         found.map(|route| &route.name),

@@ -3,7 +3,7 @@
 
 /// The bytes, or nothing when a character belongs to neither alphabet or the
 /// length is impossible.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.trim_end_matches('=');
     if text.len() % 4 == 1 {
         return None;

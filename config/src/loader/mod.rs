@@ -19,6 +19,7 @@ pub(crate) use well_known::{has_own_form, is_wrapper};
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
 use crate::tree::{Entry, Node, Value as Tree};
+pub use base64::decode as decode_base64;
 use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value,
 };

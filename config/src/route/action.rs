@@ -1,6 +1,9 @@
 //! What a route does with a request.
 
+use super::MatchInput;
+use super::cluster_specifier::ClusterSpecifier;
 use super::direct_response::DirectResponse;
+use super::host_rewrite::HostRewrite;
 use super::lower::{Lowering, duration};
 use super::path_match::PathMatcher;
 use super::redirect::Redirect;
@@ -8,8 +11,8 @@ use super::regex::Substitution;
 use super::request_mirror_policy::{RequestMirrorPolicies, RequestMirrorPolicy};
 use super::resilience::Resilience;
 use super::rewrite::PathRewrite;
+use super::upgrade::RouteUpgrades;
 use super::uri_template::TemplateRewrite;
-use crate::clusters::ClusterId;
 use crate::context::Cx;
 use envoy_types::pb::envoy::config::core::v3::RoutingPriority;
 use envoy_types::pb::envoy::config::route::v3 as proto;
@@ -26,19 +29,22 @@ const ROUTE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub enum Action {
     /// `route`: the request goes to a cluster.
-    Forward(Forward),
+    Forward(Box<Forward>),
     /// `direct_response`: the proxy answers.
     DirectResponse(DirectResponse),
     /// `redirect`: the proxy answers with a `Location`.
     Redirect(Redirect),
+    /// `non_forwarding_action`: the answer is the business of a filter. A
+    /// request that none has answered is one without a cluster.
+    NonForwarding,
 }
 
 /// A compiled `envoy.config.route.v3.RouteAction`.
 #[derive(Debug)]
 pub struct Forward {
-    /// The cluster, which need not exist.
-    pub cluster: ClusterId,
-    /// The status when it does not: 503, 404 or 500.
+    /// How the cluster is found.
+    pub cluster: ClusterSpecifier,
+    /// The status when there is none: 503, 404 or 500.
     pub cluster_not_found_status: u16,
     /// From the end of the request to the end of the response; `None` is
     /// without limit.
@@ -60,11 +66,13 @@ pub struct Forward {
     /// How the path changes on its way upstream.
     pub path_rewrite: Option<PathRewrite>,
     /// What takes the place of the authority.
-    pub host_rewrite: Option<Box<[u8]>>,
+    pub host_rewrite: Option<HostRewrite>,
     /// Whether a replaced authority is appended to `x-forwarded-host`.
     pub append_x_forwarded_host: bool,
     /// Where copies of the request go, this route's or inherited.
     pub mirror_policies: Option<RequestMirrorPolicies>,
+    /// Which upgrades the route turns on and off.
+    pub upgrades: RouteUpgrades,
 }
 
 /// How a request's `grpc-timeout` limits its stream.
@@ -87,6 +95,11 @@ pub enum Priority {
 }
 
 impl Action {
+    /// Whether the route itself is the answer.
+    pub fn answers(&self) -> bool {
+        matches!(self, Action::DirectResponse(_) | Action::Redirect(_))
+    }
+
     /// Compiles the action of a route, or reports why not. `path` is what the
     /// route matches, unless that is wrong.
     pub(super) fn lower(
@@ -99,25 +112,38 @@ impl Action {
         match &message.action {
             Some(ProtoAction::Route(action)) => cx
                 .field("route", |cx| Forward::lower(action, path, lowering, cx))
-                .map(Action::Forward),
+                .map(|forward| Action::Forward(Box::new(forward))),
             Some(ProtoAction::DirectResponse(action)) => cx
                 .field("direct_response", |cx| {
                     DirectResponse::lower(action, lowering, cx)
                 })
                 .map(Action::DirectResponse),
             Some(ProtoAction::Redirect(action)) => cx
-                .field("redirect", |cx| Redirect::lower(action, path, cx))
+                .field("redirect", |cx| Redirect::lower(action, path, lowering, cx))
                 .map(Action::Redirect),
-            Some(_) => {
-                cx.error(
-                    "this action is not supported yet; use route, direct_response or redirect",
+            Some(ProtoAction::NonForwardingAction(_)) => Some(Action::NonForwarding),
+            Some(ProtoAction::FilterAction(_)) => {
+                cx.error_at(
+                    "filter_action",
+                    "not supported yet; use route, direct_response or redirect",
                 );
                 None
             }
             None => {
-                cx.error("one of route, direct_response or redirect is needed");
+                cx.error(
+                    "one of route, direct_response, redirect and non_forwarding_action is needed",
+                );
                 None
             }
+        }
+    }
+
+    /// Whether the action can be carried out for this request; the next route
+    /// is tried when it cannot.
+    pub(super) fn is_available(&self, input: &MatchInput<'_>) -> bool {
+        match self {
+            Action::Forward(forward) => forward.cluster.is_available(input),
+            Action::DirectResponse(_) | Action::Redirect(_) | Action::NonForwarding => true,
         }
     }
 }
@@ -129,13 +155,14 @@ impl Forward {
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
-        let cluster = cluster(message, lowering, cx);
-        let path_rewrite = forward_path_rewrite(message, path, cx);
-        let host_rewrite = host_rewrite(message, cx);
+        let cluster = ClusterSpecifier::lower(message, lowering, cx);
+        let path_rewrite = path_rewrite(message, path, lowering, cx);
+        let host_rewrite = HostRewrite::lower(message, lowering, cx);
         let mirror_policies =
             RequestMirrorPolicy::of_route(&message.request_mirror_policies, lowering, cx);
         let timeout = duration(message.timeout.as_ref(), "timeout", cx);
         let idle_timeout = duration(message.idle_timeout.as_ref(), "idle_timeout", cx);
+        let upgrades = RouteUpgrades::lower(message, cx);
         let limit = message.max_stream_duration.as_ref();
         let max_stream_duration = cx.field("max_stream_duration", |cx| {
             duration(
@@ -163,28 +190,8 @@ impl Forward {
             host_rewrite: host_rewrite?,
             append_x_forwarded_host: message.append_x_forwarded_host,
             mirror_policies: mirror_policies?,
+            upgrades: upgrades?,
         })
-    }
-}
-
-fn cluster(
-    message: &proto::RouteAction,
-    lowering: &mut Lowering,
-    cx: &mut Cx<'_>,
-) -> Option<ClusterId> {
-    use proto::route_action::ClusterSpecifier;
-    match &message.cluster_specifier {
-        Some(ClusterSpecifier::Cluster(name)) => {
-            Some(cx.field("cluster", |cx| lowering.cluster(name, cx)))
-        }
-        Some(_) => {
-            cx.error("this way to name a cluster is not supported yet; use cluster");
-            None
-        }
-        None => {
-            cx.error_at("cluster", "is required");
-            None
-        }
     }
 }
 
@@ -218,14 +225,17 @@ fn cluster_not_found_status(message: &proto::RouteAction) -> u16 {
     }
 }
 
-fn forward_path_rewrite(
+/// At most one of the ways to rewrite a path may be used.
+fn path_rewrite(
     message: &proto::RouteAction,
     path: Option<&PathMatcher>,
+    lowering: &mut Lowering,
     cx: &mut Cx<'_>,
 ) -> Option<Option<PathRewrite>> {
     let given = [
         ("prefix_rewrite", !message.prefix_rewrite.is_empty()),
         ("regex_rewrite", message.regex_rewrite.is_some()),
+        ("path_rewrite", !message.path_rewrite.is_empty()),
         ("path_rewrite_policy", message.path_rewrite_policy.is_some()),
     ];
     if let [_, (second, _), ..] = given
@@ -235,7 +245,8 @@ fn forward_path_rewrite(
     {
         cx.error_at(
             second,
-            "only one of prefix_rewrite, regex_rewrite and path_rewrite_policy may be set",
+            "only one of prefix_rewrite, regex_rewrite, path_rewrite and path_rewrite_policy \
+             may be set",
         );
         return None;
     }
@@ -250,6 +261,12 @@ fn forward_path_rewrite(
             TemplateRewrite::lower(policy, template, cx)
         })
         .map(|rewrite| Some(PathRewrite::Template(rewrite)))
+    } else if !message.path_rewrite.is_empty() {
+        let formats = &mut lowering.formats;
+        cx.field("path_rewrite", |cx| {
+            let rewrite = PathRewrite::of_format(&message.path_rewrite, formats, cx);
+            Some(Some(rewrite))
+        })
     } else if message.prefix_rewrite.is_empty() {
         Some(None)
     } else if template.is_some() {
@@ -257,20 +274,5 @@ fn forward_path_rewrite(
         None
     } else {
         Some(Some(PathRewrite::of_prefix(path, &message.prefix_rewrite)))
-    }
-}
-
-fn host_rewrite(message: &proto::RouteAction, cx: &mut Cx<'_>) -> Option<Option<Box<[u8]>>> {
-    use proto::route_action::HostRewriteSpecifier;
-    match &message.host_rewrite_specifier {
-        None => Some(None),
-        Some(HostRewriteSpecifier::HostRewriteLiteral(host)) => {
-            Some((!host.is_empty()).then(|| host.as_bytes().into()))
-        }
-        Some(HostRewriteSpecifier::AutoHostRewrite(flag)) if !flag.value => Some(None),
-        Some(_) => {
-            cx.error("this way to rewrite the host is not supported yet; use host_rewrite_literal");
-            None
-        }
     }
 }

@@ -1,8 +1,10 @@
 //! `envoy.config.route.v3.DirectResponseAction`.
 
 use super::lower::Lowering;
-use crate::context::Cx;
-use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source};
+use crate::context::{Cx, Source};
+use envoy_types::pb::envoy::config::core::v3::{
+    DataSource, SubstitutionFormatString, data_source::Specifier,
+};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use std::fs::File;
 use std::io::Read as _;
@@ -13,15 +15,51 @@ use std::sync::Arc;
 pub struct DirectResponse {
     /// The status, from 200 to 599.
     pub status: u16,
-    /// The body, if there is one.
-    pub body: Option<Arc<[u8]>>,
+    /// The body.
+    pub body: Body,
+}
+
+/// The body of a direct response.
+#[derive(Debug)]
+pub enum Body {
+    /// These bytes, of which there may be none.
+    Bytes(Arc<[u8]>),
+    /// What the engine makes of a recipe.
+    Recipe(RecipeId),
+}
+
+/// The number of a [`BodyRecipe`] in its route configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecipeId(pub u32);
+
+/// A body of which only the engine can make something: it knows the
+/// environment and what format strings mean.
+#[derive(Debug)]
+pub struct BodyRecipe {
+    /// `body`
+    pub text: BodyText,
+    /// `body_format`
+    pub format: Option<SubstitutionFormatString>,
+    /// What `body` may have at most.
+    pub bytes_max: u32,
+    /// Where the `direct_response` was configured.
+    pub source: Source,
+}
+
+/// Where the text of a recipe comes from.
+#[derive(Debug)]
+pub enum BodyText {
+    /// It is this.
+    Bytes(Arc<[u8]>),
+    /// It is in this environment variable.
+    Environment(String),
 }
 
 impl DirectResponse {
     /// Compiles the message, or reports why not.
     pub(super) fn lower(
         message: &proto::DirectResponseAction,
-        lowering: &Lowering,
+        lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
         let status = match u16::try_from(message.status) {
@@ -34,21 +72,34 @@ impl DirectResponse {
                 None
             }
         };
-        let body = match &message.body {
-            None => Some(None),
-            Some(source) => cx
-                .field("body", |cx| body(source, lowering.body_bytes_max, cx))
-                .map(Some),
+        let text = match &message.body {
+            None => Some(BodyText::Bytes(Arc::default())),
+            Some(source) => cx.field("body", |cx| body(source, lowering.body_bytes_max, cx)),
         };
-        Some(DirectResponse {
-            status: status?,
-            body: body?.filter(|body| !body.is_empty()),
-        })
+        let (status, text) = (status?, text?);
+        if matches!(status, 204 | 304) {
+            if message.body.is_some() || message.body_format.is_some() {
+                cx.warn(format!(
+                    "a response with status {status} has no body; what is given here is not sent"
+                ));
+            }
+            let body = Body::Bytes(Arc::default());
+            return Some(DirectResponse { status, body });
+        }
+        let body = match (text, &message.body_format) {
+            (BodyText::Bytes(bytes), None) => Body::Bytes(bytes),
+            (text, format) => Body::Recipe(lowering.recipe(BodyRecipe {
+                text,
+                format: format.clone(),
+                bytes_max: lowering.body_bytes_max,
+                source: cx.source(),
+            })),
+        };
+        Some(DirectResponse { status, body })
     }
 }
 
-fn body(source: &DataSource, bytes_max: u32, cx: &mut Cx<'_>) -> Option<Arc<[u8]>> {
-    use data_source::Specifier;
+fn body(source: &DataSource, bytes_max: u32, cx: &mut Cx<'_>) -> Option<BodyText> {
     let body: Arc<[u8]> = match &source.specifier {
         Some(Specifier::InlineString(text)) => text.as_bytes().into(),
         Some(Specifier::InlineBytes(bytes)) => bytes.as_slice().into(),
@@ -66,25 +117,29 @@ fn body(source: &DataSource, bytes_max: u32, cx: &mut Cx<'_>) -> Option<Arc<[u8]
                 return None;
             }
         },
-        Some(Specifier::EnvironmentVariable(_)) => {
-            cx.error_at("environment_variable", "not supported yet");
-            return None;
+        Some(Specifier::EnvironmentVariable(name)) => {
+            return Some(BodyText::Environment(name.clone()));
         }
         None => {
-            cx.error("one of filename, inline_bytes or inline_string is needed");
+            cx.error(
+                "one of filename, inline_bytes, inline_string and environment_variable is needed",
+            );
             return None;
         }
     };
-    if body.len() as u64 > u64::from(bytes_max) {
+    check_size(body.len(), bytes_max, cx).then_some(BodyText::Bytes(body))
+}
+
+/// Whether a body is small enough, or a report that it is not.
+pub fn check_size(bytes: usize, bytes_max: u32, cx: &mut Cx<'_>) -> bool {
+    let fits = bytes as u64 <= u64::from(bytes_max);
+    if !fits {
         cx.error(format!(
-            "the body has {} bytes; at most {} are allowed \
-             (max_direct_response_body_size_bytes of the route configuration)",
-            body.len(),
-            bytes_max
+            "the body has {bytes} bytes; at most {bytes_max} are allowed \
+             (max_direct_response_body_size_bytes of the route configuration)"
         ));
-        return None;
     }
-    Some(body)
+    fits
 }
 
 /// The bytes of a file, or `None` when there are more than `max`: a device or

@@ -55,6 +55,9 @@ pub struct OverrideConfig {
     pub filter: Arc<str>,
     /// The message.
     pub config: Any,
+    /// The place of the one that it stands in front of, which a wider level
+    /// has.
+    pub outer: Option<usize>,
     /// Where it was written.
     pub source: Source,
 }
@@ -158,20 +161,22 @@ impl FilterOverrides {
                     }
                     // An empty config only says that the filter runs.
                     if !name.is_empty() {
-                        said.config = Some(cx.field("config", |cx| self.note(filter, config, cx)));
+                        said.config =
+                            Some(cx.field("config", |cx| self.note(filter, config, inherited, cx)));
                     }
                 }
             }
         } else {
-            said.config = Some(self.note(filter, any, cx));
+            said.config = Some(self.note(filter, any, inherited, cx));
         }
         set.insert(filter.into(), said);
     }
 
-    fn note(&mut self, filter: &str, any: &Any, cx: &Cx<'_>) -> usize {
+    fn note(&mut self, filter: &str, any: &Any, outer: Option<usize>, cx: &Cx<'_>) -> usize {
         self.configs.push(OverrideConfig {
             filter: filter.into(),
             config: any.clone(),
+            outer,
             source: cx.source(),
         });
         self.configs.len() - 1

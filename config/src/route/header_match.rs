@@ -1,5 +1,6 @@
 //! `envoy.config.route.v3.HeaderMatcher`.
 
+use super::header_key::HeaderKey;
 use super::mismatch::quoted;
 use super::regex::CompiledRegex;
 use super::scratch;
@@ -12,21 +13,12 @@ use std::iter;
 /// A compiled test of one header.
 #[derive(Debug)]
 pub struct HeaderMatcher {
-    name: HeaderName,
+    name: HeaderKey,
     test: Test,
     invert: bool,
     /// An absent header is tested as if it were there and empty. Otherwise an
     /// absent header fails every test of its value, inverted or not.
     missing_is_empty: bool,
-}
-
-/// The name of a header, as the header list looks it up.
-#[derive(Debug)]
-pub(super) enum HeaderName {
-    /// One of those that have a number.
-    Known(HeaderId),
-    /// Any other, in lower case.
-    Other(Box<[u8]>),
 }
 
 #[derive(Debug)]
@@ -48,17 +40,17 @@ impl HeaderMatcher {
     /// passes is enough; but for some, the values joined by commas must.
     pub fn matches(&self, headers: &HeaderMap) -> bool {
         match &self.name {
-            HeaderName::Known(id) if is_joined(*id) => self.judge_joined(headers.get_all(*id)),
-            HeaderName::Known(id) => self.judge(headers.get_all(*id)),
-            HeaderName::Other(name) => self.judge(headers.get_all_name(name)),
+            HeaderKey::Known(id) if is_joined(*id) => self.judge_joined(headers.get_all(*id)),
+            HeaderKey::Known(id) => self.judge(headers.get_all(*id)),
+            HeaderKey::Other(name) => self.judge(headers.get_all_name(name)),
         }
     }
 
     /// What the headers have instead of what is wanted, as a text.
     pub(super) fn found(&self, headers: &HeaderMap) -> String {
         let (name, values): (_, Vec<_>) = match &self.name {
-            HeaderName::Known(id) => (id.as_str().as_bytes(), headers.get_all(*id).collect()),
-            HeaderName::Other(name) => (&**name, headers.get_all_name(name).collect()),
+            HeaderKey::Known(id) => (id.as_str().as_bytes(), headers.get_all(*id).collect()),
+            HeaderKey::Other(name) => (&**name, headers.get_all_name(name).collect()),
         };
         let values: Vec<_> = values.into_iter().map(quoted).collect();
         let name = name.escape_ascii();
@@ -99,32 +91,11 @@ impl HeaderMatcher {
     pub fn lower(message: &proto::HeaderMatcher, cx: &mut Cx<'_>) -> Option<Self> {
         let (test, opposite) = Test::lower(message, cx)?;
         Some(HeaderMatcher {
-            name: HeaderName::lower(&message.name),
+            name: HeaderKey::new(&message.name),
             test,
             invert: message.invert_match != opposite,
             missing_is_empty: message.treat_missing_header_as_empty,
         })
-    }
-}
-
-impl HeaderName {
-    /// The first value of the header.
-    pub(super) fn first<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
-        match self {
-            HeaderName::Known(id) => headers.get(*id),
-            HeaderName::Other(name) => headers.get_name(name),
-        }
-    }
-
-    /// The name, which may have capitals.
-    pub(super) fn lower(name: &str) -> Self {
-        let name = name.to_ascii_lowercase();
-        match HeaderId::from_lower(name.as_bytes()) {
-            // The Host header is `:authority` by the time routes are matched.
-            Some(HeaderId::Host) => HeaderName::Known(HeaderId::Authority),
-            Some(id) => HeaderName::Known(id),
-            None => HeaderName::Other(name.into_bytes().into()),
-        }
     }
 }
 
@@ -260,7 +231,7 @@ mod tests {
             ("x-a", "a,b", false),
         ] {
             let matcher = HeaderMatcher {
-                name: HeaderName::lower(name),
+                name: HeaderKey::new(name),
                 test: Test::Value(StringMatcher::Exact(
                     value.as_bytes().into(),
                     Case::Sensitive,

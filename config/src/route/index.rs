@@ -45,18 +45,23 @@ impl RouteIndex {
     }
 
     /// The first of `routes`, the list that the index was made for, that
-    /// matches. `matcher` tells how a route matches.
+    /// matches and can be taken. `matcher` tells how a route matches, and
+    /// `is_available` whether it can be taken.
     pub fn find<'r, R>(
         &self,
         routes: &'r [R],
         input: &MatchInput<'_>,
         matcher: impl Fn(&R) -> &RouteMatcher,
+        is_available: impl Fn(&R) -> bool,
     ) -> Option<&'r R> {
         let Some(trees) = &self.trees else {
-            return scan(routes, input, matcher);
+            return scan(routes, input, matcher, is_available);
         };
         RequestPath::with(input.headers, trees.ignore_path_parameters, |path| {
-            let passes = |number: u32| matcher(&routes[number as usize]).matches_at(path, input);
+            let passes = |number: u32| {
+                let route = &routes[number as usize];
+                matcher(route).matches_at(path, input) && is_available(route)
+            };
             // A request without a path can only belong to routes without a key.
             let key = path.path.unwrap_or_default();
             let found = trees.sensitive.first(key, trees.routes, passes);
@@ -66,11 +71,12 @@ impl RouteIndex {
     }
 }
 
-/// The first route that matches, by looking at one after the other.
+/// The first route that matches and can be taken, by looking at one after the other.
 fn scan<'r, R>(
     routes: &'r [R],
     input: &MatchInput<'_>,
     matcher: impl Fn(&R) -> &RouteMatcher,
+    is_available: impl Fn(&R) -> bool,
 ) -> Option<&'r R> {
     let ignore_path_parameters = routes
         .first()
@@ -78,7 +84,7 @@ fn scan<'r, R>(
     RequestPath::with(input.headers, ignore_path_parameters, |path| {
         routes
             .iter()
-            .find(|route| matcher(route).matches_at(path, input))
+            .find(|route| matcher(route).matches_at(path, input) && is_available(route))
     })
 }
 
@@ -186,7 +192,8 @@ mod tests {
     /// How many of 1,000 routes are looked at for the path of the last one.
     #[test]
     fn few_routes_are_looked_at() {
-        let kinds: [(fn(String) -> PathSpecifier, usize); 3] = [
+        type Kind = fn(String) -> PathSpecifier;
+        let kinds: [(Kind, usize); 3] = [
             (PathSpecifier::Path, 1),
             // `/api/9` and `/api/99` are prefixes of it, too.
             (PathSpecifier::Prefix, 3),

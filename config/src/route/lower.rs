@@ -4,20 +4,27 @@
 //! Everything that is wrong is reported; the result is `None` when a part
 //! could not be compiled.
 
+use super::cluster_specifier_plugin::Plugins;
+use super::direct_response::{BodyRecipe, RecipeId};
 use super::domains::{DomainIndex, Duplicate};
 use super::filter_overrides::FilterOverrides;
-use super::header_match::HeaderName;
+use super::header_key::HeaderKey;
+use super::header_mutation::Levels;
 use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
 use super::resilience::Resilience;
+use super::stat_scope::{StatPart, StatScopeId, StatScopes};
 use super::{
-    Action, ClusterReference, Route, RouteConfiguration, RouteIndex, RouteMatcher, VirtualHost,
+    Action, ClusterReference, Route, RouteConfiguration, RouteIndex, RouteMatcher, TlsRequirement,
+    VirtualClusters, VirtualHost,
 };
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
 use crate::format_strings::FormatStrings;
+use crate::metadata::{Metadata, RouteMetadata};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::google::protobuf::Duration as ProtoDuration;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `RouteConfiguration.max_direct_response_body_size_bytes` when it is not
@@ -33,11 +40,17 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .map_or(DIRECT_RESPONSE_BODY_BYTES_MAX_DEFAULT, |max| max.value),
         ignore_path_parameters: message.ignore_path_parameters_in_path_matching,
         cluster_references: Vec::new(),
+        stat_scopes: StatScopes::default(),
+        virtual_host: "".into(),
         formats: FormatStrings::default(),
+        plugins: Plugins::lower(&message.cluster_specifier_plugins, cx),
+        body_recipes: Vec::new(),
         resilience: Resilience::default(),
+        levels: Levels::default(),
         mirror_policies: Inherited::default(),
         filter_overrides: FilterOverrides::default(),
     };
+    let entered = lowering.enter_configuration(message, cx);
     let domains = domain_index(message, cx);
     let policies = &message.request_mirror_policies;
     let overrides = &message.typed_per_filter_config;
@@ -51,12 +64,13 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             })
         })
     });
+    entered?;
     Some(RouteConfiguration {
         name: message.name.as_str().into(),
         virtual_hosts: virtual_hosts?,
         domains: domains?,
         ignore_port_in_host_matching: message.ignore_port_in_host_matching,
-        vhost_header: HeaderName::lower(match message.vhost_header.as_str() {
+        vhost_header: HeaderKey::new(match message.vhost_header.as_str() {
             "" => ":authority",
             name => name,
         }),
@@ -66,8 +80,11 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             .map(|name| name.to_ascii_lowercase().into_bytes().into())
             .collect(),
         cluster_references: lowering.cluster_references.into(),
+        stat_scopes: lowering.stat_scopes.into_boxed(),
         formats: lowering.formats,
+        body_recipes: lowering.body_recipes.into(),
         filter_overrides: lowering.filter_overrides,
+        header_mutations: lowering.levels.table,
         validate_clusters: message.validate_clusters.as_ref().map(|flag| flag.value),
         source: cx.source(),
     })
@@ -81,11 +98,20 @@ pub(super) struct Lowering {
     pub(super) ignore_path_parameters: bool,
     /// Clusters named so far.
     pub(super) cluster_references: Vec<ClusterReference>,
+    /// Places in the statistics so far.
+    pub(super) stat_scopes: StatScopes,
+    /// The name of the virtual host that is lowered.
+    pub(super) virtual_host: Arc<str>,
     /// Format strings so far.
     pub(super) formats: FormatStrings,
+    /// `cluster_specifier_plugins`.
+    pub(super) plugins: Plugins,
+    body_recipes: Vec<BodyRecipe>,
     /// Retries and their like, as far as the virtual host or the route in hand
     /// has said something.
     pub(super) resilience: Resilience,
+    /// Header mutations so far.
+    pub(super) levels: Levels,
     /// What routes without mirror policies of their own take over.
     pub(super) mirror_policies: Inherited,
     /// What is said to the HTTP filters so far.
@@ -102,6 +128,18 @@ impl Lowering {
             source: cx.source(),
         });
         cluster
+    }
+
+    /// Notes a body that the engine has to make.
+    pub(super) fn recipe(&mut self, recipe: BodyRecipe) -> RecipeId {
+        let id = u32::try_from(self.body_recipes.len()).expect("fewer than 2^32 fit in memory");
+        self.body_recipes.push(recipe);
+        RecipeId(id)
+    }
+
+    /// A place in the statistics of the virtual host that is lowered.
+    pub(super) fn stat_scope(&mut self, part: StatPart, name: &str) -> StatScopeId {
+        self.stat_scopes.add(&self.virtual_host, part, name)
     }
 }
 
@@ -139,27 +177,47 @@ impl VirtualHost {
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
+        lowering.virtual_host = message.name.as_str().into();
+        let virtual_clusters = VirtualClusters::lower(&message.virtual_clusters, lowering, cx);
         let resilience = Resilience::of_virtual_host(message, cx);
         let of_host = resilience.clone().unwrap_or_default();
+        let entered = lowering.enter_virtual_host(message, cx);
+        let metadata = Arc::new(Metadata::from_proto(message.metadata.as_ref()));
         let policies = &message.request_mirror_policies;
         let routes = RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
             all(&message.routes, "routes", cx, |route, cx| {
                 lowering.resilience = of_host.with_route(route, cx);
-                Route::lower(route, lowering, cx)
+                Route::lower(route, &metadata, lowering, cx)
             })
-        })?;
+        });
+        let routes = routes?;
         resilience?;
+        entered?;
+        let metadata = (!metadata.is_empty()).then(|| {
+            Arc::new(RouteMetadata {
+                route: Metadata::default(),
+                virtual_host: metadata,
+            })
+        });
         Some(VirtualHost {
-            name: message.name.as_str().into(),
+            metadata,
+            name: Arc::clone(&lowering.virtual_host),
             index: RouteIndex::new(routes.iter().map(|route| &route.matcher)),
             routes,
+            require_tls: TlsRequirement::lower(message.require_tls()),
+            virtual_clusters: virtual_clusters?,
             source: cx.source(),
         })
     }
 }
 
 impl Route {
-    fn lower(message: &proto::Route, lowering: &mut Lowering, cx: &mut Cx<'_>) -> Option<Self> {
+    fn lower(
+        message: &proto::Route,
+        virtual_host: &Arc<Metadata>,
+        lowering: &mut Lowering,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
         let Some(route_match) = &message.r#match else {
             cx.error_at("match", "is required");
             return None;
@@ -168,17 +226,30 @@ impl Route {
         // The action is looked at even when the match is wrong, so that its
         // mistakes show in the same run.
         let path = matcher.as_ref().map(|matcher| &matcher.path);
+        let stats = (!message.stat_prefix.is_empty())
+            .then(|| lowering.stat_scope(StatPart::Route, &message.stat_prefix));
         let overrides = &message.typed_per_filter_config;
         let (filter_overrides, action) =
             FilterOverrides::within(overrides, lowering, cx, |lowering, cx| {
                 let own = lowering.filter_overrides.current();
                 (own, Action::lower(message, path, lowering, cx))
             });
+        let header_mutations = lowering.header_mutations(message, cx);
+        let metadata = Metadata::from_proto(message.metadata.as_ref());
+        let has_metadata = !metadata.is_empty() || !virtual_host.is_empty();
         Some(Route {
             name: message.name.as_str().into(),
             action: action?,
+            metadata: has_metadata.then(|| {
+                Arc::new(RouteMetadata {
+                    route: metadata,
+                    virtual_host: Arc::clone(virtual_host),
+                })
+            }),
             filter_overrides,
+            header_mutations: lowering.levels.of_route(header_mutations?),
             matcher: matcher?,
+            stats,
             source: cx.source(),
         })
     }

@@ -78,6 +78,18 @@ impl RouteMatcher {
             };
             return mismatch("tls_context".into(), found.into());
         }
+        for (i, matcher) in self.dynamic_metadata.iter().enumerate() {
+            if !matcher.matches(input.metadata) {
+                let found = "no filter has said so of the request".into();
+                return mismatch(format!("dynamic_metadata[{i}]"), found);
+            }
+        }
+        for (i, matcher) in self.filter_state.iter().enumerate() {
+            if !matcher.matches(input.filter_state) {
+                let found = "no filter has left such an object".into();
+                return mismatch(format!("filter_state[{i}]"), found);
+            }
+        }
         None
     }
 }

@@ -7,11 +7,16 @@
 //! `envoy.config.route.v3.RouteConfiguration`.
 
 mod action;
+mod cluster_specifier;
+mod cluster_specifier_plugin;
 mod cookie_match;
 mod direct_response;
 mod domains;
 mod filter_overrides;
+mod header_key;
 mod header_match;
+mod header_mutation;
+mod host_rewrite;
 mod index;
 mod internal_redirect_policy;
 mod lower;
@@ -29,16 +34,29 @@ mod retry_policy;
 mod rewrite;
 mod route_match;
 mod scratch;
+mod stat_scope;
 mod string_match;
+mod tls_requirement;
+mod upgrade;
 mod uri_template;
+mod virtual_cluster;
+mod weighted_clusters;
 
 pub use action::{Action, Forward, GrpcTimeout, Priority};
+pub use cluster_specifier::{ClusterChoice, ClusterSpecifier};
+pub use cluster_specifier_plugin::Plugin;
 pub use cookie_match::CookieMatcher;
-pub use direct_response::DirectResponse;
+pub use direct_response::{Body, BodyRecipe, BodyText, DirectResponse, RecipeId, check_size};
 pub use filter_overrides::{
     FilterOverride, FilterOverrides, OverrideConfig, OverrideName, OverrideSet, OverridesId,
 };
+pub use header_key::HeaderKey;
 pub use header_match::HeaderMatcher;
+pub use header_mutation::{
+    AppendAction, HeaderChanges, HeaderMutations, HeaderToAdd, HeaderValue, MutableName,
+    MutationLevels, MutationTable, MutationsId,
+};
+pub use host_rewrite::HostRewrite;
 pub use index::RouteIndex;
 pub use internal_redirect_policy::{InternalRedirectPolicy, RedirectPredicate};
 pub use lower::lower;
@@ -46,7 +64,7 @@ pub use mismatch::Mismatch;
 pub use path_match::PathMatcher;
 pub use query_match::QueryParameterMatcher;
 pub use redirect::{PathRedirect, Redirect, SchemeRedirect};
-pub use regex::CompiledRegex;
+pub use regex::{CompiledRegex, Substitution};
 pub use request_mirror_policy::{
     MirrorHost, MirrorTarget, RequestMirrorPolicies, RequestMirrorPolicy,
 };
@@ -56,16 +74,21 @@ pub use retry_policy::{
     BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy,
     words,
 };
-pub use rewrite::PathRewrite;
+pub use rewrite::{PathRewrite, Rewriting, escape_path};
 pub use route_match::{MatchInput, PeerCertificate, RouteMatcher, TlsContextMatcher};
+pub use stat_scope::{StatPart, StatScope, StatScopeId};
 pub use string_match::{Case, StringMatcher};
+pub use tls_requirement::TlsRequirement;
+pub use upgrade::{ConnectConfig, RouteUpgrades};
 pub use uri_template::{PathTemplate, TemplateRewrite};
+pub use virtual_cluster::{VirtualCluster, VirtualClusters};
+pub use weighted_clusters::{WeightedCluster, WeightedClusters, WeightedName};
 
 use crate::clusters::ClusterId;
 use crate::context::Source;
 use crate::format_strings::FormatStrings;
+use crate::metadata::RouteMetadata;
 use domains::DomainIndex;
-use header_match::HeaderName;
 use ringway_codecs::header::HeaderMap;
 use std::sync::Arc;
 
@@ -76,11 +99,14 @@ pub struct RouteConfiguration {
     virtual_hosts: Box<[VirtualHost]>,
     domains: DomainIndex,
     ignore_port_in_host_matching: bool,
-    vhost_header: HeaderName,
+    vhost_header: HeaderKey,
     internal_only_headers: Box<[Box<[u8]>]>,
     cluster_references: Box<[ClusterReference]>,
+    stat_scopes: Box<[StatScope]>,
     formats: FormatStrings,
+    body_recipes: Box<[BodyRecipe]>,
     filter_overrides: FilterOverrides,
+    header_mutations: MutationTable,
     validate_clusters: Option<bool>,
     source: Source,
 }
@@ -91,8 +117,14 @@ pub struct RouteConfiguration {
 pub struct VirtualHost {
     /// The name, for stats and logs; not necessarily unique.
     pub name: Arc<str>,
+    /// Its metadata, if it has some.
+    pub metadata: Option<Arc<RouteMetadata>>,
     /// The routes; the first that matches is taken.
     pub routes: Box<[Route]>,
+    /// Which of its requests are redirected to `https`.
+    pub require_tls: TlsRequirement,
+    /// How its requests are counted, if it has virtual clusters.
+    pub virtual_clusters: Option<Box<VirtualClusters>>,
     index: RouteIndex,
     /// Where it was configured.
     pub source: Source,
@@ -107,8 +139,14 @@ pub struct Route {
     pub matcher: RouteMatcher,
     /// What to do with the request.
     pub action: Action,
+    /// Its metadata and that of its virtual host, if either has some.
+    pub metadata: Option<Arc<RouteMetadata>>,
+    /// Where its requests are counted, if it has a `stat_prefix`.
+    pub stats: Option<StatScopeId>,
     /// What it says to the HTTP filters, with what it inherits.
     pub filter_overrides: OverridesId,
+    /// How its headers and its response's change.
+    pub header_mutations: MutationLevels,
     /// Where it was configured.
     pub source: Source,
 }
@@ -128,6 +166,8 @@ pub struct ClusterReference {
 pub enum RouteMatch<'a> {
     /// No virtual host serves this authority.
     NoVirtualHost,
+    /// The virtual host wants TLS for this request.
+    TlsRequired(&'a VirtualHost),
     /// The virtual host has no route for this request.
     NoRoute(&'a VirtualHost),
     /// The first route that matches.
@@ -173,14 +213,29 @@ impl RouteConfiguration {
         self.validate_clusters
     }
 
+    /// Where requests are counted by route, by [`StatScopeId`].
+    pub fn stat_scopes(&self) -> &[StatScope] {
+        &self.stat_scopes
+    }
+
     /// Format strings of its parts, for the engine to compile.
     pub fn formats(&self) -> &FormatStrings {
         &self.formats
     }
 
+    /// Bodies of direct responses, by number, for the engine to make.
+    pub fn body_recipes(&self) -> &[BodyRecipe] {
+        &self.body_recipes
+    }
+
     /// What its parts say to the HTTP filters, for the engine to compile.
     pub fn filter_overrides(&self) -> &FilterOverrides {
         &self.filter_overrides
+    }
+
+    /// How headers change, at every place of the configuration.
+    pub fn header_mutations(&self) -> &MutationTable {
+        &self.header_mutations
     }
 
     /// Where it was configured.
@@ -194,11 +249,17 @@ impl RouteConfiguration {
         let Some(virtual_host) = self.virtual_host(input.headers) else {
             return RouteMatch::NoVirtualHost;
         };
+        if virtual_host.require_tls.is_broken_by(input.headers) {
+            return RouteMatch::TlsRequired(virtual_host);
+        }
         let routes = &virtual_host.routes;
-        match virtual_host
-            .index
-            .find(routes, input, |route| &route.matcher)
-        {
+        let found = virtual_host.index.find(
+            routes,
+            input,
+            |route| &route.matcher,
+            |route| route.action.is_available(input),
+        );
+        match found {
             Some(route) => RouteMatch::Route(SelectedRoute {
                 configuration: self,
                 virtual_host,

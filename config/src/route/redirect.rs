@@ -1,10 +1,12 @@
 //! `envoy.config.route.v3.RedirectAction`.
 
 use super::action::NOT_WITH_TEMPLATE;
+use super::lower::Lowering;
 use super::path_match::PathMatcher;
 use super::regex::Substitution;
 use super::rewrite::PathRewrite;
 use crate::context::Cx;
+use crate::format_strings::FormatId;
 use envoy_types::pb::envoy::config::route::v3 as proto;
 
 /// A compiled `envoy.config.route.v3.RedirectAction`.
@@ -42,8 +44,12 @@ pub enum PathRedirect {
     Keep,
     /// `path_redirect`.
     To(Box<[u8]>),
-    /// `prefix_rewrite` or `regex_rewrite`.
+    /// `prefix_rewrite` or `regex_rewrite`. As in Envoy it rewrites the
+    /// request's own path, which access logs show.
     Rewrite(PathRewrite),
+    /// `path_rewrite`, a format string. What is not known leaves nothing
+    /// behind.
+    Format(FormatId),
 }
 
 impl Redirect {
@@ -51,6 +57,7 @@ impl Redirect {
     pub(super) fn lower(
         message: &proto::RedirectAction,
         path: Option<&PathMatcher>,
+        lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Redirect> {
         use proto::redirect_action::{
@@ -61,6 +68,9 @@ impl Redirect {
             None => Some(PathRedirect::Keep),
             Some(PathRewriteSpecifier::PathRedirect(to)) => {
                 Some(not_empty(to).map_or(PathRedirect::Keep, PathRedirect::To))
+            }
+            Some(PathRewriteSpecifier::PrefixRewrite(prefix)) if prefix.is_empty() => {
+                Some(PathRedirect::Keep)
             }
             Some(PathRewriteSpecifier::PrefixRewrite(_))
                 if path.is_some_and(|path| path.template().is_some()) =>
@@ -74,10 +84,13 @@ impl Redirect {
             Some(PathRewriteSpecifier::RegexRewrite(regex)) => cx
                 .field("regex_rewrite", |cx| Substitution::lower(regex, cx))
                 .map(|substitution| PathRedirect::Rewrite(PathRewrite::Regex(substitution))),
-            Some(PathRewriteSpecifier::PathRewrite(_)) => {
-                cx.error_at("path_rewrite", "not supported yet");
-                None
+            Some(PathRewriteSpecifier::PathRewrite(format)) if format.is_empty() => {
+                Some(PathRedirect::Keep)
             }
+            Some(PathRewriteSpecifier::PathRewrite(format)) => cx.field("path_rewrite", |cx| {
+                let id = lowering.formats.add_omitting_empty(format, cx);
+                Some(PathRedirect::Format(id))
+            }),
         };
         Some(Redirect {
             status: match message.response_code() {

@@ -101,7 +101,7 @@ impl Substitution {
     }
 
     /// Compiles the message, or reports why not.
-    pub(super) fn lower(message: &proto::RegexMatchAndSubstitute, cx: &mut Cx<'_>) -> Option<Self> {
+    pub fn lower(message: &proto::RegexMatchAndSubstitute, cx: &mut Cx<'_>) -> Option<Self> {
         let Some(pattern) = &message.pattern else {
             cx.error_at("pattern", "is required");
             return None;

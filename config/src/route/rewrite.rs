@@ -1,10 +1,16 @@
 //! Rewriting a request's path and host on its way upstream.
+//!
+//! [`Forward::rewrite`] does all that the route says before a host is picked;
+//! [`Forward::rewrite_host_to`] is for `auto_host_rewrite`, which needs one.
 
+use super::host_rewrite::HostRewrite;
 use super::path_match::PathMatcher;
 use super::regex::Substitution;
 use super::string_match::Case;
 use super::uri_template::TemplateRewrite;
-use super::{Forward, Route, without_query};
+use super::{Forward, without_query};
+use crate::context::Cx;
+use crate::format_strings::{FormatId, FormatStrings};
 use ringway_codecs::header::{HeaderId, HeaderMap};
 
 /// How a path is rewritten; the query string always stays.
@@ -26,6 +32,20 @@ pub enum PathRewrite {
     Regex(Substitution),
     /// The path is made of the variables of the template that the route matches.
     Template(TemplateRewrite),
+    /// The path is replaced by what a format string says of the request.
+    Format(FormatId),
+}
+
+/// What a rewrite needs besides the route.
+pub struct Rewriting<'a> {
+    /// Whether `x-envoy-original-host` and `x-envoy-original-path` are added.
+    /// The router's `suppress_envoy_headers` turns them off.
+    pub keep_originals: bool,
+    /// A buffer that is used again and again.
+    pub scratch: &'a mut Vec<u8>,
+    /// Appends what a format string of the route configuration says of the
+    /// request with these headers.
+    pub format: &'a mut dyn FnMut(FormatId, &HeaderMap, &mut Vec<u8>),
 }
 
 impl PathRewrite {
@@ -42,17 +62,23 @@ impl PathRewrite {
         }
     }
 
-    /// Whether there is something to rewrite.
-    fn applies_to(&self, path: &[u8]) -> bool {
-        match self {
-            PathRewrite::Prefix { matched, case, .. } => case.starts_with(path, matched),
-            PathRewrite::Whole(_) | PathRewrite::Regex(_) | PathRewrite::Template(_) => true,
-        }
+    /// `path_rewrite`, a format string. What is not known leaves nothing
+    /// behind, as in Envoy.
+    pub(super) fn of_format(format: &str, formats: &mut FormatStrings, cx: &Cx<'_>) -> Self {
+        PathRewrite::Format(formats.add_omitting_empty(format, cx))
     }
 
-    /// Appends the rewritten path and the query string to `out`.
-    pub fn write(&self, path_and_query: &[u8], out: &mut Vec<u8>) {
+    /// Appends the rewritten path and the query string of the request to
+    /// `out`; false when there would be no path, and then it stays as it is.
+    fn write(
+        &self,
+        headers: &HeaderMap,
+        format: &mut dyn FnMut(FormatId, &HeaderMap, &mut Vec<u8>),
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let path_and_query = headers.get(HeaderId::Path).unwrap_or_default();
         let path = without_query(path_and_query);
+        let start = out.len();
         let rest = match self {
             PathRewrite::Prefix {
                 matched,
@@ -75,72 +101,153 @@ impl PathRewrite {
                 template.write(path, out);
                 path.len()
             }
+            PathRewrite::Format(id) => {
+                format(*id, headers, out);
+                escape_path(out, start);
+                path.len()
+            }
         };
+        let written = out.len() > start;
         out.extend_from_slice(&path_and_query[rest..]);
+        written
+    }
+
+    /// Rewrites `:path`, and keeps the original in `x-envoy-original-path`.
+    pub fn apply(&self, headers: &mut HeaderMap, with: &mut Rewriting<'_>) {
+        let scratch = &mut *with.scratch;
+        scratch.clear();
+        let Some(original) = headers.get(HeaderId::Path) else {
+            return;
+        };
+        scratch.extend_from_slice(original);
+        let start = scratch.len();
+        if !self.write(headers, with.format, scratch) {
+            return;
+        }
+        let (original, rewritten) = scratch.split_at(start);
+        if with.keep_originals {
+            headers.set(HeaderId::XEnvoyOriginalPath, original);
+        }
+        headers.set(HeaderId::Path, rewritten);
     }
 }
 
-impl Route {
-    /// Prepares the request's headers for the upstream: host rewrite and path
-    /// rewrite. `keep_originals` adds `x-envoy-original-host` and
-    /// `x-envoy-original-path`; the router's `suppress_envoy_headers` turns it
-    /// off.
-    pub fn rewrite(&self, forward: &Forward, headers: &mut HeaderMap, keep_originals: bool) {
-        forward.rewrite_host(headers, keep_originals);
-        forward.rewrite_path(headers, keep_originals);
+/// Escapes what ends a request line or a part of it. A format string may quote
+/// a header of the client, and a space in it must not become the end of the
+/// path and the start of another version.
+pub fn escape_path(path: &mut Vec<u8>, start: usize) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let breaks = |byte: u8| byte <= b' ' || byte == 0x7f;
+    let mut at = start;
+    while at < path.len() {
+        let byte = path[at];
+        if breaks(byte) {
+            let digits = [
+                b'%',
+                DIGITS[usize::from(byte >> 4)],
+                DIGITS[usize::from(byte & 15)],
+            ];
+            path.splice(at..=at, digits);
+        }
+        at += 1;
     }
 }
 
 impl Forward {
-    fn rewrite_host(&self, headers: &mut HeaderMap, keep_original: bool) {
-        let Some(host) = &self.host_rewrite else {
-            return;
-        };
-        let original = headers
-            .get(HeaderId::Authority)
-            .unwrap_or_default()
-            .to_vec();
-        if keep_original {
-            headers.set(HeaderId::XEnvoyOriginalHost, &original);
+    /// Rewrites the request's host and path.
+    pub fn rewrite(&self, headers: &mut HeaderMap, with: &mut Rewriting<'_>) {
+        if let Some(rewrite) = &self.host_rewrite {
+            with.scratch.clear();
+            rewrite.write(headers, with);
+            self.replace_host(headers, with);
         }
-        if self.append_x_forwarded_host && !original.is_empty() {
-            append_to_list(headers, HeaderId::XForwardedHost, &original);
+        if let Some(rewrite) = &self.path_rewrite {
+            rewrite.apply(headers, with);
         }
-        headers.set(HeaderId::Authority, host);
     }
 
-    fn rewrite_path(&self, headers: &mut HeaderMap, keep_original: bool) {
-        let Some(rewrite) = &self.path_rewrite else {
-            return;
-        };
-        let Some(original) = headers.get(HeaderId::Path).map(<[u8]>::to_vec) else {
-            return;
-        };
-        if !rewrite.applies_to(&original) {
+    /// Whether the host's name takes the authority's place.
+    pub fn rewrites_host_to_hostname(&self) -> bool {
+        matches!(self.host_rewrite, Some(HostRewrite::Auto))
+    }
+
+    /// Puts the name of the host that was picked into the authority's place.
+    pub fn rewrite_host_to(
+        &self,
+        hostname: &str,
+        headers: &mut HeaderMap,
+        with: &mut Rewriting<'_>,
+    ) {
+        with.scratch.clear();
+        with.scratch.extend_from_slice(hostname.as_bytes());
+        self.replace_host(headers, with);
+    }
+
+    /// Puts what is in the scratch buffer into the authority's place, if
+    /// anything is.
+    fn replace_host(&self, headers: &mut HeaderMap, with: &mut Rewriting<'_>) {
+        let scratch = &mut *with.scratch;
+        let host_end = scratch.len();
+        if host_end == 0 {
             return;
         }
-        if keep_original {
-            headers.set(HeaderId::XEnvoyOriginalPath, &original);
+        let original = headers.get(HeaderId::Authority).unwrap_or_default();
+        scratch.extend_from_slice(original);
+        let original_end = scratch.len();
+        if with.keep_originals {
+            headers.set(HeaderId::XEnvoyOriginalHost, &scratch[host_end..]);
         }
-        headers.set_with(HeaderId::Path, |out| rewrite.write(&original, out));
+        if self.append_x_forwarded_host && original_end > host_end {
+            append_forwarded_host(headers, scratch, host_end);
+        }
+        headers.set(HeaderId::Authority, &scratch[..host_end]);
     }
 }
 
-/// Adds a value to a header that is a comma-separated list.
-fn append_to_list(headers: &mut HeaderMap, id: HeaderId, value: &[u8]) {
-    match headers.get(id).map(<[u8]>::to_vec) {
-        Some(before) if !before.is_empty() => headers.set_with(id, |out| {
-            out.extend_from_slice(&before);
-            out.push(b',');
-            out.extend_from_slice(value);
-        }),
-        _ => headers.set(id, value),
+/// Appends the host that begins at `start` in the scratch buffer to
+/// `x-forwarded-host`, unless it is the last one there: a request that is
+/// prepared again must not name it twice.
+fn append_forwarded_host(headers: &mut HeaderMap, scratch: &mut Vec<u8>, start: usize) {
+    let end = scratch.len();
+    for line in headers.get_all(HeaderId::XForwardedHost) {
+        scratch.extend_from_slice(line);
+        scratch.push(b',');
     }
+    let (host, list) = (&scratch[start..end], &scratch[end..]);
+    let mut members = list.rsplit(|byte| *byte == b',');
+    if members.find(|member| !member.is_empty()) == Some(host) {
+        return;
+    }
+    if list == b"," {
+        scratch.truncate(end);
+    }
+    scratch.extend_from_within(start..end);
+    headers.set(HeaderId::XForwardedHost, &scratch[end..]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn request(path: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.append(HeaderId::Path, path.as_bytes());
+        headers
+    }
+
+    fn apply(rewrite: &PathRewrite, path: &str, formatted: &str) -> String {
+        let mut headers = request(path);
+        let mut scratch = Vec::new();
+        rewrite.apply(
+            &mut headers,
+            &mut Rewriting {
+                keep_originals: false,
+                scratch: &mut scratch,
+                format: &mut |_, _, out| out.extend_from_slice(formatted.as_bytes()),
+            },
+        );
+        String::from_utf8(headers.get(HeaderId::Path).unwrap().to_vec()).unwrap()
+    }
 
     #[test]
     fn paths() {
@@ -163,9 +270,48 @@ mod tests {
             ),
             (PathRewrite::Whole((*b"/w").into()), "/any", "/w"),
         ] {
-            let mut out = Vec::new();
-            rewrite.write(path.as_bytes(), &mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), expected, "{path}");
+            assert_eq!(apply(&rewrite, path, ""), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn formatted_paths_stay_in_their_line() {
+        let format = PathRewrite::Format(FormatId(0));
+        for (formatted, path, expected) in [
+            ("/new", "/old?q", "/new?q"),
+            ("/new?x=1", "/old?q", "/new?x=1?q"),
+            ("", "/old?q", "/old?q"),
+            ("/a HTTP/1.1\r\nx: y", "/old", "/a%20HTTP/1.1%0D%0Ax:%20y"),
+            ("/\t\u{7f}\u{e9}%41", "/old?a b", "/%09%7F\u{e9}%41?a b"),
+        ] {
+            assert_eq!(apply(&format, path, formatted), expected, "{formatted:?}");
+        }
+    }
+
+    /// What the upstream of Envoy 1.40 saw of `a.com`, with these lines before.
+    #[test]
+    fn a_host_is_not_appended_twice_in_a_row() {
+        for (list, expected) in [
+            ("", "a.com"),
+            ("b", "b,a.com"),
+            ("a.com", "a.com"),
+            ("b,a.com", "b,a.com"),
+            ("b,\ta.com", "b,\ta.com,a.com"),
+            ("a.com,b", "a.com,b,a.com"),
+            (",", ",,a.com"),
+            ("a.com,", "a.com,"),
+            ("b c", "b,c,a.com"),
+            ("b a.com", "b a.com"),
+        ] {
+            let mut headers = request("/");
+            for line in list.split(' ').filter(|line| !line.is_empty()) {
+                headers.append(HeaderId::XForwardedHost, line.as_bytes());
+            }
+            let mut scratch = b"newa.com".to_vec();
+            append_forwarded_host(&mut headers, &mut scratch, 3);
+            let got: Vec<_> = headers.get_all(HeaderId::XForwardedHost).collect();
+            let got = String::from_utf8(got.join(&b' ')).unwrap();
+            assert_eq!(got, expected, "{list:?}");
         }
     }
 }

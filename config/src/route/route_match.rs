@@ -7,6 +7,9 @@ use super::path_match::PathMatcher;
 use super::query_match::QueryParameterMatcher;
 use super::request_path::RequestPath;
 use crate::context::Cx;
+use crate::filter_state::{FilterState, FilterStateMatcher};
+use crate::metadata::Metadata;
+use crate::metadata_match::MetadataMatcher;
 use crate::runtime::{RuntimeFraction, RuntimeValues};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use ringway_codecs::header::{HeaderId, HeaderMap};
@@ -21,6 +24,10 @@ pub struct MatchInput<'a> {
     pub random: u64,
     /// The current runtime values.
     pub runtime: &'a RuntimeValues,
+    /// What filters have said of the request.
+    pub metadata: &'a Metadata,
+    /// What filters have left for others.
+    pub filter_state: &'a FilterState,
     /// The client's certificate; the default for connections without TLS.
     pub peer_certificate: PeerCertificate,
 }
@@ -54,6 +61,10 @@ pub struct RouteMatcher {
     pub cookies: Box<[CookieMatcher]>,
     /// What the client's certificate must be.
     pub tls_context: TlsContextMatcher,
+    /// What filters must have said of the request.
+    pub dynamic_metadata: Box<[MetadataMatcher]>,
+    /// What filters must have left for others.
+    pub filter_state: Box<[FilterStateMatcher]>,
 }
 
 /// A compiled `envoy.config.route.v3.RouteMatch.TlsContextMatchOptions`. A
@@ -92,6 +103,14 @@ impl RouteMatcher {
                 .iter()
                 .all(|matcher| matcher.matches(input.headers))
             && self.tls_context.matches(input.peer_certificate)
+            && self
+                .dynamic_metadata
+                .iter()
+                .all(|matcher| matcher.matches(input.metadata))
+            && self
+                .filter_state
+                .iter()
+                .all(|matcher| matcher.matches(input.filter_state))
     }
 
     /// Whether the request is among the share of requests that may pass.
@@ -121,6 +140,18 @@ impl RouteMatcher {
                 RuntimeFraction::lower(fraction, cx)
             })
         });
+        let dynamic_metadata = all(
+            &message.dynamic_metadata,
+            "dynamic_metadata",
+            cx,
+            MetadataMatcher::lower,
+        );
+        let filter_state = all(
+            &message.filter_state,
+            "filter_state",
+            cx,
+            FilterStateMatcher::lower,
+        );
         Some(RouteMatcher {
             path: path?,
             ignore_path_parameters,
@@ -129,6 +160,8 @@ impl RouteMatcher {
             headers: headers?,
             query_parameters: query_parameters?,
             cookies: cookies?,
+            dynamic_metadata: dynamic_metadata?,
+            filter_state: filter_state?,
             tls_context: message.tls_context.as_ref().map_or_else(
                 TlsContextMatcher::default,
                 |options| TlsContextMatcher {

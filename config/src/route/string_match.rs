@@ -76,7 +76,7 @@ impl StringMatcher {
     }
 
     /// Compiles the message, or reports why not.
-    pub(super) fn lower(message: &proto::StringMatcher, cx: &mut Cx<'_>) -> Option<Self> {
+    pub(crate) fn lower(message: &proto::StringMatcher, cx: &mut Cx<'_>) -> Option<Self> {
         use proto::string_matcher::MatchPattern;
         let case = if message.ignore_case {
             Case::Insensitive

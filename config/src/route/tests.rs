@@ -13,7 +13,9 @@ use envoy_types::pb::google::protobuf::BoolValue;
 use proto::route_match::PathSpecifier;
 use ringway_codecs::header::HeaderId;
 
+mod choices;
 mod golden;
+mod header_mutations;
 
 /// Lowers a message; the findings one a line.
 fn lowered(message: &proto::RouteConfiguration) -> (Option<RouteConfiguration>, String) {
@@ -103,6 +105,7 @@ fn request(authority: &str, path: &str, fields: &[(&str, &str)]) -> HeaderMap {
 fn found(routes: &RouteConfiguration, headers: &HeaderMap) -> String {
     match find(routes, headers) {
         RouteMatch::NoVirtualHost => "-".into(),
+        RouteMatch::TlsRequired(host) => format!("{}/tls", host.name),
         RouteMatch::NoRoute(host) => host.name.to_string(),
         RouteMatch::Route(found) => format!("{}/{}", found.virtual_host.name, found.route.name),
     }
@@ -114,6 +117,8 @@ fn find<'r>(routes: &'r RouteConfiguration, headers: &HeaderMap) -> RouteMatch<'
         headers,
         random: 0,
         runtime: &RuntimeValues::default(),
+        metadata: crate::metadata::Metadata::EMPTY,
+        filter_state: crate::filter_state::FilterState::EMPTY,
         peer_certificate: PeerCertificate::default(),
     })
 }
@@ -511,7 +516,14 @@ fn rewritten(
     let Action::Forward(forward) = &route.action else {
         panic!("{path} is forwarded");
     };
-    route.rewrite(forward, &mut headers, keep);
+    forward.rewrite(
+        &mut headers,
+        &mut Rewriting {
+            keep_originals: keep,
+            scratch: &mut Vec::new(),
+            format: &mut |_, _, _| panic!("there are no format strings"),
+        },
+    );
     headers.remove(HeaderId::Method);
     let lines: Vec<_> = headers
         .iter()
@@ -599,4 +611,74 @@ fn hosts_of_any_length_are_found() {
         "wild"
     );
     assert_eq!(found(&routes, &request(&long[1..], "/", &[])), "-");
+}
+
+#[test]
+fn mirror_policies_replace_those_above_and_only_used_ones_need_their_cluster() {
+    use proto::route_action::{ClusterSpecifier, RequestMirrorPolicy as Policy};
+    let to = |cluster: &str| Policy {
+        cluster: cluster.into(),
+        ..Default::default()
+    };
+    let forwarding = |own: Vec<Policy>| proto::Route {
+        r#match: Some(prefix("/")),
+        action: Some(proto::route::Action::Route(proto::RouteAction {
+            cluster_specifier: Some(ClusterSpecifier::Cluster("c".into())),
+            request_mirror_policies: own,
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    let with = |mut host: proto::VirtualHost, policies: Vec<Policy>| {
+        host.request_mirror_policies = policies;
+        host
+    };
+    let mut message = configuration(vec![
+        with(
+            host("own", &["own"], vec![forwarding(vec![to("a"), to("b")])]),
+            vec![to("unused")],
+        ),
+        with(
+            host(
+                "of host",
+                &["host"],
+                vec![forwarding(vec![]), forwarding(vec![])],
+            ),
+            vec![to("of-host")],
+        ),
+        host("none", &["none"], vec![forwarding(vec![])]),
+    ]);
+    message.request_mirror_policies = vec![to("of-all")];
+    let routes = good(&message);
+    let sources: Vec<_> = routes
+        .cluster_references()
+        .iter()
+        .map(|reference| &*reference.source.path)
+        .filter(|path| path.contains("mirror"))
+        .collect();
+    let hosts = "route_config.virtual_hosts";
+    assert_eq!(
+        sources,
+        [
+            format!("{hosts}[0].routes[0].route.request_mirror_policies[0]"),
+            format!("{hosts}[0].routes[0].route.request_mirror_policies[1]"),
+            format!("{hosts}[1].request_mirror_policies[0]"),
+            "route_config.request_mirror_policies[0]".to_owned(),
+        ]
+    );
+
+    message.request_mirror_policies = vec![Policy {
+        cluster_header: "X-To".into(),
+        ..to("both")
+    }];
+    message.virtual_hosts[2].request_mirror_policies = vec![Policy::default()];
+    let (routes, found) = lowered(&message);
+    assert!(routes.is_none());
+    assert_eq!(
+        found,
+        "route_config.request_mirror_policies[0].cluster_header: only one of cluster (here \
+         \"both\") and cluster_header may be set\n\
+         route_config.virtual_hosts[2].request_mirror_policies[0]: one of cluster and \
+         cluster_header is needed"
+    );
 }

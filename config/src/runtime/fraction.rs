@@ -39,18 +39,16 @@ impl FractionalPercent {
     /// The fraction that `value`, a runtime key's, puts in place of this one.
     #[must_use]
     pub fn overridden(self, value: Option<&RuntimeValue>) -> Self {
-        match value {
-            Some(RuntimeValue::Fraction(fraction)) => *fraction,
-            // A plain number is a percentage; all beyond 100 means all.
-            Some(RuntimeValue::Integer(value)) => FractionalPercent {
-                numerator: (*value).min(100) as u32,
+        if let Some(RuntimeValue::Fraction(fraction)) = value {
+            return *fraction;
+        }
+        // A plain number is a percentage; all beyond 100 means all.
+        match value.and_then(RuntimeValue::as_integer) {
+            Some(value) => FractionalPercent {
+                numerator: value.min(100) as u32,
                 denominator: 100,
             },
-            // Of any other number Envoy takes the whole part.
-            Some(RuntimeValue::Double(value)) if (0.0..=u64::MAX as f64).contains(value) => {
-                self.overridden(Some(&RuntimeValue::Integer(*value as u64)))
-            }
-            _ => self,
+            None => self,
         }
     }
 

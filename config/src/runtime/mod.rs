@@ -117,10 +117,7 @@ impl RuntimeValues {
 }
 
 fn whole_number(value: Option<&RuntimeValue>, default: u64) -> u64 {
-    match value {
-        Some(RuntimeValue::Integer(value)) => *value,
-        _ => default,
-    }
+    value.and_then(RuntimeValue::as_integer).unwrap_or(default)
 }
 
 #[cfg(test)]

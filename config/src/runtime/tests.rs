@@ -240,6 +240,9 @@ fn a_percentage_beyond_a_hundred_is_all() {
         (Some(RuntimeValue::Integer(50)), 149, true),
         (Some(RuntimeValue::Integer(50)), 150, false),
         (Some(RuntimeValue::Integer(4_294_967_296)), 99, true),
+        (Some(RuntimeValue::Double(1.9)), 0, true),
+        (Some(RuntimeValue::Double(0.9)), 0, false),
+        (Some(RuntimeValue::Double(-0.5)), 0, true),
         (Some(RuntimeValue::Bool(true)), 1, false),
         (Some(fraction(2, 10_000)), 20_001, true),
     ] {

@@ -21,10 +21,17 @@ pub enum RuntimeValue {
 }
 
 impl RuntimeValue {
+    /// As a whole number: of others, the part before the point.
+    pub fn as_integer(&self) -> Option<u64> {
+        match self {
+            Self::Integer(value) => Some(*value),
+            Self::Double(value) if (0.0..U64_END).contains(value) => Some(*value as u64),
+            _ => None,
+        }
+    }
+
     fn number(number: f64) -> Self {
-        // 2^64 is the first that does not fit.
-        let fits = (0.0..18_446_744_073_709_551_616.0).contains(&number);
-        if fits && number.fract() == 0.0 {
+        if (0.0..U64_END).contains(&number) && number.fract() == 0.0 {
             return Self::Integer(number as u64);
         }
         Self::Double(number)
@@ -118,6 +125,9 @@ impl RuntimeValue {
         Self::Fraction(fraction)
     }
 }
+
+/// 2^64, the first number that is too large.
+const U64_END: f64 = 18_446_744_073_709_551_616.0;
 
 /// A field of a struct that may be a fraction.
 enum Part<'a> {

@@ -1,7 +1,8 @@
 //! `envoy.access_loggers.file`: lines in a file.
 
 use super::destination::{Destination, Target};
-use super::format::Format;
+use super::log_format;
+use crate::formatter::Format;
 use envoy_types::pb::envoy::extensions::access_loggers::file::v3::{
     FileAccessLog, file_access_log::AccessLogFormat,
 };
@@ -27,7 +28,7 @@ pub(super) fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<(Format, Arc<Destina
             cx.field("typed_json_format", |cx| Format::json(json, false, cx))
         }
         Some(AccessLogFormat::LogFormat(format)) => {
-            cx.field("log_format", |cx| Format::compile(format, cx))
+            cx.field("log_format", |cx| log_format(format, cx))
         }
     };
     let destination = cx.field("path", |cx| open(Target::of_path(&message.path), cx));

@@ -15,7 +15,7 @@ use ringway_config::runtime::{RuntimeKey, RuntimeValues};
 
 /// A compiled filter.
 #[derive(Debug)]
-pub(super) enum Filter {
+pub(crate) enum Filter {
     /// By response code; 0 when there was none.
     StatusCode(Comparison),
     /// By duration in milliseconds.
@@ -42,7 +42,7 @@ pub(super) enum Filter {
 
 /// A number to compare with.
 #[derive(Debug)]
-pub(super) struct Comparison {
+pub(crate) struct Comparison {
     op: Op,
     value: u64,
     /// What may take the place of `value`.

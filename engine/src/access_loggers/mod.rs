@@ -9,28 +9,26 @@
 //!
 //! - `file`, `stream`: the loggers, by their Envoy names.
 //! - `filter`: conditions under which a line is written.
-//! - `format`: the messages that choose a format.
 //! - `destination`: files, shared by all loggers that name them.
 
 mod buffer;
 mod destination;
 mod file;
 mod filter;
-mod format;
 mod stats;
 mod stream;
 mod writer;
 
 pub use buffer::{FlushCause, flush_local};
+pub(crate) use filter::Filter;
 pub use stats::LogStats;
 pub use writer::{LogHandle, LogWriter, Options};
 
-use crate::formatter::Context;
+use crate::formatter::{Context, Format};
 use destination::Destination;
 use envoy_types::pb::envoy::config::accesslog::v3 as proto;
+use envoy_types::pb::envoy::config::core::v3::SubstitutionFormatString;
 use envoy_types::pb::google::protobuf::Any;
-use filter::Filter;
-use format::Format;
 use ringway_config::context::Cx;
 use ringway_config::runtime::RuntimeValues;
 use std::sync::Arc;
@@ -102,6 +100,14 @@ fn compile_one(message: &proto::AccessLog, cx: &mut Cx<'_>) -> Option<AccessLog>
         format,
         destination,
     })
+}
+
+/// Compiles the format of a log.
+fn log_format(message: &SubstitutionFormatString, cx: &mut Cx<'_>) -> Option<Format> {
+    if !message.content_type.is_empty() {
+        cx.warn_at("content_type", "only local replies use it");
+    }
+    Format::compile(message, cx)
 }
 
 /// Finds the logger by the type of its message, as Envoy does; the name in the

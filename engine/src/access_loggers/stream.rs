@@ -3,7 +3,8 @@
 
 use super::destination::{Destination, Target};
 use super::file::open;
-use super::format::Format;
+use super::log_format;
+use crate::formatter::Format;
 use envoy_types::pb::envoy::config::core::v3::SubstitutionFormatString;
 use envoy_types::pb::envoy::extensions::access_loggers::stream::v3::{
     StderrAccessLog, StdoutAccessLog, stderr_access_log, stdout_access_log,
@@ -44,7 +45,7 @@ fn compile(
 ) -> Option<(Format, Arc<Destination>)> {
     let format = match format {
         None => Some(Format::default()),
-        Some(format) => cx.field("log_format", |cx| Format::compile(format, cx)),
+        Some(format) => cx.field("log_format", |cx| log_format(format, cx)),
     };
     let destination = open(target, cx);
     Some((format?, destination?))

@@ -1,6 +1,7 @@
 //! `/runtime` and `/runtime_modify`: runtime values, by layer.
 
 use hyper::StatusCode;
+use ringway_config::runtime::RuntimeLayer;
 use serde_json::{Map, Value, json};
 
 use super::endpoint::{Endpoint, Process};
@@ -39,8 +40,8 @@ fn print(process: &Process, _: &Query) -> Reply {
             (key.to_owned(), entry)
         })
         .collect();
-    let names: Vec<_> = layers.layers().iter().map(|layer| layer.name()).collect();
-    Reply::json(&json!({ "layers": names, "entries": entries }))
+    let names: Vec<_> = layers.layers().iter().map(RuntimeLayer::name).collect();
+    Reply::json(&json!({ "entries": entries, "layers": names }))
 }
 
 fn modify(process: &Process, query: &Query) -> Reply {

@@ -4,14 +4,18 @@
 use std::time::Duration;
 
 use ringway_codecs::header::HeaderId;
-use ringway_config::route::{Action, Forward, SelectedRoute};
+use ringway_config::clusters::ClusterId;
+use ringway_config::route::{
+    Action, Body, ClusterSpecifier, Forward, MatchInput, PeerCertificate, SelectedRoute,
+};
 use serde_json::Value;
 
 use super::fact::{Fact, Place};
 use super::{Sources, cluster, headers};
+use crate::filters::http::router;
 use crate::filters::network::http_connection_manager::Shared;
 use crate::http::exchange::Exchange;
-use crate::http::redirect;
+use crate::http::header_parser::{self, Message, Scratch};
 
 /// The filters that the request runs through, and the action.
 pub(super) fn explain(
@@ -30,27 +34,36 @@ pub(super) fn explain(
     let mut facts = vec![Fact::new("filters").items(filters.collect())];
     match &selected.route.action {
         Action::DirectResponse(direct) => {
-            let body = direct.body.as_deref().unwrap_or_default().len();
+            let body = match &direct.body {
+                Body::Bytes(bytes) => format!("{} bytes", bytes.len()),
+                Body::Recipe(_) => "a body that is made for the request".to_owned(),
+            };
             facts.push(
                 Fact::new("answer")
                     .value(direct.status)
-                    .note(format!("direct response, {body} bytes"))
+                    .note(format!("direct response, {body}"))
                     .place(document.place(&format!("{path}.direct_response"))),
             );
         }
         Action::Redirect(target) => {
-            let status = redirect::set_location(target, &exchange.request, &mut exchange.response);
+            router::set_redirect(manager, target, exchange);
             let location = exchange
                 .response
                 .get(HeaderId::Location)
                 .unwrap_or_default();
             facts.push(
                 Fact::new("answer")
-                    .value(status)
+                    .value(target.status)
                     .note(format!("redirect to {}", String::from_utf8_lossy(location)))
                     .place(document.place(&format!("{path}.redirect"))),
             );
         }
+        Action::NonForwarding => facts.push(
+            Fact::new("answer")
+                .value(503)
+                .note("flag NC, unless a filter answers")
+                .place(document.place(&format!("{path}.non_forwarding_action"))),
+        ),
         Action::Forward(forward) => {
             let path = format!("{path}.route");
             facts.extend(of_forward(
@@ -77,18 +90,23 @@ fn of_forward(
     sources: &Sources<'_>,
 ) -> Vec<Fact> {
     let document = &sources.document;
-    let cluster = Fact::new("cluster")
-        .value(&*sources.names.clusters.name(forward.cluster))
-        .place(document.place(&format!("{path}.cluster")))
-        .parts(cluster::explain(forward.cluster, forward.priority, sources));
-    selected.route.rewrite(
-        forward,
-        &mut exchange.request,
-        !manager.router.suppress_envoy_headers,
+    let cluster = chosen_cluster(forward, exchange, path, sources);
+    router::set_weighted_host(forward, exchange);
+    exchange.header_mutations = selected.route.mutations(exchange.cluster);
+    header_parser::apply_route_mutations(
+        Message::Request,
+        &manager.config.routes,
+        exchange,
+        &mut Scratch::default(),
     );
+    router::rewrite_request(manager, forward, exchange);
+    let mut sent = headers("request as it is sent upstream", &exchange.request);
+    if forward.rewrites_host_to_hostname() {
+        sent = sent.note("with the name of the host, if it has one, as its authority");
+    }
     let mut facts = vec![
         cluster,
-        headers("request as it is sent upstream", &exchange.request),
+        sent,
         timeouts(forward, manager, path, manager_path, sources),
     ];
     for (name, field) in POLICIES {
@@ -101,6 +119,49 @@ fn of_forward(
         );
     }
     facts
+}
+
+/// Chooses the cluster as the connection manager does.
+fn chosen_cluster(
+    forward: &Forward,
+    exchange: &mut Exchange,
+    path: &str,
+    sources: &Sources<'_>,
+) -> Fact {
+    let find = |name: &[u8]| -> Option<ClusterId> {
+        let mut clusters = sources.clusters.iter();
+        let found = clusters.find(|cluster| cluster.name.as_bytes() == name)?;
+        Some(found.id)
+    };
+    let input = MatchInput {
+        headers: &exchange.request,
+        random: exchange.random,
+        runtime: sources.runtime,
+        metadata: ringway_config::metadata::Metadata::EMPTY,
+        filter_state: ringway_config::filter_state::FilterState::EMPTY,
+        peer_certificate: PeerCertificate::default(),
+    };
+    exchange.cluster = forward.cluster.choose(&input, find);
+    let (field, note) = match &forward.cluster {
+        ClusterSpecifier::Fixed(_) => ("cluster", None),
+        ClusterSpecifier::Header(_) => ("cluster_header", Some("named by the request")),
+        ClusterSpecifier::Weighted(_) => ("weighted_clusters", Some("picked by weight")),
+        ClusterSpecifier::Plugin(_) => ("cluster_specifier_plugin", Some("chosen by a plugin")),
+    };
+    let place = match forward.cluster.weighted(exchange.cluster) {
+        Some(weighted) => sources.document.place(&weighted.source.path),
+        None => sources.document.place(&format!("{path}.{field}")),
+    };
+    let mut fact = Fact::new("cluster").place(place);
+    if let Some(note) = note {
+        fact = fact.note(note);
+    }
+    match exchange.cluster.cluster {
+        Some(id) => fact
+            .value(&*sources.names.clusters.name(id))
+            .parts(cluster::explain(id, forward.priority, sources)),
+        None => fact.value(Value::Null),
+    }
 }
 
 /// Policies that are shown as they were written.

@@ -36,6 +36,8 @@ pub(super) fn explain(
         headers: &exchange.request,
         random: exchange.random,
         runtime: sources.runtime,
+        metadata: ringway_config::metadata::Metadata::EMPTY,
+        filter_state: ringway_config::filter_state::FilterState::EMPTY,
         peer_certificate: PeerCertificate::default(),
     };
     let (host, matched) = match configuration.find(&input) {
@@ -47,15 +49,20 @@ pub(super) fn explain(
             facts.push(not_found());
             return facts;
         }
+        RouteMatch::TlsRequired(host) => {
+            facts.push(virtual_host(host, &authority, sources));
+            facts.push(
+                Fact::new("answer")
+                    .value(301)
+                    .note("to https: the virtual host requires TLS")
+                    .place(document.place(&format!("{}.require_tls", host.source.path))),
+            );
+            return facts;
+        }
         RouteMatch::NoRoute(host) => (host, None),
         RouteMatch::Route(selected) => (selected.virtual_host, Some(selected)),
     };
-    facts.push(
-        Fact::new("virtual host")
-            .value(&*host.name)
-            .note(format!("by its domains, for {authority:?}"))
-            .place(document.place(&host.source.path)),
-    );
+    facts.push(virtual_host(host, &authority, sources));
     let place = matched.and_then(|selected| {
         host.routes
             .iter()
@@ -89,6 +96,13 @@ pub(super) fn explain(
     facts
 }
 
+fn virtual_host(host: &VirtualHost, authority: &str, sources: &Sources<'_>) -> Fact {
+    Fact::new("virtual host")
+        .value(&*host.name)
+        .note(format!("by its domains, for {authority:?}"))
+        .place(sources.document.place(&host.source.path))
+}
+
 fn not_found() -> Fact {
     Fact::new("answer")
         .value(404)
@@ -107,7 +121,20 @@ fn earlier(
     let left_out = before.len().saturating_sub(ROUTES_SHOWN_MAX);
     let mut items = Vec::new();
     for (number, route) in before.iter().enumerate().skip(left_out) {
+        let name = match &*route.name {
+            "" => format!("number {number}"),
+            name => name.to_owned(),
+        };
         let Some(mismatch) = route.matcher.mismatch(input) else {
+            items.push(
+                Fact::new(name)
+                    .note("it matches, but there is no cluster that it could choose")
+                    .place(
+                        sources
+                            .document
+                            .place(&format!("{}.route", route.source.path)),
+                    ),
+            );
             continue;
         };
         let path = match mismatch.field.as_str() {
@@ -115,10 +142,6 @@ fn earlier(
             field => format!("{}.match.{field}", route.source.path),
         };
         let wanted = sources.document.at(&path).map(ToString::to_string);
-        let name = match &*route.name {
-            "" => format!("number {number}"),
-            name => name.to_owned(),
-        };
         items.push(
             Fact::new(name)
                 .note(format!(

@@ -4,22 +4,26 @@
 //!
 //! [`WorkerContext`] is what filters may use of the worker that they run on.
 
+pub mod data_source;
 pub mod http;
 pub mod network;
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_config::core::Node;
+use ringway_config::metadata::RouteMetadata;
 use ringway_config::runtime::RuntimeValues;
 
 use crate::http::date::DateCache;
 use crate::http::exchange::ExchangePool;
+use crate::http::header_parser;
 use crate::reactor::{self, Timer};
-use crate::stats::Store;
 use crate::stats::http_connection_manager::{Http1CodecStats, RouterStats};
+use crate::stats::{Counter, Store};
 use crate::upstream::cluster_manager::ClusterManager;
 
 /// What a worker's context is made of.
@@ -34,6 +38,10 @@ pub struct WorkerFacts {
     pub node: Node,
 }
 
+/// Routes with metadata that a worker keeps handles on. Those of configurations
+/// that were replaced are among them until there are so many.
+const ROUTE_METADATA_MAX: usize = 16 * 1024;
+
 /// What belongs to a worker and is used by its filters.
 pub struct WorkerContext {
     /// The worker's number, from 0.
@@ -45,6 +53,9 @@ pub struct WorkerContext {
     store: Store,
     http1_stats: OnceCell<Http1CodecStats>,
     async_client_stats: OnceCell<RouterStats>,
+    /// A handle of this worker's own on the metadata of each route that has
+    /// some, by address: those of the configuration are shared by all workers.
+    route_metadata: RefCell<HashMap<*const RouteMetadata, Rc<Arc<RouteMetadata>>>>,
     /// The clusters that routes refer to.
     pub clusters: ClusterManager,
     /// The current runtime values, replaced as a whole.
@@ -53,6 +64,12 @@ pub struct WorkerContext {
     pub exchanges: RefCell<ExchangePool>,
     /// Random numbers: request ids, sampling. Not for secrets.
     pub rng: RefCell<fastrand::Rng>,
+    /// The body of an answer in a response's place.
+    pub replacement_body: RefCell<Vec<u8>>,
+    /// The body of a local reply that is rewritten.
+    pub local_reply_body: RefCell<Vec<u8>>,
+    /// What changes of headers are made with.
+    pub header_scratch: RefCell<header_parser::Scratch>,
     /// The machine's own address, for `x-forwarded-for` of loopback peers.
     pub local_address: IpAddr,
     /// The `date` header, formatted once a second.
@@ -62,7 +79,12 @@ pub struct WorkerContext {
     health_failed: Cell<bool>,
     connections: RefCell<Connections>,
     next_connection: Cell<u64>,
+    named_counters: RefCell<HashMap<Box<str>, Counter>>,
 }
+
+/// Statistics on a worker whose names come from requests: a client that makes
+/// names up must not fill the memory.
+const NAMED_COUNTERS_MAX: usize = 1000;
 
 impl WorkerContext {
     /// The context of a worker that starts.
@@ -81,10 +103,14 @@ impl WorkerContext {
             store: store.clone(),
             http1_stats: OnceCell::new(),
             async_client_stats: OnceCell::new(),
+            route_metadata: RefCell::default(),
             clusters: ClusterManager::default(),
             runtime: RefCell::default(),
             exchanges: RefCell::new(ExchangePool::default()),
             rng: RefCell::new(fastrand::Rng::new()),
+            replacement_body: RefCell::default(),
+            local_reply_body: RefCell::default(),
+            header_scratch: RefCell::default(),
             local_address,
             date: RefCell::new(DateCache::new()),
             draining: Cell::new(false),
@@ -92,6 +118,7 @@ impl WorkerContext {
             health_failed: Cell::new(false),
             connections: RefCell::new(Connections::default()),
             next_connection: Cell::new(0),
+            named_counters: RefCell::default(),
         })
     }
 
@@ -113,6 +140,31 @@ impl WorkerContext {
     pub fn async_client_stats(&self) -> &RouterStats {
         self.async_client_stats
             .get_or_init(|| RouterStats::new(&self.store, "http.async-client."))
+    }
+
+    /// A handle on a route's metadata that requests of this worker may share.
+    pub fn route_metadata(&self, metadata: &Arc<RouteMetadata>) -> Rc<Arc<RouteMetadata>> {
+        let mut known = self.route_metadata.borrow_mut();
+        if known.len() >= ROUTE_METADATA_MAX {
+            known.clear();
+        }
+        let handle = known
+            .entry(Arc::as_ptr(metadata))
+            .or_insert_with(|| Rc::new(Arc::clone(metadata)));
+        Rc::clone(handle)
+    }
+
+    /// Counts under a name that depends on the request, unless there are too
+    /// many of these already. Slow: it formats and looks up.
+    pub fn count_named(&self, name: &str) {
+        let mut named = self.named_counters.borrow_mut();
+        if let Some(counter) = named.get(name) {
+            counter.inc();
+        } else if named.len() < NAMED_COUNTERS_MAX {
+            let counter = self.store.counter(name);
+            counter.inc();
+            named.insert(name.into(), counter);
+        }
     }
 
     /// Whether the listeners drain.

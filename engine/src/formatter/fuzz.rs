@@ -221,10 +221,14 @@ fn upstream(info: &mut StreamInfo, connected: bool, name: &str) {
     info.cluster = Some(Rc::new(ClusterInfo {
         name: name.into(),
         observability_name: name.into(),
+
+        metadata: std::sync::Arc::default(),
     }));
     info.host = Some(Rc::new(HostInfo {
         address_text: name.into(),
         hostname: name.into(),
+
+        metadata: std::sync::Arc::default(),
     }));
     info.upstream_connection = Some(Rc::new(UpstreamConnectionInfo {
         id: 9,

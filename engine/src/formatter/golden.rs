@@ -131,10 +131,14 @@ pub(crate) fn forwarded() -> Request {
     info.cluster = Some(Rc::new(ClusterInfo {
         name: "c".into(),
         observability_name: "c_alt".into(),
+
+        metadata: std::sync::Arc::default(),
     }));
     info.host = Some(Rc::new(HostInfo {
         address_text: "127.0.0.1:19972".into(),
         hostname: "h.c".into(),
+
+        metadata: std::sync::Arc::default(),
     }));
     info.upstream_connection = Some(Rc::new(UpstreamConnectionInfo {
         id: 2,
@@ -203,10 +207,14 @@ pub(crate) fn refused() -> Request {
     info.cluster = Some(Rc::new(ClusterInfo {
         name: "dead".into(),
         observability_name: "dead_alt".into(),
+
+        metadata: std::sync::Arc::default(),
     }));
     info.host = Some(Rc::new(HostInfo {
         address_text: "127.0.0.1:1".into(),
         hostname: "h.dead".into(),
+
+        metadata: std::sync::Arc::default(),
     }));
     info.downstream_bytes = BytesMeter {
         wire_sent: 232,

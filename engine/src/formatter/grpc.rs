@@ -1,4 +1,4 @@
-//! The gRPC status of a request, for `%GRPC_STATUS%`.
+//! The gRPC status of a request, for `%GRPC_STATUS%` and local replies.
 
 use super::Context;
 use ringway_codecs::header::{HeaderId, HeaderMap};
@@ -24,7 +24,9 @@ pub(super) fn status(cx: &Context<'_>) -> Option<Status> {
     }
 }
 
-fn is_grpc(request: &HeaderMap) -> bool {
+/// Whether a request is one of gRPC; `application/grpc-web` is another protocol.
+#[must_use]
+pub fn is_grpc(request: &HeaderMap) -> bool {
     const TYPE: &[u8] = b"application/grpc";
     match request.get(HeaderId::ContentType) {
         Some(value) => value
@@ -42,7 +44,8 @@ fn parse(text: &[u8]) -> i64 {
 }
 
 /// The mapping of the gRPC specification, "HTTP to gRPC Status Code Mapping".
-fn from_http(code: u16) -> i64 {
+#[must_use]
+pub fn from_http(code: u16) -> i64 {
     match code {
         400 => 13,
         401 => 16,
@@ -50,6 +53,22 @@ fn from_http(code: u16) -> i64 {
         404 => 12,
         429 | 502 | 503 | 504 => 14,
         _ => 2,
+    }
+}
+
+/// Appends a text as `grpc-message` has it: what is not printable ASCII, and the
+/// percent sign, are escaped.
+pub fn write_message(text: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text {
+        match byte {
+            b' '..=b'~' if *byte != b'%' => out.push(*byte),
+            _ => out.extend_from_slice(&[
+                b'%',
+                DIGITS[usize::from(byte >> 4)],
+                DIGITS[usize::from(byte & 15)],
+            ]),
+        }
     }
 }
 
@@ -86,5 +105,45 @@ impl Status {
     /// `NOT_FOUND`; `None` for a number without a name.
     pub fn snake(self) -> Option<&'static str> {
         self.names().map(|names| names.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_printable() {
+        for (text, expected) in [
+            (&b""[..], &b""[..]),
+            (b"no route", b"no route"),
+            (b"100%", b"100%25"),
+            (b"a\r\nb\0~\x7f", b"a%0D%0Ab%00~%7F"),
+            ("é".as_bytes(), b"%C3%A9"),
+        ] {
+            let mut out = Vec::new();
+            write_message(text, &mut out);
+            assert_eq!(out, expected);
+        }
+        let mut all = Vec::new();
+        write_message(&(0..=255).collect::<Vec<u8>>(), &mut all);
+        assert!(all.iter().all(|byte| (b' '..=b'~').contains(byte)));
+    }
+
+    #[test]
+    fn content_types() {
+        for (value, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;x", false),
+            ("application/grpc-web", false),
+            ("Application/grpc", false),
+            ("application/grp", false),
+        ] {
+            let mut request = HeaderMap::new();
+            request.append(HeaderId::ContentType, value.as_bytes());
+            assert_eq!(is_grpc(&request), expected, "{value}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
     }
 }

@@ -4,6 +4,7 @@
 //! is one operator becomes a number when the operator is numeric, and null
 //! when its value is not set; any other text becomes a string.
 
+use super::operator::Operator;
 use super::value::Written;
 use super::{Context, FormatError, Segment, escape, segments};
 
@@ -158,24 +159,12 @@ impl Node {
                 out.extend_from_slice(json);
                 true
             }
-            Node::Value(operator) if operator.is_number() => {
-                let written = operator.write(cx, out) != Written::Nothing;
+            Node::Value(operator) => {
+                let written = write_value(operator, cx, out);
                 if !written {
                     out.extend_from_slice(b"null");
                 }
                 written
-            }
-            Node::Value(operator) => {
-                out.push(b'"');
-                let start = out.len();
-                if operator.write(cx, out) == Written::Nothing {
-                    out.truncate(start - 1);
-                    out.extend_from_slice(b"null");
-                    return false;
-                }
-                escape::json(out, start);
-                out.push(b'"');
-                true
             }
             Node::Template(segments) => {
                 out.push(b'"');
@@ -211,6 +200,29 @@ impl Node {
                 out.push(b'}');
                 any
             }
+        }
+    }
+}
+
+/// Appends the value of an operator with its type; false when there is none.
+fn write_value(operator: &Operator, cx: &Context<'_>, out: &mut Vec<u8>) -> bool {
+    match operator {
+        Operator::Metadata(value) => value.write_json(cx.info, out),
+        Operator::FilterState(value) => value.write_json(cx.info, out),
+        Operator::Coalesce(coalesce) if coalesce.is_unlimited() => coalesce
+            .chosen(cx, out)
+            .is_some_and(|operator| write_value(operator, cx, out)),
+        operator if operator.is_number() => operator.write(cx, out) != Written::Nothing,
+        operator => {
+            out.push(b'"');
+            let start = out.len();
+            if operator.write(cx, out) == Written::Nothing {
+                out.truncate(start - 1);
+                return false;
+            }
+            escape::json(out, start);
+            out.push(b'"');
+            true
         }
     }
 }

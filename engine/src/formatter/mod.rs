@@ -3,10 +3,11 @@
 //! A format is compiled once ([`Formatter::parse`], [`JsonFormatter::new`])
 //! and then writes lines into a buffer of the caller, without allocating.
 //! `command` is the grammar, `operator` and `names` say what there is, `value`
-//! writes it, and `escape` keeps a client from forging a line.
+//! writes it, and `escape` keeps a client from forging a line. `substitution` is
+//! the message that chooses between text and JSON.
 //!
 //! Compiled formats are shared by all workers; what is cached between lines
-//! (dates) is kept per thread. This folder knows nothing of files.
+//! (dates) is kept per thread. This folder knows nothing of log files.
 
 mod civil;
 mod command;
@@ -14,12 +15,14 @@ mod date;
 mod escape;
 #[doc(hidden)]
 pub mod fuzz;
-mod grpc;
+pub mod grpc;
 mod json;
 mod log_type;
+mod metadata;
 mod names;
 mod operator;
 mod query;
+mod substitution;
 mod value;
 mod zone;
 
@@ -37,6 +40,7 @@ use value::Written;
 pub use command::FormatError;
 pub use json::{JsonFormatter, JsonValue};
 pub use log_type::AccessLogType;
+pub use substitution::Format;
 
 /// What a line is written from.
 #[derive(Clone, Copy)]
@@ -98,13 +102,23 @@ impl Formatter {
     /// Appends the line for `cx`. No control byte of a peer is in it except
     /// the tab, so that a value never begins a new line.
     pub fn write(&self, cx: &Context<'_>, out: &mut Vec<u8>) {
+        self.write_all(cx, self.omit_empty_values, out);
+    }
+
+    /// Appends the value of a header, in which a fact that is not known leaves
+    /// nothing. As in a line, no line can end in it.
+    pub fn write_value(&self, cx: &Context<'_>, out: &mut Vec<u8>) {
+        self.write_all(cx, true, out);
+    }
+
+    fn write_all(&self, cx: &Context<'_>, omit_empty_values: bool, out: &mut Vec<u8>) {
         for segment in &self.segments {
             match segment {
                 Segment::Literal(text) => out.extend_from_slice(text),
                 Segment::Operator(operator) => {
                     let start = out.len();
                     match operator.write(cx, out) {
-                        Written::Nothing if !self.omit_empty_values => out.push(b'-'),
+                        Written::Nothing if !omit_empty_values => out.push(b'-'),
                         Written::Nothing | Written::Safe => {}
                         Written::Untrusted => escape::text(out, start),
                     }

@@ -48,6 +48,8 @@ pub(super) fn plain(name: &str) -> Option<Operator> {
         }
         "GRPC_STATUS_NUMBER" => Operator::GrpcStatus(GrpcFormat::Number),
         "TRACE_ID" | "SPAN_ID" => Operator::Unset,
+        // Known of QUIC connections only.
+        "ROUNDTRIP_DURATION" => Operator::Unset,
         _ if ON_TLS_ONLY.contains(&name) => Operator::Unset,
         _ => return number(name).or_else(|| duration(name)),
     };
@@ -161,23 +163,15 @@ const ON_TLS_ONLY: &[&str] = &[
 /// Operators of Envoy 1.40 whose facts Ringway does not record yet.
 pub(super) const NOT_YET: &[&str] = &[
     "CEL",
-    "CLUSTER_METADATA",
-    "COALESCE",
     "DOWNSTREAM_DETECTED_CLOSE_TYPE",
     "DOWNSTREAM_LOCAL_CLOSE_REASON",
-    "DYNAMIC_METADATA",
-    "FILTER_STATE",
-    "METADATA",
-    "ROUNDTRIP_DURATION",
     "UPSTREAM_CONNECTION_IDS_ATTEMPTED",
     "UPSTREAM_DETECTED_CLOSE_TYPE",
-    "UPSTREAM_FILTER_STATE",
     "UPSTREAM_HOSTS_ATTEMPTED",
     "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT",
     "UPSTREAM_HOST_NAMES_ATTEMPTED",
     "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT",
     "UPSTREAM_LOCAL_CLOSE_REASON",
-    "UPSTREAM_METADATA",
     "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID",
 ];
 

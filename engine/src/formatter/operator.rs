@@ -6,6 +6,7 @@
 
 use super::command::Command;
 use super::date::DateFormat;
+use super::metadata::{Coalesce, FilterStateValue, MetadataValue, Owner};
 use super::names;
 use super::zone::Zone;
 use crate::stream_info::TimePoint;
@@ -46,6 +47,9 @@ pub(super) enum Operator {
     Port(Peer),
     GrpcStatus(GrpcFormat),
     ServerName(ServerNameFrom),
+    Metadata(MetadataValue),
+    FilterState(FilterStateValue),
+    Coalesce(Coalesce),
 }
 
 /// Which map a header is read from.
@@ -186,6 +190,17 @@ impl Operator {
             },
             "QUERY_PARAMS" => query_params(command)?,
             "PATH" => path(command)?,
+            "DYNAMIC_METADATA" => MetadataValue::compile(Owner::Request, command)?,
+            "CLUSTER_METADATA" => MetadataValue::compile(Owner::Cluster, command)?,
+            "UPSTREAM_METADATA" => MetadataValue::compile(Owner::UpstreamHost, command)?,
+            "METADATA" => MetadataValue::compile_any(command)?,
+            "FILTER_STATE" => FilterStateValue::compile(command)?,
+            // Nothing is shared with upstream connections.
+            "UPSTREAM_FILTER_STATE" => {
+                FilterStateValue::compile(command)?;
+                Operator::Unset
+            }
+            "COALESCE" => Coalesce::compile(command)?,
             "ENVIRONMENT" => environment(command)?,
             "RESPONSE_CODE_DETAILS" => {
                 no_length(command)?;
@@ -238,7 +253,7 @@ impl Operator {
     }
 }
 
-fn required<'a>(command: &Command<'a>) -> Result<&'a str, String> {
+pub(super) fn required<'a>(command: &Command<'a>) -> Result<&'a str, String> {
     if command.arguments.is_empty() {
         return Err(format!("{} requires parameters", command.name));
     }
@@ -255,7 +270,7 @@ fn no_length(command: &Command<'_>) -> Result<(), String> {
     }
 }
 
-fn length_max(command: &Command<'_>) -> usize {
+pub(super) fn length_max(command: &Command<'_>) -> usize {
     command.length_max.unwrap_or(usize::MAX)
 }
 

@@ -98,6 +98,9 @@ impl Operator {
                 Some(status) => grpc_status(status, *format, out),
                 None => Written::Nothing,
             },
+            Operator::Metadata(value) => value.write(info, out),
+            Operator::FilterState(value) => value.write(info, out),
+            Operator::Coalesce(coalesce) => coalesce.write(cx, out),
             Operator::ServerName(from) => {
                 let sni = info
                     .connection

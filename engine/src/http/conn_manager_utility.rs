@@ -12,6 +12,7 @@ use super::host_utility::{StripPort, normalize_host};
 use super::internal_address::InternalAddresses;
 use super::path_utility::{self, BadPath, PathOutcome, PathRules};
 use super::{append_to_list, header_utility, referer, request_id};
+use crate::formatter::grpc::is_grpc;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -193,6 +194,7 @@ pub fn prepare_request(
     check_path_form(headers)?;
     match path_utility::apply(headers, edge.path) {
         Ok(PathOutcome::Forward) => {}
+        // gRPC clients do not follow redirects.
         Ok(PathOutcome::Redirect) if !is_grpc(headers) => {
             return Err(Reject {
                 status: 307,
@@ -262,14 +264,6 @@ fn check_path_form(headers: &HeaderMap) -> Result<(), Reject> {
         }),
         _ => Ok(()),
     }
-}
-
-/// gRPC clients do not follow redirects.
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(HeaderId::ContentType)
-        .and_then(|content_type| content_type.strip_prefix(b"application/grpc"))
-        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// Settles who the client is, removes what it may not say, and adds what the
@@ -514,7 +508,9 @@ pub fn mutate_response_headers(headers: &mut HeaderMap, request: &HeaderMap, edg
     if overwrite {
         headers.set(HeaderId::Server, &edge.server_name);
     }
-    let upgraded = connection_header::is_upgrade(request) && connection_header::is_upgrade(headers);
+    let upgraded = headers.get(HeaderId::Status) == Some(b"101")
+        && connection_header::is_upgrade(request)
+        && connection_header::is_upgrade(headers);
     connection_header::remove_response_hop_by_hop(headers, upgraded);
     if edge.always_set_request_id_in_response || request.contains(HeaderId::XEnvoyForceTrace) {
         request_id::copy_to_response(request, headers);

@@ -131,13 +131,7 @@ pub fn keep_only_te_trailers(headers: &mut HeaderMap) {
 /// Removes from a request what concerns one connection only. An upgrade keeps
 /// `Connection` and `Upgrade`, because it goes on to the upstream.
 pub fn remove_request_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
-    if upgrade {
-        if !headers.contains(HeaderId::TransferEncoding)
-            && !headers.contains(HeaderId::ContentLength)
-        {
-            headers.set(HeaderId::ContentLength, b"0");
-        }
-    } else {
+    if !upgrade {
         headers.remove(HeaderId::Connection);
         headers.remove(HeaderId::Upgrade);
         keep_only_te_trailers(headers);
@@ -298,9 +292,6 @@ mod tests {
         );
         let mut map = headers("connection: upgrade\nupgrade: websocket\nkeep-alive: x");
         remove_request_hop_by_hop(&mut map, true);
-        assert_eq!(
-            text(&map),
-            "connection: upgrade | upgrade: websocket | content-length: 0"
-        );
+        assert_eq!(text(&map), "connection: upgrade | upgrade: websocket");
     }
 }

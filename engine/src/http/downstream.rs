@@ -14,7 +14,8 @@ use ringway_codecs::http1::{
 use super::exchange::Exchange;
 use super::http1::reader::{BodyPart, MessageReader, ReadError};
 use super::http1::writer::BodyWriter;
-use crate::reactor::{Chunk, Stream, Timer};
+use super::pacer::Pacer;
+use crate::reactor::{self, Chunk, Stream, Timer};
 use crate::stream_info::ConnectionInfo;
 
 /// Bytes that may wait in a send queue before the other side is no longer
@@ -32,11 +33,16 @@ pub fn start_line_bytes(head: &[u8]) -> u64 {
 /// How the end of a response's body is told to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseFraming {
+    /// There is no body, and the head is to say so. Filters do not see it said,
+    /// as in Envoy.
+    Empty,
     /// The head has a Content-Length, or the status has no body.
     Described,
     /// The length is not known: chunks, or the end of the connection for
     /// HTTP/1.0 clients.
     Unknown,
+    /// There is no body: bytes of another protocol follow the head.
+    Tunnel,
 }
 
 /// A client's connection.
@@ -50,7 +56,7 @@ pub struct Downstream {
     /// High watermark of the send queue, in bytes.
     pub send_queue_max: usize,
     /// The listener's buffer limit, which also bounds what is kept of a body
-    /// for another try.
+    /// that is held back, or for another try.
     pub buffer_limit: u32,
     /// The end of the connection is the end of the response.
     pub ends_with_connection: bool,
@@ -74,8 +80,8 @@ impl Downstream {
             stream,
             timer,
             info,
-            buffer_limit,
             send_queue_max: (buffer_limit.max(1) as usize).min(SEND_QUEUE_BYTES_MAX),
+            buffer_limit,
             ends_with_connection: false,
             reader: MessageReader::default(),
             body_options,
@@ -107,6 +113,19 @@ impl Downstream {
         cx: &mut Context<'_>,
     ) -> Poll<Result<BodyPart, ReadError>> {
         self.reader.poll_body(&self.stream, trailers, cx)
+    }
+
+    /// Polls for bytes of a tunnel; see [`MessageReader::poll_raw`].
+    pub fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
+        self.reader.poll_raw(&self.stream, cx)
+    }
+
+    /// Queues bytes of a tunnel for the client.
+    pub fn send_raw(&mut self, exchange: &mut Exchange, data: Chunk) {
+        let bytes = data.len() as u64;
+        exchange.info.bytes_sent += bytes;
+        exchange.info.downstream_bytes.wire_sent += bytes;
+        self.stream.write_chunk(data);
     }
 
     /// Notes that something was received; true the first time.
@@ -177,9 +196,9 @@ impl Downstream {
         let bodiless = exchange.facts.is_head || status == 204 || status == 304;
         let http_10 = exchange.version == Version::Http10;
         self.ends_with_connection = false;
-        let mut close = close || !exchange.keep_alive;
+        let mut close = framing != ResponseFraming::Tunnel && (close || !exchange.keep_alive);
         let chunked = match framing {
-            ResponseFraming::Described => false,
+            ResponseFraming::Described | ResponseFraming::Empty | ResponseFraming::Tunnel => false,
             ResponseFraming::Unknown if http_10 => {
                 // Only the end of the connection can end the body.
                 self.ends_with_connection = !bodiless;
@@ -215,20 +234,72 @@ impl Downstream {
 
     /// Queues a part of the response's body.
     pub fn send_data(&mut self, exchange: &mut Exchange, data: Chunk) {
+        if let Some(pacer) = self.pacer(exchange) {
+            pacer.push(&data);
+            return;
+        }
         exchange.info.bytes_sent += self.counted(data.len());
         self.writer.data(&self.stream, data);
     }
 
     /// Queues a part of the response's body that is in memory of ours.
     pub fn send_bytes(&mut self, exchange: &mut Exchange, data: &[u8]) {
+        if let Some(pacer) = self.pacer(exchange) {
+            pacer.push(data);
+            return;
+        }
         exchange.info.bytes_sent += self.counted(data.len());
         self.writer.bytes(&self.stream, data);
     }
 
     /// Queues the end of the response.
     pub fn send_end(&mut self, exchange: &mut Exchange) {
+        if let Some(pacer) = self.pacer(exchange)
+            && pacer.held() > 0
+        {
+            pacer.end();
+            return;
+        }
         self.writer.end(&self.stream, &exchange.response_trailers);
         exchange.response_complete = true;
+    }
+
+    /// Queues what has become due of a paced body. Wakes the task when more
+    /// may go, or when the client has taken enough of what went. Says whether
+    /// anything went.
+    pub fn poll_paced(&mut self, exchange: &mut Exchange, cx: &mut Context<'_>) -> bool {
+        if self.stream.queued() > self.send_queue_max
+            && !matches!(
+                self.stream.poll_writable(cx, self.send_queue_max / 2),
+                Poll::Ready(Ok(()))
+            )
+        {
+            return false;
+        }
+        let now = reactor::now();
+        let Some(pacer) = &mut exchange.pacer else {
+            return false;
+        };
+        let Some(bytes) = pacer.due(now, cx) else {
+            return false;
+        };
+        if pacer.has_end() && pacer.held() == 0 {
+            exchange.pacer = None;
+            self.send_bytes(exchange, &bytes);
+            self.send_end(exchange);
+        } else {
+            exchange.info.bytes_sent += self.counted(bytes.len());
+            self.writer.bytes(&self.stream, &bytes);
+        }
+        true
+    }
+
+    /// The pacer of a response that has a body.
+    fn pacer<'a>(&self, exchange: &'a mut Exchange) -> Option<&'a mut Pacer> {
+        if self.writer == BodyWriter::Discard {
+            return None;
+        }
+        exchange.pacer.as_deref_mut()
     }
 
     fn counted(&self, bytes: usize) -> u64 {

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
-use ringway_config::route::OverridesId;
+use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId, StatScopeId};
 
 use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
+use super::pacer::Pacer;
 use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo, TimePoint};
 
 /// A header arena larger than this is shrunk when the exchange is pooled: one
@@ -52,13 +53,31 @@ pub struct Exchange {
     pub response_started: bool,
     /// The response has been queued to its end.
     pub response_complete: bool,
+    /// What the connection may become; decided before the filters run.
+    pub tunnel: Tunnel,
+    /// The place of the request's kind in the `upgrade_configs`.
+    pub upgrade: Option<usize>,
     /// The request comes from inside the trusted network.
     pub internal: bool,
     /// A random number that all decisions about the request share: route
     /// fractions, weighted clusters.
     pub random: u64,
+    /// The cluster that the route chose.
+    pub cluster: ClusterChoice,
+    /// A buffer for whoever puts a value together.
+    pub scratch: Vec<u8>,
+    /// Where the request is counted besides its cluster.
+    pub counted: Counted,
+    /// The route's changes of headers, of the request and of any response, the
+    /// proxy's own included.
+    pub header_mutations: MutationLevels,
+    /// A filter has answered in the response's place.
+    pub response_replaced: bool,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
+    /// A filter has changed what the route may depend on, and asks that it is
+    /// looked up again.
+    pub route_cleared: bool,
     /// How long the upstream may take.
     pub limits: Limits,
     /// The request's body as far as it has arrived, for another try. Empty
@@ -70,12 +89,40 @@ pub struct Exchange {
     pub tell_attempts: bool,
     /// What the request's route says to the filters.
     pub filter_overrides: OverridesId,
+    /// What lets the response's body out slowly, if anything does.
+    pub pacer: Option<Box<Pacer>>,
+    /// What filters hold until the request is over. Empty unless one has
+    /// something to hold.
+    pub held: Vec<Box<dyn Held>>,
     /// What ends the request if nothing else does.
     pub deadlines: Deadlines,
     /// The request's copies for other clusters have been started.
     pub mirrored: bool,
     /// Where copies of the request's body go.
     pub shadows: Vec<BodyFeed>,
+}
+
+/// What a request may turn its connection into.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tunnel {
+    /// It stays as it is.
+    #[default]
+    None,
+    /// What `Upgrade` names, once the upstream has answered 101.
+    Upgrade,
+    /// The same, for WebSocket.
+    WebSocket,
+    /// A tunnel, once a CONNECT has been answered with 2xx.
+    Connect,
+}
+
+/// Something that a filter holds until the request is over; dropping it says
+/// so.
+pub trait Held: std::fmt::Debug {
+    /// Whether it stands for a fault on purpose.
+    fn is_fault(&self) -> bool {
+        false
+    }
 }
 
 impl Exchange {
@@ -92,14 +139,24 @@ impl Exchange {
             request_complete: false,
             response_started: false,
             response_complete: false,
+            tunnel: Tunnel::None,
+            upgrade: None,
             internal: false,
             random: 0,
+            cluster: ClusterChoice::default(),
+            scratch: Vec::new(),
+            counted: Counted::default(),
+            header_mutations: MutationLevels::default(),
+            response_replaced: false,
             filters_entered: 0,
+            route_cleared: false,
             limits: Limits::default(),
             replay: Vec::new(),
             redirects: None,
             tell_attempts: false,
             filter_overrides: OverridesId::default(),
+            pacer: None,
+            held: Vec::new(),
             deadlines: Deadlines::new(now),
             mirrored: false,
             shadows: Vec::new(),
@@ -124,16 +181,34 @@ impl Exchange {
         self.request_complete = false;
         self.response_started = false;
         self.response_complete = false;
+        self.tunnel = Tunnel::None;
+        self.upgrade = None;
         self.internal = false;
         self.random = 0;
+        self.cluster = ClusterChoice::default();
+        self.scratch.clear();
+        self.scratch.shrink_to(POOLED_ARENA_BYTES_MAX);
+        self.counted = Counted::default();
+        self.header_mutations = MutationLevels::default();
+        self.response_replaced = false;
         self.filters_entered = 0;
+        self.route_cleared = false;
         self.limits = Limits::default();
         self.forget_body();
         self.redirects = None;
         self.tell_attempts = false;
         self.filter_overrides = OverridesId::default();
         self.mirrored = false;
+        self.pacer = None;
+        self.held.clear();
         self.deadlines = Deadlines::new(now);
+    }
+
+    /// Whether the client has nothing more to say that belongs to this
+    /// request. Its side of a tunnel has no end.
+    #[must_use]
+    pub fn is_request_over(&self) -> bool {
+        self.request_complete && self.tunnel == Tunnel::None
     }
 
     /// Makes the exchange ready for the request that a redirect has made of
@@ -148,8 +223,22 @@ impl Exchange {
         self.info.protocol = protocol;
         self.info.bytes_received = self.replay.len() as u64;
         self.info.mark(TimePoint::DownstreamRxEnd, now);
+        self.header_mutations = MutationLevels::default();
+        self.response_replaced = false;
         self.filters_entered = 0;
+        self.route_cleared = false;
+        self.mirrored = false;
+        self.shadows.clear();
         self.deadlines = Deadlines::new(now);
+    }
+
+    /// Forgets what the route said, before another one is looked up.
+    pub fn forget_route(&mut self) {
+        self.info.route_name.clear();
+        self.info.route_metadata = None;
+        self.info.cluster = None;
+        self.cluster = ClusterChoice::default();
+        self.header_mutations = MutationLevels::default();
     }
 
     /// Drops the body that was kept for another try, and its memory when it
@@ -167,6 +256,16 @@ impl Exchange {
             Version::Http11 => Protocol::Http11,
         }
     }
+}
+
+/// The places in its route configuration's statistics where a request is
+/// counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counted {
+    /// Its virtual cluster's.
+    pub virtual_cluster: Option<StatScopeId>,
+    /// Its route's.
+    pub route: Option<StatScopeId>,
 }
 
 /// How long the upstream may take for a request, as the route, its headers and
@@ -238,9 +337,7 @@ impl ExchangePool {
     pub fn put(&mut self, mut exchange: Box<Exchange>) {
         if self.free.len() < POOLED_EXCHANGES_MAX {
             exchange.shadows.clear();
-            exchange.info.host = None;
-            exchange.info.cluster = None;
-            exchange.info.upstream_connection = None;
+            exchange.info.release();
             self.free.push(exchange);
         }
     }

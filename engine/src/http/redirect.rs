@@ -1,19 +1,52 @@
 //! The `Location` of a route's `redirect`.
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use ringway_config::route::{PathRedirect, Redirect, SchemeRedirect, without_query};
+use ringway_config::format_strings::FormatId;
+use ringway_config::route::{PathRedirect, Redirect, SchemeRedirect, escape_path, without_query};
 use std::io::Write;
 
-/// Puts the new URL for a request into the response, as Envoy composes it.
-/// Gives the status.
-pub fn set_location(redirect: &Redirect, request: &HeaderMap, response: &mut HeaderMap) -> u16 {
+/// The URL of the request itself: Envoy points to it in direct responses whose
+/// status wants a `Location`.
+pub const SAME_PLACE: Redirect = Redirect {
+    status: 302,
+    scheme: SchemeRedirect::Keep,
+    host: None,
+    port: None,
+    path: PathRedirect::Keep,
+    strip_query: false,
+};
+
+/// Puts the new URL for a request into the response, as Envoy composes it. The
+/// request's path is the rewritten one if the redirect rewrites it; `format`
+/// appends what a format string says of the request.
+pub fn set_location(
+    redirect: &Redirect,
+    request: &HeaderMap,
+    response: &mut HeaderMap,
+    format: impl FnOnce(FormatId, &mut Vec<u8>),
+) {
     response.set_with(HeaderId::Location, |out| {
-        write_location(redirect, request, out);
+        write_location(redirect, request, format, out);
     });
-    redirect.status
 }
 
-fn write_location(redirect: &Redirect, request: &HeaderMap, out: &mut Vec<u8>) {
+/// Puts the URL of a request that should have come over TLS into the response:
+/// the same with `https`, its port kept. Gives the status.
+pub fn set_tls_location(request: &HeaderMap, response: &mut HeaderMap) -> u16 {
+    response.set_with(HeaderId::Location, |out| {
+        out.extend_from_slice(b"https://");
+        out.extend_from_slice(request.get(HeaderId::Authority).unwrap_or_default());
+        out.extend_from_slice(request.get(HeaderId::Path).unwrap_or_default());
+    });
+    301
+}
+
+fn write_location(
+    redirect: &Redirect,
+    request: &HeaderMap,
+    format: impl FnOnce(FormatId, &mut Vec<u8>),
+    out: &mut Vec<u8>,
+) {
     let scheme = match &redirect.scheme {
         SchemeRedirect::Keep => request.get(HeaderId::Scheme).unwrap_or(b"http"),
         SchemeRedirect::Https => b"https",
@@ -28,7 +61,7 @@ fn write_location(redirect: &Redirect, request: &HeaderMap, out: &mut Vec<u8>) {
     if let Some(port) = redirect.port {
         write!(out, ":{port}").expect("writing to memory cannot fail");
     }
-    write_path(redirect, request, out);
+    write_path(redirect, request, format, out);
 }
 
 /// The request's authority, without its port when another is set, or when it
@@ -47,26 +80,29 @@ fn kept_host<'r>(request: &'r HeaderMap, new_scheme: &[u8], new_port: bool) -> &
     }
 }
 
-fn write_path(redirect: &Redirect, request: &HeaderMap, out: &mut Vec<u8>) {
+fn write_path(
+    redirect: &Redirect,
+    request: &HeaderMap,
+    format: impl FnOnce(FormatId, &mut Vec<u8>),
+    out: &mut Vec<u8>,
+) {
     let path_and_query = request.get(HeaderId::Path).unwrap_or(b"/");
+    let query = &path_and_query[without_query(path_and_query).len()..];
     let start = out.len();
     match &redirect.path {
-        PathRedirect::Keep => out.extend_from_slice(path_and_query),
-        PathRedirect::Rewrite(rewrite) => rewrite.write(path_and_query, out),
-        PathRedirect::To(path) => {
-            out.extend_from_slice(path);
-            // A query of its own wins over the request's and is not stripped.
-            if !path.contains(&b'?') && !redirect.strip_query {
-                let path_bytes = without_query(path_and_query).len();
-                out.extend_from_slice(&path_and_query[path_bytes..]);
-            }
+        PathRedirect::Keep | PathRedirect::Rewrite(_) => {}
+        PathRedirect::To(path) => out.extend_from_slice(path),
+        PathRedirect::Format(id) => {
+            format(*id, out);
+            escape_path(out, start);
         }
     }
-    if redirect.strip_query
-        && !matches!(redirect.path, PathRedirect::To(_))
-        && let Some(query) = memchr::memchr(b'?', &out[start..])
-    {
-        out.truncate(start + query);
+    if out.len() == start {
+        let query = memchr::memchr(b'?', path_and_query).filter(|_| redirect.strip_query);
+        out.extend_from_slice(&path_and_query[..query.unwrap_or(path_and_query.len())]);
+    } else if !redirect.strip_query && !out[start..].contains(&b'?') {
+        // A query of its own wins over the request's and is not stripped.
+        out.extend_from_slice(query);
     }
     if out.get(start) != Some(&b'/') {
         out.insert(start, b'/');

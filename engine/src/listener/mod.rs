@@ -229,5 +229,10 @@ fn connection_info(
     if let Some(chain) = &serving.shared.chain {
         info.filter_chain_name = Arc::clone(&chain.name);
     }
+    let config = &serving.shared.config;
+    info.listener_metadata.clone_from(&config.metadata);
+    if let Some(chain) = config.filter_chain() {
+        info.filter_chain_metadata.clone_from(&chain.metadata);
+    }
     info
 }

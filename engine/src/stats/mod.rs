@@ -12,7 +12,7 @@
 //! - `histogram.rs`: the buckets, quantiles and sums.
 //! - `codes.rs`: counters by response code.
 //! - `tags.rs`: labels taken out of names, for Prometheus.
-//! - `http_connection_manager.rs`, `listener.rs`, `cluster.rs`, `server.rs`:
+//! - `http_connection_manager.rs`, `listener.rs`, `cluster.rs`, `route.rs`, `server.rs`:
 //!   the statistics themselves, by owner.
 //!
 //! This folder must not know who counts, and does no I/O.
@@ -27,6 +27,7 @@ mod tags;
 pub mod cluster;
 pub mod http_connection_manager;
 pub mod listener;
+pub mod route;
 pub mod server;
 
 pub use codes::CodeStats;

@@ -76,6 +76,8 @@ pub const UPSTREAM_MAX_STREAM_DURATION_REACHED: &str = "upstream_max_stream_dura
 pub const UPSTREAM_RESET_BEFORE_RESPONSE_STARTED: &str = "upstream_reset_before_response_started";
 /// An upstream reset after the response head; the reason follows in braces.
 pub const UPSTREAM_RESET_AFTER_RESPONSE_STARTED: &str = "upstream_reset_after_response_started";
+/// A WebSocket handshake was answered as an ordinary request.
+pub const WEBSOCKET_HANDSHAKE_UNSUCCESSFUL: &str = "websocket_handshake_unsuccessful";
 /// We closed the downstream connection.
 pub const DOWNSTREAM_LOCAL_DISCONNECT: &str = "downstream_local_disconnect";
 /// The client closed the connection.

@@ -166,10 +166,12 @@ impl Cluster {
                     info: Rc::new(HostInfo {
                         address_text: Arc::clone(&host.config.address_text),
                         hostname: Arc::clone(&host.config.hostname),
+                        metadata: Arc::clone(&host.config.metadata),
                     }),
                     stats: host.stats,
                     shared: Arc::clone(host),
                     pool: Pool::default(),
+                    raw_pool: Pool::default(),
                 })
             })
             .collect();
@@ -179,6 +181,7 @@ impl Cluster {
             info: Rc::new(ClusterInfo {
                 name: Arc::clone(&shared.config.name),
                 observability_name: Arc::clone(&shared.config.stat_name),
+                metadata: Arc::clone(&shared.config.metadata),
             }),
             breakers: [
                 breakers(&shared.budgets[0], &shared.config.thresholds[0]),

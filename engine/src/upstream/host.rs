@@ -70,4 +70,6 @@ pub struct Host {
     pub shared: Arc<SharedHost>,
     /// This worker's connections to the host.
     pub pool: Pool,
+    /// The ones that carry plain TCP.
+    pub raw_pool: Pool,
 }

@@ -25,6 +25,23 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.access_loggers.stream.v3.StderrAccessLog",
         "engine/src/access_loggers/stream.rs",
     ),
+    // These are parts of a route's policies and lowered with them.
+    (
+        "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+        "config/src/route/retry_policy.rs",
+    ),
+    (
+        "envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig",
+        "config/src/route/internal_redirect_policy.rs",
+    ),
+    (
+        "envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig",
+        "config/src/route/internal_redirect_policy.rs",
+    ),
+    (
+        "envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig",
+        "config/src/route/internal_redirect_policy.rs",
+    ),
     // These are options of a cluster or listener and lowered with it.
     (
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -33,6 +50,36 @@ const ELSEWHERE: &[(&str, &str)] = &[
     (
         "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
         "config/src/core.rs",
+    ),
+    // What a filter does is compiled by the filter.
+    (
+        "envoy.extensions.http.custom_response.local_response_policy.v3.LocalResponsePolicy",
+        "engine/src/filters/http/custom_response.rs",
+    ),
+    // These are parts of a route.
+    (
+        "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
+        "config/src/route/uri_template.rs",
+    ),
+    (
+        "envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig",
+        "config/src/route/uri_template.rs",
+    ),
+    (
+        "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+        "config/src/route/retry_policy.rs",
+    ),
+    (
+        "envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig",
+        "config/src/route/internal_redirect_policy.rs",
+    ),
+    (
+        "envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig",
+        "config/src/route/internal_redirect_policy.rs",
+    ),
+    (
+        "envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig",
+        "config/src/route/internal_redirect_policy.rs",
     ),
 ];
 

@@ -31,6 +31,11 @@ const AGAINST_THE_DIRECTION: &[(&str, &str, &str)] = &[
         "worker::shared",
         "the budgets that workers lease from, for the same reason",
     ),
+    (
+        "filters",
+        "worker::shared",
+        "the count of active faults holds for the whole process, for the same reason",
+    ),
 ];
 
 /// Words of the program that only some files may use: the words, where they

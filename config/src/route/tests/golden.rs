@@ -28,7 +28,7 @@ const PATH: &str =
 /// Lowers a route configuration in a file called `routes.yaml`, whose lines
 /// come after those of [`HEAD`], indented. Gives the findings without their
 /// common path.
-fn lower_yaml(
+pub(super) fn lower_yaml(
     routes: &str,
     describe: impl Fn(&RouteConfiguration, &ClusterNames) -> String,
 ) -> String {
@@ -121,8 +121,8 @@ fn describe(routes: &RouteConfiguration, clusters: &ClusterNames) -> String {
         writeln!(out, "ignore_port_in_host_matching").unwrap();
     }
     let header = match &routes.vhost_header {
-        HeaderName::Known(id) => format!("{id:?}"),
-        HeaderName::Other(name) => name.escape_ascii().to_string(),
+        HeaderKey::Known(id) => format!("{id:?}"),
+        HeaderKey::Other(name) => name.escape_ascii().to_string(),
     };
     writeln!(out, "virtual host by {header}").unwrap();
     for name in routes.internal_only_headers() {
@@ -145,6 +145,14 @@ fn describe(routes: &RouteConfiguration, clusters: &ClusterNames) -> String {
     out
 }
 
+/// The one cluster that a route names.
+fn cluster(specifier: &ClusterSpecifier, clusters: &ClusterNames) -> String {
+    match specifier {
+        ClusterSpecifier::Fixed(cluster) => clusters.name(*cluster).to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
 fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
     let text = |bytes: &[u8]| format!("{:?}", String::from_utf8_lossy(bytes));
     let path = match &route.matcher.path {
@@ -153,9 +161,9 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
         PathMatcher::SeparatedPrefix(path, case) => {
             format!("SeparatedPrefix({}, {case:?})", text(path))
         }
+        PathMatcher::Connect => "Connect".to_owned(),
         PathMatcher::Regex(regex) => format!("Regex({:?})", regex.pattern()),
         PathMatcher::Template(template) => format!("Template({:?})", template.text()),
-        PathMatcher::Connect => "Connect".to_owned(),
     };
     write!(out, "  {:?} {path}", route.name).unwrap();
     if !route.matcher.headers.is_empty() {
@@ -200,6 +208,7 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
         }
         PathRewrite::Whole(replacement) => format!("    path: all becomes {}\n", text(replacement)),
         PathRewrite::Regex(_) => "    path: by regex\n".to_owned(),
+        PathRewrite::Format(id) => format!("    path: {id:?}\n"),
         PathRewrite::Template(_) => "    path: by template\n".to_owned(),
     };
     match &route.action {
@@ -207,7 +216,7 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
             writeln!(
                 out,
                 "    forward {}, {} if not found, timeout {:?}, idle {:?}, stream {:?}, {:?}",
-                clusters.name(forward.cluster),
+                cluster(&forward.cluster, clusters),
                 forward.cluster_not_found_status,
                 forward.timeout,
                 forward.idle_timeout,
@@ -222,13 +231,21 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
                 } else {
                     ""
                 };
-                writeln!(out, "    host: {}{list}", text(host)).unwrap();
+                let host = match host {
+                    HostRewrite::Literal(host) => text(host),
+                    other => format!("{other:?}"),
+                };
+                writeln!(out, "    host: {host}{list}").unwrap();
             }
         }
         Action::DirectResponse(DirectResponse { status, body }) => {
-            let body = body.as_deref().unwrap_or_default();
-            writeln!(out, "    direct {status} {}", text(body)).unwrap();
+            let body = match body {
+                Body::Bytes(bytes) => text(bytes),
+                Body::Recipe(id) => format!("{id:?}"),
+            };
+            writeln!(out, "    direct {status} {body}").unwrap();
         }
+        Action::NonForwarding => out.push_str("    not forwarded\n"),
         Action::Redirect(redirect) => {
             let scheme = match &redirect.scheme {
                 SchemeRedirect::To(scheme) => format!("To({})", text(scheme)),
@@ -248,6 +265,7 @@ fn describe_route(route: &Route, clusters: &ClusterNames, out: &mut String) {
                 PathRedirect::Keep => {}
                 PathRedirect::To(path) => writeln!(out, "    path: {}", text(path)).unwrap(),
                 PathRedirect::Rewrite(to) => out.push_str(&rewrite(to)),
+                PathRedirect::Format(id) => writeln!(out, "    path: {id:?}").unwrap(),
             }
         }
     }

@@ -7,9 +7,14 @@
 //! nothing. The router is the terminal filter and is not in the chain: the
 //! connection manager calls it when every filter has let the request pass.
 
+pub mod custom_response;
+pub mod fault;
+pub mod header_to_metadata;
 pub mod health_check;
 mod overrides;
 pub mod router;
+pub mod set_filter_state;
+pub mod set_metadata;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -44,6 +49,10 @@ pub trait HttpFilter: Send + Sync {
         None
     }
 
+    /// Says that the override `inner` stands in front of `outer`, which a wider
+    /// level has, for filters that look at both.
+    fn link_overrides(&mut self, _inner: u32, _outer: u32) {}
+
     /// Sees the request's headers, in the order of the configuration.
     fn request_headers(&self, stream: &mut StreamContext<'_>) -> Flow;
 
@@ -55,6 +64,23 @@ pub trait HttpFilter: Send + Sync {
     /// Sees the response's headers, in the opposite order, unless a filter
     /// before this one has answered the request.
     fn response_headers(&self, _stream: &mut StreamContext<'_>) {}
+
+    /// Whether [`HttpFilter::replace_response`] may ever answer.
+    fn replaces_responses(&self) -> bool {
+        false
+    }
+
+    /// Sees the response's headers before any filter has changed them, and may
+    /// answer in the response's place, which it clears. The body is appended to
+    /// `body`, whatever the reply says. What has been replaced once is not asked
+    /// about again.
+    fn replace_response<'s>(
+        &'s self,
+        _stream: &mut StreamContext<'_>,
+        _body: &mut Vec<u8>,
+    ) -> Option<LocalReply<'s>> {
+        None
+    }
 }
 
 /// What a filter may read and change of a request and its response.
@@ -71,10 +97,21 @@ pub struct StreamContext<'a> {
     pub settings: Option<u32>,
 }
 
+impl StreamContext<'_> {
+    /// Asks that the route is looked up again: something that it may depend on
+    /// has changed.
+    pub fn clear_route_cache(&mut self) {
+        self.exchange.route_cleared = true;
+    }
+}
+
 /// Where a request goes after a filter.
 pub enum Flow {
     /// To the next filter.
     Continue,
+    /// To the next filter, once the connection manager has looked the route up
+    /// again. Filters ask for it by [`StreamContext::clear_route_cache`].
+    Reroute,
     /// Nowhere: this is the answer.
     Reply(LocalReply<'static>),
     /// Nowhere until the future is ready; then [`HttpFilter::resume`] says
@@ -90,6 +127,8 @@ pub struct HttpFilters {
     pub chain: FilterChain,
     /// The router.
     pub router: router::Config,
+    /// The filters of each of the `upgrade_configs` that has its own.
+    pub upgrades: Vec<Option<HttpFilters>>,
 }
 
 /// The filters of a connection manager, without the router at their end.
@@ -97,6 +136,8 @@ pub struct HttpFilters {
 pub struct FilterChain {
     filters: Box<[Box<dyn HttpFilter>]>,
     overrides: OverrideTable,
+    /// Whether any of them may replace responses.
+    replaces_responses: bool,
 }
 
 impl FilterChain {
@@ -105,6 +146,7 @@ impl FilterChain {
     #[must_use]
     pub fn new(filters: Vec<Box<dyn HttpFilter>>, overrides: OverrideTable) -> Self {
         Self {
+            replaces_responses: filters.iter().any(|filter| filter.replaces_responses()),
             filters: filters.into(),
             overrides,
         }
@@ -151,6 +193,7 @@ impl FilterChain {
             settings: row.settings(place),
         });
         match flow {
+            Flow::Continue if std::mem::take(&mut exchange.route_cleared) => Flow::Reroute,
             Flow::Continue => self.run(exchange, worker, route),
             decided => decided,
         }
@@ -178,8 +221,46 @@ impl FilterChain {
             if !matches!(flow, Flow::Continue) {
                 return flow;
             }
+            if std::mem::take(&mut exchange.route_cleared) {
+                return Flow::Reroute;
+            }
         }
         Flow::Continue
+    }
+
+    /// Whether a filter may still answer in the response's place.
+    #[inline]
+    pub fn may_replace_response(&self, exchange: &Exchange) -> bool {
+        self.replaces_responses && !exchange.response_replaced
+    }
+
+    /// The answer of a filter in the response's place, if one has any. Its body
+    /// is appended to `body`.
+    #[inline]
+    pub fn replace_response<'s>(
+        &'s self,
+        exchange: &mut Exchange,
+        worker: &WorkerContext,
+        body: &mut Vec<u8>,
+    ) -> Option<LocalReply<'s>> {
+        let entered = exchange.filters_entered;
+        let row = self.overrides.row(exchange.filter_overrides);
+        for (place, filter) in self.filters.iter().enumerate().take(entered).rev() {
+            if row.is_off(place) {
+                continue;
+            }
+            let mut stream = StreamContext {
+                exchange,
+                worker,
+                route: None,
+                settings: row.settings(place),
+            };
+            if let Some(reply) = filter.replace_response(&mut stream, body) {
+                exchange.response_replaced = true;
+                return Some(reply);
+            }
+        }
+        None
     }
 
     /// Runs the response's headers through the filters that saw the request,

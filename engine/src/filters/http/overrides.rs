@@ -56,6 +56,10 @@ impl OverrideTable {
                     let compiled = cx.at(&config.source.path, |cx| {
                         filter.compile_override(&config.config, cx)
                     });
+                    let outer = config.outer.and_then(|outer| settings[&(outer, place)]);
+                    if let (Some(inner), Some(outer)) = (compiled, outer) {
+                        filter.link_overrides(inner, outer);
+                    }
                     settings.insert((number, place), compiled);
                 }
             }

@@ -1,10 +1,10 @@
 //! What the upstream of Envoy 1.40 saw for these requests, without what the
 //! router adds.
 
-use super::super::internal_address::CidrRange;
 use super::super::path_utility::EscapedSlashes;
 use super::super::test_headers::{headers, text};
 use super::*;
+use ringway_config::cidr::CidrRange;
 
 const ID: &str = "x-request-id";
 
@@ -434,7 +434,7 @@ fn connect_without_a_path_and_upgrades_pass() {
         "connection: Upgrade\nupgrade: websocket",
     );
     assert!(found.upgrade);
-    assert!(sent.starts_with("connection: Upgrade | upgrade: websocket | content-length: 0"));
+    assert!(sent.starts_with("connection: Upgrade | upgrade: websocket | "));
     let (sent, found) = prepared(
         &Edge::default(),
         &peer("1.2.3.4"),
@@ -498,14 +498,20 @@ fn responses() {
         (
             &Edge::default(),
             "connection: upgrade\nupgrade: websocket",
+            ":status: 101\nconnection: upgrade\nupgrade: websocket",
+            ":status: 101 | connection: upgrade | upgrade: websocket | server: envoy",
+        ),
+        (
+            &Edge::default(),
             "connection: upgrade\nupgrade: websocket",
-            "connection: upgrade | upgrade: websocket | server: envoy",
+            ":status: 426\nconnection: upgrade\nupgrade: websocket",
+            ":status: 426 | server: envoy",
         ),
         (
             &Edge::default(),
             "a: b",
-            "connection: upgrade\nupgrade: websocket",
-            "server: envoy",
+            ":status: 101\nconnection: upgrade\nupgrade: websocket",
+            ":status: 101 | server: envoy",
         ),
     ] {
         let mut map = headers(response);

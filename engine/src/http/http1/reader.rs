@@ -185,6 +185,26 @@ impl MessageReader {
         }
     }
 
+    /// Begins a body that no head has announced.
+    pub fn begin_body(&mut self, framing: Framing) {
+        self.body = BodyDecoder::new(framing, &BodyOptions::default());
+    }
+
+    /// Polls for bytes behind the last message, which belong to no message:
+    /// those of a tunnel. `None` is the peer's end.
+    pub fn poll_raw(
+        &mut self,
+        stream: &Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Chunk>, ReadError>> {
+        if let Some(error) = self.broken {
+            return Poll::Ready(Err(ReadError::Protocol(error)));
+        }
+        let chunk = ready!(self.poll_chunk(stream, cx))?;
+        self.consumed += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        Poll::Ready(Ok(chunk))
+    }
+
     /// Feeds received chunks to `parse` until a head is complete.
     fn poll_head<H>(
         &mut self,

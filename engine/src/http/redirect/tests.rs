@@ -2,7 +2,7 @@
 
 use super::super::test_headers::headers;
 use super::*;
-use ringway_config::route::{Case, PathRewrite};
+use ringway_config::route::{Case, PathRewrite, Rewriting};
 
 fn redirect() -> Redirect {
     Redirect {
@@ -19,17 +19,27 @@ fn bytes(text: &str) -> Box<[u8]> {
     text.as_bytes().into()
 }
 
+/// What format strings say, by number.
+const FORMATTED: [&str; 4] = ["/np", "np?z=1", "", "/n p"];
+
 /// `proto` is the scheme, and what `x-forwarded-proto` says.
 fn location(redirect: &Redirect, proto: &str, authority: &str, path: &str) -> String {
     let mut request = headers(&format!(
         ":scheme: {proto}\n:path: {path}\nx-forwarded-proto: {proto}"
     ));
     request.append(HeaderId::Authority, authority.as_bytes());
+    if let PathRedirect::Rewrite(rewrite) = &redirect.path {
+        let mut with = Rewriting {
+            keep_originals: true,
+            scratch: &mut Vec::new(),
+            format: &mut |_, _, _| panic!("no rewrite here has a format"),
+        };
+        rewrite.apply(&mut request, &mut with);
+    }
     let mut response = HeaderMap::new();
-    assert_eq!(
-        set_location(redirect, &request, &mut response),
-        redirect.status
-    );
+    set_location(redirect, &request, &mut response, |id, out| {
+        out.extend_from_slice(FORMATTED[id.0 as usize].as_bytes());
+    });
     String::from_utf8(response.get(HeaderId::Location).unwrap().to_vec()).unwrap()
 }
 
@@ -140,6 +150,12 @@ fn paths() {
         (prefix("/pre", "/new?a=b"), true, "/pre/x?q", "/new"),
         (prefix("/pre", "np"), false, "/pre/x", "/np/x"),
         (whole("/new"), false, "/exact?q", "/new?q"),
+        (PathRedirect::Format(FormatId(0)), false, "/p?q", "/np?q"),
+        (PathRedirect::Format(FormatId(0)), true, "/p?q", "/np"),
+        (PathRedirect::Format(FormatId(1)), true, "/p?q", "/np?z=1"),
+        (PathRedirect::Format(FormatId(2)), false, "/p?q", "/p?q"),
+        (PathRedirect::Format(FormatId(2)), true, "/p?q", "/p"),
+        (PathRedirect::Format(FormatId(3)), false, "/p", "/n%20p"),
     ] {
         let redirect = Redirect {
             path,

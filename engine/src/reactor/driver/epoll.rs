@@ -272,6 +272,10 @@ impl Epoll {
         if socket.connecting {
             if failed || ready & libc::EPOLLOUT != 0 {
                 socket.connecting = false;
+                // A peer that speaks first may have spoken already, and an edge
+                // is told once.
+                socket.readable |= ready & libc::EPOLLIN != 0;
+                socket.hung_up |= ready & libc::EPOLLRDHUP != 0;
                 self.end(Operation::Connect, slot, connect_result(fd));
             }
             return;

@@ -328,6 +328,29 @@ fn writing_to_a_broken_connection_reports_it_and_stops() {
 }
 
 #[test]
+fn a_peer_that_speaks_and_leaves_before_the_connect_is_seen_is_heard() {
+    on_both_drivers(|reactor| {
+        reactor.block_on(async {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap().into();
+            let mut connecting = std::pin::pin!(connect(&address));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(connecting.as_mut().poll(&mut cx).is_pending());
+            if current_driver() == DriverKind::IoUring {
+                // Connects are begun at the end of a turn there.
+                yield_now().await;
+            }
+            // The loop stands still meanwhile.
+            let (mut peer, _) = listener.accept().unwrap();
+            std::io::Write::write_all(&mut peer, b"hello").unwrap();
+            drop(peer);
+            let stream = connecting.await.unwrap();
+            assert_eq!(read_to_end(&stream).await, b"hello");
+        });
+    });
+}
+
+#[test]
 fn a_refused_connection_is_an_error() {
     on_both_drivers(|reactor| {
         reactor.block_on(async {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::{ConnectionPermit, WaitFailure, fail_waiters, open_for_waiters, put};
+use super::{ConnectionPermit, Pool, Speaks, WaitFailure, fail_waiters, open_for_waiters, put};
 use socket2::SockAddr;
 
 use crate::network::listen_socket::kernel_keepalive;
@@ -49,6 +49,7 @@ pub struct Connection {
     pub(super) cluster: Rc<Cluster>,
     pub(super) host: Rc<Host>,
     priority: usize,
+    pub(super) speaks: Speaks,
     state: Cell<State>,
     requests: Cell<u32>,
     opened: Instant,
@@ -67,12 +68,15 @@ pub(super) async fn open(
     host: Rc<Host>,
     priority: usize,
     permit: ConnectionPermit,
+    speaks: Speaks,
 ) {
     let started = reactor::now();
     cluster.stats.upstream_cx_total.inc();
-    cluster.stats.upstream_cx_http1_total.inc();
     cluster.stats.upstream_cx_active.inc();
-    let _ = cluster.http1_stats();
+    if speaks == Speaks::Http1 {
+        cluster.stats.upstream_cx_http1_total.inc();
+        let _ = cluster.http1_stats();
+    }
     host.stats.cx_total.inc();
     host.stats.cx_active.inc();
 
@@ -85,7 +89,7 @@ pub(super) async fn open(
     let connected = reactor::timeout(&timer, Stream::connect(&host.shared.address, &options)).await;
     timer.set(None);
 
-    let pool = &host.pool;
+    let pool = host.pool(speaks);
     pool.connecting.set(pool.connecting.get() - 1);
     let failure = match connected {
         Ok(Ok(stream)) => {
@@ -106,6 +110,7 @@ pub(super) async fn open(
                 cluster,
                 host,
                 priority,
+                speaks,
                 state: Cell::new(State::Busy),
                 requests: Cell::new(0),
                 opened: started,
@@ -115,13 +120,10 @@ pub(super) async fn open(
                 bytes_counted: Cell::new((0, 0)),
                 permit: Cell::new(permit),
             });
-            connection
-                .host
-                .pool
-                .open
-                .set(connection.host.pool.open.get() + 1);
+            let open = &connection.pool().open;
+            open.set(open.get() + 1);
             connection.apply_keepalive();
-            put(&connection.host, Rc::clone(&connection));
+            put(Rc::clone(&connection));
             return connection.watch().await;
         }
         Ok(Err(error)) => WaitFailure::Connect(error.kind(), error.raw_os_error()),
@@ -141,7 +143,7 @@ pub(super) async fn open(
     cluster.stats.upstream_cx_destroy.inc();
     host.stats.cx_connect_fail.inc();
     host.stats.cx_active.dec();
-    fail_waiters(&host, failure);
+    fail_waiters(host.pool(speaks), failure);
 }
 
 impl Connection {
@@ -155,6 +157,16 @@ impl Connection {
     #[must_use]
     pub fn host(&self) -> &Rc<Host> {
         &self.host
+    }
+
+    fn pool(&self) -> &Pool {
+        self.host.pool(self.speaks)
+    }
+
+    /// What is spoken on it.
+    #[must_use]
+    pub fn speaks(&self) -> Speaks {
+        self.speaks
     }
 
     /// Waits while the connection is idle or busy, and takes it out of the
@@ -337,18 +349,18 @@ impl Connection {
         let open_ms = reactor::now().duration_since(self.opened).as_millis() as u64;
         stats.upstream_cx_length_ms.record(open_ms);
         self.host.stats.cx_active.dec();
-        let pool = &self.host.pool;
+        let pool = self.pool();
         pool.open.set(pool.open.get() - 1);
         self.timer.set(Some(reactor::now()));
         // Not with the last reference: the next connection needs it now.
         drop(self.permit.take());
         // Requests that waited for this connection need another one.
-        open_for_waiters(&self.cluster, &self.host, self.priority);
+        open_for_waiters(&self.cluster, &self.host, self.priority, self.speaks);
         true
     }
 
     fn leave_pool(&self) {
-        let mut idle = self.host.pool.idle.borrow_mut();
+        let mut idle = self.pool().idle.borrow_mut();
         if let Some(index) = idle
             .iter()
             .position(|other| std::ptr::eq(&raw const **other, self))

@@ -33,8 +33,7 @@ impl Lease {
         } else if !reusable || !more_allowed || connection.stream.has_unread() {
             connection.close_local();
         } else {
-            let host = Rc::clone(&connection.host);
-            put(&host, connection);
+            put(connection);
         }
     }
 
@@ -47,8 +46,7 @@ impl Lease {
         if connection.stream.is_closed() || connection.stream.has_unread() {
             connection.close_unusable();
         } else {
-            let host = Rc::clone(&connection.host);
-            put(&host, connection);
+            put(connection);
         }
     }
 }

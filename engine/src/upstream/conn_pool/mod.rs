@@ -40,6 +40,26 @@ pub struct Pool {
     open: Cell<usize>,
 }
 
+/// What is spoken on a connection. Each has a pool of its own: what was left
+/// behind on the one must never be taken for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// Requests, one after the other.
+    Http1,
+    /// Whatever the client of a terminated CONNECT sends: used once.
+    Bytes,
+}
+
+impl Host {
+    /// The pool of the connections on which that is spoken.
+    fn pool(&self, speaks: Speaks) -> &Pool {
+        match speaks {
+            Speaks::Http1 => &self.pool,
+            Speaks::Bytes => &self.raw_pool,
+        }
+    }
+}
+
 /// Why a request got no connection.
 #[derive(Debug)]
 pub enum PoolFailure {
@@ -73,8 +93,9 @@ pub async fn acquire(
     cluster: &Rc<Cluster>,
     host: &Rc<Host>,
     priority: usize,
+    speaks: Speaks,
 ) -> Result<Lease, PoolFailure> {
-    if let Some(lease) = idle(host) {
+    if let Some(lease) = idle(host, speaks) {
         return Ok(lease);
     }
     let breakers = &cluster.breakers[priority];
@@ -85,8 +106,8 @@ pub async fn acquire(
     cluster.stats.upstream_rq_pending_total.inc();
     let _gauge = PendingGauge::new(cluster);
 
-    let place = Place::join(&host.pool);
-    open_for_waiters(cluster, host, priority);
+    let place = Place::join(host.pool(speaks));
+    open_for_waiters(cluster, host, priority, speaks);
     match place.turn().await {
         Ok(lease) => Ok(lease),
         Err(WaitFailure::ConnectTimeout) => Err(PoolFailure::ConnectTimeout),
@@ -98,22 +119,24 @@ pub async fn acquire(
 
 /// A connection to `host` that nobody uses, if there is one.
 #[must_use]
-pub fn idle(host: &Host) -> Option<Lease> {
-    take_idle(host).map(Lease::new)
+pub fn idle(host: &Host, speaks: Speaks) -> Option<Lease> {
+    take_idle(host.pool(speaks)).map(Lease::new)
 }
 
 /// Closes the connections of `host` that no request uses.
 pub fn close_idle(host: &Host) {
-    let idle = std::mem::take(&mut *host.pool.idle.borrow_mut());
-    for connection in idle {
-        connection.close_local();
+    for pool in [&host.pool, &host.raw_pool] {
+        let idle = std::mem::take(&mut *pool.idle.borrow_mut());
+        for connection in idle {
+            connection.close_local();
+        }
     }
 }
 
 /// The most recently used idle connection that is still good.
-fn take_idle(host: &Host) -> Option<Rc<Connection>> {
+fn take_idle(pool: &Pool) -> Option<Rc<Connection>> {
     loop {
-        let connection = host.pool.idle.borrow_mut().pop()?;
+        let connection = pool.idle.borrow_mut().pop()?;
         if connection.is_reusable() {
             return Some(connection);
         }
@@ -125,8 +148,8 @@ fn take_idle(host: &Host) -> Option<Rc<Connection>> {
 
 /// Opens connections until every waiting request has one coming, as far as the
 /// connection limit allows.
-fn open_for_waiters(cluster: &Rc<Cluster>, host: &Rc<Host>, priority: usize) {
-    let pool = &host.pool;
+fn open_for_waiters(cluster: &Rc<Cluster>, host: &Rc<Host>, priority: usize, speaks: Speaks) {
+    let pool = host.pool(speaks);
     while pool.connecting.get() < pool.waiting.borrow().len() {
         let permit = cluster.breakers[priority].connections.acquire();
         if permit.is_none() {
@@ -138,26 +161,34 @@ fn open_for_waiters(cluster: &Rc<Cluster>, host: &Rc<Host>, priority: usize) {
             }
         }
         pool.connecting.set(pool.connecting.get() + 1);
-        let opening = open(Rc::clone(cluster), Rc::clone(host), priority, permit);
+        let opening = open(
+            Rc::clone(cluster),
+            Rc::clone(host),
+            priority,
+            permit,
+            speaks,
+        );
         drop(reactor::spawn(opening));
     }
 }
 
 /// Gives a free connection to the request that waits longest, or keeps it.
-fn put(host: &Host, connection: Rc<Connection>) {
-    let waiter = host.pool.waiting.borrow_mut().pop_front();
+fn put(connection: Rc<Connection>) {
+    let host = Rc::clone(connection.host());
+    let pool = host.pool(connection.speaks);
+    let waiter = pool.waiting.borrow_mut().pop_front();
     if let Some(waiter) = waiter {
         connection.became_busy();
         waiter.finish(Ok(Lease::new(connection)));
     } else {
         connection.became_idle();
-        host.pool.idle.borrow_mut().push(connection);
+        pool.idle.borrow_mut().push(connection);
     }
 }
 
 /// Turns every waiting request away, because a connection could not be opened.
-fn fail_waiters(host: &Host, failure: WaitFailure) {
-    let waiting = std::mem::take(&mut *host.pool.waiting.borrow_mut());
+fn fail_waiters(pool: &Pool, failure: WaitFailure) {
+    let waiting = std::mem::take(&mut *pool.waiting.borrow_mut());
     for waiter in waiting {
         waiter.finish(Err(failure));
     }

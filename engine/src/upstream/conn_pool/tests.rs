@@ -73,7 +73,7 @@ impl Bench {
     }
 
     async fn acquire(&self) -> Result<Lease, PoolFailure> {
-        acquire(&self.cluster, &self.host, 0).await
+        acquire(&self.cluster, &self.host, 0, Speaks::Http1).await
     }
 
     async fn lease(&self) -> Lease {
@@ -94,7 +94,7 @@ impl Bench {
         let (cluster, host) = (Rc::clone(&self.cluster), Rc::clone(&self.host));
         let place = Rc::clone(&outcome);
         let task = reactor::spawn(async move {
-            let acquired = acquire(&cluster, &host, 0).await;
+            let acquired = acquire(&cluster, &host, 0, Speaks::Http1).await;
             *place.borrow_mut() = Some(acquired);
         });
         reactor::yield_now().await;

@@ -61,7 +61,7 @@ impl Failure {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        self.count(manager, cluster);
+        self.count(manager, cluster, exchange);
         self.answer_counted(manager, cluster, downstream, exchange)
     }
 
@@ -104,7 +104,7 @@ impl Failure {
         let retried = exchange.info.attempt_count > 1;
         let reply = match self {
             Self::Overflow => {
-                if !manager.shared.router.suppress_envoy_headers {
+                if !manager.shared.router_of(exchange).suppress_envoy_headers {
                     exchange
                         .response
                         .append(HeaderId::XEnvoyOverloaded, b"true");
@@ -206,7 +206,7 @@ impl Failure {
     }
 
     /// Counts the failure, whatever comes of it.
-    pub fn count(&self, manager: &ConnectionManager, cluster: &Cluster) {
+    pub fn count(&self, manager: &ConnectionManager, cluster: &Cluster, exchange: &Exchange) {
         let stats = &cluster.stats;
         let of_client = &manager.shared.stats;
         match self {
@@ -215,7 +215,12 @@ impl Failure {
             Self::ConnectTimeout | Self::Connect(_) => {
                 stats.upstream_rq_pending_failure_eject.inc();
             }
-            Self::Expired(Expired::Route) => stats.upstream_rq_timeout.inc(),
+            Self::Expired(Expired::Route) => {
+                stats.upstream_rq_timeout.inc();
+                for stats in manager.route_stats(exchange).into_iter().flatten() {
+                    stats.requests.upstream_rq_timeout.inc();
+                }
+            }
             Self::Expired(Expired::Upstream) => stats.upstream_rq_max_duration_reached.inc(),
             Self::Expired(Expired::Try) => stats.upstream_rq_per_try_timeout.inc(),
             Self::Expired(Expired::TryIdle) => stats.upstream_rq_per_try_idle_timeout.inc(),
@@ -236,8 +241,7 @@ pub(super) fn reply_for_host(
     reply: LocalReply<'_>,
 ) -> Handled {
     if let Some(cluster) = charged {
-        let responses = &cluster.shared.responses;
-        responses.code(reply.status, exchange.internal, false);
+        manager.charge_code(cluster, reply.status, exchange);
     }
     tell_attempts(exchange);
     manager.reply(downstream, exchange, reply);
@@ -268,7 +272,7 @@ fn expired(
 ) -> Handled {
     // A request that has not arrived in full is the client's delay (408); one
     // that has is ours or the host's (504).
-    let status = if exchange.request_complete { 504 } else { 408 };
+    let status = if exchange.is_request_over() { 504 } else { 408 };
     let reply = match expired {
         Expired::Route | Expired::Try | Expired::TryIdle => {
             let details = match expired {

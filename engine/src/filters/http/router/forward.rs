@@ -19,18 +19,19 @@ use ringway_codecs::http1::{Framing, ResponseHead};
 use ringway_config::route::{Forward, SelectedRoute};
 
 use super::failure::{Failure, reply_for_host, tell_attempts};
-use super::request_headers::{finalize_request_headers, remove_consumed};
+use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_host};
 use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
 use super::upstream_request::{Event, UpstreamRequest};
-use super::{ConnectionManager, Handled, LocalReply, shadow};
+use super::{ConnectionManager, Handled, LocalReply, connect, shadow, tunnel};
 use crate::http::downstream::{Downstream, ResponseFraming};
-use crate::http::exchange::Exchange;
+use crate::http::exchange::{Exchange, Tunnel};
+use crate::http::header_parser::Message;
 use crate::http::http1::reader::BodyPart;
 use crate::reactor;
 use crate::stream_info::{ResponseFlag, TimePoint, details};
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::{self, Lease, PoolFailure};
+use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
 
 /// Interim responses (1xx) that are read before a host is taken to send them
@@ -45,15 +46,22 @@ pub(super) async fn forward<'a>(
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Handled {
-    let Some(cluster) = manager.worker.clusters.get(forward.cluster) else {
-        manager.shared.router_stats.no_cluster.inc();
-        let status = forward.cluster_not_found_status;
-        let reply = LocalReply::new(status, "", details::CLUSTER_NOT_FOUND)
-            .flag(ResponseFlag::NoClusterFound);
-        manager.reply(downstream, exchange, reply);
-        return Handled::Answered;
+    let chosen = exchange.cluster.cluster;
+    let Some(cluster) = chosen.and_then(|id| manager.worker.clusters.get(id)) else {
+        return no_cluster(
+            manager,
+            forward.cluster_not_found_status,
+            downstream,
+            exchange,
+        );
     };
+    manager.begin_charging(selected, exchange);
     exchange.info.attempt_count = 1;
+    exchange.tell_attempts = forward.resilience.attempt_count_in_response;
+    exchange.limits = limits(forward, &cluster, &exchange.request);
+    let hedging = is_hedging(forward, exchange);
+    // Before a host is picked: format strings know none.
+    finalize_request_headers(manager, forward, hedging, exchange);
     let Some(host) = cluster.pick_host() else {
         cluster.stats.upstream_cx_none_healthy.inc();
         cluster.stats.lb_healthy_panic.inc();
@@ -62,10 +70,6 @@ pub(super) async fn forward<'a>(
         return reply_for_host(Some(&cluster), manager, downstream, exchange, reply);
     };
     exchange.info.host = Some(Rc::clone(&host.info));
-    exchange.tell_attempts = forward.resilience.attempt_count_in_response;
-    exchange.limits = limits(forward, &cluster, &exchange.request);
-    let hedging = is_hedging(forward, exchange);
-    finalize_request_headers(manager, selected, forward, hedging, exchange);
     set_deadlines(manager, forward, downstream, exchange);
 
     if may_try_again(forward, exchange) {
@@ -76,7 +80,12 @@ pub(super) async fn forward<'a>(
         .await;
     }
     remove_consumed(exchange);
-    let lease = match connection(manager, &cluster, &host, forward, downstream, exchange).await {
+    let speaks = connect::speaks(forward, exchange);
+    let lease = match connection(
+        manager, &cluster, &host, forward, speaks, downstream, exchange,
+    )
+    .await
+    {
         Ok(lease) => lease,
         Err(failure) => {
             if matches!(failure, Failure::Overflow) {
@@ -86,15 +95,16 @@ pub(super) async fn forward<'a>(
             return failure.answer(manager, &cluster, downstream, exchange);
         }
     };
-    let Some(_permit) = cluster.breakers[forward.priority as usize]
+    let permit = cluster.breakers[forward.priority as usize]
         .requests
-        .acquire()
-    else {
+        .acquire();
+    if permit.is_none() && speaks == Speaks::Http1 {
         cluster.stats.upstream_rq_active_overflow.inc();
         lease.give_back_unused();
         return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
-    };
+    }
     shadow::start(manager, forward, exchange);
+    rewrite_host(manager, forward, &host.info, exchange);
     if let Some(limit) = exchange.limits.upstream_stream {
         exchange.deadlines.upstream = Some(reactor::now() + limit);
         downstream.timer.set(exchange.deadlines.next());
@@ -102,9 +112,25 @@ pub(super) async fn forward<'a>(
     // Made here and not handed in: what is moved into an async function takes
     // its place twice in every connection's task.
     let has_body = !exchange.request_complete || !exchange.replay.is_empty();
+    manager.charge_request(exchange);
     let mut upstream = UpstreamRequest::start(lease, has_body, downstream, exchange);
-    let relayed = relay(manager, &mut upstream, None, downstream, exchange).await;
+    let first = connect::head_of_bytes(&mut upstream, downstream, exchange);
+    let relayed = relay(manager, &mut upstream, first, downstream, exchange).await;
     finish(relayed, upstream, manager, downstream, exchange)
+}
+
+/// Answers a request whose cluster does not exist.
+pub(super) fn no_cluster(
+    manager: &ConnectionManager,
+    status: u16,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Handled {
+    manager.shared.router_stats.no_cluster.inc();
+    let reply =
+        LocalReply::new(status, "", details::CLUSTER_NOT_FOUND).flag(ResponseFlag::NoClusterFound);
+    manager.reply(downstream, exchange, reply);
+    Handled::Answered
 }
 
 /// Waits for a connection, as long as the client and the deadlines allow.
@@ -113,10 +139,12 @@ async fn connection(
     cluster: &Rc<Cluster>,
     host: &Rc<Host>,
     forward: &Forward,
+    speaks: Speaks,
     downstream: &Downstream,
     exchange: &mut Exchange,
 ) -> Result<Lease, Failure> {
-    let mut acquiring = pin!(conn_pool::acquire(cluster, host, forward.priority as usize));
+    let priority = forward.priority as usize;
+    let mut acquiring = pin!(conn_pool::acquire(cluster, host, priority, speaks));
     let acquired = poll_fn(|cx| {
         if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {
             return Poll::Ready(acquired.map_err(Failure::from));
@@ -139,8 +167,12 @@ pub(super) enum Relayed {
     /// The response is out to its end; its head says what becomes of the
     /// connection.
     Complete(Option<ResponseHead>),
+    /// A filter has answered in the place of the response with this head.
+    Replaced(ResponseHead),
     /// It cannot be completed, or not begun.
     Failed(Failure),
+    /// It is over, and so is the connection.
+    Closed,
 }
 
 /// Moves both messages until the response is complete or cannot be. `first` is
@@ -169,14 +201,22 @@ pub(super) async fn relay(
             Event::Head(interim_head) if is_interim(&interim_head) => {
                 interim += 1;
                 exchange.response.clear();
-                let responses = &upstream.cluster().shared.responses;
-                responses.code(interim_head.status, exchange.internal, false);
+                manager.charge_code(upstream.cluster(), interim_head.status, exchange);
                 if interim > INTERIM_RESPONSES_MAX {
                     return Relayed::Failed(Failure::UpstreamProtocol);
                 }
                 if interim_head.status == 100 && manager.shared.config.proxy_100_continue {
                     manager.send_continue(downstream);
                 }
+            }
+            Event::Head(head) if tunnel::begins(&head, exchange) => {
+                let tunnel = tunnel::run(manager, upstream, head, downstream, exchange);
+                return Box::pin(tunnel).await;
+            }
+            Event::Head(head) if tunnel::is_unsuccessful_handshake(&head, exchange) => {
+                upstream.on_head(&head, exchange);
+                tunnel::refuse_handshake(manager, &head, downstream, exchange);
+                return Relayed::Closed;
             }
             // Nobody asked for another protocol: what follows would be bytes
             // that no side agreed on.
@@ -186,7 +226,9 @@ pub(super) async fn relay(
             }
             Event::Head(response) => {
                 upstream.on_head(&response, exchange);
-                send_head(manager, upstream.cluster(), &response, downstream, exchange);
+                if !send_head(manager, upstream.cluster(), &response, downstream, exchange) {
+                    return Relayed::Replaced(response);
+                }
                 head = Some(response);
                 host_moved(now, exchange);
             }
@@ -225,10 +267,18 @@ pub(super) fn finish(
 ) -> Handled {
     match relayed {
         Relayed::Complete(head) => {
-            upstream.complete(head.as_ref(), exchange);
+            upstream.complete(head.as_ref(), manager, exchange);
+            Handled::Answered
+        }
+        Relayed::Replaced(head) => {
+            upstream.release(&head, exchange);
             Handled::Answered
         }
         Relayed::Failed(failure) => upstream.fail(failure, manager, downstream, exchange),
+        Relayed::Closed => {
+            upstream.cancel(exchange);
+            Handled::Answered
+        }
     }
 }
 
@@ -245,7 +295,7 @@ pub(super) fn request_ended(downstream: &Downstream, exchange: &mut Exchange) {
 
 /// The host has sent something: `per_try_idle_timeout` begins again. The timer
 /// need not be set for it: it comes too early and looks again.
-fn host_moved(now: Instant, exchange: &mut Exchange) {
+pub(super) fn host_moved(now: Instant, exchange: &mut Exchange) {
     if exchange.deadlines.try_idle.is_some() {
         exchange.deadlines.try_idle = exchange.limits.per_try_idle.map(|limit| now + limit);
     }
@@ -256,19 +306,22 @@ pub(super) fn is_interim(head: &ResponseHead) -> bool {
     (100..200).contains(&head.status) && head.status != 101
 }
 
-/// Turns the host's response head into the client's.
-fn send_head(
+/// Turns the host's response head into the client's; false when a filter has
+/// answered in its place.
+pub(super) fn send_head(
     manager: &ConnectionManager,
     cluster: &Cluster,
     head: &ResponseHead,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
-) {
+) -> bool {
     let now = reactor::now();
     exchange.info.details.set(details::VIA_UPSTREAM);
     let sent = exchange.info.elapsed(TimePoint::DownstreamRxEnd);
+    // Envoy's clock runs from the end of the request, which a tunnel never has.
     if let Some(sent) = sent
-        && !manager.shared.router.suppress_envoy_headers
+        && exchange.tunnel == Tunnel::None
+        && !manager.shared.router_of(exchange).suppress_envoy_headers
     {
         let since = now.duration_since(exchange.info.start + sent);
         exchange
@@ -279,19 +332,22 @@ fn send_head(
                 let _ = write!(out, "{}", since.as_millis());
             });
     }
-    cluster
-        .shared
-        .responses
-        .code(head.status, exchange.internal, false);
+    manager.charge_code(cluster, head.status, exchange);
+    exchange.info.response_code = head.status;
+    let tunnelled = tunnel::begins(head, exchange);
+    manager.apply_route_mutations(Message::Response, exchange);
     let described = exchange.response.contains(HeaderId::ContentLength);
     let framing = match head.framing {
+        Framing::None if tunnelled => ResponseFraming::Tunnel,
         // Envoy says how the body of the GET would be framed.
         Framing::None if exchange.facts.is_head && !described => ResponseFraming::Unknown,
+        // The route took the length off.
+        Framing::Length(_) if !described => ResponseFraming::Unknown,
         Framing::None | Framing::Length(_) => ResponseFraming::Described,
         Framing::Chunked | Framing::UntilClose => ResponseFraming::Unknown,
     };
     tell_attempts(exchange);
-    manager.send_response_head(downstream, exchange, head.status, framing);
+    manager.send_response_head(downstream, exchange, head.status, framing)
 }
 
 impl From<PoolFailure> for Failure {

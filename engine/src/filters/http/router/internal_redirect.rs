@@ -34,7 +34,12 @@ pub(super) fn set_up(
         return false;
     };
     // Plain text is all that there is below a listener.
-    if !target.is_http && !policy.allow_cross_scheme {
+    let allowed = match target.scheme {
+        Scheme::Http => true,
+        Scheme::Https => policy.allow_cross_scheme,
+        Scheme::Other => false,
+    };
+    if !allowed {
         stats.passthrough_internal_redirect_unsafe_scheme.inc();
         return false;
     }
@@ -48,7 +53,7 @@ pub(super) fn set_up(
     }
     let mut request = exchange.request.clone();
     target.put_into(policy, &exchange.response, &mut request);
-    let found = manager.find_route(&request, exchange.random);
+    let found = manager.find_route(&request, exchange);
     let RouteMatch::Route(next) = found else {
         stats.passthrough_internal_redirect_no_route.inc();
         return false;
@@ -106,14 +111,22 @@ fn accepts(
             new
         }
         RedirectPredicate::AllowListedRoutes(names) => names.contains(to),
-        RedirectPredicate::SafeCrossScheme => target.is_http,
+        RedirectPredicate::SafeCrossScheme => target.scheme == Scheme::Http,
     }
 }
 
-/// An absolute `http` or `https` URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+    /// One that no upstream speaks.
+    Other,
+}
+
+/// An absolute URL.
 #[derive(Debug, PartialEq, Eq)]
 struct Target<'a> {
-    is_http: bool,
+    scheme: Scheme,
     authority: &'a [u8],
     /// From the slash, without the fragment; empty for none.
     path: &'a [u8],
@@ -121,9 +134,13 @@ struct Target<'a> {
 
 impl<'a> Target<'a> {
     fn parse(url: &'a [u8]) -> Option<Self> {
-        let (is_http, rest) = match url {
-            _ if starts_with(url, b"http://") => (true, &url[7..]),
-            _ if starts_with(url, b"https://") => (false, &url[8..]),
+        let colon = memchr::memchr(b':', url)?;
+        let (name, rest) = url.split_at(colon);
+        let rest = rest.strip_prefix(b"://")?;
+        let scheme = match name {
+            _ if name.eq_ignore_ascii_case(b"http") => Scheme::Http,
+            _ if name.eq_ignore_ascii_case(b"https") => Scheme::Https,
+            _ if !name.is_empty() && name.iter().all(u8::is_ascii_alphabetic) => Scheme::Other,
             _ => return None,
         };
         let end = rest
@@ -139,7 +156,7 @@ impl<'a> Target<'a> {
             return None;
         }
         Some(Self {
-            is_http,
+            scheme,
             authority,
             path,
         })
@@ -157,8 +174,11 @@ impl<'a> Target<'a> {
                 request.append_name(name, value);
             }
         }
-        let scheme: &[u8] = if self.is_http { b"http" } else { b"https" };
-        request.set(HeaderId::Scheme, scheme);
+        let scheme = match self.scheme {
+            Scheme::Https => "https",
+            Scheme::Http | Scheme::Other => "http",
+        };
+        request.set(HeaderId::Scheme, scheme.as_bytes());
         request.set(HeaderId::Authority, self.authority);
         request.set_with(HeaderId::Path, |out| {
             if without_query(self.path).is_empty() {
@@ -169,10 +189,6 @@ impl<'a> Target<'a> {
     }
 }
 
-fn starts_with(text: &[u8], prefix: &[u8]) -> bool {
-    text.len() > prefix.len() && text[..prefix.len()].eq_ignore_ascii_case(prefix)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,25 +196,26 @@ mod tests {
     #[test]
     fn targets() {
         for (url, found) in [
-            ("http://a/b?c#d", Some((true, "a", "/b?c"))),
-            ("HTTP://a:80", Some((true, "a:80", ""))),
-            ("https://[::1]:9/", Some((false, "[::1]:9", "/"))),
-            ("http://a?x", Some((true, "a", "?x"))),
-            ("http://a#x", Some((true, "a", ""))),
+            ("http://a/b?c#d", Some((Scheme::Http, "a", "/b?c"))),
+            ("HTTP://a:80", Some((Scheme::Http, "a:80", ""))),
+            ("https://[::1]:9/", Some((Scheme::Https, "[::1]:9", "/"))),
+            ("http://a?x", Some((Scheme::Http, "a", "?x"))),
+            ("http://a#x", Some((Scheme::Http, "a", ""))),
             ("http://", None),
             ("http:///x", None),
             ("http://u@a/", None),
             ("/relative", None),
             ("//a/b", None),
-            ("ftp://a/", None),
+            ("ftp://a/", Some((Scheme::Other, "a", "/"))),
+            ("f+p://a/", None),
             ("", None),
             ("http://a b/", None),
             ("http://a/b c", None),
             ("http://a/\u{e4}", None),
         ] {
             let target = Target::parse(url.as_bytes());
-            let expected = found.map(|(is_http, authority, path)| Target {
-                is_http,
+            let expected = found.map(|(scheme, authority, path)| Target {
+                scheme,
                 authority: authority.as_bytes(),
                 path: path.as_bytes(),
             });

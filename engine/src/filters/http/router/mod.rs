@@ -2,6 +2,7 @@
 //! route's cluster and brings the response back. [`route`] does what the route
 //! says.
 //!
+//! - `direct_response.rs`: answers that the route holds.
 //! - `forward.rs`: the whole story of a forwarded request.
 //! - `request_headers.rs`: what is done to its headers.
 //! - `timeout.rs`: how long it may take.
@@ -10,8 +11,14 @@
 //! - `internal_redirect.rs`: redirects of the host that the proxy follows.
 //! - `upstream_request.rs`: its side of the host's connection.
 //! - `shadow.rs`: copies of it that go to other clusters.
+//! - `tunnel.rs`: what follows when a connection's protocol changes.
+//! - `connect.rs`: CONNECT that ends here.
+//! - `charge.rs`: what a request is counted for.
 //! - `failure.rs`: what the client is told when there is no response.
 
+mod charge;
+mod connect;
+mod direct_response;
 mod failure;
 mod forward;
 mod internal_redirect;
@@ -20,14 +27,19 @@ mod retry_state;
 mod shadow;
 mod timeout;
 mod tries;
+mod tunnel;
 mod upstream_request;
+
+use std::rc::Rc;
 
 use envoy_types::pb::envoy::extensions::filters::http::router::v3 as pb;
 use envoy_types::pb::google::protobuf::Any;
 use ringway_config::context::{Cx, unpack};
-use ringway_config::route::{Action, RouteMatch};
+use ringway_config::route::{Action, ClusterChoice, Route, RouteMatch};
 
-use self::forward::forward;
+pub use self::direct_response::set_redirect;
+use self::forward::{forward, no_cluster};
+pub use self::request_headers::{rewrite_request, set_weighted_host};
 use super::super::network::http_connection_manager::local_reply::LocalReply;
 use super::super::network::http_connection_manager::{ConnectionManager, Handled};
 use crate::http::downstream::Downstream;
@@ -62,6 +74,13 @@ pub async fn route(
 ) -> Handled {
     let stats = &manager.shared.router_stats;
     stats.rq_total.inc();
+    if let RouteMatch::TlsRequired(_) = found {
+        stats.rq_direct_response.inc();
+        let status = redirect::set_tls_location(&exchange.request, &mut exchange.response);
+        let reply = LocalReply::new(status, "", details::DIRECT_RESPONSE);
+        manager.reply(downstream, exchange, reply);
+        return Handled::Answered;
+    }
     let RouteMatch::Route(selected) = found else {
         stats.no_route.inc();
         if exchange.facts.is_connect {
@@ -75,21 +94,36 @@ pub async fn route(
         manager.reply(downstream, exchange, not_found);
         return Handled::Answered;
     };
+    if selected.route.action.answers() {
+        exchange.header_mutations = selected.route.header_mutations;
+    }
     match &selected.route.action {
-        Action::Forward(to) => return forward(manager, &selected, to, downstream, exchange).await,
+        Action::Forward(to) => forward(manager, &selected, to, downstream, exchange).await,
+        Action::NonForwarding => no_cluster(manager, 503, downstream, exchange),
         Action::DirectResponse(direct) => {
-            stats.rq_direct_response.inc();
-            let mut reply = LocalReply::new(direct.status, "", details::DIRECT_RESPONSE);
-            reply.body = direct.body.as_deref().unwrap_or_default();
-            manager.reply(downstream, exchange, reply);
+            direct_response::answer(manager, direct, downstream, exchange)
         }
         Action::Redirect(target) => {
-            // As Envoy counts it: `rq_redirect` stays for internal ones.
-            stats.rq_direct_response.inc();
-            let status = redirect::set_location(target, &exchange.request, &mut exchange.response);
-            let reply = LocalReply::new(status, "", details::DIRECT_RESPONSE);
-            manager.reply(downstream, exchange, reply);
+            direct_response::redirect(manager, target, downstream, exchange)
         }
     }
-    Handled::Answered
+}
+
+/// Chooses the cluster of a request whose route was found. Filters and logs
+/// read it from the exchange.
+pub fn choose_cluster(manager: &ConnectionManager, route: &Route, exchange: &mut Exchange) {
+    exchange.cluster = ClusterChoice::default();
+    let Action::Forward(forward) = &route.action else {
+        return;
+    };
+    let worker = &manager.worker;
+    let runtime = worker.runtime.borrow();
+    let input = manager.match_input(&exchange.request, exchange, &runtime);
+    let find = |name: &[u8]| worker.clusters.find(name).map(|found| found.config.id);
+    exchange.cluster = forward.cluster.choose(&input, find);
+    if let Some(id) = exchange.cluster.cluster
+        && let Some(cluster) = worker.clusters.get(id)
+    {
+        exchange.info.cluster = Some(Rc::clone(&cluster.info));
+    }
 }

@@ -3,28 +3,30 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use ringway_codecs::header::HeaderId;
-use ringway_config::route::{Forward, SelectedRoute};
+use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_config::format_strings::FormatId;
+use ringway_config::route::{Forward, PathRewrite, Rewriting};
 
+use super::super::super::network::http_connection_manager::Shared;
 use super::ConnectionManager;
 use super::timeout::set_expected_timeout;
+use crate::formatter::{AccessLogType, Context};
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::Message;
+use crate::stream_info::HostInfo;
 
-/// Applies the route's rewrites, and says what the host should know.
+/// Says what the host should know, and applies the route's changes and
+/// rewrites.
 pub(super) fn finalize_request_headers(
     manager: &ConnectionManager,
-    selected: &SelectedRoute<'_>,
     forward: &Forward,
     hedged: bool,
     exchange: &mut Exchange,
 ) {
-    let envoy_headers = !manager.shared.router.suppress_envoy_headers;
+    let envoy_headers = !manager.shared.router_of(exchange).suppress_envoy_headers;
     if forward.resilience.attempt_count_in_request {
         set_attempt_count(exchange);
     }
-    selected
-        .route
-        .rewrite(forward, &mut exchange.request, envoy_headers);
     if envoy_headers {
         set_expected_timeout(
             &exchange.limits,
@@ -33,6 +35,12 @@ pub(super) fn finalize_request_headers(
             &mut exchange.request,
         );
     }
+    for id in CONSUMED_FIRST {
+        exchange.request.remove(id);
+    }
+    set_weighted_host(forward, exchange);
+    manager.apply_route_mutations(Message::Request, exchange);
+    rewrite_request(&manager.shared, forward, exchange);
 }
 
 /// Takes off what is meant for the router alone.
@@ -53,18 +61,97 @@ pub(super) fn set_attempt_count(exchange: &mut Exchange) {
         });
 }
 
+/// Gives the request the authority that goes with the cluster that was picked
+/// by weight. Without a trace of what it was: as in Envoy, the route's changes
+/// and rewrites take this one for the original.
+pub fn set_weighted_host(forward: &Forward, exchange: &mut Exchange) {
+    let weighted = forward.cluster.weighted(exchange.cluster);
+    if let Some(host) = weighted.and_then(|cluster| cluster.host_rewrite.as_ref()) {
+        exchange.request.set(HeaderId::Authority, host);
+    }
+}
+
+/// Rewrites the request's host and path as the route says.
+pub fn rewrite_request(shared: &Shared, forward: &Forward, exchange: &mut Exchange) {
+    rewriting(shared, exchange, |headers, with| {
+        forward.rewrite(headers, with);
+    });
+}
+
+/// Puts the name of the host that takes the request into the authority's place,
+/// if the route says so and the host has one. For every host that is tried.
+pub(super) fn rewrite_host(
+    manager: &ConnectionManager,
+    forward: &Forward,
+    host: &HostInfo,
+    exchange: &mut Exchange,
+) {
+    if !forward.rewrites_host_to_hostname() {
+        return;
+    }
+    rewriting(&manager.shared, exchange, |headers, with| {
+        forward.rewrite_host_to(&host.hostname, headers, with);
+    });
+}
+
+/// Rewrites the request's path where the answer is the proxy's own.
+pub(super) fn rewrite_path(shared: &Shared, rewrite: &PathRewrite, exchange: &mut Exchange) {
+    rewriting(shared, exchange, |headers, with| {
+        rewrite.apply(headers, with);
+    });
+}
+
+/// Calls `rewrite` with the request's headers and what it takes to rewrite them.
+fn rewriting(
+    shared: &Shared,
+    exchange: &mut Exchange,
+    rewrite: impl FnOnce(&mut HeaderMap, &mut Rewriting<'_>),
+) {
+    let Exchange {
+        request,
+        response,
+        response_trailers,
+        info,
+        scratch,
+        ..
+    } = exchange;
+    let routes = &shared.config.routes;
+    let mut format = |id: FormatId, request: &HeaderMap, out: &mut Vec<u8>| {
+        let context = Context {
+            info,
+            request,
+            response,
+            trailers: response_trailers,
+            local_reply_body: b"",
+            kind: AccessLogType::NotSet,
+        };
+        routes.format(id).write(&context, out);
+    };
+    let mut with = Rewriting {
+        keep_originals: !shared.router.suppress_envoy_headers,
+        scratch,
+        format: &mut format,
+    };
+    rewrite(request, &mut with);
+}
+
 /// Headers that speak to the router; the upstream never sees them. Only those
 /// of internal clients get this far.
-const CONSUMED: [HeaderId; 11] = [
+const CONSUMED: [HeaderId; 9] = [
     HeaderId::XEnvoyMaxRetries,
     HeaderId::XEnvoyRetryOn,
     HeaderId::XEnvoyRetryGrpcOn,
     HeaderId::XEnvoyRetriableHeaderNames,
     HeaderId::XEnvoyRetriableStatusCodes,
     HeaderId::XEnvoyHedgeOnPerTryTimeout,
-    HeaderId::XEnvoyUpstreamAltStatName,
     HeaderId::XEnvoyUpstreamRqTimeoutAltResponse,
-    HeaderId::XEnvoyUpstreamRqTimeoutMs,
     HeaderId::XEnvoyUpstreamRqPerTryTimeoutMs,
     HeaderId::XEnvoyUpstreamStreamDurationMs,
+];
+
+/// Of those, the ones that were read before the route's changes: one that the
+/// route adds is for the host, as in Envoy.
+const CONSUMED_FIRST: [HeaderId; 2] = [
+    HeaderId::XEnvoyUpstreamAltStatName,
+    HeaderId::XEnvoyUpstreamRqTimeoutMs,
 ];

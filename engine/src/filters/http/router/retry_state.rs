@@ -15,8 +15,11 @@ use ringway_config::route::{
     BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy, words,
 };
 
+use super::charge::Places;
 use super::failure::Failure;
 use crate::http::exchange::Expired;
+use crate::stats::Counter;
+use crate::stats::route::RouteRequestStats;
 use crate::upstream::circuit_breaker::RetryPermit;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
@@ -25,13 +28,37 @@ use crate::upstream::host::Host;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// Another try, after this time.
-    Retry(Duration),
+    Retry(Wait),
     /// The failure is not one that is tried again.
     No,
     /// Too many retries are in flight.
     Overflow,
     /// It was tried as often as is allowed.
     LimitExceeded,
+}
+
+/// How long to wait before another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// The time.
+    pub time: Duration,
+    /// The host has asked for it.
+    pub told: bool,
+}
+
+impl Wait {
+    /// Counts the retry, when the wait is over.
+    pub fn count(self, cluster: &Cluster, places: Places<'_>) {
+        let stats = &cluster.stats;
+        stats.upstream_rq_retry.inc();
+        for stats in places.into_iter().flatten() {
+            stats.requests.upstream_rq_retry.inc();
+        }
+        match self.told {
+            true => stats.upstream_rq_retry_backoff_ratelimited.inc(),
+            false => stats.upstream_rq_retry_backoff_exponential.inc(),
+        }
+    }
 }
 
 /// The retries of one request.
@@ -46,6 +73,8 @@ pub(super) struct RetryState<'a> {
     /// The bound of the next wait.
     back_off_ms: u64,
     permit: Option<RetryPermit>,
+    /// There was a retry, of which it is not known yet what it was good for.
+    retrying: bool,
     tried: Vec<Rc<Host>>,
 }
 
@@ -84,6 +113,7 @@ impl<'a> RetryState<'a> {
                 .collect(),
             back_off_ms: policy.back_off.base_ms,
             permit: None,
+            retrying: false,
             tried: Vec::new(),
         })
     }
@@ -188,34 +218,43 @@ impl<'a> RetryState<'a> {
         source: &mut Source<'_>,
     ) -> Decision {
         let stats = &source.cluster.stats;
-        let had_retried = self.permit.take().is_some();
         if !wanted {
-            if had_retried {
+            self.permit = None;
+            if std::mem::take(&mut self.retrying) {
                 stats.upstream_rq_retry_success.inc();
+                source.count(|stats| &stats.upstream_rq_retry_success);
             }
             return Decision::No;
         }
         if self.left == 0 {
             stats.upstream_rq_retry_limit_exceeded.inc();
+            source.count(|stats| &stats.upstream_rq_retry_limit_exceeded);
             return Decision::LimitExceeded;
         }
         self.left -= 1;
+        // One that is over makes room for the next one.
+        self.permit = None;
         self.permit = source.cluster.acquire_retry(source.priority);
         if self.permit.is_none() {
             stats.upstream_rq_retry_overflow.inc();
+            source.count(|stats| &stats.upstream_rq_retry_overflow);
             return Decision::Overflow;
         }
-        stats.upstream_rq_retry.inc();
+        self.retrying = true;
         if let Some(told) = told {
-            stats.upstream_rq_retry_backoff_ratelimited.inc();
             // Everybody was told the same: half as long again spreads them.
             let spread = (told.as_millis() as u64 / 2).max(1);
-            return Decision::Retry(told + Duration::from_millis(source.rng.u64(..spread)));
+            return Decision::Retry(Wait {
+                time: told + Duration::from_millis(source.rng.u64(..spread)),
+                told: true,
+            });
         }
-        stats.upstream_rq_retry_backoff_exponential.inc();
         let bound = self.back_off_ms;
         self.back_off_ms = next_bound(&self.policy.back_off, bound);
-        Decision::Retry(Duration::from_millis(source.rng.u64(..bound)))
+        Decision::Retry(Wait {
+            time: Duration::from_millis(source.rng.u64(..bound)),
+            told: false,
+        })
     }
 
     /// Remembers the host of a try.
@@ -260,10 +299,21 @@ impl<'a> RetryState<'a> {
 pub(super) struct Source<'a> {
     /// Where the request goes.
     pub cluster: &'a Cluster,
+    /// Where its retries are counted besides.
+    pub places: Places<'a>,
     /// The routing priority.
     pub priority: usize,
     /// For back-offs.
     pub rng: &'a mut fastrand::Rng,
+}
+
+impl Source<'_> {
+    /// Counts for the request's virtual cluster and route.
+    fn count(&self, counter: impl Fn(&RouteRequestStats) -> &Counter) {
+        for stats in self.places.into_iter().flatten() {
+            counter(&stats.requests).inc();
+        }
+    }
 }
 
 const GRPC: RetryOn = RetryOn::GRPC_CANCELLED
@@ -308,4 +358,96 @@ fn told_wait(
 
 fn number(text: &[u8]) -> Option<u32> {
     std::str::from_utf8(text).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringway_config::route::ResetHeader;
+
+    #[test]
+    fn bounds_double_up_to_the_largest() {
+        let back_off = BackOff {
+            base_ms: 25,
+            max_ms: 250,
+        };
+        let mut bounds = vec![back_off.base_ms];
+        for _ in 0..5 {
+            bounds.push(next_bound(&back_off, bounds[bounds.len() - 1]));
+        }
+        assert_eq!(bounds, [25, 50, 100, 200, 250, 250]);
+        assert_eq!(next_bound(&back_off, u64::MAX), 250);
+    }
+
+    #[test]
+    fn waits_fill_their_bounds() {
+        let store = crate::stats::Store::new();
+        store.shard(None).install();
+        let setup = crate::test_support::setup::Setup {
+            cluster: "circuit_breakers: { thresholds: [ { max_retries: 1 } ] },",
+            ..Default::default()
+        };
+        let cluster = setup.cluster(([127, 0, 0, 1], 1).into(), &store);
+        let policy = RetryPolicy {
+            retry_on: RetryOn::FIVE_XX,
+            retries: 3,
+            ..RetryPolicy::default()
+        };
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut seen = [(u128::MAX, 0); 3];
+        for _ in 0..2000 {
+            let mut state = RetryState::new(&policy, &HeaderMap::new()).expect("it retries");
+            for (least, most) in &mut seen {
+                let source = &mut Source {
+                    cluster: &cluster,
+                    places: [None; 2],
+                    priority: 0,
+                    rng: &mut rng,
+                };
+                let Decision::Retry(wait) = state.on_slow_try(source) else {
+                    panic!("three retries are allowed");
+                };
+                let ms = wait.time.as_millis();
+                (*least, *most) = ((*least).min(ms), (*most).max(ms));
+            }
+        }
+        // 2000 draws miss one of at most 100 values with less than 2e-7.
+        assert_eq!(seen, [(0, 24), (0, 49), (0, 99)]);
+    }
+
+    #[test]
+    fn waits_that_the_host_asks_for() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let header = |name: &str, format| ResetHeader {
+            name: name.as_bytes().into(),
+            format,
+        };
+        let back_off = RateLimitedBackOff {
+            headers: [
+                header("retry-after", ResetFormat::Seconds),
+                header("x-reset", ResetFormat::UnixTimestamp),
+            ]
+            .into(),
+            max: Duration::from_secs(60),
+        };
+        for (lines, wait) in [
+            (&[][..], None),
+            (&[("retry-after", "5")], Some(5)),
+            (&[("retry-after", "0")], None),
+            (&[("retry-after", "61")], None),
+            (&[("retry-after", "-5")], None),
+            (&[("retry-after", "99999999999")], None),
+            (&[("retry-after", "61"), ("x-reset", "1007")], Some(7)),
+            (&[("x-reset", "999")], None),
+            (&[("x-reset", "1060")], Some(60)),
+            (&[("x-reset", "soon")], None),
+        ] {
+            let mut response = HeaderMap::new();
+            for (name, value) in lines {
+                response.append_name(name.as_bytes(), value.as_bytes());
+            }
+            let told = told_wait(&back_off, &response, now);
+            assert_eq!(told, wait.map(Duration::from_secs), "{lines:?}");
+        }
+    }
 }

@@ -27,14 +27,14 @@ use super::forward::{INTERIM_RESPONSES_MAX, is_interim};
 use super::upstream_request::{ActiveRequest, body_options, response_options};
 use crate::http::body_copy::{BodyCopy, Copied, body_copy};
 use crate::http::downstream::SEND_QUEUE_BYTES_MAX;
-use crate::http::exchange::Exchange;
+use crate::http::exchange::{Exchange, Tunnel};
 use crate::http::forwarded_for;
 use crate::http::http1::reader::{BodyPart, MessageReader, ReadError, RequestFacts};
 use crate::http::http1::writer::BodyWriter;
 use crate::reactor::{self, Timer};
 use crate::stats::http_connection_manager::RouterStats;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::{self, Lease, PoolFailure};
+use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
 
 /// Starts the shadows of a request, once: when its headers are ready to be sent
@@ -72,8 +72,8 @@ fn start_each(
     policies: &[RequestMirrorPolicy],
     exchange: &mut Exchange,
 ) {
-    // What follows a CONNECT is no body that could be copied.
-    if exchange.facts.is_connect {
+    // What follows a CONNECT or an upgrade is no body that could be copied.
+    if exchange.facts.is_connect || exchange.tunnel != Tunnel::None {
         return;
     }
     let worker = &manager.worker;
@@ -208,7 +208,7 @@ impl Shadow {
     /// allow.
     async fn connection(&mut self, host: &Rc<Host>) -> Result<Lease, Failure> {
         let cluster = Rc::clone(&self.cluster);
-        let mut acquiring = pin!(conn_pool::acquire(&cluster, host, PRIORITY));
+        let mut acquiring = pin!(conn_pool::acquire(&cluster, host, PRIORITY, Speaks::Http1));
         poll_fn(|cx| {
             if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {
                 return Poll::Ready(acquired.map_err(Failure::Pool));

@@ -11,7 +11,7 @@ use ringway_config::route::{Forward, GrpcTimeout};
 use super::ConnectionManager;
 use super::failure::Failure;
 use crate::http::downstream::Downstream;
-use crate::http::exchange::{Exchange, Limits};
+use crate::http::exchange::{Exchange, Limits, Tunnel};
 use crate::reactor;
 use crate::upstream::cluster::Cluster;
 
@@ -83,9 +83,12 @@ pub(super) fn set_deadlines(
     let deadlines = &mut exchange.deadlines;
     deadlines.idle = forward.idle_timeout.unwrap_or(timeouts.stream_idle);
     deadlines.stream = stream.map(|limit| start + limit);
-    if exchange.request_complete {
+    // Until it is answered, a tunnel counts as a request that has not arrived
+    // in full. How long a proxy takes to connect is not the route's business.
+    if exchange.request_complete && exchange.tunnel != Tunnel::Connect {
         deadlines.route = exchange.limits.route.map(|limit| reactor::now() + limit);
-    } else {
+    }
+    if !exchange.request_complete || exchange.tunnel != Tunnel::None {
         deadlines.request = timeouts.request.map(|limit| start + limit);
     }
     downstream.timer.set(deadlines.next());

@@ -23,11 +23,11 @@ use ringway_config::route::{BodyLimit, Forward, RetryPolicy, SelectedRoute};
 
 use super::failure::{Failure, reply_for_host};
 use super::forward::{finish, is_interim, relay, request_ended};
-use super::request_headers::{remove_consumed, set_attempt_count};
-use super::retry_state::{Decision, RetryState, Source};
+use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
+use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
 use super::upstream_request::{Event, UpstreamRequest};
-use super::{ConnectionManager, Handled, LocalReply, internal_redirect, shadow};
+use super::{ConnectionManager, Handled, LocalReply, connect, internal_redirect, shadow};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
 use crate::http::http1::reader::BodyPart;
@@ -35,7 +35,7 @@ use crate::reactor;
 use crate::stream_info::{ResponseFlag, TimePoint, details};
 use crate::upstream::circuit_breaker::Permit;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::{self, Lease, PoolFailure};
+use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
 
 /// One request to one host.
@@ -56,7 +56,7 @@ enum State {
     /// No connection was idle.
     Connecting(Pin<Box<dyn Future<Output = Result<Lease, PoolFailure>>>>),
     /// The request is on its way. The permit counts it.
-    Active(UpstreamRequest, Permit),
+    Active(UpstreamRequest, Option<Permit>),
 }
 
 /// What the loop waits for; the number is the try's place.
@@ -79,6 +79,21 @@ enum Step {
     Over(Handled),
 }
 
+/// A try that is to begin.
+struct Next {
+    at: Instant,
+    wait: Wait,
+    /// The try before took too long.
+    late: bool,
+}
+
+impl Next {
+    fn after(wait: Wait, late: bool) -> Option<Self> {
+        let at = reactor::now() + wait.time;
+        Some(Self { at, wait, late })
+    }
+}
+
 struct Tries<'a> {
     manager: &'a ConnectionManager,
     selected: &'a SelectedRoute<'a>,
@@ -86,9 +101,9 @@ struct Tries<'a> {
     cluster: Rc<Cluster>,
     retry: Option<RetryState<'a>>,
     running: Vec<Try>,
-    /// When the next try begins, and whether the one before took too long.
-    next: Option<(Instant, bool)>,
+    next: Option<Next>,
     hedging: bool,
+    speaks: Speaks,
     /// The request has a body, or may have one.
     has_body: bool,
     /// The body is kept for another try.
@@ -149,6 +164,7 @@ pub(super) async fn forward_with_tries<'a>(
         running: Vec::new(),
         next: None,
         hedging,
+        speaks: connect::speaks(forward, exchange),
         has_body: !exchange.request_complete || !exchange.replay.is_empty(),
         body_max: body_max(forward, downstream),
         overflowed: false,
@@ -195,13 +211,13 @@ impl Tries<'_> {
             retry.note_host(&host);
         }
         let place = self.running.len();
-        let idle = conn_pool::idle(&host);
+        let idle = conn_pool::idle(&host, self.speaks);
         let (cluster, at) = (Rc::clone(&self.cluster), Rc::clone(&host));
-        let priority = self.forward.priority as usize;
+        let (priority, speaks) = (self.forward.priority as usize, self.speaks);
         self.running.push(Try {
             host,
             state: State::Connecting(Box::pin(async move {
-                conn_pool::acquire(&cluster, &at, priority).await
+                conn_pool::acquire(&cluster, &at, priority, speaks).await
             })),
             deadline: None,
             idle_deadline: None,
@@ -223,13 +239,18 @@ impl Tries<'_> {
         exchange: &mut Exchange,
     ) -> Step {
         let breakers = &self.cluster.breakers[self.forward.priority as usize];
-        let Some(permit) = breakers.requests.acquire() else {
+        let permit = breakers.requests.acquire();
+        if permit.is_none() && self.speaks == Speaks::Http1 {
             self.cluster.stats.upstream_rq_active_overflow.inc();
             lease.give_back_unused();
             return self.on_failed(place, Failure::Overflow, downstream, exchange);
-        };
+        }
         shadow::start(self.manager, self.forward, exchange);
-        let upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
+        self.manager.charge_request(exchange);
+        let host = &self.running[place].host;
+        rewrite_host(self.manager, self.forward, &host.info, exchange);
+        let mut upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
+        let head = connect::head_of_bytes(&mut upstream, downstream, exchange);
         let now = reactor::now();
         let one = &mut self.running[place];
         one.state = State::Active(upstream, permit);
@@ -237,7 +258,8 @@ impl Tries<'_> {
         if exchange.request_complete {
             one.start_clocks(now, exchange);
         }
-        Step::Wait
+        // A connection that carries bytes has answered by being there.
+        head.map_or(Step::Wait, |head| Step::Won(place, head))
     }
 
     /// Sets the timer to whatever comes first.
@@ -248,7 +270,7 @@ impl Tries<'_> {
 
     fn first_deadline(&self) -> Option<Instant> {
         let of_tries = self.running.iter().filter_map(Try::first_deadline);
-        of_tries.chain(self.next.map(|(at, _)| at)).min()
+        of_tries.chain(self.next.as_ref().map(|next| next.at)).min()
     }
 
     fn poll(
@@ -424,6 +446,7 @@ impl Tries<'_> {
             let mut rng = self.manager.worker.rng.borrow_mut();
             let source = &mut Source {
                 cluster: &self.cluster,
+                places: self.manager.route_stats(exchange),
                 priority: self.forward.priority as usize,
                 rng: &mut rng,
             };
@@ -432,17 +455,16 @@ impl Tries<'_> {
             drop(rng);
             if let Decision::Retry(wait) = decision {
                 self.cluster.shared.responses.retried(head.status);
-                self.next = Some((reactor::now() + wait, false));
-                self.give_up(place, Some(&head), exchange);
+                self.next = Next::after(wait, false);
+                self.give_up(place, &head, exchange);
                 return Step::Wait;
             }
             refused = note(&decision, exchange);
         }
-        if !refused
-            && let Some(policy) = self.forward.resilience.internal_redirect.as_deref()
+        if let Some(policy) = self.forward.resilience.internal_redirect.as_deref()
             && internal_redirect::applies(policy, head.status)
         {
-            let complete = exchange.request_complete && !self.overflowed;
+            let complete = exchange.is_request_over() && !self.overflowed;
             let stats = &self.cluster.stats;
             if complete
                 && internal_redirect::set_up(
@@ -461,7 +483,7 @@ impl Tries<'_> {
         }
         // A bad response is not sent while a better one may come.
         if refused && (self.running.len() > 1 || self.next.is_some()) {
-            self.give_up(place, None, exchange);
+            self.give_up(place, &head, exchange);
             return Step::Wait;
         }
         Step::Won(place, head)
@@ -469,16 +491,13 @@ impl Tries<'_> {
 
     /// Ends a try whose response is not wanted. Its connection is kept if the
     /// head was all of it.
-    fn give_up(&mut self, place: usize, head: Option<&ResponseHead>, exchange: &mut Exchange) {
+    fn give_up(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
         exchange.response.clear();
         exchange.response_trailers.clear();
         let one = self.running.remove(place);
         one.host.stats.rq_error.inc();
         if let State::Active(upstream, _) = one.state {
-            match head {
-                Some(head) => upstream.release(head, exchange),
-                None => upstream.cancel(exchange),
-            }
+            upstream.release(head, exchange);
         }
     }
 
@@ -502,12 +521,13 @@ impl Tries<'_> {
         let mut rng = self.manager.worker.rng.borrow_mut();
         let decision = retry.on_slow_try(&mut Source {
             cluster: &self.cluster,
+            places: self.manager.route_stats(exchange),
             priority: self.forward.priority as usize,
             rng: &mut rng,
         });
         if let Decision::Retry(wait) = decision {
             one.hedged = true;
-            self.next = Some((reactor::now() + wait, true));
+            self.next = Next::after(wait, true);
         } else {
             note(&decision, exchange);
         }
@@ -527,7 +547,7 @@ impl Tries<'_> {
         if let State::Active(upstream, _) = one.state {
             upstream.break_off(&failure, exchange);
         }
-        failure.count(self.manager, &self.cluster);
+        failure.count(self.manager, &self.cluster, exchange);
         if matches!(failure, Failure::Overflow) {
             // No host was asked.
             exchange.info.host = None;
@@ -541,6 +561,7 @@ impl Tries<'_> {
                 sent,
                 &mut Source {
                     cluster: &self.cluster,
+                    places: self.manager.route_stats(exchange),
                     priority: self.forward.priority as usize,
                     rng: &mut rng,
                 },
@@ -548,7 +569,7 @@ impl Tries<'_> {
             drop(rng);
             if let Decision::Retry(wait) = decision {
                 let late = matches!(failure, Failure::Expired(Expired::Try | Expired::TryIdle));
-                self.next = Some((reactor::now() + wait, late));
+                self.next = Next::after(wait, late);
                 return Step::Wait;
             }
             note(&decision, exchange);
@@ -560,8 +581,7 @@ impl Tries<'_> {
             } else {
                 503
             };
-            let responses = &self.cluster.shared.responses;
-            responses.code(code, exchange.internal, false);
+            self.manager.charge_code(&self.cluster, code, exchange);
             return Step::Wait;
         }
         exchange.forget_body();
@@ -570,9 +590,11 @@ impl Tries<'_> {
 
     /// Begins the next try.
     fn retry(&mut self, downstream: &mut Downstream, exchange: &mut Exchange) -> Step {
-        let Some((_, late)) = self.next.take() else {
+        let Some(next) = self.next.take() else {
             return Step::Wait;
         };
+        next.wait
+            .count(&self.cluster, self.manager.route_stats(exchange));
         exchange.info.attempt_count += 1;
         let picked = match &self.retry {
             Some(retry) => retry.pick_host(&self.cluster),
@@ -595,10 +617,15 @@ impl Tries<'_> {
             set_attempt_count(exchange);
         }
         if resilience.is_timeout_retry_header {
-            let value: &[u8] = if late { b"true" } else { b"false" };
+            let value: &[u8] = if next.late { b"true" } else { b"false" };
             exchange.request.set(HeaderId::XEnvoyIsTimeoutRetry, value);
         }
-        if !self.manager.shared.router.suppress_envoy_headers {
+        if !self
+            .manager
+            .shared
+            .router_of(exchange)
+            .suppress_envoy_headers
+        {
             let received = exchange.info.elapsed(TimePoint::DownstreamRxEnd);
             let elapsed = received.map_or(Duration::ZERO, |received| {
                 reactor::now().duration_since(exchange.info.start + received)
@@ -622,14 +649,14 @@ impl Tries<'_> {
     ) -> Handled {
         exchange.forget_body();
         if !matches!(failure, Failure::Expired(Expired::Route)) {
-            failure.count(self.manager, &self.cluster);
+            failure.count(self.manager, &self.cluster, exchange);
             self.cancel_all(exchange);
             return failure.answer_counted(self.manager, &self.cluster, downstream, exchange);
         }
         // Every try that the route's timeout ends counts as one that timed out.
         let ended = self.running.len();
         for _ in 0..ended {
-            failure.count(self.manager, &self.cluster);
+            failure.count(self.manager, &self.cluster, exchange);
         }
         for one in self.running.drain(..) {
             match one.state {
@@ -637,10 +664,9 @@ impl Tries<'_> {
                 State::Connecting(_) => self.cluster.stats.upstream_rq_cancelled.inc(),
             }
         }
-        let responses = &self.cluster.shared.responses;
         let status = exchange.limits.timeout_status;
         for _ in 0..ended {
-            responses.code(status, exchange.internal, false);
+            self.manager.charge_code(&self.cluster, status, exchange);
         }
         failure.respond(None, self.manager, downstream, exchange)
     }

@@ -18,10 +18,10 @@ use crate::http::downstream::{Downstream, start_line_bytes};
 use crate::http::exchange::Exchange;
 use crate::http::http1::reader::{BodyPart, MessageReader, ReadError};
 use crate::http::http1::writer::BodyWriter;
-use crate::reactor::{self, Chunk};
+use crate::reactor::{self, Chunk, Stream};
 use crate::stream_info::{Protocol, TimePoint};
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::Lease;
+use crate::upstream::conn_pool::{Lease, Speaks};
 
 /// What the loop of the router waits for.
 pub(super) enum Event {
@@ -40,7 +40,8 @@ pub(super) struct UpstreamRequest {
     active: ActiveRequest,
     reader: MessageReader,
     writer: BodyWriter,
-    send_queue_max: usize,
+    /// High watermark of the host's send queue, in bytes.
+    pub send_queue_max: usize,
     /// Received on the connection before this request.
     received_before: u64,
     sent_before: u64,
@@ -57,7 +58,6 @@ impl UpstreamRequest {
     ) -> Self {
         let now = reactor::now();
         let info = &mut exchange.info;
-        info.upstream_protocol = Some(Protocol::Http11);
         info.upstream_connection = Some(Rc::clone(&lease.info));
         info.mark(TimePoint::UpstreamPoolReady, now);
         info.mark(TimePoint::UpstreamTxBegin, now);
@@ -65,15 +65,19 @@ impl UpstreamRequest {
         let received_before = lease.stream.bytes_received();
         let sent_before = lease.stream.bytes_sent() + lease.stream.queued() as u64;
 
-        let chunked = has_body && !exchange.request.contains(HeaderId::ContentLength);
-        let mut field_bytes = 0;
-        lease.stream.write_with(|out| {
-            let before = out.len();
-            encode_request_head(out, &exchange.request, chunked);
-            let head = &out[before..];
-            field_bytes = head.len() as u64 - start_line_bytes(head) - 2;
-        });
-        info.upstream_bytes.header_sent += field_bytes;
+        let is_message = lease.speaks() == Speaks::Http1;
+        let chunked = is_message && has_body && !exchange.request.contains(HeaderId::ContentLength);
+        if is_message {
+            info.upstream_protocol = Some(Protocol::Http11);
+            let mut field_bytes = 0;
+            lease.stream.write_with(|out| {
+                let before = out.len();
+                encode_request_head(out, &exchange.request, chunked);
+                let head = &out[before..];
+                field_bytes = head.len() as u64 - start_line_bytes(head) - 2;
+            });
+            info.upstream_bytes.header_sent += field_bytes;
+        }
         let mut started = Self {
             reader: MessageReader::default(),
             writer: if chunked {
@@ -96,6 +100,26 @@ impl UpstreamRequest {
         started
     }
 
+    /// The socket.
+    pub fn stream(&self) -> &Stream {
+        &self.active.lease().stream
+    }
+
+    /// Whether what is sent and received is no message of HTTP.
+    pub fn carries_bytes(&self) -> bool {
+        self.active.lease().speaks() == Speaks::Bytes
+    }
+
+    /// From here to its end, all that the host sends is the response's body.
+    pub fn begin_body_of_bytes(&mut self) {
+        self.reader.begin_body(Framing::UntilClose);
+    }
+
+    /// Polls for bytes of a tunnel; see [`MessageReader::poll_raw`].
+    pub fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
+        self.reader.poll_raw(&self.active.lease().stream, cx)
+    }
+
     /// Makes the connection the one that logs tell of.
     pub fn note_connection(&self, exchange: &mut Exchange) {
         exchange.info.upstream_connection = Some(Rc::clone(&self.active.lease().info));
@@ -116,7 +140,10 @@ impl UpstreamRequest {
         exchange: &mut Exchange,
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
-        if let Poll::Ready(event) = self.poll_response(has_head, downstream, exchange, cx) {
+        let is_paced = has_head && exchange.pacer.is_some();
+        if (!is_paced || may_read_paced(downstream, exchange, cx))
+            && let Poll::Ready(event) = self.poll_response(has_head, downstream, exchange, cx)
+        {
             return Poll::Ready(event);
         }
         if let Poll::Ready(event) = self.poll_request(downstream, exchange, cx) {
@@ -231,6 +258,12 @@ impl UpstreamRequest {
 
     /// Queues the end of the request.
     pub fn send_end(&mut self, exchange: &mut Exchange) {
+        if self.carries_bytes() {
+            if exchange.is_request_over() {
+                self.stream().shutdown_write();
+            }
+            return;
+        }
         if !self.cluster().config.trailers {
             exchange.request_trailers.clear();
         }
@@ -245,6 +278,7 @@ impl UpstreamRequest {
             .info
             .mark(TimePoint::UpstreamRxBegin, reactor::now());
         exchange.info.upstream_bytes.header_received += head.head_bytes as u64;
+        self.count_bytes(exchange);
         if head.status >= 500 {
             self.active.lease().host().stats.rq_error.inc();
         } else {
@@ -253,7 +287,12 @@ impl UpstreamRequest {
     }
 
     /// Ends a request whose response is complete.
-    pub fn complete(self, head: Option<&ResponseHead>, exchange: &mut Exchange) {
+    pub fn complete(
+        self,
+        head: Option<&ResponseHead>,
+        manager: &ConnectionManager,
+        exchange: &mut Exchange,
+    ) {
         let now = reactor::now();
         exchange.info.mark(TimePoint::UpstreamRxEnd, now);
         let sent = exchange
@@ -261,8 +300,7 @@ impl UpstreamRequest {
             .elapsed(TimePoint::DownstreamRxEnd)
             .unwrap_or_default();
         let took = now.duration_since(exchange.info.start + sent);
-        let responses = &self.active.lease().cluster().shared.responses;
-        responses.time(took.as_millis() as u64, exchange.internal, false);
+        manager.charge_time(self.cluster(), took.as_millis() as u64, exchange);
         self.give_back(head, exchange);
     }
 
@@ -272,30 +310,33 @@ impl UpstreamRequest {
         if matches!(head.framing, Framing::None | Framing::Length(0)) {
             self.give_back(Some(head), exchange);
         } else {
+            if !head.keep_alive {
+                self.cluster().stats.upstream_cx_close_notify.inc();
+            }
             self.cancel(exchange);
         }
     }
 
     /// Ends a request whose response nobody waits for any more.
-    pub fn cancel(self, exchange: &mut Exchange) {
+    pub fn cancel(mut self, exchange: &mut Exchange) {
         self.count_bytes(exchange);
     }
 
-    fn give_back(self, head: Option<&ResponseHead>, exchange: &mut Exchange) {
+    fn give_back(mut self, head: Option<&ResponseHead>, exchange: &mut Exchange) {
         let reusable = head.is_some_and(|head| head.keep_alive);
         let until_close = head.is_some_and(|head| {
             head.framing == Framing::UntilClose && head.version == Version::Http11
         });
         self.count_bytes(exchange);
         let stats = &self.cluster().stats;
-        if !reusable && !until_close {
+        if !reusable && !until_close && !self.carries_bytes() {
             stats.upstream_cx_close_notify.inc();
         }
         if self.reader.has_unread() || self.active.lease().stream.has_unread() {
             // Bytes behind a response are nobody's.
             stats.upstream_cx_protocol_error.inc();
         }
-        if !exchange.request_complete {
+        if !exchange.is_request_over() {
             // A response that overtook its request leaves half a request on
             // the connection: dropping the lease closes it.
             return;
@@ -318,7 +359,7 @@ impl UpstreamRequest {
     }
 
     /// Ends a request that failed.
-    pub fn break_off(self, failure: &Failure, exchange: &mut Exchange) {
+    pub fn break_off(mut self, failure: &Failure, exchange: &mut Exchange) {
         self.count_bytes(exchange);
         let stats = &self.active.lease().host().stats;
         match failure {
@@ -346,12 +387,15 @@ impl UpstreamRequest {
         }
     }
 
-    fn count_bytes(&self, exchange: &mut Exchange) {
+    /// Counts what moved since the last time.
+    fn count_bytes(&mut self, exchange: &mut Exchange) {
         let stream = &self.active.lease().stream;
-        let bytes = &mut exchange.info.upstream_bytes;
-        bytes.wire_received += stream.bytes_received() - self.received_before;
+        let received = stream.bytes_received();
         let sent = stream.bytes_sent() + stream.queued() as u64;
+        let bytes = &mut exchange.info.upstream_bytes;
+        bytes.wire_received += received - self.received_before;
         bytes.wire_sent += sent - self.sent_before;
+        (self.received_before, self.sent_before) = (received, sent);
     }
 }
 
@@ -368,6 +412,19 @@ pub(super) fn body_options(config: &ClusterConfig) -> BodyOptions {
         trailers: config.trailers,
         ..BodyOptions::default()
     }
+}
+
+/// Lets out what the pacer allows, and says whether it has room for more.
+fn may_read_paced(
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+    cx: &mut Context<'_>,
+) -> bool {
+    if downstream.poll_paced(exchange, cx) {
+        exchange.deadlines.progress(reactor::now());
+    }
+    let held = exchange.pacer.as_ref().map_or(0, |pacer| pacer.held());
+    held < downstream.buffer_limit as usize
 }
 
 /// A lease that counts as an active request of its cluster and host.

@@ -20,16 +20,19 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::Any;
 use prost::Name;
 use ringway_codecs::http1::{HeadersWithUnderscores, RequestOptions};
+use ringway_config::cidr::CidrRange;
 use ringway_config::core::{self, Node};
 use ringway_config::listener::{Extension, check_terminal};
 use ringway_config::route;
 use ringway_config::support::is_known;
 use ringway_config::{Cx, type_name, unpack};
 
+use super::local_reply_config::LocalReplyConfig;
+use super::upgrade::{self, UpgradeConfig};
 use crate::access_loggers::{self, AccessLog};
 use crate::http::conn_manager_utility::{Edge, Scheme, ServerHeader};
 use crate::http::host_utility::StripPort;
-use crate::http::internal_address::{CidrRange, InternalAddresses};
+use crate::http::internal_address::InternalAddresses;
 use crate::http::path_utility::{EscapedSlashes, PathRules};
 use crate::http::route_table::RouteTable;
 
@@ -45,6 +48,8 @@ pub struct Config {
     /// Empty when the configuration names none, which Envoy accepts: such a
     /// chain answers no request.
     pub http_filters: Vec<Extension>,
+    /// What connections may change to.
+    pub upgrades: Vec<UpgradeConfig>,
     /// Limits and policies of the HTTP/1 request codec; its `trailers` also
     /// decides whether response trailers are sent downstream.
     pub request: RequestOptions,
@@ -60,6 +65,8 @@ pub struct Config {
     /// `user-agent` and `x-envoy-downstream-service-cluster` are set from
     /// the node: see [`Config::edge`].
     pub add_user_agent: bool,
+    /// What becomes of local replies; `None` leaves them as they are.
+    pub local_replies: Option<LocalReplyConfig>,
     edge: Edge,
 }
 
@@ -118,9 +125,18 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
     let common = CommonOptions::lower(proto.common_http_protocol_options.as_ref(), cx);
     let http1 = proto.http_protocol_options.clone().unwrap_or_default();
     let access_logs = access_loggers::compile(&proto.access_log, cx);
-    let http_filters = http_filters(&proto.http_filters, cx);
+    let http_filters = http_filters(&proto.http_filters, "http_filters", "http", cx);
+    let upgrades = upgrade::compile(&proto.upgrade_configs, cx);
     let timeouts = timeouts(&proto, &common, cx);
     let edge = edge(&proto, cx);
+    let local_replies = match &proto.local_reply_config {
+        None => Some(None),
+        Some(config) => cx
+            .field("local_reply_config", |cx| {
+                LocalReplyConfig::compile(config, cx)
+            })
+            .map(Some),
+    };
     let routes = routes(proto.route_specifier.as_ref(), cx);
 
     Some(Config {
@@ -128,6 +144,7 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
         codec: codec(&proto, cx)?,
         routes: routes?,
         http_filters,
+        upgrades,
         request: RequestOptions {
             head_bytes_max: core::u32_or(proto.max_request_headers_kb, REQUEST_HEADERS_KB) as usize
                 * 1024,
@@ -146,6 +163,7 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
         requests_per_connection_max: common.requests_per_connection_max,
         proxy_100_continue: proto.proxy_100_continue,
         add_user_agent: core::bool_or(proto.add_user_agent, false),
+        local_replies: local_replies?,
         edge,
     })
 }
@@ -184,7 +202,13 @@ fn routes(proto: Option<&RouteSpecifier>, cx: &mut Cx<'_>) -> Option<RouteTable>
     }
 }
 
-fn http_filters(protos: &[pb::HttpFilter], cx: &mut Cx<'_>) -> Vec<Extension> {
+/// The filters of `field`, which must end with a router.
+pub(super) fn http_filters(
+    protos: &[pb::HttpFilter],
+    field: &str,
+    chain: &str,
+    cx: &mut Cx<'_>,
+) -> Vec<Extension> {
     let mut filters = Vec::with_capacity(protos.len());
     let mut left_out = 0;
     for (i, proto) in protos.iter().enumerate() {
@@ -192,7 +216,7 @@ fn http_filters(protos: &[pb::HttpFilter], cx: &mut Cx<'_>) -> Vec<Extension> {
             Some(pb::http_filter::ConfigType::TypedConfig(any)) => Some(any),
             Some(pb::http_filter::ConfigType::ConfigDiscovery(_)) | None => None,
         };
-        cx.index("http_filters", i, |cx| {
+        cx.index(field, i, |cx| {
             if proto.is_optional && config.is_some_and(|any| !is_known(type_name(&any.type_url))) {
                 // A warning has been given.
                 left_out += 1;
@@ -210,7 +234,7 @@ fn http_filters(protos: &[pb::HttpFilter], cx: &mut Cx<'_>) -> Vec<Extension> {
     // Places in an incomplete list would be wrong, and its own error is told.
     if filters.len() + left_out == protos.len() {
         let is_terminal = |message: &str| message == Router::full_name();
-        check_terminal(&filters, "http_filters", "http", is_terminal, cx);
+        check_terminal(&filters, field, chain, is_terminal, cx);
     }
     filters
 }
@@ -379,21 +403,13 @@ fn internal_addresses(proto: Option<&InternalAddressConfig>, cx: &mut Cx<'_>) ->
     let mut ranges = Vec::with_capacity(proto.cidr_ranges.len());
     cx.field("internal_address_config", |cx| {
         for (i, range) in proto.cidr_ranges.iter().enumerate() {
-            ranges.extend(cx.index("cidr_ranges", i, |cx| cidr_range(range, cx)));
+            let bits = core::u32_or(range.prefix_len, 0);
+            ranges.extend(cx.index("cidr_ranges", i, |cx| {
+                CidrRange::lower(&range.address_prefix, bits, cx)
+            }));
         }
     });
     InternalAddresses::new(ranges, proto.unix_sockets)
-}
-
-/// A length beyond the address's means the whole address, as in Envoy.
-fn cidr_range(proto: &core_pb::CidrRange, cx: &mut Cx<'_>) -> Option<CidrRange> {
-    let Ok(address) = proto.address_prefix.parse::<IpAddr>() else {
-        let reason = format!("malformed IP address: {:?}", proto.address_prefix);
-        cx.error_at("address_prefix", reason);
-        return None;
-    };
-    let bits_max = if address.is_ipv4() { 32 } else { 128 };
-    CidrRange::new(address, core::u32_or(proto.prefix_len, 0).min(bits_max))
 }
 
 /// Envoy leaves escaped slashes alone unless told otherwise by its runtime.
@@ -608,6 +624,65 @@ static_resources:
     }
 
     #[test]
+    fn mistakes_of_local_replies() {
+        const PASS: &str = "filter: {not_health_check_filter: {}}";
+        for (config, expected) in [
+            (
+                "mappers: [{status_code: 200}]".to_owned(),
+                "mappers[0].filter",
+            ),
+            (
+                format!("mappers: [{{{PASS}, status_code: 100}}]"),
+                "status_code",
+            ),
+            (
+                format!("mappers: [{{{PASS}, status_code: 600}}]"),
+                "status_code",
+            ),
+            (
+                format!("mappers: [{{{PASS}, body: {{filename: /nonexistent/ringway}}}}]"),
+                "mappers[0].body.filename: cannot read",
+            ),
+            (
+                format!("mappers: [{{{PASS}, body: {{filename: /dev/zero}}}}]"),
+                "mappers[0].body: a body has at most 1048576 bytes",
+            ),
+            (
+                format!("mappers: [{{{PASS}, body: {{environment_variable: RINGWAY_NONE}}}}]"),
+                "there is no environment variable \"RINGWAY_NONE\"",
+            ),
+            (
+                format!(
+                    "mappers: [{{{PASS}, headers_to_add: [{{header: {{key: host, value: a}}}}]}}]"
+                ),
+                "headers_to_add[0].header.key: :-prefixed or host headers may not be modified",
+            ),
+            (
+                format!(
+                    "mappers: [{{{PASS}, headers_to_add: [{{header: {{key: a, value: '%NONE%'}}}}]}}]"
+                ),
+                "headers_to_add[0].header.value: Not supported field in StreamInfo: NONE",
+            ),
+            (
+                "body_format: {text_format_source: {inline_string: '%NONE%'}}".to_owned(),
+                "body_format.text_format_source.inline_string: Not supported field",
+            ),
+            ("body_format: {}".to_owned(), "body_format"),
+            (
+                "body_format: {text_format: a, content_type: \"a\\nb\"}".to_owned(),
+                "body_format.content_type",
+            ),
+        ] {
+            let found = error(&format!("          local_reply_config: {{{config}}}\n"));
+            let at = "typed_config.local_reply_config.";
+            assert!(
+                found.contains(at) && found.contains(expected),
+                "{config}: {found}"
+            );
+        }
+    }
+
+    #[test]
     fn mistakes() {
         const AT: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
         const ROUTER: &str = "typed_config: {'@type': \
@@ -660,8 +735,25 @@ static_resources:
                 ),
             ),
             (
-                "          upgrade_configs: [{upgrade_type: websocket}]\n".to_owned(),
-                format!("f.yaml:11:28: {AT}.upgrade_configs: not supported yet"),
+                "          upgrade_configs: [{upgrade_type: a}, {upgrade_type: A}]\n".to_owned(),
+                format!(
+                    "f.yaml:11:63: {AT}.upgrade_configs[1].upgrade_type: \
+                     \"A\" is configured by upgrade_configs[0] already"
+                ),
+            ),
+            (
+                "          upgrade_configs: [{upgrade_type: CONNECT-UDP}]\n".to_owned(),
+                format!(
+                    "f.yaml:11:44: {AT}.upgrade_configs[0].upgrade_type: \
+                     CONNECT-UDP is not supported yet: it needs HTTP/2 or HTTP/3"
+                ),
+            ),
+            (
+                "          upgrade_configs: [{upgrade_type: a, filters: [{name: b}]}]\n".to_owned(),
+                format!(
+                    "f.yaml:11:57: {AT}.upgrade_configs[0].filters[0]: \
+                     \"b\" needs a typed_config: its type selects the implementation"
+                ),
             ),
         ] {
             assert_eq!(error(&lines), expected);

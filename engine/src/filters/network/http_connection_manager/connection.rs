@@ -129,7 +129,7 @@ impl ConnectionManager {
             };
             self.count_bytes(downstream, &mut counted_bytes);
             self.finish(downstream, &mut exchange);
-            let complete = exchange.request_complete;
+            let complete = exchange.is_request_over();
             let keep_alive = exchange.keep_alive;
             let client_gone = exchange
                 .info

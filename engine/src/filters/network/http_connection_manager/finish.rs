@@ -3,7 +3,7 @@
 use super::ConnectionManager;
 use crate::formatter::{AccessLogType, Context};
 use crate::http::downstream::Downstream;
-use crate::http::exchange::Exchange;
+use crate::http::exchange::{Exchange, Tunnel};
 use crate::reactor;
 use crate::stream_info::TimePoint;
 
@@ -21,16 +21,22 @@ impl ConnectionManager {
 
     /// Counts and logs a request that is over, answered or not.
     pub(super) fn finish(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
+        exchange.held.clear();
         if exchange.response_complete {
             exchange
                 .info
                 .mark(TimePoint::DownstreamTxEnd, reactor::now());
         }
         let stats = self.stats();
-        if exchange.response_complete && !exchange.request_complete {
+        let is_tunnel = exchange.tunnel != Tunnel::None;
+        if is_tunnel {
+            stats.downstream_cx_upgrades_active.dec();
+        }
+        let answered = exchange.response_complete || is_tunnel && exchange.response_started;
+        if answered && !exchange.is_request_over() {
             stats.downstream_rq_response_before_rq_complete.inc();
         }
-        if !exchange.response_complete || !exchange.request_complete {
+        if !exchange.response_complete || !exchange.is_request_over() {
             // Envoy's name for any stream that ends by a reset.
             stats.downstream_rq_rx_reset.inc();
         }

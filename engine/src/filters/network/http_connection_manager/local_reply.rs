@@ -5,9 +5,15 @@ use std::io::Write as _;
 use ringway_codecs::header::HeaderId;
 
 use super::ConnectionManager;
+use super::local_reply_config::{JSON, Rewritten, TEXT_PLAIN, set_status};
+use crate::formatter::grpc;
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::{self, AddedHeaders, Message};
 use crate::stream_info::ResponseFlag;
+
+/// Bytes of a rewritten body that a worker keeps room for.
+const BODY_BYTES_KEPT_MAX: usize = 64 * 1024;
 
 /// A response of the proxy's own.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +26,11 @@ pub struct LocalReply<'a> {
     pub details: &'static str,
     /// The response flag, if there is one for the cause.
     pub flag: Option<ResponseFlag>,
+    /// Headers that are added after the route's changes, by a reply that takes
+    /// the place of a response.
+    pub headers: Option<&'a AddedHeaders>,
+    /// The status for a gRPC client; by default it follows from `status`.
+    pub grpc_status: Option<u64>,
 }
 
 impl<'a> LocalReply<'a> {
@@ -31,6 +42,8 @@ impl<'a> LocalReply<'a> {
             body: body.as_bytes(),
             details,
             flag: None,
+            headers: None,
+            grpc_status: None,
         }
     }
 
@@ -57,27 +70,131 @@ impl ConnectionManager {
         if !reply.details.is_empty() {
             exchange.info.details.set(reply.details);
         }
-        let response = &mut exchange.response;
-        response.set_with(HeaderId::Status, |out| {
-            // Writing to a Vec cannot fail.
-            let _ = write!(out, "{}", reply.status);
-        });
-        if reply.status != 204 && reply.status != 304 {
-            response.set_with(HeaderId::ContentLength, |out| {
+        if let Some(status) = reply.grpc_status
+            && grpc::is_grpc(&exchange.request)
+        {
+            exchange.response.set_with(HeaderId::GrpcStatus, |out| {
                 // Writing to a Vec cannot fail.
-                let _ = write!(out, "{}", reply.body.len());
+                let _ = write!(out, "{status}");
             });
         }
-        if !reply.body.is_empty() && !response.contains(HeaderId::ContentType) {
-            response.append(HeaderId::ContentType, b"text/plain");
+        if reply.status == 400 {
+            // Envoy's rule, whoever says that the request is a bad one.
+            exchange.keep_alive = false;
         }
-        self.send_response_head(
-            downstream,
+        set_status(exchange, reply.status);
+        self.apply_route_mutations(Message::Response, exchange);
+        if let Some(added) = reply.headers {
+            let mut scratch = self.worker.header_scratch.borrow_mut();
+            let (changes, formats) = (&added.changes, &added.formats);
+            header_parser::apply(
+                changes,
+                formats,
+                Message::Replacement,
+                exchange,
+                &mut scratch,
+            );
+        }
+        let Some(config) = &self.config().local_replies else {
+            let as_is = Rewritten {
+                status: reply.status,
+                content_type: TEXT_PLAIN,
+                replaces_content_type: false,
+            };
+            self.send_local_reply(downstream, exchange, as_is, reply.body);
+            return;
+        };
+        let mut body = self.worker.local_reply_body.take();
+        body.clear();
+        body.shrink_to(BODY_BYTES_KEPT_MAX);
+        let rewritten = config.rewrite(
             exchange,
-            reply.status,
-            ResponseFraming::Described,
+            (reply.status, reply.body),
+            &self.worker.runtime.borrow(),
+            &mut self.worker.header_scratch.borrow_mut(),
+            &mut body,
         );
-        downstream.send_bytes(exchange, reply.body);
-        downstream.send_end(exchange);
+        self.send_local_reply(downstream, exchange, rewritten, &body);
+        self.worker.local_reply_body.replace(body);
+    }
+
+    fn send_local_reply(
+        &self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        reply: Rewritten<'_>,
+        body: &[u8],
+    ) {
+        if grpc::is_grpc(&exchange.request) && exchange.request.contains(HeaderId::Path) {
+            self.send_grpc_status(downstream, exchange, reply, body);
+            return;
+        }
+        let response = &mut exchange.response;
+        let bodiless = reply.status == 204 || reply.status == 304;
+        if bodiless || body.is_empty() {
+            response.remove(HeaderId::ContentLength);
+        } else {
+            response.set_with(HeaderId::ContentLength, |out| {
+                // Writing to a Vec cannot fail.
+                let _ = write!(out, "{}", body.len());
+            });
+        }
+        if body.is_empty() {
+            response.remove(HeaderId::ContentType);
+        } else if reply.replaces_content_type || !response.contains(HeaderId::ContentType) {
+            response.set(HeaderId::ContentType, reply.content_type);
+        }
+        let framing = match body.is_empty() && !bodiless {
+            true => ResponseFraming::Empty,
+            false => ResponseFraming::Described,
+        };
+        if self.send_response_head(downstream, exchange, reply.status, framing) {
+            downstream.send_bytes(exchange, body);
+            downstream.send_end(exchange);
+        }
+    }
+
+    /// Tells a gRPC client in its own words: status and message are headers of
+    /// a response without a body.
+    fn send_grpc_status(
+        &self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        reply: Rewritten<'_>,
+        body: &[u8],
+    ) {
+        set_status(exchange, 200);
+        let is_head = exchange.facts.is_head;
+        let response = &mut exchange.response;
+        response.set(HeaderId::ContentType, b"application/grpc");
+        if response
+            .get(HeaderId::GrpcStatus)
+            .is_none_or(<[u8]>::is_empty)
+        {
+            response.set_with(HeaderId::GrpcStatus, |out| {
+                // Writing to a Vec cannot fail.
+                let _ = write!(out, "{}", grpc::from_http(reply.status));
+            });
+        }
+        if !body.is_empty() && !is_head {
+            // A JSON format ends its line, which a header cannot.
+            let message = match body.strip_suffix(b"\n") {
+                Some(line) if reply.content_type == JSON => line,
+                _ => body,
+            };
+            response.set_with(HeaderId::GrpcMessage, |out| {
+                grpc::write_message(message, out);
+            });
+        }
+        let framing = if is_head {
+            response.remove(HeaderId::ContentLength);
+            ResponseFraming::Unknown
+        } else {
+            response.set(HeaderId::ContentLength, b"0");
+            ResponseFraming::Described
+        };
+        if self.send_response_head(downstream, exchange, 200, framing) {
+            downstream.send_end(exchange);
+        }
     }
 }

@@ -10,7 +10,9 @@
 //! - `connection.rs`: waiting for requests, ending connections.
 //! - `request.rs`: what is done to a request before it is routed.
 //! - `response.rs`: what is done to every response.
-//! - `local_reply.rs`: the proxy's own responses.
+//! - `local_reply.rs`: the proxy's own responses;
+//!   `local_reply_config.rs`: how the configuration changes them.
+//! - `upgrade.rs`: who may change a connection's protocol.
 //! - `wait.rs`: filters that hold a request back.
 //! - `finish.rs`: statistics and access logs at the end.
 
@@ -18,8 +20,10 @@ pub mod config;
 mod connection;
 mod finish;
 pub mod local_reply;
+mod local_reply_config;
 mod request;
 mod response;
+pub mod upgrade;
 mod wait;
 
 use std::rc::Rc;
@@ -28,10 +32,12 @@ use std::sync::Arc;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::RequestHead;
 use ringway_config::listener::DrainType;
-use ringway_config::route::{Action, MatchInput, PeerCertificate, RouteMatch};
+use ringway_config::route::{MatchInput, PeerCertificate, RouteMatch, SelectedRoute};
+use ringway_config::runtime::RuntimeValues;
 
 use self::config::Config;
 use self::local_reply::LocalReply;
+use self::upgrade::Upgrades;
 use super::super::http::{FilterChain, Flow, HttpFilters, router};
 use crate::filters::WorkerContext;
 use crate::http::conn_manager_utility::Edge;
@@ -52,6 +58,8 @@ pub struct Shared {
     pub drain_type: DrainType,
     /// The HTTP filters before the router.
     pub filters: FilterChain,
+    /// What connections may change to, with the filters of such requests.
+    pub upgrades: Upgrades,
     /// The router at their end.
     pub router: router::Config,
     /// The router's part of `http.<stat_prefix>.*`.
@@ -78,13 +86,16 @@ impl Shared {
     ) -> Self {
         let prefix = stats::prefix(&config.stat_prefix);
         let on_listener = stats::listener_prefix(listener_prefix, &config.stat_prefix);
-        let mut filters = filters;
+        let (mut config, mut filters) = (config, filters);
+        config.routes.register(store);
         filters.chain.register(store, &prefix);
+        let of_upgrades = std::mem::take(&mut filters.upgrades);
         Self {
             stats: HttpConnectionManagerStats::new(store, &prefix),
             router_stats: RouterStats::new(store, &prefix),
             tracing_stats: TracingStats::new(store, &format!("{prefix}tracing.")),
             listener_stats: ListenerHttpStats::new(store, &on_listener),
+            upgrades: Upgrades::new(&config.upgrades, of_upgrades, store, &prefix),
             filters: filters.chain,
             router: filters.router,
             drain_type,
@@ -132,14 +143,28 @@ impl ConnectionManager {
         self.worker.is_draining() || health_counts && self.worker.is_health_failed()
     }
 
-    /// The route of a request with these headers and this random number.
-    pub fn find_route(&self, request: &HeaderMap, random: u64) -> RouteMatch<'_> {
-        self.config().routes.configuration.find(&MatchInput {
+    /// The route that the exchange's request would have with these headers.
+    pub fn find_route(&self, request: &HeaderMap, exchange: &Exchange) -> RouteMatch<'_> {
+        let runtime = self.worker.runtime.borrow();
+        let input = self.match_input(request, exchange, &runtime);
+        self.config().routes.configuration.find(&input)
+    }
+
+    /// What the exchange's request is routed by if these are its headers.
+    pub fn match_input<'a>(
+        &self,
+        request: &'a HeaderMap,
+        exchange: &'a Exchange,
+        runtime: &'a RuntimeValues,
+    ) -> MatchInput<'a> {
+        MatchInput {
             headers: request,
-            random,
-            runtime: &self.worker.runtime.borrow(),
+            random: exchange.random,
+            runtime,
+            metadata: exchange.info.metadata(),
+            filter_state: exchange.info.filter_state(),
             peer_certificate: PeerCertificate::default(),
-        })
+        }
     }
 
     fn config(&self) -> &Config {
@@ -151,8 +176,20 @@ impl ConnectionManager {
     }
 
     /// One request whose head is in `exchange.request`, from the checks to the
-    /// end of its response.
+    /// last byte of its response.
     async fn handle(
+        &self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        head: &RequestHead,
+    ) -> Handled {
+        let handled = self.answer(downstream, exchange, head).await;
+        self.finish_paced(handled, downstream, exchange).await
+    }
+
+    /// The same, to the end of what the router or a filter has to do with the
+    /// response.
+    async fn answer(
         &self,
         downstream: &mut Downstream,
         exchange: &mut Exchange,
@@ -189,18 +226,9 @@ impl ConnectionManager {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        let found = self.find_route(&exchange.request, exchange.random);
-        if let RouteMatch::Route(selected) = &found {
-            exchange.info.route_name.copy(&selected.route.name);
-            if let Action::Forward(forward) = &selected.route.action
-                && let Some(cluster) = self.worker.clusters.get(forward.cluster)
-            {
-                exchange.info.cluster = Some(Rc::clone(&cluster.info));
-            }
-        }
-        if upgrade {
-            // No upgrade is configured, and bytes of another protocol must
-            // not be taken for a request.
+        let mut found = self.select_route(exchange);
+        if (upgrade || exchange.facts.is_connect) && !self.may_upgrade(exchange, &found) {
+            // Bytes of another protocol must not be taken for a request.
             self.stats().downstream_rq_ws_on_non_ws_route.inc();
             exchange.request_complete = false;
             exchange.keep_alive = false;
@@ -208,15 +236,18 @@ impl ConnectionManager {
             self.reply(downstream, exchange, refused);
             return Handled::Answered;
         }
-        let route = match found {
-            RouteMatch::Route(selected) => Some(selected),
-            _ => None,
-        };
-        let filters = &self.shared.filters;
+        let mut route = selected(&found);
+        let filters = self.shared.filters_of(exchange);
         let mut flow = filters.request_headers(exchange, &self.worker, route);
         loop {
             match flow {
                 Flow::Continue => break,
+                Flow::Reroute => {
+                    exchange.forget_route();
+                    found = self.select_route(exchange);
+                    route = selected(&found);
+                    flow = filters.request_headers(exchange, &self.worker, route);
+                }
                 Flow::Reply(answer) => {
                     self.reply(downstream, exchange, answer);
                     return Handled::Answered;
@@ -233,6 +264,52 @@ impl ConnectionManager {
             }
         }
         router::route(self, found, downstream, exchange).await
+    }
+
+    /// Finds the request's route and notes what follows from it.
+    fn select_route(&self, exchange: &mut Exchange) -> RouteMatch<'_> {
+        let found = self.find_route(&exchange.request, exchange);
+        let metadata = match &found {
+            RouteMatch::Route(selected) => &selected.route.metadata,
+            RouteMatch::NoRoute(virtual_host) | RouteMatch::TlsRequired(virtual_host) => {
+                &virtual_host.metadata
+            }
+            RouteMatch::NoVirtualHost => &None,
+        };
+        if let Some(metadata) = metadata {
+            exchange.info.route_metadata = Some(self.worker.route_metadata(metadata));
+        }
+        let Some(SelectedRoute { route, .. }) = selected(&found) else {
+            return found;
+        };
+        exchange.info.route_name.copy(&route.name);
+        router::choose_cluster(self, route, exchange);
+        // As in Envoy, a route that answers changes its own answer only.
+        if !route.action.answers() {
+            exchange.header_mutations = route.mutations(exchange.cluster);
+        }
+        found
+    }
+
+    /// Waits until the rest of a response that a pacer holds back is out.
+    async fn finish_paced(
+        &self,
+        handled: Handled,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
+        let waits = exchange.pacer.as_ref().is_some_and(|pacer| pacer.has_end());
+        if handled != Handled::Answered || !waits {
+            return handled;
+        }
+        Box::pin(self.wait_for_pacer(downstream, exchange)).await
+    }
+}
+
+fn selected<'a>(found: &RouteMatch<'a>) -> Option<SelectedRoute<'a>> {
+    match found {
+        RouteMatch::Route(selected) => Some(*selected),
+        _ => None,
     }
 }
 

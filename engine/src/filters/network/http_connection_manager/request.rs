@@ -2,7 +2,7 @@
 //! that cannot be.
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use ringway_codecs::http1::{Framing, Http1Error, RequestHead};
+use ringway_codecs::http1::{Framing, Http1Error, RequestHead, Version};
 
 use super::ConnectionManager;
 use super::config::Config;
@@ -20,7 +20,7 @@ impl ConnectionManager {
     /// Records the head of a request that begins.
     pub(super) fn begin(
         &self,
-        downstream: &Downstream,
+        downstream: &mut Downstream,
         exchange: &mut Exchange,
         head: &RequestHead,
     ) {
@@ -44,6 +44,7 @@ impl ConnectionManager {
         let protocol = exchange.protocol();
         let info = &mut exchange.info;
         info.protocol = Some(protocol);
+        info.downstream_bytes.wire_received += downstream.take_received();
         info.downstream_bytes.header_received += field_bytes(&exchange.request, head);
         if exchange.request_complete {
             info.mark(TimePoint::DownstreamRxEnd, reactor::now());
@@ -58,6 +59,18 @@ impl ConnectionManager {
         head: &RequestHead,
     ) -> Result<bool, LocalReply<'static>> {
         join_lines(&mut exchange.request, HeaderId::XForwardedFor);
+        if head.upgrade {
+            match head.version {
+                // RFC 9110 section 7.8: these must be ignored.
+                Version::Http10 => {
+                    exchange.request.remove(HeaderId::Upgrade);
+                }
+                Version::Http11 => {
+                    join_lines(&mut exchange.request, HeaderId::Connection);
+                    join_lines(&mut exchange.request, HeaderId::Upgrade);
+                }
+            }
+        }
         let connection = &exchange.info.connection;
         let known = |address| (address != NO_ADDRESS).then_some(address);
         let peer = Peer {
@@ -82,7 +95,9 @@ impl ConnectionManager {
             exchange.info.remote_address = prepared.remote;
         }
         exchange.internal = prepared.internal;
-        set_length(&mut exchange.request, head);
+        if !prepared.upgrade {
+            set_length(&mut exchange.request, head);
+        }
         Ok(prepared.upgrade)
     }
 
@@ -219,9 +234,13 @@ fn field_bytes(request: &HeaderMap, head: &RequestHead) -> u64 {
     const BETWEEN: usize = "  HTTP/1.1\r\n".len();
     const EMPTY_LINE: usize = 2;
     let part = |id| request.get(id).map_or(0, <[u8]>::len);
-    let request_line = part(HeaderId::Method) + part(HeaderId::Path) + BETWEEN;
     // Method and path are in the list too, and the authority is the Host line.
-    let mut lines = request.len().saturating_sub(2);
+    let (target, beside_lines) = match head.is_connect {
+        true => (HeaderId::Authority, 1),
+        false => (HeaderId::Path, 2),
+    };
+    let request_line = part(HeaderId::Method) + part(target) + BETWEEN;
+    let mut lines = request.len().saturating_sub(beside_lines);
     if head.framing == Framing::Chunked {
         // The codec has taken Transfer-Encoding off.
         lines += 1;

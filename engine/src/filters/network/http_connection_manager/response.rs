@@ -1,13 +1,43 @@
 //! What is done to every response, whoever made it.
 
+use ringway_codecs::header::HeaderId;
+
 use super::ConnectionManager;
+use super::local_reply::LocalReply;
 use crate::http::conn_manager_utility;
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
+use crate::http::header_parser::{self, Message};
 use crate::reactor;
 use crate::stream_info::TimePoint;
 
 impl ConnectionManager {
+    /// Changes the request's or the response's headers as its route says.
+    ///
+    /// A message that said that it has no body still says so afterwards: as in
+    /// Envoy, a route can only take the length off a body.
+    pub fn apply_route_mutations(&self, message: Message, exchange: &mut Exchange) {
+        if exchange.header_mutations.is_empty() {
+            return;
+        }
+        // What `%DURATION%` is until the request is over.
+        exchange
+            .info
+            .mark(TimePoint::RequestComplete, reactor::now());
+        let length = message.headers(exchange).get(HeaderId::ContentLength);
+        let is_empty = length == Some(b"0");
+        header_parser::apply_route_mutations(
+            message,
+            &self.config().routes,
+            exchange,
+            &mut self.worker.header_scratch.borrow_mut(),
+        );
+        let headers = message.headers_mut(exchange);
+        if is_empty && !headers.contains(HeaderId::ContentLength) {
+            headers.append(HeaderId::ContentLength, b"0");
+        }
+    }
+
     /// Queues `100 Continue`.
     pub fn send_continue(&self, downstream: &mut Downstream) {
         downstream.send_continue();
@@ -17,14 +47,26 @@ impl ConnectionManager {
 
     /// Queues the response's head: hop-by-hop headers off, `date`, `server`
     /// and their like on, and the end of the connection announced if it comes.
+    ///
+    /// False means that a filter has answered instead, to the end: nothing more
+    /// of this response is sent.
+    #[must_use]
     pub fn send_response_head(
         &self,
         downstream: &mut Downstream,
         exchange: &mut Exchange,
         status: u16,
         framing: ResponseFraming,
-    ) {
-        self.shared.filters.response_headers(exchange, &self.worker);
+    ) -> bool {
+        exchange.info.response_code = status;
+        let filters = self.shared.filters_of(exchange);
+        if filters.may_replace_response(exchange) && self.replace_response(downstream, exchange) {
+            return false;
+        }
+        filters.response_headers(exchange, &self.worker);
+        if framing == ResponseFraming::Empty {
+            exchange.response.set(HeaderId::ContentLength, b"0");
+        }
         // Envoy's order, for whoever compares bytes.
         self.worker
             .date
@@ -42,7 +84,6 @@ impl ConnectionManager {
         }
         // A request that is still arriving would be taken for the next one.
         let close = draining || !exchange.request_complete && !downstream.is_request_read();
-        exchange.info.response_code = status;
         exchange
             .info
             .mark_first(TimePoint::DownstreamTxBegin, reactor::now());
@@ -54,5 +95,28 @@ impl ConnectionManager {
             stats.completed(status);
             self.shared.listener_stats.completed(status);
         }
+        true
+    }
+
+    /// Sends what a filter has to say in the response's place, if one has.
+    fn replace_response(&self, downstream: &mut Downstream, exchange: &mut Exchange) -> bool {
+        let mut body = self.worker.replacement_body.take();
+        body.clear();
+        let replaced = self
+            .shared
+            .filters
+            .replace_response(exchange, &self.worker, &mut body);
+        if let Some(reply) = replaced {
+            self.reply(
+                downstream,
+                exchange,
+                LocalReply {
+                    body: &body,
+                    ..reply
+                },
+            );
+        }
+        self.worker.replacement_body.replace(body);
+        replaced.is_some()
     }
 }

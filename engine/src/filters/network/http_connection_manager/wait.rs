@@ -57,6 +57,42 @@ impl ConnectionManager {
         }
     }
 
+    /// Waits until the last byte of a paced response is out. Nothing but the
+    /// client and the limits of the whole stream can end it now.
+    pub(super) async fn wait_for_pacer(
+        &self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
+        let deadlines = &mut exchange.deadlines;
+        (deadlines.route, deadlines.upstream, deadlines.request) = (None, None, None);
+        downstream.timer.set(deadlines.next());
+        let interrupted = poll_fn(|cx| {
+            if downstream.poll_paced(exchange, cx) {
+                exchange.deadlines.progress(reactor::now());
+            }
+            if exchange.response_complete {
+                return Poll::Ready(None);
+            }
+            self.poll_interrupted(downstream, exchange, cx).map(Some)
+        })
+        .await;
+        let Some(interrupted) = interrupted else {
+            return Handled::Answered;
+        };
+        if let Interrupted::Expired(expired) = interrupted {
+            let cut = self.expire(expired, exchange);
+            self.stats().downstream_rq_tx_reset.inc();
+            let info = &mut exchange.info;
+            info.details.set(cut.details);
+            if let Some(flag) = cut.flag {
+                info.flags.set(flag);
+            }
+            return Handled::Aborted;
+        }
+        note_gone(&interrupted, exchange)
+    }
+
     fn poll_interrupted(
         &self,
         downstream: &Downstream,

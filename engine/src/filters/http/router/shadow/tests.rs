@@ -93,7 +93,7 @@ fn a_shadow_that_never_answers_ends_with_the_timeout_of_the_route() {
     is_not_disturbed(
         10,
         "timeout: 0.1s,",
-        |connection| connection.wait_for_end(),
+        OriginConnection::wait_for_end,
         |proxy| {
             assert_eq!(proxy.value("cluster.mirror.upstream_rq_timeout"), 3);
             assert_eq!(proxy.value("cluster.mirror.internal.upstream_rq_504"), 3);

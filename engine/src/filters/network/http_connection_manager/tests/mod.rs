@@ -7,6 +7,7 @@ mod bodies;
 mod failures;
 mod faults;
 mod pipelining;
+mod retries;
 mod timeouts;
 
 use std::time::{Duration, Instant};

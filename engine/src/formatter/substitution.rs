@@ -1,6 +1,7 @@
-//! `envoy.config.core.v3.SubstitutionFormatString`: the format of a line.
+//! `envoy.config.core.v3.SubstitutionFormatString`: the format of a log line or
+//! of the body of an answer.
 
-use crate::formatter::{Context, Formatter, JsonFormatter, JsonValue};
+use super::{Context, Formatter, JsonFormatter, JsonValue};
 use envoy_types::pb::envoy::config::core::v3 as proto;
 use envoy_types::pb::google::protobuf::{Struct, Value, value::Kind};
 use proto::data_source::Specifier;
@@ -15,8 +16,10 @@ const DEFAULT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PAT
 
 /// A compiled format.
 #[derive(Debug)]
-pub(super) enum Format {
+pub enum Format {
+    /// Text.
     Text(Formatter),
+    /// A JSON object.
     Json(JsonFormatter),
 }
 
@@ -27,7 +30,7 @@ impl Default for Format {
 }
 
 impl Format {
-    /// Appends the line.
+    /// Appends what it says.
     pub fn write(&self, cx: &Context<'_>, out: &mut Vec<u8>) {
         match self {
             Format::Text(formatter) => formatter.write(cx, out),

@@ -1,0 +1,173 @@
+//! Filter state: objects by key that filters leave for others behind them, and
+//! `envoy.type.matcher.v3.FilterStateMatcher`, which routes look at them with.
+//!
+//! An object is made of a text by a factory. Envoy has a factory for each kind
+//! of object; here are those whose objects are plain values.
+
+use std::net::{IpAddr, SocketAddr};
+
+use envoy_types::pb::envoy::r#type::matcher::v3 as proto;
+
+use crate::cidr::CidrRange;
+use crate::context::Cx;
+use crate::route::StringMatcher;
+
+/// Objects by key, in the order in which they were set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FilterState(Vec<(Box<str>, Entry)>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Entry {
+    object: Object,
+    read_only: bool,
+}
+
+/// An object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// `envoy.string`
+    Text(Box<[u8]>),
+    /// `envoy.network.ip`
+    Ip(IpAddr),
+}
+
+/// Makes an object of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Factory {
+    /// `envoy.string` and `envoy.hashable_string`
+    Text,
+    /// `envoy.network.ip`
+    Ip,
+}
+
+/// A compiled test of an object.
+#[derive(Debug)]
+pub struct FilterStateMatcher {
+    key: Box<str>,
+    test: Test,
+}
+
+#[derive(Debug)]
+enum Test {
+    Text(StringMatcher),
+    Address {
+        ranges: Box<[CidrRange]>,
+        invert: bool,
+    },
+}
+
+impl FilterState {
+    /// Of whoever has none.
+    pub const EMPTY: &'static FilterState = &FilterState(Vec::new());
+
+    /// An object.
+    pub fn get(&self, key: &str) -> Option<&Object> {
+        self.0
+            .iter()
+            .find(|(name, _)| **name == *key)
+            .map(|(_, entry)| &entry.object)
+    }
+
+    /// Sets an object. One that is read only stays, and so does the kind of
+    /// access that it was first set with.
+    pub fn set(&mut self, key: &str, object: Object, read_only: bool) {
+        match self.0.iter_mut().find(|(name, _)| **name == *key) {
+            None => self.0.push((key.into(), Entry { object, read_only })),
+            Some((_, entry)) if !entry.read_only && !read_only => entry.object = object,
+            Some(_) => {}
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Object {
+    /// The object as text, as `%FILTER_STATE(KEY:PLAIN)%` has it.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Object::Text(text) => out.extend_from_slice(text),
+            Object::Ip(address) => {
+                use std::io::Write as _;
+                // Writing to a Vec cannot fail.
+                let _ = write!(out, "{}", SocketAddr::new(*address, 0));
+            }
+        }
+    }
+}
+
+impl Factory {
+    /// The factory of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        match name {
+            "envoy.string" | "envoy.hashable_string" => Some(Factory::Text),
+            "envoy.network.ip" => Some(Factory::Ip),
+            _ => None,
+        }
+    }
+
+    /// Makes an object, if the text is one.
+    pub fn create(self, text: &[u8]) -> Option<Object> {
+        match self {
+            Factory::Text => Some(Object::Text(text.into())),
+            Factory::Ip => std::str::from_utf8(text).ok()?.parse().ok().map(Object::Ip),
+        }
+    }
+}
+
+impl FilterStateMatcher {
+    /// Whether the object is there and passes.
+    pub fn matches(&self, state: &FilterState) -> bool {
+        match (&self.test, state.get(&self.key)) {
+            (_, None) => false,
+            (Test::Text(matcher), Some(Object::Text(text))) => matcher.matches(text),
+            (Test::Text(matcher), Some(object)) => {
+                let mut text = Vec::new();
+                object.write(&mut text);
+                matcher.matches(&text)
+            }
+            (Test::Address { ranges, invert }, Some(Object::Ip(address))) => {
+                ranges.iter().any(|range| range.contains(*address)) != *invert
+            }
+            (Test::Address { .. }, Some(Object::Text(_))) => false,
+        }
+    }
+
+    /// Compiles the message, or reports why not.
+    pub fn lower(message: &proto::FilterStateMatcher, cx: &mut Cx<'_>) -> Option<Self> {
+        use proto::filter_state_matcher::Matcher;
+        let test = match &message.matcher {
+            Some(Matcher::StringMatch(matcher)) => cx
+                .field("string_match", |cx| StringMatcher::lower(matcher, cx))
+                .map(Test::Text),
+            Some(Matcher::AddressMatch(matcher)) => cx.field("address_match", |cx| {
+                let ranges: Vec<_> = matcher
+                    .ranges
+                    .iter()
+                    .enumerate()
+                    .map(|(i, range)| {
+                        let bits = range.prefix_len.as_ref().map_or(0, |bits| bits.value);
+                        cx.index("ranges", i, |cx| {
+                            CidrRange::lower(&range.address_prefix, bits, cx)
+                        })
+                    })
+                    .collect();
+                let ranges: Option<_> = ranges.into_iter().collect();
+                Some(Test::Address {
+                    ranges: ranges?,
+                    invert: matcher.invert_match,
+                })
+            }),
+            None => {
+                cx.error("one of string_match and address_match is needed");
+                None
+            }
+        };
+        Some(FilterStateMatcher {
+            key: message.key.as_str().into(),
+            test: test?,
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! The name of a header that a route reads, resolved when it is lowered.
+
+use ringway_codecs::header::{HeaderId, HeaderMap};
+
+/// A header's name as the header list looks it up.
+#[derive(Debug)]
+pub enum HeaderKey {
+    /// One of those that have a number.
+    Known(HeaderId),
+    /// Any other, in lower case.
+    Other(Box<[u8]>),
+}
+
+impl HeaderKey {
+    /// The key of a name in any case.
+    pub fn new(name: &str) -> Self {
+        let name = name.to_ascii_lowercase();
+        match HeaderId::from_lower(name.as_bytes()) {
+            // The Host header is `:authority` by the time routes are matched.
+            Some(HeaderId::Host) => HeaderKey::Known(HeaderId::Authority),
+            Some(id) => HeaderKey::Known(id),
+            None => HeaderKey::Other(name.into_bytes().into()),
+        }
+    }
+
+    /// The key of a name that may be empty, for "none".
+    pub fn optional(name: &str) -> Option<Self> {
+        (!name.is_empty()).then(|| Self::new(name))
+    }
+
+    /// The first value of the header.
+    pub fn first<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+        match self {
+            HeaderKey::Known(id) => headers.get(*id),
+            HeaderKey::Other(name) => headers.get_name(name),
+        }
+    }
+
+    /// The value of a header that occurs exactly once.
+    pub fn only<'h>(&'h self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+        fn one<'v>(mut values: impl Iterator<Item = &'v [u8]>) -> Option<&'v [u8]> {
+            let value = values.next()?;
+            values.next().is_none().then_some(value)
+        }
+        match self {
+            HeaderKey::Known(id) => one(headers.get_all(*id)),
+            HeaderKey::Other(name) => one(headers.get_all_name(name)),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! `envoy.config.route.v3.WeightedCluster`: requests are spread over clusters
+//! in proportion to weights.
+
+use super::MatchInput;
+use super::header_key::HeaderKey;
+use super::header_mutation::MutationsId;
+use super::lower::{Lowering, all};
+use crate::clusters::ClusterId;
+use crate::context::{Cx, Source};
+use crate::runtime::{RuntimeKey, RuntimeValues};
+use envoy_types::pb::envoy::config::route::v3 as proto;
+use proto::weighted_cluster::cluster_weight::HostRewriteSpecifier;
+use proto::weighted_cluster::{ClusterWeight, RandomValueSpecifier};
+use ringway_codecs::header::HeaderMap;
+
+/// Clusters with weights.
+#[derive(Debug)]
+pub struct WeightedClusters {
+    clusters: Box<[WeightedCluster]>,
+    /// The sum of the configured weights.
+    total: u32,
+    /// A header whose number decides in place of the request's random one.
+    random_header: Option<HeaderKey>,
+    /// Whether runtime keys may replace the weights.
+    by_runtime: bool,
+}
+
+/// One of them. What belongs to a request that takes it, and to no other
+/// request of the route, is a field here.
+#[derive(Debug)]
+pub struct WeightedCluster {
+    /// Which cluster it is.
+    pub cluster: WeightedName,
+    /// How the headers of its requests and responses change, before the
+    /// route's own changes.
+    pub header_mutations: Option<MutationsId>,
+    /// Takes the authority's place before the route's own rewrite sees it.
+    pub host_rewrite: Option<Box<[u8]>>,
+    /// Where it was configured.
+    pub source: Source,
+    weight: u32,
+    runtime_key: Option<RuntimeKey>,
+}
+
+/// How an entry names its cluster.
+#[derive(Debug)]
+pub enum WeightedName {
+    /// `name`
+    Fixed(ClusterId),
+    /// `cluster_header`: the request names it.
+    Header(HeaderKey),
+}
+
+impl WeightedClusters {
+    /// The clusters in the order of the configuration.
+    pub fn clusters(&self) -> &[WeightedCluster] {
+        &self.clusters
+    }
+
+    /// Whether there is anything to pick from, which only runtime values can
+    /// change.
+    pub(super) fn is_available(&self, runtime: &RuntimeValues) -> bool {
+        !self.by_runtime || self.total(runtime).is_some()
+    }
+
+    /// The place of the request's cluster in [`WeightedClusters::clusters`];
+    /// `None` when runtime values leave nothing to pick from.
+    pub fn pick(&self, input: &MatchInput<'_>) -> Option<usize> {
+        let random = self
+            .random_header
+            .as_ref()
+            .and_then(|name| number(name, input.headers))
+            .unwrap_or(input.random);
+        let mut left = random % u64::from(self.total(input.runtime)?);
+        for (place, cluster) in self.clusters.iter().enumerate() {
+            let weight = cluster.weight(input.runtime);
+            if left < weight {
+                return Some(place);
+            }
+            left -= weight;
+        }
+        None
+    }
+
+    /// The sum of the weights in force, which must be from 1 to 2^32 - 1.
+    fn total(&self, runtime: &RuntimeValues) -> Option<u32> {
+        if !self.by_runtime {
+            return Some(self.total);
+        }
+        let mut total: u32 = 0;
+        for cluster in &self.clusters {
+            total = total.checked_add(cluster.weight(runtime).try_into().ok()?)?;
+        }
+        (total > 0).then_some(total)
+    }
+
+    /// Compiles the message, or reports why not.
+    pub(super) fn lower(
+        message: &proto::WeightedCluster,
+        lowering: &mut Lowering,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
+        let prefix = message.runtime_key_prefix.as_str();
+        let clusters = all(&message.clusters, "clusters", cx, |cluster, cx| {
+            WeightedCluster::lower(cluster, prefix, lowering, cx)
+        })?;
+        let sum: u64 = clusters.iter().map(|c| u64::from(c.weight)).sum();
+        let total = match u32::try_from(sum) {
+            Ok(total) if total > 0 => total,
+            Ok(_) => {
+                cx.error_at(
+                    "clusters",
+                    "the sum of the weights is 0; it must be at least 1",
+                );
+                return None;
+            }
+            Err(_) => {
+                cx.error_at(
+                    "clusters",
+                    format!("the sum of the weights is {sum}; it must be less than 2^32"),
+                );
+                return None;
+            }
+        };
+        let random_header = match &message.random_value_specifier {
+            Some(RandomValueSpecifier::HeaderName(name)) => HeaderKey::optional(name),
+            Some(RandomValueSpecifier::UseHashPolicy(flag)) if flag.value => {
+                cx.error_at("use_hash_policy", "hash policies are not supported yet");
+                return None;
+            }
+            Some(RandomValueSpecifier::UseHashPolicy(_)) | None => None,
+        };
+        Some(WeightedClusters {
+            clusters,
+            total,
+            random_header,
+            by_runtime: !prefix.is_empty(),
+        })
+    }
+}
+
+impl WeightedCluster {
+    fn weight(&self, runtime: &RuntimeValues) -> u64 {
+        let configured = u64::from(self.weight);
+        match self.runtime_key {
+            Some(key) => runtime.integer(key, configured),
+            None => configured,
+        }
+    }
+
+    fn lower(
+        message: &ClusterWeight,
+        runtime_key_prefix: &str,
+        lowering: &mut Lowering,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
+        let cluster = match (message.name.as_str(), message.cluster_header.as_str()) {
+            ("", "") => {
+                cx.error("one of name and cluster_header is needed");
+                None
+            }
+            (name, "") => Some(WeightedName::Fixed(
+                cx.field("name", |cx| lowering.cluster(name, cx)),
+            )),
+            ("", header) => Some(WeightedName::Header(HeaderKey::new(header))),
+            _ => {
+                cx.error_at(
+                    "cluster_header",
+                    "only one of name and cluster_header may be set",
+                );
+                None
+            }
+        };
+        let Some(weight) = &message.weight else {
+            cx.error_at("weight", "is required");
+            return None;
+        };
+        let host = match &message.host_rewrite_specifier {
+            Some(HostRewriteSpecifier::HostRewriteLiteral(host)) => host.as_str(),
+            None => "",
+        };
+        let header_mutations = lowering.header_mutations(message, cx)?;
+        Some(WeightedCluster {
+            header_mutations,
+            cluster: cluster?,
+            host_rewrite: (!host.is_empty()).then(|| host.as_bytes().into()),
+            source: cx.source(),
+            weight: weight.value,
+            runtime_key: (!runtime_key_prefix.is_empty()).then(|| {
+                let name = format!("{runtime_key_prefix}.{}", message.name);
+                cx.runtime_keys.id(&name)
+            }),
+        })
+    }
+}
+
+/// The number in a header that occurs once: decimal digits, perhaps after a
+/// plus sign, below 2^64.
+fn number(name: &HeaderKey, headers: &HeaderMap) -> Option<u64> {
+    let text = std::str::from_utf8(name.only(headers)?).ok()?;
+    text.trim_ascii().parse().ok()
+}

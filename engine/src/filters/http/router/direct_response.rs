@@ -1,0 +1,95 @@
+//! Answers that the route itself holds: `direct_response` and `redirect`.
+
+use ringway_codecs::header::HeaderId;
+use ringway_config::route::{Body, DirectResponse, PathRedirect, Redirect};
+
+use super::super::super::network::http_connection_manager::Shared;
+use super::request_headers::rewrite_path;
+use super::{ConnectionManager, Handled, LocalReply};
+use crate::formatter::{AccessLogType, Context};
+use crate::http::downstream::Downstream;
+use crate::http::exchange::Exchange;
+use crate::http::redirect::{SAME_PLACE, set_location};
+use crate::stream_info::details;
+
+/// Answers with the route's `direct_response`.
+pub(super) fn answer(
+    manager: &ConnectionManager,
+    direct: &DirectResponse,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Handled {
+    manager.shared.router_stats.rq_direct_response.inc();
+    // Envoy's rule, whatever RFC 9110 says a 304 points to.
+    if direct.status == 201 || (300..400).contains(&direct.status) {
+        locate(&manager.shared, &SAME_PLACE, exchange);
+    }
+    let mut reply = LocalReply::new(direct.status, "", details::DIRECT_RESPONSE);
+    let recipe = match &direct.body {
+        Body::Bytes(bytes) => {
+            reply.body = bytes;
+            manager.reply(downstream, exchange, reply);
+            return Handled::Answered;
+        }
+        Body::Recipe(recipe) => manager.shared.config.routes.body(*recipe),
+    };
+    let mut body = std::mem::take(&mut exchange.scratch);
+    body.clear();
+    recipe.write(&context(exchange), &mut body);
+    if let Some(content_type) = recipe.content_type()
+        && !body.is_empty()
+    {
+        exchange
+            .response
+            .append(HeaderId::ContentType, content_type);
+    }
+    reply.body = &body;
+    manager.reply(downstream, exchange, reply);
+    exchange.scratch = body;
+    Handled::Answered
+}
+
+/// Answers with the route's `redirect`.
+pub(super) fn redirect(
+    manager: &ConnectionManager,
+    target: &Redirect,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Handled {
+    // As Envoy counts it: `rq_redirect` stays for internal ones.
+    manager.shared.router_stats.rq_direct_response.inc();
+    set_redirect(&manager.shared, target, exchange);
+    let reply = LocalReply::new(target.status, "", details::DIRECT_RESPONSE);
+    manager.reply(downstream, exchange, reply);
+    Handled::Answered
+}
+
+/// Puts the `Location` of a redirect into the response. The request's path is
+/// rewritten on the way if the redirect says so.
+pub fn set_redirect(shared: &Shared, target: &Redirect, exchange: &mut Exchange) {
+    if let PathRedirect::Rewrite(rewrite) = &target.path {
+        rewrite_path(shared, rewrite, exchange);
+    }
+    locate(shared, target, exchange);
+}
+
+/// Puts the URL of `target` for this request into the response.
+fn locate(shared: &Shared, target: &Redirect, exchange: &mut Exchange) {
+    let mut response = std::mem::take(&mut exchange.response);
+    set_location(target, &exchange.request, &mut response, |id, out| {
+        let routes = &shared.config.routes;
+        routes.format(id).write(&context(exchange), out);
+    });
+    exchange.response = response;
+}
+
+fn context(exchange: &Exchange) -> Context<'_> {
+    Context {
+        info: &exchange.info,
+        request: &exchange.request,
+        response: &exchange.response,
+        trailers: &exchange.response_trailers,
+        local_reply_body: b"",
+        kind: AccessLogType::NotSet,
+    }
+}

@@ -1,0 +1,185 @@
+//! Tunnels: a connection whose protocol has changed carries bytes both ways.
+//!
+//! Nothing is carried before the host has agreed, with 101 to an upgrade and
+//! with 2xx to a CONNECT. What the client sends until then waits unread, and
+//! is never sent to a host that refuses. Afterwards the bytes go from the
+//! receive queue of one side to the send queue of the other; a side is read
+//! only while the other has little to send, and an idle tunnel owns no buffer.
+//!
+//! Either side's end is the end of both: HTTP/1 has no half-open tunnels.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use ringway_codecs::header::HeaderId;
+use ringway_codecs::http1::ResponseHead;
+
+use super::failure::Failure;
+use super::forward::{Relayed, host_moved, send_head};
+use super::timeout::poll_deadline;
+use super::upstream_request::UpstreamRequest;
+use super::{ConnectionManager, LocalReply};
+use crate::http::connection_header;
+use crate::http::downstream::Downstream;
+use crate::http::exchange::{Exchange, Tunnel};
+use crate::reactor::{self, Chunk};
+use crate::stream_info::{ResponseFlag, details};
+
+/// Whether a response head in `exchange.response` begins the tunnel that the
+/// request asked for. A 101 that does not say so begins nothing: what follows
+/// it would be bytes that no side agreed on.
+pub(super) fn begins(head: &ResponseHead, exchange: &Exchange) -> bool {
+    match exchange.tunnel {
+        Tunnel::None => false,
+        Tunnel::Connect => (200..300).contains(&head.status),
+        Tunnel::Upgrade | Tunnel::WebSocket => {
+            head.status == 101
+                && exchange.request_complete
+                && connection_header::is_upgrade(&exchange.response)
+        }
+    }
+}
+
+/// Whether a host took a WebSocket handshake for an ordinary request. Errors
+/// are handed on as they are.
+pub(super) fn is_unsuccessful_handshake(head: &ResponseHead, exchange: &Exchange) -> bool {
+    exchange.tunnel == Tunnel::WebSocket && head.status < 400 && head.status != 101
+}
+
+/// Answers for such a host: its content is not what was asked for.
+pub(super) fn refuse_handshake(
+    manager: &ConnectionManager,
+    head: &ResponseHead,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) {
+    exchange.response.clear();
+    let details = details::WEBSOCKET_HANDSHAKE_UNSUCCESSFUL;
+    let reply = LocalReply::new(head.status, "", details);
+    manager.reply(downstream, exchange, reply);
+}
+
+/// Tells the client that the host has agreed, and carries bytes both ways
+/// until one side ends or a deadline passes.
+pub(super) async fn run(
+    manager: &ConnectionManager,
+    upstream: &mut UpstreamRequest,
+    head: ResponseHead,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Relayed {
+    upstream.on_head(&head, exchange);
+    // RFC 9110 sections 9.3.6 and 15.2: there is no content.
+    exchange.response.remove(HeaderId::ContentLength);
+    if !send_head(manager, upstream.cluster(), &head, downstream, exchange) {
+        return Relayed::Closed;
+    }
+    // The request was answered: only how long the whole may take, and how
+    // long nothing may move, still counts.
+    exchange.deadlines.request = None;
+    exchange.deadlines.route = None;
+    downstream.timer.set(exchange.deadlines.next());
+    loop {
+        let event = poll_fn(|cx| poll_event(upstream, manager, downstream, exchange, cx)).await;
+        let now = reactor::now();
+        exchange.deadlines.progress(now);
+        match event {
+            Event::FromHost(data) => {
+                downstream.send_raw(exchange, data);
+                host_moved(now, exchange);
+            }
+            Event::FromClient(data) => {
+                exchange.info.bytes_received += data.len() as u64;
+                upstream.stream().write_chunk(data);
+            }
+            // The end of plain TCP is all that there is; of HTTP/1 it is the
+            // end of a connection in use. What was queued for the client is
+            // sent before its connection ends.
+            Event::HostEnded(orderly) => {
+                if orderly && upstream.carries_bytes() {
+                    exchange.response_complete = true;
+                } else {
+                    note_broken_off(manager, exchange);
+                }
+                return Relayed::Closed;
+            }
+            Event::Failed(failure) => return Relayed::Failed(failure),
+        }
+    }
+}
+
+fn note_broken_off(manager: &ConnectionManager, exchange: &mut Exchange) {
+    manager.shared.stats.downstream_rq_tx_reset.inc();
+    let info = &mut exchange.info;
+    info.flags.set(ResponseFlag::UpstreamConnectionTermination);
+    info.details
+        .set("upstream_reset_after_response_started{connection_termination}");
+}
+
+enum Event {
+    FromHost(Chunk),
+    FromClient(Chunk),
+    /// The host's side ended; true after an orderly end.
+    HostEnded(bool),
+    Failed(Failure),
+}
+
+fn poll_event(
+    upstream: &mut UpstreamRequest,
+    manager: &ConnectionManager,
+    downstream: &mut Downstream,
+    exchange: &Exchange,
+    cx: &mut Context<'_>,
+) -> Poll<Event> {
+    if let Poll::Ready(event) = poll_host(upstream, downstream, cx) {
+        return Poll::Ready(event);
+    }
+    if let Poll::Ready(event) = poll_client(upstream, downstream, cx) {
+        return Poll::Ready(event);
+    }
+    poll_deadline(manager, downstream, exchange, cx).map(Event::Failed)
+}
+
+/// Polls for bytes of the host, while the client takes them.
+fn poll_host(
+    upstream: &mut UpstreamRequest,
+    downstream: &Downstream,
+    cx: &mut Context<'_>,
+) -> Poll<Event> {
+    if downstream.stream.queued() > downstream.send_queue_max {
+        let below = downstream.send_queue_max / 2;
+        match downstream.stream.poll_writable(cx, below) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => {
+                return Poll::Ready(Event::Failed(Failure::DownstreamClosed));
+            }
+        }
+    }
+    upstream.poll_raw(cx).map(|part| match part {
+        Ok(Some(data)) => Event::FromHost(data),
+        Ok(None) => Event::HostEnded(true),
+        Err(_) => Event::HostEnded(false),
+    })
+}
+
+/// Polls for bytes of the client, while the host takes them. The client's end
+/// comes behind all that it has sent.
+fn poll_client(
+    upstream: &UpstreamRequest,
+    downstream: &mut Downstream,
+    cx: &mut Context<'_>,
+) -> Poll<Event> {
+    let stream = upstream.stream();
+    if stream.queued() > upstream.send_queue_max {
+        match stream.poll_writable(cx, upstream.send_queue_max / 2) {
+            // A connection that fails to send says so when it is read.
+            Poll::Pending | Poll::Ready(Err(_)) => return Poll::Pending,
+            Poll::Ready(Ok(())) => {}
+        }
+    }
+    downstream.poll_raw(cx).map(|part| match part {
+        Ok(Some(data)) => Event::FromClient(data),
+        Ok(None) | Err(_) => Event::Failed(Failure::DownstreamClosed),
+    })
+}

@@ -1,0 +1,292 @@
+//! The fault filter, and what routes say to filters.
+
+use ringway_tests::bootstrap::{Listener, cluster};
+use ringway_tests::case::{Case, case};
+use ringway_tests::comparison::Comparison;
+use ringway_tests::intended_differences::Suite;
+use ringway_tests::observation::Ports;
+
+/// A connection manager with the fault filter in front of the router.
+macro_rules! manager {
+    ($fields:literal, $fault:literal) => {
+        concat!(
+            "http_filters:\n- name: envoy.filters.http.fault\n",
+            $fields,
+            "  typed_config:\n",
+            "    \"@type\": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault\n",
+            $fault,
+            "- name: envoy.filters.http.router\n  typed_config:\n",
+            "    \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router\n"
+        )
+    };
+}
+
+const fn listener(name: &'static str, manager: &'static str) -> Listener {
+    Listener {
+        name,
+        manager,
+        hosts: include_str!("fault/routes.yaml"),
+    }
+}
+
+const LISTENERS: &[Listener] = &[
+    listener(
+        "abort",
+        manager!(
+            "",
+            "    abort: { http_status: 418, percentage: { numerator: 100 } }\n"
+        ),
+    ),
+    listener(
+        "never",
+        manager!(
+            "",
+            "    abort: { http_status: 418, percentage: { numerator: 0 } }\n    delay: { fixed_delay: 5s, percentage: { numerator: 0 } }\n"
+        ),
+    ),
+    listener(
+        "by_header",
+        manager!(
+            "",
+            "    abort: { header_abort: {}, percentage: { numerator: 100 } }\n    delay: { header_delay: {}, percentage: { numerator: 100 } }\n    response_rate_limit: { header_limit: {}, percentage: { numerator: 100 } }\n"
+        ),
+    ),
+    listener(
+        "grpc",
+        manager!(
+            "",
+            "    abort: { grpc_status: 7, percentage: { numerator: 100 } }\n"
+        ),
+    ),
+    listener(
+        "delay",
+        manager!(
+            "",
+            "    delay: { fixed_delay: 0.1s, percentage: { numerator: 100 } }\n"
+        ),
+    ),
+    listener(
+        "both",
+        manager!(
+            "",
+            "    delay: { fixed_delay: 0.1s, percentage: { numerator: 100 } }\n    abort: { http_status: 503, percentage: { numerator: 100 } }\n"
+        ),
+    ),
+    listener(
+        "headers",
+        manager!(
+            "",
+            "    headers: [{ name: x-fault, string_match: { exact: \"yes\" } }]\n    abort: { http_status: 418, percentage: { numerator: 100 } }\n"
+        ),
+    ),
+    listener(
+        "cluster",
+        manager!(
+            "",
+            "    upstream_cluster: other\n    abort: { http_status: 418, percentage: { numerator: 100 } }\n"
+        ),
+    ),
+    listener(
+        "nodes",
+        manager!(
+            "",
+            "    downstream_nodes: [n1]\n    abort: { http_status: 418, percentage: { numerator: 100 } }\n"
+        ),
+    ),
+    listener(
+        "none_allowed",
+        manager!(
+            "",
+            "    max_active_faults: 0\n    abort: { http_status: 418, percentage: { numerator: 100 } }\n"
+        ),
+    ),
+    listener(
+        "slow",
+        manager!(
+            "",
+            "    response_rate_limit: { fixed_limit: { limit_kbps: 64 }, percentage: { numerator: 100 } }\n"
+        ),
+    ),
+    listener(
+        "turned_off",
+        manager!(
+            "  disabled: true\n",
+            "    abort: { http_status: 418, percentage: { numerator: 100 } }\n"
+        ),
+    ),
+];
+
+fn clusters(ports: Ports) -> String {
+    [
+        cluster("origin", ports.origin, ""),
+        cluster("other", ports.origin, ""),
+    ]
+    .concat()
+}
+
+fn get(path: &str, headers: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: a\r\n{headers}\r\n")
+}
+
+fn cases() -> Vec<Case> {
+    const GRPC: &str = "content-type: application/grpc\r\n";
+    let large = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: 8000\r\n\r\n{}",
+        "x".repeat(8000)
+    );
+    vec![
+        case("abort", "abort", get("/", "")),
+        case(
+            "abort of HEAD",
+            "abort",
+            "HEAD / HTTP/1.1\r\nhost: a\r\n\r\n",
+        )
+        .to_head(),
+        case(
+            "abort of a body",
+            "abort",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
+        ),
+        case("abort of gRPC", "abort", get("/", GRPC)),
+        case("abort of no route", "abort", get("/nowhere", "")),
+        case("abort of a direct response", "abort", get("/direct", "")),
+        case("never", "never", get("/", "")),
+        case("header abort absent", "by_header", get("/", "")),
+        case(
+            "header abort",
+            "by_header",
+            get("/", "x-envoy-fault-abort-request: 429\r\n"),
+        ),
+        case(
+            "header abort too small",
+            "by_header",
+            get("/", "x-envoy-fault-abort-request: 199\r\n"),
+        ),
+        case(
+            "header abort too large",
+            "by_header",
+            get("/", "x-envoy-fault-abort-request: 600\r\n"),
+        ),
+        case(
+            "header abort no number",
+            "by_header",
+            get("/", "x-envoy-fault-abort-request: many\r\n"),
+        ),
+        case(
+            "header abort gRPC",
+            "by_header",
+            get("/", "x-envoy-fault-abort-grpc-request: 5\r\n"),
+        ),
+        case(
+            "header abort for gRPC",
+            "by_header",
+            get(
+                "/",
+                "content-type: application/grpc\r\nx-envoy-fault-abort-grpc-request: 5\r\n",
+            ),
+        ),
+        case(
+            "header abort percentage 0",
+            "by_header",
+            get(
+                "/",
+                "x-envoy-fault-abort-request: 429\r\nx-envoy-fault-abort-request-percentage: 0\r\n",
+            ),
+        ),
+        case(
+            "header abort percentage 100",
+            "by_header",
+            get(
+                "/",
+                "x-envoy-fault-abort-request: 429\r\nx-envoy-fault-abort-request-percentage: 100\r\n",
+            ),
+        ),
+        case(
+            "header delay",
+            "by_header",
+            get("/", "x-envoy-fault-delay-request: 50\r\n"),
+        ),
+        case(
+            "header delay no number",
+            "by_header",
+            get("/", "x-envoy-fault-delay-request: x\r\n"),
+        ),
+        case(
+            "header delay percentage 0",
+            "by_header",
+            get(
+                "/",
+                "x-envoy-fault-delay-request: 5000\r\nx-envoy-fault-delay-request-percentage: 0\r\n",
+            ),
+        ),
+        case(
+            "header throughput",
+            "by_header",
+            get("/", "x-envoy-fault-throughput-response: 64\r\n"),
+        )
+        .answer(&large),
+        case(
+            "header throughput no number",
+            "by_header",
+            get("/", "x-envoy-fault-throughput-response: x\r\n"),
+        ),
+        case("gRPC abort of gRPC", "grpc", get("/", GRPC)),
+        case("gRPC abort of others", "grpc", get("/", "")),
+        case("delay", "delay", get("/", "")),
+        case(
+            "delay of a body",
+            "delay",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
+        ),
+        case("delay of no route", "delay", get("/nowhere", "")),
+        case("delay and abort", "both", get("/", "")),
+        case("headers match", "headers", get("/", "x-fault: yes\r\n")),
+        case(
+            "headers do not match",
+            "headers",
+            get("/", "x-fault: no\r\n"),
+        ),
+        case("cluster does not match", "cluster", get("/", "")),
+        case("cluster matches", "cluster", get("/other", "")),
+        case(
+            "node matches",
+            "nodes",
+            get("/", "x-envoy-downstream-service-node: n1\r\n"),
+        ),
+        case(
+            "node does not match",
+            "nodes",
+            get("/", "x-envoy-downstream-service-node: n2\r\n"),
+        ),
+        case("node absent", "nodes", get("/", "")),
+        case("too many", "none_allowed", get("/", "")),
+        case("slow", "slow", get("/", "")).answer(&large),
+        case("slow and empty", "slow", get("/", ""))
+            .answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+        case("off", "turned_off", get("/", "")),
+        case("on by a route", "turned_off", get("/on", "")),
+        case("route's own", "abort", get("/own", "")),
+        case("route turns it off", "abort", get("/off", "")),
+        case(
+            "virtual host's own",
+            "abort",
+            "GET / HTTP/1.1\r\nhost: own\r\n\r\n",
+        ),
+        case(
+            "route before virtual host",
+            "abort",
+            "GET /off HTTP/1.1\r\nhost: own\r\n\r\n",
+        ),
+    ]
+}
+
+#[test]
+fn faults_are_envoys() {
+    Comparison {
+        suite: Suite::Routing("fault"),
+        listeners: LISTENERS,
+        clusters,
+        cases,
+    }
+    .run("faults_are_envoys");
+}
