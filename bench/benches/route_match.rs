@@ -1,9 +1,11 @@
-//! What finding a request's route costs: the virtual host by its authority, then the routes in
-//! order. Envoy's routes are a list too, so the position of the route is most of the price.
+//! What finding a request's route costs, by how many others there are: the virtual host by its
+//! domains, then the first route that matches. All requests are for the last entry of a list, which
+//! costs most where entries are looked at one after the other.
 
 use std::hint::black_box;
+use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatcher;
 use proto::route_match::PathSpecifier;
@@ -12,11 +14,8 @@ use ringway_config::route::{MatchInput, PeerCertificate, RouteConfiguration, Rou
 use ringway_config::runtime::RuntimeValues;
 use ringway_config::{Cx, Diagnostics, Marks, Names};
 
-/// Virtual hosts of a large edge proxy.
-const HOSTS: usize = 1_000;
-
-/// Routes of the virtual host that is asked for.
-const ROUTES: usize = 100;
+/// Lengths of the lists.
+const LENGTHS: [usize; 4] = [10, 100, 1_000, 10_000];
 
 fn route(path: PathSpecifier) -> proto::Route {
     let answer = proto::DirectResponseAction {
@@ -33,24 +32,28 @@ fn route(path: PathSpecifier) -> proto::Route {
     }
 }
 
-/// A host of [`ROUTES`] routes of one kind, among [`HOSTS`] others.
-fn configuration(path: impl Fn(usize) -> PathSpecifier) -> RouteConfiguration {
-    let small = |number| proto::VirtualHost {
+/// One virtual host with a route for each number.
+fn routes(length: usize, path: impl Fn(usize) -> PathSpecifier) -> RouteConfiguration {
+    lowered(vec![proto::VirtualHost {
+        name: "all".into(),
+        domains: vec!["*".into()],
+        routes: (0..length).map(|number| route(path(number))).collect(),
+        ..Default::default()
+    }])
+}
+
+/// A virtual host for each number.
+fn hosts(length: usize, domain: impl Fn(usize) -> String) -> RouteConfiguration {
+    let host = |number| proto::VirtualHost {
         name: format!("host{number}"),
-        domains: vec![
-            format!("host{number}.example.com"),
-            format!("*.zone{number}.example.com"),
-        ],
+        domains: vec![domain(number)],
         routes: vec![route(PathSpecifier::Prefix("/".into()))],
         ..Default::default()
     };
-    let mut virtual_hosts: Vec<_> = (0..HOSTS).map(small).collect();
-    virtual_hosts.push(proto::VirtualHost {
-        name: "large".into(),
-        domains: vec!["shop.example.com".into()],
-        routes: (0..ROUTES).map(|number| route(path(number))).collect(),
-        ..Default::default()
-    });
+    lowered((0..length).map(host).collect())
+}
+
+fn lowered(virtual_hosts: Vec<proto::VirtualHost>) -> RouteConfiguration {
     let message = proto::RouteConfiguration {
         name: "bench".into(),
         virtual_hosts,
@@ -86,56 +89,90 @@ fn finds(routes: &RouteConfiguration, headers: &HeaderMap) -> bool {
     matches!(routes.find(&input), RouteMatch::Route(..))
 }
 
-fn virtual_hosts(c: &mut Criterion) {
-    let routes = configuration(|number| PathSpecifier::Path(format!("/{number}")));
-    let mut group = c.benchmark_group("route/host of 1,001");
-    for (name, authority) in [
-        ("exact", "host500.example.com"),
-        ("suffix", "a.zone500.example.com"),
-        ("none", "elsewhere.example.org"),
-    ] {
-        let headers = request(authority, "/");
-        group.bench_function(name, |b| {
+/// Measures a lookup of the last entry for each length of a list.
+fn lengths(
+    c: &mut Criterion,
+    name: &str,
+    list: impl Fn(usize) -> RouteConfiguration,
+    last: impl Fn(usize) -> HeaderMap,
+) {
+    let mut group = c.benchmark_group(format!("route/{name}"));
+    group.warm_up_time(Duration::from_millis(300));
+    group.measurement_time(Duration::from_secs(1));
+    group.sample_size(20);
+    for length in LENGTHS {
+        let (routes, headers) = (list(length), last(length - 1));
+        assert!(finds(&routes, &headers), "{name} {length}");
+        group.bench_function(BenchmarkId::from_parameter(length), |b| {
             b.iter(|| finds(&routes, black_box(&headers)));
         });
     }
     group.finish();
 }
 
-fn last_of_many(c: &mut Criterion) {
-    let mut group = c.benchmark_group("route/last of 100");
-    let last = ROUTES - 1;
-    let exact = configuration(|number| PathSpecifier::Path(format!("/api/v1/resource{number}")));
-    let prefix =
-        configuration(|number| PathSpecifier::Prefix(format!("/api/v1/resource{number}/")));
-    let regex = configuration(|number| {
-        let regex = format!("/api/v[0-9]+/resource{number}/[^/]*");
+fn paths(c: &mut Criterion) {
+    let regex = |regex: String| {
         PathSpecifier::SafeRegex(RegexMatcher {
             regex,
             ..Default::default()
         })
-    });
-    for (name, routes, path) in [
-        ("path", exact, format!("/api/v1/resource{last}?page=2")),
-        (
-            "prefix",
-            prefix,
-            format!("/api/v1/resource{last}/items?page=2"),
-        ),
-        (
-            "regex",
-            regex,
-            format!("/api/v1/resource{last}/items?page=2"),
-        ),
-    ] {
-        let headers = request("shop.example.com", &path);
-        assert!(finds(&routes, &headers), "{name} matches");
-        group.bench_function(name, |b| {
-            b.iter(|| finds(&routes, black_box(&headers)));
-        });
-    }
-    group.finish();
+    };
+    let resource = |number: usize| format!("/api/v1/resource{number}");
+    let path = |number| request("shop.example.com", &format!("{}?page=2", resource(number)));
+    let below = |number| {
+        request(
+            "shop.example.com",
+            &format!("{}/items?page=2", resource(number)),
+        )
+    };
+    let exact = |number| PathSpecifier::Path(resource(number));
+    lengths(c, "path", |length| routes(length, exact), path);
+    let prefix = |number| PathSpecifier::Prefix(format!("{}/", resource(number)));
+    lengths(c, "prefix", |length| routes(length, prefix), below);
+    let separated = |number| PathSpecifier::PathSeparatedPrefix(resource(number));
+    lengths(
+        c,
+        "separated prefix",
+        |length| routes(length, separated),
+        below,
+    );
+    let different = |number| regex(format!("{}/[^/]*", resource(number)));
+    lengths(
+        c,
+        "regex, different beginnings",
+        |length| routes(length, different),
+        below,
+    );
+    let alike = |number| regex(format!("/api/v[0-9]+/resource{number}/[^/]*"));
+    lengths(
+        c,
+        "regex, all begin alike",
+        |length| routes(length, alike),
+        below,
+    );
 }
 
-criterion_group!(benches, virtual_hosts, last_of_many);
+fn domains(c: &mut Criterion) {
+    let name = |number| format!("host{number}.example.com");
+    lengths(
+        c,
+        "host",
+        |length| hosts(length, name),
+        |last| request(&name(last), "/"),
+    );
+    lengths(
+        c,
+        "host suffix",
+        |length| hosts(length, |number| format!("*.zone{number}.example.com")),
+        |last| request(&format!("www.zone{last}.example.com"), "/"),
+    );
+    lengths(
+        c,
+        "host prefix",
+        |length| hosts(length, |number| format!("site{number}.*")),
+        |last| request(&format!("site{last}.example.com"), "/"),
+    );
+}
+
+criterion_group!(benches, paths, domains);
 criterion_main!(benches);
