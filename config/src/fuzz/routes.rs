@@ -140,13 +140,15 @@ fn routes_of(bytes: &mut Bytes<'_>) -> RouteConfiguration {
         }],
         ..Default::default()
     };
+    let mut good = Vec::new();
     for number in 0..usize::from(bytes.next()) % LENGTH_MAX {
-        let routes = &mut message.virtual_hosts[0].routes;
-        routes.push(route_of(bytes, number));
-        if lower(&message).is_none() {
-            message.virtual_hosts[0].routes.pop();
+        let route = route_of(bytes, number);
+        message.virtual_hosts[0].routes = vec![route.clone()];
+        if lower(&message).is_some() {
+            good.push(route);
         }
     }
+    message.virtual_hosts[0].routes = good;
     lower(&message).expect("refused routes are left out")
 }
 
