@@ -75,6 +75,30 @@ struct State {
     connections: usize,
     /// Requests that have had their turn.
     turns: usize,
+    /// The number of the script: what a connection of an earlier one still
+    /// sees is nobody's.
+    generation: u64,
+}
+
+/// A connection: its number among those of its script, and which script.
+#[derive(Clone, Copy)]
+struct Place {
+    number: usize,
+    generation: u64,
+}
+
+impl State {
+    /// Remembers a request and says where.
+    fn see(&mut self, at: Place, request: Message) -> Option<usize> {
+        if at.generation != self.generation {
+            return None;
+        }
+        self.seen.push(Seen {
+            connection: at.number,
+            request,
+        });
+        Some(self.seen.len() - 1)
+    }
 }
 
 /// A running origin; it ends when it is dropped.
@@ -108,6 +132,7 @@ impl Origin {
             open: Vec::new(),
             connections: 0,
             turns: 0,
+            generation: 0,
         }));
         let origin = Origin {
             address,
@@ -141,6 +166,7 @@ impl Origin {
         state.seen.clear();
         state.connections = 0;
         state.turns = 0;
+        state.generation += 1;
     }
 
     /// What has been seen since the last [`Origin::play`].
@@ -174,16 +200,20 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     // Small pieces must arrive as they are sent.
     let _ = stream.set_nodelay(true);
-    let (number, mut script) = {
+    let (at, mut script) = {
         let mut state = lock(state);
         let Ok(handle) = stream.try_clone() else {
             return;
         };
         state.open.push(handle);
         state.connections += 1;
-        (state.connections - 1, state.script.clone())
+        let at = Place {
+            number: state.connections - 1,
+            generation: state.generation,
+        };
+        (at, state.script.clone())
     };
-    if number > 0
+    if at.number > 0
         && script
             .iter()
             .any(|act| matches!(act, Act::OnlyFirstConnection))
@@ -198,7 +228,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
             match &act {
                 Act::Read | Act::ReadHead => {
                     let whole = matches!(act, Act::Read);
-                    let Some(request) = receive(&mut stream, &mut received, whole, state, number)
+                    let Some(request) = receive(&mut stream, &mut received, whole, state, at)
                     else {
                         return;
                     };
@@ -208,10 +238,10 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                     last_line = request.first_line;
                 }
                 Act::ReadBytes(count) => {
-                    receive_bytes(&mut stream, &mut received, *count, state, number);
+                    receive_bytes(&mut stream, &mut received, *count, state, at);
                 }
                 Act::ReadToEnd => {
-                    receive_bytes(&mut stream, &mut received, usize::MAX, state, number);
+                    receive_bytes(&mut stream, &mut received, usize::MAX, state, at);
                 }
                 Act::Finish => {
                     let _ = stream.shutdown(std::net::Shutdown::Write);
@@ -283,7 +313,7 @@ fn receive_bytes(
     received: &mut Vec<u8>,
     count: usize,
     state: &Mutex<State>,
-    connection: usize,
+    at: Place,
 ) {
     let mut buffer = vec![0; 65536];
     let mut end = "";
@@ -309,10 +339,7 @@ fn receive_bytes(
         trailers: Vec::new(),
         complete: true,
     };
-    lock(state).seen.push(Seen {
-        connection,
-        request,
-    });
+    lock(state).see(at, request);
 }
 
 /// Reads a request. What came is remembered even when the connection ends in
@@ -322,28 +349,20 @@ fn receive(
     received: &mut Vec<u8>,
     whole: bool,
     state: &Mutex<State>,
-    connection: usize,
+    at: Place,
 ) -> Option<Message> {
     let mut place = None;
     let mut buffer = vec![0; 65536];
     let mut ended = false;
     loop {
         if let Some((request, taken)) = message::read(received, Kind::Request, ended) {
-            let seen = Seen {
-                connection,
-                request: request.clone(),
-            };
             let mut state = lock(state);
             match place {
-                None => {
-                    place = Some(state.seen.len());
-                    state.seen.push(seen);
+                None => place = state.see(at, request.clone()),
+                Some(place) if at.generation == state.generation => {
+                    state.seen[place].request = request.clone();
                 }
-                Some(place) => {
-                    if let Some(old) = state.seen.get_mut(place) {
-                        *old = seen;
-                    }
-                }
+                Some(_) => {}
             }
             if request.complete || ended {
                 received.drain(..taken);

@@ -41,7 +41,7 @@ fn print(process: &Process, _: &Query) -> Reply {
         })
         .collect();
     let names: Vec<_> = layers.layers().iter().map(RuntimeLayer::name).collect();
-    Reply::json(&json!({ "layers": names, "entries": entries }))
+    Reply::json(&json!({ "entries": entries, "layers": names }))
 }
 
 fn modify(process: &Process, query: &Query) -> Reply {
