@@ -19,6 +19,7 @@ mod load;
 mod origin;
 mod os;
 mod proxy;
+mod routes;
 mod runtimes;
 mod wire;
 
@@ -37,6 +38,7 @@ struct Cli {
 enum Command {
     Compare(compare::Options),
     Runtimes(runtimes::Options),
+    Routes(routes::Options),
     Origin(origin::Options),
     Load(load::Options),
     Hold(hold::Options),
@@ -50,6 +52,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Compare(options) => compare::run(&options),
         Command::Runtimes(options) => runtimes::run(&options),
+        Command::Routes(options) => routes::run(&options),
         Command::Origin(options) => origin::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Hold(options) => hold::run(&options),

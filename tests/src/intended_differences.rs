@@ -279,6 +279,37 @@ pub const TABLE: &[Intended] = &[
         "nothing behind a CONNECT is read as a request, so the connection ends with the answer",
     ),
     routing(
+        "matching",
+        "*",
+        "log[*].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    routing(
+        "matching",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        "our FIN comes at once and the client answers it; Envoy sends none before \
+         delayed_close_timeout is over",
+    ),
+    routing(
+        "matching",
+        "paths /admin%00",
+        "*",
+        "strict: an encoded NUL is no part of a path; Envoy takes the route of /admin",
+    ),
+    routing(
+        "matching",
+        "kinds /grpc content-type: application/grpc+x, content-type: text/plain",
+        "upstream[0].header.content-type",
+        JOINED,
+    ),
+    routing(
+        "matching",
+        "kinds /grpc content-type: application/grpc+x, content-type: text/plain",
+        "log[0].upstream_wire_bytes_sent",
+        JOINED,
+    ),
+    routing(
         "mirroring",
         "*",
         "log[*].header_bytes_received",
@@ -666,6 +697,7 @@ const BODY_BEFORE_UPGRADE: &str = "the body of a request that asks for an upgrad
 const HEADER_BYTES: &str = "the bytes of the header lines; Envoy counts what its parser \
      had handed over, which differs for absolute URIs, trailers, padded values and \
      requests that are refused";
+const JOINED: &str = "a repeated header is forwarded line by line; Envoy joins some with a comma";
 const NO_CONTENT: &str = "a 204 has no body; the one that Envoy sends is read as the next \
      response";
 const READ_AHEAD: &str = "what was read beyond the request is not the request's; Envoy \

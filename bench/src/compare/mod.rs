@@ -18,9 +18,9 @@ pub use scenario::Scenario;
 mod configs;
 mod goals;
 pub mod peers;
-mod results;
-mod scenario;
-mod table;
+pub mod results;
+pub mod scenario;
+pub mod table;
 
 /// Measure Ringway, the byte forwarder and other proxies, and print a table.
 ///
@@ -156,7 +156,8 @@ pub fn measure(
     } else {
         &options.scenarios
     };
-    let (proxy_core, load_core) = choose_cores(options, cores, &mut notes);
+    let (proxy_core, load_core) =
+        choose_cores((options.proxy_core, options.load_core), cores, &mut notes);
     warn_if_busy(&mut notes);
     let settings = Settings {
         seconds: options.seconds.as_secs_f64(),
@@ -271,12 +272,11 @@ fn rounds(
 }
 
 /// The two cores, or none where the machine does not have them.
-fn choose_cores(
-    options: &RunOptions,
+pub fn choose_cores(
+    (proxy, load): (usize, usize),
     cores: usize,
     notes: &mut Vec<String>,
 ) -> (Option<usize>, Option<usize>) {
-    let (proxy, load) = (options.proxy_core, options.load_core);
     if proxy != load && proxy.max(load) < cores {
         return (Some(proxy), Some(load));
     }
@@ -288,7 +288,7 @@ fn choose_cores(
 }
 
 /// Latencies, above all, mean little while others use the same cores.
-fn warn_if_busy(notes: &mut Vec<String>) {
+pub fn warn_if_busy(notes: &mut Vec<String>) {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: f64 = text
         .split(' ')

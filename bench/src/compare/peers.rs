@@ -166,52 +166,64 @@ impl Subject {
     }
 
     fn start_program(&self, site: &Site<'_>) -> anyhow::Result<Proxy> {
-        let [address, admin] = free_addresses()?;
         let (origin, connections, dir) = (site.origin, site.connections, site.dir);
-        let mut command = Command::new(&self.program);
-        let write = |name: &str, text: String| {
-            let path = dir.join(name);
-            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-            anyhow::Ok(path)
-        };
-        match self.kind {
+        self.launch(site, |address, admin| match self.kind {
             Kind::Peer(peer @ (Peer::Haproxy | Peer::HaproxySplice)) => {
-                let splice = peer == Peer::HaproxySplice;
-                let text = configs::haproxy(address, origin, connections, splice);
-                let file = if splice {
-                    "haproxy-splice.cfg"
-                } else {
-                    "haproxy.cfg"
-                };
-                command.arg("-db").arg("-f").arg(write(file, text)?);
+                configs::haproxy(address, origin, connections, peer == Peer::HaproxySplice)
             }
-            Kind::Peer(Peer::Nginx) => {
-                let text = configs::nginx(address, origin, connections, dir);
-                command
-                    .arg("-p")
-                    .arg(dir)
-                    .arg("-c")
-                    .arg(write("nginx.conf", text)?);
+            Kind::Peer(Peer::Nginx) => configs::nginx(address, origin, connections, dir),
+            Kind::Peer(Peer::Envoy) | Kind::Ringway | Kind::Floor | Kind::Minimal(_) => {
+                configs::envoy(address, admin, origin)
             }
-            Kind::Peer(Peer::Envoy) => {
-                let text = configs::envoy(address, admin, origin);
-                command.args([
-                    "--concurrency",
-                    "1",
-                    "-l",
-                    "error",
-                    "--disable-hot-restart",
-                    "-c",
-                ]);
-                command.arg(write("envoy.yaml", text)?);
-            }
+        })
+    }
+
+    /// Starts a program with the configuration that `text` makes of the addresses of its listener
+    /// and its admin interface, and waits until it answers.
+    pub fn start_with(
+        &self,
+        site: &Site<'_>,
+        text: impl FnOnce(SocketAddr, SocketAddr) -> String,
+    ) -> anyhow::Result<Proxy> {
+        let mut proxy = self.launch(site, text)?;
+        proxy.running.wait_until_answering(proxy.address)?;
+        Ok(proxy)
+    }
+
+    fn launch(
+        &self,
+        site: &Site<'_>,
+        text: impl FnOnce(SocketAddr, SocketAddr) -> String,
+    ) -> anyhow::Result<Proxy> {
+        let [address, admin] = free_addresses()?;
+        let name = match self.kind {
+            Kind::Peer(Peer::Haproxy) => "haproxy.cfg",
+            Kind::Peer(Peer::HaproxySplice) => "haproxy-splice.cfg",
+            Kind::Peer(Peer::Nginx) => "nginx.conf",
+            Kind::Peer(Peer::Envoy) => "envoy.yaml",
+            Kind::Ringway | Kind::Floor | Kind::Minimal(_) => "ringway.yaml",
+        };
+        let file = site.dir.join(name);
+        std::fs::write(&file, text(address, admin))
+            .with_context(|| format!("writing {}", file.display()))?;
+        let mut command = Command::new(&self.program);
+        match self.kind {
+            Kind::Peer(Peer::Haproxy | Peer::HaproxySplice) => command.arg("-db").arg("-f"),
+            Kind::Peer(Peer::Nginx) => command.arg("-p").arg(site.dir).arg("-c"),
+            Kind::Peer(Peer::Envoy) => command.args([
+                "--concurrency",
+                "1",
+                "-l",
+                "error",
+                "--disable-hot-restart",
+                "-c",
+            ]),
             Kind::Ringway | Kind::Floor | Kind::Minimal(_) => {
-                let text = configs::envoy(address, admin, origin);
-                command.args(["--concurrency", "1", "-l", "error", "-c"]);
-                command.arg(write("ringway.yaml", text)?);
+                command.args(["--concurrency", "1", "-l", "error", "-c"])
             }
-        }
-        let running = Running::start(self.name, command, site.core, dir)?;
+        };
+        command.arg(file);
+        let running = Running::start(self.name, command, site.core, site.dir)?;
         Ok(Proxy {
             running,
             address,

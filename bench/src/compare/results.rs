@@ -113,7 +113,7 @@ pub fn ratio(value: f64, reference: f64) -> Option<f64> {
 }
 
 /// A quantile of sorted values, between the two nearest ones.
-fn quantile(sorted: &[f64], quantile: f64) -> Option<f64> {
+pub fn quantile(sorted: &[f64], quantile: f64) -> Option<f64> {
     let position = quantile * (sorted.len().checked_sub(1)?) as f64;
     let (below, part) = (position as usize, position.fract());
     let above = sorted[(below + 1).min(sorted.len() - 1)];

@@ -171,18 +171,28 @@ fn load(
     connections: usize,
     rate: Option<f64>,
 ) -> anyhow::Result<Report> {
-    let url = format!("http://{}{path}", proxy.address);
     let mut arguments = vec![
         format!("--connections={connections}"),
         format!("--duration={}", settings.seconds),
-        format!("--warmup={WARM_UP}"),
         format!("--expect-bytes={body_bytes}"),
-        format!("--watch-pid={}", proxy.running.pid()),
     ];
     arguments.extend(rate.map(|rate| format!("--rate={rate}")));
-    let mut all = vec!["load", "--json", &url];
+    load_with(proxy, path, &arguments, settings.load_core)
+}
+
+/// Runs the load generator with these arguments against a proxy whose CPU it watches.
+pub fn load_with(
+    proxy: &Proxy,
+    path: &str,
+    arguments: &[String],
+    core: Option<usize>,
+) -> anyhow::Result<Report> {
+    let url = format!("http://{}{path}", proxy.address);
+    let watched = format!("--watch-pid={}", proxy.running.pid());
+    let warm_up = format!("--warmup={WARM_UP}");
+    let mut all = vec!["load", "--json", &url, &watched, &warm_up];
     all.extend(arguments.iter().map(String::as_str));
-    let output = child::this_tool(&all, settings.load_core)?.output()?;
+    let output = child::this_tool(&all, core)?.output()?;
     if !output.status.success() {
         bail!(
             "the load generator failed: {}",
@@ -232,12 +242,14 @@ fn watched(report: &Report) -> anyhow::Result<crate::load::WatchedCpu> {
         .context("the load generator did not report the proxy's CPU")
 }
 
-fn cpu_per_request(report: &Report) -> anyhow::Result<f64> {
+/// CPU time of the proxy for each answered request, in microseconds.
+pub fn cpu_per_request(report: &Report) -> anyhow::Result<f64> {
     anyhow::ensure!(report.requests > 0, "no request was answered");
     Ok(watched(report)?.seconds * 1e6 / report.requests as f64)
 }
 
-fn faults(report: &Report) -> u64 {
+/// Answers that were not as they should be.
+pub fn faults(report: &Report) -> u64 {
     let errors = report.socket_errors;
     report.non_2xx
         + report.invalid

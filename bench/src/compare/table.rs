@@ -93,7 +93,7 @@ fn number(value: Option<f64>, decimals: usize) -> String {
 }
 
 /// A Markdown table whose first column is text and whose others are numbers.
-fn aligned(rows: &[Vec<String>]) -> String {
+pub fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| {
         rows.iter()

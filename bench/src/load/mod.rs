@@ -53,7 +53,7 @@ pub struct Options {
     /// Bytes of request body to send with every request
     #[arg(long, default_value_t = 0)]
     body_bytes: usize,
-    /// Header line to add, as 'name: value'
+    /// Header line to add, as 'name: value'; a host takes the place of the URL's
     #[arg(long = "header", short = 'H', value_name = "LINE")]
     headers: Vec<String>,
     /// Length that every response body must have
@@ -102,10 +102,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 
 fn plan(options: &Options) -> anyhow::Result<Plan> {
     let (target, authority, path) = parse_url(&options.url)?;
-    let mut request = format!(
-        "{} {path} HTTP/1.1\r\nhost: {authority}\r\n",
-        options.method
-    );
+    let mut request = format!("{} {path} HTTP/1.1\r\n", options.method);
+    let names_host = |line: &String| line.to_ascii_lowercase().starts_with("host:");
+    if !options.headers.iter().any(names_host) {
+        request.push_str(&format!("host: {authority}\r\n"));
+    }
     request.push_str("user-agent: ringway-bench\r\naccept: */*\r\n");
     for line in &options.headers {
         anyhow::ensure!(line.contains(':'), "header '{line}' has no colon");

@@ -33,6 +33,7 @@ mod resilience;
 mod retry_policy;
 mod rewrite;
 mod route_match;
+mod scratch;
 mod stat_scope;
 mod string_match;
 mod tls_requirement;

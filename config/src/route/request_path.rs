@@ -1,7 +1,7 @@
 //! The path of a request, taken apart once for all routes that look at it.
 
+use super::scratch;
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use std::cell::Cell;
 
 /// What matchers look at of a `:path`.
 #[derive(Debug, Clone, Copy)]
@@ -56,22 +56,16 @@ pub fn without_query(path: &[u8]) -> &[u8] {
 
 /// Calls `f` with the path of which every segment ends at its first `;`.
 fn without_parameters<T>(path: &[u8], f: impl FnOnce(&[u8]) -> T) -> T {
-    thread_local! {
-        /// Kept from one request to the next, so that none allocates.
-        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    }
-    let mut buffer = BUFFER.take();
-    buffer.clear();
-    let mut rest = path;
-    while let Some(parameters) = memchr::memchr(b';', rest) {
-        buffer.extend_from_slice(&rest[..parameters]);
-        rest = &rest[parameters..];
-        rest = &rest[memchr::memchr(b'/', rest).unwrap_or(rest.len())..];
-    }
-    buffer.extend_from_slice(rest);
-    let result = f(&buffer);
-    BUFFER.set(buffer);
-    result
+    scratch::with(|without| {
+        let mut rest = path;
+        while let Some(parameters) = memchr::memchr(b';', rest) {
+            without.extend_from_slice(&rest[..parameters]);
+            rest = &rest[parameters..];
+            rest = &rest[memchr::memchr(b'/', rest).unwrap_or(rest.len())..];
+        }
+        without.extend_from_slice(rest);
+        f(without)
+    })
 }
 
 #[cfg(test)]
