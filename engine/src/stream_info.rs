@@ -75,9 +75,14 @@ pub struct StreamInfo {
     /// A number for the stream, used as `%STREAM_ID%` without a request id.
     pub stream_id: u64,
     /// What the configuration says of its route.
-    pub route_metadata: Option<Rc<Arc<RouteMetadata>>>,
+    pub route_metadata: Option<Rc<SharedRouteMetadata>>,
     state: Option<Box<State>>,
 }
+
+/// A worker's own handle on a route's metadata, which all workers share: a
+/// request holds the handle without a count that other cores change.
+#[derive(Debug)]
+pub struct SharedRouteMetadata(pub Arc<RouteMetadata>);
 
 /// What filters say of a request. Most requests have none of it.
 #[derive(Debug, Clone, Default)]

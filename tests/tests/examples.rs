@@ -33,6 +33,7 @@ const EXAMPLES: &[(&str, Check)] = &[
     ("basic-proxy.yaml", basic_proxy),
     ("direct-response.yaml", direct_response),
     ("guide-chapter-3.yaml", guide_chapter_3),
+    ("traffic-management.yaml", traffic_management),
     ("virtual-hosts.yaml", virtual_hosts),
 ];
 
@@ -134,6 +135,43 @@ fn guide_chapter_3(stage: &Stage) {
         let line = written.lines().find(|line| line.contains("GET /stats"));
         line.map(str::to_owned)
     });
+}
+
+fn traffic_management(stage: &Stage) {
+    let answer = stage.get("example.test", "/");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.header("x-route"), Some("everything"));
+    assert_eq!(answer.header("x-envoy-attempt-count"), Some("1"));
+    stage.await_text("the mirrored request", || {
+        let mirrored = stage.origin(9003).seen();
+        let host = mirrored.first()?.request.header("host")?.to_owned();
+        (host == "example.test-shadow").then_some(host)
+    });
+    // The page of its own, on demand.
+    let answer = stage.ask("example.test", "/", "x-envoy-fault-abort-request: 503\r\n");
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.header("content-type"), Some("text/html"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.text(), "<h1>503</h1><p>fault filter abort</p>\n");
+    // All of the searches, once the runtime says so.
+    let admin = stage.process.admin();
+    assert_eq!(
+        admin.post("/runtime_modify?canary.search=100").status(),
+        200
+    );
+    stage.await_text("the runtime on the workers", || {
+        let before = stage.origin(9002).seen().len();
+        stage.get("example.test", "/search");
+        (stage.origin(9002).seen().len() > before).then(String::new)
+    });
+    for _ in 0..10 {
+        let answer = stage.get("example.test", "/search/more");
+        assert_eq!(answer.header("x-route"), Some("search-canary"));
+    }
+    assert_eq!(admin.post("/runtime_modify?canary.search=0").status(), 200);
+    let explained = admin.get("/explain?host=example.test&path=/search").text();
+    assert!(explained.contains("route: search  ("), "{explained}");
+    assert!(explained.contains("\"num_retries\":2"), "{explained}");
 }
 
 fn virtual_hosts(stage: &Stage) {

@@ -24,6 +24,7 @@ use crate::http::header_parser;
 use crate::reactor::{self, Timer};
 use crate::stats::http_connection_manager::{Http1CodecStats, RouterStats};
 use crate::stats::{Counter, Store};
+use crate::stream_info::SharedRouteMetadata;
 use crate::upstream::cluster_manager::ClusterManager;
 
 /// What a worker's context is made of.
@@ -55,7 +56,7 @@ pub struct WorkerContext {
     async_client_stats: OnceCell<RouterStats>,
     /// A handle of this worker's own on the metadata of each route that has
     /// some, by address: those of the configuration are shared by all workers.
-    route_metadata: RefCell<HashMap<*const RouteMetadata, Rc<Arc<RouteMetadata>>>>,
+    route_metadata: RefCell<HashMap<*const RouteMetadata, Rc<SharedRouteMetadata>>>,
     /// The clusters that routes refer to.
     pub clusters: ClusterManager,
     /// The current runtime values, replaced as a whole.
@@ -143,14 +144,14 @@ impl WorkerContext {
     }
 
     /// A handle on a route's metadata that requests of this worker may share.
-    pub fn route_metadata(&self, metadata: &Arc<RouteMetadata>) -> Rc<Arc<RouteMetadata>> {
+    pub fn route_metadata(&self, metadata: &Arc<RouteMetadata>) -> Rc<SharedRouteMetadata> {
         let mut known = self.route_metadata.borrow_mut();
         if known.len() >= ROUTE_METADATA_MAX {
             known.clear();
         }
         let handle = known
             .entry(Arc::as_ptr(metadata))
-            .or_insert_with(|| Rc::new(Arc::clone(metadata)));
+            .or_insert_with(|| Rc::new(SharedRouteMetadata(Arc::clone(metadata))));
         Rc::clone(handle)
     }
 

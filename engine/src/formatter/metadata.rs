@@ -48,7 +48,7 @@ impl MetadataValue {
     /// Compiles `NS:KEY:KEY`.
     pub fn compile(of: Owner, command: &Command<'_>) -> Result<Operator, String> {
         let arguments = required(command)?;
-        Ok(Self::new(of, arguments, command))
+        Ok(Self::operator(of, arguments, command))
     }
 
     /// Compiles `OWNER:NS:KEY:KEY`.
@@ -67,10 +67,10 @@ impl MetadataValue {
             "LISTENER_FILTER_CHAIN" => Owner::FilterChain,
             other => return Err(format!("{other} is not supported type of metadata")),
         };
-        Ok(Self::new(of, rest, command))
+        Ok(Self::operator(of, rest, command))
     }
 
-    fn new(of: Owner, arguments: &str, command: &Command<'_>) -> Operator {
+    fn operator(of: Owner, arguments: &str, command: &Command<'_>) -> Operator {
         let mut parts = arguments.split(':');
         Operator::Metadata(MetadataValue {
             of,
@@ -116,8 +116,8 @@ impl MetadataValue {
     fn find<'a>(&self, info: &'a StreamInfo) -> Option<Found<'a>> {
         let metadata: &Metadata = match self.of {
             Owner::Request => info.metadata(),
-            Owner::Route => &info.route_metadata.as_ref()?.route,
-            Owner::VirtualHost => &info.route_metadata.as_ref()?.virtual_host,
+            Owner::Route => &info.route_metadata.as_ref()?.0.route,
+            Owner::VirtualHost => &info.route_metadata.as_ref()?.0.virtual_host,
             Owner::Cluster => &info.cluster.as_ref()?.metadata,
             Owner::UpstreamHost => &info.host.as_ref()?.metadata,
             Owner::Listener => info.connection.listener_metadata.as_ref()?,

@@ -117,7 +117,54 @@ fn bad_operators_are_refused_in_envoys_words() {
              are allowed",
         ),
         ("%CEL(true)%", "operator CEL is not supported yet"),
-        ("%CEL(a)%", "operator CEL is not supported yet"),
+        (
+            "%UPSTREAM_HOSTS_ATTEMPTED%",
+            "operator UPSTREAM_HOSTS_ATTEMPTED is not supported yet",
+        ),
+        ("%DYNAMIC_METADATA%", "DYNAMIC_METADATA requires parameters"),
+        (
+            "%CLUSTER_METADATA()%",
+            "CLUSTER_METADATA requires parameters",
+        ),
+        ("%METADATA%", " is not supported type of metadata"),
+        ("%METADATA(FOO:a)%", "FOO is not supported type of metadata"),
+        (
+            "%FILTER_STATE%",
+            "Invalid filter state configuration, key cannot be empty.",
+        ),
+        (
+            "%FILTER_STATE(k:X)%",
+            "Invalid filter state serialize type, only support PLAIN/TYPED/FIELD.",
+        ),
+        (
+            "%FILTER_STATE(k:FIELD:)%",
+            "Invalid filter state serialize type, FIELD should be used with the field name.",
+        ),
+        (
+            "%FILTER_STATE(k:PLAIN:f)%",
+            "Invalid filter state serialize type, FIELD should be used with the field name.",
+        ),
+        ("%COALESCE%", "COALESCE requires parameters"),
+        (
+            "%COALESCE({})%",
+            "COALESCE: JSON configuration must contain 'operators' array",
+        ),
+        (
+            "%COALESCE({\"operators\":[]})%",
+            "COALESCE: 'operators' array must not be empty",
+        ),
+        (
+            "%COALESCE({\"operators\":[\"REQ\"]})%",
+            "COALESCE: failed to parse operator at index 0: REQ requires parameters",
+        ),
+        (
+            "%COALESCE({\"operators\":[1]})%",
+            "COALESCE: failed to parse operator at index 0: operator entry must be either a string (command name) or an object with 'command' field",
+        ),
+        (
+            "%COALESCE({\"operators\":[{\"command\":\"PATH\",\"max_length\":0}]})%",
+            "COALESCE: failed to parse operator at index 0: 'max_length' must be a positive integer",
+        ),
     ] {
         assert_eq!(error(format), format!("{expected} at position 0"));
         let later = format!("é%PROTOCOL%{format}");

@@ -105,7 +105,7 @@ fn a_shadow_that_never_answers_ends_with_the_timeout_of_the_route() {
 #[test]
 fn a_shadow_that_is_reset_in_its_body_is_counted() {
     is_not_disturbed(
-        LARGE,
+        WAITING_BYTES_MAX / 2,
         "",
         // Closing with unread bytes in the kernel makes it send a reset.
         |mut connection| drop(connection.head()),
