@@ -160,6 +160,10 @@ static_resources:
     pub fn nginx(self, length: usize, listen: SocketAddr, dir: &Path) -> String {
         let mut servers = String::new();
         if self.is_of_hosts() {
+            let _ = writeln!(
+                servers,
+                "  server {{ listen {listen} default_server backlog=4096; return 200 ''; }}"
+            );
             for number in 0..length {
                 let _ = writeln!(
                     servers,
@@ -169,7 +173,7 @@ static_resources:
                 );
             }
         } else {
-            let _ = writeln!(servers, "  server {{\n    listen {listen};");
+            let _ = writeln!(servers, "  server {{\n    listen {listen} backlog=4096;");
             for number in 0..length {
                 let _ = writeln!(
                     servers,
@@ -205,7 +209,6 @@ http {{
   fastcgi_temp_path {dir}/nginx-fastcgi;
   uwsgi_temp_path {dir}/nginx-uwsgi;
   scgi_temp_path {dir}/nginx-scgi;
-  server {{ listen {listen} default_server backlog=4096; return 200 ''; }}
 {servers}}}
 "
         )
