@@ -7,6 +7,7 @@
 use super::re2;
 use crate::context::Cx;
 use envoy_types::pb::envoy::r#type::matcher::v3 as proto;
+use memchr::memmem;
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::hir::{Hir, HirKind};
 
@@ -14,7 +15,14 @@ use regex_syntax::hir::{Hir, HirKind};
 #[derive(Debug)]
 pub struct CompiledRegex {
     whole: Regex,
+    /// Text that is somewhere in every match, if there is enough of it to
+    /// tell most others apart. To look for it takes a small part of the time
+    /// that the expression takes to fail.
+    required: Option<Box<memmem::Finder<'static>>>,
 }
+
+/// The shortest text that is worth looking for: shorter ones are in most paths.
+const REQUIRED_BYTES_MIN: usize = 4;
 
 /// Memory that one compiled expression may take, in bytes.
 ///
@@ -32,7 +40,10 @@ const CACHE_BYTES_MAX: usize = 256 * 1024;
 impl CompiledRegex {
     /// Whether the expression matches the whole of `text`.
     pub fn is_full_match(&self, text: &[u8]) -> bool {
-        self.whole.is_match(text)
+        self.required
+            .as_ref()
+            .is_none_or(|required| required.find(text).is_some())
+            && self.whole.is_match(text)
     }
 
     /// The expression as it is matched, for display.
@@ -42,22 +53,26 @@ impl CompiledRegex {
 
     /// What every text that matches begins with; perhaps nothing.
     pub(super) fn literal_prefix(&self) -> Vec<u8> {
-        let pattern = self.whole.as_str();
-        let parsed = regex_syntax::ParserBuilder::new()
-            .unicode(asks_for_unicode(pattern))
-            .utf8(false)
-            .build()
-            .parse(pattern);
         let mut prefix = Vec::new();
-        if let Ok(parsed) = parsed {
+        if let Some(parsed) = parse(self.pattern()) {
             add_literal_prefix(&parsed, &mut prefix);
         }
         prefix
     }
 
+    fn new(whole: Regex) -> Self {
+        let required = parse(whole.as_str()).and_then(|parsed| {
+            let mut longest = Vec::new();
+            find_required(&parsed, &mut true, &mut longest);
+            let finder = memmem::Finder::new(&longest).into_owned();
+            (longest.len() >= REQUIRED_BYTES_MIN).then(|| Box::new(finder))
+        });
+        CompiledRegex { whole, required }
+    }
+
     /// Compiles the message, or reports why not.
     pub(super) fn lower(message: &proto::RegexMatcher, cx: &mut Cx<'_>) -> Option<Self> {
-        let compiled = compile_whole(&message.regex).map(|whole| CompiledRegex { whole });
+        let compiled = compile_whole(&message.regex).map(CompiledRegex::new);
         report(compiled, &message.regex, cx)
     }
 }
@@ -195,6 +210,38 @@ fn asks_for_unicode(translated: &str) -> bool {
             .any(|asks| translated.contains(asks))
 }
 
+fn parse(translated: &str) -> Option<Hir> {
+    regex_syntax::ParserBuilder::new()
+        .unicode(asks_for_unicode(translated))
+        .utf8(false)
+        .build()
+        .parse(translated)
+        .ok()
+}
+
+/// Puts the longest literal that every match of `part` holds into `longest`.
+/// What a match begins with (`at_start`) does not count: expressions that are
+/// tried for one text often begin alike.
+fn find_required(part: &Hir, at_start: &mut bool, longest: &mut Vec<u8>) {
+    match part.kind() {
+        HirKind::Look(_) | HirKind::Empty => return,
+        HirKind::Literal(literal) if !*at_start && literal.0.len() > longest.len() => {
+            *longest = literal.0.to_vec();
+        }
+        HirKind::Capture(capture) => return find_required(&capture.sub, at_start, longest),
+        HirKind::Concat(parts) => {
+            for part in parts {
+                find_required(part, at_start, longest);
+            }
+        }
+        HirKind::Repetition(repetition) if repetition.min > 0 => {
+            find_required(&repetition.sub, at_start, longest);
+        }
+        _ => {}
+    }
+    *at_start = false;
+}
+
 /// Appends the literal bytes that every match of `part` begins with. Gives
 /// whether `part` matches nothing else, so that what follows it goes on.
 fn add_literal_prefix(part: &Hir, prefix: &mut Vec<u8>) -> bool {
@@ -248,5 +295,82 @@ fn shortened(text: &str) -> String {
     match text.char_indices().nth(CHARACTERS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compiled(pattern: &str) -> CompiledRegex {
+        CompiledRegex::new(compile_whole(pattern).unwrap())
+    }
+
+    #[test]
+    fn required_literals() {
+        for (pattern, required) in [
+            ("/api/v[0-9]+/resource7/[^/]*", Some("/resource7/")),
+            ("/api/v1/resource7", None),
+            ("/api/.*/ab", None),
+            ("^(/a.*)(abcd|x)efgh$", Some("efgh")),
+            ("^(/a.*)(?:long-text){2}b", Some("long-text")),
+            ("/a.*(?:long-text)?b", None),
+            ("/a.*(?:long-text)*b", None),
+            ("/a.*(?:long-text|other-line)b", None),
+            ("/a.(?i)abcdef", None),
+            (".*abcd", Some("abcd")),
+            ("(?:.*)wxyz.*/longer/.*", Some("/longer/")),
+            ("/é.*éé", Some("éé")),
+        ] {
+            let found = compiled(pattern).required;
+            let found = found.map(|finder| String::from_utf8_lossy(finder.needle()).into_owned());
+            assert_eq!(found.as_deref(), required, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_is_required_does_not_keep_a_match_away() {
+        for (pattern, yes, no) in [
+            ("/a/.*/long/b", "/a/x/long/b", "/a/x/lang/b"),
+            (
+                "/a.*(?:long-text){2}",
+                "/along-textlong-text",
+                "/along-text",
+            ),
+            ("/a.*(?:long|text)abcd", "/atextabcd", "/atextabc"),
+            ("/a.*abcd$", "/aabcd", "/aabcde"),
+        ] {
+            let regex = compiled(pattern);
+            assert!(regex.is_full_match(yes.as_bytes()), "{pattern}");
+            assert!(!regex.is_full_match(no.as_bytes()), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn literal_prefixes() {
+        for (pattern, prefix) in [
+            ("/a/b", "/a/b"),
+            ("^/a/b$", "/a/b"),
+            ("/a/[0-9]+/b", "/a/"),
+            (r"/a\.b\/c.*", "/a.b/c"),
+            ("/ab?c", "/a"),
+            ("/ab*", "/a"),
+            ("/ab+c", "/ab"),
+            ("/ab{2}c", "/ab"),
+            ("/ab{0}c", "/ac"),
+            ("/(a/b)c", "/a/bc"),
+            ("/(?:a(?P<x>b))c?", "/ab"),
+            ("/a|/b", ""),
+            ("a|b", ""),
+            ("(?i)/ab", "/"),
+            ("/a(?i)b", "/a"),
+            (".*", ""),
+            (r"/a\Q.*\E[b]", "/a.*b"),
+            ("", ""),
+            ("/é.", "/é"),
+        ] {
+            let found = compiled(pattern).literal_prefix();
+            assert_eq!(String::from_utf8_lossy(&found), prefix, "{pattern}");
+        }
     }
 }
