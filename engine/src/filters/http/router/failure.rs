@@ -321,7 +321,6 @@ fn expired(
             return Handled::Answered;
         }
         Expired::Request => {
-            let status = if exchange.is_request_over() { 504 } else { 408 };
             LocalReply::new(status, "request timeout", details::REQUEST_OVERALL_TIMEOUT)
         }
         Expired::Stream => LocalReply::new(
