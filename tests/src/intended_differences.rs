@@ -233,6 +233,12 @@ pub const TABLE: &[Intended] = &[
         "log[0].wire_bytes_received",
         READ_AHEAD,
     ),
+    routing(
+        "fault",
+        "slow and then another",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
     connect(
         "*",
         "stats.*.downstream_cx_delayed_close_timeout",

@@ -330,8 +330,7 @@ fn cases() -> Vec<Case> {
             Act::Send(b"HTTP/1.1 200 OK\r\n\r\nuntil the end".to_vec()),
             Act::Close,
         ]),
-        case("slow and then another", "slow", get("/text", ""))
-            .then_send(get("/text", ""))
+        case("slow and then another", "slow", get("/text", "").repeat(2))
             .answers(2),
         case("slow beyond the route's timeout", "slow", get("/hurried", "")).answer(&large),
         case("slow beyond the stream's duration", "slow_duration", get("/text", "")).answers(0),
