@@ -34,6 +34,15 @@ impl Comparison {
     /// # Panics
     /// When there is a difference that is not intended, or none that is.
     pub fn run(&self, test: &str) {
+        self.run_with(test, "");
+    }
+
+    /// [`Comparison::run`] with `more` fields of the bootstrap, in YAML at the
+    /// left margin.
+    ///
+    /// # Panics
+    /// As [`Comparison::run`] does.
+    pub fn run_with(&self, test: &str, more: &str) {
         let Some(envoy) = programs::envoy(test) else {
             return;
         };
@@ -48,7 +57,7 @@ impl Comparison {
         let results: Vec<(String, Vec<Observation>)> = thread::scope(|scope| {
             let running: Vec<_> = listed
                 .into_iter()
-                .map(|program| scope.spawn(move || self.play(&program, cases)))
+                .map(|program| scope.spawn(move || self.play(&program, cases, more)))
                 .collect();
             running
                 .into_iter()
@@ -73,8 +82,8 @@ impl Comparison {
         ledger.judge(wanted.is_empty());
     }
 
-    fn play(&self, program: &Program, cases: &[Case]) -> (String, Vec<Observation>) {
-        let mut scene = Scene::start(program, self.listeners, self.clusters);
+    fn play(&self, program: &Program, cases: &[Case], more: &str) -> (String, Vec<Observation>) {
+        let mut scene = Scene::start_with(program, self.listeners, self.clusters, more);
         let observations = cases
             .iter()
             .map(|case| {

@@ -223,7 +223,19 @@ pub const TABLE: &[Intended] = &[
     ),
     routing(
         "fault",
+        "delay of half a request*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    routing(
+        "fault",
         "abort of a body",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "fault",
+        "slow and then another",
         "log[0].wire_bytes_received",
         READ_AHEAD,
     ),

@@ -63,6 +63,21 @@ impl Scene {
         listeners: &[Listener],
         clusters: impl FnOnce(Ports) -> String,
     ) -> Scene {
+        Scene::start_with(program, listeners, clusters, "")
+    }
+
+    /// [`Scene::start`] with `more` fields of the bootstrap, in YAML at the left
+    /// margin.
+    ///
+    /// # Panics
+    /// When the program does not start.
+    #[must_use]
+    pub fn start_with(
+        program: &Program,
+        listeners: &[Listener],
+        clusters: impl FnOnce(Ports) -> String,
+        more: &str,
+    ) -> Scene {
         let (origin, mirror) = (Origin::start(), Origin::start());
         let refusing = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
@@ -75,7 +90,7 @@ impl Scene {
             stuck: port(&stuck.0),
         };
         let clusters = clusters(ports);
-        let configuration = bootstrap::bootstrap(listeners, &clusters);
+        let configuration = bootstrap::bootstrap(listeners, &clusters) + more;
         let process = Process::start(program, &configuration);
         let addresses: HashMap<_, _> = listeners
             .iter()

@@ -137,6 +137,26 @@ fn on_path(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// What `program --mode validate` says about a configuration that it refuses;
+/// `None` when it accepts it.
+///
+/// # Panics
+/// When the program cannot be run.
+#[must_use]
+pub fn refusal(program: &Path, configuration: &str) -> Option<String> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("bootstrap.yaml");
+    let text = configuration.replace("{DIR}", &folder.path().to_string_lossy());
+    std::fs::write(&file, text).expect("the configuration can be written");
+    let output = Command::new(program)
+        .args(["--mode", "validate", "-c"])
+        .arg(&file)
+        .output()
+        .expect("the program can be run");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (!output.status.success()).then_some(said)
+}
+
 fn absent(test: &str, what: &str) {
     assert!(
         std::env::var_os("RINGWAY_REQUIRE_PEERS").is_none_or(|value| value != "1"),

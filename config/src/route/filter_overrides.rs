@@ -8,6 +8,7 @@
 //! a set to a list with a place for each filter of the chain.
 
 use super::lower::Lowering;
+use super::{Action, ClusterChoice, Route};
 use crate::context::{Cx, Source, type_name, unpack};
 use crate::support;
 use envoy_types::pb::envoy::config::route::v3::FilterConfig;
@@ -60,6 +61,17 @@ pub struct OverrideConfig {
     pub outer: Option<usize>,
     /// Where it was written.
     pub source: Source,
+}
+
+impl Route {
+    /// What is said to the filters for a request whose cluster has been chosen.
+    pub fn filter_overrides_of(&self, choice: ClusterChoice) -> OverridesId {
+        let weighted = match &self.action {
+            Action::Forward(forward) => forward.cluster.weighted(choice),
+            _ => None,
+        };
+        weighted.map_or(self.filter_overrides, |cluster| cluster.filter_overrides)
+    }
 }
 
 /// A filter's name where something is said to it.

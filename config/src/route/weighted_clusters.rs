@@ -2,6 +2,7 @@
 //! in proportion to weights.
 
 use super::MatchInput;
+use super::filter_overrides::{FilterOverrides, OverridesId};
 use super::header_key::HeaderKey;
 use super::header_mutation::MutationsId;
 use super::lower::{Lowering, all};
@@ -36,6 +37,8 @@ pub struct WeightedCluster {
     pub header_mutations: Option<MutationsId>,
     /// Takes the authority's place before the route's own rewrite sees it.
     pub host_rewrite: Option<Box<[u8]>>,
+    /// What it says to the HTTP filters, with what it inherits.
+    pub filter_overrides: OverridesId,
     /// Where it was configured.
     pub source: Source,
     weight: u32,
@@ -180,8 +183,13 @@ impl WeightedCluster {
             None => "",
         };
         let header_mutations = lowering.header_mutations(message, cx)?;
+        let overrides = &message.typed_per_filter_config;
+        let filter_overrides = FilterOverrides::within(overrides, lowering, cx, |lowering, _| {
+            lowering.filter_overrides.current()
+        });
         Some(WeightedCluster {
             header_mutations,
+            filter_overrides,
             cluster: cluster?,
             host_rewrite: (!host.is_empty()).then(|| host.as_bytes().into()),
             source: cx.source(),

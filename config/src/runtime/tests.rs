@@ -213,7 +213,7 @@ fn values_are_shown_as_envoy_shows_them() {
         ("-2.5", "-2.5"),
     ] {
         let number = number.parse().expect("a number");
-        assert_eq!(value::general(number), expected);
+        assert_eq!(value::general(number, value::VALUE_DIGITS), expected);
     }
     let names = Names::default();
     let (layers, _) = lower(

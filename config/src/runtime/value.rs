@@ -66,7 +66,9 @@ impl RuntimeValue {
     pub(super) fn lower(value: &Value) -> Option<(Self, String)> {
         match value.kind.as_ref()? {
             Kind::StringValue(text) => Some((Self::text(text), text.clone())),
-            Kind::NumberValue(number) => Some((Self::number(*number), general(*number))),
+            Kind::NumberValue(number) => {
+                Some((Self::number(*number), general(*number, VALUE_DIGITS)))
+            }
             Kind::BoolValue(value) => Some((Self::Bool(*value), value.to_string())),
             Kind::StructValue(fields) => {
                 let parts = fields.fields.iter().map(|(name, value)| {
@@ -136,14 +138,13 @@ enum Part<'a> {
     Other,
 }
 
-/// A number as C's `%g` prints it, which is how Envoy shows one: six digits,
-/// with an exponent where that has fewer than -4 or more than 5.
-pub(super) fn general(number: f64) -> String {
-    const DIGITS: i32 = 6;
+/// A number as C's `%g` prints it, which is how Envoy shows one: so many digits,
+/// with an exponent where that is below -4 or has no room in them.
+pub(super) fn general(number: f64, digits: i32) -> String {
     if number == 0.0 || !number.is_finite() {
         return number.to_string();
     }
-    let scientific = format!("{number:.*e}", DIGITS as usize - 1);
+    let scientific = format!("{number:.*e}", digits as usize - 1);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let short = |text: &str| {
@@ -153,13 +154,25 @@ pub(super) fn general(number: f64) -> String {
             text.to_owned()
         }
     };
-    if (-4..DIGITS).contains(&exponent) {
-        let decimals = (DIGITS - 1 - exponent) as usize;
+    if (-4..digits).contains(&exponent) {
+        let decimals = (digits - 1 - exponent) as usize;
         return short(&format!("{number:.decimals$}"));
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{}e{sign}{:02}", short(mantissa), exponent.abs())
 }
+
+/// Protobuf's text form of a number: as few digits as tell it from others.
+fn in_struct(number: f64) -> String {
+    let short = general(number, 15);
+    match short.parse() {
+        Ok(read) if number.total_cmp(&read).is_eq() => short,
+        _ => general(number, 17),
+    }
+}
+
+/// Digits of a number by itself.
+pub(super) const VALUE_DIGITS: i32 = 6;
 
 /// A struct in protobuf's text form, with its fields sorted.
 fn show(fields: &Struct, indent: &str, out: &mut String) {
@@ -171,7 +184,10 @@ fn show(fields: &Struct, indent: &str, out: &mut String) {
         ));
         match &value.kind {
             Some(Kind::NumberValue(number)) => {
-                out.push_str(&format!("{indent}    number_value: {}\n", general(*number)));
+                out.push_str(&format!(
+                    "{indent}    number_value: {}\n",
+                    in_struct(*number)
+                ));
             }
             Some(Kind::StringValue(text)) => {
                 out.push_str(&format!("{indent}    string_value: {text:?}\n"));

@@ -216,6 +216,8 @@ impl Exchange {
     pub fn begin_redirected(&mut self, now: Instant, wall: SystemTime) {
         self.response.clear();
         self.response_trailers.clear();
+        self.pacer = None;
+        self.held.clear();
         let (remote, protocol) = (self.info.remote_address, self.info.protocol);
         let connection = Rc::clone(&self.info.connection);
         self.info.reset(connection, now, wall);
@@ -397,6 +399,12 @@ impl Deadlines {
     /// Notes that bytes have moved.
     pub fn progress(&mut self, now: Instant) {
         self.last_progress = now;
+    }
+
+    /// Takes the limits away that a request has until its host has answered.
+    pub fn keep_stream_limits(&mut self) {
+        (self.request, self.route) = (None, None);
+        (self.upstream, self.try_idle) = (None, None);
     }
 
     /// The nearest deadline.

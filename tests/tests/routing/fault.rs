@@ -2,9 +2,11 @@
 
 use ringway_tests::bootstrap::{Listener, cluster};
 use ringway_tests::case::{Case, case};
+use ringway_tests::client::Step;
 use ringway_tests::comparison::Comparison;
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::Ports;
+use ringway_tests::origin::Act;
 
 /// A connection manager with the fault filter in front of the router.
 macro_rules! manager {
@@ -105,6 +107,59 @@ const LISTENERS: &[Listener] = &[
         manager!(
             "",
             "    response_rate_limit: { fixed_limit: { limit_kbps: 64 }, percentage: { numerator: 100 } }\n"
+        ),
+    ),
+    listener(
+        "delay_idle",
+        concat!(
+            "stream_idle_timeout: 0.2s\n",
+            manager!(
+                "",
+                "    delay: { fixed_delay: 8s, percentage: { numerator: 100 } }\n"
+            )
+        ),
+    ),
+    listener(
+        "delay_duration",
+        concat!(
+            "common_http_protocol_options: { max_stream_duration: 0.2s }\n",
+            manager!(
+                "",
+                "    delay: { fixed_delay: 8s, percentage: { numerator: 100 } }\n"
+            )
+        ),
+    ),
+    listener(
+        "delay_request",
+        concat!(
+            "request_timeout: 0.2s\n",
+            manager!(
+                "",
+                "    delay: { fixed_delay: 0.5s, percentage: { numerator: 100 } }\n"
+            )
+        ),
+    ),
+    listener(
+        "slow_duration",
+        concat!(
+            "common_http_protocol_options: { max_stream_duration: 0.3s }\n",
+            manager!(
+                "",
+                "    response_rate_limit: { fixed_limit: { limit_kbps: 1 }, percentage: { numerator: 100 } }\n"
+            )
+        ),
+    ),
+    listener(
+        "metadata",
+        concat!(
+            "access_log:\n- name: file\n  typed_config:\n",
+            "    \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog\n",
+            "    path: \"{DIR}/metadata.log\"\n",
+            "    log_format: { text_format_source: { inline_string: \"%DYNAMIC_METADATA(envoy.filters.http.fault:who)% %RESPONSE_FLAGS%\\n\" } }\n",
+            manager!(
+                "",
+                "    filter_metadata: { who: chaos }\n    abort: { header_abort: {}, percentage: { numerator: 100 } }\n    delay: { header_delay: {}, percentage: { numerator: 100 } }\n    response_rate_limit: { header_limit: {}, percentage: { numerator: 100 } }\n"
+            )
         ),
     ),
     listener(
@@ -263,6 +318,46 @@ fn cases() -> Vec<Case> {
         case("slow", "slow", get("/", "")).answer(&large),
         case("slow and empty", "slow", get("/", ""))
             .answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+        case("slow direct response", "slow", get("/text", "")),
+        case("slow HEAD", "slow", "HEAD / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .to_head()
+            .answer("HTTP/1.1 200 OK\r\ncontent-length: 8000\r\n\r\n"),
+        case("slow chunks", "slow", get("/", "")).answer(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n",
+        ),
+        case("slow until close", "slow", get("/", "")).origin([
+            Act::Read,
+            Act::Send(b"HTTP/1.1 200 OK\r\n\r\nuntil the end".to_vec()),
+            Act::Close,
+        ]),
+        case("slow and then another", "slow", get("/text", "").repeat(2))
+            .answers(2),
+        case("slow beyond the route's timeout", "slow", get("/hurried", "")).answer(&large),
+        case("slow beyond the stream's duration", "slow_duration", get("/text", "")).answers(0),
+        case("delay beyond the idle timeout", "delay_idle", get("/", "")),
+        case(
+            "delay of half a request beyond the idle timeout",
+            "delay_idle",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhe",
+        ),
+        case("delay beyond a route's idle timeout", "delay_idle", get("/idle", "")),
+        case("delay beyond the stream's duration", "delay_duration", get("/", "")),
+        case(
+            "delay of half a request beyond its timeout",
+            "delay_request",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhe",
+        ),
+        case("delay of a whole request beyond its timeout", "delay_request", get("/", "")),
+        case("delay beyond the route's timeout", "delay_request", get("/hurried", "")),
+        case("delay and the client leaves", "delay_idle", get("/", "")).then(Step::Leave),
+        case("metadata of an abort", "metadata", get("/", "x-envoy-fault-abort-request: 503\r\n")),
+        case("metadata of a delay", "metadata", get("/", "x-envoy-fault-delay-request: 20\r\n")),
+        case(
+            "no metadata of a limit",
+            "metadata",
+            get("/", "x-envoy-fault-throughput-response: 64\r\n"),
+        ),
+        case("no metadata without a fault", "metadata", get("/", "")),
         case("off", "turned_off", get("/", "")),
         case("on by a route", "turned_off", get("/on", "")),
         case("route's own", "abort", get("/own", "")),

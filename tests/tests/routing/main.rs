@@ -11,6 +11,8 @@ mod matching;
 mod metadata;
 mod mirroring;
 mod operators;
+mod overrides;
 mod resilience;
+mod runtime;
 mod trees;
 mod upgrades;

@@ -172,8 +172,9 @@ impl FilterChain {
         if self.filters.is_empty() {
             return Flow::Continue;
         }
-        exchange.filter_overrides =
-            route.map_or_else(OverridesId::default, |route| route.route.filter_overrides);
+        exchange.filter_overrides = route.map_or_else(OverridesId::default, |selected| {
+            selected.route.filter_overrides_of(exchange.cluster)
+        });
         self.run(exchange, worker, route)
     }
 

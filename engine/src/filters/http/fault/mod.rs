@@ -81,6 +81,7 @@ impl Fault {
             return Flow::Continue;
         }
         self.count(settings, stream, Kind::Abort);
+        self.tell(settings, stream);
         Flow::Reply(reply(status))
     }
 
@@ -104,6 +105,14 @@ impl Fault {
             gauge: stats.active_faults,
         }));
         true
+    }
+
+    /// Puts the configured metadata where later filters and logs find it.
+    fn tell(&self, settings: &Settings, stream: &mut StreamContext<'_>) {
+        if let Some(metadata) = &settings.metadata {
+            let dynamic = stream.exchange.info.metadata_mut();
+            dynamic.entry(self.name()).update(metadata);
+        }
     }
 
     fn count(&self, settings: &Settings, stream: &StreamContext<'_>, kind: Kind) {
@@ -173,6 +182,7 @@ impl HttpFilter for Fault {
             && self.charge(settings, stream)
         {
             self.count(settings, stream, Kind::Delay);
+            self.tell(settings, stream);
             let flags = &mut stream.exchange.info.flags;
             flags.set(ResponseFlag::DelayInjected);
             return Flow::Wait(Box::pin(reactor::sleep(delay)));

@@ -13,6 +13,7 @@ use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::clusters::ClusterId;
 use ringway_config::context::Cx;
 use ringway_config::core;
+use ringway_config::metadata::Struct;
 use ringway_config::route::HeaderMatcher;
 use ringway_config::runtime::{
     FractionalPercent, RuntimeKey, RuntimeKeyFamily, RuntimeKeys, RuntimeValues,
@@ -32,6 +33,8 @@ pub(super) struct Settings {
     rate_limit: Option<RateLimit>,
     active_max: u32,
     active_max_key: RuntimeKey,
+    /// What a request with a delay or an abort is marked with.
+    pub metadata: Option<Struct>,
     /// Faults are also counted by the cluster that the request comes from.
     pub count_by_cluster: bool,
 }
@@ -240,6 +243,7 @@ impl Settings {
                 "fault.http.max_active_faults",
                 keys,
             ),
+            metadata: proto.filter_metadata.as_ref().map(Struct::from_proto),
             count_by_cluster: !proto.disable_downstream_cluster_stats,
         })
     }

@@ -65,6 +65,18 @@ impl Failure {
         self.answer_counted(manager, cluster, downstream, exchange)
     }
 
+    /// [`Failure::answer`] for a request that no cluster has to do with (any
+    /// more): only its client, its deadlines or the worker's end can fail it.
+    pub fn answer_alone(
+        self,
+        manager: &ConnectionManager,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Handled {
+        self.count_of_client(manager);
+        self.respond(None, manager, downstream, exchange)
+    }
+
     /// [`Failure::answer`] for a failure that was counted already.
     pub fn answer_counted(
         self,
@@ -208,10 +220,8 @@ impl Failure {
     /// Counts the failure, whatever comes of it.
     pub fn count(&self, manager: &ConnectionManager, cluster: &Cluster, exchange: &Exchange) {
         let stats = &cluster.stats;
-        let of_client = &manager.shared.stats;
         match self {
             Self::UpstreamProtocol => stats.upstream_cx_protocol_error.inc(),
-            Self::DownstreamProtocol => manager.shared.stats.downstream_cx_protocol_error.inc(),
             Self::ConnectTimeout | Self::Connect(_) => {
                 stats.upstream_rq_pending_failure_eject.inc();
             }
@@ -224,9 +234,18 @@ impl Failure {
             Self::Expired(Expired::Upstream) => stats.upstream_rq_max_duration_reached.inc(),
             Self::Expired(Expired::Try) => stats.upstream_rq_per_try_timeout.inc(),
             Self::Expired(Expired::TryIdle) => stats.upstream_rq_per_try_idle_timeout.inc(),
-            Self::Expired(Expired::Request) => of_client.downstream_rq_timeout.inc(),
-            Self::Expired(Expired::Stream) => of_client.downstream_rq_max_duration_reached.inc(),
-            Self::Expired(Expired::Idle) => of_client.downstream_rq_idle_timeout.inc(),
+            _ => self.count_of_client(manager),
+        }
+    }
+
+    /// The part of [`Failure::count`] that is the connection manager's.
+    fn count_of_client(&self, manager: &ConnectionManager) {
+        let stats = &manager.shared.stats;
+        match self {
+            Self::DownstreamProtocol => stats.downstream_cx_protocol_error.inc(),
+            Self::Expired(Expired::Request) => stats.downstream_rq_timeout.inc(),
+            Self::Expired(Expired::Stream) => stats.downstream_rq_max_duration_reached.inc(),
+            Self::Expired(Expired::Idle) => stats.downstream_rq_idle_timeout.inc(),
             _ => {}
         }
     }
@@ -302,7 +321,7 @@ fn expired(
             return Handled::Answered;
         }
         Expired::Request => {
-            LocalReply::new(408, "request timeout", details::REQUEST_OVERALL_TIMEOUT)
+            LocalReply::new(status, "request timeout", details::REQUEST_OVERALL_TIMEOUT)
         }
         Expired::Stream => LocalReply::new(
             status,

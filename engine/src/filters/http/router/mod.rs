@@ -38,8 +38,10 @@ use ringway_config::context::{Cx, unpack};
 use ringway_config::route::{Action, ClusterChoice, Route, RouteMatch};
 
 pub use self::direct_response::set_redirect;
+pub(in crate::filters) use self::failure::Failure;
 use self::forward::{forward, no_cluster};
 pub use self::request_headers::{rewrite_request, set_weighted_host};
+pub(in crate::filters) use self::timeout::{poll_deadline, set_stream_deadlines};
 use super::super::network::http_connection_manager::local_reply::LocalReply;
 use super::super::network::http_connection_manager::{ConnectionManager, Handled};
 use crate::http::downstream::Downstream;

@@ -77,21 +77,38 @@ pub(super) fn set_deadlines(
     downstream: &Downstream,
     exchange: &mut Exchange,
 ) {
-    let timeouts = &manager.shared.config.timeouts;
-    let start = exchange.info.start;
-    let stream = stream_limit(forward, timeouts.stream, &exchange.request);
+    set_stream_deadlines(manager, Some(forward), exchange);
     let deadlines = &mut exchange.deadlines;
-    deadlines.idle = forward.idle_timeout.unwrap_or(timeouts.stream_idle);
-    deadlines.stream = stream.map(|limit| start + limit);
-    // Until it is answered, a tunnel counts as a request that has not arrived
-    // in full. How long a proxy takes to connect is not the route's business.
+    // How long a proxy takes to connect is not the route's business.
     if exchange.request_complete && exchange.tunnel != Tunnel::Connect {
         deadlines.route = exchange.limits.route.map(|limit| reactor::now() + limit);
     }
+    downstream.timer.set(deadlines.next());
+}
+
+/// The limits that hold for a request wherever it goes, `forward` being what
+/// its route says.
+pub fn set_stream_deadlines(
+    manager: &ConnectionManager,
+    forward: Option<&Forward>,
+    exchange: &mut Exchange,
+) {
+    let timeouts = &manager.shared.config.timeouts;
+    let start = exchange.info.start;
+    let stream = match forward {
+        Some(forward) => stream_limit(forward, timeouts.stream, &exchange.request),
+        None => timeouts.stream,
+    };
+    let deadlines = &mut exchange.deadlines;
+    deadlines.idle = forward
+        .and_then(|forward| forward.idle_timeout)
+        .unwrap_or(timeouts.stream_idle);
+    deadlines.stream = stream.map(|limit| start + limit);
+    // Until it is answered, a tunnel counts as a request that has not arrived
+    // in full.
     if !exchange.request_complete || exchange.tunnel != Tunnel::None {
         deadlines.request = timeouts.request.map(|limit| start + limit);
     }
-    downstream.timer.set(deadlines.next());
 }
 
 /// How long the whole stream may take: the request's `grpc-timeout` where the
@@ -135,7 +152,7 @@ fn grpc_timeout(value: &[u8]) -> Option<Duration> {
 }
 
 /// Polls the one timer for whichever deadline is the nearest.
-pub(super) fn poll_deadline(
+pub fn poll_deadline(
     manager: &ConnectionManager,
     downstream: &Downstream,
     exchange: &Exchange,
