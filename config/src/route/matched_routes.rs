@@ -90,7 +90,7 @@ fn lower_action(
     }
     if given != proto::Route::full_name() {
         cx.error(format!(
-            "the action must be a {} or a {}, not {given}",
+            "the action must be an {} or an {}, not {given}",
             proto::Route::full_name(),
             proto::RouteList::full_name()
         ));
