@@ -30,6 +30,7 @@ mod json;
 pub mod listener;
 pub mod load;
 mod loader;
+pub mod matcher;
 mod merge;
 pub mod metadata;
 pub mod metadata_match;

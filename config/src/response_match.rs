@@ -182,7 +182,7 @@ fn lower_single(message: &SinglePredicate, cx: &mut Cx<'_>) -> Option<Predicate>
     let input = cx.field("input", |cx| Input::lower(message.input.as_ref(), cx));
     let value = match &message.matcher {
         Some(single_predicate::Matcher::ValueMatch(value)) => {
-            cx.field("value_match", |cx| lower_value(value, cx))
+            cx.field("value_match", |cx| StringMatcher::lower_xds(value, cx))
         }
         Some(single_predicate::Matcher::CustomMatch(_)) => {
             cx.error_at("custom_match", "not supported yet");
@@ -194,32 +194,6 @@ fn lower_single(message: &SinglePredicate, cx: &mut Cx<'_>) -> Option<Predicate>
         }
     };
     Some(Predicate::Single(input?, value?))
-}
-
-/// The message has a twin in Envoy's API, which is the one that is compiled.
-fn lower_value(message: &proto::StringMatcher, cx: &mut Cx<'_>) -> Option<StringMatcher> {
-    use inputs::string_matcher::MatchPattern as Twin;
-    use proto::string_matcher::MatchPattern;
-    let pattern = match message.match_pattern.clone() {
-        None => None,
-        Some(MatchPattern::Exact(text)) => Some(Twin::Exact(text)),
-        Some(MatchPattern::Prefix(text)) => Some(Twin::Prefix(text)),
-        Some(MatchPattern::Suffix(text)) => Some(Twin::Suffix(text)),
-        Some(MatchPattern::Contains(text)) => Some(Twin::Contains(text)),
-        Some(MatchPattern::SafeRegex(regex)) => Some(Twin::SafeRegex(inputs::RegexMatcher {
-            regex: regex.regex,
-            ..Default::default()
-        })),
-        Some(MatchPattern::Custom(_)) => {
-            cx.error_at("custom", "not supported yet");
-            return None;
-        }
-    };
-    let twin = inputs::StringMatcher {
-        ignore_case: message.ignore_case,
-        match_pattern: pattern,
-    };
-    StringMatcher::lower(&twin, cx)
 }
 
 impl Input {

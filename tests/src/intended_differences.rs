@@ -322,6 +322,12 @@ pub const TABLE: &[Intended] = &[
         JOINED,
     ),
     routing(
+        "matcher",
+        "an empty *value",
+        "log[*].header_bytes_received",
+        HEADER_BYTES,
+    ),
+    routing(
         "mirroring",
         "*",
         "log[*].header_bytes_received",

@@ -50,6 +50,10 @@ const REQUESTS: &[(&str, &str, Headers)] = &[
     ("A.Example", "/exact", &[]),
     ("b.example", "/exact", &[]),
     ("elsewhere", "/exact", &[]),
+    ("c.example", "/in", &[("x-version", "2")]),
+    ("c.example", "/out", &[("x-version", "2")]),
+    ("c.example", "/any", &[("x-version", "3")]),
+    ("c.example", "/in", &[]),
 ];
 
 /// What the proxy did, as far as an explanation tells it too.
@@ -88,6 +92,27 @@ fn explanations_are_what_happens() {
             }
         }
     }
+}
+
+/// A matcher's routes are not tried one after the other: nothing is said of
+/// those that it did not lead to.
+#[test]
+fn a_matcher_is_named_instead_of_earlier_routes() {
+    let driver = programs::drivers()[0];
+    let scene = Scene::start(&Program::Ringway(driver), LISTENERS, clusters);
+    let told = ask(&scene, "routed", "c.example", "/any", &[("x-version", "3")]);
+    assert_eq!(told["route"]["value"], "second-of-list", "{told:#}");
+    assert_eq!(told["route"]["note"], "by the matcher tree", "{told:#}");
+    let missed = ask(&scene, "routed", "c.example", "/out", &[("x-version", "2")]);
+    assert_eq!(
+        missed["route"]["note"], "the matcher tree leads to none, or to none that matches /out",
+        "{missed:#}"
+    );
+    for told in [told, missed] {
+        assert!(told["routes_that_do_not_match"].is_null(), "{told:#}");
+    }
+    let listed = ask(&scene, "routed", "a.example", "/nowhere", &[]);
+    assert!(listed["routes_that_do_not_match"].is_object(), "{listed:#}");
 }
 
 /// The explanation for one listener.

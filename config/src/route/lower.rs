@@ -10,6 +10,7 @@ use super::domains::{DomainIndex, Duplicate};
 use super::filter_overrides::FilterOverrides;
 use super::header_key::HeaderKey;
 use super::header_mutation::Levels;
+use super::matched_routes::MatchedRoutes;
 use super::request_mirror_policy::{Inherited, RequestMirrorPolicy};
 use super::resilience::Resilience;
 use super::stat_scope::{StatPart, StatScopeId, StatScopes};
@@ -185,12 +186,30 @@ impl VirtualHost {
         let metadata = Arc::new(Metadata::from_proto(message.metadata.as_ref()));
         let policies = &message.request_mirror_policies;
         let routes = RequestMirrorPolicy::inherited(policies, lowering, cx, |lowering, cx| {
-            all(&message.routes, "routes", cx, |route, cx| {
+            let lower_route = |route: &proto::Route, lowering: &mut Lowering, cx: &mut Cx<'_>| {
                 lowering.resilience = of_host.with_route(route, cx);
                 Route::lower(route, &metadata, lowering, cx)
+            };
+            let Some(matcher) = &message.matcher else {
+                let routes = all(&message.routes, "routes", cx, |route, cx| {
+                    lower_route(route, lowering, cx)
+                });
+                return Some((None, routes?));
+            };
+            if !message.routes.is_empty() {
+                let routes = cx.field("routes", |cx| cx.source());
+                cx.error_at(
+                    "matcher",
+                    format!("a virtual host has routes ({routes}) or a matcher, not both"),
+                );
+                return None;
+            }
+            cx.field("matcher", |cx| {
+                MatchedRoutes::lower(matcher, lowering, cx, lower_route)
             })
+            .map(|(matcher, routes)| (Some(Box::new(matcher)), routes))
         });
-        let routes = routes?;
+        let (matcher, routes) = routes?;
         resilience?;
         entered?;
         let metadata = (!metadata.is_empty()).then(|| {
@@ -202,8 +221,12 @@ impl VirtualHost {
         Some(VirtualHost {
             metadata,
             name: Arc::clone(&lowering.virtual_host),
-            index: RouteIndex::new(routes.iter().map(|route| &route.matcher)),
+            index: match matcher {
+                Some(_) => RouteIndex::default(),
+                None => RouteIndex::new(routes.iter().map(|route| &route.matcher)),
+            },
             routes,
+            matcher,
             require_tls: TlsRequirement::lower(message.require_tls()),
             virtual_clusters: virtual_clusters?,
             source: cx.source(),

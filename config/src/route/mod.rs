@@ -20,6 +20,7 @@ mod host_rewrite;
 mod index;
 mod internal_redirect_policy;
 mod lower;
+mod matched_routes;
 mod mismatch;
 mod path_match;
 mod path_tree;
@@ -33,7 +34,7 @@ mod resilience;
 mod retry_policy;
 mod rewrite;
 mod route_match;
-mod scratch;
+pub(crate) mod scratch;
 mod stat_scope;
 mod string_match;
 mod tls_requirement;
@@ -60,6 +61,7 @@ pub use host_rewrite::HostRewrite;
 pub use index::RouteIndex;
 pub use internal_redirect_policy::{InternalRedirectPolicy, RedirectPredicate};
 pub use lower::lower;
+pub use matched_routes::MatchedRoutes;
 pub use mismatch::Mismatch;
 pub use path_match::PathMatcher;
 pub use query_match::QueryParameterMatcher;
@@ -119,8 +121,10 @@ pub struct VirtualHost {
     pub name: Arc<str>,
     /// Its metadata, if it has some.
     pub metadata: Option<Arc<RouteMetadata>>,
-    /// The routes; the first that matches is taken.
+    /// The routes; the first that matches is taken, unless there is a matcher.
     pub routes: Box<[Route]>,
+    /// What leads to one of the routes instead of their order.
+    pub matcher: Option<Box<MatchedRoutes>>,
     /// Which of its requests are redirected to `https`.
     pub require_tls: TlsRequirement,
     /// How its requests are counted, if it has virtual clusters.
@@ -244,7 +248,7 @@ impl RouteConfiguration {
     }
 
     /// Picks the virtual host by its domains, then its first route that
-    /// matches.
+    /// matches, or the one that its matcher leads to.
     pub fn find(&self, input: &MatchInput<'_>) -> RouteMatch<'_> {
         let Some(virtual_host) = self.virtual_host(input.headers) else {
             return RouteMatch::NoVirtualHost;
@@ -253,12 +257,15 @@ impl RouteConfiguration {
             return RouteMatch::TlsRequired(virtual_host);
         }
         let routes = &virtual_host.routes;
-        let found = virtual_host.index.find(
-            routes,
-            input,
-            |route| &route.matcher,
-            |route| route.action.is_available(input),
-        );
+        let found = match &virtual_host.matcher {
+            Some(matcher) => matcher.find(routes, input),
+            None => virtual_host.index.find(
+                routes,
+                input,
+                |route| &route.matcher,
+                |route| route.action.is_available(input),
+            ),
+        };
         match found {
             Some(route) => RouteMatch::Route(SelectedRoute {
                 configuration: self,

@@ -10,7 +10,7 @@ thread_local! {
 }
 
 /// Calls `f` with an empty buffer.
-pub(super) fn with<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+pub(crate) fn with<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let mut buffer = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
     buffer.clear();
     let result = f(&mut buffer);

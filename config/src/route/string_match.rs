@@ -3,6 +3,7 @@
 use super::regex::CompiledRegex;
 use crate::context::Cx;
 use envoy_types::pb::envoy::r#type::matcher::v3 as proto;
+use envoy_types::pb::xds::r#type::matcher::v3 as xds;
 use memchr::memmem;
 
 /// A compiled test of a string.
@@ -108,6 +109,32 @@ impl StringMatcher {
                 None
             }
         }
+    }
+
+    /// Compiles xDS's twin of the message, or reports why not.
+    pub(crate) fn lower_xds(message: &xds::StringMatcher, cx: &mut Cx<'_>) -> Option<Self> {
+        use proto::string_matcher::MatchPattern;
+        use xds::string_matcher::MatchPattern as Twin;
+        let pattern = match message.match_pattern.clone() {
+            None => None,
+            Some(Twin::Exact(text)) => Some(MatchPattern::Exact(text)),
+            Some(Twin::Prefix(text)) => Some(MatchPattern::Prefix(text)),
+            Some(Twin::Suffix(text)) => Some(MatchPattern::Suffix(text)),
+            Some(Twin::Contains(text)) => Some(MatchPattern::Contains(text)),
+            Some(Twin::SafeRegex(regex)) => Some(MatchPattern::SafeRegex(proto::RegexMatcher {
+                regex: regex.regex,
+                ..Default::default()
+            })),
+            Some(Twin::Custom(_)) => {
+                cx.error_at("custom", "not supported yet");
+                return None;
+            }
+        };
+        let message = proto::StringMatcher {
+            ignore_case: message.ignore_case,
+            match_pattern: pattern,
+        };
+        StringMatcher::lower(&message, cx)
     }
 }
 

@@ -16,6 +16,7 @@ use ringway_codecs::header::HeaderId;
 mod choices;
 mod golden;
 mod header_mutations;
+mod matchers;
 
 /// Lowers a message; the findings one a line.
 fn lowered(message: &proto::RouteConfiguration) -> (Option<RouteConfiguration>, String) {

@@ -68,9 +68,21 @@ pub(super) fn explain(
             .iter()
             .position(|route| std::ptr::eq(route, selected.route))
     });
-    facts.push(earlier(host, place, &input, sources));
+    let by_matcher = host.matcher.is_some();
+    if !by_matcher {
+        facts.push(earlier(host, place, &input, sources));
+    }
     let Some(selected) = matched else {
-        facts.push(Fact::new("route").note(format!("none matches {}", path_of(&exchange.request))));
+        let path = path_of(&exchange.request);
+        let fact = Fact::new("route");
+        facts.push(match by_matcher {
+            false => fact.note(format!("none matches {path}")),
+            true => fact
+                .note(format!(
+                    "the matcher tree leads to none, or to none that matches {path}"
+                ))
+                .place(document.place(&format!("{}.matcher", host.source.path))),
+        });
         facts.push(not_found());
         return facts;
     };
@@ -78,10 +90,15 @@ pub(super) fn explain(
     let condition = format!("{}.match", route.source.path);
     let mut fact = Fact::new("route")
         .value(match &*route.name {
+            // The list that a matcher's routes are in is in no file.
+            "" if by_matcher => "without a name".into(),
             "" => format!("number {}", place.unwrap_or_default()),
             name => name.into(),
         })
         .place(document.place(&route.source.path));
+    if by_matcher {
+        fact = fact.note("by the matcher tree");
+    }
     if let Some(written) = document.written("match", &condition) {
         fact = fact.parts(vec![written]);
     }

@@ -7,6 +7,7 @@ mod custom_response;
 mod fault;
 mod headers;
 mod local_replies;
+mod matcher;
 mod matching;
 mod metadata;
 mod mirroring;

@@ -1,0 +1,186 @@
+//! Matcher trees (`xds.type.matcher.v3.Matcher`) over the headers of a
+//! request: from what the client sent to an action.
+//!
+//! Start at [`Matcher::find`]. Actions are whatever the tree's user compiles
+//! them to; a virtual host's are routes.
+//!
+//! - `input.rs`: what a tree can look at.
+//! - `predicate.rs`: tests of an input, and how they are combined.
+//! - `tree.rs`: many values of one input at once.
+
+mod input;
+mod predicate;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use crate::context::Cx;
+use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
+use envoy_types::pb::xds::r#type::matcher::v3 as proto;
+use predicate::Predicate;
+use proto::matcher::on_match::OnMatch as Target;
+use proto::matcher::{MatcherList, MatcherType};
+use ringway_codecs::header::HeaderMap;
+use tree::Tree;
+
+/// How many matchers and predicates may be within each other: a request
+/// follows them by recursion, whose stack must be bounded.
+pub const DEPTH_MAX: usize = 32;
+
+/// A compiled matcher that leads to an `A`.
+#[derive(Debug)]
+pub struct Matcher<A> {
+    kind: Kind<A>,
+    /// What is done when nothing in `kind` has led to an action.
+    on_no_match: Option<OnMatch<A>>,
+}
+
+#[derive(Debug)]
+enum Kind<A> {
+    /// Nothing but `on_no_match`.
+    Empty,
+    /// The first whose predicate passes and that leads to an action.
+    List(Box<[(Predicate, OnMatch<A>)]>),
+    /// By the value of an input.
+    Tree(Tree<A>),
+}
+
+/// Where a match leads.
+#[derive(Debug)]
+enum OnMatch<A> {
+    Action(A),
+    Matcher(Box<Matcher<A>>),
+}
+
+impl<A> Matcher<A> {
+    /// The action for a request with these headers. A nested matcher that
+    /// leads nowhere is as if what led to it had not matched.
+    pub fn find(&self, headers: &HeaderMap) -> Option<&A> {
+        let found = match &self.kind {
+            Kind::Empty => None,
+            Kind::List(list) => list
+                .iter()
+                .filter(|(predicate, _)| predicate.passes(headers))
+                .find_map(|(_, on_match)| on_match.find(headers)),
+            Kind::Tree(tree) => tree.find(headers),
+        };
+        found.or_else(|| self.on_no_match.as_ref()?.find(headers))
+    }
+
+    /// Compiles the message, or reports why not. `action` compiles what it
+    /// leads to.
+    pub fn lower(
+        message: &proto::Matcher,
+        cx: &mut Cx<'_>,
+        action: &mut impl FnMut(&TypedExtensionConfig, &mut Cx<'_>) -> Option<A>,
+    ) -> Option<Self> {
+        Self::lower_at(message, DEPTH_MAX, cx, action)
+    }
+
+    /// `depth` levels are left, this one included.
+    fn lower_at(
+        message: &proto::Matcher,
+        depth: usize,
+        cx: &mut Cx<'_>,
+        action: &mut impl FnMut(&TypedExtensionConfig, &mut Cx<'_>) -> Option<A>,
+    ) -> Option<Self> {
+        let depth = deeper(depth, cx)?;
+        let kind = match &message.matcher_type {
+            None => Some(Kind::Empty),
+            Some(MatcherType::MatcherList(list)) => {
+                cx.field("matcher_list", |cx| lower_list(list, depth, cx, action))
+            }
+            Some(MatcherType::MatcherTree(tree)) => cx
+                .field("matcher_tree", |cx| Tree::lower(tree, depth, cx, action))
+                .map(Kind::Tree),
+        };
+        let on_no_match = match &message.on_no_match {
+            None => Some(None),
+            Some(on_match) => cx
+                .field("on_no_match", |cx| {
+                    OnMatch::lower(on_match, depth, cx, action)
+                })
+                .map(Some),
+        };
+        Some(Matcher {
+            kind: kind?,
+            on_no_match: on_no_match?,
+        })
+    }
+}
+
+fn lower_list<A>(
+    message: &MatcherList,
+    depth: usize,
+    cx: &mut Cx<'_>,
+    action: &mut impl FnMut(&TypedExtensionConfig, &mut Cx<'_>) -> Option<A>,
+) -> Option<Kind<A>> {
+    let list: Vec<_> = message
+        .matchers
+        .iter()
+        .enumerate()
+        .map(|(i, matcher)| {
+            cx.index("matchers", i, |cx| {
+                let (Some(predicate), Some(on_match)) = (&matcher.predicate, &matcher.on_match)
+                else {
+                    cx.error("predicate and on_match are required");
+                    return None;
+                };
+                let predicate = cx.field("predicate", |cx| Predicate::lower(predicate, depth, cx));
+                let on_match =
+                    cx.field("on_match", |cx| OnMatch::lower(on_match, depth, cx, action));
+                Some((predicate?, on_match?))
+            })
+        })
+        .collect();
+    let list: Option<Box<[_]>> = list.into_iter().collect();
+    list.map(Kind::List)
+}
+
+impl<A> OnMatch<A> {
+    fn find(&self, headers: &HeaderMap) -> Option<&A> {
+        match self {
+            OnMatch::Action(action) => Some(action),
+            OnMatch::Matcher(matcher) => matcher.find(headers),
+        }
+    }
+
+    fn lower(
+        message: &proto::matcher::OnMatch,
+        depth: usize,
+        cx: &mut Cx<'_>,
+        action: &mut impl FnMut(&TypedExtensionConfig, &mut Cx<'_>) -> Option<A>,
+    ) -> Option<Self> {
+        if message.keep_matching {
+            cx.error_at(
+                "keep_matching",
+                "a request has one action: the first that is found ends the search",
+            );
+            return None;
+        }
+        match &message.on_match {
+            Some(Target::Action(config)) => cx
+                .field("action", |cx| action(config, cx))
+                .map(OnMatch::Action),
+            Some(Target::Matcher(nested)) => cx
+                .field("matcher", |cx| Matcher::lower_at(nested, depth, cx, action))
+                .map(|nested| OnMatch::Matcher(Box::new(nested))),
+            None => {
+                cx.error("matcher or action is needed");
+                None
+            }
+        }
+    }
+}
+
+/// One level less, unless none is left.
+fn deeper(depth: usize, cx: &mut Cx<'_>) -> Option<usize> {
+    let left = depth.checked_sub(1);
+    if left.is_none() {
+        cx.error(format!(
+            "matchers and predicates are nested deeper than {DEPTH_MAX}"
+        ));
+    }
+    left
+}
