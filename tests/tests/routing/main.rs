@@ -12,5 +12,6 @@ mod metadata;
 mod mirroring;
 mod operators;
 mod resilience;
+mod scoped;
 mod trees;
 mod upgrades;

@@ -185,7 +185,7 @@ impl FilterChain {
         route: Option<SelectedRoute<'_>>,
     ) -> Flow {
         let place = exchange.filters_entered - 1;
-        let row = self.overrides.row(exchange.filter_overrides);
+        let row = self.overrides.row(exchange);
         let flow = self.filters[place].resume(&mut StreamContext {
             exchange,
             worker,
@@ -205,7 +205,7 @@ impl FilterChain {
         worker: &WorkerContext,
         route: Option<SelectedRoute<'_>>,
     ) -> Flow {
-        let row = self.overrides.row(exchange.filter_overrides);
+        let row = self.overrides.row(exchange);
         let from = exchange.filters_entered;
         for (place, filter) in self.filters.iter().enumerate().skip(from) {
             exchange.filters_entered = place + 1;
@@ -244,7 +244,7 @@ impl FilterChain {
         body: &mut Vec<u8>,
     ) -> Option<LocalReply<'s>> {
         let entered = exchange.filters_entered;
-        let row = self.overrides.row(exchange.filter_overrides);
+        let row = self.overrides.row(exchange);
         for (place, filter) in self.filters.iter().enumerate().take(entered).rev() {
             if row.is_off(place) {
                 continue;
@@ -268,7 +268,7 @@ impl FilterChain {
     #[inline]
     pub fn response_headers(&self, exchange: &mut Exchange, worker: &WorkerContext) {
         let entered = exchange.filters_entered;
-        let row = self.overrides.row(exchange.filter_overrides);
+        let row = self.overrides.row(exchange);
         for (place, filter) in self.filters.iter().enumerate().take(entered).rev() {
             if row.is_off(place) {
                 continue;
