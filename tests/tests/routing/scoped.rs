@@ -3,6 +3,7 @@
 
 use ringway_tests::bootstrap::{Listener, cluster};
 use ringway_tests::case::{Case, case};
+use ringway_tests::client::Step;
 use ringway_tests::comparison::Comparison;
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::Ports;
@@ -125,17 +126,16 @@ fn tables() -> Vec<Case> {
         case(
             "tables one connection, several scopes",
             "tables",
-            [
-                get("/page", "x-s: b\r\n"),
-                get("/page", ""),
-                get("/away", "x-s: b\r\n"),
-            ]
-            .concat(),
+            get("/page", "x-s: b\r\n"),
         )
+        .then(Step::Await(1))
+        .then_send(get("/page", ""))
+        .then(Step::Await(2))
+        .then_send(get("/away", "x-s: b\r\n"))
         .answers(3),
-        redirected("tables redirected to another scope", "http://elsewhere/x"),
-        redirected("tables redirected to no scope", "http://nowhere/x"),
-        redirected("tables redirected within the scope", "http://own/x"),
+        redirected("redirected to another scope", "http://elsewhere/x"),
+        redirected("redirected to no scope", "http://nowhere/x"),
+        redirected("redirected within the scope", "http://own/x"),
     ]
 }
 
@@ -158,6 +158,10 @@ fn internal_only() -> Vec<Case> {
             "x-s: open\r\nx-secret: 1\r\n",
         ),
         with("internal no scope", "x-s: none\r\nx-secret: 1\r\n"),
+        with(
+            "internal no scope for an upgrade that is known",
+            "connection: upgrade\r\nupgrade: websocket\r\n",
+        ),
     ]
 }
 
