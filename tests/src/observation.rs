@@ -177,12 +177,17 @@ impl Scene {
     }
 
     fn await_seen(&self, count: i64) -> (Vec<Seen>, Vec<Seen>) {
-        let deadline = Instant::now() + Duration::from_millis(200);
+        let begun = Instant::now();
         loop {
             let (seen, mirrored) = (self.origin.seen(), self.mirror.seen());
             let settled = (seen.len() + mirrored.len()) as i64 >= count
                 && seen.iter().chain(&mirrored).all(|one| one.request.complete);
-            if settled || Instant::now() > deadline {
+            let patience = match self.origin.is_reading() {
+                true => Duration::from_secs(1),
+                false if settled => Duration::ZERO,
+                false => Duration::from_millis(200),
+            };
+            if begun.elapsed() >= patience {
                 return (seen, mirrored);
             }
             std::thread::sleep(Duration::from_millis(5));

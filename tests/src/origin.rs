@@ -75,6 +75,8 @@ struct State {
     connections: usize,
     /// Requests that have had their turn.
     turns: usize,
+    /// Connections that read bytes to no message's end.
+    reading: usize,
     /// The number of the script: what a connection of an earlier one still
     /// sees is nobody's.
     generation: u64,
@@ -132,6 +134,7 @@ impl Origin {
             open: Vec::new(),
             connections: 0,
             turns: 0,
+            reading: 0,
             generation: 0,
         }));
         let origin = Origin {
@@ -166,6 +169,7 @@ impl Origin {
         state.seen.clear();
         state.connections = 0;
         state.turns = 0;
+        state.reading = 0;
         state.generation += 1;
     }
 
@@ -173,6 +177,12 @@ impl Origin {
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
         lock(&self.state).seen.clone()
+    }
+
+    /// Whether bytes are read whose end has not been seen.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        lock(&self.state).reading > 0
     }
 
     /// Connections since the last [`Origin::play`].
@@ -315,6 +325,11 @@ fn receive_bytes(
     state: &Mutex<State>,
     at: Place,
 ) {
+    let begun = {
+        let mut state = lock(state);
+        state.reading += usize::from(state.generation == at.generation);
+        state.generation == at.generation
+    };
     let mut buffer = vec![0; 65536];
     let mut end = "";
     while received.len() < count {
@@ -330,6 +345,10 @@ fn receive_bytes(
             }
         }
     }
+    let mut state = lock(state);
+    if begun && state.generation == at.generation {
+        state.reading -= 1;
+    }
     let taken = received.len().min(count);
     if taken == 0 {
         // When an end without bytes is seen depends on who is faster.
@@ -343,7 +362,7 @@ fn receive_bytes(
         trailers: Vec::new(),
         complete: true,
     };
-    lock(state).see(at, request);
+    state.see(at, request);
 }
 
 /// Reads a request. What came is remembered even when the connection ends in

@@ -141,7 +141,13 @@ impl Client {
         }
     }
 
-    fn exactly(&mut self, bytes: usize) -> Result<Vec<u8>, Broken> {
+    /// Takes what was read behind the last response.
+    pub fn take_unread(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Reads this many bytes, whatever they are.
+    pub fn exactly(&mut self, bytes: usize) -> Result<Vec<u8>, Broken> {
         while self.unread.len() < bytes {
             if !self.fill()? {
                 return Err(Broken::Truncated);

@@ -140,6 +140,11 @@ impl OriginConnection {
         }
     }
 
+    /// Takes what was read behind the last request.
+    pub fn take_unread(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unread)
+    }
+
     /// Sends bytes; a connection that is gone is no matter.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.socket.write_all(bytes.as_ref());

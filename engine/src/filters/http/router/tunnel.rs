@@ -9,6 +9,7 @@
 //! Either side's end is the end of both: HTTP/1 has no half-open tunnels.
 
 use std::future::poll_fn;
+use std::io;
 use std::task::{Context, Poll};
 
 use ringway_codecs::header::HeaderId;
@@ -22,7 +23,7 @@ use super::{ConnectionManager, LocalReply};
 use crate::http::connection_header;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Tunnel};
-use crate::reactor::{self, Chunk};
+use crate::reactor::{self, Chunk, Stream};
 use crate::stream_info::{ResponseFlag, details};
 
 /// Whether a response head in `exchange.response` begins the tunnel that the
@@ -146,15 +147,10 @@ fn poll_host(
     downstream: &Downstream,
     cx: &mut Context<'_>,
 ) -> Poll<Event> {
-    if downstream.stream.queued() > downstream.send_queue_max {
-        let below = downstream.send_queue_max / 2;
-        match downstream.stream.poll_writable(cx, below) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) => {
-                return Poll::Ready(Event::Failed(Failure::DownstreamClosed));
-            }
-        }
+    match poll_room(&downstream.stream, downstream.send_queue_max, cx) {
+        Poll::Pending => return Poll::Pending,
+        Poll::Ready(Ok(())) => {}
+        Poll::Ready(Err(_)) => return Poll::Ready(Event::Failed(Failure::DownstreamClosed)),
     }
     upstream.poll_raw(cx).map(|part| match part {
         Ok(Some(data)) => Event::FromHost(data),
@@ -170,16 +166,22 @@ fn poll_client(
     downstream: &mut Downstream,
     cx: &mut Context<'_>,
 ) -> Poll<Event> {
-    let stream = upstream.stream();
-    if stream.queued() > upstream.send_queue_max {
-        match stream.poll_writable(cx, upstream.send_queue_max / 2) {
-            // A connection that fails to send says so when it is read.
-            Poll::Pending | Poll::Ready(Err(_)) => return Poll::Pending,
-            Poll::Ready(Ok(())) => {}
-        }
+    match poll_room(upstream.stream(), upstream.send_queue_max, cx) {
+        // A connection that fails to send says so when it is read.
+        Poll::Pending | Poll::Ready(Err(_)) => return Poll::Pending,
+        Poll::Ready(Ok(())) => {}
     }
     downstream.poll_raw(cx).map(|part| match part {
         Ok(Some(data)) => Event::FromClient(data),
         Ok(None) | Err(_) => Event::Failed(Failure::DownstreamClosed),
     })
+}
+
+/// Waits while there is too much to send. A failed connection has nothing to
+/// send, and would take everything for ever.
+fn poll_room(stream: &Stream, queued_max: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    if stream.queued() > queued_max {
+        return stream.poll_writable(cx, queued_max / 2);
+    }
+    Poll::Ready(stream.write_error().map_or(Ok(()), Err))
 }

@@ -122,6 +122,7 @@ impl ConnectionManager {
             _ => None,
         });
         let start = exchange.info.start;
+        let is_over = exchange.is_request_over();
         let deadlines = &mut exchange.deadlines;
         deadlines.idle = forward
             .and_then(|forward| forward.idle_timeout)
@@ -130,7 +131,7 @@ impl ConnectionManager {
             .and_then(|forward| forward.max_stream_duration)
             .unwrap_or(timeouts.stream)
             .map(|limit| start + limit);
-        if !exchange.request_complete {
+        if !is_over {
             deadlines.request = timeouts.request.map(|limit| start + limit);
         }
     }
@@ -139,7 +140,7 @@ impl ConnectionManager {
     fn expire(&self, expired: Expired, exchange: &Exchange) -> LocalReply<'static> {
         // A request that has not arrived in full is the client's delay (408);
         // one that has is ours (504).
-        let status = if exchange.request_complete { 504 } else { 408 };
+        let status = if exchange.is_request_over() { 504 } else { 408 };
         let stats = self.stats();
         match expired {
             Expired::Request => {

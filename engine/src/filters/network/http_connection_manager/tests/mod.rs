@@ -9,6 +9,7 @@ mod faults;
 mod pipelining;
 mod retries;
 mod timeouts;
+mod tunnels;
 
 use std::time::{Duration, Instant};
 
