@@ -18,6 +18,11 @@ use crate::stats::Store;
 
 /// The compiled `route_specifier`.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one for each connection manager, and a box would be a step more for \
+              every request"
+)]
 pub enum Routes {
     /// `route_config`: the same for all requests.
     Single(RouteTable),
