@@ -39,6 +39,7 @@ pub mod response_match;
 pub mod route;
 mod rules;
 pub mod runtime;
+pub mod scoped_route;
 pub mod support;
 mod tree;
 mod yaml;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use ringway_config::context::Cx;
 use ringway_config::listener::Extension;
-use ringway_config::route::RouteConfiguration;
 use ringway_config::type_name;
 
 use crate::filters::http::custom_response::CustomResponse;
@@ -19,6 +18,7 @@ use crate::filters::http::set_filter_state::SetFilterState;
 use crate::filters::http::set_metadata::SetMetadata;
 use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, OverrideTable, router};
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
+use crate::filters::network::http_connection_manager::routes::Routes;
 
 /// A compiled network filter.
 pub enum NetworkFilter {
@@ -56,7 +56,7 @@ pub fn network_filter(
     match type_name(&extension.config.type_url) {
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" => {
             let config = http_connection_manager::compile(&extension.config, cx)?;
-            let routes = &config.routes.configuration;
+            let routes = &config.routes;
             check_names(&config, cx);
             let mut filters = http_filters(&config.http_filters, routes, service_cluster, cx);
             let of_upgrades = config.upgrades.iter().map(|upgrade| {
@@ -80,7 +80,7 @@ pub fn network_filter(
 /// to them. `service_cluster` is `node.cluster`.
 pub fn http_filters(
     extensions: &[Extension],
-    routes: &RouteConfiguration,
+    routes: &Routes,
     service_cluster: &Arc<str>,
     cx: &mut Cx<'_>,
 ) -> HttpFilters {
@@ -96,7 +96,8 @@ pub fn http_filters(
             }
         });
     }
-    let overrides = routes.filter_overrides();
+    let tables = routes.tables().iter();
+    let overrides = tables.map(|table| table.configuration.filter_overrides());
     let overrides = OverrideTable::compile(overrides, &compiled, &mut filters, cx);
     HttpFilters {
         chain: FilterChain::new(filters, overrides),
@@ -107,7 +108,8 @@ pub fn http_filters(
 
 /// What is said to the router, or to nobody.
 fn check_names(config: &http_connection_manager::Config, cx: &mut Cx<'_>) {
-    for said in config.routes.configuration.filter_overrides().said() {
+    let tables = config.routes.tables().iter();
+    for said in tables.flat_map(|table| table.configuration.filter_overrides().said()) {
         let of_upgrades = config.upgrades.iter().map(|upgrade| &upgrade.http_filters);
         let mut named = std::iter::once(&config.http_filters)
             .chain(of_upgrades)

@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 pub struct Listener {
     /// Its name, stat prefix and log file.
     pub name: &'static str,
-    /// Fields of `HttpConnectionManager`, at the left margin.
+    /// Fields of `HttpConnectionManager`, at the left margin. With
+    /// `scoped_routes` it gets no `route_config`.
     pub manager: &'static str,
     /// A list of `VirtualHost`, at the left margin.
     pub hosts: &'static str,
@@ -138,6 +139,9 @@ fn add_listener(text: &mut String, listener: &Listener) {
         }
     }
     add_indented(text, manager, 10);
+    if manager.contains("scoped_routes:") {
+        return;
+    }
     let _ = writeln!(
         text,
         "          route_config:\n            name: {name}\n            validate_clusters: false"

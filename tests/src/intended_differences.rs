@@ -345,6 +345,30 @@ pub const TABLE: &[Intended] = &[
         "*",
         "the body is read once there is somebody to send it to, and so is its copy",
     ),
+    scoped(
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    scoped("*", "log[*].header_bytes_received", HEADER_BYTES),
+    scoped(
+        "no scope for a post",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    scoped("redirected*", "log[0].route", REDIRECT_LOG),
+    scoped("redirected*", "log[0].cluster", REDIRECT_LOG),
+    scoped("redirected*", "log[1].wire_bytes_received", REDIRECT_BYTES),
+    scoped(
+        "redirected*",
+        "stats.cluster.origin.upstream_*",
+        REDIRECT_REUSE,
+    ),
+    scoped(
+        "no scope for head",
+        "response[0].header.*",
+        "a length is as good as chunks for a body that is not sent",
+    ),
     trees(
         "*",
         "stats.*.downstream_cx_delayed_close_timeout",
@@ -680,6 +704,10 @@ const REDIRECT_BYTES: &str = "what the client sent is counted once; Envoy counts
      again for the request that follows a redirect";
 const REDIRECT_REUSE: &str = "a connection whose response is complete carries the \
      request that follows the redirect; Envoy frees it a moment later";
+const fn scoped(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
+    routing("scoped", case, what, reason)
+}
+
 const fn upgrade(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     routing("upgrades", case, what, reason)
 }

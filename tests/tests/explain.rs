@@ -227,6 +227,37 @@ fn every_decision_names_its_line() {
 }
 
 #[test]
+fn the_scope_is_named() {
+    const SCOPED: &[Listener] = &[Listener {
+        name: "scoped",
+        manager: include_str!("routing/scoped/index.yaml"),
+        hosts: "",
+    }];
+    let scene = Scene::start(&Program::Ringway(Driver::Epoll), SCOPED, clusters);
+    let ask = |headers: &[(&str, &str)]| ask(&scene, "scoped", "own", "/only", headers);
+
+    let told = ask(&[("x-s", "x;b")]);
+    assert_eq!(told["scope"]["value"], "b");
+    assert_eq!(told["scope"]["note"], "by its key \"b\"");
+    let place = told["scope"]["set_at"].as_str().expect("a place");
+    assert!(place.contains(".yaml:"), "{place}");
+    assert_eq!(told["route_configuration"]["value"], "b");
+    assert_eq!(told["answer"]["value"], 201);
+
+    let told = ask(&[("x-s", "x;none")]);
+    assert_eq!(told["scope"]["value"], Value::Null);
+    let note = "none of 3 scopes has the key \"none\"";
+    assert_eq!(told["scope"]["note"], note);
+    assert_eq!(told["answer"]["value"], 404);
+
+    let told = ask(&[]);
+    assert_eq!(
+        told["scope"]["note"],
+        "none of 3 scopes has the key (missing)"
+    );
+}
+
+#[test]
 fn the_command_says_what_the_server_says() {
     let scene = Scene::start(&Program::Ringway(Driver::Epoll), LISTENERS, clusters);
     let file = scene

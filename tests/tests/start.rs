@@ -183,3 +183,66 @@ fn help_and_version_are_there() {
         text(&unknown)
     );
 }
+
+#[test]
+fn every_mistake_of_a_scope_names_its_path() {
+    const SCOPED: &[Listener] = &[Listener {
+        name: "main",
+        manager: r#"
+scoped_routes:
+  name: scopes
+  rds_config_source: { ads: {} }
+  scope_key_builder: { fragments: [{ header_value_extractor: { name: x-s, index: 0 } }] }
+  scoped_route_configurations_list:
+    scoped_route_configurations:
+    - name: a
+      key: { fragments: [{ string_key: a }] }
+      route_configuration:
+        virtual_hosts: [{ name: v, domains: ["*"], routes: [{ match: { prefix: / }, route: { cluster: first } }] }]
+    - name: b
+      key: { fragments: [{ string_key: b }] }
+      route_configuration:
+        virtual_hosts: [{ name: v, domains: ["*"], routes: [{ match: { prefix: / }, route: { cluster: second } }] }]
+    - name: c
+      key: { fragments: [{ string_key: c }] }
+      route_configuration_name: elsewhere
+"#,
+        hosts: "",
+    }];
+    const AT: &str =
+        "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.scoped_routes";
+    const LIST: &str = "scoped_route_configurations_list.scoped_route_configurations";
+    let all = bootstrap::bootstrap(SCOPED, &cluster("origin", 1, "")).replace("{DIR}", "/tmp");
+    let refused = validated(&all);
+    for field in [
+        "rds_config_source".to_owned(),
+        format!("{LIST}[2].route_configuration_name"),
+    ] {
+        let expected = format!("{AT}.{field}: not supported yet");
+        assert!(refused.contains(&expected), "{expected}\n{refused}");
+    }
+    // What cannot be done at all is told before what is wrong.
+    let supported: String = all
+        .lines()
+        .filter(|line| !line.contains("rds_config_source"))
+        .take_while(|line| !line.contains("name: c"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let found = validated(&supported);
+    for (place, name) in [(0, "first"), (1, "second")] {
+        let at = format!("{AT}.{LIST}[{place}].route_configuration.virtual_hosts[0].routes[0]");
+        let reason = format!("route: unknown cluster '{name}'");
+        let is_told = |line: &str| line.contains(&at) && line.contains(&reason);
+        assert!(found.lines().any(is_told), "{at}: {reason}\n{found}");
+    }
+}
+
+/// What is said of a configuration that is refused.
+fn validated(configuration: &str) -> String {
+    let file = file_with(configuration);
+    let path = file.path().to_string_lossy().into_owned();
+    let output = run(&programs::ringway(), &["--mode", "validate", "-c", &path]);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    text
+}

@@ -95,7 +95,7 @@ fn of_forward(
     exchange.header_mutations = selected.route.mutations(exchange.cluster);
     header_parser::apply_route_mutations(
         Message::Request,
-        &manager.config.routes,
+        manager.routes_of(exchange),
         exchange,
         &mut Scratch::default(),
     );

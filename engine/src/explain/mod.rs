@@ -9,6 +9,7 @@
 //! - `question.rs`: the request that is asked about.
 //! - `fact.rs`: what an answer consists of, as text and as JSON.
 //! - `document.rs`: the configuration as it was written.
+//! - `scope.rs`: which route configuration decides.
 //! - `route.rs`: virtual host, routes, and why the earlier ones did not match.
 //! - `action.rs`: what the route does with the request.
 //! - `cluster.rs`: where it goes.
@@ -19,6 +20,7 @@ mod document;
 mod fact;
 mod question;
 mod route;
+mod scope;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -162,11 +164,13 @@ fn of_request(
         tls: false,
     };
     let edge = manager.config.edge(sources.node, sources.local_address);
+    let routes = &manager.config.routes;
+    let internal_only_headers = routes.internal_only_headers(&exchange.request);
     let prepared = conn_manager_utility::prepare_request(
         &mut exchange.request,
         &edge,
         &peer,
-        manager.config.routes.configuration.internal_only_headers(),
+        internal_only_headers,
         &mut fastrand::Rng::with_seed(0),
     );
     let Prepared {

@@ -4,7 +4,7 @@ use ringway_codecs::header::HeaderId;
 use ringway_config::route::{MatchInput, PeerCertificate, RouteMatch, VirtualHost};
 
 use super::fact::Fact;
-use super::{Sources, action, path_of};
+use super::{Sources, action, path_of, scope};
 use crate::filters::network::http_connection_manager::Shared;
 use crate::http::exchange::Exchange;
 
@@ -20,18 +20,26 @@ pub(super) fn explain(
     manager_path: &str,
     sources: &Sources<'_>,
 ) -> Vec<Fact> {
-    let configuration = &manager.config.routes.configuration;
+    let routes = &manager.config.routes;
+    let table = routes.choose(&exchange.request);
+    let mut facts = scope::explain(routes, table, &exchange.request, sources);
+    let Some(table) = table else {
+        facts.push(not_found());
+        return facts;
+    };
+    exchange.route_table = table;
+    let configuration = &routes.table(table).configuration;
     let document = &sources.document;
     let authority = exchange
         .request
         .get(HeaderId::Authority)
         .unwrap_or_default();
     let authority = String::from_utf8_lossy(authority).into_owned();
-    let mut facts = vec![
+    facts.push(
         Fact::new("route configuration")
             .value(&**configuration.name())
             .place(document.place(&configuration.source().path)),
-    ];
+    );
     let input = MatchInput {
         headers: &exchange.request,
         random: exchange.random,

@@ -15,6 +15,7 @@ use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId, StatScop
 use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
 use super::pacer::Pacer;
+use super::route_table::TableId;
 use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo, TimePoint};
 
 /// A header arena larger than this is shrunk when the exchange is pooled: one
@@ -62,6 +63,9 @@ pub struct Exchange {
     /// A random number that all decisions about the request share: route
     /// fractions, weighted clusters.
     pub random: u64,
+    /// Which of the connection manager's route tables the route is in. Numbers
+    /// of header changes, overrides and statistics are places in that table.
+    pub route_table: TableId,
     /// The cluster that the route chose.
     pub cluster: ClusterChoice,
     /// A buffer for whoever puts a value together.
@@ -143,6 +147,7 @@ impl Exchange {
             upgrade: None,
             internal: false,
             random: 0,
+            route_table: TableId::default(),
             cluster: ClusterChoice::default(),
             scratch: Vec::new(),
             counted: Counted::default(),
@@ -185,6 +190,7 @@ impl Exchange {
         self.upgrade = None;
         self.internal = false;
         self.random = 0;
+        self.route_table = TableId::default();
         self.cluster = ClusterChoice::default();
         self.scratch.clear();
         self.scratch.shrink_to(POOLED_ARENA_BYTES_MAX);
@@ -226,6 +232,9 @@ impl Exchange {
         self.info.bytes_received = self.replay.len() as u64;
         self.info.mark(TimePoint::DownstreamRxEnd, now);
         self.header_mutations = MutationLevels::default();
+        // These are places in a route table that the next route may not be in.
+        self.filter_overrides = OverridesId::default();
+        self.counted = Counted::default();
         self.response_replaced = false;
         self.filters_entered = 0;
         self.route_cleared = false;
@@ -241,6 +250,7 @@ impl Exchange {
         self.info.cluster = None;
         self.cluster = ClusterChoice::default();
         self.header_mutations = MutationLevels::default();
+        self.filter_overrides = OverridesId::default();
     }
 
     /// Drops the body that was kept for another try, and its memory when it

@@ -11,6 +11,11 @@ use crate::formatter::{Context, Format, Formatter};
 use crate::stats::Store;
 use crate::stats::route::RouteStats;
 
+/// The number of a route table in its connection manager; 0 where there is only
+/// one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableId(pub u32);
+
 /// A route configuration with its format strings compiled.
 #[derive(Debug)]
 pub struct RouteTable {

@@ -124,7 +124,9 @@ fn compile_chain(
     let filter = cx.at(&terminal.path, |cx| {
         let filter = registry::network_filter(terminal, &snapshot.node.cluster, cx);
         if let Some(NetworkFilter::HttpConnectionManager(config, _)) = &filter {
-            check_clusters(&config.routes.configuration, snapshot, cx);
+            for table in config.routes.tables() {
+                check_clusters(&table.configuration, snapshot, cx);
+            }
         }
         filter
     })?;

@@ -15,5 +15,6 @@ mod operators;
 mod overrides;
 mod resilience;
 mod runtime;
+mod scoped;
 mod trees;
 mod upgrades;

@@ -186,7 +186,7 @@ impl FilterChain {
         route: Option<SelectedRoute<'_>>,
     ) -> Flow {
         let place = exchange.filters_entered - 1;
-        let row = self.overrides.row(exchange.filter_overrides);
+        let row = self.overrides.row(exchange);
         let flow = self.filters[place].resume(&mut StreamContext {
             exchange,
             worker,
@@ -206,7 +206,7 @@ impl FilterChain {
         worker: &WorkerContext,
         route: Option<SelectedRoute<'_>>,
     ) -> Flow {
-        let row = self.overrides.row(exchange.filter_overrides);
+        let row = self.overrides.row(exchange);
         let from = exchange.filters_entered;
         for (place, filter) in self.filters.iter().enumerate().skip(from) {
             exchange.filters_entered = place + 1;
@@ -245,7 +245,7 @@ impl FilterChain {
         body: &mut Vec<u8>,
     ) -> Option<LocalReply<'s>> {
         let entered = exchange.filters_entered;
-        let row = self.overrides.row(exchange.filter_overrides);
+        let row = self.overrides.row(exchange);
         for (place, filter) in self.filters.iter().enumerate().take(entered).rev() {
             if row.is_off(place) {
                 continue;
@@ -269,7 +269,7 @@ impl FilterChain {
     #[inline]
     pub fn response_headers(&self, exchange: &mut Exchange, worker: &WorkerContext) {
         let entered = exchange.filters_entered;
-        let row = self.overrides.row(exchange.filter_overrides);
+        let row = self.overrides.row(exchange);
         for (place, filter) in self.filters.iter().enumerate().take(entered).rev() {
             if row.is_off(place) {
                 continue;

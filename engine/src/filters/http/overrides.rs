@@ -1,20 +1,22 @@
 //! What routes say to the filters of a chain (`typed_per_filter_config`),
-//! compiled: a row for every set of overrides of the route configuration, with
-//! a place for every filter. A request knows the number of its row by its
-//! route, and a filter its place, so nothing is looked up.
+//! compiled: a row for every set of overrides of a route configuration, with a
+//! place for every filter. A request knows its route table and, by its route,
+//! the number of its row, and a filter its place, so nothing is looked up.
 
 use std::collections::HashMap;
 
 use ringway_config::context::Cx;
 use ringway_config::listener::Extension;
-use ringway_config::route::{FilterOverrides, OverrideSet, OverridesId};
+use ringway_config::route::{FilterOverrides, OverrideSet};
 
 use super::HttpFilter;
+use crate::http::exchange::Exchange;
 
-/// The rows by number; the first is that of routes that say nothing.
+/// The rows of each route table by number; the first is that of routes that say
+/// nothing.
 #[derive(Debug)]
 pub struct OverrideTable {
-    rows: Box<[Row]>,
+    rows: Box<[Box<[Row]>]>,
 }
 
 /// What a set of overrides says to each filter of the chain. Filters without a
@@ -35,20 +37,33 @@ enum Said {
 impl Default for OverrideTable {
     fn default() -> Self {
         Self {
-            rows: Box::new([Row::default()]),
+            rows: Box::new([Box::new([Row::default()])]),
         }
     }
 }
 
 impl OverrideTable {
-    /// Compiles the overrides of a route configuration for a chain. `filters`
-    /// have been compiled from `extensions`, in the same order.
-    pub fn compile(
-        overrides: &FilterOverrides,
+    /// Compiles the overrides of each route table for a chain. `filters` have
+    /// been compiled from `extensions`, in the same order.
+    pub fn compile<'o>(
+        overrides: impl Iterator<Item = &'o FilterOverrides>,
         extensions: &[&Extension],
         filters: &mut [Box<dyn HttpFilter>],
         cx: &mut Cx<'_>,
     ) -> Self {
+        Self {
+            rows: overrides
+                .map(|overrides| Self::compile_rows(overrides, extensions, filters, cx))
+                .collect(),
+        }
+    }
+
+    fn compile_rows(
+        overrides: &FilterOverrides,
+        extensions: &[&Extension],
+        filters: &mut [Box<dyn HttpFilter>],
+        cx: &mut Cx<'_>,
+    ) -> Box<[Row]> {
         let mut settings = HashMap::new();
         for (number, config) in overrides.configs().iter().enumerate() {
             for (place, filter) in filters.iter_mut().enumerate() {
@@ -78,13 +93,14 @@ impl OverrideTable {
             number.map_or(Said::Own, Said::Settings)
         };
         let row = |set| Row((0..filters.len()).map(|place| said(place, set)).collect());
-        Self {
-            rows: overrides.sets().iter().map(row).collect(),
-        }
+        overrides.sets().iter().map(row).collect()
     }
 
-    pub(super) fn row(&self, id: OverridesId) -> &Row {
-        &self.rows[id.0 as usize]
+    /// What the exchange's route says.
+    #[inline]
+    pub(super) fn row(&self, exchange: &Exchange) -> &Row {
+        let table = &self.rows[exchange.route_table.0 as usize];
+        &table[exchange.filter_overrides.0 as usize]
     }
 }
 

@@ -30,8 +30,8 @@ impl ConnectionManager {
     /// The statistics of the request's virtual cluster and route.
     pub(super) fn route_stats(&self, exchange: &Exchange) -> Places<'_> {
         let counted = exchange.counted;
-        [counted.virtual_cluster, counted.route]
-            .map(|place| self.shared.config.routes.stats(place?))
+        let routes = self.shared.routes_of(exchange);
+        [counted.virtual_cluster, counted.route].map(|place| routes.stats(place?))
     }
 
     /// Counts a request to a host.

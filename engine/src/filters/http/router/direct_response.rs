@@ -31,7 +31,7 @@ pub(super) fn answer(
             manager.reply(downstream, exchange, reply);
             return Handled::Answered;
         }
-        Body::Recipe(recipe) => manager.shared.config.routes.body(*recipe),
+        Body::Recipe(recipe) => manager.shared.routes_of(exchange).body(*recipe),
     };
     let mut body = std::mem::take(&mut exchange.scratch);
     body.clear();
@@ -75,9 +75,9 @@ pub fn set_redirect(shared: &Shared, target: &Redirect, exchange: &mut Exchange)
 
 /// Puts the URL of `target` for this request into the response.
 fn locate(shared: &Shared, target: &Redirect, exchange: &mut Exchange) {
+    let routes = shared.routes_of(exchange);
     let mut response = std::mem::take(&mut exchange.response);
     set_location(target, &exchange.request, &mut response, |id, out| {
-        let routes = &shared.config.routes;
         routes.format(id).write(&context(exchange), out);
     });
     exchange.response = response;

@@ -107,6 +107,7 @@ fn rewriting(
     exchange: &mut Exchange,
     rewrite: impl FnOnce(&mut HeaderMap, &mut Rewriting<'_>),
 ) {
+    let routes = shared.routes_of(exchange);
     let Exchange {
         request,
         response,
@@ -115,7 +116,6 @@ fn rewriting(
         scratch,
         ..
     } = exchange;
-    let routes = &shared.config.routes;
     let mut format = |id: FormatId, request: &HeaderMap, out: &mut Vec<u8>| {
         let context = Context {
             info,

@@ -14,7 +14,7 @@ use envoy_types::pb::envoy::config::core::v3::scheme_header_transformation::Tran
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
-    CodecType, InternalAddressConfig, PathWithEscapedSlashesAction, RouteSpecifier,
+    CodecType, InternalAddressConfig, PathWithEscapedSlashesAction,
     ServerHeaderTransformation, StripPortMode,
 };
 use envoy_types::pb::google::protobuf::Any;
@@ -23,18 +23,17 @@ use ringway_codecs::http1::{HeadersWithUnderscores, RequestOptions};
 use ringway_config::cidr::CidrRange;
 use ringway_config::core::{self, Node};
 use ringway_config::listener::{Extension, check_terminal};
-use ringway_config::route;
 use ringway_config::support::is_known;
 use ringway_config::{Cx, type_name, unpack};
 
 use super::local_reply_config::LocalReplyConfig;
+use super::routes::Routes;
 use super::upgrade::{self, UpgradeConfig};
 use crate::access_loggers::{self, AccessLog};
 use crate::http::conn_manager_utility::{Edge, Scheme, ServerHeader};
 use crate::http::host_utility::StripPort;
 use crate::http::internal_address::InternalAddresses;
 use crate::http::path_utility::{EscapedSlashes, PathRules};
-use crate::http::route_table::RouteTable;
 
 /// A compiled connection manager: immutable, shared by all workers.
 pub struct Config {
@@ -43,7 +42,7 @@ pub struct Config {
     /// Which protocols a connection may speak.
     pub codec: Codec,
     /// Virtual hosts and routes.
-    pub routes: RouteTable,
+    pub routes: Routes,
     /// HTTP filters in request order; the last is terminal (the router).
     /// Empty when the configuration names none, which Envoy accepts: such a
     /// chain answers no request.
@@ -137,7 +136,7 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
             })
             .map(Some),
     };
-    let routes = routes(proto.route_specifier.as_ref(), cx);
+    let routes = Routes::compile(proto.route_specifier.as_ref(), cx);
 
     Some(Config {
         stat_prefix: proto.stat_prefix.as_str().into(),
@@ -176,27 +175,6 @@ fn codec(proto: &pb::HttpConnectionManager, cx: &mut Cx<'_>) -> Option<Codec> {
         CodecType::Http1 => Some(Codec::Http1),
         CodecType::Http2 | CodecType::Http3 => {
             cx.error_at("codec_type", "not supported yet");
-            None
-        }
-    }
-}
-
-fn routes(proto: Option<&RouteSpecifier>, cx: &mut Cx<'_>) -> Option<RouteTable> {
-    match proto {
-        Some(RouteSpecifier::RouteConfig(config)) => cx.field("route_config", |cx| {
-            let lowered = route::lower(config, cx)?;
-            RouteTable::compile(lowered, cx)
-        }),
-        Some(RouteSpecifier::Rds(_)) => {
-            cx.error_at("rds", "not supported yet");
-            None
-        }
-        Some(RouteSpecifier::ScopedRoutes(_)) => {
-            cx.error_at("scoped_routes", "not supported yet");
-            None
-        }
-        None => {
-            cx.error("a route_config is needed here");
             None
         }
     }

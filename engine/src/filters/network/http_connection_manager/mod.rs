@@ -9,6 +9,7 @@
 //! - `config.rs`: the compiled configuration.
 //! - `connection.rs`: waiting for requests, ending connections.
 //! - `request.rs`: what is done to a request before it is routed.
+//! - `routes.rs`: the route configurations, by scope where there are scopes.
 //! - `response.rs`: what is done to every response.
 //! - `local_reply.rs`: the proxy's own responses;
 //!   `local_reply_config.rs`: how the configuration changes them.
@@ -23,6 +24,7 @@ pub mod local_reply;
 mod local_reply_config;
 mod request;
 mod response;
+pub mod routes;
 pub mod upgrade;
 mod wait;
 
@@ -43,6 +45,7 @@ use crate::filters::WorkerContext;
 use crate::http::conn_manager_utility::Edge;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
+use crate::http::route_table::{RouteTable, TableId};
 use crate::stats::Store;
 use crate::stats::http_connection_manager::{
     self as stats, HttpConnectionManagerStats, ListenerHttpStats, RouterStats, TracingStats,
@@ -125,6 +128,14 @@ pub enum Handled {
     Redirected,
 }
 
+impl Shared {
+    /// The route table of an exchange.
+    #[must_use]
+    pub fn routes_of(&self, exchange: &Exchange) -> &RouteTable {
+        self.config.routes.table(exchange.route_table)
+    }
+}
+
 impl ConnectionManager {
     /// The connection manager of one worker.
     #[must_use]
@@ -145,9 +156,24 @@ impl ConnectionManager {
 
     /// The route that the exchange's request would have with these headers.
     pub fn find_route(&self, request: &HeaderMap, exchange: &Exchange) -> RouteMatch<'_> {
+        let table = self.config().routes.choose(request);
+        self.find_route_in(table, request, exchange)
+    }
+
+    /// The same, where the route table is known. Without a table there is no
+    /// virtual host either, which is how Envoy answers a request without scope.
+    fn find_route_in(
+        &self,
+        table: Option<TableId>,
+        request: &HeaderMap,
+        exchange: &Exchange,
+    ) -> RouteMatch<'_> {
+        let Some(table) = table else {
+            return RouteMatch::NoVirtualHost;
+        };
         let runtime = self.worker.runtime.borrow();
         let input = self.match_input(request, exchange, &runtime);
-        self.config().routes.configuration.find(&input)
+        self.config().routes.table(table).configuration.find(&input)
     }
 
     /// What the exchange's request is routed by if these are its headers.
@@ -268,7 +294,9 @@ impl ConnectionManager {
 
     /// Finds the request's route and notes what follows from it.
     fn select_route(&self, exchange: &mut Exchange) -> RouteMatch<'_> {
-        let found = self.find_route(&exchange.request, exchange);
+        let table = self.config().routes.choose(&exchange.request);
+        exchange.route_table = table.unwrap_or_default();
+        let found = self.find_route_in(table, &exchange.request, exchange);
         let metadata = match &found {
             RouteMatch::Route(selected) => &selected.route.metadata,
             RouteMatch::NoRoute(virtual_host) | RouteMatch::TlsRequired(virtual_host) => {

@@ -78,11 +78,15 @@ impl ConnectionManager {
             local: known(connection.local),
             tls: false,
         };
+        // By the scope that the client asks for: rewritten headers may lead to
+        // another one.
+        let routes = &self.config().routes;
+        let internal_only_headers = routes.internal_only_headers(&exchange.request);
         let prepared = conn_manager_utility::prepare_request(
             &mut exchange.request,
             &self.edge,
             &peer,
-            self.config().routes.configuration.internal_only_headers(),
+            internal_only_headers,
             &mut self.worker.rng.borrow_mut(),
         );
         let prepared = match prepared {

@@ -28,7 +28,7 @@ impl ConnectionManager {
         let is_empty = length == Some(b"0");
         header_parser::apply_route_mutations(
             message,
-            &self.config().routes,
+            self.shared.routes_of(exchange),
             exchange,
             &mut self.worker.header_scratch.borrow_mut(),
         );

@@ -152,7 +152,15 @@ impl ConnectionManager {
         let allowed = of_route.unwrap_or(place.is_some_and(|place| upgrades.0[place].enabled));
         if !allowed {
             let no_route = matches!(found, RouteMatch::NoVirtualHost | RouteMatch::NoRoute(_));
-            return exchange.facts.is_connect && no_route;
+            // As in Envoy, what belongs to no scope is not found, whatever it
+            // asks for.
+            let no_scope = self.config().routes.choose(&exchange.request).is_none();
+            if no_scope && !exchange.facts.is_connect {
+                // Bytes of another protocol must not be taken for a request.
+                exchange.request_complete = false;
+                exchange.keep_alive = false;
+            }
+            return no_scope || exchange.facts.is_connect && no_route;
         }
         exchange.upgrade = place;
         exchange.tunnel = tunnel;
