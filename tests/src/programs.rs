@@ -6,7 +6,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// The two ways in which Ringway talks to the kernel.
@@ -126,6 +126,30 @@ pub fn optional(test: &str, program: &str) -> Option<PathBuf> {
     let found = on_path(program);
     if found.is_none() {
         absent(test, program);
+    }
+    found
+}
+
+/// A Python that has `module`: that of `.peers`, or from `PATH`. `None`, said
+/// aloud, when there is none.
+///
+/// # Panics
+/// When there is none and `RINGWAY_REQUIRE_PEERS=1`.
+#[must_use]
+pub fn python_with(test: &str, module: &str) -> Option<PathBuf> {
+    let own = Some(workspace().join(".peers/bin/python3"));
+    let found = [own, on_path("python3")]
+        .into_iter()
+        .flatten()
+        .find(|python| {
+            let import = Command::new(python)
+                .args(["-c", &format!("import {module}")])
+                .stderr(Stdio::null())
+                .status();
+            import.is_ok_and(|status| status.success())
+        });
+    if found.is_none() {
+        absent(test, &format!("python3 with {module}"));
     }
     found
 }
