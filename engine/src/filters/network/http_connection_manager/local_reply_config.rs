@@ -140,11 +140,7 @@ impl Mapper {
 
 /// Makes `status` the response's.
 pub(super) fn set_status(exchange: &mut Exchange, status: u16) {
-    use std::io::Write as _;
-    exchange.response.set_with(HeaderId::Status, |out| {
-        // Writing to a Vec cannot fail.
-        let _ = write!(out, "{status}");
-    });
+    exchange.response.set_decimal(HeaderId::Status, status);
 }
 
 fn context<'a>(exchange: &'a Exchange, body: &'a [u8]) -> Context<'a> {
