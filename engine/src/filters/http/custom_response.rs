@@ -17,7 +17,7 @@ use ringway_config::route::HeaderChanges;
 use super::super::data_source;
 use super::{Flow, HttpFilter, StreamContext};
 use crate::filters::network::http_connection_manager::local_reply::LocalReply;
-use crate::formatter::{AccessLogType, Context, Format};
+use crate::formatter::{Context, Format};
 use crate::http::exchange::Exchange;
 use crate::http::header_parser::AddedHeaders;
 use crate::http::route_table::compile_formats;
@@ -137,12 +137,8 @@ impl Page {
             None => out.extend_from_slice(&self.body),
             Some(format) => format.write(
                 &Context {
-                    info: &exchange.info,
-                    request: &exchange.request,
-                    response: &exchange.response,
-                    trailers: &exchange.response_trailers,
                     local_reply_body: &self.body,
-                    kind: AccessLogType::NotSet,
+                    ..exchange.format_context()
                 },
                 out,
             ),
