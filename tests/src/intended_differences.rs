@@ -341,6 +341,18 @@ pub const TABLE: &[Intended] = &[
     ),
     routing(
         "mirroring",
+        "changed by hostile values",
+        "*",
+        "what a client hides in a query parameter is sent escaped; Envoy drops such a copy",
+    ),
+    routing(
+        "mirroring",
+        "changed by what matches, all",
+        "*",
+        "what makes a request one cannot be removed; Envoy drops a copy without it",
+    ),
+    routing(
+        "mirroring",
         "primary refuses a body",
         "*",
         "the body is read once there is somebody to send it to, and so is its copy",

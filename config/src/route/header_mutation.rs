@@ -307,6 +307,19 @@ impl HeaderChanges {
         HeaderChanges::lower((field, add), ("", &[]), &RESPONSE_JOINED, formats, cx)
     }
 
+    /// Compiles one request header to add.
+    pub(super) fn lower_one_request(
+        option: &HeaderValueOption,
+        formats: &mut FormatStrings,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
+        let header = HeaderToAdd::lower(option, &REQUEST_JOINED, formats, cx)?;
+        Some(HeaderChanges {
+            remove: Box::default(),
+            add: [header].into(),
+        })
+    }
+
     fn lower(
         (add_field, add): (&str, &[HeaderValueOption]),
         (remove_field, remove): (&str, &[String]),
@@ -397,7 +410,8 @@ fn addable(name: &str, cx: &mut Cx<'_>) -> Option<MutableName> {
     Some(name)
 }
 
-fn removable(name: &str, cx: &mut Cx<'_>) -> Option<MutableName> {
+/// The name of a header that may be removed, or an error.
+pub(super) fn removable(name: &str, cx: &mut Cx<'_>) -> Option<MutableName> {
     mutable(name, "removed", cx)
 }
 

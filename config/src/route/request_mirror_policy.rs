@@ -5,9 +5,11 @@
 //! those of the route configuration; nothing is added up.
 
 use super::ClusterReference;
+use super::HeaderMutation;
 use super::lower::{Lowering, all};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
+use crate::format_strings::FormatStrings;
 use crate::runtime::RuntimeFraction;
 use envoy_types::pb::envoy::config::route::v3::route_action::RequestMirrorPolicy as Proto;
 use std::sync::Arc;
@@ -21,6 +23,8 @@ pub struct RequestMirrorPolicy {
     pub fraction: Option<RuntimeFraction>,
     /// The authority of the copies.
     pub host: MirrorHost,
+    /// Changes of the copies' headers, before anything else is done to them.
+    pub header_mutations: Box<[HeaderMutation]>,
     /// Where it was configured.
     pub source: Source,
 }
@@ -58,7 +62,7 @@ pub(super) struct Inherited {
 }
 
 impl RequestMirrorPolicy {
-    fn lower(message: &Proto, cx: &mut Cx<'_>) -> Option<Self> {
+    fn lower(message: &Proto, formats: &mut FormatStrings, cx: &mut Cx<'_>) -> Option<Self> {
         let target = match (message.cluster.as_str(), message.cluster_header.as_str()) {
             ("", "") => {
                 cx.error("one of cluster and cluster_header is needed");
@@ -76,6 +80,10 @@ impl RequestMirrorPolicy {
                 None
             }
         };
+        let mutations = &message.request_headers_mutations;
+        let header_mutations = all(mutations, "request_headers_mutations", cx, |one, cx| {
+            HeaderMutation::lower_request(one, formats, cx)
+        });
         let fraction = message.runtime_fraction.as_ref();
         Some(RequestMirrorPolicy {
             target: target?,
@@ -85,7 +93,14 @@ impl RequestMirrorPolicy {
                 "" => MirrorHost::Suffixed,
                 host => MirrorHost::Literal(host.as_bytes().into()),
             },
+            header_mutations: header_mutations?,
             source: cx.source(),
+        })
+    }
+
+    fn all(messages: &[Proto], lowering: &mut Lowering, cx: &mut Cx<'_>) -> Option<Box<[Self]>> {
+        all(messages, FIELD, cx, |message, cx| {
+            Self::lower(message, &mut lowering.formats, cx)
         })
     }
 
@@ -100,7 +115,7 @@ impl RequestMirrorPolicy {
             inherited.used = true;
             return Some(inherited.policies.clone());
         }
-        let own = all(messages, FIELD, cx, Self::lower)?;
+        let own = Self::all(messages, lowering, cx)?;
         note_clusters(&own, lowering);
         Some(Some(own.into()))
     }
@@ -115,7 +130,7 @@ impl RequestMirrorPolicy {
         if messages.is_empty() {
             return routes(lowering, cx);
         }
-        let own = all(messages, FIELD, cx, Self::lower);
+        let own = Self::all(messages, lowering, cx);
         let good = own.is_some();
         let level = Inherited {
             policies: own.map(Into::into),

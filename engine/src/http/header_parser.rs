@@ -6,7 +6,9 @@
 //! value, so formats write values in which no line can end.
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use ringway_config::route::{AppendAction, HeaderChanges, HeaderToAdd, HeaderValue};
+use ringway_config::route::{
+    AppendAction, HeaderChanges, HeaderMutation, HeaderToAdd, HeaderValue,
+};
 
 use super::append_to_list;
 use super::exchange::Exchange;
@@ -90,6 +92,27 @@ pub fn apply_route_mutations(
             Message::Response | Message::Replacement => &mutations.response,
         };
         apply(changes, routes.formats(), message, exchange, scratch);
+    }
+}
+
+/// Changes the request's headers as each of `mutations` says, one after the
+/// other.
+pub fn apply_mutations(
+    mutations: &[HeaderMutation],
+    formats: &[Formatter],
+    exchange: &mut Exchange,
+    scratch: &mut Scratch,
+) {
+    for mutation in mutations {
+        match mutation {
+            HeaderMutation::Change(changes) => {
+                apply(changes, formats, Message::Request, exchange, scratch);
+            }
+            HeaderMutation::RemoveOnMatch(matcher) => exchange.request.retain(|name, _| {
+                let name = name.as_bytes();
+                name.starts_with(b":") || !matcher.matches(name)
+            }),
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! Request mirroring: what copies look like, where they go, and that nothing
 //! which happens to them is seen by the client.
 
-use ringway_tests::bootstrap::{Listener, cluster, empty_cluster};
+use ringway_tests::bootstrap::{Listener, bootstrap, cluster, empty_cluster};
 use ringway_tests::case::{Case, case};
 use ringway_tests::client::Step;
 use ringway_tests::comparison::Comparison;
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::Ports;
 use ringway_tests::origin::Act;
+use ringway_tests::programs;
 use std::time::Duration;
 
 const LISTENERS: &[Listener] = &[
@@ -20,6 +21,11 @@ const LISTENERS: &[Listener] = &[
         name: "edge",
         manager: "use_remote_address: true",
         hosts: include_str!("mirroring/routes.yaml"),
+    },
+    Listener {
+        name: "changed",
+        manager: "",
+        hosts: include_str!("mirroring/mutations.yaml"),
     },
     Listener {
         name: "trailers",
@@ -80,6 +86,7 @@ fn post(path: &str) -> String {
 
 fn cases() -> Vec<Case> {
     let mut all = copies();
+    all.extend(changes());
     all.extend(targets());
     all.extend(failures());
     all
@@ -163,6 +170,116 @@ fn copies() -> Vec<Case> {
             .answers(2),
         case("copy of an important request", "plain", get("/important")),
     ]
+}
+
+/// `request_headers_mutations`
+fn changes() -> Vec<Case> {
+    let changed = |name, path: &str| {
+        case(
+            name,
+            "changed",
+            get_with(path, "x-in: 1\r\nx-in: 2\r\naccept: a\r\nuser-agent: u\r\n"),
+        )
+    };
+    vec![
+        changed("changed by adding", "/append"),
+        changed("changed one after the other", "/order"),
+        changed("changed by removing", "/remove"),
+        changed("changed by what matches", "/match/exact"),
+        changed("changed by what matches, most", "/match/prefix"),
+        changed("changed by what matches, another case", "/match/case"),
+        changed("changed by what matches, any case", "/match/any-case"),
+        changed("changed by what matches, regex", "/match/regex"),
+        changed("changed by what matches, host", "/match/host"),
+        changed("changed by what matches, all", "/match/all"),
+        changed("changed by actions", "/actions"),
+        changed("changed by empty values", "/empty"),
+        changed("changed by joining", "/join"),
+        changed("changed by values", "/values/a?b"),
+        changed("changed by hostile values", "/hostile?q=a%0d%0ab:%20c"),
+        changed("changed expectation removed", "/timeout/removed"),
+        changed("changed expectation", "/timeout/changed"),
+        changed("changed each in its way", "/each"),
+        changed("changed by the virtual host", "/"),
+        case("changed by values, with a body", "changed", post("/values")),
+        case("changed length", "changed", post("/length")),
+        case("changed length in pieces", "changed", post("/length")).in_pieces(60),
+        case("changed length by match", "changed", post("/match/length")),
+        case("changed length of nothing", "changed", get("/length")),
+    ]
+}
+
+/// What is wrong with a change is refused, here with the place of it.
+#[test]
+fn mutations_that_cannot_be_are_refused() {
+    let envoy = programs::envoy("mutations_that_cannot_be_are_refused");
+    for (mutation, path, envoy_refuses) in [
+        ("", "[0]", true),
+        (
+            "remove_on_match: {}",
+            "[0].remove_on_match.key_matcher",
+            true,
+        ),
+        ("append: {}", "[0].append.header", true),
+        (
+            "append: { header: { key: ':path', value: /a } }",
+            "[0].append.header.key",
+            true,
+        ),
+        (
+            "append: { header: { key: host, value: a } }",
+            "[0].append.header.key",
+            true,
+        ),
+        (
+            "append: { header: { key: a, value: '%NONE%' } }",
+            "[0].append.header.value",
+            true,
+        ),
+        (
+            "append: { header: { key: a, value: a }, append: true, append_action: ADD_IF_ABSENT }",
+            "[0].append.append",
+            true,
+        ),
+        (
+            "remove_on_match: { key_matcher: { safe_regex: { regex: '(' } } }",
+            "[0].remove_on_match.key_matcher.safe_regex.regex",
+            true,
+        ),
+        // Envoy sends what is no request, or not the end of one.
+        ("remove: ''", "[0].remove", false),
+        ("remove: ':path'", "[0].remove", false),
+        ("remove: host", "[0].remove", false),
+        (
+            "append: { header: { key: 'a b', value: a } }",
+            "[0].append.header.key",
+            false,
+        ),
+        (
+            "append: { header: { key: content-length, value: '3' } }",
+            "[0].append.header.key",
+            false,
+        ),
+    ] {
+        let hosts = format!(
+            "- name: h\n  domains: ['*']\n  routes:\n  - match: {{ prefix: / }}\n    route: \
+             {{ cluster: origin, request_mirror_policies: [{{ cluster: origin, \
+             request_headers_mutations: [{{ {mutation} }}] }}] }}\n",
+        );
+        let listener = Listener {
+            name: "l",
+            manager: "",
+            hosts: hosts.leak(),
+        };
+        let text = bootstrap(&[listener], &cluster("origin", 1, ""));
+        let ours = programs::refusal(&programs::ringway(), &text).expect("refused");
+        let path = format!("request_mirror_policies[0].request_headers_mutations{path}");
+        assert!(ours.contains(&path), "{mutation}: {ours}");
+        if let Some(envoy) = &envoy {
+            let theirs = programs::refusal(envoy, &text);
+            assert_eq!(theirs.is_some(), envoy_refuses, "{mutation}: {theirs:?}");
+        }
+    }
 }
 
 fn targets() -> Vec<Case> {

@@ -29,6 +29,7 @@ use crate::http::body_copy::{BodyCopy, Copied, body_copy};
 use crate::http::downstream::SEND_QUEUE_BYTES_MAX;
 use crate::http::exchange::{Exchange, Tunnel};
 use crate::http::forwarded_for;
+use crate::http::header_parser;
 use crate::http::http1::reader::{BodyPart, MessageReader, ReadError, RequestFacts};
 use crate::http::http1::writer::BodyWriter;
 use crate::reactor::{self, Timer};
@@ -95,8 +96,7 @@ fn start_each(
         let Some(cluster) = cluster else {
             continue;
         };
-        let mut request = exchange.request.clone();
-        rewrite(policy, worker.local_address, &mut request);
+        let request = headers_of_copy(manager, policy, exchange);
         let body = (!exchange.request_complete).then(|| {
             let (feed, copy) = body_copy();
             exchange.shadows.push(feed);
@@ -115,7 +115,35 @@ fn start_each(
     }
 }
 
-/// Turns the headers of a request into those of its shadow.
+/// The headers of a request's shadow. The formats of their changes show the
+/// shadow's as the request's.
+fn headers_of_copy(
+    manager: &ConnectionManager,
+    policy: &RequestMirrorPolicy,
+    exchange: &mut Exchange,
+) -> HeaderMap {
+    let worker = &manager.worker;
+    let mut request = exchange.request.clone();
+    let changes = !policy.header_mutations.is_empty();
+    if changes {
+        std::mem::swap(&mut request, &mut exchange.request);
+        header_parser::apply_mutations(
+            &policy.header_mutations,
+            manager.shared.routes_of(exchange).formats(),
+            exchange,
+            &mut worker.header_scratch.borrow_mut(),
+        );
+        std::mem::swap(&mut request, &mut exchange.request);
+    }
+    rewrite(policy, worker.local_address, &mut request);
+    // Envoy's internal client says how long it waits, whatever was said before.
+    if changes && let Some(limit) = exchange.request.get(HeaderId::XEnvoyExpectedRqTimeoutMs) {
+        request.set(HeaderId::XEnvoyExpectedRqTimeoutMs, limit);
+    }
+    request
+}
+
+/// Makes a request another one for the mirror.
 fn rewrite(policy: &RequestMirrorPolicy, local_address: IpAddr, request: &mut HeaderMap) {
     match &policy.host {
         MirrorHost::AsIs => {}
