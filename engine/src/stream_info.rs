@@ -428,7 +428,8 @@ pub struct BytesMeter {
     pub wire_received: u64,
     /// The part of `wire_sent` that was the head.
     pub header_sent: u64,
-    /// The part of `wire_received` that was the head.
+    /// Header and trailer lines of `wire_received`, in Envoy's way of counting:
+    /// [`ringway_codecs::http1::HeadReader::field_bytes`].
     pub header_received: u64,
 }
 

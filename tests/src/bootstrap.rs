@@ -58,6 +58,11 @@ pub const LOG_OPERATORS: &[(&str, &str)] = &[
         "%DOWNSTREAM_HEADER_BYTES_RECEIVED%",
     ),
     ("wire_bytes_received", "%DOWNSTREAM_WIRE_BYTES_RECEIVED%"),
+    ("upstream_header_bytes_sent", "%UPSTREAM_HEADER_BYTES_SENT%"),
+    (
+        "upstream_header_bytes_received",
+        "%UPSTREAM_HEADER_BYTES_RECEIVED%",
+    ),
     ("upstream_wire_bytes_sent", "%UPSTREAM_WIRE_BYTES_SENT%"),
     (
         "upstream_wire_bytes_received",

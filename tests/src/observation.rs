@@ -20,6 +20,9 @@ pub type Observation = BTreeMap<String, String>;
 /// How long the proxy may take to finish its books after the client has gone.
 const SETTLE_MAX: Duration = Duration::from_secs(3);
 
+/// The aspect of a message that is the order of its headers.
+const ORDER: &str = ".order";
+
 /// Bodies longer than this are compared by length and hash.
 const BODY_SHOWN_MAX: usize = 400;
 
@@ -237,6 +240,12 @@ impl Scene {
     }
 
     fn see_message(&self, message: &Message, prefix: &str, all: &mut Observation) {
+        let names: Vec<_> = message
+            .headers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        all.insert(format!("{prefix}{ORDER}"), names.join(" "));
         all.insert(format!("{prefix}.line"), self.masked(&message.first_line));
         for (part, fields) in [("header", &message.headers), ("trailer", &message.trailers)] {
             let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -443,6 +452,19 @@ fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// Of two lists of headers, those that are in both, in the order of the first
+/// and of the second: what only one has is a difference of its own.
+fn common_order(first: &str, second: &str) -> (String, String) {
+    let only = |list: &str, other: &str| {
+        let in_other = |name: &&str| other.split(' ').any(|one| one == *name);
+        list.split(' ')
+            .filter(in_other)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    (only(first, second), only(second, first))
+}
+
 /// The aspects in which two observations differ: name, first, second.
 #[must_use]
 pub fn compare(first: &Observation, second: &Observation) -> Vec<(String, String, String)> {
@@ -453,7 +475,13 @@ pub fn compare(first: &Observation, second: &Observation) -> Vec<(String, String
     };
     names
         .into_iter()
-        .map(|name| (name.clone(), value(first, name), value(second, name)))
+        .map(|name| match (first.get(name), second.get(name)) {
+            (Some(first), Some(second)) if name.ends_with(ORDER) => {
+                let (first, second) = common_order(first, second);
+                (name.clone(), first, second)
+            }
+            _ => (name.clone(), value(first, name), value(second, name)),
+        })
         .filter(|(_, first, second)| first != second)
         .collect()
 }

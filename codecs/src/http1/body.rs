@@ -4,6 +4,7 @@
 use super::framing::BODY_BYTES_MAX;
 use super::{
     CHUNK_EXTENSION_BYTES_MAX, Framing, HEADERS_MAX, Http1Error, REQUEST_HEAD_BYTES_MAX, chars,
+    head,
 };
 use crate::header::{HeaderId, HeaderMap};
 use std::ops::Range;
@@ -50,7 +51,9 @@ pub struct BodyStep {
 pub struct BodyDecoder {
     state: State,
     keep_trailers: bool,
-    trailers: u32,
+    /// At most one more than [`HEADERS_MAX`].
+    trailers: u16,
+    trailer_field_bytes: u32,
     trailer_bytes_left: usize,
     extension_bytes_left: usize,
 }
@@ -89,6 +92,7 @@ impl BodyDecoder {
             state,
             keep_trailers: o.trailers,
             trailers: 0,
+            trailer_field_bytes: 0,
             trailer_bytes_left: o.trailer_bytes_max,
             extension_bytes_left: o.chunk_extension_bytes_max,
         }
@@ -98,6 +102,15 @@ impl BodyDecoder {
     #[inline]
     pub fn is_done(&self) -> bool {
         self.state == State::Done
+    }
+
+    /// The size of the trailers of a complete body, as that of a head's fields
+    /// is counted; 0 unless trailers are kept. Zero from then on.
+    pub fn take_trailer_field_bytes(&mut self) -> u32 {
+        match self.is_done() {
+            true => std::mem::take(&mut self.trailer_field_bytes),
+            false => 0,
+        }
     }
 
     /// Takes the next received bytes, as far as the end of one run of body
@@ -244,10 +257,13 @@ impl BodyDecoder {
             return Ok(n);
         }
         let (name, value) = split_field(line)?;
+        if self.keep_trailers {
+            self.trailer_field_bytes += head::field_bytes(name, value.len());
+        }
         let keep = self.keep_trailers && trailers.push_trailer(start, name, value, is_allowed);
         if keep {
             self.trailers += 1;
-            if self.trailers > HEADERS_MAX as u32 {
+            if usize::from(self.trailers) > HEADERS_MAX {
                 return Err(Http1Error::TooManyHeaders);
             }
         } else {

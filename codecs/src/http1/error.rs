@@ -117,7 +117,7 @@ impl Http1Error {
             | Http1Error::ChunkLine
             | Http1Error::ChunkExtensionsTooLarge
             | Http1Error::ChunkEnd
-            | Http1Error::UnexpectedEof => "http1.codec_error",
+            | Http1Error::UnexpectedEof => CODEC_ERROR,
         }
     }
 
@@ -132,6 +132,12 @@ impl Http1Error {
                 | Http1Error::PathWithFragment
                 | Http1Error::QueryWithoutContentType
         )
+    }
+
+    /// True for what Envoy's parser finds wrong before it has handed a head
+    /// over.
+    pub(super) fn is_syntax_error(self) -> bool {
+        self.details() == CODEC_ERROR
     }
 
     /// What is wrong, for debug logs.
@@ -181,3 +187,6 @@ impl std::fmt::Display for Http1Error {
 }
 
 impl std::error::Error for Http1Error {}
+
+/// Envoy's word for all that its parser refuses.
+const CODEC_ERROR: &str = "http1.codec_error";

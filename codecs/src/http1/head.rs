@@ -31,6 +31,8 @@ pub struct HeadReader {
     empty_lines: u8,
     /// The CR of an empty line was the last byte of a buffer.
     cr_pending: bool,
+    /// See [`HeadReader::field_bytes`].
+    field_bytes: u32,
 }
 
 impl HeadReader {
@@ -44,6 +46,13 @@ impl HeadReader {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.carry.is_empty()
+    }
+
+    /// The size of the fields of the last head, complete or refused, as
+    /// [`field_bytes`] counts it.
+    #[inline]
+    pub fn field_bytes(&self) -> u32 {
+        self.field_bytes
     }
 
     /// Takes the next received bytes of a request head.
@@ -62,6 +71,7 @@ impl HeadReader {
         out: &mut HeaderMap,
     ) -> Result<Option<(RequestHead, usize)>, Http1Error> {
         out.clear();
+        self.field_bytes = 0;
         let skipped = match self.is_empty() {
             true => self.skip_empty_lines(input)?,
             false => 0,
@@ -74,7 +84,11 @@ impl HeadReader {
             bytes: o.head_bytes_max,
             fields: o.headers_max,
         };
-        let parsed = self.advance(rest, limits, |bytes| request::parse(bytes, o, out));
+        let mut field_bytes = 0;
+        let parsed = self.advance(rest, limits, |bytes| {
+            request::parse(bytes, o, out, &mut field_bytes)
+        });
+        self.field_bytes = field_bytes;
         if matches!(parsed, Err(e) if e.is_protocol_error()) {
             out.clear();
         }
@@ -96,6 +110,7 @@ impl HeadReader {
         out: &mut HeaderMap,
     ) -> Result<Option<(ResponseHead, usize)>, Http1Error> {
         out.clear();
+        self.field_bytes = 0;
         if input.is_empty() {
             return Ok(None);
         }
@@ -107,7 +122,11 @@ impl HeadReader {
             head: request_was_head,
             connect: request_was_connect,
         };
-        let parsed = self.advance(input, limits, |bytes| response::parse(bytes, o, asked, out));
+        let mut field_bytes = 0;
+        let parsed = self.advance(input, limits, |bytes| {
+            response::parse(bytes, o, asked, out, &mut field_bytes)
+        });
+        self.field_bytes = field_bytes;
         if parsed.is_err() {
             out.clear();
         }
@@ -234,6 +253,30 @@ struct Limits {
     fields: usize,
 }
 
+/// The size of a field as Envoy counts it, of which the white space around the
+/// value is no part: the name, the value, and three bytes for the colon and the
+/// line end.
+#[inline]
+pub(super) fn field_bytes(name: usize, value: usize) -> u32 {
+    (name + value) as u32 + LINE_BYTES
+}
+
+/// The size of all fields of a head, of which `sum` is that of each one. Envoy
+/// closes the books on a line even if there was none.
+#[inline]
+pub(super) fn head_field_bytes(sum: u32) -> u32 {
+    sum.max(LINE_BYTES)
+}
+
+/// The size of all fields of a head that is refused.
+#[cold]
+pub(super) fn all_field_bytes(fields: &[Header<'_>]) -> u32 {
+    let sizes = fields
+        .iter()
+        .map(|field| field_bytes(field.name.len(), field.value.len()));
+    head_field_bytes(sizes.sum())
+}
+
 /// The length of a parsed head.
 pub(super) trait HeadBytes {
     fn head_bytes(&self) -> usize;
@@ -304,6 +347,8 @@ fn first_bad_name_byte(mut lines: &[u8]) -> Option<u8> {
     }
 }
 
+/// A colon, CR and LF.
+const LINE_BYTES: u32 = 3;
 /// More fields than this on the stack would cost more than the rare allocation
 /// saves; Envoy's default limit is 100.
 const STACK_SLOTS: usize = 128;

@@ -91,11 +91,13 @@ impl HeadBytes for RequestHead {
 }
 
 /// Parses the head at the start of `bytes`, which does not begin with an empty
-/// line, into `out`, which is empty. `None` when it is not complete.
+/// line, into `out`, which is empty. `None` when it is not complete. A head
+/// whose fields were understood has their size in `field_bytes`, refused or not.
 pub(super) fn parse(
     bytes: &[u8],
     o: &RequestOptions,
     out: &mut HeaderMap,
+    field_bytes: &mut u32,
 ) -> Result<Option<RequestHead>, Http1Error> {
     // Errors behind the limit must not be seen: how the bytes are cut into
     // buffers would then decide which error is reported.
@@ -103,7 +105,15 @@ pub(super) fn parse(
     with_slots(o.headers_max, o.head_bytes_max, |slots| {
         let mut raw = httparse::Request::new(&mut []);
         match ParserConfig::default().parse_request_with_uninit_headers(&mut raw, window, slots) {
-            Ok(Status::Complete(end)) => interpret(&window[..end], &raw, o, out).map(Some),
+            Ok(Status::Complete(end)) => {
+                let parsed = interpret(&window[..end], &raw, o, out, field_bytes);
+                if let Err(error) = &parsed
+                    && !error.is_syntax_error()
+                {
+                    *field_bytes = head::all_field_bytes(raw.headers);
+                }
+                parsed.map(Some)
+            }
             Ok(Status::Partial) if bytes.len() > window.len() => Err(Http1Error::HeadersTooLarge),
             Ok(Status::Partial) => Ok(None),
             Err(e) => match syntax_error(e, window) {
@@ -122,6 +132,7 @@ fn interpret(
     raw: &httparse::Request<'_, '_>,
     o: &RequestOptions,
     out: &mut HeaderMap,
+    field_bytes: &mut u32,
 ) -> Result<RequestHead, Http1Error> {
     let (Some(method), Some(target), Some(minor)) = (raw.method, raw.path, raw.version) else {
         return Err(Http1Error::RequestLine);
@@ -177,11 +188,13 @@ fn interpret(
     }
 
     let mut fields = Fields::default();
+    let mut sum = 0;
     for field in &*raw.headers {
         let name = field.name.as_bytes();
         if !head::line_before_ends_in_crlf(head, head::offset(head, name)) {
             return Err(Http1Error::LineEnd);
         }
+        sum += head::field_bytes(name.len(), field.value.len());
         if o.underscores != HeadersWithUnderscores::Allow && memchr::memchr(b'_', name).is_some() {
             if o.underscores == HeadersWithUnderscores::RejectRequest {
                 return Err(Http1Error::UnexpectedUnderscore);
@@ -199,6 +212,7 @@ fn interpret(
     }
 
     let framing = fields.framing(version, is_connect, o, out)?;
+    *field_bytes = head::head_field_bytes(sum);
     let mixed = fields.mixed_lengths();
     let head_of_request = RequestHead {
         version,

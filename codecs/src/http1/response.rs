@@ -59,12 +59,14 @@ pub(super) struct Asked {
 }
 
 /// Parses the head at the start of `bytes`, which is not empty, into `out`,
-/// which is. `None` when it is not complete.
+/// which is. `None` when it is not complete. The size of the fields goes to
+/// `field_bytes`.
 pub(super) fn parse(
     bytes: &[u8],
     o: &ResponseOptions,
     asked: Asked,
     out: &mut HeaderMap,
+    field_bytes: &mut u32,
 ) -> Result<Option<ResponseHead>, Http1Error> {
     // httparse skips empty lines; before a status line there are none.
     if matches!(bytes[0], b'\r' | b'\n') {
@@ -75,7 +77,9 @@ pub(super) fn parse(
     with_slots(o.headers_max, o.head_bytes_max, |slots| {
         let mut raw = httparse::Response::new(&mut []);
         match ParserConfig::default().parse_response_with_uninit_headers(&mut raw, window, slots) {
-            Ok(Status::Complete(end)) => interpret(&window[..end], &raw, asked, out).map(Some),
+            Ok(Status::Complete(end)) => {
+                interpret(&window[..end], &raw, asked, out, field_bytes).map(Some)
+            }
             Ok(Status::Partial) if bytes.len() > window.len() => Err(Http1Error::HeadersTooLarge),
             Ok(Status::Partial) => Ok(None),
             Err(e) => Err(syntax_error(e, window)),
@@ -89,6 +93,7 @@ fn interpret(
     raw: &httparse::Response<'_, '_>,
     asked: Asked,
     out: &mut HeaderMap,
+    field_bytes: &mut u32,
 ) -> Result<ResponseHead, Http1Error> {
     let (Some(minor), Some(status)) = (raw.version, raw.code) else {
         return Err(Http1Error::StatusLine);
@@ -112,11 +117,13 @@ fn interpret(
     out.push_known(HeaderId::Status, range(&head[STATUS_AT]));
 
     let mut fields = FramingFields::default();
+    let mut sum = 0;
     for field in &*raw.headers {
         let name = field.name.as_bytes();
         if !head::line_before_ends_in_crlf(head, head::offset(head, name)) {
             return Err(Http1Error::LineEnd);
         }
+        sum += head::field_bytes(name.len(), field.value.len());
         match out.push_received(range(name), range(field.value)) {
             Some(HeaderId::ContentLength) => fields.on_content_length(field.value)?,
             Some(HeaderId::TransferEncoding) => fields.on_transfer_encoding(field.value),
@@ -125,6 +132,7 @@ fn interpret(
             _ => {}
         }
     }
+    *field_bytes = head::head_field_bytes(sum);
     let framing = framing(&fields, status, asked, out)?;
     // RFC 9112 section 6.1: a chunked HTTP/1.0 message is read, and not
     // trusted any further.

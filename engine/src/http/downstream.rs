@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ringway_codecs::header::HeaderMap;
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{
     BodyOptions, RequestHead, RequestOptions, Version, encode_response_head,
 };
@@ -144,6 +144,11 @@ impl Downstream {
         self.reader.take_consumed()
     }
 
+    /// The size of header and trailer lines since the last call.
+    pub fn take_field_bytes(&mut self) -> u64 {
+        self.reader.take_field_bytes()
+    }
+
     /// Reads what has already arrived of the request's body and throws it
     /// away: a request that is answered in place of its host need not cost
     /// the client its connection.
@@ -225,9 +230,17 @@ impl Downstream {
                 close,
                 exchange.version,
             );
+            if framing == ResponseFraming::Empty {
+                // Behind everything else, as Envoy's codec says it.
+                out.truncate(out.len() - 2);
+                out.extend_from_slice(b"content-length: 0\r\n\r\n");
+            }
             head = (out.len() - before) as u64;
             fields = head - start_line_bytes(&out[before..]) - 2;
         });
+        if framing == ResponseFraming::Empty {
+            exchange.response.set(HeaderId::ContentLength, b"0");
+        }
         exchange.info.downstream_bytes.header_sent += fields;
         exchange.info.downstream_bytes.wire_sent += head;
     }
@@ -260,7 +273,8 @@ impl Downstream {
             pacer.end();
             return;
         }
-        self.writer.end(&self.stream, &exchange.response_trailers);
+        let trailers = self.writer.end(&self.stream, &exchange.response_trailers);
+        exchange.info.downstream_bytes.header_sent += trailers;
         exchange.response_complete = true;
     }
 

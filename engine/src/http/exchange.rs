@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ringway_codecs::header::HeaderMap;
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::Version;
 use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId, StatScopeId};
 
@@ -265,6 +265,16 @@ impl Exchange {
         self.cluster = ClusterChoice::default();
         self.header_mutations = MutationLevels::default();
         self.filter_overrides = OverridesId::default();
+    }
+
+    /// Tells the client how many tries there were, if the route wants that.
+    pub fn set_attempt_count(&mut self) {
+        if !self.tell_attempts {
+            return;
+        }
+        let count = self.info.attempt_count;
+        self.response
+            .set_decimal(HeaderId::XEnvoyAttemptCount, count);
     }
 
     /// Drops the body that was kept for another try, and its memory when it

@@ -208,7 +208,11 @@ impl Addition {
 
 fn add(header: &HeaderToAdd, value: &[u8], overwrites: bool, headers: &mut HeaderMap) {
     match header.joins {
-        _ if overwrites => header.name.set_in(headers, value),
+        // As in Envoy, the new value does not take the old one's place.
+        _ if overwrites => {
+            header.name.remove_from(headers);
+            header.name.append_to(headers, value);
+        }
         Some(id) if headers.contains(id) => join(id, value, headers),
         _ => header.name.append_to(headers, value),
     }

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod corpus;
+mod field_bytes;
 mod requests;
 mod responses;
 mod roundtrip;

@@ -50,6 +50,8 @@ pub struct MessageReader {
     broken: Option<Http1Error>,
     /// Bytes that belonged to messages, since they were last asked for.
     consumed: u64,
+    /// The size of the heads' fields, since it was last asked for.
+    field_bytes: u32,
 }
 
 impl Default for MessageReader {
@@ -60,6 +62,7 @@ impl Default for MessageReader {
             unread: None,
             broken: None,
             consumed: 0,
+            field_bytes: 0,
         }
     }
 }
@@ -80,6 +83,13 @@ impl MessageReader {
     /// Bytes on the wire that belonged to messages since the last call.
     pub fn take_consumed(&mut self) -> u64 {
         std::mem::take(&mut self.consumed)
+    }
+
+    /// The size of header and trailer lines since the last call, as Envoy
+    /// counts it ([`HeadReader::field_bytes`]).
+    pub fn take_field_bytes(&mut self) -> u64 {
+        let trailers = self.body.take_trailer_field_bytes();
+        u64::from(std::mem::take(&mut self.field_bytes) + trailers)
     }
 
     /// Whether the current body has been read to its end.
@@ -224,7 +234,9 @@ impl MessageReader {
                 };
                 return Poll::Ready(Err(end));
             };
-            let (head, consumed) = match parse(self, &chunk) {
+            let parsed = parse(self, &chunk);
+            self.field_bytes += self.head.field_bytes();
+            let (head, consumed) = match parsed {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) => {
                     self.consumed += chunk.len() as u64;

@@ -54,11 +54,21 @@ impl BodyWriter {
     }
 
     /// Queues the end of the body, with trailers where the framing has room
-    /// for them.
-    pub fn end(self, stream: &Stream, trailers: &HeaderMap) {
-        if self == Self::Chunked {
-            let trailers = (!trailers.is_empty()).then_some(trailers);
-            stream.write_with(|out| encode_last_chunk(out, trailers));
+    /// for them. Returns the bytes of their lines.
+    pub fn end(self, stream: &Stream, trailers: &HeaderMap) -> u64 {
+        if self != Self::Chunked {
+            return 0;
         }
+        let mut bytes = 0;
+        let trailers = (!trailers.is_empty()).then_some(trailers);
+        stream.write_with(|out| {
+            let before = out.len();
+            encode_last_chunk(out, trailers);
+            bytes = out.len() - before - LAST_CHUNK.len();
+        });
+        bytes as u64
     }
 }
+
+/// A last chunk without trailers.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";

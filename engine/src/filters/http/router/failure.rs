@@ -3,8 +3,6 @@
 
 use std::io;
 
-use ringway_codecs::header::HeaderId;
-
 use super::{ConnectionManager, Handled, LocalReply};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
@@ -116,14 +114,13 @@ impl Failure {
         let retried = exchange.info.attempt_count > 1;
         let reply = match self {
             Self::Overflow => {
-                if !manager.shared.router_of(exchange).suppress_envoy_headers {
-                    exchange
-                        .response
-                        .append(HeaderId::XEnvoyOverloaded, b"true");
-                }
                 let details = "upstream_reset_before_response_started{overflow}";
-                LocalReply::new(503, reset_text!("overflow", retried), details)
-                    .flag(ResponseFlag::UpstreamOverflow)
+                let reply = LocalReply::new(503, reset_text!("overflow", retried), details)
+                    .flag(ResponseFlag::UpstreamOverflow);
+                LocalReply {
+                    overloaded: !manager.shared.router_of(exchange).suppress_envoy_headers,
+                    ..reply
+                }
             }
             Self::ConnectTimeout => {
                 let details = "upstream_reset_before_response_started{connection_timeout}";
@@ -262,20 +259,12 @@ pub(super) fn reply_for_host(
     if let Some(cluster) = charged {
         manager.charge_code(cluster, reply.status, exchange);
     }
-    tell_attempts(exchange);
+    let reply = LocalReply {
+        tells_attempts: true,
+        ..reply
+    };
     manager.reply(downstream, exchange, reply);
     Handled::Answered
-}
-
-/// Tells the client how many tries there were, if the route wants that.
-pub(super) fn tell_attempts(exchange: &mut Exchange) {
-    if !exchange.tell_attempts {
-        return;
-    }
-    let count = exchange.info.attempt_count;
-    exchange
-        .response
-        .set_decimal(HeaderId::XEnvoyAttemptCount, count);
 }
 
 /// The answer when a deadline passed before the response.
@@ -313,9 +302,7 @@ fn expired(
                 details::UPSTREAM_MAX_STREAM_DURATION_REACHED,
             )
             .flag(ResponseFlag::UpstreamMaxStreamDurationReached);
-            tell_attempts(exchange);
-            manager.reply(downstream, exchange, reply);
-            return Handled::Answered;
+            return reply_for_host(None, manager, downstream, exchange, reply);
         }
         Expired::Request => {
             LocalReply::new(status, "request timeout", details::REQUEST_OVERALL_TIMEOUT)

@@ -18,7 +18,7 @@ use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::{Framing, ResponseHead};
 use ringway_config::route::{Forward, SelectedRoute};
 
-use super::failure::{Failure, reply_for_host, tell_attempts};
+use super::failure::{Failure, reply_for_host};
 use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_host};
 use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
@@ -343,7 +343,7 @@ pub(super) fn send_head(
         Framing::None | Framing::Length(_) => ResponseFraming::Described,
         Framing::Chunked | Framing::UntilClose => ResponseFraming::Unknown,
     };
-    tell_attempts(exchange);
+    exchange.set_attempt_count();
     manager.send_response_head(downstream, exchange, head.status, framing)
 }
 

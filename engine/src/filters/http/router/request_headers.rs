@@ -23,9 +23,6 @@ pub(super) fn finalize_request_headers(
     exchange: &mut Exchange,
 ) {
     let envoy_headers = !manager.shared.router_of(exchange).suppress_envoy_headers;
-    if forward.resilience.attempt_count_in_request {
-        set_attempt_count(exchange);
-    }
     if envoy_headers {
         set_expected_timeout(
             &exchange.limits,
@@ -33,6 +30,9 @@ pub(super) fn finalize_request_headers(
             Duration::ZERO,
             &mut exchange.request,
         );
+    }
+    if forward.resilience.attempt_count_in_request {
+        set_attempt_count(exchange);
     }
     for id in CONSUMED_FIRST {
         exchange.request.remove(id);

@@ -155,8 +155,8 @@ fn rewrite(policy: &RequestMirrorPolicy, local_address: IpAddr, request: &mut He
             request.set(HeaderId::Authority, &suffixed);
         }
     }
-    forwarded_for::append(request, local_address);
     request.set(HeaderId::XEnvoyInternal, b"true");
+    forwarded_for::append(request, local_address);
 }
 
 /// One copy of a request on its way.

@@ -267,8 +267,9 @@ impl UpstreamRequest {
         if !self.cluster().config.trailers {
             exchange.request_trailers.clear();
         }
-        self.writer
-            .end(&self.active.lease().stream, &exchange.request_trailers);
+        let stream = &self.active.lease().stream;
+        let trailers = self.writer.end(stream, &exchange.request_trailers);
+        exchange.info.upstream_bytes.header_sent += trailers;
         exchange.info.mark(TimePoint::UpstreamTxEnd, reactor::now());
     }
 
@@ -277,7 +278,6 @@ impl UpstreamRequest {
         exchange
             .info
             .mark(TimePoint::UpstreamRxBegin, reactor::now());
-        exchange.info.upstream_bytes.header_received += head.head_bytes as u64;
         self.count_bytes(exchange);
         if head.status >= 500 {
             self.active.lease().host().stats.rq_error.inc();
@@ -395,6 +395,7 @@ impl UpstreamRequest {
         let bytes = &mut exchange.info.upstream_bytes;
         bytes.wire_received += received - self.received_before;
         bytes.wire_sent += sent - self.sent_before;
+        bytes.header_received += self.reader.take_field_bytes();
         (self.received_before, self.sent_before) = (received, sent);
     }
 }

@@ -46,7 +46,9 @@ impl ConnectionManager {
     fn record(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
         let now = reactor::now();
         exchange.info.mark(TimePoint::RequestComplete, now);
-        exchange.info.downstream_bytes.wire_received += downstream.take_received();
+        let bytes = &mut exchange.info.downstream_bytes;
+        bytes.wire_received += downstream.take_received();
+        bytes.header_received += downstream.take_field_bytes();
         let stats = self.stats();
         stats.downstream_rq_active.dec();
         let took = now.duration_since(exchange.info.start);

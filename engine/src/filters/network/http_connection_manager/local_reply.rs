@@ -27,6 +27,12 @@ pub struct LocalReply<'a> {
     /// Headers that are added after the route's changes, by a reply that takes
     /// the place of a response.
     pub headers: Option<&'a AddedHeaders>,
+    /// The cluster or the host has no room for the request, and the client is
+    /// told so.
+    pub overloaded: bool,
+    /// The reply comes in the place of a host's, and says how many tries there
+    /// were if the route wants that.
+    pub tells_attempts: bool,
     /// The status for a gRPC client; by default it follows from `status`.
     pub grpc_status: Option<u64>,
 }
@@ -41,6 +47,8 @@ impl<'a> LocalReply<'a> {
             details,
             flag: None,
             headers: None,
+            overloaded: false,
+            tells_attempts: false,
             grpc_status: None,
         }
     }
@@ -55,7 +63,7 @@ impl<'a> LocalReply<'a> {
 
 impl ConnectionManager {
     /// Queues a local reply. Headers that `exchange.response` already holds
-    /// (a redirect's `location`, `x-envoy-overloaded`) are kept.
+    /// (a redirect's `location`) are kept.
     pub fn reply(
         &self,
         downstream: &mut Downstream,
@@ -71,7 +79,9 @@ impl ConnectionManager {
         if let Some(status) = reply.grpc_status
             && grpc::is_grpc(&exchange.request)
         {
-            exchange.response.set_decimal(HeaderId::GrpcStatus, status);
+            let response = &mut exchange.response;
+            response.set(HeaderId::ContentType, b"application/grpc");
+            response.set_decimal(HeaderId::GrpcStatus, status);
         }
         if reply.status == 400 {
             // Envoy's rule, whoever says that the request is a bad one.
@@ -79,6 +89,12 @@ impl ConnectionManager {
         }
         set_status(exchange, reply.status);
         self.apply_route_mutations(Message::Response, exchange);
+        if reply.overloaded {
+            exchange.response.set(HeaderId::XEnvoyOverloaded, b"true");
+        }
+        if reply.tells_attempts {
+            exchange.set_attempt_count();
+        }
         if let Some(added) = reply.headers {
             let mut scratch = self.worker.header_scratch.borrow_mut();
             let (changes, formats) = (&added.changes, &added.formats);
@@ -175,12 +191,10 @@ impl ConnectionManager {
                 grpc::write_message(message, out);
             });
         }
-        let framing = if is_head {
-            response.remove(HeaderId::ContentLength);
-            ResponseFraming::Unknown
-        } else {
-            response.set(HeaderId::ContentLength, b"0");
-            ResponseFraming::Described
+        response.remove(HeaderId::ContentLength);
+        let framing = match is_head {
+            true => ResponseFraming::Unknown,
+            false => ResponseFraming::Empty,
         };
         if self.send_response_head(downstream, exchange, 200, framing) {
             downstream.send_end(exchange);

@@ -45,7 +45,7 @@ impl ConnectionManager {
         let info = &mut exchange.info;
         info.protocol = Some(protocol);
         info.downstream_bytes.wire_received += downstream.take_received();
-        info.downstream_bytes.header_received += field_bytes(&exchange.request, head);
+        info.downstream_bytes.header_received += downstream.take_field_bytes();
         if exchange.request_complete {
             info.mark(TimePoint::DownstreamRxEnd, reactor::now());
         }
@@ -230,27 +230,6 @@ fn join_lines(request: &mut HeaderMap, id: HeaderId) {
     let lines: Vec<&[u8]> = request.get_all(id).collect();
     let joined = lines.join(&b','.to_owned());
     request.set(id, &joined);
-}
-
-/// The size of the fields as Envoy's parser counts them: each line end is one
-/// byte, and neither the request line nor the empty line at the end counts.
-fn field_bytes(request: &HeaderMap, head: &RequestHead) -> u64 {
-    const BETWEEN: usize = "  HTTP/1.1\r\n".len();
-    const EMPTY_LINE: usize = 2;
-    let part = |id| request.get(id).map_or(0, <[u8]>::len);
-    // Method and path are in the list too, and the authority is the Host line.
-    let (target, beside_lines) = match head.is_connect {
-        true => (HeaderId::Authority, 1),
-        false => (HeaderId::Path, 2),
-    };
-    let request_line = part(HeaderId::Method) + part(target) + BETWEEN;
-    let mut lines = request.len().saturating_sub(beside_lines);
-    if head.framing == Framing::Chunked {
-        // The codec has taken Transfer-Encoding off.
-        lines += 1;
-    }
-    head.head_bytes
-        .saturating_sub(request_line + EMPTY_LINE + lines) as u64
 }
 
 /// A request without a body says so where its method could have one: the host

@@ -64,9 +64,6 @@ impl ConnectionManager {
             return false;
         }
         filters.response_headers(exchange, &self.worker);
-        if framing == ResponseFraming::Empty {
-            exchange.response.set(HeaderId::ContentLength, b"0");
-        }
         // Envoy's order, for whoever compares bytes.
         self.worker
             .date
