@@ -291,6 +291,7 @@ impl<'a> RetryState<'a> {
                 let mut tried = self.tried.iter();
                 tried.any(|other| Rc::ptr_eq(other, host))
             }
+            other => other.rejects(&host.info.metadata),
         })
     }
 }
