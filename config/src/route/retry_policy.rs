@@ -133,6 +133,12 @@ impl RetryOn {
         RetryOn(self.0 | others.0)
     }
 
+    /// Each condition of the set with its name in the configuration.
+    pub fn names(self) -> impl Iterator<Item = (&'static str, RetryOn)> {
+        let all = HTTP_NAMES.iter().chain(GRPC_NAMES).copied();
+        all.filter(move |(_, condition)| self.has(*condition))
+    }
+
     /// Reads a list of conditions, the value of `x-envoy-retry-on` for
     /// example. As Envoy does, unknown ones are skipped; `unknown` hears them.
     pub fn parse(list: &[u8], mut unknown: impl FnMut(&[u8])) -> RetryOn {
