@@ -2,7 +2,11 @@
 //! are sent and asked about.
 
 mod asking;
-mod decisions;
+mod filters;
+mod headers;
+mod limits;
+mod setting;
+mod words;
 
 use crate::asking::{Headers, text};
 use ringway_tests::bootstrap::{Listener, cluster};

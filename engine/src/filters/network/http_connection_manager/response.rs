@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ringway_codecs::header::HeaderId;
 
-use super::local_reply::LocalReply;
+use super::local_reply::{BODY_BYTES_KEPT_MAX, LocalReply};
 use super::{ConnectionManager, Shared};
 use crate::http::conn_manager_utility;
 use crate::http::downstream::{Downstream, ResponseFraming};
@@ -113,10 +113,9 @@ impl ConnectionManager {
     fn replace_response(&self, downstream: &mut Downstream, exchange: &mut Exchange) -> bool {
         let mut body = self.worker.replacement_body.take();
         body.clear();
-        let replaced = self
-            .shared
-            .filters
-            .replace_response(exchange, &self.worker, &mut body);
+        body.shrink_to(BODY_BYTES_KEPT_MAX);
+        let filters = self.shared.filters_of(exchange);
+        let replaced = filters.replace_response(exchange, &self.worker, &mut body);
         if let Some(reply) = replaced {
             self.reply(
                 downstream,
