@@ -387,6 +387,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn conditions_have_the_names_that_they_are_read_by() {
+        let names: Vec<_> = HTTP_NAMES.iter().chain(GRPC_NAMES).collect();
+        let all = names
+            .iter()
+            .fold(RetryOn::default(), |all, (_, condition)| {
+                all.and(*condition)
+            });
+        assert_eq!(all.names().count(), names.len());
+        for (name, condition) in all.names() {
+            assert_eq!(condition.names().collect::<Vec<_>>(), [(name, condition)]);
+        }
+        assert_eq!(RetryOn::default().names().count(), 0);
+    }
+
+    #[test]
     fn lists_of_conditions() {
         let none = RetryOn::default();
         for (text, conditions, unknown) in [

@@ -1,13 +1,14 @@
 //! What the request is answered with, unless its route sends it on.
 
 use ringway_codecs::header::HeaderId;
-use ringway_config::route::{Action, Body, DirectResponse, Redirect, RouteMatch};
+use ringway_config::route::{Action, Body, DirectResponse, RouteMatch};
 
 use super::context::Context;
 use super::fact::Fact;
 use super::forward;
 use crate::filters::http::router;
 use crate::http::exchange::Exchange;
+use crate::http::redirect::set_tls_location;
 
 /// What becomes of a request that no filter answers. `cluster` is the one that
 /// was chosen.
@@ -20,12 +21,9 @@ pub(super) fn explain(
     let selected = match found {
         RouteMatch::NoVirtualHost | RouteMatch::NoRoute(_) => return vec![not_found()],
         RouteMatch::TlsRequired(host) => {
+            let status = set_tls_location(&exchange.request, &mut exchange.response);
             let field = format!("{}.require_tls", host.source.path);
-            return vec![
-                answer(301)
-                    .note("to https: the virtual host requires TLS")
-                    .place(cx.place(&field)),
-            ];
+            return vec![redirect(status, exchange).place(cx.place(&field))];
         }
         RouteMatch::Route(selected) => selected,
     };
@@ -40,7 +38,8 @@ pub(super) fn explain(
             vec![direct_response(direct).place(place("direct_response"))]
         }
         Action::Redirect(target) => {
-            vec![redirect(target, exchange, cx).place(place("redirect"))]
+            router::set_redirect(cx.manager, target, exchange);
+            vec![redirect(target.status, exchange).place(place("redirect"))]
         }
         Action::NonForwarding => vec![
             answer(503)
@@ -50,6 +49,7 @@ pub(super) fn explain(
     }
 }
 
+/// An answer that the proxy gives itself.
 pub(super) fn answer(status: u16) -> Fact {
     Fact::new("answer").value(status)
 }
@@ -66,9 +66,9 @@ fn direct_response(direct: &DirectResponse) -> Fact {
     answer(direct.status).note(format!("direct response, {body}"))
 }
 
-fn redirect(target: &Redirect, exchange: &mut Exchange, cx: &Context<'_>) -> Fact {
-    router::set_redirect(cx.manager, target, exchange);
+/// A redirect to the place that the response names.
+fn redirect(status: u16, exchange: &Exchange) -> Fact {
     let location = exchange.response.get(HeaderId::Location);
     let location = String::from_utf8_lossy(location.unwrap_or_default());
-    answer(target.status).note(format!("redirect to {location}"))
+    answer(status).note(format!("redirect to {location}"))
 }

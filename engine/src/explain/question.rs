@@ -57,7 +57,7 @@ impl Question {
         let mut question = Self {
             method: "GET".into(),
             host: String::new(),
-            path: "/".into(),
+            path: ROOT.into(),
             headers: Vec::new(),
             remote: SocketAddr::from(([127, 0, 0, 1], 0)),
             listener: None,
@@ -90,9 +90,14 @@ impl Question {
         if question.headers.len() > HEADERS_MAX {
             return Err(format!("more than {HEADERS_MAX} headers"));
         }
-        if question.facts().is_connect && port_start(question.host.as_bytes()).is_none() {
-            let host = &question.host;
-            return Err(format!("host: {host:?} has no port, which a CONNECT needs"));
+        if question.facts().is_connect {
+            let Self { host, path, .. } = &question;
+            if port_start(host.as_bytes()).is_none() {
+                return Err(format!("host: {host:?} has no port, which a CONNECT needs"));
+            }
+            if path != ROOT {
+                return Err(format!("path: {path:?} is given, but a CONNECT has none"));
+            }
         }
         Ok(question)
     }
@@ -125,6 +130,9 @@ impl Question {
         request
     }
 }
+
+/// The path of a request that none is given for.
+const ROOT: &str = "/";
 
 /// As many as a connection manager takes by default.
 const HEADERS_MAX: usize = 100;
@@ -200,11 +208,14 @@ mod tests {
 
     #[test]
     fn a_connect_has_no_path() {
-        let parse = |host| Question::parse([("method", "CONNECT"), ("host", host)]);
-        let question = parse("a.example:443").expect("it is good");
+        let parse =
+            |host, path| Question::parse([("method", "CONNECT"), ("host", host), ("path", path)]);
+        let question = parse("a.example:443", "/").expect("it is good");
         assert!(question.facts().is_connect);
         assert_eq!(question.request().get(HeaderId::Path), None);
-        let error = parse("a.example").expect_err("there is no port");
+        let error = parse("a.example:443", "/x").expect_err("there is a path");
+        assert!(error.starts_with("path: \"/x\" is given"), "{error}");
+        let error = parse("a.example", "/").expect_err("there is no port");
         assert!(
             error.starts_with("host: \"a.example\" has no port"),
             "{error}"

@@ -14,7 +14,7 @@ use crate::http::exchange::Exchange;
 /// Whether a try that takes too long goes on beside the next one.
 pub(super) fn hedging(way: &Way<'_>, is_hedging: bool, exchange: &Exchange) -> Fact {
     const HEADER: HeaderId = HeaderId::XEnvoyHedgeOnPerTryTimeout;
-    let asked = matches!(exchange.request.get(HEADER), Some(b"true") | Some(b"false"));
+    let asked = matches!(exchange.request.get(HEADER), Some(b"true" | b"false"));
     let field = way.or_of_host("hedge_policy.hedge_on_per_try_timeout");
     Fact::new("hedging")
         .value(is_hedging)

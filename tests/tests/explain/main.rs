@@ -59,6 +59,7 @@ const REQUESTS: &[(&str, &str, Headers)] = &[
     ("c.example", "/out", &[("x-version", "2")]),
     ("c.example", "/any", &[("x-version", "3")]),
     ("c.example", "/in", &[]),
+    ("d.example", "/secure?x=y", &[]),
 ];
 
 /// What the proxy did, as far as an explanation tells it too.
