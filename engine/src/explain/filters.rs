@@ -123,7 +123,7 @@ impl Explained<'_> {
                     &*self.overrides.configs()[number].source.path
                 });
                 let fact = runs(filter)
-                    .note(format!("with the configuration of {}", self.level(path)))
+                    .note(format!("configured by {}", self.level(path)))
                     .place(place(path));
                 match one {
                     Some(one) if filter.disabled => fact.parts(vec![self.turned_on(one)]),

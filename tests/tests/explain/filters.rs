@@ -11,8 +11,8 @@ fn the_filters_that_run_are_told() {
     const OFF_HERE: &str = "off, turned off in the list of filters";
     const OFF: &str = "off, turned off by the route";
     const OWN: &str = "runs, with its own configuration";
-    const OF_ROUTE: &str = "runs, with the configuration of the route";
-    const OF_HOST: &str = "runs, with the configuration of the virtual host";
+    const OF_ROUTE: &str = "runs, configured by the route";
+    const OF_HOST: &str = "runs, configured by the virtual host";
     const LAST: &str = "runs, the last one";
     const UPGRADE_TO_OWN: &[(&str, &str)] = &[UPGRADE, ("upgrade", "own")];
     let table: &[(Request, &str, &[&str])] = &[
@@ -51,7 +51,7 @@ fn the_filters_that_run_are_told() {
             get("a.example", "/weighted", &[("x-random", "0")]),
             "521",
             &[
-                "runs, with the configuration of the weighted cluster",
+                "runs, configured by the weighted cluster",
                 OWN,
                 OFF_HERE,
                 LAST,
@@ -83,15 +83,36 @@ fn the_filters_that_run_are_told() {
             &[OWN, LAST],
         ),
     ];
+    // What a whole route configuration says counts in its own scope only.
+    let scoped: &[(Request, &str, &[&str])] = &[
+        (
+            get("a", "/", &[("x-s", "configured")]),
+            "551",
+            &[
+                "off, turned off by the route configuration",
+                "off, turned off by the virtual host",
+                "runs, configured by the route configuration",
+                LAST,
+            ],
+        ),
+        (
+            get("a", "/", &[("x-s", "other")]),
+            "501",
+            &[OWN, OWN, OFF_HERE, LAST],
+        ),
+        (get("a", "/", &[]), "501", &[OWN, OWN, OFF_HERE, LAST]),
+    ];
+    let of = |listener| move |row| (listener, row);
     on_each_driver(|scene| {
-        for (request, status, expected) in table {
-            let told = request.ask(scene, "filtered", "");
+        let rows = table.iter().map(of("filtered"));
+        for (listener, (request, status, expected)) in rows.chain(scoped.iter().map(of("scoped"))) {
+            let told = request.ask(scene, listener, "");
             let filters = items(&told["filters"]);
             let short = |one: &Value| format!("{}, {}", text(&one["value"]), text(&one["note"]));
             let found: Vec<_> = filters.iter().map(short).collect();
             assert_eq!(&found, expected, "{request:?}\n{told:#}");
 
-            let seen = scene.play(&request.case("filtered"));
+            let seen = scene.play(&request.case(listener));
             assert_eq!(&seen["log[0].code"], status, "{request:?}");
             let mut running = filters.iter().filter(|one| one["value"] == "runs");
             let first = running.next().expect("the router, if no other");

@@ -22,6 +22,14 @@ const LISTENERS: &[Listener] = &[
         manager: include_str!("filters_manager.yaml"),
         hosts: include_str!("filters.yaml"),
     },
+    Listener {
+        name: "scoped",
+        manager: concat!(
+            include_str!("filters_manager.yaml"),
+            include_str!("filters_scope.yaml")
+        ),
+        hosts: "",
+    },
 ];
 
 fn clusters(ports: Ports) -> String {
