@@ -139,6 +139,12 @@ impl RetryOn {
         RetryOn(self.0 | others.0)
     }
 
+    /// Each condition of the set with its name in the configuration.
+    pub fn names(self) -> impl Iterator<Item = (&'static str, RetryOn)> {
+        let all = HTTP_NAMES.iter().chain(GRPC_NAMES).copied();
+        all.filter(move |(_, condition)| self.has(*condition))
+    }
+
     /// Reads a list of conditions, the value of `x-envoy-retry-on` for
     /// example. As Envoy does, unknown ones are skipped; `unknown` hears them.
     pub fn parse(list: &[u8], mut unknown: impl FnMut(&[u8])) -> RetryOn {
@@ -412,6 +418,21 @@ const LOAD_BALANCER: &str = "envoy.lb";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn conditions_have_the_names_that_they_are_read_by() {
+        let names: Vec<_> = HTTP_NAMES.iter().chain(GRPC_NAMES).collect();
+        let all = names
+            .iter()
+            .fold(RetryOn::default(), |all, (_, condition)| {
+                all.and(*condition)
+            });
+        assert_eq!(all.names().count(), names.len());
+        for (name, condition) in all.names() {
+            assert_eq!(condition.names().collect::<Vec<_>>(), [(name, condition)]);
+        }
+        assert_eq!(RetryOn::default().names().count(), 0);
+    }
 
     #[test]
     fn lists_of_conditions() {
