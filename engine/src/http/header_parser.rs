@@ -323,7 +323,7 @@ mod tests {
                 &mut exchange,
                 &mut scratch,
             );
-            assert_eq!(text(&exchange.request), "b: 2 | d: 1 | a: 1 | d: 4");
+            assert_eq!(text(&exchange.request), "d: 1 | b: 2 | a: 1 | d: 4");
             let now = (scratch.bytes.as_ptr(), scratch.additions.as_ptr());
             assert_eq!(*memory.get_or_insert(now), now);
         }
