@@ -191,6 +191,7 @@ impl Scene {
             stats.get(&total).copied().unwrap_or(0) > old
                 && quiet(stats)
                 && gauges(stats, "cluster.", ".upstream_rq_active") == 0
+                && gauges(stats, "cluster.", ".upstream_rq_pending_active") == 0
         })
     }
 
