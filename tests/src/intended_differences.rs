@@ -628,6 +628,57 @@ pub const TABLE: &[Intended] = &[
         "log[*].details",
         "no details are a dash, whoever took them away",
     ),
+    pages("fetched*", "log[*].route", REDIRECT_LOG),
+    pages("fetched*", "log[0].cluster", REDIRECT_LOG),
+    pages("fetched*", "log[1].header_bytes_received", REDIRECT_BYTES),
+    pages("fetched*", "log[1].wire_bytes_received", REDIRECT_BYTES),
+    pages(
+        "fetched and redirected",
+        "log[2].*_bytes_received",
+        REDIRECT_BYTES,
+    ),
+    pages("fetched after *", "log[1].received", REDIRECT_BYTES),
+    pages(
+        "fetched and redirected",
+        "stats.cluster.origin.upstream_*",
+        REDIRECT_REUSE,
+    ),
+    pages(
+        "fetched by HEAD",
+        "stats.cluster.origin.upstream_*",
+        REDIRECT_REUSE,
+    ),
+    pages(
+        "fetched for no body",
+        "stats.cluster.origin.upstream_*",
+        REDIRECT_REUSE,
+    ),
+    pages("fetched by HEAD", "log[*].method", ASKED_BY_HEAD),
+    pages(
+        "fetched by HEAD",
+        "log[1].upstream_wire_bytes_sent",
+        ASKED_BY_HEAD,
+    ),
+    pages("fetched not *", "log[0].authority", NOT_FETCHED),
+    pages("fetched not *", "log[0].method", NOT_FETCHED),
+    pages("fetched not *", "log[0].path", NOT_FETCHED),
+    pages(
+        "fetched not for half a request",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    pages(
+        "fetched twice on one connection",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    pages("fetched with no content", "client.rest", NO_CONTENT),
+    pages("fetched with no content", "log[1].sent", NO_CONTENT),
+    pages(
+        "fetched with no content",
+        "response[0].header.content-length",
+        NO_CONTENT,
+    ),
     routing(
         "custom_response",
         "page twice*",
@@ -691,6 +742,12 @@ const REDIRECT_BYTES: &str = "what the client sent is counted once; Envoy counts
      again for the request that follows a redirect";
 const REDIRECT_REUSE: &str = "a connection whose response is complete carries the \
      request that follows the redirect; Envoy frees it a moment later";
+const ASKED_BY_HEAD: &str = "who asked for the head only is sent no more: the page is asked for \
+     by HEAD, too";
+const NOT_FETCHED: &str = "a request whose response stays is logged as it was";
+const fn pages(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
+    routing("custom_response", case, what, reason)
+}
 const fn scoped(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     routing("scoped", case, what, reason)
 }

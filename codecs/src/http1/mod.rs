@@ -63,5 +63,10 @@ impl Version {
     }
 }
 
+/// Whether this is `host[:port]`, as Host has it: without credentials.
+pub fn is_authority(authority: &[u8]) -> bool {
+    target::is_authority(authority, target::Port::Optional)
+}
+
 #[cfg(test)]
 mod tests;

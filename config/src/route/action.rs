@@ -119,7 +119,9 @@ impl Action {
                 })
                 .map(Action::DirectResponse),
             Some(ProtoAction::Redirect(action)) => cx
-                .field("redirect", |cx| Redirect::lower(action, path, lowering, cx))
+                .field("redirect", |cx| {
+                    Redirect::lower(action, path, &mut lowering.formats, cx)
+                })
                 .map(Action::Redirect),
             Some(ProtoAction::NonForwardingAction(_)) => Some(Action::NonForwarding),
             Some(ProtoAction::FilterAction(_)) => {

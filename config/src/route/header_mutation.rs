@@ -307,6 +307,16 @@ impl HeaderChanges {
         HeaderChanges::lower((field, add), ("", &[]), &RESPONSE_JOINED, formats, cx)
     }
 
+    /// The same for request headers.
+    pub fn lower_request(
+        field: &str,
+        add: &[HeaderValueOption],
+        formats: &mut FormatStrings,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
+        HeaderChanges::lower((field, add), ("", &[]), &REQUEST_JOINED, formats, cx)
+    }
+
     /// Compiles one request header to add.
     pub(super) fn lower_one_request(
         option: &HeaderValueOption,

@@ -1,12 +1,11 @@
 //! `envoy.config.route.v3.RedirectAction`.
 
 use super::action::NOT_WITH_TEMPLATE;
-use super::lower::Lowering;
 use super::path_match::PathMatcher;
 use super::regex::Substitution;
 use super::rewrite::PathRewrite;
 use crate::context::Cx;
-use crate::format_strings::FormatId;
+use crate::format_strings::{FormatId, FormatStrings};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 
 /// A compiled `envoy.config.route.v3.RedirectAction`.
@@ -53,11 +52,28 @@ pub enum PathRedirect {
 }
 
 impl Redirect {
+    /// Compiles a message that stands outside of routes: there is no path that
+    /// a rewrite could go by.
+    pub fn lower_without_route(
+        message: &proto::RedirectAction,
+        formats: &mut FormatStrings,
+        cx: &mut Cx<'_>,
+    ) -> Option<Redirect> {
+        use proto::redirect_action::PathRewriteSpecifier;
+        let field = match &message.path_rewrite_specifier {
+            Some(PathRewriteSpecifier::PrefixRewrite(_)) => "prefix_rewrite",
+            Some(PathRewriteSpecifier::RegexRewrite(_)) => "regex_rewrite",
+            _ => return Self::lower(message, None, formats, cx),
+        };
+        cx.error_at(field, "is not supported for a custom response");
+        None
+    }
+
     /// Compiles the message, or reports why not. `path` is what the route matches.
     pub(super) fn lower(
         message: &proto::RedirectAction,
         path: Option<&PathMatcher>,
-        lowering: &mut Lowering,
+        formats: &mut FormatStrings,
         cx: &mut Cx<'_>,
     ) -> Option<Redirect> {
         use proto::redirect_action::{
@@ -88,7 +104,7 @@ impl Redirect {
                 Some(PathRedirect::Keep)
             }
             Some(PathRewriteSpecifier::PathRewrite(format)) => cx.field("path_rewrite", |cx| {
-                let id = lowering.formats.add_omitting_empty(format, cx);
+                let id = formats.add_omitting_empty(format, cx);
                 Some(PathRedirect::Format(id))
             }),
         };

@@ -78,6 +78,8 @@ pub struct Exchange {
     pub header_mutations: MutationLevels,
     /// A filter has answered in the response's place.
     pub response_replaced: bool,
+    /// The request is one for a page, whose response takes another one's place.
+    pub page: Option<FetchedPage>,
     /// How many HTTP filters saw the request: the response runs through them.
     pub filters_entered: usize,
     /// A filter has changed what the route may depend on, and asks that it is
@@ -121,6 +123,19 @@ pub enum Tunnel {
     Connect,
 }
 
+/// A page that is fetched in the place of a response.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchedPage {
+    /// The place of the filter that wants it.
+    pub filter: usize,
+    /// The filter's name for what it does with it.
+    pub policy: u32,
+    /// The status of the response.
+    pub instead_of: u16,
+    /// It has been asked for: the request is to be routed anew.
+    pub is_awaited: bool,
+}
+
 /// Something that a filter holds until the request is over; dropping it says
 /// so.
 pub trait Held: std::fmt::Debug {
@@ -154,6 +169,7 @@ impl Exchange {
             counted: Counted::default(),
             header_mutations: MutationLevels::default(),
             response_replaced: false,
+            page: None,
             filters_entered: 0,
             route_cleared: false,
             limits: Limits::default(),
@@ -198,6 +214,7 @@ impl Exchange {
         self.counted = Counted::default();
         self.header_mutations = MutationLevels::default();
         self.response_replaced = false;
+        self.page = None;
         self.filters_entered = 0;
         self.route_cleared = false;
         self.limits = Limits::default();

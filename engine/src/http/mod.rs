@@ -29,6 +29,7 @@ pub mod redirect;
 pub mod referer;
 pub mod request_id;
 pub mod route_table;
+pub mod url;
 mod value_copy;
 
 use ringway_codecs::header::{HeaderId, HeaderMap};

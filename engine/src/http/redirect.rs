@@ -41,7 +41,8 @@ pub fn set_tls_location(request: &HeaderMap, response: &mut HeaderMap) -> u16 {
     301
 }
 
-fn write_location(
+/// Appends that URL.
+pub fn write_location(
     redirect: &Redirect,
     request: &HeaderMap,
     format: impl FnOnce(FormatId, &mut Vec<u8>),

@@ -5,7 +5,7 @@ use ringway_tests::case::{Case, case};
 use ringway_tests::comparison::Comparison;
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::Ports;
-use ringway_tests::origin::Act;
+use ringway_tests::origin::{self, Act};
 use std::time::Duration;
 
 const ROUTES: &str = include_str!("custom_response/routes.yaml");
@@ -36,6 +36,20 @@ const LISTENERS: &[Listener] = &[
         manager: include_str!("custom_response/upgrade_filters.yaml"),
         hosts: ROUTES,
     },
+    Listener {
+        name: "fetched",
+        manager: include_str!("custom_response/fetching.yaml"),
+        hosts: include_str!("custom_response/fetching_routes.yaml"),
+    },
+    Listener {
+        name: "mapped_fetched",
+        manager: concat!(
+            include_str!("custom_response/fetching.yaml"),
+            "local_reply_config: { body_format: { text_format_source: { \
+             inline_string: \"<%LOCAL_REPLY_BODY%|%RESPONSE_CODE%>\" } } }\n"
+        ),
+        hosts: include_str!("custom_response/fetching_routes.yaml"),
+    },
 ];
 
 fn clusters(ports: Ports) -> String {
@@ -59,6 +73,171 @@ fn answer(status: &str, headers: &str) -> String {
 }
 
 fn cases() -> Vec<Case> {
+    let mut all = pages();
+    all.extend(fetched());
+    all
+}
+
+/// The origin gives these answers, one after the other.
+fn turns(answers: &[&str]) -> Act {
+    let turn = |answer: &&str| vec![Act::Read, Act::Send(answer.as_bytes().to_vec())];
+    Act::Turns(answers.iter().map(turn).collect())
+}
+
+const PAGE: &str =
+    "HTTP/1.1 200 OK\r\nx-page: yes\r\nx-page2: yes\r\ncontent-length: 4\r\n\r\npage";
+
+/// `RedirectPolicy`
+fn fetched() -> Vec<Case> {
+    // The response whose place a page takes.
+    let of = |status: u16| {
+        format!(
+            "HTTP/1.1 {status} No\r\nx-origin: o\r\nset-cookie: a\r\ncontent-length: 4\r\n\r\norig"
+        )
+    };
+    let fetched = |name, status| {
+        case(name, "fetched", get_with("/x?q=a", "x-in: in\r\n"))
+            .origin([turns(&[&of(status), PAGE])])
+    };
+    let page =
+        |name, page: &str| case(name, "fetched", get("/x")).origin([turns(&[&of(500), page])]);
+    let post = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-type: a/b\r\ncontent-length: 5\r\n\r\nhello"
+        )
+    };
+    vec![
+        fetched("fetched", 404),
+        fetched("fetched with a status", 410),
+        fetched("fetched by path", 411),
+        fetched("fetched by host", 412),
+        fetched("fetched by all parts", 413),
+        fetched("fetched from no route", 414),
+        fetched("fetched direct response", 415),
+        fetched("fetched root", 417),
+        fetched("fetched from a refused host", 418),
+        fetched("fetched redirect", 419),
+        fetched("fetched by format", 420),
+        fetched("fetched without query", 421),
+        fetched("fetched from no URL", 422),
+        fetched("fetched with headers overwritten", 423),
+        fetched("fetched and changed", 424),
+        fetched("fetched where TLS is required", 426),
+        fetched("fetched without fragment", 427),
+        fetched("fetched with no content", 428),
+        fetched("fetched with an odd status", 429),
+        fetched("fetched not", 430),
+        fetched("fetched from a slow host", 504).origin([Act::Turns(vec![
+            vec![Act::Read, Act::Send(of(504).into_bytes())],
+            vec![Act::Read, Act::Wait(Duration::from_millis(300))],
+        ])]),
+        case("fetched and redirected", "fetched", get("/x")).origin([turns(&[
+            &of(425),
+            "HTTP/1.1 302 Found\r\nlocation: http://pages.host/other\r\ncontent-length: 0\r\n\r\n",
+            PAGE,
+        ])]),
+        case("fetched page that would be replaced", "fetched", get("/x"))
+            .origin([turns(&[&of(416), &of(404)])]),
+        case("fetched after a body", "fetched", post("/x")).origin([turns(&[&of(404), PAGE])]),
+        case(
+            "fetched after chunks",
+            "fetched",
+            "POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        )
+        .origin([turns(&[&of(404), PAGE])]),
+        case(
+            "fetched not before the end of a body",
+            "fetched",
+            "POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\n\r\nhello",
+        )
+        .origin([
+            Act::ReadHead,
+            Act::Send(of(404).into_bytes()),
+            Act::Drain,
+        ]),
+        case("fetched by HEAD", "fetched", "HEAD /x HTTP/1.1\r\nhost: a\r\n\r\n")
+            .origin([Act::Turns(vec![
+                vec![
+                    Act::Read,
+                    Act::Send(b"HTTP/1.1 404 No\r\ncontent-length: 4\r\n\r\n".to_vec()),
+                ],
+                vec![
+                    Act::Read,
+                    Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec()),
+                ],
+            ])])
+            .to_head(),
+        case("fetched for a direct response", "fetched", get("/direct")).answer(PAGE),
+        case("fetched not for half a request", "fetched", post("/direct")).answer(PAGE),
+        case(
+            "fetched for no host",
+            "fetched",
+            "GET / HTTP/1.1\r\nhost: zzz\r\n\r\n",
+        )
+        .answer(PAGE),
+        case("fetched for refused", "fetched", get("/refused")).answer(PAGE),
+        case("fetched for a timeout", "fetched", get("/slow")).origin([Act::Turns(vec![
+            vec![Act::Read, Act::Wait(Duration::from_millis(300))],
+            origin::answer("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate"),
+        ])]),
+        case("fetched after rewrites", "fetched", get("/rewritten/a"))
+            .origin([turns(&[&of(404), PAGE])]),
+        case("fetched from rewritten", "fetched", get("/rewritten/a"))
+            .origin([turns(&[&of(411), PAGE])]),
+        case("fetched after tries", "fetched", get("/tries"))
+            .origin([turns(&[&of(500), &of(500), PAGE])]),
+        case(
+            "fetched for gRPC",
+            "fetched",
+            get_with("/x", "content-type: application/grpc\r\n"),
+        )
+        .origin([turns(&[&of(404), PAGE])]),
+        case("fetched for an endless body", "fetched", get("/x")).origin([turns(&[
+            "HTTP/1.1 404 No\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n",
+            PAGE,
+        ])]),
+        case("fetched for no body", "fetched", get("/x"))
+            .origin([turns(&["HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n", PAGE])]),
+        page("fetched nothing", "HTTP/1.1 204 No\r\nx-page: y\r\n\r\n"),
+        page("fetched not modified", "HTTP/1.1 304 No\r\nx-page: y\r\n\r\n"),
+        page("fetched found", "HTTP/1.1 302 F\r\nlocation: /b\r\ncontent-length: 2\r\n\r\npg"),
+        page("fetched not found", "HTTP/1.1 404 N\r\nx-page: y\r\ncontent-length: 2\r\n\r\npg"),
+        page("fetched broken", "nonsense\r\n\r\n"),
+        page(
+            "fetched chunks",
+            "HTTP/1.1 200 O\r\ntransfer-encoding: chunked\r\n\r\n2\r\npg\r\n0\r\n\r\n",
+        ),
+        page(
+            "fetched after hints",
+            "HTTP/1.1 103 Hints\r\nx-a: b\r\n\r\nHTTP/1.1 200 O\r\ncontent-length: 2\r\n\r\npg",
+        ),
+        case("fetched for the route", "fetched", get("/own")).origin([turns(&[&of(200), PAGE])]),
+        case(
+            "fetched twice on one connection",
+            "fetched",
+            [get("/x"), get("/x")].concat(),
+        )
+        .origin([turns(&[&of(404), PAGE, &of(404), PAGE])])
+        .answers(2),
+        case(
+            "fetched for a connection that closes",
+            "fetched",
+            get_with("/x", "connection: close\r\n"),
+        )
+        .origin([turns(&[&of(404), PAGE])]),
+        case(
+            "fetched not for an upgrade",
+            "fetched",
+            get_with("/upgrade", "connection: upgrade\r\nupgrade: websocket\r\n"),
+        )
+        .answer(of(404)),
+        case("fetched from a refused host, mapped", "mapped_fetched", get("/x"))
+            .origin([turns(&[&of(418)])]),
+        case("fetched for refused, mapped", "mapped_fetched", get("/refused")).answer(PAGE),
+    ]
+}
+
+fn pages() -> Vec<Case> {
     const GRPC: &str = "content-type: application/grpc\r\n";
     let not_found = answer(
         "404 Not Found",

@@ -39,6 +39,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.http.custom_response.local_response_policy.v3.LocalResponsePolicy",
         "engine/src/filters/http/custom_response.rs",
     ),
+    (
+        "envoy.extensions.http.custom_response.redirect_policy.v3.RedirectPolicy",
+        "engine/src/filters/http/custom_response.rs",
+    ),
     // These are parts of a route.
     (
         "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",

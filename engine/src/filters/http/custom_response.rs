@@ -1,39 +1,64 @@
 //! `envoy.filters.http.custom_response`: error pages. Responses that a matcher
 //! picks, the host's as well as the proxy's own, are replaced by others.
 //!
-//! The page is a local reply like any other: the route changes its headers and
-//! `local_reply_config` may rewrite it. Of the response that it replaces it
-//! keeps the status, unless it has one of its own, and nothing else.
+//! A page of the configuration ([`Page`]) is a local reply like any other: the
+//! route changes its headers and `local_reply_config` may rewrite it. Others are
+//! fetched ([`RedirectPolicy`]). Of the response that it replaces a page keeps
+//! the status, unless it has one of its own, and nothing else.
+
+mod redirect_policy;
 
 use envoy_types::pb::envoy::extensions::filters::http::custom_response::v3 as pb;
 use envoy_types::pb::envoy::extensions::http::custom_response::local_response_policy::v3 as policy;
+use envoy_types::pb::envoy::extensions::http::custom_response::redirect_policy::v3 as redirect;
 use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
-use ringway_config::context::{Cx, unpack};
-use ringway_config::format_strings::FormatStrings;
+use ringway_config::context::{Cx, type_name, unpack};
 use ringway_config::matcher::{Inputs, Matcher, MatchingData};
 use ringway_config::route::HeaderChanges;
 
+use self::redirect_policy::{RedirectPolicy, added};
 use super::super::data_source;
-use super::{Flow, HttpFilter, StreamContext};
+use super::{Fetch, Flow, HttpFilter, Replacement, StreamContext};
 use crate::filters::network::http_connection_manager::local_reply::LocalReply;
 use crate::formatter::{Context, Format};
 use crate::http::exchange::Exchange;
 use crate::http::header_parser::AddedHeaders;
-use crate::http::route_table::compile_formats;
+use crate::stats::Store;
+use crate::stats_struct;
+
+stats_struct! {
+    /// `http.<stat_prefix>.custom_response_*`.
+    pub struct CustomResponseStats {
+        counters: [custom_response_invalid_uri, custom_response_redirect_no_route],
+        gauges: [],
+    }
+}
 
 /// The compiled filter.
 pub struct CustomResponse {
-    own: Matcher<Page>,
+    own: Matcher<Policy>,
     /// What routes have in front of it.
     overrides: Vec<Override>,
+    /// The policies that fetch pages, by number.
+    redirects: Vec<RedirectPolicy>,
+    stats: Option<CustomResponseStats>,
 }
 
 /// What a level of the routes says.
 struct Override {
-    matcher: Matcher<Page>,
+    matcher: Matcher<Policy>,
     /// The number of what a wider level says.
     outer: Option<u32>,
+}
+
+/// What takes a response's place.
+#[derive(Debug)]
+enum Policy {
+    /// A page of the configuration.
+    Local(Page),
+    /// One that is fetched: its number.
+    Redirect(u32),
 }
 
 /// A compiled `LocalResponsePolicy`.
@@ -60,18 +85,28 @@ enum Details {
 impl CustomResponse {
     /// Compiles the message, or reports why not.
     pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Self> {
+        let mut redirects = Vec::new();
         Some(Self {
-            own: matcher(any, cx)?,
+            own: matcher(any, &mut redirects, cx)?,
             overrides: Vec::new(),
+            redirects,
+            stats: None,
         })
     }
 }
 
-fn matcher(any: &Any, cx: &mut Cx<'_>) -> Option<Matcher<Page>> {
+fn matcher(
+    any: &Any,
+    redirects: &mut Vec<RedirectPolicy>,
+    cx: &mut Cx<'_>,
+) -> Option<Matcher<Policy>> {
     let message = unpack::<pb::CustomResponse>(any, cx)?;
     let matcher = message.custom_response_matcher.unwrap_or_default();
     cx.field("custom_response_matcher", |cx| {
-        Matcher::lower(&matcher, Inputs::RequestAndResponse, cx, &mut Page::compile)
+        let compile = &mut |extension: &TypedExtensionConfig, cx: &mut Cx<'_>| {
+            Policy::compile(extension, redirects, cx)
+        };
+        Matcher::lower(&matcher, Inputs::RequestAndResponse, cx, compile)
     })
 }
 
@@ -80,9 +115,13 @@ impl HttpFilter for CustomResponse {
         "envoy.filters.http.custom_response"
     }
 
+    fn register(&mut self, store: &Store, prefix: &str) {
+        self.stats = Some(CustomResponseStats::new(store, prefix));
+    }
+
     fn compile_override(&mut self, config: &Any, cx: &mut Cx<'_>) -> Option<u32> {
         self.overrides.push(Override {
-            matcher: matcher(config, cx)?,
+            matcher: matcher(config, &mut self.redirects, cx)?,
             outer: None,
         });
         u32::try_from(self.overrides.len() - 1).ok()
@@ -104,29 +143,74 @@ impl HttpFilter for CustomResponse {
         &'s self,
         stream: &mut StreamContext<'_>,
         body: &mut Vec<u8>,
-    ) -> Option<LocalReply<'s>> {
+    ) -> Option<Replacement<'s>> {
         let exchange = &*stream.exchange;
         let seen = MatchingData {
             request: &exchange.request,
             response: Some(&exchange.response),
         };
-        let page = self.page(stream.settings, seen)?;
-        Some(page.replace(stream.exchange, body))
+        match self.policy(stream.settings, seen)? {
+            Policy::Local(page) => Some(Replacement::Reply(page.replace(stream.exchange, body))),
+            Policy::Redirect(number) => self.fetch(*number, stream).map(Replacement::Fetch),
+        }
+    }
+
+    fn finish_page(&self, policy: u32, instead_of: u16, stream: &mut StreamContext<'_>) -> u16 {
+        self.redirects[policy as usize].finish(instead_of, stream)
     }
 }
 
 impl CustomResponse {
-    /// The page for a response: the one of the narrowest level that has one.
-    fn page(&self, settings: Option<u32>, seen: MatchingData<'_>) -> Option<&Page> {
+    /// What is said of a response by the narrowest level that says anything.
+    fn policy(&self, settings: Option<u32>, seen: MatchingData<'_>) -> Option<&Policy> {
         let mut level = settings;
         while let Some(number) = level {
             let of_level = &self.overrides[number as usize];
-            if let Some(page) = of_level.matcher.find(seen) {
-                return Some(page);
+            if let Some(policy) = of_level.matcher.find(seen) {
+                return Some(policy);
             }
             level = of_level.outer;
         }
         self.own.find(seen)
+    }
+
+    fn fetch(&self, policy: u32, stream: &mut StreamContext<'_>) -> Option<Fetch> {
+        if !RedirectPolicy::may_fetch(stream.exchange) {
+            return None;
+        }
+        let request = self.redirects[policy as usize].request(stream);
+        if request.is_none()
+            && let Some(stats) = &self.stats
+        {
+            stats.custom_response_invalid_uri.inc();
+        }
+        Some(Fetch {
+            request: request?,
+            policy,
+            no_route: self.stats?.custom_response_redirect_no_route,
+        })
+    }
+}
+
+impl Policy {
+    fn compile(
+        extension: &TypedExtensionConfig,
+        redirects: &mut Vec<RedirectPolicy>,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
+        let Some(any) = &extension.typed_config else {
+            cx.error_at("typed_config", "is required");
+            return None;
+        };
+        cx.field("typed_config", |cx| {
+            if type_name(&any.type_url) != REDIRECT_POLICY {
+                return Page::compile(&unpack(any, cx)?, cx).map(Self::Local);
+            }
+            let message = unpack::<redirect::RedirectPolicy>(any, cx)?;
+            let number = u32::try_from(redirects.len()).ok()?;
+            redirects.push(RedirectPolicy::compile(&message, cx)?);
+            Some(Self::Redirect(number))
+        })
     }
 }
 
@@ -155,53 +239,43 @@ impl Page {
         reply
     }
 
-    fn compile(extension: &TypedExtensionConfig, cx: &mut Cx<'_>) -> Option<Self> {
-        let Some(any) = &extension.typed_config else {
-            cx.error_at("typed_config", "is required");
-            return None;
+    fn compile(message: &policy::LocalResponsePolicy, cx: &mut Cx<'_>) -> Option<Self> {
+        let body = match &message.body {
+            None => Some(Box::default()),
+            Some(source) => cx.field("body", |cx| data_source::read(source, cx)),
         };
-        cx.field("typed_config", |cx| {
-            let message: policy::LocalResponsePolicy = unpack(any, cx)?;
-            let body = match &message.body {
-                None => Some(Box::default()),
-                Some(source) => cx.field("body", |cx| data_source::read(source, cx)),
-            };
-            let format = match &message.body_format {
-                None => Some(None),
-                Some(format) => cx
-                    .field("body_format", |cx| Format::compile(format, cx))
-                    .map(Some),
-            };
-            let mut strings = FormatStrings::default();
-            let headers = HeaderChanges::lower_response(
-                "response_headers_to_add",
-                &message.response_headers_to_add,
-                &mut strings,
-                cx,
-            );
-            let formats = compile_formats(&strings, cx);
-            Some(Page {
-                // The validation rules allow 200 to 599 only.
-                status: message
-                    .status_code
-                    .and_then(|status| u16::try_from(status.value).ok()),
-                body: body?,
-                format: format?,
-                headers: AddedHeaders {
-                    changes: headers?,
-                    formats: formats?,
-                },
-                details: match &message.response_code_details_action {
-                    Some(policy::local_response_policy::ResponseCodeDetailsAction::PreserveResponseCodeDetails(true)) => Details::Preserved,
-                    Some(policy::local_response_policy::ResponseCodeDetailsAction::ResponseCodeDetails(text)) if !text.is_empty() => {
-                        Details::Text(text.as_str().into())
-                    }
-                    Some(_) | None => Details::None,
-                },
-            })
+        let format = match &message.body_format {
+            None => Some(None),
+            Some(format) => cx
+                .field("body_format", |cx| Format::compile(format, cx))
+                .map(Some),
+        };
+        let headers = added(cx, |formats, cx| {
+            let add = &message.response_headers_to_add;
+            HeaderChanges::lower_response("response_headers_to_add", add, formats, cx)
+        });
+        use policy::local_response_policy::ResponseCodeDetailsAction as Action;
+        Some(Page {
+            // The validation rules allow 200 to 599 only.
+            status: message
+                .status_code
+                .and_then(|status| u16::try_from(status.value).ok()),
+            body: body?,
+            format: format?,
+            headers: headers?,
+            details: match &message.response_code_details_action {
+                Some(Action::PreserveResponseCodeDetails(true)) => Details::Preserved,
+                Some(Action::ResponseCodeDetails(text)) if !text.is_empty() => {
+                    Details::Text(text.as_str().into())
+                }
+                Some(_) | None => Details::None,
+            },
         })
     }
 }
+
+const REDIRECT_POLICY: &str =
+    "envoy.extensions.http.custom_response.redirect_policy.v3.RedirectPolicy";
 
 #[cfg(test)]
 mod tests {
@@ -267,7 +341,19 @@ static_resources:
     fn what_is_wrong_is_named_by_its_path() {
         const LOCAL: &str = "local_response_policy.v3.LocalResponsePolicy";
         const PAGE: &str = "custom_response_matcher.on_no_match.action.typed_config";
+        const REDIRECT: &str = "redirect_policy.v3.RedirectPolicy";
         assert_eq!(findings(&leads_to(LOCAL, "status_code: 299")), "");
+        assert_eq!(
+            findings(&leads_to(REDIRECT, "uri: 'http://a/b', status_code: 299")),
+            ""
+        );
+        assert_eq!(
+            findings(&leads_to(
+                REDIRECT,
+                "redirect_action: {path_rewrite: '/%PROTOCOL%'}"
+            )),
+            ""
+        );
         assert_eq!(findings("{}"), "");
         for (matcher, path, reason) in [
             (leads_to(LOCAL, "status_code: 100"), PAGE, "status_code"),
@@ -290,9 +376,66 @@ static_resources:
                 "response_headers_to_add[0].header.value: Not supported field",
             ),
             (
-                leads_to("redirect_policy.v3.RedirectPolicy", "uri: 'http://a/b'"),
+                leads_to(REDIRECT, "uri: '/b'"),
                 PAGE,
-                "not supported yet",
+                "uri: \"/b\" is not an absolute URL",
+            ),
+            (
+                leads_to(REDIRECT, "uri: 'http://a:99999/b'"),
+                PAGE,
+                "uri: \"http://a:99999/b\" is not",
+            ),
+            (
+                leads_to(REDIRECT, "status_code: 200"),
+                PAGE,
+                "one of these must be given: uri, redirect_action",
+            ),
+            (
+                leads_to(REDIRECT, "uri: 'http://a/', status_code: 199"),
+                PAGE,
+                "status_code",
+            ),
+            (
+                leads_to(REDIRECT, "redirect_action: {prefix_rewrite: /a}"),
+                PAGE,
+                "redirect_action.prefix_rewrite: is not supported",
+            ),
+            (
+                leads_to(
+                    REDIRECT,
+                    "redirect_action: {regex_rewrite: {pattern: {regex: a}, substitution: b}}",
+                ),
+                PAGE,
+                "redirect_action.regex_rewrite: is not supported",
+            ),
+            (
+                leads_to(REDIRECT, "redirect_action: {path_rewrite: '%NONE%'}"),
+                PAGE,
+                "redirect_action.path_rewrite: Not supported field",
+            ),
+            (
+                leads_to(
+                    REDIRECT,
+                    "uri: 'http://a/', request_headers_to_add: [{header: {key: host, value: a}}]",
+                ),
+                PAGE,
+                "request_headers_to_add[0].header.key: :-prefixed or host",
+            ),
+            (
+                leads_to(
+                    REDIRECT,
+                    "uri: 'http://a/', response_headers_to_add: [{header: {key: a, value: '%N%'}}]",
+                ),
+                PAGE,
+                "response_headers_to_add[0].header.value: Not supported field",
+            ),
+            (
+                leads_to(
+                    REDIRECT,
+                    "uri: 'http://a/', modify_request_headers_action: {name: a}",
+                ),
+                PAGE,
+                "modify_request_headers_action: not supported yet",
             ),
             (
                 "{matcher_tree: {input: {name: i, typed_config: {'@type': \

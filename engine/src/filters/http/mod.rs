@@ -20,14 +20,15 @@ use std::future::Future;
 use std::pin::Pin;
 
 use envoy_types::pb::google::protobuf::Any;
+use ringway_codecs::header::HeaderMap;
 use ringway_config::context::Cx;
 use ringway_config::route::{OverridesId, SelectedRoute};
 
 pub use self::overrides::{OverrideTable, Said};
 use super::WorkerContext;
 use super::network::http_connection_manager::local_reply::LocalReply;
-use crate::http::exchange::Exchange;
-use crate::stats::Store;
+use crate::http::exchange::{Exchange, FetchedPage};
+use crate::stats::{Counter, Store};
 
 /// A compiled HTTP filter.
 pub trait HttpFilter: Send + Sync {
@@ -71,16 +72,41 @@ pub trait HttpFilter: Send + Sync {
     }
 
     /// Sees the response's headers before any filter has changed them, and may
-    /// answer in the response's place, which it clears. The body is appended to
-    /// `body`, whatever the reply says. What has been replaced once is not asked
-    /// about again.
+    /// put something in the response's place. It clears the response if it
+    /// answers itself; the body is then appended to `body`, whatever the reply
+    /// says. What has been replaced once is not asked about again.
     fn replace_response<'s>(
         &'s self,
         _stream: &mut StreamContext<'_>,
         _body: &mut Vec<u8>,
-    ) -> Option<LocalReply<'s>> {
+    ) -> Option<Replacement<'s>> {
         None
     }
+
+    /// Sees the response to a request of [`Fetch`], before any filter has
+    /// changed it; `policy` is the number in there, and `instead_of` the status
+    /// of the response that this one replaces. Gives the status that it gets.
+    fn finish_page(&self, _policy: u32, _instead_of: u16, stream: &mut StreamContext<'_>) -> u16 {
+        stream.exchange.info.response_code
+    }
+}
+
+/// What comes in a response's place.
+pub enum Replacement<'s> {
+    /// This answer.
+    Reply(LocalReply<'s>),
+    /// What another request is answered with.
+    Fetch(Fetch),
+}
+
+/// A request whose response takes the place of another one.
+pub struct Fetch {
+    /// Its headers; it has no body.
+    pub request: HeaderMap,
+    /// The filter's name for what is to be done with the response.
+    pub policy: u32,
+    /// Counts that the request has no route, and the response stays.
+    pub no_route: Counter,
 }
 
 /// What a filter may read and change of a request and its response.
@@ -242,21 +268,21 @@ impl FilterChain {
         Flow::Continue
     }
 
-    /// Whether a filter may still answer in the response's place.
+    /// Whether a filter may have something for a response's place.
     #[inline]
-    pub fn may_replace_response(&self, exchange: &Exchange) -> bool {
-        self.replaces_responses && !exchange.response_replaced
+    pub fn replaces_responses(&self) -> bool {
+        self.replaces_responses
     }
 
-    /// The answer of a filter in the response's place, if one has any. Its body
-    /// is appended to `body`.
+    /// What a filter has for the response's place, if one has anything, and the
+    /// place of the filter. The body of a reply is appended to `body`.
     #[inline]
     pub fn replace_response<'s>(
         &'s self,
         exchange: &mut Exchange,
         worker: &WorkerContext,
         body: &mut Vec<u8>,
-    ) -> Option<LocalReply<'s>> {
+    ) -> Option<(usize, Replacement<'s>)> {
         let entered = exchange.filters_entered;
         let row = self.overrides.row(exchange);
         for (place, filter) in self.filters.iter().enumerate().take(entered).rev() {
@@ -269,12 +295,32 @@ impl FilterChain {
                 route: None,
                 settings: row.settings(place),
             };
-            if let Some(reply) = filter.replace_response(&mut stream, body) {
-                exchange.response_replaced = true;
-                return Some(reply);
+            if let Some(replacement) = filter.replace_response(&mut stream, body) {
+                return Some((place, replacement));
             }
         }
         None
+    }
+
+    /// Lets the filter that has fetched a page see the response, unless it is
+    /// not on the page's way. Gives the status that the client gets.
+    pub fn finish_page(
+        &self,
+        page: FetchedPage,
+        exchange: &mut Exchange,
+        worker: &WorkerContext,
+    ) -> u16 {
+        let row = self.overrides.row(exchange);
+        if page.filter >= exchange.filters_entered || row.is_off(page.filter) {
+            return exchange.info.response_code;
+        }
+        let mut stream = StreamContext {
+            exchange,
+            worker,
+            route: None,
+            settings: row.settings(page.filter),
+        };
+        self.filters[page.filter].finish_page(page.policy, page.instead_of, &mut stream)
     }
 
     /// Runs the response's headers through the filters that saw the request,

@@ -3,12 +3,11 @@
 //! points to and runs through the filters again, as Envoy does it.
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use ringway_config::route::{
-    InternalRedirectPolicy, RedirectPredicate, RouteMatch, SelectedRoute, without_query,
-};
+use ringway_config::route::{InternalRedirectPolicy, RedirectPredicate, RouteMatch, SelectedRoute};
 
 use super::ConnectionManager;
 use crate::http::exchange::{Exchange, Redirects};
+use crate::http::url::{Scheme, Url};
 use crate::stream_info::details;
 
 /// Whether a response of this status is followed at all.
@@ -29,7 +28,7 @@ pub(super) fn set_up(
     let Some(location) = exchange.response.get(HeaderId::Location) else {
         return false;
     };
-    let Some(target) = Target::parse(location) else {
+    let Some(target) = Url::parse(location) else {
         stats.passthrough_internal_redirect_bad_location.inc();
         return false;
     };
@@ -52,7 +51,13 @@ pub(super) fn set_up(
         return false;
     }
     let mut request = exchange.request.clone();
-    target.put_into(policy, &exchange.response, &mut request);
+    for name in &policy.headers_to_copy {
+        request.remove_name(name);
+        for value in exchange.response.get_all_name(name) {
+            request.append_name(name, value);
+        }
+    }
+    target.put_into(&mut request);
     let found = manager.find_route(&request, exchange);
     let RouteMatch::Route(next) = found else {
         stats.passthrough_internal_redirect_no_route.inc();
@@ -97,7 +102,7 @@ fn accepts(
     predicate: &RedirectPredicate,
     from: &SelectedRoute<'_>,
     to: &SelectedRoute<'_>,
-    target: &Target<'_>,
+    target: &Url<'_>,
     redirects: &mut Redirects,
 ) -> bool {
     let (from, to) = (&from.route.name, &to.route.name);
@@ -112,124 +117,5 @@ fn accepts(
         }
         RedirectPredicate::AllowListedRoutes(names) => names.contains(to),
         RedirectPredicate::SafeCrossScheme => target.scheme == Scheme::Http,
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scheme {
-    Http,
-    Https,
-    /// One that no upstream speaks.
-    Other,
-}
-
-/// An absolute URL.
-#[derive(Debug, PartialEq, Eq)]
-struct Target<'a> {
-    scheme: Scheme,
-    authority: &'a [u8],
-    /// From the slash, without the fragment; empty for none.
-    path: &'a [u8],
-}
-
-impl<'a> Target<'a> {
-    fn parse(url: &'a [u8]) -> Option<Self> {
-        let colon = memchr::memchr(b':', url)?;
-        let (name, rest) = url.split_at(colon);
-        let rest = rest.strip_prefix(b"://")?;
-        let scheme = match name {
-            _ if name.eq_ignore_ascii_case(b"http") => Scheme::Http,
-            _ if name.eq_ignore_ascii_case(b"https") => Scheme::Https,
-            _ if !name.is_empty() && name.iter().all(u8::is_ascii_alphabetic) => Scheme::Other,
-            _ => return None,
-        };
-        let end = rest
-            .iter()
-            .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
-            .unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        let fragment = path.iter().position(|byte| *byte == b'#');
-        let path = &path[..fragment.unwrap_or(path.len())];
-        let hostile = |bytes: &[u8]| bytes.iter().any(|byte| *byte <= b' ' || *byte >= 0x7f);
-        if authority.is_empty() || authority.contains(&b'@') || hostile(authority) || hostile(path)
-        {
-            return None;
-        }
-        Some(Self {
-            scheme,
-            authority,
-            path,
-        })
-    }
-
-    fn put_into(
-        &self,
-        policy: &InternalRedirectPolicy,
-        response: &HeaderMap,
-        request: &mut HeaderMap,
-    ) {
-        for name in &policy.headers_to_copy {
-            request.remove_name(name);
-            for value in response.get_all_name(name) {
-                request.append_name(name, value);
-            }
-        }
-        let scheme = match self.scheme {
-            Scheme::Https => "https",
-            Scheme::Http | Scheme::Other => "http",
-        };
-        request.set(HeaderId::Scheme, scheme.as_bytes());
-        request.set(HeaderId::Authority, self.authority);
-        request.set_with(HeaderId::Path, |out| {
-            if without_query(self.path).is_empty() {
-                out.push(b'/');
-            }
-            out.extend_from_slice(self.path);
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn targets() {
-        for (url, found) in [
-            ("http://a/b?c#d", Some((Scheme::Http, "a", "/b?c"))),
-            ("HTTP://a:80", Some((Scheme::Http, "a:80", ""))),
-            ("https://[::1]:9/", Some((Scheme::Https, "[::1]:9", "/"))),
-            ("http://a?x", Some((Scheme::Http, "a", "?x"))),
-            ("http://a#x", Some((Scheme::Http, "a", ""))),
-            ("http://", None),
-            ("http:///x", None),
-            ("http://u@a/", None),
-            ("/relative", None),
-            ("//a/b", None),
-            ("ftp://a/", Some((Scheme::Other, "a", "/"))),
-            ("f+p://a/", None),
-            ("", None),
-            ("http://a b/", None),
-            ("http://a/b c", None),
-            ("http://a/\u{e4}", None),
-        ] {
-            let target = Target::parse(url.as_bytes());
-            let expected = found.map(|(scheme, authority, path)| Target {
-                scheme,
-                authority: authority.as_bytes(),
-                path: path.as_bytes(),
-            });
-            assert_eq!(target, expected, "{url:?}");
-        }
-    }
-
-    #[test]
-    fn every_prefix_of_a_url_is_read_without_harm() {
-        let url = b"https://user@host:80/path?query#fragment";
-        for end in 0..=url.len() {
-            if let Some(target) = Target::parse(&url[..end]) {
-                assert!(!target.authority.contains(&b'@'));
-            }
-        }
     }
 }

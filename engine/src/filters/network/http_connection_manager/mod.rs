@@ -22,6 +22,7 @@ mod connection;
 mod finish;
 pub mod local_reply;
 mod local_reply_config;
+mod replacement;
 pub mod request;
 mod response;
 pub mod routes;
@@ -237,7 +238,7 @@ impl ConnectionManager {
         exchange.random = self.worker.rng.borrow_mut().u64(..);
         loop {
             let handled = self.dispatch(upgrade, downstream, exchange).await;
-            if handled != Handled::Redirected {
+            if handled != Handled::Redirected && !replacement::is_begun(exchange) {
                 return handled;
             }
             self.begin_redirected(downstream, exchange);

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use ringway_codecs::header::HeaderId;
 
-use super::local_reply::{BODY_BYTES_KEPT_MAX, LocalReply};
 use super::{ConnectionManager, Shared};
 use crate::http::conn_manager_utility;
 use crate::http::downstream::{Downstream, ResponseFraming};
@@ -59,8 +58,8 @@ impl ConnectionManager {
     /// Queues the response's head: hop-by-hop headers off, `date`, `server`
     /// and their like on, and the end of the connection announced if it comes.
     ///
-    /// False means that a filter has answered instead, to the end: nothing more
-    /// of this response is sent.
+    /// False means that a filter has put something else in its place: nothing
+    /// more of this response is sent.
     #[must_use]
     pub fn send_response_head(
         &self,
@@ -71,8 +70,13 @@ impl ConnectionManager {
     ) -> bool {
         exchange.info.response_code = status;
         let filters = self.shared.filters_of(exchange);
-        if filters.may_replace_response(exchange) && self.replace_response(downstream, exchange) {
-            return false;
+        let (mut status, mut framing) = (status, framing);
+        if filters.replaces_responses() {
+            if let Some(page) = exchange.page {
+                (status, framing) = self.finish_page(page, status, framing, exchange);
+            } else if !exchange.response_replaced && self.replace_response(downstream, exchange) {
+                return false;
+            }
         }
         filters.response_headers(exchange, &self.worker);
         // Envoy's order, for whoever compares bytes.
@@ -104,26 +108,5 @@ impl ConnectionManager {
             self.shared.listener_stats.completed(status);
         }
         true
-    }
-
-    /// Sends what a filter has to say in the response's place, if one has.
-    fn replace_response(&self, downstream: &mut Downstream, exchange: &mut Exchange) -> bool {
-        let mut body = self.worker.replacement_body.take();
-        body.clear();
-        body.shrink_to(BODY_BYTES_KEPT_MAX);
-        let filters = self.shared.filters_of(exchange);
-        let replaced = filters.replace_response(exchange, &self.worker, &mut body);
-        if let Some(reply) = replaced {
-            self.reply(
-                downstream,
-                exchange,
-                LocalReply {
-                    body: &body,
-                    ..reply
-                },
-            );
-        }
-        self.worker.replacement_body.replace(body);
-        replaced.is_some()
     }
 }

@@ -1,0 +1,123 @@
+//! Absolute URLs that a request is led to: by a redirect that the proxy follows
+//! itself, or to the page that takes a response's place.
+
+use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_codecs::http1::is_authority;
+use ringway_config::route::without_query;
+
+/// The scheme of a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain text.
+    Http,
+    /// TLS.
+    Https,
+    /// One that no upstream speaks.
+    Other,
+}
+
+/// An absolute URL without credentials.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Url<'a> {
+    /// What comes before the colon.
+    pub scheme: Scheme,
+    /// The host, perhaps with a port.
+    pub authority: &'a [u8],
+    /// From the slash, without the fragment; empty for none.
+    pub path: &'a [u8],
+}
+
+impl<'a> Url<'a> {
+    /// The parts of a URL, or `None` if it is not one that can be followed.
+    #[must_use]
+    pub fn parse(url: &'a [u8]) -> Option<Self> {
+        let colon = memchr::memchr(b':', url)?;
+        let (name, rest) = url.split_at(colon);
+        let rest = rest.strip_prefix(b"://")?;
+        let scheme = match name {
+            _ if name.eq_ignore_ascii_case(b"http") => Scheme::Http,
+            _ if name.eq_ignore_ascii_case(b"https") => Scheme::Https,
+            _ if !name.is_empty() && name.iter().all(u8::is_ascii_alphabetic) => Scheme::Other,
+            _ => return None,
+        };
+        let end = rest
+            .iter()
+            .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
+            .unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let fragment = path.iter().position(|byte| *byte == b'#');
+        let path = &path[..fragment.unwrap_or(path.len())];
+        let hostile = |bytes: &[u8]| bytes.iter().any(|byte| *byte <= b' ' || *byte >= 0x7f);
+        if !is_authority(authority) || hostile(path) {
+            return None;
+        }
+        Some(Self {
+            scheme,
+            authority,
+            path,
+        })
+    }
+
+    /// Makes it the URL of a request.
+    pub fn put_into(&self, request: &mut HeaderMap) {
+        let scheme = match self.scheme {
+            Scheme::Https => "https",
+            Scheme::Http | Scheme::Other => "http",
+        };
+        request.set(HeaderId::Scheme, scheme.as_bytes());
+        request.set(HeaderId::Authority, self.authority);
+        request.set_with(HeaderId::Path, |out| {
+            if without_query(self.path).is_empty() {
+                out.push(b'/');
+            }
+            out.extend_from_slice(self.path);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets() {
+        for (url, found) in [
+            ("http://a/b?c#d", Some((Scheme::Http, "a", "/b?c"))),
+            ("HTTP://a:80", Some((Scheme::Http, "a:80", ""))),
+            ("https://[::1]:9/", Some((Scheme::Https, "[::1]:9", "/"))),
+            ("http://a?x", Some((Scheme::Http, "a", "?x"))),
+            ("http://a#x", Some((Scheme::Http, "a", ""))),
+            ("http://", None),
+            ("http:///x", None),
+            ("http://u@a/", None),
+            ("/relative", None),
+            ("//a/b", None),
+            ("ftp://a/", Some((Scheme::Other, "a", "/"))),
+            ("f+p://a/", None),
+            ("", None),
+            ("http://a b/", None),
+            ("http://a:99999/", None),
+            ("http://a:8:x/", None),
+            ("http://a/b c", None),
+            ("http://a/\u{e4}", None),
+        ] {
+            let target = Url::parse(url.as_bytes());
+            let expected = found.map(|(scheme, authority, path)| Url {
+                scheme,
+                authority: authority.as_bytes(),
+                path: path.as_bytes(),
+            });
+            assert_eq!(target, expected, "{url:?}");
+        }
+    }
+
+    #[test]
+    fn every_prefix_of_a_url_is_read_without_harm() {
+        let url = b"https://user@host:80/path?query#fragment";
+        for end in 0..=url.len() {
+            if let Some(target) = Url::parse(&url[..end]) {
+                assert!(!target.authority.contains(&b'@'));
+            }
+        }
+    }
+}
