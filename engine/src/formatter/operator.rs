@@ -83,6 +83,14 @@ pub(super) enum Text {
     UpstreamHost,
     UpstreamHostName,
     UpstreamHostNameWithoutPort,
+    // Envoy's lists of what was attempted begin anew with each try, so that
+    // they hold the host of the last one, once it has a connection.
+    UpstreamHostAttempted,
+    UpstreamHostAttemptedWithoutPort,
+    UpstreamHostNameAttempted,
+    UpstreamHostNameAttemptedWithoutPort,
+    UpstreamConnectionIdAttempted,
+    UpstreamRemoteAddressEndpointId,
     UpstreamCluster,
     UpstreamClusterRaw,
     UpstreamTransportFailureReason,

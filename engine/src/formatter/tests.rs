@@ -118,8 +118,12 @@ fn bad_operators_are_refused_in_envoys_words() {
         ),
         ("%CEL(true)%", "operator CEL is not supported yet"),
         (
-            "%UPSTREAM_HOSTS_ATTEMPTED%",
-            "operator UPSTREAM_HOSTS_ATTEMPTED is not supported yet",
+            "%UPSTREAM_HOSTS_ATTEMPTED(x)%",
+            "UPSTREAM_HOSTS_ATTEMPTED does not take any parameters or length",
+        ),
+        (
+            "%UPSTREAM_HOST_IDS_ATTEMPTED%",
+            "Not supported field in StreamInfo: UPSTREAM_HOST_IDS_ATTEMPTED",
         ),
         ("%DYNAMIC_METADATA%", "DYNAMIC_METADATA requires parameters"),
         (
