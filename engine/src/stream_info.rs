@@ -54,6 +54,10 @@ pub struct StreamInfo {
     pub connection_termination_details: Text,
     /// Why the upstream transport failed (connect or TLS error).
     pub upstream_transport_failure_reason: Text,
+    /// A virtual host was found.
+    pub has_virtual_host: bool,
+    /// A route was found in it.
+    pub has_route: bool,
     /// The matched route's name; empty when it has none.
     pub route_name: Text,
     /// The matched virtual cluster's name; empty when there is none.
@@ -110,6 +114,8 @@ impl StreamInfo {
             details: Text::default(),
             connection_termination_details: Text::default(),
             upstream_transport_failure_reason: Text::default(),
+            has_virtual_host: false,
+            has_route: false,
             route_name: Text::default(),
             virtual_cluster_name: Text::default(),
             cluster: None,

@@ -174,7 +174,6 @@ const ON_TLS_ONLY: &[&str] = &[
 
 /// Operators of Envoy 1.40 whose facts Ringway does not record yet.
 pub(super) const NOT_YET: &[&str] = &[
-    "CEL",
     "DOWNSTREAM_DETECTED_CLOSE_TYPE",
     "DOWNSTREAM_LOCAL_CLOSE_REASON",
     "UPSTREAM_DETECTED_CLOSE_TYPE",

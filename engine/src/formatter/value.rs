@@ -101,6 +101,22 @@ impl Operator {
             Operator::Metadata(value) => value.write(info, out),
             Operator::FilterState(value) => value.write(info, out),
             Operator::Coalesce(coalesce) => coalesce.write(cx, out),
+            Operator::Cel {
+                expression,
+                length_max,
+                ..
+            } => match expression.evaluate(cx) {
+                None => Written::Nothing,
+                Some(value) => {
+                    let start = out.len();
+                    value.write(out);
+                    out.truncate(start.saturating_add(*length_max).min(out.len()));
+                    match value.is_text() {
+                        true => Written::Untrusted,
+                        false => Written::Safe,
+                    }
+                }
+            },
             Operator::ServerName(from) => {
                 let sni = info
                     .connection

@@ -297,6 +297,7 @@ impl ConnectionManager {
         let table = self.config().routes.choose(&exchange.request);
         exchange.route_table = table.unwrap_or_default();
         let found = self.find_route_in(table, &exchange.request, exchange);
+        exchange.info.has_virtual_host = !matches!(found, RouteMatch::NoVirtualHost);
         let metadata = match &found {
             RouteMatch::Route(selected) => &selected.route.metadata,
             RouteMatch::NoRoute(virtual_host) | RouteMatch::TlsRequired(virtual_host) => {
@@ -310,6 +311,7 @@ impl ConnectionManager {
         let Some(SelectedRoute { route, .. }) = selected(&found) else {
             return found;
         };
+        exchange.info.has_route = true;
         exchange.info.route_name.copy(&route.name);
         router::choose_cluster(self, route, exchange);
         // As in Envoy, a route that answers changes its own answer only.
