@@ -35,7 +35,6 @@ mod merge;
 pub mod metadata;
 pub mod metadata_match;
 pub mod names;
-pub mod response_match;
 pub mod route;
 mod rules;
 pub mod runtime;

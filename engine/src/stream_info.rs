@@ -175,29 +175,61 @@ impl StreamInfo {
         start: Instant,
         start_wall: SystemTime,
     ) {
-        let mut fresh = StreamInfo::new(connection, start, start_wall);
-        for (new, old) in [
-            (&mut fresh.details, &mut self.details),
-            (
-                &mut fresh.connection_termination_details,
-                &mut self.connection_termination_details,
-            ),
-            (
-                &mut fresh.upstream_transport_failure_reason,
-                &mut self.upstream_transport_failure_reason,
-            ),
-            (&mut fresh.route_name, &mut self.route_name),
-            (
-                &mut fresh.virtual_cluster_name,
-                &mut self.virtual_cluster_name,
-            ),
-        ] {
-            old.clear();
-            std::mem::swap(new, old);
-        }
         self.release();
-        fresh.state = self.state.take();
-        *self = fresh;
+        // All fields by name: one that is added later cannot be left out, and
+        // the record is never built twice, which is felt in every request.
+        let StreamInfo {
+            start_wall: own_start_wall,
+            start: own_start,
+            points,
+            connection: own_connection,
+            remote_address,
+            protocol,
+            upstream_protocol,
+            response_code,
+            health_check,
+            attempt_count,
+            flags,
+            has_virtual_host,
+            has_route,
+            details,
+            connection_termination_details,
+            upstream_transport_failure_reason,
+            route_name,
+            virtual_cluster_name,
+            bytes_received,
+            bytes_sent,
+            downstream_bytes,
+            upstream_bytes,
+            stream_id,
+            // Released already.
+            cluster: _,
+            host: _,
+            upstream_connection: _,
+            route_metadata: _,
+            state: _,
+        } = self;
+        (*own_start_wall, *own_start) = (start_wall, start);
+        points.fill(UNSET);
+        *own_connection = connection;
+        *remote_address = None;
+        (*protocol, *upstream_protocol) = (None, None);
+        (*response_code, *attempt_count) = (0, 0);
+        *health_check = false;
+        (*has_virtual_host, *has_route) = (false, false);
+        *flags = ResponseFlags::default();
+        for text in [
+            details,
+            connection_termination_details,
+            upstream_transport_failure_reason,
+            route_name,
+            virtual_cluster_name,
+        ] {
+            text.clear();
+        }
+        (*bytes_received, *bytes_sent, *stream_id) = (0, 0, 0);
+        *downstream_bytes = BytesMeter::default();
+        *upstream_bytes = BytesMeter::default();
     }
 
     /// Records that `point` was reached at `at`. A later call for the same

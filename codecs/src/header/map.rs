@@ -189,6 +189,12 @@ impl HeaderMap {
         self.put(id, value);
     }
 
+    /// As [`set`](HeaderMap::set), with a number as the value.
+    #[inline]
+    pub fn set_decimal(&mut self, id: HeaderId, number: impl itoa::Integer) {
+        self.set(id, itoa::Buffer::new().format(number).as_bytes());
+    }
+
     /// Removes all entries of `id`; says whether there was one.
     #[inline]
     pub fn remove(&mut self, id: HeaderId) -> bool {

@@ -1,8 +1,8 @@
 //! Matcher trees (`xds.type.matcher.v3.Matcher`) over the headers of a
-//! request: from what the client sent to an action.
+//! request and its response: from what was sent to an action.
 //!
 //! Start at [`Matcher::find`]. Actions are whatever the tree's user compiles
-//! them to; a virtual host's are routes.
+//! them to: a virtual host's are routes, those of custom responses are pages.
 //!
 //! - `input.rs`: what a tree can look at.
 //! - `predicate.rs`: tests of an input, and how they are combined.
@@ -27,6 +27,32 @@ use tree::Tree;
 /// How many matchers and predicates may be within each other: a request
 /// follows them by recursion, whose stack must be bounded.
 pub const DEPTH_MAX: usize = 32;
+
+/// What matchers look at.
+#[derive(Clone, Copy, Debug)]
+pub struct MatchingData<'h> {
+    /// The request's headers.
+    pub request: &'h HeaderMap,
+    /// The response's headers, once there is a response.
+    pub response: Option<&'h HeaderMap>,
+}
+
+/// What a matcher may look at, which depends on when it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inputs {
+    /// The request's headers only: there is no response yet.
+    Request,
+    /// The headers of both.
+    RequestAndResponse,
+}
+
+/// What holds for a matcher while it is lowered.
+#[derive(Clone, Copy)]
+struct Bounds {
+    inputs: Inputs,
+    /// How many levels are left, this one included.
+    depth: usize,
+}
 
 /// A compiled matcher that leads to an `A`.
 #[derive(Debug)]
@@ -54,52 +80,53 @@ enum OnMatch<A> {
 }
 
 impl<A> Matcher<A> {
-    /// The action for a request with these headers. A nested matcher that
-    /// leads nowhere is as if what led to it had not matched.
-    pub fn find(&self, headers: &HeaderMap) -> Option<&A> {
+    /// The action for what is seen. A nested matcher that leads nowhere is as
+    /// if what led to it had not matched.
+    pub fn find(&self, seen: MatchingData<'_>) -> Option<&A> {
         let found = match &self.kind {
             Kind::Empty => None,
             Kind::List(list) => list
                 .iter()
-                .filter(|(predicate, _)| predicate.passes(headers))
-                .find_map(|(_, on_match)| on_match.find(headers)),
-            Kind::Tree(tree) => tree.find(headers),
+                .filter(|(predicate, _)| predicate.passes(seen))
+                .find_map(|(_, on_match)| on_match.find(seen)),
+            Kind::Tree(tree) => tree.find(seen),
         };
-        found.or_else(|| self.on_no_match.as_ref()?.find(headers))
+        found.or_else(|| self.on_no_match.as_ref()?.find(seen))
     }
 
     /// Compiles the message, or reports why not. `action` compiles what it
     /// leads to.
     pub fn lower(
         message: &proto::Matcher,
+        inputs: Inputs,
         cx: &mut Cx<'_>,
         action: &mut impl FnMut(&TypedExtensionConfig, &mut Cx<'_>) -> Option<A>,
     ) -> Option<Self> {
-        Self::lower_at(message, DEPTH_MAX, cx, action)
+        let depth = DEPTH_MAX;
+        Self::lower_within(message, Bounds { inputs, depth }, cx, action)
     }
 
-    /// `depth` levels are left, this one included.
-    fn lower_at(
+    fn lower_within(
         message: &proto::Matcher,
-        depth: usize,
+        bounds: Bounds,
         cx: &mut Cx<'_>,
         action: &mut impl FnMut(&TypedExtensionConfig, &mut Cx<'_>) -> Option<A>,
     ) -> Option<Self> {
-        let depth = deeper(depth, cx)?;
+        let bounds = bounds.deeper(cx)?;
         let kind = match &message.matcher_type {
             None => Some(Kind::Empty),
             Some(MatcherType::MatcherList(list)) => {
-                cx.field("matcher_list", |cx| lower_list(list, depth, cx, action))
+                cx.field("matcher_list", |cx| lower_list(list, bounds, cx, action))
             }
             Some(MatcherType::MatcherTree(tree)) => cx
-                .field("matcher_tree", |cx| Tree::lower(tree, depth, cx, action))
+                .field("matcher_tree", |cx| Tree::lower(tree, bounds, cx, action))
                 .map(Kind::Tree),
         };
         let on_no_match = match &message.on_no_match {
             None => Some(None),
             Some(on_match) => cx
                 .field("on_no_match", |cx| {
-                    OnMatch::lower(on_match, depth, cx, action)
+                    OnMatch::lower(on_match, bounds, cx, action)
                 })
                 .map(Some),
         };
@@ -112,7 +139,7 @@ impl<A> Matcher<A> {
 
 fn lower_list<A>(
     message: &MatcherList,
-    depth: usize,
+    bounds: Bounds,
     cx: &mut Cx<'_>,
     action: &mut impl FnMut(&TypedExtensionConfig, &mut Cx<'_>) -> Option<A>,
 ) -> Option<Kind<A>> {
@@ -127,9 +154,10 @@ fn lower_list<A>(
                     cx.error("predicate and on_match are required");
                     return None;
                 };
-                let predicate = cx.field("predicate", |cx| Predicate::lower(predicate, depth, cx));
-                let on_match =
-                    cx.field("on_match", |cx| OnMatch::lower(on_match, depth, cx, action));
+                let predicate = cx.field("predicate", |cx| Predicate::lower(predicate, bounds, cx));
+                let on_match = cx.field("on_match", |cx| {
+                    OnMatch::lower(on_match, bounds, cx, action)
+                });
                 Some((predicate?, on_match?))
             })
         })
@@ -139,16 +167,16 @@ fn lower_list<A>(
 }
 
 impl<A> OnMatch<A> {
-    fn find(&self, headers: &HeaderMap) -> Option<&A> {
+    fn find(&self, seen: MatchingData<'_>) -> Option<&A> {
         match self {
             OnMatch::Action(action) => Some(action),
-            OnMatch::Matcher(matcher) => matcher.find(headers),
+            OnMatch::Matcher(matcher) => matcher.find(seen),
         }
     }
 
     fn lower(
         message: &proto::matcher::OnMatch,
-        depth: usize,
+        bounds: Bounds,
         cx: &mut Cx<'_>,
         action: &mut impl FnMut(&TypedExtensionConfig, &mut Cx<'_>) -> Option<A>,
     ) -> Option<Self> {
@@ -164,7 +192,9 @@ impl<A> OnMatch<A> {
                 .field("action", |cx| action(config, cx))
                 .map(OnMatch::Action),
             Some(Target::Matcher(nested)) => cx
-                .field("matcher", |cx| Matcher::lower_at(nested, depth, cx, action))
+                .field("matcher", |cx| {
+                    Matcher::lower_within(nested, bounds, cx, action)
+                })
                 .map(|nested| OnMatch::Matcher(Box::new(nested))),
             None => {
                 cx.error("matcher or action is needed");
@@ -174,13 +204,15 @@ impl<A> OnMatch<A> {
     }
 }
 
-/// One level less, unless none is left.
-fn deeper(depth: usize, cx: &mut Cx<'_>) -> Option<usize> {
-    let left = depth.checked_sub(1);
-    if left.is_none() {
-        cx.error(format!(
-            "matchers and predicates are nested deeper than {DEPTH_MAX}"
-        ));
+impl Bounds {
+    /// Those of what is within: one level less, unless none is left.
+    fn deeper(self, cx: &mut Cx<'_>) -> Option<Self> {
+        let Some(depth) = self.depth.checked_sub(1) else {
+            cx.error(format!(
+                "matchers and predicates are nested deeper than {DEPTH_MAX}"
+            ));
+            return None;
+        };
+        Some(Bounds { depth, ..self })
     }
-    left
 }

@@ -1,12 +1,11 @@
 //! Tests of an input, and how they are combined.
 
-use super::deeper;
 use super::input::Input;
+use super::{Bounds, MatchingData};
 use crate::context::Cx;
 use crate::route::StringMatcher;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list as proto;
 use proto::predicate::{MatchType, PredicateList, SinglePredicate, single_predicate};
-use ringway_codecs::header::HeaderMap;
 
 /// A compiled `xds.type.matcher.v3.Matcher.MatcherList.Predicate`.
 #[derive(Debug)]
@@ -22,33 +21,37 @@ pub(super) enum Predicate {
 }
 
 impl Predicate {
-    /// Whether a request with these headers passes.
-    pub(super) fn passes(&self, headers: &HeaderMap) -> bool {
+    /// Whether what is seen passes.
+    pub(super) fn passes(&self, seen: MatchingData<'_>) -> bool {
         match self {
             Predicate::Single(input, matcher) => input
-                .with(headers, |value| matcher.matches(value))
+                .with(seen, |value| matcher.matches(value))
                 .unwrap_or(false),
-            Predicate::Or(of) => of.iter().any(|one| one.passes(headers)),
-            Predicate::And(of) => of.iter().all(|one| one.passes(headers)),
-            Predicate::Not(of) => !of.passes(headers),
+            Predicate::Or(of) => of.iter().any(|one| one.passes(seen)),
+            Predicate::And(of) => of.iter().all(|one| one.passes(seen)),
+            Predicate::Not(of) => !of.passes(seen),
         }
     }
 
-    /// Compiles the message, or reports why not. `depth` levels are left.
-    pub(super) fn lower(message: &proto::Predicate, depth: usize, cx: &mut Cx<'_>) -> Option<Self> {
-        let depth = deeper(depth, cx)?;
+    /// Compiles the message, or reports why not.
+    pub(super) fn lower(
+        message: &proto::Predicate,
+        bounds: Bounds,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
+        let bounds = bounds.deeper(cx)?;
         match &message.match_type {
             Some(MatchType::SinglePredicate(single)) => {
-                cx.field("single_predicate", |cx| lower_single(single, cx))
+                cx.field("single_predicate", |cx| lower_single(single, bounds, cx))
             }
             Some(MatchType::OrMatcher(list)) => cx
-                .field("or_matcher", |cx| lower_list(list, depth, cx))
+                .field("or_matcher", |cx| lower_list(list, bounds, cx))
                 .map(Predicate::Or),
             Some(MatchType::AndMatcher(list)) => cx
-                .field("and_matcher", |cx| lower_list(list, depth, cx))
+                .field("and_matcher", |cx| lower_list(list, bounds, cx))
                 .map(Predicate::And),
             Some(MatchType::NotMatcher(of)) => cx
-                .field("not_matcher", |cx| Predicate::lower(of, depth, cx))
+                .field("not_matcher", |cx| Predicate::lower(of, bounds, cx))
                 .map(|of| Predicate::Not(Box::new(of))),
             None => {
                 cx.error("single_predicate, or_matcher, and_matcher or not_matcher is needed");
@@ -58,8 +61,8 @@ impl Predicate {
     }
 }
 
-fn lower_single(message: &SinglePredicate, cx: &mut Cx<'_>) -> Option<Predicate> {
-    let input = Input::lower(message.input.as_ref(), cx);
+fn lower_single(message: &SinglePredicate, bounds: Bounds, cx: &mut Cx<'_>) -> Option<Predicate> {
+    let input = Input::lower(message.input.as_ref(), bounds.inputs, cx);
     let matcher = match &message.matcher {
         Some(single_predicate::Matcher::ValueMatch(matcher)) => {
             cx.field("value_match", |cx| StringMatcher::lower_xds(matcher, cx))
@@ -76,12 +79,12 @@ fn lower_single(message: &SinglePredicate, cx: &mut Cx<'_>) -> Option<Predicate>
     Some(Predicate::Single(input?, matcher?))
 }
 
-fn lower_list(list: &PredicateList, depth: usize, cx: &mut Cx<'_>) -> Option<Box<[Predicate]>> {
+fn lower_list(list: &PredicateList, bounds: Bounds, cx: &mut Cx<'_>) -> Option<Box<[Predicate]>> {
     let predicates: Vec<_> = list
         .predicate
         .iter()
         .enumerate()
-        .map(|(i, message)| cx.index("predicate", i, |cx| Predicate::lower(message, depth, cx)))
+        .map(|(i, message)| cx.index("predicate", i, |cx| Predicate::lower(message, bounds, cx)))
         .collect();
     predicates.into_iter().collect()
 }

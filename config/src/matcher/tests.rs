@@ -33,9 +33,13 @@ fn header(name: &str) -> Option<TypedExtensionConfig> {
 }
 
 fn exact(name: &str, value: &str) -> ProtoPredicate {
+    exactly(header(name), value)
+}
+
+fn exactly(input: Option<TypedExtensionConfig>, value: &str) -> ProtoPredicate {
     ProtoPredicate {
         match_type: Some(MatchType::SinglePredicate(SinglePredicate {
-            input: header(name),
+            input,
             matcher: Some(single_predicate::Matcher::ValueMatch(
                 proto::StringMatcher {
                     ignore_case: false,
@@ -100,19 +104,33 @@ fn tree(
 }
 
 fn lowered(message: &proto::Matcher) -> Result<Matcher<String>, String> {
+    lowered_for(message, Inputs::Request)
+}
+
+fn lowered_for(message: &proto::Matcher, inputs: Inputs) -> Result<Matcher<String>, String> {
     let (mut found, marks, names) = (Diagnostics::new(), Marks::default(), Names::default());
     let mut cx = Cx::new(&mut found, &marks, None, &names);
-    let matcher = Matcher::lower(message, &mut cx, &mut |action, _| Some(action.name.clone()));
+    let mut name = |action: &TypedExtensionConfig, _: &mut Cx<'_>| Some(action.name.clone());
+    let matcher = Matcher::lower(message, inputs, &mut cx, &mut name);
     matcher.ok_or_else(|| found.to_string())
 }
 
-fn found<'m>(matcher: &'m Matcher<String>, fields: &[(&str, &str)]) -> Option<&'m str> {
+fn headers(id: HeaderId, value: &str, fields: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.append(HeaderId::Path, b"/abc");
+    headers.append(id, value.as_bytes());
     for (name, value) in fields {
         headers.append_name(name.as_bytes(), value.as_bytes());
     }
-    matcher.find(&headers).map(String::as_str)
+    headers
+}
+
+fn found<'m>(matcher: &'m Matcher<String>, fields: &[(&str, &str)]) -> Option<&'m str> {
+    let request = headers(HeaderId::Path, "/abc", fields);
+    let seen = MatchingData {
+        request: &request,
+        response: None,
+    };
+    matcher.find(seen).map(String::as_str)
 }
 
 #[test]
@@ -158,6 +176,64 @@ fn the_longest_prefix_that_leads_somewhere() {
         (&[], None),
     ] {
         assert_eq!(found(&matcher, fields), expected, "{fields:?}");
+    }
+}
+
+#[test]
+fn responses_are_looked_at() {
+    let status = |value| {
+        let input = extension("input", &inputs::HttpResponseStatusCodeMatchInput {});
+        exactly(Some(input), value)
+    };
+    let class = |value| {
+        let input = extension("input", &inputs::HttpResponseStatusCodeClassMatchInput {});
+        exactly(Some(input), value)
+    };
+    let answered = |name: &str, value| {
+        let header_name = name.to_owned();
+        let input = inputs::HttpResponseHeaderMatchInput { header_name };
+        exactly(Some(extension("input", &input)), value)
+    };
+    let both = |of: Vec<ProtoPredicate>| ProtoPredicate {
+        match_type: Some(MatchType::AndMatcher(PredicateList { predicate: of })),
+    };
+    let message = list(vec![
+        (both(vec![status("404"), answered("X-A", "1")]), action("a")),
+        (answered("x-b", "1,2"), action("b")),
+        (answered("host", "h"), action("host")),
+        (exact("x-asked", "1"), action("asked")),
+        (class("5xx"), action("failed")),
+        (not(class("2xx")), action("other")),
+    ]);
+    let matcher = lowered_for(&message, Inputs::RequestAndResponse).unwrap();
+    for (code, asked, fields, expected) in [
+        ("404", "", &[("x-a", "1")][..], Some("a")),
+        ("404", "", &[("x-a", "2")], Some("other")),
+        ("200", "", &[("x-b", "1"), ("x-b", "2")], Some("b")),
+        ("200", "", &[("x-b", "1")], None),
+        ("200", "", &[("host", "h")], Some("host")),
+        ("200", "1", &[("x-asked", "2")], Some("asked")),
+        ("200", "2", &[("x-asked", "1")], None),
+        ("503", "", &[], Some("failed")),
+        ("5030", "", &[], Some("other")),
+        ("299", "", &[], None),
+        ("", "", &[], Some("other")),
+    ] {
+        let response = headers(HeaderId::Status, code, fields);
+        let request = headers(HeaderId::Path, "/", &[("x-asked", asked)]);
+        let seen = MatchingData {
+            request: &request,
+            response: Some(&response),
+        };
+        let found = matcher.find(seen).map(String::as_str);
+        assert_eq!(found, expected, "{code} {asked} {fields:?}");
+        // Before there is a response only requests can be looked at.
+        let seen = MatchingData {
+            response: None,
+            ..seen
+        };
+        let early = if asked == "1" { "asked" } else { "other" };
+        assert_eq!(matcher.find(seen).map(String::as_str), Some(early));
     }
 }
 

@@ -1,13 +1,12 @@
 //! Many values of one input at once.
 
-use super::OnMatch;
 use super::input::Input;
+use super::{Bounds, MatchingData, OnMatch};
 use crate::context::Cx;
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3 as proto;
 use proto::matcher::MatcherTree;
 use proto::matcher::matcher_tree::{MatchMap, TreeType};
-use ringway_codecs::header::HeaderMap;
 use std::collections::HashMap;
 
 /// A compiled `xds.type.matcher.v3.Matcher.MatcherTree`.
@@ -24,35 +23,33 @@ impl<A> Tree<A> {
     /// The action for the value of the input: that of the longest prefix, or
     /// of a shorter one where it leads nowhere. Prefixes cost a look-up for
     /// each length that occurs, however many there are.
-    pub(super) fn find(&self, headers: &HeaderMap) -> Option<&A> {
-        let follow = |key: &[u8]| self.entries.get(key)?.find(headers);
-        let found = self
-            .input
-            .with(headers, |value| match &self.prefix_lengths {
-                None => follow(value),
-                Some(lengths) => lengths
-                    .iter()
-                    .filter_map(|length| value.get(..*length))
-                    .find_map(follow),
-            });
+    pub(super) fn find(&self, seen: MatchingData<'_>) -> Option<&A> {
+        let follow = |key: &[u8]| self.entries.get(key)?.find(seen);
+        let found = self.input.with(seen, |value| match &self.prefix_lengths {
+            None => follow(value),
+            Some(lengths) => lengths
+                .iter()
+                .filter_map(|length| value.get(..*length))
+                .find_map(follow),
+        });
         found.flatten()
     }
 
-    /// Compiles the message, or reports why not. `depth` levels are left.
+    /// Compiles the message, or reports why not.
     pub(super) fn lower(
         message: &MatcherTree,
-        depth: usize,
+        bounds: Bounds,
         cx: &mut Cx<'_>,
         action: &mut impl FnMut(&TypedExtensionConfig, &mut Cx<'_>) -> Option<A>,
     ) -> Option<Self> {
-        let input = Input::lower(message.input.as_ref(), cx);
+        let input = Input::lower(message.input.as_ref(), bounds.inputs, cx);
         let (entries, by_prefix) = match &message.tree_type {
             Some(TreeType::ExactMatchMap(map)) => {
-                let lower = |cx: &mut Cx<'_>| lower_map(map, depth, cx, action);
+                let lower = |cx: &mut Cx<'_>| lower_map(map, bounds, cx, action);
                 (cx.field("exact_match_map", lower), false)
             }
             Some(TreeType::PrefixMatchMap(map)) => {
-                let lower = |cx: &mut Cx<'_>| lower_map(map, depth, cx, action);
+                let lower = |cx: &mut Cx<'_>| lower_map(map, bounds, cx, action);
                 (cx.field("prefix_match_map", lower), true)
             }
             Some(TreeType::CustomMatch(_)) => {
@@ -84,7 +81,7 @@ impl<A> Tree<A> {
 
 fn lower_map<A>(
     message: &MatchMap,
-    depth: usize,
+    bounds: Bounds,
     cx: &mut Cx<'_>,
     action: &mut impl FnMut(&TypedExtensionConfig, &mut Cx<'_>) -> Option<A>,
 ) -> Option<HashMap<Box<[u8]>, OnMatch<A>>> {
@@ -94,7 +91,9 @@ fn lower_map<A>(
     let compiled: Vec<_> = entries
         .into_iter()
         .map(|(key, on_match)| {
-            let on_match = cx.entry("map", key, |cx| OnMatch::lower(on_match, depth, cx, action));
+            let on_match = cx.entry("map", key, |cx| {
+                OnMatch::lower(on_match, bounds, cx, action)
+            });
             Some((key.as_bytes().into(), on_match?))
         })
         .collect();

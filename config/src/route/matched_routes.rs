@@ -5,7 +5,7 @@ use super::lower::{Lowering, all};
 use super::route_match::MatchInput;
 use super::{Route, RouteIndex};
 use crate::context::{Cx, type_name, unpack};
-use crate::matcher::Matcher;
+use crate::matcher::{Inputs, Matcher, MatchingData};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::xds::r#type::matcher::v3::Matcher as ProtoMatcher;
@@ -36,7 +36,10 @@ impl MatchedRoutes {
         routes: &'r [Route],
         input: &MatchInput<'_>,
     ) -> Option<&'r Route> {
-        let choice = self.matcher.find(input.headers)?;
+        let choice = self.matcher.find(MatchingData {
+            request: input.headers,
+            response: None,
+        })?;
         choice.index.find(
             &routes[choice.routes.clone()],
             input,
@@ -57,7 +60,7 @@ impl MatchedRoutes {
         // Envoy lets these routes name clusters that do not exist, also where
         // it validates those of a list.
         let validated = lowering.cluster_references.len();
-        let matcher = Matcher::lower(message, cx, &mut |action, cx| {
+        let matcher = Matcher::lower(message, Inputs::Request, cx, &mut |action, cx| {
             let Some(any) = &action.typed_config else {
                 cx.error_at("typed_config", "is required");
                 return None;

@@ -65,6 +65,8 @@ pub struct RouteMatcher {
     pub dynamic_metadata: Box<[MetadataMatcher]>,
     /// What filters must have left for others.
     pub filter_state: Box<[FilterStateMatcher]>,
+    /// Nothing but the path decides, as of most routes.
+    path_only: bool,
 }
 
 /// A compiled `envoy.config.route.v3.RouteMatch.TlsContextMatchOptions`. A
@@ -87,8 +89,12 @@ impl RouteMatcher {
 
     /// [`RouteMatcher::matches`] for a path that was taken apart before.
     pub(super) fn matches_at(&self, path: &RequestPath<'_>, input: &MatchInput<'_>) -> bool {
-        self.path.matches(path, input.headers)
-            && self.takes_share(input)
+        self.path.matches(path, input.headers) && (self.path_only || self.others_match(path, input))
+    }
+
+    /// Whether everything but the path passes.
+    fn others_match(&self, path: &RequestPath<'_>, input: &MatchInput<'_>) -> bool {
+        self.takes_share(input)
             && (!self.grpc || is_grpc(input.headers))
             && self
                 .headers
@@ -152,7 +158,14 @@ impl RouteMatcher {
             cx,
             FilterStateMatcher::lower,
         );
+        let path_only = *message
+            == proto::RouteMatch {
+                path_specifier: message.path_specifier.clone(),
+                case_sensitive: message.case_sensitive,
+                ..Default::default()
+            };
         Some(RouteMatcher {
+            path_only,
             path: path?,
             ignore_path_parameters,
             fraction,

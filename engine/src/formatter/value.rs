@@ -8,6 +8,7 @@ use super::operator::{
     Span, Text,
 };
 use super::{Context, grpc, query};
+use crate::http::request_id;
 use crate::stream_info::{HostInfo, ResponseFlag, StreamInfo};
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use std::io::Write as _;
@@ -269,20 +270,8 @@ fn one_word(text: &str, out: &mut Vec<u8>) -> Written {
     Written::Untrusted
 }
 
-fn decimal(value: impl Into<u64>, out: &mut Vec<u8>) -> Written {
-    let mut value = value.into();
-    // 2^64 has 20 digits.
-    let mut digits = [0_u8; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[start..]);
+fn decimal(value: impl itoa::Integer, out: &mut Vec<u8>) -> Written {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     Written::Safe
 }
 
@@ -395,18 +384,7 @@ fn without_port(text: &str) -> &str {
 
 /// A random UUID (RFC 9562, version 4).
 fn unique_id(out: &mut Vec<u8>) -> Written {
-    let random = fastrand::u128(..);
-    let id = random & !(0xf << 76 | 0b11 << 62) | 4 << 76 | 0b10 << 62;
-    // Writing to a vector cannot fail.
-    let _ = write!(
-        out,
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        id >> 96,
-        id >> 80 & 0xffff,
-        id >> 64 & 0xffff,
-        id >> 48 & 0xffff,
-        id & 0xffff_ffff_ffff,
-    );
+    request_id::write_uuid(out, fastrand::u128(..));
     Written::Safe
 }
 
@@ -419,8 +397,7 @@ fn grpc_status(status: grpc::Status, format: GrpcFormat, out: &mut Vec<u8>) -> W
     match name {
         Some(name) => out.extend_from_slice(name.as_bytes()),
         None => {
-            // Writing to a vector cannot fail.
-            let _ = write!(out, "{}", status.0);
+            decimal(status.0, out);
         }
     }
     Written::Safe

@@ -14,7 +14,6 @@ use super::path_utility::{self, BadPath, PathOutcome, PathRules};
 use super::{append_to_list, header_utility, referer, request_id};
 use crate::formatter::grpc::is_grpc;
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 /// The parts of `HttpConnectionManager` that decide how headers change.
@@ -376,9 +375,7 @@ fn set_port(headers: &mut HeaderMap, edge: &Edge, peer: &Peer) {
         return;
     }
     if let Some(local) = peer.local {
-        headers.set_with(HeaderId::XForwardedPort, |out| {
-            write!(out, "{}", local.port()).expect("writing to memory cannot fail");
-        });
+        headers.set_decimal(HeaderId::XForwardedPort, local.port());
     }
 }
 

@@ -16,6 +16,7 @@ use super::body_copy::BodyFeed;
 use super::http1::reader::RequestFacts;
 use super::pacer::Pacer;
 use super::route_table::TableId;
+use crate::formatter::{AccessLogType, Context};
 use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo, TimePoint};
 
 /// A header arena larger than this is shrunk when the exchange is pooled: one
@@ -208,6 +209,19 @@ impl Exchange {
         self.pacer = None;
         self.held.clear();
         self.deadlines = Deadlines::new(now);
+    }
+
+    /// What format strings show of it, outside of access logs.
+    #[must_use]
+    pub fn format_context(&self) -> Context<'_> {
+        Context {
+            info: &self.info,
+            request: &self.request,
+            response: &self.response,
+            trailers: &self.response_trailers,
+            local_reply_body: b"",
+            kind: AccessLogType::NotSet,
+        }
     }
 
     /// Whether the client has nothing more to say that belongs to this

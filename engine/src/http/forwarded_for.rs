@@ -53,21 +53,11 @@ pub fn write_address(out: &mut Vec<u8>, address: IpAddr) {
                 if i > 0 {
                     out.push(b'.');
                 }
-                write_decimal(out, byte);
+                out.extend_from_slice(itoa::Buffer::new().format(byte).as_bytes());
             }
         }
         IpAddr::V6(address) => write!(out, "{address}").expect("writing to memory cannot fail"),
     }
-}
-
-fn write_decimal(out: &mut Vec<u8>, number: u8) {
-    if number >= 100 {
-        out.push(b'0' + number / 100);
-    }
-    if number >= 10 {
-        out.push(b'0' + number / 10 % 10);
-    }
-    out.push(b'0' + number % 10);
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use ringway_config::route::{AppendAction, HeaderChanges, HeaderToAdd, HeaderValu
 use super::append_to_list;
 use super::exchange::Exchange;
 use super::route_table::RouteTable;
-use crate::formatter::{AccessLogType, Context, Formatter};
+use crate::formatter::{Context, Formatter};
 
 /// Bytes of values that a worker keeps room for. A list may copy a large header
 /// many times; that must not stay for ever.
@@ -140,15 +140,11 @@ impl Scratch {
         let headers = message.headers(exchange);
         let none = HeaderMap::new();
         let context = Context {
-            info: &exchange.info,
-            request: &exchange.request,
             response: match message {
                 Message::Request | Message::Response => &exchange.response,
                 Message::Replacement => &none,
             },
-            trailers: &exchange.response_trailers,
-            local_reply_body: b"",
-            kind: AccessLogType::NotSet,
+            ..exchange.format_context()
         };
         for (place, header) in add.iter().enumerate() {
             let overwrites = match header.action {

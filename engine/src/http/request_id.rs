@@ -17,17 +17,19 @@ pub fn copy_to_response(request: &HeaderMap, response: &mut HeaderMap) {
 }
 
 /// Appends random bits as a version 4 UUID.
-fn write_uuid(out: &mut Vec<u8>, bits: u128) {
+pub fn write_uuid(out: &mut Vec<u8>, bits: u128) {
     const VERSION: u128 = 0xf << 76;
     const VARIANT: u128 = 0b11 << 62;
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    /// Where the digits of each byte are.
+    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
     let bits = bits & !VERSION & !VARIANT | 0x4 << 76 | 0b10 << 62;
-    for digit in (0..32).rev() {
-        let value = (bits >> (digit * 4)) as usize & 0xf;
-        out.push(b"0123456789abcdef"[value]);
-        if matches!(digit, 24 | 20 | 16 | 12) {
-            out.push(b'-');
-        }
+    let mut text = [b'-'; 36];
+    for (byte, at) in bits.to_be_bytes().into_iter().zip(PLACES) {
+        text[at] = DIGITS[usize::from(byte >> 4)];
+        text[at + 1] = DIGITS[usize::from(byte & 0xf)];
     }
+    out.extend_from_slice(&text);
 }
 
 #[cfg(test)]

@@ -26,6 +26,16 @@ const LISTENERS: &[Listener] = &[
         ),
         hosts: ROUTES,
     },
+    Listener {
+        name: "tree_pages",
+        manager: include_str!("custom_response/trees.yaml"),
+        hosts: ROUTES,
+    },
+    Listener {
+        name: "upgrade_pages",
+        manager: include_str!("custom_response/upgrade_filters.yaml"),
+        hosts: ROUTES,
+    },
 ];
 
 fn clusters(ports: Ports) -> String {
@@ -137,6 +147,32 @@ fn cases() -> Vec<Case> {
         case("details of the page", "pages", get("/told")).answer(&failed),
         case("page for gRPC", "pages", get_with("/x", GRPC)).answer(&not_found),
         case("page not for gRPC", "pages", get_with("/direct", GRPC)),
+        case(
+            "page of a refused upgrade",
+            "upgrade_pages",
+            get_with("/x", "connection: upgrade\r\nupgrade: websocket\r\n"),
+        )
+        .answer(answer("403 Forbidden", "")),
+        case("page not without an upgrade", "upgrade_pages", get("/x"))
+            .answer(answer("403 Forbidden", "")),
+        case("page of a tree", "tree_pages", get("/x")).answer(&not_found),
+        case(
+            "page of a tree, by the request",
+            "tree_pages",
+            get_with("/x", "x-asked: yes\r\n"),
+        )
+        .answer(&failed),
+        case(
+            "page not of a tree, by the request",
+            "tree_pages",
+            get_with("/x", "x-asked: no\r\n"),
+        )
+        .answer(&failed),
+        case("page of a tree in a tree", "tree_pages", get("/x"))
+            .answer(answer("410 Gone", "x-origin: abc\r\n")),
+        case("page not of a tree in a tree", "tree_pages", get("/x"))
+            .answer(answer("410 Gone", "x-origin: a\r\n")),
+        case("page not of a tree", "tree_pages", get("/x")).answer(answer("201 Created", "")),
         case("page not of an early error", "pages", "nonsense\r\n\r\n"),
         case("page mapped", "mapped_pages", get("/x")).answer(&not_found),
         case(

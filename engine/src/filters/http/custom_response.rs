@@ -9,30 +9,29 @@ use envoy_types::pb::envoy::extensions::filters::http::custom_response::v3 as pb
 use envoy_types::pb::envoy::extensions::http::custom_response::local_response_policy::v3 as policy;
 use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
-use ringway_codecs::header::HeaderMap;
 use ringway_config::context::{Cx, unpack};
 use ringway_config::format_strings::FormatStrings;
-use ringway_config::response_match::ResponseMatcher;
+use ringway_config::matcher::{Inputs, Matcher, MatchingData};
 use ringway_config::route::HeaderChanges;
 
 use super::super::data_source;
 use super::{Flow, HttpFilter, StreamContext};
 use crate::filters::network::http_connection_manager::local_reply::LocalReply;
-use crate::formatter::{AccessLogType, Context, Format};
+use crate::formatter::{Context, Format};
 use crate::http::exchange::Exchange;
 use crate::http::header_parser::AddedHeaders;
 use crate::http::route_table::compile_formats;
 
 /// The compiled filter.
 pub struct CustomResponse {
-    own: ResponseMatcher<Page>,
+    own: Matcher<Page>,
     /// What routes have in front of it.
     overrides: Vec<Override>,
 }
 
 /// What a level of the routes says.
 struct Override {
-    matcher: ResponseMatcher<Page>,
+    matcher: Matcher<Page>,
     /// The number of what a wider level says.
     outer: Option<u32>,
 }
@@ -68,11 +67,11 @@ impl CustomResponse {
     }
 }
 
-fn matcher(any: &Any, cx: &mut Cx<'_>) -> Option<ResponseMatcher<Page>> {
+fn matcher(any: &Any, cx: &mut Cx<'_>) -> Option<Matcher<Page>> {
     let message = unpack::<pb::CustomResponse>(any, cx)?;
     let matcher = message.custom_response_matcher.unwrap_or_default();
     cx.field("custom_response_matcher", |cx| {
-        ResponseMatcher::lower(&matcher, cx, Page::compile)
+        Matcher::lower(&matcher, Inputs::RequestAndResponse, cx, &mut Page::compile)
     })
 }
 
@@ -106,23 +105,28 @@ impl HttpFilter for CustomResponse {
         stream: &mut StreamContext<'_>,
         body: &mut Vec<u8>,
     ) -> Option<LocalReply<'s>> {
-        let page = self.page(stream.settings, &stream.exchange.response)?;
+        let exchange = &*stream.exchange;
+        let seen = MatchingData {
+            request: &exchange.request,
+            response: Some(&exchange.response),
+        };
+        let page = self.page(stream.settings, seen)?;
         Some(page.replace(stream.exchange, body))
     }
 }
 
 impl CustomResponse {
     /// The page for a response: the one of the narrowest level that has one.
-    fn page(&self, settings: Option<u32>, response: &HeaderMap) -> Option<&Page> {
+    fn page(&self, settings: Option<u32>, seen: MatchingData<'_>) -> Option<&Page> {
         let mut level = settings;
         while let Some(number) = level {
             let of_level = &self.overrides[number as usize];
-            if let Some(page) = of_level.matcher.find(response) {
+            if let Some(page) = of_level.matcher.find(seen) {
                 return Some(page);
             }
             level = of_level.outer;
         }
-        self.own.find(response)
+        self.own.find(seen)
     }
 }
 
@@ -133,12 +137,8 @@ impl Page {
             None => out.extend_from_slice(&self.body),
             Some(format) => format.write(
                 &Context {
-                    info: &exchange.info,
-                    request: &exchange.request,
-                    response: &exchange.response,
-                    trailers: &exchange.response_trailers,
                     local_reply_body: &self.body,
-                    kind: AccessLogType::NotSet,
+                    ..exchange.format_context()
                 },
                 out,
             ),
@@ -296,10 +296,12 @@ static_resources:
             ),
             (
                 "{matcher_tree: {input: {name: i, typed_config: {'@type': \
-                 type.googleapis.com/envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput}}, \
-                 exact_match_map: {map: {'404': {action: {name: a}}}}}}"
+                 type.googleapis.com/envoy.type.matcher.v3.HttpResponseTrailerMatchInput, \
+                 header_name: a}}, exact_match_map: {map: {'404': {action: {name: a, \
+                 typed_config: {'@type': type.googleapis.com/envoy.extensions.http.\
+                 custom_response.local_response_policy.v3.LocalResponsePolicy}}}}}}}"
                     .to_owned(),
-                "custom_response_matcher.matcher_tree",
+                "custom_response_matcher.matcher_tree.input.typed_config",
                 "not supported yet",
             ),
         ] {

@@ -9,7 +9,6 @@ use ringway_config::filter_state::{Factory, Object};
 
 use super::{Flow, HttpFilter, StreamContext};
 use crate::formatter::Format;
-use crate::formatter::{AccessLogType, Context};
 
 /// The compiled filter.
 pub struct SetFilterState {
@@ -82,17 +81,9 @@ impl Value {
     }
 
     fn create(&self, stream: &StreamContext<'_>) -> Option<Object> {
-        let exchange = &*stream.exchange;
         let mut text = Vec::new();
-        let context = Context {
-            info: &exchange.info,
-            request: &exchange.request,
-            response: &exchange.response,
-            trailers: &exchange.response_trailers,
-            local_reply_body: b"",
-            kind: AccessLogType::NotSet,
-        };
-        self.format.write(&context, &mut text);
+        self.format
+            .write(&stream.exchange.format_context(), &mut text);
         if text.is_empty() && self.skip_if_empty {
             return None;
         }

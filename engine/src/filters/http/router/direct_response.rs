@@ -6,7 +6,6 @@ use ringway_config::route::{Body, DirectResponse, PathRedirect, Redirect};
 use super::super::super::network::http_connection_manager::Shared;
 use super::request_headers::rewrite_path;
 use super::{ConnectionManager, Handled, LocalReply};
-use crate::formatter::{AccessLogType, Context};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
 use crate::http::redirect::{SAME_PLACE, set_location};
@@ -35,7 +34,7 @@ pub(super) fn answer(
     };
     let mut body = std::mem::take(&mut exchange.scratch);
     body.clear();
-    recipe.write(&context(exchange), &mut body);
+    recipe.write(&exchange.format_context(), &mut body);
     if let Some(content_type) = recipe.content_type()
         && !body.is_empty()
     {
@@ -78,18 +77,7 @@ fn locate(shared: &Shared, target: &Redirect, exchange: &mut Exchange) {
     let routes = shared.routes_of(exchange);
     let mut response = std::mem::take(&mut exchange.response);
     set_location(target, &exchange.request, &mut response, |id, out| {
-        routes.format(id).write(&context(exchange), out);
+        routes.format(id).write(&exchange.format_context(), out);
     });
     exchange.response = response;
-}
-
-fn context(exchange: &Exchange) -> Context<'_> {
-    Context {
-        info: &exchange.info,
-        request: &exchange.request,
-        response: &exchange.response,
-        trailers: &exchange.response_trailers,
-        local_reply_body: b"",
-        kind: AccessLogType::NotSet,
-    }
 }

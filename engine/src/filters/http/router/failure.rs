@@ -1,7 +1,7 @@
 //! What went wrong between a request and its response, and what the client is
 //! told: status, body, response flag and response-code details as Envoy's.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use ringway_codecs::header::HeaderId;
 
@@ -275,10 +275,7 @@ pub(super) fn tell_attempts(exchange: &mut Exchange) {
     let count = exchange.info.attempt_count;
     exchange
         .response
-        .set_with(HeaderId::XEnvoyAttemptCount, |out| {
-            // Writing to a Vec cannot fail.
-            let _ = write!(out, "{count}");
-        });
+        .set_decimal(HeaderId::XEnvoyAttemptCount, count);
 }
 
 /// The answer when a deadline passed before the response.

@@ -324,13 +324,10 @@ pub(super) fn send_head(
         && !manager.shared.router_of(exchange).suppress_envoy_headers
     {
         let since = now.duration_since(exchange.info.start + sent);
-        exchange
-            .response
-            .set_with(HeaderId::XEnvoyUpstreamServiceTime, |out| {
-                use std::io::Write as _;
-                // Writing to a Vec cannot fail.
-                let _ = write!(out, "{}", since.as_millis());
-            });
+        exchange.response.set_decimal(
+            HeaderId::XEnvoyUpstreamServiceTime,
+            since.as_millis() as u64,
+        );
     }
     manager.charge_code(cluster, head.status, exchange);
     exchange.info.response_code = head.status;

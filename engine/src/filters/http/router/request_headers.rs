@@ -1,6 +1,5 @@
 //! What the router does to a request's headers before it goes upstream.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
@@ -55,10 +54,7 @@ pub(super) fn set_attempt_count(exchange: &mut Exchange) {
     let count = exchange.info.attempt_count;
     exchange
         .request
-        .set_with(HeaderId::XEnvoyAttemptCount, |out| {
-            // Writing to a Vec cannot fail.
-            let _ = write!(out, "{count}");
-        });
+        .set_decimal(HeaderId::XEnvoyAttemptCount, count);
 }
 
 /// Gives the request the authority that goes with the cluster that was picked
@@ -108,6 +104,7 @@ fn rewriting(
     rewrite: impl FnOnce(&mut HeaderMap, &mut Rewriting<'_>),
 ) {
     let routes = shared.routes_of(exchange);
+    let keep_originals = !shared.router_of(exchange).suppress_envoy_headers;
     let Exchange {
         request,
         response,
@@ -128,7 +125,7 @@ fn rewriting(
         routes.format(id).write(&context, out);
     };
     let mut with = Rewriting {
-        keep_originals: !shared.router.suppress_envoy_headers,
+        keep_originals,
         scratch,
         format: &mut format,
     };

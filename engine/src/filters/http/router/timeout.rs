@@ -1,7 +1,6 @@
 //! How long a request may take: what the route, the request's own headers and
 //! the connection manager say, as deadlines of the exchange.
 
-use std::io::Write as _;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -65,10 +64,10 @@ pub(super) fn set_expected_timeout(
         let left = route.saturating_sub(elapsed).max(Duration::from_millis(1));
         expected = expected.min(left);
     }
-    request.set_with(HeaderId::XEnvoyExpectedRqTimeoutMs, |out| {
-        // Writing to a Vec cannot fail.
-        let _ = write!(out, "{}", expected.as_millis());
-    });
+    request.set_decimal(
+        HeaderId::XEnvoyExpectedRqTimeoutMs,
+        expected.as_millis() as u64,
+    );
 }
 
 pub(super) fn set_deadlines(

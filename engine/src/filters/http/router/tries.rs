@@ -53,6 +53,8 @@ struct Try {
 }
 
 enum State {
+    /// A connection was idle: the request is about to be sent on it.
+    Ready,
     /// No connection was idle.
     Connecting(Pin<Box<dyn Future<Output = Result<Lease, PoolFailure>>>>),
     /// The request is on its way. The permit counts it.
@@ -215,13 +217,13 @@ impl Tries<'_> {
         }
         let place = self.running.len();
         let idle = conn_pool::idle(&host, self.speaks);
-        let (cluster, at) = (Rc::clone(&self.cluster), Rc::clone(&host));
-        let (priority, speaks) = (self.forward.priority as usize, self.speaks);
+        let state = match idle {
+            Some(_) => State::Ready,
+            None => self.connect(Rc::clone(&host)),
+        };
         self.running.push(Try {
             host,
-            state: State::Connecting(Box::pin(async move {
-                conn_pool::acquire(&cluster, &at, priority, speaks).await
-            })),
+            state,
             deadline: None,
             idle_deadline: None,
             stream_deadline: None,
@@ -231,6 +233,14 @@ impl Tries<'_> {
             Some(lease) => self.on_connected(place, lease, downstream, exchange),
             None => Step::Wait,
         }
+    }
+
+    fn connect(&self, host: Rc<Host>) -> State {
+        let cluster = Rc::clone(&self.cluster);
+        let (priority, speaks) = (self.forward.priority as usize, self.speaks);
+        State::Connecting(Box::pin(async move {
+            conn_pool::acquire(&cluster, &host, priority, speaks).await
+        }))
     }
 
     /// Sends the request, or as much of it as there is.
@@ -284,6 +294,7 @@ impl Tries<'_> {
     ) -> Poll<TryEvent> {
         for (place, one) in self.running.iter_mut().enumerate() {
             let event = match &mut one.state {
+                State::Ready => Poll::Pending,
                 State::Connecting(connecting) => connecting
                     .as_mut()
                     .poll(cx)
@@ -664,7 +675,9 @@ impl Tries<'_> {
         for one in self.running.drain(..) {
             match one.state {
                 State::Active(upstream, _) => upstream.break_off(&failure, exchange),
-                State::Connecting(_) => self.cluster.stats.upstream_rq_cancelled.inc(),
+                State::Ready | State::Connecting(_) => {
+                    self.cluster.stats.upstream_rq_cancelled.inc();
+                }
             }
         }
         let status = exchange.limits.timeout_status;
@@ -678,7 +691,9 @@ impl Tries<'_> {
         for one in self.running.drain(..) {
             match one.state {
                 State::Active(upstream, _) => upstream.cancel(exchange),
-                State::Connecting(_) => self.cluster.stats.upstream_rq_cancelled.inc(),
+                State::Ready | State::Connecting(_) => {
+                    self.cluster.stats.upstream_rq_cancelled.inc();
+                }
             }
         }
     }

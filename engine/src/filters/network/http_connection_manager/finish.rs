@@ -56,12 +56,8 @@ impl ConnectionManager {
             return;
         }
         let context = Context {
-            info: &exchange.info,
-            request: &exchange.request,
-            response: &exchange.response,
-            trailers: &exchange.response_trailers,
-            local_reply_body: b"",
             kind: AccessLogType::DownstreamEnd,
+            ..exchange.format_context()
         };
         let runtime = self.worker.runtime.borrow();
         for log in logs {

@@ -1,7 +1,5 @@
 //! Responses that the proxy makes itself.
 
-use std::io::Write as _;
-
 use ringway_codecs::header::HeaderId;
 
 use super::ConnectionManager;
@@ -13,7 +11,7 @@ use crate::http::header_parser::{self, AddedHeaders, Message};
 use crate::stream_info::ResponseFlag;
 
 /// Bytes of a rewritten body that a worker keeps room for.
-const BODY_BYTES_KEPT_MAX: usize = 64 * 1024;
+pub(super) const BODY_BYTES_KEPT_MAX: usize = 64 * 1024;
 
 /// A response of the proxy's own.
 #[derive(Debug, Clone, Copy)]
@@ -73,10 +71,7 @@ impl ConnectionManager {
         if let Some(status) = reply.grpc_status
             && grpc::is_grpc(&exchange.request)
         {
-            exchange.response.set_with(HeaderId::GrpcStatus, |out| {
-                // Writing to a Vec cannot fail.
-                let _ = write!(out, "{status}");
-            });
+            exchange.response.set_decimal(HeaderId::GrpcStatus, status);
         }
         if reply.status == 400 {
             // Envoy's rule, whoever says that the request is a bad one.
@@ -134,10 +129,7 @@ impl ConnectionManager {
         if bodiless || body.is_empty() {
             response.remove(HeaderId::ContentLength);
         } else {
-            response.set_with(HeaderId::ContentLength, |out| {
-                // Writing to a Vec cannot fail.
-                let _ = write!(out, "{}", body.len());
-            });
+            response.set_decimal(HeaderId::ContentLength, body.len());
         }
         if body.is_empty() {
             response.remove(HeaderId::ContentType);
@@ -171,10 +163,7 @@ impl ConnectionManager {
             .get(HeaderId::GrpcStatus)
             .is_none_or(<[u8]>::is_empty)
         {
-            response.set_with(HeaderId::GrpcStatus, |out| {
-                // Writing to a Vec cannot fail.
-                let _ = write!(out, "{}", grpc::from_http(reply.status));
-            });
+            response.set_decimal(HeaderId::GrpcStatus, grpc::from_http(reply.status));
         }
         if !body.is_empty() && !is_head {
             // A JSON format ends its line, which a header cannot.

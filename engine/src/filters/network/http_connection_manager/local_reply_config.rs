@@ -14,7 +14,7 @@ use ringway_config::runtime::RuntimeValues;
 
 use crate::access_loggers::Filter;
 use crate::filters::data_source;
-use crate::formatter::{AccessLogType, Context, Format, Formatter};
+use crate::formatter::{Context, Format, Formatter};
 use crate::http::exchange::Exchange;
 use crate::http::header_parser::{self, Message, Scratch};
 use crate::http::route_table::compile_formats;
@@ -140,21 +140,13 @@ impl Mapper {
 
 /// Makes `status` the response's.
 pub(super) fn set_status(exchange: &mut Exchange, status: u16) {
-    use std::io::Write as _;
-    exchange.response.set_with(HeaderId::Status, |out| {
-        // Writing to a Vec cannot fail.
-        let _ = write!(out, "{status}");
-    });
+    exchange.response.set_decimal(HeaderId::Status, status);
 }
 
 fn context<'a>(exchange: &'a Exchange, body: &'a [u8]) -> Context<'a> {
     Context {
-        info: &exchange.info,
-        request: &exchange.request,
-        response: &exchange.response,
-        trailers: &exchange.response_trailers,
         local_reply_body: body,
-        kind: AccessLogType::NotSet,
+        ..exchange.format_context()
     }
 }
 

@@ -3,7 +3,7 @@
 use ringway_codecs::header::HeaderId;
 
 use super::ConnectionManager;
-use super::local_reply::LocalReply;
+use super::local_reply::{BODY_BYTES_KEPT_MAX, LocalReply};
 use crate::http::conn_manager_utility;
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
@@ -102,10 +102,9 @@ impl ConnectionManager {
     fn replace_response(&self, downstream: &mut Downstream, exchange: &mut Exchange) -> bool {
         let mut body = self.worker.replacement_body.take();
         body.clear();
-        let replaced = self
-            .shared
-            .filters
-            .replace_response(exchange, &self.worker, &mut body);
+        body.shrink_to(BODY_BYTES_KEPT_MAX);
+        let filters = self.shared.filters_of(exchange);
+        let replaced = filters.replace_response(exchange, &self.worker, &mut body);
         if let Some(reply) = replaced {
             self.reply(
                 downstream,
