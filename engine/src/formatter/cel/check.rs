@@ -255,11 +255,8 @@ fn has(operand: Expr, field: String) -> Result<Node, String> {
 fn index([operand, key]: [Expr; 2]) -> Result<Resolved, String> {
     let node = match resolve(operand)? {
         Resolved::Node(node) => Node::Index(Box::new([node, check(key)?])),
-        Resolved::Root(root @ Root::Metadata(_), path) => {
-            // Messages have no keys.
-            let _ = (root, check(key)?);
-            return Err(format!("{path}[…] is not supported yet"));
-        }
+        // Messages have fields and no keys.
+        Resolved::Root(Root::Metadata(_), path) => return Err(not_yet(&format!("{path}[…]"))),
         Resolved::Root(root, path) => {
             let is_open = matches!(
                 root,

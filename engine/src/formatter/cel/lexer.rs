@@ -96,7 +96,8 @@ fn number(rest: &str) -> (Token, usize) {
     if let Some(digits) = rest.strip_prefix("0x") {
         let length = count(digits.as_bytes(), |b| b.is_ascii_hexdigit());
         if length > 0 {
-            return whole(rest, u64::from_str_radix(&digits[..length], 16), 2 + length);
+            let value = u64::from_str_radix(&digits[..length], 16);
+            return whole(rest, value.ok(), 2 + length);
         }
     }
     let digits = |from: usize| count(&bytes[from..], |b| b.is_ascii_digit());
@@ -115,15 +116,15 @@ fn number(rest: &str) -> (Token, usize) {
         // The grammar of floating-point numbers is a part of Rust's.
         return (Token::Double(rest[..end].parse().unwrap_or(f64::NAN)), end);
     }
-    whole(rest, rest[..end].parse(), end)
+    whole(rest, rest[..end].parse().ok(), end)
 }
 
-fn whole(rest: &str, value: Result<u64, std::num::ParseIntError>, end: usize) -> (Token, usize) {
+fn whole(rest: &str, value: Option<u64>, end: usize) -> (Token, usize) {
     let unsigned = matches!(rest.as_bytes().get(end), Some(b'u' | b'U'));
     let token = match value {
-        Err(_) => Token::TooLarge,
-        Ok(value) if unsigned => Token::Uint(value),
-        Ok(value) => Token::Int(value),
+        None => Token::TooLarge,
+        Some(value) if unsigned => Token::Uint(value),
+        Some(value) => Token::Int(value),
     };
     (token, end + usize::from(unsigned))
 }

@@ -264,8 +264,11 @@ impl Parser {
         while self.take(sign) {
             count += 1;
         }
-        if sign == "-" && count == 1 && self.negative_literal() {
-            return self.member();
+        if sign == "-"
+            && count == 1
+            && let Some(literal) = self.negative_literal()
+        {
+            return self.selections(literal);
         }
         let operand = self.member()?;
         match sign {
@@ -275,28 +278,24 @@ impl Parser {
         }
     }
 
-    /// Makes the number that is next negative; false if none is.
-    fn negative_literal(&mut self) -> bool {
-        match self.tokens.get_mut(self.next) {
-            Some((_, Token::Double(value))) => {
-                *value = -*value;
-                true
-            }
-            // Positive numbers end at 2^63 - 1; see `primary`.
-            Some((_, Token::Int(value))) if *value != 0 && *value <= 1 << 63 => {
-                *value = value.wrapping_neg();
-                true
-            }
-            _ => false,
-        }
+    /// The number behind a minus sign, if that makes a literal.
+    fn negative_literal(&mut self) -> Option<Tree> {
+        let expr = match self.peek()? {
+            Token::Double(value) => Expr::Double(-value),
+            Token::Int(value) => Expr::Int(0_i64.checked_sub_unsigned(*value)?),
+            _ => return None,
+        };
+        self.next += 1;
+        Some(Tree { expr, depth: 1 })
     }
 
     /// A value, and what is selected from it.
     fn member(&mut self) -> Result<Tree, String> {
-        let was_negated = self.next > 0
-            && self.tokens[self.next - 1].1 == Token::Sign("-")
-            && matches!(self.peek(), Some(Token::Int(_)));
-        let mut tree = self.primary(was_negated)?;
+        let value = self.primary()?;
+        self.selections(value)
+    }
+
+    fn selections(&mut self, mut tree: Tree) -> Result<Tree, String> {
         loop {
             if self.take("[") {
                 if self.is_sign("?") {
@@ -349,7 +348,7 @@ impl Parser {
         })
     }
 
-    fn primary(&mut self, was_negated: bool) -> Result<Tree, String> {
+    fn primary(&mut self) -> Result<Tree, String> {
         let place = self.place();
         let Some(token) = self.peek().cloned() else {
             return Err(self.unexpected("an expression"));
@@ -368,7 +367,6 @@ impl Parser {
             };
         }
         let expr = match token {
-            Token::Int(value) if was_negated => Expr::Int(value.cast_signed()),
             Token::Int(value) => match i64::try_from(value) {
                 Ok(value) => Expr::Int(value),
                 Err(_) => return Err(format!("invalid int literal at {place}")),
@@ -452,63 +450,61 @@ impl Parser {
         }
     }
 
+    /// Expressions up to a closing bracket. One comma may stand at the end, and
+    /// even alone.
     fn list(&mut self) -> Result<Tree, String> {
         let mut elements = Vec::new();
-        loop {
-            // One comma may stand at the end, and even alone.
-            if elements.is_empty() {
-                self.take(",");
-                if !self.is_sign("]") && self.next > 0 && self.is_after(",") {
-                    return Err(self.unexpected("']'"));
-                }
-            }
-            if self.take("]") {
-                return above_all(elements, Expr::List);
-            }
-            if self.is_sign("?") {
-                return Err(format!("unsupported syntax '?' at {}", self.place()));
-            }
+        if self.take(",") {
+            self.expect("]")?;
+            return above_all(elements, Expr::List);
+        }
+        while !self.take("]") {
+            self.no_optional()?;
             elements.push(self.expression()?);
-            if !self.is_sign("]") {
-                self.expect(",")?;
+            if !self.take(",") {
+                self.expect("]")?;
+                break;
             }
         }
+        above_all(elements, Expr::List)
     }
 
+    /// Pairs of expressions up to a closing brace, with commas as in a list.
     fn map(&mut self) -> Result<Tree, String> {
         let mut parts = Vec::new();
-        loop {
-            if parts.is_empty() {
-                self.take(",");
-                if !self.is_sign("}") && self.is_after(",") {
-                    return Err(self.unexpected("'}'"));
-                }
-            }
-            if self.take("}") {
-                return above_all(parts, |parts| {
-                    let mut parts = parts.into_iter();
-                    let mut entries = Vec::new();
-                    while let (Some(key), Some(value)) = (parts.next(), parts.next()) {
-                        entries.push((key, value));
-                    }
-                    Expr::Map(entries)
-                });
-            }
-            if self.is_sign("?") {
-                return Err(format!("unsupported syntax '?' at {}", self.place()));
-            }
+        if self.take(",") {
+            self.expect("}")?;
+            return above_all(parts, pairs);
+        }
+        while !self.take("}") {
+            self.no_optional()?;
             parts.push(self.expression()?);
             self.expect(":")?;
             parts.push(self.expression()?);
-            if !self.is_sign("}") {
-                self.expect(",")?;
+            if !self.take(",") {
+                self.expect("}")?;
+                break;
             }
         }
+        above_all(parts, pairs)
     }
 
-    fn is_after(&self, sign: &'static str) -> bool {
-        self.tokens[self.next - 1].1 == Token::Sign(sign)
+    fn no_optional(&self) -> Result<(), String> {
+        if self.is_sign("?") {
+            return Err(format!("unsupported syntax '?' at {}", self.place()));
+        }
+        Ok(())
     }
+}
+
+/// A map of keys and values in turn.
+fn pairs(parts: Vec<Expr>) -> Expr {
+    let mut parts = parts.into_iter();
+    let mut entries = Vec::new();
+    while let (Some(key), Some(value)) = (parts.next(), parts.next()) {
+        entries.push((key, value));
+    }
+    Expr::Map(entries)
 }
 
 /// A node above its parts.

@@ -224,9 +224,9 @@ pub(super) fn write_duration(nanos: i128, out: &mut Vec<u8>) {
     // Writing to a vector cannot fail.
     if nanos < NANOS {
         let (unit, digits, name) = match nanos {
-            ..1_000 => (1, 0, "ns"),
-            ..1_000_000 => (1_000, 3, "us"),
-            _ => (1_000_000, 6, "ms"),
+            1_000_000.. => (1_000_000, 6, "ms"),
+            1_000.. => (1_000, 3, "us"),
+            _ => (1, 0, "ns"),
         };
         let _ = write!(out, "{}", nanos / unit);
         write_fraction(nanos % unit, digits, out);
