@@ -47,6 +47,8 @@ pub struct FilterOverride {
     /// The place of its configuration in [`FilterOverrides::configs`]; `None`
     /// leaves it its own.
     pub config: Option<usize>,
+    /// The place in [`FilterOverrides::said`] of what was said last.
+    pub said: usize,
 }
 
 /// A filter's configuration for some routes, for the engine to compile.
@@ -146,6 +148,7 @@ impl FilterOverrides {
     }
 
     fn add(&mut self, set: &mut OverrideSet, filter: &str, any: &Any, cx: &mut Cx<'_>) {
+        let place = self.said.len();
         self.said.push(OverrideName {
             filter: filter.into(),
             source: cx.source(),
@@ -154,6 +157,7 @@ impl FilterOverrides {
         let mut said = FilterOverride {
             disabled: false,
             config: inherited,
+            said: place,
         };
         if type_name(&any.type_url) == FilterConfig::full_name() {
             let Some(message) = unpack::<FilterConfig>(any, cx) else {

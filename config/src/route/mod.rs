@@ -81,7 +81,7 @@ pub use route_match::{MatchInput, PeerCertificate, RouteMatcher, TlsContextMatch
 pub use stat_scope::{StatPart, StatScope, StatScopeId};
 pub use string_match::{Case, StringMatcher};
 pub use tls_requirement::TlsRequirement;
-pub use upgrade::{ConnectConfig, RouteUpgrades};
+pub use upgrade::{ConnectConfig, RouteUpgrade, RouteUpgrades};
 pub use uri_template::{PathTemplate, TemplateRewrite};
 pub use virtual_cluster::{VirtualCluster, VirtualClusters};
 pub use weighted_clusters::{WeightedCluster, WeightedClusters, WeightedName};
@@ -176,6 +176,18 @@ pub enum RouteMatch<'a> {
     NoRoute(&'a VirtualHost),
     /// The first route that matches.
     Route(SelectedRoute<'a>),
+}
+
+impl<'a> RouteMatch<'a> {
+    /// The metadata of what was found: a route's, with those of its virtual
+    /// host, or else a virtual host's.
+    pub fn metadata(&self) -> Option<&'a Arc<RouteMetadata>> {
+        match self {
+            RouteMatch::Route(selected) => selected.route.metadata.as_ref(),
+            RouteMatch::NoRoute(host) | RouteMatch::TlsRequired(host) => host.metadata.as_ref(),
+            RouteMatch::NoVirtualHost => None,
+        }
+    }
 }
 
 /// The route of a request.

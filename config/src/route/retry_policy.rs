@@ -3,10 +3,11 @@
 
 use super::header_match::HeaderMatcher;
 use super::lower::{all, duration};
-use crate::context::{Cx, type_name};
+use crate::context::{Cx, type_name, unpack};
+use crate::metadata::{Metadata, Struct, Value};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::envoy::config::route::v3::retry_policy as parts;
-use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::envoy::extensions::retry::host::omit_host_metadata::v3::OmitHostMetadataConfig;
 use std::time::Duration;
 
 /// A compiled `envoy.config.route.v3.RetryPolicy`.
@@ -77,10 +78,15 @@ pub enum ResetFormat {
 }
 
 /// A reason not to take a host for another try.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum HostPredicate {
     /// `envoy.retry_host_predicates.previous_hosts`: it was tried already.
     PreviousHosts,
+    /// `envoy.retry_host_predicates.omit_canary_hosts`: it is a canary.
+    CanaryHosts,
+    /// `envoy.retry_host_predicates.omit_host_metadata`: its metadata for the
+    /// load balancer has all of these fields.
+    HostMetadata(Struct),
 }
 
 impl RetryOn {
@@ -131,6 +137,12 @@ impl RetryOn {
     #[must_use]
     pub const fn and(self, others: RetryOn) -> RetryOn {
         RetryOn(self.0 | others.0)
+    }
+
+    /// Each condition of the set with its name in the configuration.
+    pub fn names(self) -> impl Iterator<Item = (&'static str, RetryOn)> {
+        let all = HTTP_NAMES.iter().chain(GRPC_NAMES).copied();
+        all.filter(move |(_, condition)| self.has(*condition))
     }
 
     /// Reads a list of conditions, the value of `x-envoy-retry-on` for
@@ -357,28 +369,70 @@ impl HostPredicate {
             .config_type
             .as_ref()
             .map(|ConfigType::TypedConfig(any)| any);
-        let of_type = config.map(|any: &Any| type_name(&any.type_url));
-        match of_type {
-            Some(PREVIOUS_HOSTS) => Some(HostPredicate::PreviousHosts),
-            Some(_) => {
-                cx.error_at("typed_config", format!("{PREVIOUS_HOSTS} is needed here"));
+        let Some(any) = config else {
+            cx.error("a typed_config is needed here");
+            return None;
+        };
+        cx.field("typed_config", |cx| match type_name(&any.type_url) {
+            "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate" => {
+                Some(HostPredicate::PreviousHosts)
+            }
+            "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate" => {
+                Some(HostPredicate::CanaryHosts)
+            }
+            "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig" => {
+                let message: OmitHostMetadataConfig = unpack(any, cx)?;
+                let metadata = Metadata::from_proto(message.metadata_match.as_ref());
+                let fields = metadata.get(LOAD_BALANCER).cloned();
+                Some(HostPredicate::HostMetadata(fields.unwrap_or_default()))
+            }
+            other => {
+                cx.error(format!("{other} is no predicate for hosts"));
                 None
             }
-            None => {
-                cx.error(format!(
-                    "a typed_config of type {PREVIOUS_HOSTS} is needed here"
-                ));
-                None
+        })
+    }
+
+    /// Whether the metadata of a host is a reason not to take it.
+    pub fn rejects(&self, metadata: &Metadata) -> bool {
+        let of_host = metadata.get(LOAD_BALANCER);
+        match self {
+            HostPredicate::PreviousHosts => false,
+            HostPredicate::CanaryHosts => {
+                of_host.and_then(|fields| fields.get("canary")) == Some(&Value::Bool(true))
             }
+            HostPredicate::HostMetadata(wanted) => wanted.iter().all(|(name, wanted)| {
+                match of_host.and_then(|fields| fields.get(name)) {
+                    // As in Envoy, a list has the value if one of its parts is.
+                    Some(Value::List(list)) => list.contains(wanted),
+                    found => found == Some(wanted),
+                }
+            }),
         }
     }
 }
 
-const PREVIOUS_HOSTS: &str = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate";
+/// The part of a host's metadata that load balancers look at.
+const LOAD_BALANCER: &str = "envoy.lb";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn conditions_have_the_names_that_they_are_read_by() {
+        let names: Vec<_> = HTTP_NAMES.iter().chain(GRPC_NAMES).collect();
+        let all = names
+            .iter()
+            .fold(RetryOn::default(), |all, (_, condition)| {
+                all.and(*condition)
+            });
+        assert_eq!(all.names().count(), names.len());
+        for (name, condition) in all.names() {
+            assert_eq!(condition.names().collect::<Vec<_>>(), [(name, condition)]);
+        }
+        assert_eq!(RetryOn::default().names().count(), 0);
+    }
 
     #[test]
     fn lists_of_conditions() {

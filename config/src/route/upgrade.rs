@@ -2,7 +2,7 @@
 //! lets a connection change to, and whether CONNECT ends here.
 
 use super::lower::all;
-use crate::context::Cx;
+use crate::context::{Cx, Source};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::envoy::config::route::v3::route_action::UpgradeConfig;
 
@@ -17,9 +17,12 @@ pub struct RouteUpgrades {
 
 /// One of the `upgrade_configs`.
 #[derive(Debug)]
-struct RouteUpgrade {
+pub struct RouteUpgrade {
     kind: Box<[u8]>,
-    enabled: bool,
+    /// Whether the route turns this kind of upgrade on or off.
+    pub enabled: bool,
+    /// Where it was configured.
+    pub source: Source,
 }
 
 /// A compiled `envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig`.
@@ -30,12 +33,11 @@ pub struct ConnectConfig {
 }
 
 impl RouteUpgrades {
-    /// Whether the route turns this kind of upgrade on or off; `None` when it
-    /// says nothing, and the connection manager decides.
-    pub fn allows(&self, kind: &[u8]) -> Option<bool> {
+    /// What the route says of this kind of upgrade; `None` when it says nothing,
+    /// and the connection manager decides.
+    pub fn find(&self, kind: &[u8]) -> Option<&RouteUpgrade> {
         let mut list = self.list.iter();
         list.find(|upgrade| upgrade.kind.eq_ignore_ascii_case(kind))
-            .map(|upgrade| upgrade.enabled)
     }
 
     /// Compiles the list, or reports why not.
@@ -57,6 +59,7 @@ impl RouteUpgrades {
             Some(RouteUpgrade {
                 kind: config.upgrade_type.as_bytes().into(),
                 enabled: config.enabled.is_none_or(|enabled| enabled.value),
+                source: cx.source(),
             })
         })?;
         Some(Self { list, connect })
@@ -153,7 +156,8 @@ mod tests {
             ("websocket, foo", None),
             ("", None),
         ] {
-            assert_eq!(upgrades.allows(asked.as_bytes()), allowed, "{asked}");
+            let found = upgrades.find(asked.as_bytes());
+            assert_eq!(found.map(|one| one.enabled), allowed, "{asked}");
         }
     }
 

@@ -1,18 +1,14 @@
 //! The cluster that a request goes to, and its hosts.
 
-use ringway_config::clusters::ClusterId;
+use ringway_config::cluster::Cluster;
 use ringway_config::route::Priority;
 
-use super::Sources;
+use super::context::Context;
 use super::fact::{Fact, Place};
 
 /// What is known of the cluster: policy, hosts, breakers.
-pub(super) fn explain(id: ClusterId, priority: Priority, sources: &Sources<'_>) -> Vec<Fact> {
-    let Some(cluster) = sources.clusters.iter().find(|cluster| cluster.id == id) else {
-        return vec![Fact::new("hosts").note("there is no such cluster")];
-    };
+pub(super) fn explain(cluster: &Cluster, priority: Priority, cx: &Context<'_>) -> Vec<Fact> {
     let path = &cluster.source.path;
-    let document = &sources.document;
     let hosts = cluster
         .hosts
         .iter()
@@ -33,21 +29,21 @@ pub(super) fn explain(id: ClusterId, priority: Priority, sources: &Sources<'_>) 
             Priority::Default => "of default priority",
             Priority::High => "of high priority",
         })
-        .place(document.place(&format!("{path}.circuit_breakers")))
+        .place(cx.place(&format!("{path}.circuit_breakers")))
         .parts(vec![
             Fact::new("max connections").value(thresholds.max_connections),
             Fact::new("max pending requests").value(thresholds.max_pending_requests),
             Fact::new("max requests").value(thresholds.max_requests),
             Fact::new("max retries").value(thresholds.max_retries),
         ]);
-    let set = |field: &str| document.place(&format!("{path}.{field}"));
+    let set = |field: &str| cx.place(&format!("{path}.{field}"));
     vec![
         Fact::new("balancing")
             .value(format!("{:?}", cluster.lb_policy))
             .place(set("lb_policy")),
         Fact::new("hash key")
             .value(serde_json::Value::Null)
-            .note("no hash policy is configured"),
+            .note("the route has no hash_policy"),
         Fact::new("candidate hosts")
             .place(match cluster.hosts.is_empty() {
                 true => Place::Default,

@@ -1,6 +1,7 @@
 //! What an explanation says: facts, each with the place in the configuration
 //! that it comes from, and the two forms in which they are shown.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
@@ -20,6 +21,8 @@ pub struct Fact {
 pub enum Place {
     /// `FILE:LINE:COLUMN`, or as much of it as is known.
     Written(String),
+    /// In this header of the request, in lower case.
+    Header(&'static str),
     /// Nowhere: it is what holds when nothing is said.
     Default,
 }
@@ -185,10 +188,11 @@ impl Fact {
 }
 
 impl Place {
-    fn as_text(&self) -> &str {
+    fn as_text(&self) -> Cow<'_, str> {
         match self {
-            Place::Written(text) => text,
-            Place::Default => "default",
+            Place::Written(text) => text.into(),
+            Place::Header(name) => format!("the request's header {name}").into(),
+            Place::Default => "default".into(),
         }
     }
 }
@@ -205,6 +209,9 @@ mod tests {
                 Fact::new("idle timeout")
                     .value("300s")
                     .place(Place::Default),
+                Fact::new("per try")
+                    .value("2s")
+                    .place(Place::Header("x-limit")),
                 Fact::new("cluster").value("web"),
                 Fact::new("hash key").value(Value::Null),
                 Fact::new("routes before it").items(vec![
@@ -224,6 +231,7 @@ mod tests {
         let expected = "\
 route: exact  (f.yaml:3:7)
   idle timeout: 300s  (default)
+  per try: 2s  (the request's header x-limit)
   cluster: web
   hash key: none
   routes before it
@@ -241,6 +249,7 @@ route: exact  (f.yaml:3:7)
             "value": "exact",
             "set_at": "f.yaml:3:7",
             "idle_timeout": { "value": "300s", "set_at": "default" },
+            "per_try": { "value": "2s", "set_at": "the request's header x-limit" },
             "cluster": "web",
             "hash_key": null,
             "routes_before_it": { "items": [

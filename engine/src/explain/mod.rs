@@ -9,38 +9,47 @@
 //! - `question.rs`: the request that is asked about.
 //! - `fact.rs`: what an answer consists of, as text and as JSON.
 //! - `document.rs`: the configuration as it was written.
-//! - `scope.rs`: which route configuration decides.
-//! - `route.rs`: virtual host, routes, and why the earlier ones did not match.
-//! - `action.rs`: what the route does with the request.
-//! - `cluster.rs`: where it goes.
+//! - `context.rs`: what everything below looks things up in.
+//! - `request.rs`: the way of the request, of which these are the steps:
+//!   - `scope.rs`: which route configuration decides;
+//!   - `route.rs`: virtual host, routes, and why the earlier ones did not match;
+//!   - `upgrade.rs`: whether it may ask for another protocol;
+//!   - `filters.rs`: which filters run, and with whose configuration;
+//!   - `action.rs`: what it is answered with, unless it is sent on;
+//!   - `forward.rs`: how it is sent on, with `cluster.rs`, `timeouts.rs`,
+//!     `retries.rs` and `mirrors.rs`.
 
 mod action;
 mod cluster;
+mod context;
 mod document;
 mod fact;
+mod filters;
+mod forward;
+mod mirrors;
 mod question;
+mod request;
+mod retries;
 mod route;
 mod scope;
+mod timeouts;
+mod upgrade;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::Names;
 use ringway_config::cluster::Cluster;
 use ringway_config::core::{Address, Node};
 use ringway_config::listener::Listener;
 use ringway_config::runtime::RuntimeValues;
 
+use self::context::Context;
 pub use self::document::Document;
 pub use self::fact::{Fact, Place};
 pub use self::question::{PARAMETERS, Question};
 use crate::filters::network::http_connection_manager::Shared;
-use crate::http::conn_manager_utility::{self, Peer, Prepared};
-use crate::http::exchange::{Exchange, ExchangePool};
-use crate::network::address::NO_ADDRESS;
-use crate::stream_info::ConnectionInfo;
 
 /// A listener that a request may arrive at.
 #[derive(Clone, Copy)]
@@ -143,96 +152,11 @@ fn of_listener(question: &Question, subject: &Subject<'_>, sources: &Sources<'_>
             .value(&*manager.config.stat_prefix)
             .place(sources.document.place(path)),
     ];
-    parts.extend(of_request(question, subject, manager, path, sources));
+    let cx = Context {
+        manager,
+        manager_path: path,
+        sources,
+    };
+    parts.extend(request::explain(question, subject.local(), &cx));
     fact.parts(parts)
-}
-
-/// The request on its way through a connection manager, whose configuration is
-/// at `path`.
-fn of_request(
-    question: &Question,
-    subject: &Subject<'_>,
-    manager: &Shared,
-    path: &str,
-    sources: &Sources<'_>,
-) -> Vec<Fact> {
-    let local = subject.local();
-    let mut exchange = exchange(question, local, sources.now);
-    let peer = Peer {
-        remote: Some(question.remote),
-        local,
-        tls: false,
-    };
-    let edge = manager.config.edge(sources.node, sources.local_address);
-    let routes = &manager.config.routes;
-    let internal_only_headers = routes.internal_only_headers(&exchange.request);
-    let prepared = conn_manager_utility::prepare_request(
-        &mut exchange.request,
-        &edge,
-        &peer,
-        internal_only_headers,
-        &mut fastrand::Rng::with_seed(0),
-    );
-    let Prepared {
-        remote, internal, ..
-    } = match prepared {
-        Ok(prepared) => prepared,
-        Err(reject) => {
-            return vec![
-                Fact::new("answer")
-                    .value(reject.status)
-                    .note(format!("refused before routing: {}", reject.details)),
-            ];
-        }
-    };
-    exchange.internal = internal;
-    exchange.random = question.random;
-    exchange.request_complete = true;
-    if remote != peer.remote {
-        exchange.info.remote_address = remote;
-    }
-    let mut facts = vec![
-        Fact::new("client")
-            .value(exchange.info.remote().ip().to_string())
-            .note(match internal {
-                true => "internal: x-envoy-* headers of the request are obeyed",
-                false => "external: x-envoy-* headers of the request are removed",
-            }),
-        headers("request as it is routed", &exchange.request),
-    ];
-    facts.extend(route::explain(&mut exchange, manager, path, sources));
-    facts
-}
-
-/// An exchange that no connection has.
-fn exchange(
-    question: &Question,
-    local: Option<SocketAddr>,
-    now: (Instant, SystemTime),
-) -> Box<Exchange> {
-    let connection = ConnectionInfo::new(0, question.remote, local.unwrap_or(NO_ADDRESS));
-    let mut exchange = ExchangePool::default().take(connection.into(), now.0, now.1);
-    exchange.request = question.request();
-    exchange
-}
-
-/// Headers, those left out whose value is new for every request.
-fn headers(name: &str, headers: &HeaderMap) -> Fact {
-    let lines = headers
-        .iter()
-        .map(|(name, value)| {
-            let value = match name.as_bytes() {
-                b"x-request-id" => "(random)".into(),
-                _ => String::from_utf8_lossy(value).into_owned(),
-            };
-            Fact::new(String::from_utf8_lossy(name.as_bytes())).value(value)
-        })
-        .collect();
-    Fact::new(name).items(lines)
-}
-
-/// The path of a request's headers, for messages.
-fn path_of(request: &HeaderMap) -> String {
-    let path = request.get(HeaderId::Path).unwrap_or_default();
-    String::from_utf8_lossy(path).into_owned()
 }

@@ -4,6 +4,9 @@
 use std::net::SocketAddr;
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_config::route::port_start;
+
+use crate::http::http1::reader::RequestFacts;
 
 /// A request to be explained.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +15,7 @@ pub struct Question {
     pub method: String,
     /// Its `Host`.
     pub host: String,
-    /// Its path, with the query.
+    /// Its path, with the query. A CONNECT has none.
     pub path: String,
     /// Its other headers, in order.
     pub headers: Vec<(String, String)>,
@@ -28,7 +31,10 @@ pub struct Question {
 pub const PARAMETERS: &[(&str, &str)] = &[
     ("method", "Method of the request; GET by default"),
     ("host", "Host of the request"),
-    ("path", "Path of the request, with its query; / by default"),
+    (
+        "path",
+        "Path of the request, with its query; / by default, none of a CONNECT",
+    ),
     ("h.NAME", "A header of the request, repeatable"),
     ("remote", "Address of the client; 127.0.0.1 by default"),
     (
@@ -51,7 +57,7 @@ impl Question {
         let mut question = Self {
             method: "GET".into(),
             host: String::new(),
-            path: "/".into(),
+            path: ROOT.into(),
             headers: Vec::new(),
             remote: SocketAddr::from(([127, 0, 0, 1], 0)),
             listener: None,
@@ -84,7 +90,25 @@ impl Question {
         if question.headers.len() > HEADERS_MAX {
             return Err(format!("more than {HEADERS_MAX} headers"));
         }
+        if question.facts().is_connect {
+            let Self { host, path, .. } = &question;
+            if port_start(host.as_bytes()).is_none() {
+                return Err(format!("host: {host:?} has no port, which a CONNECT needs"));
+            }
+            if path != ROOT {
+                return Err(format!("path: {path:?} is given, but a CONNECT has none"));
+            }
+        }
         Ok(question)
+    }
+
+    /// What the codec would say of the request besides its headers.
+    #[must_use]
+    pub fn facts(&self) -> RequestFacts {
+        RequestFacts {
+            is_head: self.method == "HEAD",
+            is_connect: self.method == "CONNECT",
+        }
     }
 
     /// The request's headers as the codec would give them.
@@ -92,7 +116,9 @@ impl Question {
     pub fn request(&self) -> HeaderMap {
         let mut request = HeaderMap::new();
         request.append(HeaderId::Method, self.method.as_bytes());
-        request.append(HeaderId::Path, self.path.as_bytes());
+        if !self.facts().is_connect {
+            request.append(HeaderId::Path, self.path.as_bytes());
+        }
         request.append(HeaderId::Authority, self.host.as_bytes());
         for (name, value) in &self.headers {
             if name == "host" {
@@ -104,6 +130,9 @@ impl Question {
         request
     }
 }
+
+/// The path of a request that none is given for.
+const ROOT: &str = "/";
 
 /// As many as a connection manager takes by default.
 const HEADERS_MAX: usize = 100;
@@ -175,6 +204,22 @@ mod tests {
         assert_eq!(request.get(HeaderId::Authority), Some(&b"a.example:81"[..]));
         let values: Vec<_> = request.get_all_name(b"x-one").collect();
         assert_eq!(values, [b"1", b"2"]);
+    }
+
+    #[test]
+    fn a_connect_has_no_path() {
+        let parse =
+            |host, path| Question::parse([("method", "CONNECT"), ("host", host), ("path", path)]);
+        let question = parse("a.example:443", "/").expect("it is good");
+        assert!(question.facts().is_connect);
+        assert_eq!(question.request().get(HeaderId::Path), None);
+        let error = parse("a.example:443", "/x").expect_err("there is a path");
+        assert!(error.starts_with("path: \"/x\" is given"), "{error}");
+        let error = parse("a.example", "/").expect_err("there is no port");
+        assert!(
+            error.starts_with("host: \"a.example\" has no port"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,137 +1,138 @@
 //! Which virtual host and route a request takes, and why not the earlier ones.
 
 use ringway_codecs::header::HeaderId;
-use ringway_config::route::{MatchInput, PeerCertificate, RouteMatch, VirtualHost};
+use ringway_config::route::{MatchInput, Route, RouteMatch, SelectedRoute, VirtualHost};
 
+use super::context::Context;
 use super::fact::Fact;
-use super::{Sources, action, path_of, scope};
-use crate::filters::network::http_connection_manager::Shared;
+use super::scope;
 use crate::http::exchange::Exchange;
 
 /// Routes before the one that matches of which each is told why it did not;
 /// of more the nearest are.
 const ROUTES_SHOWN_MAX: usize = 100;
 
-/// Finds the route as the connection manager does. `manager_path` is where the
-/// connection manager is configured.
-pub(super) fn explain(
+/// Finds the route as the connection manager does, and says how.
+pub(super) fn explain<'a>(
     exchange: &mut Exchange,
-    manager: &Shared,
-    manager_path: &str,
-    sources: &Sources<'_>,
-) -> Vec<Fact> {
-    let routes = &manager.config.routes;
+    cx: &Context<'a>,
+    facts: &mut Vec<Fact>,
+) -> RouteMatch<'a> {
+    let routes = &cx.manager.config.routes;
     let table = routes.choose(&exchange.request);
-    let mut facts = scope::explain(routes, table, &exchange.request, sources);
+    facts.extend(scope::explain(routes, table, &exchange.request, cx.sources));
+    exchange.route_table = table.unwrap_or_default();
     let Some(table) = table else {
-        facts.push(not_found());
-        return facts;
+        return RouteMatch::NoVirtualHost;
     };
-    exchange.route_table = table;
     let configuration = &routes.table(table).configuration;
-    let document = &sources.document;
-    let authority = exchange
-        .request
-        .get(HeaderId::Authority)
-        .unwrap_or_default();
-    let authority = String::from_utf8_lossy(authority).into_owned();
+    let authority = exchange.request.get(HeaderId::Authority);
+    let authority = String::from_utf8_lossy(authority.unwrap_or_default());
     facts.push(
         Fact::new("route configuration")
             .value(&**configuration.name())
-            .place(document.place(&configuration.source().path)),
+            .place(cx.place(&configuration.source().path)),
     );
-    let input = MatchInput {
-        headers: &exchange.request,
-        random: exchange.random,
-        runtime: sources.runtime,
-        metadata: ringway_config::metadata::Metadata::EMPTY,
-        filter_state: ringway_config::filter_state::FilterState::EMPTY,
-        peer_certificate: PeerCertificate::default(),
-    };
-    let (host, matched) = match configuration.find(&input) {
+    let input = cx.match_input(exchange);
+    let found = configuration.find(&input);
+    let (host, selected) = match found {
         RouteMatch::NoVirtualHost => {
             facts.push(Fact::new("virtual host").note(format!(
                 "no domain of {} virtual hosts matches {authority:?}",
                 configuration.virtual_hosts().len()
             )));
-            facts.push(not_found());
-            return facts;
+            return found;
         }
-        RouteMatch::TlsRequired(host) => {
-            facts.push(virtual_host(host, &authority, sources));
-            facts.push(
-                Fact::new("answer")
-                    .value(301)
-                    .note("to https: the virtual host requires TLS")
-                    .place(document.place(&format!("{}.require_tls", host.source.path))),
-            );
-            return facts;
-        }
+        RouteMatch::TlsRequired(host) => (host, None),
         RouteMatch::NoRoute(host) => (host, None),
         RouteMatch::Route(selected) => (selected.virtual_host, Some(selected)),
     };
-    facts.push(virtual_host(host, &authority, sources));
-    let place = matched.and_then(|selected| {
-        host.routes
-            .iter()
-            .position(|route| std::ptr::eq(route, selected.route))
-    });
-    let by_matcher = host.matcher.is_some();
-    if !by_matcher {
-        facts.push(earlier(host, place, &input, sources));
+    facts.push(
+        Fact::new("virtual host")
+            .value(&*host.name)
+            .note(format!("by its domains, for {authority:?}"))
+            .place(cx.place(&host.source.path)),
+    );
+    if !matches!(found, RouteMatch::TlsRequired(_)) {
+        facts.extend(in_host(host, selected.as_ref(), &input, cx));
     }
-    let Some(selected) = matched else {
-        let path = path_of(&exchange.request);
-        let fact = Fact::new("route");
-        facts.push(match by_matcher {
-            false => fact.note(format!("none matches {path}")),
-            true => fact
-                .note(format!(
-                    "the matcher tree leads to none, or to none that matches {path}"
-                ))
-                .place(document.place(&format!("{}.matcher", host.source.path))),
-        });
-        facts.push(not_found());
-        return facts;
+    found
+}
+
+/// Which of a virtual host's routes was selected, if one was, and why no other.
+fn in_host(
+    host: &VirtualHost,
+    selected: Option<&SelectedRoute<'_>>,
+    input: &MatchInput<'_>,
+    cx: &Context<'_>,
+) -> Vec<Fact> {
+    let mut routes = host.routes.iter();
+    let place =
+        selected.and_then(|selected| routes.position(|route| std::ptr::eq(route, selected.route)));
+    let looked_at = match (&host.matcher, place) {
+        (None, Some(place)) => &host.routes[..=place],
+        // Which of them a matcher has led to is not known.
+        (Some(_), _) | (None, None) => &host.routes,
     };
-    let route = selected.route;
-    let condition = format!("{}.match", route.source.path);
-    let mut fact = Fact::new("route")
+    let mut facts = Vec::new();
+    if host.matcher.is_none() {
+        facts.push(earlier(host, place, input, cx));
+    }
+    facts.push(match (selected, &host.matcher) {
+        (Some(selected), matcher) => one(selected.route, place, matcher.is_some(), cx),
+        (None, None) => Fact::new("route").note(format!("none matches {}", path_of(input))),
+        (None, Some(_)) => Fact::new("route")
+            .note(format!(
+                "the matcher tree leads to none, or to none that matches {}",
+                path_of(input)
+            ))
+            .place(cx.place(&format!("{}.matcher", host.source.path))),
+    });
+    if looked_at.iter().any(depends_on_filters) {
+        facts.push(
+            Fact::new("dynamic metadata and filter state")
+                .value("unknown")
+                .note(
+                    "routes are matched as before the first filter; one that has the route looked \
+                     up again may lead to another",
+                ),
+        );
+    }
+    facts
+}
+
+/// The route that was selected.
+fn one(route: &Route, place: Option<usize>, by_matcher: bool, cx: &Context<'_>) -> Fact {
+    let fact = Fact::new("route")
         .value(match &*route.name {
             // The list that a matcher's routes are in is in no file.
             "" if by_matcher => "without a name".into(),
             "" => format!("number {}", place.unwrap_or_default()),
             name => name.into(),
         })
-        .place(document.place(&route.source.path));
-    if by_matcher {
-        fact = fact.note("by the matcher tree");
+        .place(cx.place(&route.source.path));
+    let fact = match by_matcher {
+        true => fact.note("by the matcher tree"),
+        false => fact,
+    };
+    match cx.written("match", &format!("{}.match", route.source.path)) {
+        Some(written) => fact.parts(vec![written]),
+        None => fact,
     }
-    if let Some(written) = document.written("match", &condition) {
-        fact = fact.parts(vec![written]);
-    }
-    facts.push(fact);
-    facts.extend(action::explain(
-        &selected,
-        exchange,
-        manager,
-        manager_path,
-        sources,
-    ));
-    facts
 }
 
-fn virtual_host(host: &VirtualHost, authority: &str, sources: &Sources<'_>) -> Fact {
-    Fact::new("virtual host")
-        .value(&*host.name)
-        .note(format!("by its domains, for {authority:?}"))
-        .place(sources.document.place(&host.source.path))
+/// Whether what filters say of a request decides about the route.
+fn depends_on_filters(route: &Route) -> bool {
+    let matcher = &route.matcher;
+    !matcher.dynamic_metadata.is_empty() || !matcher.filter_state.is_empty()
 }
 
-fn not_found() -> Fact {
-    Fact::new("answer")
-        .value(404)
-        .note("flag NR, details route_not_found")
+/// The path of a request, for messages.
+fn path_of(input: &MatchInput<'_>) -> String {
+    match input.headers.get(HeaderId::Path) {
+        Some(path) => String::from_utf8_lossy(path).into_owned(),
+        None => "a request without a path".into(),
+    }
 }
 
 /// The routes before the one at `place`, each with the condition that the
@@ -140,7 +141,7 @@ fn earlier(
     host: &VirtualHost,
     place: Option<usize>,
     input: &MatchInput<'_>,
-    sources: &Sources<'_>,
+    cx: &Context<'_>,
 ) -> Fact {
     let before = &host.routes[..place.unwrap_or(host.routes.len())];
     let left_out = before.len().saturating_sub(ROUTES_SHOWN_MAX);
@@ -154,11 +155,7 @@ fn earlier(
             items.push(
                 Fact::new(name)
                     .note("it matches, but there is no cluster that it could choose")
-                    .place(
-                        sources
-                            .document
-                            .place(&format!("{}.route", route.source.path)),
-                    ),
+                    .place(cx.place(&format!("{}.route", route.source.path))),
             );
             continue;
         };
@@ -166,7 +163,7 @@ fn earlier(
             "" => format!("{}.match", route.source.path),
             field => format!("{}.match.{field}", route.source.path),
         };
-        let wanted = sources.document.at(&path).map(ToString::to_string);
+        let wanted = cx.sources.document.at(&path).map(ToString::to_string);
         items.push(
             Fact::new(name)
                 .note(format!(
@@ -174,7 +171,7 @@ fn earlier(
                     mismatch.found,
                     wanted.as_deref().unwrap_or("something else")
                 ))
-                .place(sources.document.place(&path)),
+                .place(cx.place(&path)),
         );
     }
     let fact = Fact::new("routes that do not match");

@@ -7,8 +7,7 @@ use super::operator::{
     AddressPart, GrpcFormat, HeaderKey, Number, Operator, PathFrom, Peer, ServerNameFrom, Side,
     Span, Text,
 };
-use super::{Context, grpc, query};
-use crate::http::request_id;
+use super::{Context, grpc, query, uuid};
 use crate::stream_info::{HostInfo, ResponseFlag, StreamInfo};
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use std::io::Write as _;
@@ -384,7 +383,7 @@ fn without_port(text: &str) -> &str {
 
 /// A random UUID (RFC 9562, version 4).
 fn unique_id(out: &mut Vec<u8>) -> Written {
-    request_id::write_uuid(out, fastrand::u128(..));
+    uuid::write(out, fastrand::u128(..));
     Written::Safe
 }
 

@@ -15,6 +15,7 @@ mod mirroring;
 mod operators;
 mod overrides;
 mod resilience;
+mod retry_hosts;
 mod runtime;
 mod scoped;
 mod trees;

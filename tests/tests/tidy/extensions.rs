@@ -34,23 +34,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.formatter.metadata.v3.Metadata",
         "engine/src/formatter/substitution.rs",
     ),
-    // These are parts of a route's policies and lowered with them.
-    (
-        "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
-        "config/src/route/retry_policy.rs",
-    ),
-    (
-        "envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig",
-        "config/src/route/internal_redirect_policy.rs",
-    ),
-    (
-        "envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig",
-        "config/src/route/internal_redirect_policy.rs",
-    ),
-    (
-        "envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig",
-        "config/src/route/internal_redirect_policy.rs",
-    ),
     // These are options of a cluster or listener and lowered with it.
     (
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -76,6 +59,14 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+        "config/src/route/retry_policy.rs",
+    ),
+    (
+        "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate",
+        "config/src/route/retry_policy.rs",
+    ),
+    (
+        "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig",
         "config/src/route/retry_policy.rs",
     ),
     (

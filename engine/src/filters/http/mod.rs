@@ -23,7 +23,7 @@ use envoy_types::pb::google::protobuf::Any;
 use ringway_config::context::Cx;
 use ringway_config::route::{OverridesId, SelectedRoute};
 
-pub use self::overrides::OverrideTable;
+pub use self::overrides::{OverrideTable, Said};
 use super::WorkerContext;
 use super::network::http_connection_manager::local_reply::LocalReply;
 use crate::http::exchange::Exchange;
@@ -172,10 +172,23 @@ impl FilterChain {
         if self.filters.is_empty() {
             return Flow::Continue;
         }
+        Self::set_overrides(exchange, route);
+        self.run(exchange, worker, route)
+    }
+
+    /// Notes what the request's route says to the filters.
+    #[inline]
+    pub fn set_overrides(exchange: &mut Exchange, route: Option<SelectedRoute<'_>>) {
         exchange.filter_overrides = route.map_or_else(OverridesId::default, |selected| {
             selected.route.filter_overrides_of(exchange.cluster)
         });
-        self.run(exchange, worker, route)
+    }
+
+    /// What becomes of each filter, in the order of the configuration, once it
+    /// is noted what the route says.
+    pub fn said(&self, exchange: &Exchange) -> impl Iterator<Item = Said> {
+        let row = self.overrides.row(exchange);
+        (0..self.filters.len()).map(|place| row.said(place))
     }
 
     /// Goes on with the filter that has made the request wait.

@@ -24,8 +24,9 @@ pub struct OverrideTable {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Row(Box<[Said]>);
 
+/// What becomes of a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
+pub enum Said {
     /// It is passed by.
     Off,
     /// It runs with its own configuration.
@@ -105,6 +106,11 @@ impl OverrideTable {
 }
 
 impl Row {
+    /// What becomes of the filter at a place.
+    pub(super) fn said(&self, place: usize) -> Said {
+        self.0.get(place).copied().unwrap_or(Said::Own)
+    }
+
     #[inline]
     pub(super) fn is_off(&self, place: usize) -> bool {
         self.0.get(place) == Some(&Said::Off)

@@ -17,15 +17,19 @@ use crate::upstream::conn_pool::Speaks;
 
 /// What is spoken to the host of a request.
 pub(super) fn speaks(forward: &Forward, exchange: &Exchange) -> Speaks {
+    match carries_bytes(forward, exchange) {
+        true => Speaks::Bytes,
+        false => Speaks::Http1,
+    }
+}
+
+/// Whether what follows the request goes to its host as plain TCP.
+pub fn carries_bytes(forward: &Forward, exchange: &Exchange) -> bool {
     let Some(connect) = forward.upgrades.connect else {
-        return Speaks::Http1;
+        return false;
     };
     let is_post = || exchange.request.get(HeaderId::Method) == Some(b"POST");
-    if exchange.tunnel == Tunnel::Connect || connect.allow_post && is_post() {
-        Speaks::Bytes
-    } else {
-        Speaks::Http1
-    }
+    exchange.tunnel == Tunnel::Connect || connect.allow_post && is_post()
 }
 
 /// The response of a host to which bytes are carried: 200, because it is

@@ -58,10 +58,12 @@ pub(super) async fn forward<'a>(
     manager.begin_charging(selected, exchange);
     exchange.info.attempt_count = 1;
     exchange.tell_attempts = forward.resilience.attempt_count_in_response;
-    exchange.limits = limits(forward, &cluster, &exchange.request);
-    let hedging = is_hedging(forward, exchange);
+    exchange.limits = limits(forward, &cluster.config, &exchange.request);
+    let hedging = is_hedging(forward, &exchange.request);
     // Before a host is picked: format strings know none.
-    finalize_request_headers(manager, forward, hedging, exchange);
+    finalize_request_headers(&manager.shared, forward, hedging, exchange, |exchange| {
+        manager.apply_route_mutations(Message::Request, exchange);
+    });
     let Some(host) = cluster.pick_host() else {
         cluster.stats.upstream_cx_none_healthy.inc();
         cluster.stats.lb_healthy_panic.inc();

@@ -7,7 +7,8 @@
 //! - `request_headers.rs`: what is done to its headers.
 //! - `timeout.rs`: how long it may take.
 //! - `tries.rs`: the way of a request that may be tried more than once;
-//!   `retry_state.rs`: whether, when and where it is.
+//!   `retries.rs`: what is asked for; `retry_state.rs`: whether, when and where
+//!   it is tried again.
 //! - `internal_redirect.rs`: redirects of the host that the proxy follows.
 //! - `upstream_request.rs`: its side of the host's connection.
 //! - `shadow.rs`: copies of it that go to other clusters.
@@ -23,6 +24,7 @@ mod failure;
 mod forward;
 mod internal_redirect;
 mod request_headers;
+mod retries;
 mod retry_state;
 mod shadow;
 mod timeout;
@@ -37,11 +39,16 @@ use envoy_types::pb::google::protobuf::Any;
 use ringway_config::context::{Cx, unpack};
 use ringway_config::route::{Action, ClusterChoice, Route, RouteMatch};
 
+pub use self::connect::carries_bytes;
 pub use self::direct_response::set_redirect;
 pub(in crate::filters) use self::failure::Failure;
 use self::forward::{forward, no_cluster};
-pub use self::request_headers::{rewrite_request, set_weighted_host};
+pub use self::request_headers::{finalize_request_headers, remove_consumed};
+pub use self::retries::Retries;
+pub use self::shadow::{NotMirrored, mirror_target, set_mirror_authority};
+pub use self::timeout::{asked_by_grpc, asked_ms, limits, stream_limit};
 pub(in crate::filters) use self::timeout::{poll_deadline, set_stream_deadlines};
+pub use self::tries::is_hedging;
 use super::super::network::http_connection_manager::local_reply::LocalReply;
 use super::super::network::http_connection_manager::{ConnectionManager, Handled};
 use crate::http::downstream::Downstream;

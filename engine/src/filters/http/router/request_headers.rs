@@ -11,18 +11,18 @@ use super::ConnectionManager;
 use super::timeout::set_expected_timeout;
 use crate::formatter::{AccessLogType, Context};
 use crate::http::exchange::Exchange;
-use crate::http::header_parser::Message;
 use crate::stream_info::HostInfo;
 
-/// Says what the host should know, and applies the route's changes and
-/// rewrites.
-pub(super) fn finalize_request_headers(
-    manager: &ConnectionManager,
+/// Says what the host should know, and applies the route's changes, which
+/// `mutate` makes, and rewrites.
+pub fn finalize_request_headers(
+    shared: &Shared,
     forward: &Forward,
     hedged: bool,
     exchange: &mut Exchange,
+    mutate: impl FnOnce(&mut Exchange),
 ) {
-    let envoy_headers = !manager.shared.router_of(exchange).suppress_envoy_headers;
+    let envoy_headers = !shared.router_of(exchange).suppress_envoy_headers;
     if forward.resilience.attempt_count_in_request {
         set_attempt_count(exchange);
     }
@@ -38,12 +38,12 @@ pub(super) fn finalize_request_headers(
         exchange.request.remove(id);
     }
     set_weighted_host(forward, exchange);
-    manager.apply_route_mutations(Message::Request, exchange);
-    rewrite_request(&manager.shared, forward, exchange);
+    mutate(exchange);
+    rewrite_request(shared, forward, exchange);
 }
 
 /// Takes off what is meant for the router alone.
-pub(super) fn remove_consumed(exchange: &mut Exchange) {
+pub fn remove_consumed(exchange: &mut Exchange) {
     for id in CONSUMED {
         exchange.request.remove(id);
     }
@@ -60,7 +60,7 @@ pub(super) fn set_attempt_count(exchange: &mut Exchange) {
 /// Gives the request the authority that goes with the cluster that was picked
 /// by weight. Without a trace of what it was: as in Envoy, the route's changes
 /// and rewrites take this one for the original.
-pub fn set_weighted_host(forward: &Forward, exchange: &mut Exchange) {
+fn set_weighted_host(forward: &Forward, exchange: &mut Exchange) {
     let weighted = forward.cluster.weighted(exchange.cluster);
     if let Some(host) = weighted.and_then(|cluster| cluster.host_rewrite.as_ref()) {
         exchange.request.set(HeaderId::Authority, host);
@@ -68,7 +68,7 @@ pub fn set_weighted_host(forward: &Forward, exchange: &mut Exchange) {
 }
 
 /// Rewrites the request's host and path as the route says.
-pub fn rewrite_request(shared: &Shared, forward: &Forward, exchange: &mut Exchange) {
+fn rewrite_request(shared: &Shared, forward: &Forward, exchange: &mut Exchange) {
     rewriting(shared, exchange, |headers, with| {
         forward.rewrite(headers, with);
     });

@@ -12,11 +12,12 @@ use std::time::{Duration, SystemTime};
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::route::{
-    BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy, words,
+    BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy,
 };
 
 use super::charge::Places;
 use super::failure::Failure;
+use super::retries::{Retries, number};
 use crate::http::exchange::Expired;
 use crate::stats::Counter;
 use crate::stats::route::RouteRequestStats;
@@ -64,12 +65,8 @@ impl Wait {
 /// The retries of one request.
 pub(super) struct RetryState<'a> {
     policy: &'a RetryPolicy,
-    retry_on: RetryOn,
-    left: u32,
-    /// Asked for by the request.
-    status_codes: Vec<u32>,
-    /// Asked for by the request; one of them is enough.
-    response_headers: Vec<Box<[u8]>>,
+    /// What is left of them.
+    retries: Retries,
     /// The bound of the next wait.
     back_off_ms: u64,
     permit: Option<RetryPermit>,
@@ -82,35 +79,9 @@ impl<'a> RetryState<'a> {
     /// The retries of a request, or `None` when there will be none: neither
     /// the policy nor the request's own headers ask for any.
     pub fn new(policy: &'a RetryPolicy, request: &HeaderMap) -> Option<Self> {
-        let mut retry_on = policy.retry_on;
-        let asked = request.get(HeaderId::XEnvoyRetryOn);
-        let asked_grpc = request.get(HeaderId::XEnvoyRetryGrpcOn);
-        if retry_on.is_empty() && asked.is_none() && asked_grpc.is_none() {
-            return None;
-        }
-        if let Some(list) = asked {
-            retry_on = retry_on.and(RetryOn::parse(list, |_| {}));
-        }
-        if let Some(list) = asked_grpc {
-            retry_on = retry_on.and(RetryOn::parse_grpc(list, |_| {}));
-        }
-        let wanted = &policy.retriable_request_headers;
-        if !wanted.is_empty() && !wanted.iter().any(|matcher| matcher.matches(request)) {
-            retry_on = RetryOn::default();
-        }
-        let asked_times = request.get(HeaderId::XEnvoyMaxRetries).and_then(number);
-        let codes = request.get(HeaderId::XEnvoyRetriableStatusCodes);
-        let names = request.get(HeaderId::XEnvoyRetriableHeaderNames);
         Some(Self {
             policy,
-            retry_on,
-            left: asked_times.unwrap_or(policy.retries),
-            status_codes: words(codes.unwrap_or_default())
-                .filter_map(number)
-                .collect(),
-            response_headers: words(names.unwrap_or_default())
-                .map(|name| name.to_ascii_lowercase().into())
-                .collect(),
+            retries: Retries::of(policy, request)?,
             back_off_ms: policy.back_off.base_ms,
             permit: None,
             retrying: false,
@@ -134,7 +105,7 @@ impl<'a> RetryState<'a> {
 
     /// Whether such a head is tried again, as far as it alone decides.
     pub fn would_retry_head(&self, status: u16, response: &HeaderMap) -> bool {
-        let on = self.retry_on;
+        let on = self.retries.on;
         // An Envoy that limits its clients means it.
         if response.contains(HeaderId::XEnvoyRatelimited) {
             return on.has(RetryOn::ENVOY_RATELIMITED);
@@ -144,14 +115,15 @@ impl<'a> RetryState<'a> {
             || on.has(RetryOn::GATEWAY_ERROR) && (502..=504).contains(&status)
             || on.has(RetryOn::RETRIABLE_4XX) && status == 409
             || on.has(RetryOn::STATUS_CODES)
-                && (listed(&self.policy.retriable_status_codes) || listed(&self.status_codes))
+                && (listed(&self.policy.retriable_status_codes)
+                    || listed(&self.retries.status_codes))
             || on.has(RetryOn::HEADERS) && self.has_retriable_header(response)
             || on.has(GRPC) && self.has_retriable_grpc_status(response)
     }
 
     fn has_retriable_header(&self, response: &HeaderMap) -> bool {
         let mut of_policy = self.policy.retriable_headers.iter();
-        let mut of_request = self.response_headers.iter();
+        let mut of_request = self.retries.response_headers.iter();
         of_policy.any(|matcher| matcher.matches(response))
             || of_request.any(|name| response.get_name(name).is_some())
     }
@@ -165,7 +137,7 @@ impl<'a> RetryState<'a> {
             Some(14) => RetryOn::GRPC_UNAVAILABLE,
             _ => return false,
         };
-        self.retry_on.has(condition)
+        self.retries.on.has(condition)
     }
 
     /// Decides about a try that got no response. `sent` says that its request
@@ -181,7 +153,7 @@ impl<'a> RetryState<'a> {
     }
 
     fn would_retry_failure(&self, failure: &Failure, sent: bool) -> bool {
-        let on = self.retry_on;
+        let on = self.retries.on;
         let any_reset = RetryOn::FIVE_XX
             .and(RetryOn::GATEWAY_ERROR)
             .and(RetryOn::RESET);
@@ -226,12 +198,12 @@ impl<'a> RetryState<'a> {
             }
             return Decision::No;
         }
-        if self.left == 0 {
+        if self.retries.times == 0 {
             stats.upstream_rq_retry_limit_exceeded.inc();
             source.count(|stats| &stats.upstream_rq_retry_limit_exceeded);
             return Decision::LimitExceeded;
         }
-        self.left -= 1;
+        self.retries.times -= 1;
         // One that is over makes room for the next one.
         self.permit = None;
         self.permit = source.cluster.acquire_retry(source.priority);
@@ -291,6 +263,7 @@ impl<'a> RetryState<'a> {
                 let mut tried = self.tried.iter();
                 tried.any(|other| Rc::ptr_eq(other, host))
             }
+            other => other.rejects(&host.info.metadata),
         })
     }
 }
@@ -354,10 +327,6 @@ fn told_wait(
     });
     told.find(|wait| *wait <= back_off.max)
         .filter(|wait| wait.as_millis() > 1)
-}
-
-fn number(text: &[u8]) -> Option<u32> {
-    std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]

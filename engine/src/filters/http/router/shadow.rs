@@ -20,7 +20,9 @@ use std::time::{Duration, Instant};
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{Framing, ResponseHead, Version, encode_request_head};
+use ringway_config::clusters::ClusterId;
 use ringway_config::route::{Forward, MirrorHost, MirrorTarget, RequestMirrorPolicy, port_start};
+use ringway_config::runtime::RuntimeValues;
 
 use super::ConnectionManager;
 use super::forward::{INTERIM_RESPONSES_MAX, is_interim};
@@ -72,27 +74,11 @@ fn start_each(
     policies: &[RequestMirrorPolicy],
     exchange: &mut Exchange,
 ) {
-    // What follows a CONNECT or an upgrade is no body that could be copied.
-    if exchange.facts.is_connect || exchange.tunnel != Tunnel::None {
-        return;
-    }
     let worker = &manager.worker;
+    let find = |name: &[u8]| worker.clusters.find(name).map(|found| found.config.id);
     for policy in policies {
-        let taken = policy
-            .fraction
-            .as_ref()
-            .is_none_or(|fraction| fraction.takes(&worker.runtime.borrow(), exchange.random));
-        if !taken {
-            continue;
-        }
-        let cluster = match &policy.target {
-            MirrorTarget::Cluster(id) => worker.clusters.get(*id),
-            MirrorTarget::Header(name) => {
-                let name = exchange.request.get_name(name).unwrap_or_default();
-                worker.clusters.find(name)
-            }
-        };
-        let Some(cluster) = cluster else {
+        let target = mirror_target(policy, exchange, &worker.runtime.borrow(), find);
+        let Some(cluster) = target.ok().and_then(|id| worker.clusters.get(id)) else {
             continue;
         };
         let mut request = exchange.request.clone();
@@ -115,8 +101,50 @@ fn start_each(
     }
 }
 
+/// Why a policy does not copy a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotMirrored {
+    /// What follows a CONNECT or an upgrade is no body that could be copied.
+    Tunnel,
+    /// It is not among the share of requests that are copied.
+    NotInShare,
+    /// It names no cluster that exists.
+    NoCluster,
+}
+
+/// The cluster, which need not exist, that gets a copy of the request. `find`
+/// gives the number of a cluster's name.
+pub fn mirror_target(
+    policy: &RequestMirrorPolicy,
+    exchange: &Exchange,
+    runtime: &RuntimeValues,
+    find: impl Fn(&[u8]) -> Option<ClusterId>,
+) -> Result<ClusterId, NotMirrored> {
+    if exchange.facts.is_connect || exchange.tunnel != Tunnel::None {
+        return Err(NotMirrored::Tunnel);
+    }
+    let fraction = policy.fraction.as_ref();
+    if fraction.is_some_and(|fraction| !fraction.takes(runtime, exchange.random)) {
+        return Err(NotMirrored::NotInShare);
+    }
+    match &policy.target {
+        MirrorTarget::Cluster(id) => Ok(*id),
+        MirrorTarget::Header(name) => {
+            let name = exchange.request.get_name(name).unwrap_or_default();
+            find(name).ok_or(NotMirrored::NoCluster)
+        }
+    }
+}
+
 /// Turns the headers of a request into those of its shadow.
 fn rewrite(policy: &RequestMirrorPolicy, local_address: IpAddr, request: &mut HeaderMap) {
+    set_mirror_authority(policy, request);
+    forwarded_for::append(request, local_address);
+    request.set(HeaderId::XEnvoyInternal, b"true");
+}
+
+/// Gives the headers of a copy the authority that the policy says.
+pub fn set_mirror_authority(policy: &RequestMirrorPolicy, request: &mut HeaderMap) {
     match &policy.host {
         MirrorHost::AsIs => {}
         MirrorHost::Literal(host) => request.set(HeaderId::Authority, host),
@@ -127,8 +155,6 @@ fn rewrite(policy: &RequestMirrorPolicy, local_address: IpAddr, request: &mut He
             request.set(HeaderId::Authority, &suffixed);
         }
     }
-    forwarded_for::append(request, local_address);
-    request.set(HeaderId::XEnvoyInternal, b"true");
 }
 
 /// One copy of a request on its way.

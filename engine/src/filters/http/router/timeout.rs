@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_config::cluster::Cluster;
 use ringway_config::route::{Forward, GrpcTimeout};
 
 use super::ConnectionManager;
@@ -12,11 +13,10 @@ use super::failure::Failure;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Limits, Tunnel};
 use crate::reactor;
-use crate::upstream::cluster::Cluster;
 
 /// How long the upstream may take. Headers of the request that say so win over
 /// the route; 0 is no limit.
-pub(super) fn limits(forward: &Forward, cluster: &Cluster, request: &HeaderMap) -> Limits {
+pub fn limits(forward: &Forward, cluster: &Cluster, request: &HeaderMap) -> Limits {
     let policy = forward.resilience.retry.as_deref();
     // The route's `max_stream_duration` replaces its timeout.
     let of_route = match forward.replaces_timeout {
@@ -32,7 +32,7 @@ pub(super) fn limits(forward: &Forward, cluster: &Cluster, request: &HeaderMap) 
         // One that the route's timeout cuts off anyway is none.
         per_try: per_try.filter(|per_try| route.is_none_or(|route| *per_try < route)),
         per_try_idle: policy.and_then(|policy| policy.per_try_idle_timeout),
-        upstream_stream: asked_stream.unwrap_or(cluster.config.stream_duration_max),
+        upstream_stream: asked_stream.unwrap_or(cluster.stream_duration_max),
         timeout_status: match request.contains(HeaderId::XEnvoyUpstreamRqTimeoutAltResponse) {
             true => 204,
             false => 504,
@@ -40,8 +40,9 @@ pub(super) fn limits(forward: &Forward, cluster: &Cluster, request: &HeaderMap) 
     }
 }
 
-/// A header in milliseconds, of which 0 is no limit.
-fn asked_ms(request: &HeaderMap, id: HeaderId) -> Option<Option<Duration>> {
+/// A header in milliseconds, of which 0 is no limit; `None` when it is not there
+/// or not a number.
+pub fn asked_ms(request: &HeaderMap, id: HeaderId) -> Option<Option<Duration>> {
     let asked = std::str::from_utf8(request.get(id)?).ok()?;
     let ms: u64 = asked.trim().parse().ok()?;
     Some((ms > 0).then(|| Duration::from_millis(ms)))
@@ -112,17 +113,19 @@ pub fn set_stream_deadlines(
 
 /// How long the whole stream may take: the request's `grpc-timeout` where the
 /// route asks for it, else what the route or the connection manager says.
-fn stream_limit(
+pub fn stream_limit(
     forward: &Forward,
     of_manager: Option<Duration>,
     request: &HeaderMap,
 ) -> Option<Duration> {
-    if let Some(rule) = &forward.grpc_timeout
-        && let Some(asked) = request.get(HeaderId::GrpcTimeout).and_then(grpc_timeout)
-    {
-        return Some(grpc_limit(rule, asked));
-    }
-    forward.max_stream_duration.unwrap_or(of_manager)
+    asked_by_grpc(forward, request).or_else(|| forward.max_stream_duration.unwrap_or(of_manager))
+}
+
+/// The limit that a gRPC client asks for, as the route allows it.
+pub fn asked_by_grpc(forward: &Forward, request: &HeaderMap) -> Option<Duration> {
+    let rule = forward.grpc_timeout.as_ref()?;
+    let asked = request.get(HeaderId::GrpcTimeout).and_then(grpc_timeout)?;
+    Some(grpc_limit(rule, asked))
 }
 
 fn grpc_limit(rule: &GrpcTimeout, asked: Duration) -> Duration {

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use ringway_codecs::header::HeaderId;
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::ResponseHead;
 use ringway_config::route::{BodyLimit, Forward, RetryPolicy, SelectedRoute};
 
@@ -128,8 +128,8 @@ pub(super) fn may_try_again(forward: &Forward, exchange: &Exchange) -> bool {
 
 /// Whether tries that take too long are kept beside the next ones: what the
 /// route or the request says.
-pub(super) fn is_hedging(forward: &Forward, exchange: &Exchange) -> bool {
-    match exchange.request.get(HeaderId::XEnvoyHedgeOnPerTryTimeout) {
+pub fn is_hedging(forward: &Forward, request: &HeaderMap) -> bool {
+    match request.get(HeaderId::XEnvoyHedgeOnPerTryTimeout) {
         Some(b"true") => true,
         Some(b"false") => false,
         _ => forward.resilience.hedge_on_per_try_timeout,

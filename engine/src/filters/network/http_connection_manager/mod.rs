@@ -22,7 +22,7 @@ mod connection;
 mod finish;
 pub mod local_reply;
 mod local_reply_config;
-mod request;
+pub mod request;
 mod response;
 pub mod routes;
 pub mod upgrade;
@@ -298,14 +298,7 @@ impl ConnectionManager {
         exchange.route_table = table.unwrap_or_default();
         let found = self.find_route_in(table, &exchange.request, exchange);
         exchange.info.has_virtual_host = !matches!(found, RouteMatch::NoVirtualHost);
-        let metadata = match &found {
-            RouteMatch::Route(selected) => &selected.route.metadata,
-            RouteMatch::NoRoute(virtual_host) | RouteMatch::TlsRequired(virtual_host) => {
-                &virtual_host.metadata
-            }
-            RouteMatch::NoVirtualHost => &None,
-        };
-        if let Some(metadata) = metadata {
+        if let Some(metadata) = found.metadata() {
             exchange.info.route_metadata = Some(self.worker.route_metadata(metadata));
         }
         let Some(SelectedRoute { route, .. }) = selected(&found) else {

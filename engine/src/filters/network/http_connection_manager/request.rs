@@ -58,19 +58,7 @@ impl ConnectionManager {
         exchange: &mut Exchange,
         head: &RequestHead,
     ) -> Result<bool, LocalReply<'static>> {
-        join_lines(&mut exchange.request, HeaderId::XForwardedFor);
-        if head.upgrade {
-            match head.version {
-                // RFC 9110 section 7.8: these must be ignored.
-                Version::Http10 => {
-                    exchange.request.remove(HeaderId::Upgrade);
-                }
-                Version::Http11 => {
-                    join_lines(&mut exchange.request, HeaderId::Connection);
-                    join_lines(&mut exchange.request, HeaderId::Upgrade);
-                }
-            }
-        }
+        join_lists(&mut exchange.request, head.version, head.upgrade);
         let connection = &exchange.info.connection;
         let known = |address| (address != NO_ADDRESS).then_some(address);
         let peer = Peer {
@@ -100,7 +88,7 @@ impl ConnectionManager {
         }
         exchange.internal = prepared.internal;
         if !prepared.upgrade {
-            set_length(&mut exchange.request, head);
+            set_length(&mut exchange.request, head.framing);
         }
         Ok(prepared.upgrade)
     }
@@ -222,6 +210,23 @@ impl ConnectionManager {
     }
 }
 
+/// Joins the headers that are lists, of a request that asks for an `upgrade` or
+/// does not.
+pub fn join_lists(request: &mut HeaderMap, version: Version, upgrade: bool) {
+    join_lines(request, HeaderId::XForwardedFor);
+    match version {
+        _ if !upgrade => {}
+        // RFC 9110 section 7.8: these must be ignored.
+        Version::Http10 => {
+            request.remove(HeaderId::Upgrade);
+        }
+        Version::Http11 => {
+            join_lines(request, HeaderId::Connection);
+            join_lines(request, HeaderId::Upgrade);
+        }
+    }
+}
+
 /// Several lines of a header that is one list become one, as in Envoy.
 fn join_lines(request: &mut HeaderMap, id: HeaderId) {
     if request.get_all(id).nth(1).is_none() {
@@ -255,8 +260,8 @@ fn field_bytes(request: &HeaderMap, head: &RequestHead) -> u64 {
 
 /// A request without a body says so where its method could have one: the host
 /// must not wait for it.
-fn set_length(request: &mut HeaderMap, head: &RequestHead) {
-    let bodiless = head.framing == Framing::None && !request.contains(HeaderId::ContentLength);
+pub fn set_length(request: &mut HeaderMap, framing: Framing) {
+    let bodiless = framing == Framing::None && !request.contains(HeaderId::ContentLength);
     if !bodiless {
         return;
     }

@@ -1,41 +1,52 @@
 //! What is done to every response, whoever made it.
 
+use std::time::Instant;
+
 use ringway_codecs::header::HeaderId;
 
-use super::ConnectionManager;
 use super::local_reply::{BODY_BYTES_KEPT_MAX, LocalReply};
+use super::{ConnectionManager, Shared};
 use crate::http::conn_manager_utility;
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
-use crate::http::header_parser::{self, Message};
+use crate::http::header_parser::{self, Message, Scratch};
 use crate::reactor;
 use crate::stream_info::TimePoint;
 
-impl ConnectionManager {
-    /// Changes the request's or the response's headers as its route says.
+impl Shared {
+    /// Changes the request's or the response's headers as its route says, at
+    /// the time `now`.
     ///
     /// A message that said that it has no body still says so afterwards: as in
     /// Envoy, a route can only take the length off a body.
-    pub fn apply_route_mutations(&self, message: Message, exchange: &mut Exchange) {
-        if exchange.header_mutations.is_empty() {
-            return;
-        }
+    pub fn apply_route_mutations(
+        &self,
+        message: Message,
+        now: Instant,
+        exchange: &mut Exchange,
+        scratch: &mut Scratch,
+    ) {
         // What `%DURATION%` is until the request is over.
-        exchange
-            .info
-            .mark(TimePoint::RequestComplete, reactor::now());
+        exchange.info.mark(TimePoint::RequestComplete, now);
         let length = message.headers(exchange).get(HeaderId::ContentLength);
         let is_empty = length == Some(b"0");
-        header_parser::apply_route_mutations(
-            message,
-            self.shared.routes_of(exchange),
-            exchange,
-            &mut self.worker.header_scratch.borrow_mut(),
-        );
+        header_parser::apply_route_mutations(message, self.routes_of(exchange), exchange, scratch);
         let headers = message.headers_mut(exchange);
         if is_empty && !headers.contains(HeaderId::ContentLength) {
             headers.append(HeaderId::ContentLength, b"0");
         }
+    }
+}
+
+impl ConnectionManager {
+    /// [`Shared::apply_route_mutations`], where there is anything to change.
+    pub fn apply_route_mutations(&self, message: Message, exchange: &mut Exchange) {
+        if exchange.header_mutations.is_empty() {
+            return;
+        }
+        let scratch = &mut self.worker.header_scratch.borrow_mut();
+        self.shared
+            .apply_route_mutations(message, reactor::now(), exchange, scratch);
     }
 
     /// Queues `100 Continue`.

@@ -12,7 +12,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use ringway_codecs::header::HeaderId;
 use ringway_config::Cx;
 use ringway_config::listener::Extension;
-use ringway_config::route::{Action, RouteMatch};
+use ringway_config::route::{Action, RouteMatch, RouteUpgrade};
 
 use super::super::super::http::{FilterChain, HttpFilters, router};
 use super::{ConnectionManager, Shared, config};
@@ -120,50 +120,122 @@ impl Shared {
     }
 }
 
-impl ConnectionManager {
-    /// Decides whether the request may ask for another protocol; false when it
-    /// must be refused. A CONNECT without a route is the router's to answer.
-    pub(super) fn may_upgrade(&self, exchange: &mut Exchange, found: &RouteMatch<'_>) -> bool {
-        let upgrades = &self.shared.upgrades;
+/// What is decided about a request that asks for another protocol.
+#[derive(Debug, Clone, Copy)]
+pub struct Ruling<'a> {
+    /// What it asks for.
+    pub kind: &'a [u8],
+    /// What becomes of it.
+    pub outcome: Outcome,
+    /// Who says so.
+    pub said_by: SaidBy<'a>,
+}
+
+/// What becomes of a request that asks for another protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It may ask its host for it.
+    Allowed {
+        /// What its connection may become.
+        tunnel: Tunnel,
+        /// The place of its kind in the `upgrade_configs` of the connection
+        /// manager, if it is there.
+        place: Option<usize>,
+    },
+    /// It is answered as what is not found, whatever it asks for.
+    NotFound,
+    /// It is answered with 403.
+    Refused,
+}
+
+/// Who decides about an upgrade.
+#[derive(Debug, Clone, Copy)]
+pub enum SaidBy<'a> {
+    /// The route.
+    Route(&'a RouteUpgrade),
+    /// The connection manager, in the `upgrade_configs` of this place.
+    Manager(usize),
+    /// Nobody has said anything, which is a no.
+    Nobody,
+    /// The request, which asks for two protocols at once.
+    Request,
+}
+
+impl Shared {
+    /// Decides whether a request may ask for another protocol, which it does.
+    /// A CONNECT without a route is the router's to answer.
+    pub fn rule_on_upgrade<'a>(
+        &self,
+        exchange: &'a Exchange,
+        found: &RouteMatch<'a>,
+    ) -> Ruling<'a> {
         let asked = exchange.request.get(HeaderId::Upgrade);
-        let (kind, tunnel) = if exchange.facts.is_connect {
+        let (kind, tunnel) = match asked {
             // With an Upgrade it would ask for two protocols at once.
-            match asked {
-                Some(_) => return false,
-                None => (&b"CONNECT"[..], Tunnel::Connect),
+            Some(kind) if exchange.facts.is_connect => {
+                return Ruling {
+                    kind,
+                    outcome: Outcome::Refused,
+                    said_by: SaidBy::Request,
+                };
             }
-        } else {
-            let kind = asked.unwrap_or_default();
-            let is_websocket = kind.eq_ignore_ascii_case(b"websocket");
-            let tunnel = match is_websocket {
-                true => Tunnel::WebSocket,
-                false => Tunnel::Upgrade,
-            };
-            (kind, tunnel)
+            None if exchange.facts.is_connect => (&b"CONNECT"[..], Tunnel::Connect),
+            Some(kind) if kind.eq_ignore_ascii_case(b"websocket") => (kind, Tunnel::WebSocket),
+            kind => (kind.unwrap_or_default(), Tunnel::Upgrade),
         };
         let of_route = match found {
             RouteMatch::Route(selected) => match &selected.route.action {
-                Action::Forward(forward) => forward.upgrades.allows(kind),
+                Action::Forward(forward) => forward.upgrades.find(kind),
                 _ => None,
             },
             _ => None,
         };
-        let place = upgrades.find(kind);
-        let allowed = of_route.unwrap_or(place.is_some_and(|place| upgrades.0[place].enabled));
-        if !allowed {
-            let no_route = matches!(found, RouteMatch::NoVirtualHost | RouteMatch::NoRoute(_));
-            // As in Envoy, what belongs to no scope is not found, whatever it
-            // asks for.
-            let no_scope = self.config().routes.choose(&exchange.request).is_none();
-            if no_scope && !exchange.facts.is_connect {
-                // Bytes of another protocol must not be taken for a request.
-                exchange.request_complete = false;
-                exchange.keep_alive = false;
-            }
-            return no_scope || exchange.facts.is_connect && no_route;
+        let place = self.upgrades.find(kind);
+        let (allowed, said_by) = match (of_route, place) {
+            (Some(upgrade), _) => (upgrade.enabled, SaidBy::Route(upgrade)),
+            (None, Some(place)) => (self.upgrades.0[place].enabled, SaidBy::Manager(place)),
+            (None, None) => (false, SaidBy::Nobody),
+        };
+        let no_route = matches!(found, RouteMatch::NoVirtualHost | RouteMatch::NoRoute(_));
+        let outcome = if allowed {
+            Outcome::Allowed { tunnel, place }
+        } else if exchange.facts.is_connect && no_route || self.is_without_scope(exchange) {
+            Outcome::NotFound
+        } else {
+            Outcome::Refused
+        };
+        Ruling {
+            kind,
+            outcome,
+            said_by,
         }
-        exchange.upgrade = place;
-        exchange.tunnel = tunnel;
+    }
+
+    /// As in Envoy, what belongs to no scope is not found, whatever it asks for.
+    fn is_without_scope(&self, exchange: &Exchange) -> bool {
+        self.config.routes.choose(&exchange.request).is_none()
+    }
+}
+
+impl ConnectionManager {
+    /// Lets the request ask for another protocol if it may; false when it must
+    /// be refused.
+    pub(super) fn may_upgrade(&self, exchange: &mut Exchange, found: &RouteMatch<'_>) -> bool {
+        match self.shared.rule_on_upgrade(exchange, found).outcome {
+            Outcome::Refused => return false,
+            Outcome::NotFound => {
+                if !exchange.facts.is_connect {
+                    // Bytes of another protocol must not be taken for a request.
+                    exchange.request_complete = false;
+                    exchange.keep_alive = false;
+                }
+                return true;
+            }
+            Outcome::Allowed { tunnel, place } => {
+                exchange.upgrade = place;
+                exchange.tunnel = tunnel;
+            }
+        }
         // Whatever becomes of it: what the client sends behind it may be meant
         // for another protocol and is never taken for a request.
         exchange.keep_alive = false;

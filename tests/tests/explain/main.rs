@@ -1,8 +1,15 @@
 //! `/explain` and `ringway explain` say what really happens: the same requests
 //! are sent and asked about.
 
+mod asking;
+mod filters;
+mod headers;
+mod limits;
+mod setting;
+mod words;
+
+use crate::asking::{Headers, text};
 use ringway_tests::bootstrap::{Listener, cluster};
-use ringway_tests::case::case;
 use ringway_tests::message::Message;
 use ringway_tests::observation::{Observation, Ports, Scene};
 use ringway_tests::process::Program;
@@ -14,12 +21,12 @@ const LISTENERS: &[Listener] = &[
     Listener {
         name: "routed",
         manager: "normalize_path: true\nvia: a-via",
-        hosts: include_str!("explain/routes.yaml"),
+        hosts: include_str!("routes.yaml"),
     },
     Listener {
         name: "edge",
         manager: "use_remote_address: true",
-        hosts: include_str!("explain/routes.yaml"),
+        hosts: include_str!("routes.yaml"),
     },
 ];
 
@@ -30,8 +37,6 @@ fn clusters(ports: Ports) -> String {
     ]
     .concat()
 }
-
-type Headers = &'static [(&'static str, &'static str)];
 
 /// Host, path, headers.
 const REQUESTS: &[(&str, &str, Headers)] = &[
@@ -54,6 +59,7 @@ const REQUESTS: &[(&str, &str, Headers)] = &[
     ("c.example", "/out", &[("x-version", "2")]),
     ("c.example", "/any", &[("x-version", "3")]),
     ("c.example", "/in", &[]),
+    ("d.example", "/secure?x=y", &[]),
 ];
 
 /// What the proxy did, as far as an explanation tells it too.
@@ -76,12 +82,8 @@ fn explanations_are_what_happens() {
         let scene = Scene::start(&Program::Ringway(driver), LISTENERS, clusters);
         for listener in LISTENERS {
             for (host, path, headers) in REQUESTS {
-                let lines: String = headers
-                    .iter()
-                    .map(|(name, value)| format!("{name}: {value}\r\n"))
-                    .collect();
-                let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{lines}\r\n");
-                let seen = scene.play(&case("explained", listener.name, request));
+                let request = asking::get(host, path, headers);
+                let seen = scene.play(&request.case(listener.name));
                 let told = ask(&scene, listener.name, host, path, headers);
                 assert_eq!(
                     explained(&told),
@@ -116,33 +118,17 @@ fn a_matcher_is_named_instead_of_earlier_routes() {
 }
 
 /// The explanation for one listener.
-fn ask(scene: &Scene, listener: &str, host: &str, path: &str, headers: &[(&str, &str)]) -> Value {
-    let mut query = format!(
-        "/explain?format=json&listener={listener}&host={host}&path={}",
-        escaped(path)
-    );
-    for (name, value) in headers {
-        query.push_str(&format!("&h.{name}={}", escaped(value)));
-    }
-    let answer = scene.process.admin().get(&query);
-    let all: Value = serde_json::from_slice(&answer.body).expect("JSON");
-    let items = all["listeners"]["items"].as_array().expect("a list");
-    assert_eq!(items.len(), 1, "{all:#}");
-    items[0].clone()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('%', "%25")
-        .replace('&', "%26")
-        .replace('=', "%3D")
-        .replace('+', "%2B")
+fn ask(
+    scene: &Scene,
+    listener: &str,
+    host: &'static str,
+    path: &'static str,
+    headers: Headers,
+) -> Value {
+    asking::get(host, path, headers).ask(scene, listener, "")
 }
 
 fn explained(told: &Value) -> Outcome {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
     let value = |name: &str| Some(&told[name]["value"]).filter(|value| !value.is_null());
     let sent = told["request_as_it_is_sent_upstream"]["items"].as_array();
     let header = |name: &str| {
@@ -191,24 +177,7 @@ fn every_decision_names_its_line() {
         "/by-header",
         &[("x-version", "3")],
     );
-    let file = scene
-        .process
-        .folder()
-        .join(ringway_tests::process::CONFIGURATION);
-    let text = std::fs::read_to_string(&file).expect("the configuration");
-    let line_of = |place: &Value| {
-        let place = place.as_str().expect("a place");
-        let mut parts = place.rsplit(':').skip(1);
-        let line: usize = parts
-            .next()
-            .and_then(|line| line.parse().ok())
-            .expect(place);
-        text.lines()
-            .nth(line - 1)
-            .expect("a line of the file")
-            .trim()
-            .to_owned()
-    };
+    let line_of = |place: &Value| asking::line_of(&scene, place);
     let before = told["routes_that_do_not_match"]["items"]
         .as_array()
         .expect("a list");
@@ -230,11 +199,11 @@ fn every_decision_names_its_line() {
 fn the_scope_is_named() {
     const SCOPED: &[Listener] = &[Listener {
         name: "scoped",
-        manager: include_str!("routing/scoped/index.yaml"),
+        manager: include_str!("../routing/scoped/index.yaml"),
         hosts: "",
     }];
     let scene = Scene::start(&Program::Ringway(Driver::Epoll), SCOPED, clusters);
-    let ask = |headers: &[(&str, &str)]| ask(&scene, "scoped", "own", "/only", headers);
+    let ask = |headers: Headers| ask(&scene, "scoped", "own", "/only", headers);
 
     let told = ask(&[("x-s", "x;b")]);
     assert_eq!(told["scope"]["value"], "b");

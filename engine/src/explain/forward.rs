@@ -1,0 +1,178 @@
+//! Where a request is sent, and how.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringway_config::route::{Action, ClusterSpecifier, Forward, SelectedRoute};
+use serde_json::Value;
+
+use super::action::answer;
+use super::cluster;
+use super::context::Context;
+use super::fact::Fact;
+use super::request::headers;
+use super::{mirrors, retries, timeouts};
+use crate::filters::http::{Said, router};
+use crate::http::exchange::Exchange;
+use crate::http::header_parser::{Message, Scratch};
+use crate::stream_info::ClusterInfo;
+
+/// Chooses the cluster as the connection manager does when it has found the
+/// route. Nothing where the route sends the request nowhere.
+pub(super) fn choose(
+    selected: &SelectedRoute<'_>,
+    exchange: &mut Exchange,
+    cx: &Context<'_>,
+) -> Option<Fact> {
+    let route = selected.route;
+    exchange.info.route_name.copy(&route.name);
+    let Action::Forward(forward) = &route.action else {
+        return None;
+    };
+    let input = cx.match_input(exchange);
+    exchange.cluster = forward.cluster.choose(&input, |name| cx.find_cluster(name));
+    exchange.header_mutations = route.mutations(exchange.cluster);
+    let (field, note) = match &forward.cluster {
+        ClusterSpecifier::Fixed(_) => ("cluster", None),
+        ClusterSpecifier::Header(_) => ("cluster_header", Some("named by the request")),
+        ClusterSpecifier::Weighted(_) => ("weighted_clusters", Some("picked by weight")),
+        ClusterSpecifier::Plugin(_) => ("cluster_specifier_plugin", Some("chosen by a plugin")),
+    };
+    let place = match forward.cluster.weighted(exchange.cluster) {
+        Some(weighted) => cx.place(&weighted.source.path),
+        None => cx.place(&format!("{}.route.{field}", route.source.path)),
+    };
+    let mut fact = Fact::new("cluster").place(place);
+    if let Some(note) = note {
+        fact = fact.note(note);
+    }
+    let Some(id) = exchange.cluster.cluster else {
+        return Some(fact.value(Value::Null));
+    };
+    fact = fact.value(&*cx.sources.names.clusters.name(id));
+    Some(match cx.cluster(id) {
+        Some(found) => {
+            exchange.info.cluster = Some(Rc::new(ClusterInfo {
+                name: Arc::clone(&found.name),
+                observability_name: Arc::clone(&found.stat_name),
+                metadata: Arc::clone(&found.metadata),
+            }));
+            fact.parts(cluster::explain(found, forward.priority, cx))
+        }
+        None => fact.parts(vec![Fact::new("hosts").note("there is no such cluster")]),
+    })
+}
+
+/// What the router does with a request whose cluster has been chosen. The order
+/// is the router's: some headers are gone when others are read.
+pub(super) fn explain(
+    selected: &SelectedRoute<'_>,
+    forward: &Forward,
+    exchange: &mut Exchange,
+    cx: &Context<'_>,
+) -> Vec<Fact> {
+    let path = format!("{}.route", selected.route.source.path);
+    let chosen = exchange.cluster.cluster;
+    let Some(cluster) = chosen.and_then(|id| cx.cluster(id)) else {
+        let field = format!("{path}.cluster_not_found_response_code");
+        return vec![
+            answer(forward.cluster_not_found_status)
+                .note("flag NC, details cluster_not_found")
+                .place(cx.place(&field)),
+        ];
+    };
+    if cluster.hosts.is_empty() {
+        return vec![answer(503).note("flag UH, details no_healthy_upstream")];
+    }
+    let way = Way {
+        selected,
+        forward,
+        path,
+        cx,
+    };
+    exchange.info.attempt_count = 1;
+    exchange.limits = router::limits(forward, cluster, &exchange.request);
+    let is_hedging = router::is_hedging(forward, &exchange.request);
+    let mut limits = timeouts::of_upstream(&way, cluster, is_hedging, exchange);
+    let hedging = retries::hedging(&way, is_hedging, exchange);
+    router::finalize_request_headers(cx.manager, forward, is_hedging, exchange, |exchange| {
+        let (now, _) = cx.sources.now;
+        let scratch = &mut Scratch::default();
+        cx.manager
+            .apply_route_mutations(Message::Request, now, exchange, scratch);
+    });
+    limits.extend(timeouts::of_stream(&way, exchange));
+    let retries = retries::explain(&way, hedging, exchange);
+    router::remove_consumed(exchange);
+    let mut facts = vec![sent(&way, exchange), Fact::new("timeouts").parts(limits)];
+    facts.extend(retries);
+    facts.push(internal_redirects(&way));
+    facts.push(mirrors::explain(&way, exchange));
+    facts
+}
+
+/// A route that sends requests on.
+pub(super) struct Way<'a> {
+    pub selected: &'a SelectedRoute<'a>,
+    pub forward: &'a Forward,
+    /// Where the `route` action was written.
+    pub path: String,
+    pub cx: &'a Context<'a>,
+}
+
+impl Way<'_> {
+    /// The path of a field of the route's action, or else of its virtual host,
+    /// whichever was written; the route's if neither was.
+    pub fn or_of_host(&self, field: &str) -> String {
+        let of_route = format!("{}.{field}", self.path);
+        let of_host = format!("{}.{field}", self.selected.virtual_host.source.path);
+        let is_written = |path: &str| self.cx.sources.document.at(path).is_some();
+        match !is_written(&of_route) && is_written(&of_host) {
+            true => of_host,
+            false => of_route,
+        }
+    }
+}
+
+/// The request as its host gets it.
+fn sent(way: &Way<'_>, exchange: &Exchange) -> Fact {
+    const NAME: &str = "request as it is sent upstream";
+    if router::carries_bytes(way.forward, exchange) {
+        let upgrade = way.forward.upgrades.find(b"CONNECT");
+        let path = upgrade.map_or(&*way.path, |upgrade| &upgrade.source.path);
+        return Fact::new(NAME)
+            .value(Value::Null)
+            .note("what comes behind the head goes to the host as plain TCP")
+            .place(way.cx.place(&format!("{path}.connect_config")));
+    }
+    let mut notes = Vec::new();
+    let mut filters = way.cx.manager.filters_of(exchange).said(exchange);
+    if filters.any(|said| said != Said::Off) {
+        notes.push("without what filters change");
+    }
+    if way.forward.rewrites_host_to_hostname() {
+        notes.push("with the name of the host, if it has one, as its authority");
+    }
+    let fact = headers(NAME, &exchange.request);
+    match notes.is_empty() {
+        true => fact,
+        false => fact.note(notes.join("; ")),
+    }
+}
+
+/// Which redirects of the host are followed.
+fn internal_redirects(way: &Way<'_>) -> Fact {
+    const NAME: &str = "internal redirect policy";
+    let path = format!("{}.internal_redirect_policy", way.path);
+    let policy = way.forward.resilience.internal_redirect.as_deref();
+    let written = way.cx.written(NAME, &path);
+    let (Some(policy), Some(written)) = (policy, written) else {
+        return Fact::new(NAME)
+            .value(Value::Null)
+            .note("redirects of the host go to the client");
+    };
+    written.parts(vec![
+        Fact::new("followed statuses").value(&*policy.codes),
+        Fact::new("redirects at most").value(policy.redirects_max),
+    ])
+}

@@ -1,0 +1,45 @@
+//! How an explanation reads, and what it admits not to know.
+
+use crate::asking::get;
+use crate::setting::scene;
+
+#[test]
+fn what_only_filters_would_know_is_told_to_be_unknown() {
+    let scene = scene();
+    const UNKNOWN: &str = "dynamic_metadata_and_filter_state";
+    let told = get("told.example", "/told", &[]).ask(&scene, "decisions", "");
+    assert_eq!(told["route"]["value"], "rest");
+    assert_eq!(told[UNKNOWN]["value"], "unknown", "{told:#}");
+    let told = get("a", "/plain", &[]).ask(&scene, "decisions", "");
+    assert!(told[UNKNOWN].is_null(), "{told:#}");
+}
+
+/// The whole text, so that a change of it is seen as it will be read.
+#[test]
+fn the_text_reads_well() {
+    let scene = scene();
+    let query = "/explain?listener=decisions&host=a&path=/mirrored&h.x-mirror=mirror2\
+                 &h.x-forwarded-for=10.1.1.1&h.x-envoy-max-retries=3\
+                 &h.x-envoy-upstream-rq-timeout-ms=250";
+    let answer = scene.process.admin().get(query);
+    let text = String::from_utf8(answer.body).expect("text");
+    let masked: String = text.lines().map(|line| masked(line) + "\n").collect();
+    assert_eq!(masked, include_str!("golden.txt"), "\n{masked}");
+}
+
+/// A line without what the test's own configuration decides: ports, and the
+/// places in its file.
+fn masked(line: &str) -> String {
+    let mut line = line.to_owned();
+    const HOST: &str = "127.0.0.1:";
+    if let Some(at) = line.find(HOST) {
+        let port = at + HOST.len();
+        let digits = line[port..].bytes().take_while(u8::is_ascii_digit).count();
+        line.replace_range(port..port + digits, "PORT");
+    }
+    let place = line.rfind("  (").map(|at| at + "  (".len());
+    if let Some(place) = place.filter(|place| line[*place..].contains(".yaml:")) {
+        line.replace_range(place..line.len() - 1, "FILE:LINE:COLUMN");
+    }
+    line
+}
