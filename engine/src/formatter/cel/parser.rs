@@ -418,15 +418,15 @@ impl Parser {
         let mut arguments = self.arguments()?;
         if name == "has" && arguments.len() == 1 {
             let argument = arguments.remove(0);
-            return match argument.expr {
-                Expr::Select(operand, field) => Ok(Tree {
-                    expr: Expr::Has(operand, field),
-                    depth: argument.depth,
-                }),
-                _ => Err(format!(
+            if !matches!(argument.expr, Expr::Select(..)) {
+                return Err(format!(
                     "has() argument must be a field selection at {place}"
-                )),
-            };
+                ));
+            }
+            return above([argument], |[argument]| match argument {
+                Expr::Select(operand, field) => Expr::Has(operand, field),
+                other => other,
+            });
         }
         above_all(arguments, |arguments| Expr::Call {
             name,

@@ -212,7 +212,7 @@ fn expressions_are_not_deep() {
     let nested = |open: &str, inside: &str, close: &str, count: usize| {
         format!("{}{inside}{}", open.repeat(count), close.repeat(count))
     };
-    let make: [(&dyn Fn(usize) -> String, usize); 11] = [
+    let make: [(&dyn Fn(usize) -> String, usize); 13] = [
         (&|n| nested("(", "1", ")", n), DEPTH_MAX),
         (&|n| nested("[", "1", "]", n), DEPTH_MAX - 1),
         (&|n| nested("size(", "''", ")", n), DEPTH_MAX - 1),
@@ -224,6 +224,8 @@ fn expressions_are_not_deep() {
         (&|n| format!("'a'{}", ".size()".repeat(n)), DEPTH_MAX - 1),
         (&|n| format!("{}1", "true?1:".repeat(n)), DEPTH_MAX - 1),
         (&|n| nested("{1:", "1", "}", n), DEPTH_MAX - 1),
+        (&|n| format!("has(a{})", ".b".repeat(n)), DEPTH_MAX - 2),
+        (&|n| nested("size([", "1", "])", n), DEPTH_MAX / 2 - 1),
     ];
     for (make, deepest) in make {
         let (deep, deeper) = (make(deepest), make(deepest + 1));
