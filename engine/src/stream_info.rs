@@ -54,6 +54,10 @@ pub struct StreamInfo {
     pub connection_termination_details: Text,
     /// Why the upstream transport failed (connect or TLS error).
     pub upstream_transport_failure_reason: Text,
+    /// A virtual host was found.
+    pub has_virtual_host: bool,
+    /// A route was found in it.
+    pub has_route: bool,
     /// The matched route's name; empty when it has none.
     pub route_name: Text,
     /// The matched virtual cluster's name; empty when there is none.
@@ -110,6 +114,8 @@ impl StreamInfo {
             details: Text::default(),
             connection_termination_details: Text::default(),
             upstream_transport_failure_reason: Text::default(),
+            has_virtual_host: false,
+            has_route: false,
             route_name: Text::default(),
             virtual_cluster_name: Text::default(),
             cluster: None,
@@ -184,6 +190,8 @@ impl StreamInfo {
             health_check,
             attempt_count,
             flags,
+            has_virtual_host,
+            has_route,
             details,
             connection_termination_details,
             upstream_transport_failure_reason,
@@ -208,6 +216,7 @@ impl StreamInfo {
         (*protocol, *upstream_protocol) = (None, None);
         (*response_code, *attempt_count) = (0, 0);
         *health_check = false;
+        (*has_virtual_host, *has_route) = (false, false);
         *flags = ResponseFlags::default();
         for text in [
             details,
