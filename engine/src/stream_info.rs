@@ -16,6 +16,7 @@ pub use response_flag::{ResponseFlag, ResponseFlags};
 
 use ringway_config::filter_state::FilterState;
 use ringway_config::metadata::{Metadata, RouteMetadata};
+use ringway_config::route::RouteMatch;
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -230,6 +231,12 @@ impl StreamInfo {
         (*bytes_received, *bytes_sent, *stream_id) = (0, 0, 0);
         *downstream_bytes = BytesMeter::default();
         *upstream_bytes = BytesMeter::default();
+    }
+
+    /// Notes what was found for the request.
+    pub fn note_found(&mut self, found: &RouteMatch<'_>) {
+        self.has_virtual_host = !matches!(found, RouteMatch::NoVirtualHost);
+        self.has_route = matches!(found, RouteMatch::Route(_));
     }
 
     /// Records that `point` was reached at `at`. A later call for the same

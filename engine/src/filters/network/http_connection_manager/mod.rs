@@ -297,14 +297,13 @@ impl ConnectionManager {
         let table = self.config().routes.choose(&exchange.request);
         exchange.route_table = table.unwrap_or_default();
         let found = self.find_route_in(table, &exchange.request, exchange);
-        exchange.info.has_virtual_host = !matches!(found, RouteMatch::NoVirtualHost);
+        exchange.info.note_found(&found);
         if let Some(metadata) = found.metadata() {
             exchange.info.route_metadata = Some(self.worker.route_metadata(metadata));
         }
         let Some(SelectedRoute { route, .. }) = selected(&found) else {
             return found;
         };
-        exchange.info.has_route = true;
         exchange.info.route_name.copy(&route.name);
         router::choose_cluster(self, route, exchange);
         // As in Envoy, a route that answers changes its own answer only.
