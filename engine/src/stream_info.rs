@@ -16,6 +16,7 @@ pub use response_flag::{ResponseFlag, ResponseFlags};
 
 use ringway_config::filter_state::FilterState;
 use ringway_config::metadata::{Metadata, RouteMetadata};
+use ringway_config::route::RouteMatch;
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -54,6 +55,10 @@ pub struct StreamInfo {
     pub connection_termination_details: Text,
     /// Why the upstream transport failed (connect or TLS error).
     pub upstream_transport_failure_reason: Text,
+    /// A virtual host was found.
+    pub has_virtual_host: bool,
+    /// A route was found in it.
+    pub has_route: bool,
     /// The matched route's name; empty when it has none.
     pub route_name: Text,
     /// The matched virtual cluster's name; empty when there is none.
@@ -110,6 +115,8 @@ impl StreamInfo {
             details: Text::default(),
             connection_termination_details: Text::default(),
             upstream_transport_failure_reason: Text::default(),
+            has_virtual_host: false,
+            has_route: false,
             route_name: Text::default(),
             virtual_cluster_name: Text::default(),
             cluster: None,
@@ -184,6 +191,8 @@ impl StreamInfo {
             health_check,
             attempt_count,
             flags,
+            has_virtual_host,
+            has_route,
             details,
             connection_termination_details,
             upstream_transport_failure_reason,
@@ -208,6 +217,7 @@ impl StreamInfo {
         (*protocol, *upstream_protocol) = (None, None);
         (*response_code, *attempt_count) = (0, 0);
         *health_check = false;
+        (*has_virtual_host, *has_route) = (false, false);
         *flags = ResponseFlags::default();
         for text in [
             details,
@@ -221,6 +231,12 @@ impl StreamInfo {
         (*bytes_received, *bytes_sent, *stream_id) = (0, 0, 0);
         *downstream_bytes = BytesMeter::default();
         *upstream_bytes = BytesMeter::default();
+    }
+
+    /// Notes what was found for the request.
+    pub fn note_found(&mut self, found: &RouteMatch<'_>) {
+        self.has_virtual_host = !matches!(found, RouteMatch::NoVirtualHost);
+        self.has_route = matches!(found, RouteMatch::Route(_));
     }
 
     /// Records that `point` was reached at `at`. A later call for the same

@@ -691,6 +691,12 @@ pub const TABLE: &[Intended] = &[
         "*wire*received",
         READ_AHEAD,
     ),
+    routing(
+        "cel",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
     admin("*", "extra: */explain", EXPLAIN),
     admin("*", "extra: *  h.NAME", EXPLAIN),
     admin("*", "extra: *  host", EXPLAIN),

@@ -68,7 +68,7 @@ pub use mutation_rules::HeaderMutation;
 pub use path_match::PathMatcher;
 pub use query_match::QueryParameterMatcher;
 pub use redirect::{PathRedirect, Redirect, SchemeRedirect};
-pub use regex::{CompiledRegex, Substitution};
+pub use regex::{CompiledRegex, Substitution, compile_search};
 pub use request_mirror_policy::{
     MirrorHost, MirrorTarget, RequestMirrorPolicies, RequestMirrorPolicy,
 };

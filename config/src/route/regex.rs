@@ -188,6 +188,12 @@ fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     build(&re2::translate(pattern))
 }
 
+/// An expression in RE2's syntax that is looked for anywhere in a text; the
+/// error is what is wrong with it.
+pub fn compile_search(pattern: &str) -> Result<Regex, String> {
+    compile(pattern).map_err(|error| reason(&error))
+}
+
 /// As [`compile`], for matching whole texts only.
 fn compile_whole(pattern: &str) -> Result<Regex, regex::Error> {
     // Alone first: `a)(b` must not become valid by what is put around it.
@@ -261,6 +267,14 @@ fn add_literal_prefix(part: &Hir, prefix: &mut Vec<u8>) -> bool {
     }
 }
 
+/// What is wrong, in one line. The crate draws a picture over several; the last
+/// one says it.
+fn reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let reason = text.lines().last().unwrap_or_default();
+    reason.strip_prefix("error: ").unwrap_or(reason).to_owned()
+}
+
 fn report<T>(compiled: Result<T, regex::Error>, pattern: &str, cx: &mut Cx<'_>) -> Option<T> {
     match compiled {
         Ok(compiled) => Some(compiled),
@@ -275,11 +289,7 @@ fn report<T>(compiled: Result<T, regex::Error>, pattern: &str, cx: &mut Cx<'_>) 
             None
         }
         Err(error) => {
-            // The crate draws a picture over several lines; the last one says
-            // what is wrong.
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or_default();
-            let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+            let reason = reason(&error);
             cx.error_at(
                 "regex",
                 format!("invalid regex '{}': {reason}", shortened(pattern)),

@@ -53,6 +53,7 @@ pub(super) fn explain(
         RouteMatch::Route(selected) => Some(selected),
         _ => None,
     };
+    exchange.info.note_found(&found);
     if let Some(metadata) = found.metadata() {
         let shared = SharedRouteMetadata(metadata.clone());
         exchange.info.route_metadata = Some(Rc::new(shared));

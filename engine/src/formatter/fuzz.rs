@@ -6,6 +6,7 @@
 //! JSON, and that a line depends on its request alone and not on the one
 //! before (dates are cached between lines).
 
+use super::cel::Expression;
 use super::{AccessLogType, Context, Formatter, JsonFormatter, JsonValue};
 use crate::stream_info::{
     ClusterInfo, ConnectionInfo, HostInfo, Protocol, ResponseFlag, StreamInfo, TimePoint,
@@ -36,6 +37,47 @@ pub fn access_log_format(data: &[u8]) {
     let second = Request::new(!options, second / 2, &[]);
     check_text(format, options & 1 != 0, &first, &second);
     check_json(format, options & 1 != 0, &first, &second);
+}
+
+/// The fuzz target of expressions: the same, with an expression in the place of
+/// the format. The checks are that nothing panics or overflows the stack, that
+/// a value depends on its request alone, that it is no longer than what it is
+/// made of, and that JSON is JSON. The fuzzer watches the time.
+pub fn cel_expression(data: &[u8]) {
+    let Some((&[options, a, b, c, d], rest)) = data.split_first_chunk() else {
+        return;
+    };
+    let mut parts = rest.split(|byte| *byte == SEPARATOR);
+    let Ok(text) = std::str::from_utf8(parts.next().unwrap_or_default()) else {
+        return;
+    };
+    let second = u32::from_le_bytes([a, b, c, d]);
+    let values: Vec<&[u8]> = parts.collect();
+    let first = Request::new(options, second, &values);
+    let second = Request::new(!options, second / 2, &[]);
+    let Ok(expression) = Expression::compile(text) else {
+        return;
+    };
+    let printed = [&first, &second, &first].map(|request| {
+        let mut out = Vec::new();
+        if let Some(value) = expression.evaluate(&request.context()) {
+            value.write(&mut out);
+            let mut json = Vec::new();
+            if value.write_json(usize::MAX, &mut json) {
+                let parsed = serde_json::from_slice::<serde_json::Value>(&json);
+                assert!(parsed.is_ok(), "{text:?} became {}", json.escape_ascii());
+            }
+        }
+        out
+    });
+    assert_eq!(printed[0], printed[2], "{text:?}");
+    // What is not UTF-8 is three bytes long in the facts that are texts; an
+    // address or a time is shorter than the rest.
+    let length_max = 3 * data.len() + 100;
+    assert!(
+        printed.iter().all(|out| out.len() <= length_max),
+        "{text:?}"
+    );
 }
 
 fn check_text(format: &str, omit: bool, first: &Request, second: &Request) {

@@ -10,9 +10,11 @@ pub(super) struct Status(pub i64);
 /// The status of a gRPC request: from the trailers, else from the head, else
 /// the one that stands for the HTTP status. `None` for other requests.
 pub(super) fn status(cx: &Context<'_>) -> Option<Status> {
-    if !is_grpc(cx.request) {
-        return None;
-    }
+    is_grpc(cx.request).then(|| any_status(cx))?
+}
+
+/// As [`status`], of any request.
+pub(super) fn any_status(cx: &Context<'_>) -> Option<Status> {
     let sent = cx
         .trailers
         .get(HeaderId::GrpcStatus)

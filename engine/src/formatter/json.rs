@@ -209,6 +209,13 @@ fn write_value(operator: &Operator, cx: &Context<'_>, out: &mut Vec<u8>) -> bool
     match operator {
         Operator::Metadata(value) => value.write_json(cx.info, out),
         Operator::FilterState(value) => value.write_json(cx.info, out),
+        Operator::Cel {
+            expression,
+            typed: true,
+            length_max,
+        } => expression
+            .evaluate(cx)
+            .is_some_and(|value| value.write_json(*length_max, out)),
         Operator::Coalesce(coalesce) if coalesce.is_unlimited() => coalesce
             .chosen(cx, out)
             .is_some_and(|operator| write_value(operator, cx, out)),

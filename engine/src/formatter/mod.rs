@@ -9,6 +9,7 @@
 //! Compiled formats are shared by all workers; what is cached between lines
 //! (dates) is kept per thread. This folder knows nothing of log files.
 
+pub mod cel;
 mod civil;
 mod command;
 mod date;

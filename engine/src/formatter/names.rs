@@ -17,6 +17,18 @@ pub(super) fn plain(name: &str) -> Option<Operator> {
         "UPSTREAM_HOST" => Operator::Text(Text::UpstreamHost),
         "UPSTREAM_HOST_NAME" => Operator::Text(Text::UpstreamHostName),
         "UPSTREAM_HOST_NAME_WITHOUT_PORT" => Operator::Text(Text::UpstreamHostNameWithoutPort),
+        "UPSTREAM_HOSTS_ATTEMPTED" => Operator::Text(Text::UpstreamHostAttempted),
+        "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT" => {
+            Operator::Text(Text::UpstreamHostAttemptedWithoutPort)
+        }
+        "UPSTREAM_HOST_NAMES_ATTEMPTED" => Operator::Text(Text::UpstreamHostNameAttempted),
+        "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT" => {
+            Operator::Text(Text::UpstreamHostNameAttemptedWithoutPort)
+        }
+        "UPSTREAM_CONNECTION_IDS_ATTEMPTED" => Operator::Text(Text::UpstreamConnectionIdAttempted),
+        "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID" => {
+            Operator::Text(Text::UpstreamRemoteAddressEndpointId)
+        }
         "UPSTREAM_CLUSTER" => Operator::Text(Text::UpstreamCluster),
         "UPSTREAM_CLUSTER_RAW" => Operator::Text(Text::UpstreamClusterRaw),
         "UPSTREAM_TRANSPORT_FAILURE_REASON" => Operator::Text(Text::UpstreamTransportFailureReason),
@@ -162,17 +174,10 @@ const ON_TLS_ONLY: &[&str] = &[
 
 /// Operators of Envoy 1.40 whose facts Ringway does not record yet.
 pub(super) const NOT_YET: &[&str] = &[
-    "CEL",
     "DOWNSTREAM_DETECTED_CLOSE_TYPE",
     "DOWNSTREAM_LOCAL_CLOSE_REASON",
-    "UPSTREAM_CONNECTION_IDS_ATTEMPTED",
     "UPSTREAM_DETECTED_CLOSE_TYPE",
-    "UPSTREAM_HOSTS_ATTEMPTED",
-    "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT",
-    "UPSTREAM_HOST_NAMES_ATTEMPTED",
-    "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT",
     "UPSTREAM_LOCAL_CLOSE_REASON",
-    "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID",
 ];
 
 /// Whose address `X_ADDRESS_WITHOUT_PORT` is.

@@ -4,6 +4,7 @@
 //!
 //! Error texts are Envoy's, so that a message found on the web fits.
 
+use super::cel::Expression;
 use super::command::Command;
 use super::date::DateFormat;
 use super::metadata::{Coalesce, FilterStateValue, MetadataValue, Owner};
@@ -50,6 +51,12 @@ pub(super) enum Operator {
     Metadata(MetadataValue),
     FilterState(FilterStateValue),
     Coalesce(Coalesce),
+    Cel {
+        expression: Expression,
+        /// In JSON the value has its own type instead of being a text.
+        typed: bool,
+        length_max: usize,
+    },
 }
 
 /// Which map a header is read from.
@@ -83,6 +90,14 @@ pub(super) enum Text {
     UpstreamHost,
     UpstreamHostName,
     UpstreamHostNameWithoutPort,
+    // Envoy's lists of what was attempted begin anew with each try, so that
+    // they hold the host of the last one, once it has a connection.
+    UpstreamHostAttempted,
+    UpstreamHostAttemptedWithoutPort,
+    UpstreamHostNameAttempted,
+    UpstreamHostNameAttemptedWithoutPort,
+    UpstreamConnectionIdAttempted,
+    UpstreamRemoteAddressEndpointId,
     UpstreamCluster,
     UpstreamClusterRaw,
     UpstreamTransportFailureReason,
@@ -201,6 +216,12 @@ impl Operator {
                 Operator::Unset
             }
             "COALESCE" => Coalesce::compile(command)?,
+            "CEL" | "TYPED_CEL" => Operator::Cel {
+                expression: Expression::compile(arguments)
+                    .map_err(|reason| format!("{name}({arguments}): {reason}"))?,
+                typed: name == "TYPED_CEL",
+                length_max: length_max(command),
+            },
             "ENVIRONMENT" => environment(command)?,
             "RESPONSE_CODE_DETAILS" => {
                 no_length(command)?;

@@ -14,6 +14,13 @@ const DEFAULT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PAT
     %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \
     \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n";
 
+/// Formatter extensions whose operators are there without them: `Cel` and
+/// `Metadata`.
+const BUILT_IN: &[&str] = &[
+    "envoy.extensions.formatter.cel.v3.Cel",
+    "envoy.extensions.formatter.metadata.v3.Metadata",
+];
+
 /// A compiled format.
 #[derive(Debug)]
 pub enum Format {
@@ -40,9 +47,14 @@ impl Format {
 
     /// Compiles the message, or reports why not.
     pub fn compile(message: &proto::SubstitutionFormatString, cx: &mut Cx<'_>) -> Option<Format> {
-        if !message.formatters.is_empty() {
-            cx.error_at("formatters", "formatter extensions are not supported yet");
-            return None;
+        for (place, formatter) in message.formatters.iter().enumerate() {
+            let type_url = formatter.typed_config.as_ref().map(|any| &*any.type_url);
+            let name = type_url.and_then(|url| url.rsplit('/').next());
+            if !name.is_some_and(|name| BUILT_IN.contains(&name)) {
+                let path = format!("formatters[{place}].typed_config");
+                cx.error_at(&path, "this formatter extension is not supported yet");
+                return None;
+            }
         }
         let omit = message.omit_empty_values;
         #[expect(deprecated, reason = "Envoy still accepts text_format")]

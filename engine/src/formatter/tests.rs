@@ -116,10 +116,18 @@ fn bad_operators_are_refused_in_envoys_words() {
             "Invalid REQUESTED_SERVER_NAME option: 'X', only 'SNI_ONLY'/'SNI_FIRST'/'HOST_FIRST' \
              are allowed",
         ),
-        ("%CEL(true)%", "operator CEL is not supported yet"),
+        ("%CEL%", "CEL(): expected an expression, found the end at 1"),
         (
-            "%UPSTREAM_HOSTS_ATTEMPTED%",
-            "operator UPSTREAM_HOSTS_ATTEMPTED is not supported yet",
+            "%CEL(1 +)%",
+            "CEL(1 +): expected an expression, found the end at 4",
+        ),
+        (
+            "%UPSTREAM_HOSTS_ATTEMPTED(x)%",
+            "UPSTREAM_HOSTS_ATTEMPTED does not take any parameters or length",
+        ),
+        (
+            "%UPSTREAM_HOST_IDS_ATTEMPTED%",
+            "Not supported field in StreamInfo: UPSTREAM_HOST_IDS_ATTEMPTED",
         ),
         ("%DYNAMIC_METADATA%", "DYNAMIC_METADATA requires parameters"),
         (

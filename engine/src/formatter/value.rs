@@ -8,7 +8,7 @@ use super::operator::{
     Span, Text,
 };
 use super::{Context, grpc, query, uuid};
-use crate::stream_info::{ResponseFlag, StreamInfo};
+use crate::stream_info::{HostInfo, ResponseFlag, StreamInfo};
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -101,6 +101,22 @@ impl Operator {
             Operator::Metadata(value) => value.write(info, out),
             Operator::FilterState(value) => value.write(info, out),
             Operator::Coalesce(coalesce) => coalesce.write(cx, out),
+            Operator::Cel {
+                expression,
+                length_max,
+                ..
+            } => match expression.evaluate(cx) {
+                None => Written::Nothing,
+                Some(value) => {
+                    let start = out.len();
+                    value.write(out);
+                    out.truncate(start.saturating_add(*length_max).min(out.len()));
+                    match value.is_text() {
+                        true => Written::Untrusted,
+                        false => Written::Safe,
+                    }
+                }
+            },
             Operator::ServerName(from) => {
                 let sni = info
                     .connection
@@ -133,6 +149,8 @@ impl Text {
     fn write(self, cx: &Context<'_>, out: &mut Vec<u8>) -> Written {
         let info = cx.info;
         let host = info.host.as_deref();
+        let upstream = info.upstream_connection.as_deref();
+        let attempted = || upstream.and(host);
         let value = match self {
             Text::Protocol => info.protocol.map_or("", |p| p.as_str()),
             Text::UpstreamProtocol => info.upstream_protocol.map_or("", |p| p.as_str()),
@@ -144,14 +162,30 @@ impl Text {
             Text::RouteName => info.route_name.as_str(),
             Text::VirtualClusterName => info.virtual_cluster_name.as_str(),
             Text::UpstreamHost => host.map_or("", |h| &*h.address_text),
-            Text::UpstreamHostName => host.map_or("", |h| match &*h.hostname {
-                "" => &*h.address_text,
-                name => name,
-            }),
-            Text::UpstreamHostNameWithoutPort => host.map_or("", |h| match &*h.hostname {
-                "" => without_port(&h.address_text),
-                name => without_port(name),
-            }),
+            Text::UpstreamHostName => host.map_or("", host_name),
+            Text::UpstreamHostNameWithoutPort => host.map_or("", |h| without_port(host_name(h))),
+            Text::UpstreamHostAttempted => attempted().map_or("", |h| &*h.address_text),
+            Text::UpstreamHostAttemptedWithoutPort => {
+                attempted().map_or("", |h| without_port(&h.address_text))
+            }
+            Text::UpstreamHostNameAttempted => attempted().map_or("", host_name),
+            Text::UpstreamHostNameAttemptedWithoutPort => {
+                attempted().map_or("", |h| without_port(host_name(h)))
+            }
+            Text::UpstreamConnectionIdAttempted => {
+                return match upstream {
+                    Some(connection) => decimal(connection.id, out),
+                    None => Written::Nothing,
+                };
+            }
+            // Only hosts inside of the proxy have such an id: those with a
+            // socket have the empty one.
+            Text::UpstreamRemoteAddressEndpointId => {
+                return match upstream {
+                    Some(_) => Written::Safe,
+                    None => Written::Nothing,
+                };
+            }
             Text::UpstreamCluster => info.cluster.as_ref().map_or("", |c| &*c.observability_name),
             Text::UpstreamClusterRaw => info.cluster.as_ref().map_or("", |c| &*c.name),
             Text::UpstreamTransportFailureReason => {
@@ -322,6 +356,14 @@ fn network(address: IpAddr, bits: u8) -> (IpAddr, u8) {
             let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
             (IpAddr::V6((v6.to_bits() & mask).into()), bits)
         }
+    }
+}
+
+/// What a host is called: its name, or else its address.
+fn host_name(host: &HostInfo) -> &str {
+    match &*host.hostname {
+        "" => &host.address_text,
+        name => name,
     }
 }
 

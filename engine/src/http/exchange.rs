@@ -276,6 +276,8 @@ impl Exchange {
 
     /// Forgets what the route said, before another one is looked up.
     pub fn forget_route(&mut self) {
+        self.info.has_virtual_host = false;
+        self.info.has_route = false;
         self.info.route_name.clear();
         self.info.route_metadata = None;
         self.info.cluster = None;

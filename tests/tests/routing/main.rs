@@ -2,6 +2,7 @@
 //! subject: see [`ringway_tests::comparison`].
 
 mod actions;
+mod cel;
 mod connect;
 mod custom_response;
 mod fault;

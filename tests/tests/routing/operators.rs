@@ -6,6 +6,7 @@ use ringway_tests::case::{Case, case};
 use ringway_tests::comparison::Comparison;
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::Ports;
+use ringway_tests::origin::Act;
 
 const LISTENERS: &[Listener] = &[Listener {
     name: "operators",
@@ -33,6 +34,7 @@ const VARYING: &[&str] = &[
     "/vary/upstream-connection-pool-ready-duration",
     "/vary/connection-id",
     "/vary/upstream-connection-id",
+    "/vary/upstream-connection-ids-attempted",
     "/vary/downstream-remote-port",
     "/vary/downstream-direct-remote-port",
     "/vary/upstream-local-port",
@@ -53,6 +55,7 @@ fn get(path: &str, headers: &str) -> String {
 fn cases() -> Vec<Case> {
     const ANSWER: &str =
         "HTTP/1.1 200 OK\r\nx-b: from origin\r\nx-c: c\r\ncontent-length: 2\r\n\r\nok";
+    const UNAVAILABLE: &str = "HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n";
     const SENT: &str = "x-a: from client\r\n";
     const GRPC: &str = "x-a: from client\r\ncontent-type: application/grpc\r\n";
     let mut all = vec![
@@ -72,6 +75,14 @@ fn cases() -> Vec<Case> {
         case("direct", "operators", get("/direct/a?q=value&b", SENT)),
         case("direct gRPC", "operators", get("/direct", GRPC)),
         case("refused", "operators", get("/refused/a?q=value&b", SENT)),
+        case("retried", "operators", get("/retried/a?q=value&b", SENT)).origin([
+            Act::Read,
+            Act::Turns(vec![
+                vec![Act::Send(UNAVAILABLE.into())],
+                vec![Act::Send(UNAVAILABLE.into())],
+                vec![Act::Send(ANSWER.into())],
+            ]),
+        ]),
     ];
     all.extend(
         VARYING

@@ -7,6 +7,7 @@
 
 use ringway_tests::bootstrap::{Listener, cluster};
 use ringway_tests::client::{Expectation, Step, converse};
+use ringway_tests::message::Message;
 use ringway_tests::observation::{Ports, Scene};
 use ringway_tests::process::Program;
 use ringway_tests::programs;
@@ -125,7 +126,7 @@ fn kept_away(program: &Program) -> Vec<&'static str> {
             let request = format!("GET /{path} HTTP/1.1\r\nhost: a\r\n\r\n");
             let bytes = request.repeat(REQUESTS).into_bytes();
             let outcome = converse(scene.address("pair"), &[Step::Send(bytes)], &expected);
-            let statuses: Vec<_> = outcome.finals().map(|answer| answer.status()).collect();
+            let statuses: Vec<_> = outcome.finals().map(Message::status).collect();
             assert_eq!(statuses.len(), REQUESTS, "{path}: {:?}", outcome.end);
             statuses.iter().all(|status| *status == 200)
         })

@@ -25,6 +25,15 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.access_loggers.stream.v3.StderrAccessLog",
         "engine/src/access_loggers/stream.rs",
     ),
+    // Operators of format strings.
+    (
+        "envoy.extensions.formatter.cel.v3.Cel",
+        "engine/src/formatter/substitution.rs",
+    ),
+    (
+        "envoy.extensions.formatter.metadata.v3.Metadata",
+        "engine/src/formatter/substitution.rs",
+    ),
     // These are options of a cluster or listener and lowered with it.
     (
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",

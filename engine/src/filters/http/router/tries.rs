@@ -209,6 +209,9 @@ impl Tries<'_> {
         exchange: &mut Exchange,
     ) -> Step {
         exchange.info.host = Some(Rc::clone(&host.info));
+        // What is told of a try is not what was true of the one before.
+        exchange.info.upstream_connection = None;
+        exchange.info.upstream_protocol = None;
         if let Some(retry) = &mut self.retry {
             retry.note_host(&host);
         }

@@ -122,7 +122,10 @@ impl UpstreamRequest {
 
     /// Makes the connection the one that logs tell of.
     pub fn note_connection(&self, exchange: &mut Exchange) {
-        exchange.info.upstream_connection = Some(Rc::clone(&self.active.lease().info));
+        let lease = self.active.lease();
+        exchange.info.upstream_connection = Some(Rc::clone(&lease.info));
+        exchange.info.upstream_protocol =
+            (lease.speaks() == Speaks::Http1).then_some(Protocol::Http11);
     }
 
     /// The cluster that the request goes to.

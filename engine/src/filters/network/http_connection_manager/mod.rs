@@ -298,6 +298,7 @@ impl ConnectionManager {
         let table = self.config().routes.choose(&exchange.request);
         exchange.route_table = table.unwrap_or_default();
         let found = self.find_route_in(table, &exchange.request, exchange);
+        exchange.info.note_found(&found);
         if let Some(metadata) = found.metadata() {
             exchange.info.route_metadata = Some(self.worker.route_metadata(metadata));
         }

@@ -200,6 +200,65 @@ fn a_dead_host_of_two_costs_no_client_an_error() {
 }
 
 #[test]
+fn a_log_tells_of_the_last_try_alone() {
+    on_both_drivers(|driver| {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let dead = nobody.local_addr().unwrap();
+        drop(nobody);
+        let failing = Origin::start(|mut connection| {
+            while connection.request().is_some() {
+                connection.send("HTTP/1.1 503 Broken\r\ncontent-length: 5\r\n\r\nwrong");
+            }
+        });
+        let endpoint = |address: std::net::SocketAddr| {
+            format!(
+                "{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, \
+                 port_value: {} }} }} }} }}",
+                address.port()
+            )
+        };
+        let more = format!(
+            "- {{ name: two, type: STATIC, load_assignment: {{ cluster_name: two, endpoints: [ {{ \
+             lb_endpoints: [ {}, {} ] }} ] }} }}",
+            endpoint(dead),
+            endpoint(failing.address)
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let manager = format!(
+            r#"access_log: [ {{ name: envoy.access_loggers.file, typed_config: {{
+                "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog,
+                path: "{path}", log_format: {{ text_format_source: {{ inline_string:
+                "%UPSTREAM_HOST% %UPSTREAM_HOSTS_ATTEMPTED% %UPSTREAM_REMOTE_ADDRESS% %UPSTREAM_PROTOCOL%\n" }} }} }} }} ],"#,
+            path = file.path().display(),
+        );
+        let setup = Setup {
+            manager: manager.leak(),
+            routes: r#"{ match: { prefix: "/" }, route: { cluster: two, retry_policy: {
+                retry_on: 5xx, num_retries: 2, retry_back_off: { base_interval: 0.001s } } } },"#,
+            more_clusters: more.leak(),
+            ..Setup::default()
+        };
+        let mut proxy = Proxy::start(driver, &setup, failing.address);
+        let mut client = proxy.connect();
+        for _ in 0..10 {
+            assert_eq!(client.ask("/").status, 503);
+        }
+        drop(client);
+        proxy.check_balance();
+        let read = || std::fs::read_to_string(file.path()).unwrap();
+        wait_until("the log has its lines", || read().lines().count() >= 10);
+        // Three tries over two hosts in turn end at either.
+        let of_dead = format!("{dead} - - -");
+        let alive = failing.address;
+        let of_alive = format!("{alive} {alive} {alive} HTTP/1.1");
+        for line in read().lines() {
+            assert!(line == of_dead || line == of_alive, "{line}");
+        }
+        assert!(read().contains(&of_dead) && read().contains(&of_alive));
+    });
+}
+
+#[test]
 fn a_body_beyond_the_limit_is_sent_once_and_whole() {
     let setup = Setup {
         listener: "per_connection_buffer_limit_bytes: 20000,",
