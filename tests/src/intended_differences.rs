@@ -687,6 +687,13 @@ pub const TABLE: &[Intended] = &[
     ),
     routing(
         "operators",
+        "retried",
+        "response[0].header.o-upstream-decompressed-header-bytes-received",
+        "nothing is compressed, so the number is that of the bytes received; Envoy adds this \
+         one up over the tries",
+    ),
+    routing(
+        "operators",
         "forwarded with a body",
         "*wire*received",
         READ_AHEAD,
