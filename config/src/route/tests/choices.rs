@@ -4,6 +4,9 @@
 use super::golden::lower_yaml;
 use super::*;
 use crate::load::{Format, LoadOptions, load};
+use envoy_types::pb::envoy::config::core::v3::RuntimeFractionalPercent;
+use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
+use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 use envoy_types::pb::google::protobuf::UInt32Value;
 use proto::route_action::ClusterSpecifier as Specifier;
 use proto::weighted_cluster::{ClusterWeight, RandomValueSpecifier};
@@ -43,6 +46,20 @@ impl Choices {
         ];
         let routes = specifiers
             .map(|specifier| forward(|action| action.cluster_specifier = Some(specifier)));
+        Self::of(routes)
+    }
+
+    /// A share of the requests goes to `a`, the others to `last`.
+    fn fraction(fraction: RuntimeFractionalPercent) -> Self {
+        let first = Specifier::WeightedClusters(weighted(&[("a", 1)]));
+        let mut routes = [first, Specifier::Cluster("last".into())]
+            .map(|specifier| forward(|action| action.cluster_specifier = Some(specifier)));
+        let matched = routes[0].r#match.as_mut().expect("it matches a path");
+        matched.runtime_fraction = Some(fraction);
+        Self::of(routes)
+    }
+
+    fn of(routes: [proto::Route; 2]) -> Self {
         let message = configuration(vec![host("v", &["*"], routes.into())]);
         let names = Names::default();
         let mut found = Diagnostics::new();
@@ -117,6 +134,37 @@ fn assert_share(got: u32, expected: f64, what: &str) {
         difference <= 4.0 * deviation,
         "{what}: {got} of {count}, expected a share of {expected}"
     );
+}
+
+#[test]
+fn routes_take_their_fraction() {
+    use DenominatorType::{Hundred, Million, TenThousand};
+    let fraction = |numerator, denominator: DenominatorType, key: &str| RuntimeFractionalPercent {
+        default_value: Some(FractionalPercent {
+            numerator,
+            denominator: denominator.into(),
+        }),
+        runtime_key: key.into(),
+    };
+    for (numerator, denominator, share) in [
+        (0, Hundred, 0.0),
+        (1, Hundred, 0.01),
+        (99, Hundred, 0.99),
+        (100, Hundred, 1.0),
+        (37, TenThousand, 0.0037),
+        (9_999, TenThousand, 0.9999),
+        (500, Million, 0.0005),
+        (2_000_000, Million, 1.0),
+    ] {
+        let choices = Choices::fraction(fraction(numerator, denominator, ""));
+        let what = format!("{numerator} of {denominator:?}");
+        assert_share(choices.share("a"), share, &what);
+    }
+    for (value, share) in [(0, 0.0), (30, 0.3), (101, 1.0)] {
+        let choices = Choices::fraction(fraction(50, Hundred, "share"));
+        let choices = choices.with_runtime(&[("share", value)]);
+        assert_share(choices.share("a"), share, &format!("runtime says {value}"));
+    }
 }
 
 #[test]
