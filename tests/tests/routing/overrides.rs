@@ -128,6 +128,26 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "[\"first\"].abort.http_status: ",
     ),
     (
+        "first",
+        r#"{ "@type": {FAULT}, abort: { http_status: 600 } }"#,
+        "[\"first\"].abort.http_status: ",
+    ),
+    (
+        "first",
+        r#"{ "@type": {FAULT}, delay: { percentage: { numerator: 1 } } }"#,
+        "[\"first\"].delay: one of these must be given: fixed_delay, header_delay",
+    ),
+    (
+        "first",
+        r#"{ "@type": {FAULT}, response_rate_limit: { percentage: { numerator: 1 } } }"#,
+        "[\"first\"].response_rate_limit: one of these must be given: fixed_limit, header_limit",
+    ),
+    (
+        "first",
+        r#"{ "@type": {FAULT}, response_rate_limit: { fixed_limit: { limit_kbps: 0 } } }"#,
+        "[\"first\"].response_rate_limit.fixed_limit.limit_kbps: ",
+    ),
+    (
         "health",
         r#"{ "@type": type.googleapis.com/envoy.extensions.filters.http.health_check.v3.HealthCheck, pass_through_mode: false }"#,
         "[\"health\"]: envoy.filters.http.health_check cannot be configured",
