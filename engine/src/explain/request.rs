@@ -76,7 +76,19 @@ pub(super) fn explain(
     FilterChain::set_overrides(&mut exchange, selected);
     facts.push(filters::explain(&exchange, selected.as_ref(), cx));
     facts.extend(action::explain(&found, cluster, &mut exchange, cx));
+    facts.extend(local_replies(cx));
     facts
+}
+
+/// What else decides about an answer of the proxy's own: its mappers look at the
+/// response, which does not exist here.
+fn local_replies(cx: &Context<'_>) -> Option<Fact> {
+    cx.manager.config.local_replies.as_ref()?;
+    Some(
+        Fact::new("local reply config")
+            .note("it may change status, headers and body of what the proxy answers itself")
+            .place(cx.of_manager("local_reply_config")),
+    )
 }
 
 /// Does what is done to every request before it is routed.

@@ -17,7 +17,8 @@ pub enum StripPort {
 }
 
 /// Applies `strip_trailing_host_dot` and the port rules, in this order.
-/// `local_port` is the port that the client connected to.
+/// `local_port` is the port that the client connected to. As in Envoy, a CONNECT
+/// loses no port but the listener's own: it is half of what is asked for.
 pub fn normalize_host(
     headers: &mut HeaderMap,
     strip_trailing_dot: bool,
@@ -40,7 +41,9 @@ pub fn normalize_host(
         Some(start) => copy.split_at(start),
         None => (&copy[..], &b""[..]),
     };
-    let drops_port = drops_port(port, strip_port, local_port);
+    let is_connect = || headers.get(HeaderId::Method) == Some(b"CONNECT");
+    let keeps_port = strip_port == StripPort::Any && is_connect();
+    let drops_port = !keeps_port && drops_port(port, strip_port, local_port);
     if dot.is_none() && !drops_port {
         return;
     }
@@ -82,6 +85,23 @@ fn drops_port(port: &[u8], strip_port: StripPort, local_port: Option<u16>) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connect_keeps_its_port() {
+        for (host, strip_port, expected) in [
+            ("a:443", StripPort::Any, "a:443"),
+            ("a:8080", StripPort::Any, "a:8080"),
+            ("a:443", StripPort::Matching, "a:443"),
+            ("a:8080", StripPort::Matching, "a"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(HeaderId::Method, b"CONNECT");
+            headers.append(HeaderId::Authority, host.as_bytes());
+            normalize_host(&mut headers, false, strip_port, Some(8080));
+            let found = headers.get(HeaderId::Authority);
+            assert_eq!(found, Some(expected.as_bytes()), "{host} {strip_port:?}");
+        }
+    }
 
     /// What the upstream of Envoy 1.40 saw, for a listener on port 8080.
     #[test]

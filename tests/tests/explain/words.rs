@@ -2,6 +2,10 @@
 
 use crate::asking::get;
 use crate::setting::scene;
+use ringway_tests::bootstrap::{Listener, cluster};
+use ringway_tests::observation::Scene;
+use ringway_tests::process::Program;
+use ringway_tests::programs::Driver;
 
 #[test]
 fn what_only_filters_would_know_is_told_to_be_unknown() {
@@ -42,4 +46,28 @@ fn masked(line: &str) -> String {
         line.replace_range(place..line.len() - 1, "FILE:LINE:COLUMN");
     }
     line
+}
+
+/// What the proxy answers is not what the client gets where replies are mapped.
+#[test]
+fn mapped_replies_are_admitted() {
+    const LISTENER: Listener = Listener {
+        name: "mapped",
+        manager: "local_reply_config: { body_format: { text_format_source: { inline_string: x } } }",
+        hosts: "- { name: none, domains: [nowhere] }",
+    };
+    let program = Program::Ringway(Driver::Epoll);
+    let scene = Scene::start(&program, &[LISTENER], |ports| {
+        cluster("origin", ports.origin, "")
+    });
+    let told = get("a", "/", &[]).ask(&scene, "mapped", "");
+    assert_eq!(told["answer"]["value"], 404, "{told:#}");
+    let place = told["local_reply_config"]["set_at"].as_str();
+    assert!(
+        place.is_some_and(|place| place.contains(".yaml:")),
+        "{told:#}"
+    );
+    // Where nothing is configured, nothing is said.
+    let told = get("a", "/plain", &[]).ask(&self::scene(), "decisions", "");
+    assert!(told["local_reply_config"].is_null(), "{told:#}");
 }

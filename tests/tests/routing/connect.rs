@@ -52,6 +52,16 @@ const LISTENERS: &[Listener] = &[
 ",
     },
     Listener {
+        name: "strip_any_port",
+        manager: "strip_any_host_port: true\nupgrade_configs: [{ upgrade_type: CONNECT }]\n",
+        hosts: STRIPPED,
+    },
+    Listener {
+        name: "strip_own_port",
+        manager: "strip_matching_host_port: true\nupgrade_configs: [{ upgrade_type: CONNECT }]\n",
+        hosts: STRIPPED,
+    },
+    Listener {
         name: "terminate",
         manager: "",
         hosts: include_str!("connect/terminate.yaml"),
@@ -73,6 +83,14 @@ const LISTENERS: &[Listener] = &[
         hosts: include_str!("connect/terminate.yaml"),
     },
 ];
+
+const STRIPPED: &str = "
+- name: all
+  domains: [\"*\"]
+  routes:
+  - match: { connect_matcher: {} }
+    route: { cluster: origin }
+";
 
 fn clusters(ports: Ports) -> String {
     let none = "circuit_breakers: { thresholds: [{ max_requests: 0 }] }";
@@ -107,6 +125,21 @@ fn established() -> Vec<Act> {
     vec![Act::ReadHead, Act::Send(ESTABLISHED.into())]
 }
 
+/// Ports that the connection manager takes off other requests.
+fn stripped() -> Vec<Case> {
+    let to = |name, listener, authority| {
+        case(name, listener, connect(authority))
+            .to_head()
+            .origin(established())
+            .then(Step::Await(1))
+            .then(Step::Leave)
+    };
+    vec![
+        to("any port of a connect", "strip_any_port", "a:8443"),
+        to("another port of a connect", "strip_own_port", "a:8443"),
+    ]
+}
+
 fn forwarded_talk() -> Vec<Act> {
     let mut acts = established();
     acts.extend(plain_talk());
@@ -128,6 +161,7 @@ fn cases() -> Vec<Case> {
     let mut all = forwarded();
     all.extend(terminated());
     all.extend(refused());
+    all.extend(stripped());
     all
 }
 
