@@ -25,6 +25,7 @@ use crate::metadata::{Metadata, RouteMetadata};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::google::protobuf::Duration as ProtoDuration;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,10 +149,26 @@ impl Lowering {
 fn domain_index(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<DomainIndex> {
     let mut index = DomainIndex::default();
     let mut first_places: HashMap<String, Source> = HashMap::new();
+    let mut names: HashMap<&str, Source> = HashMap::new();
     let mut unique = true;
     for (i, host) in message.virtual_hosts.iter().enumerate() {
         let number = u32::try_from(i).expect("fewer than 2^32 virtual hosts fit in memory");
         cx.index("virtual_hosts", i, |cx| {
+            // Envoy takes it, so a file with it must go on working.
+            match names.entry(&host.name) {
+                Entry::Vacant(place) => {
+                    place.insert(cx.source());
+                }
+                Entry::Occupied(first) => cx.warn_at(
+                    "name",
+                    format!(
+                        "{:?} is the name of {} too ({}): their statistics are one",
+                        host.name,
+                        first.get().path,
+                        first.get()
+                    ),
+                ),
+            }
             for (j, domain) in host.domains.iter().enumerate() {
                 cx.index("domains", j, |cx| {
                     let key = domain.to_ascii_lowercase();

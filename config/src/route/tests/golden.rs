@@ -89,6 +89,22 @@ fn every_mistake() {
 }
 
 #[test]
+fn a_name_that_is_there_twice_is_told_with_both_places() {
+    let host = |name: &str, domain: &str| format!("{{name: {name}, domains: [{domain}]}}");
+    let hosts = [host("a", "a.com"), host("b", "b.com"), host("a", "c.com")];
+    let text = format!("virtual_hosts: [{}]", hosts.join(", "));
+    let found = lower_yaml(&text, |routes, _| {
+        format!("{} hosts\n", routes.virtual_hosts().len())
+    });
+    // A warning: Envoy takes it.
+    assert!(found.starts_with("3 hosts\n"), "{found}");
+    let reason =
+        "virtual_hosts[2].name: \"a\" is the name of virtual_hosts[0] too (routes.yaml:11:";
+    assert!(found.contains(reason), "{found}");
+    assert_eq!(found.matches("is the name of").count(), 1, "{found}");
+}
+
+#[test]
 fn bodies_are_limited() {
     let body = |bytes: usize, limit: &str| {
         let body = "x".repeat(bytes);
