@@ -33,10 +33,22 @@ impl RouteMatcher {
                 },
             );
         }
-        if !self.takes_share(input) {
+        if let Some(fraction) = self.fraction
+            && !self.takes_share(input)
+        {
+            let share = fraction.in_force(input.runtime);
+            let by = match share == fraction.default {
+                true => "",
+                false => " by its runtime key",
+            };
             return mismatch(
                 "runtime_fraction".into(),
-                "the request is not in the share".into(),
+                format!(
+                    "the share is {} of {}{by} and the request's number {}",
+                    share.numerator,
+                    share.denominator,
+                    input.random % u64::from(share.denominator)
+                ),
             );
         }
         if self.grpc && !is_grpc(input.headers) {

@@ -85,8 +85,14 @@ impl WeightedClusters {
         None
     }
 
+    /// The weight in force of the cluster at a place, and whether runtime may
+    /// say so.
+    pub fn weight(&self, place: usize, runtime: &RuntimeValues) -> (u64, bool) {
+        (self.clusters[place].weight(runtime), self.by_runtime)
+    }
+
     /// The sum of the weights in force, which must be from 1 to 2^32 - 1.
-    fn total(&self, runtime: &RuntimeValues) -> Option<u32> {
+    pub fn total(&self, runtime: &RuntimeValues) -> Option<u32> {
         if !self.by_runtime {
             return Some(self.total);
         }

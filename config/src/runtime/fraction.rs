@@ -81,8 +81,12 @@ impl RuntimeFraction {
 
     /// Whether the request with this random number is among the fraction.
     pub fn takes(&self, values: &RuntimeValues, random: u64) -> bool {
+        self.in_force(values).takes(random)
+    }
+
+    /// The fraction that holds now.
+    pub fn in_force(&self, values: &RuntimeValues) -> FractionalPercent {
         self.default
             .overridden(self.key.and_then(|key| values.get(key)))
-            .takes(random)
     }
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_config::route::{Action, ClusterSpecifier, Forward, SelectedRoute};
+use ringway_config::route::{Action, ClusterSpecifier, Forward, SelectedRoute, WeightedClusters};
 use serde_json::Value;
 
 use super::action::answer;
@@ -34,9 +34,18 @@ pub(super) fn choose(
     exchange.header_mutations = route.mutations(exchange.cluster);
     let (field, note) = match &forward.cluster {
         ClusterSpecifier::Fixed(_) => ("cluster", None),
-        ClusterSpecifier::Header(_) => ("cluster_header", Some("named by the request")),
-        ClusterSpecifier::Weighted(_) => ("weighted_clusters", Some("picked by weight")),
-        ClusterSpecifier::Plugin(_) => ("cluster_specifier_plugin", Some("chosen by a plugin")),
+        ClusterSpecifier::Header(_) => ("cluster_header", Some("named by the request".into())),
+        ClusterSpecifier::Weighted(clusters) => (
+            "weighted_clusters",
+            exchange
+                .cluster
+                .weighted
+                .map(|place| weight(clusters, place, cx)),
+        ),
+        ClusterSpecifier::Plugin(_) => (
+            "cluster_specifier_plugin",
+            Some("chosen by a plugin".into()),
+        ),
     };
     let place = match forward.cluster.weighted(exchange.cluster) {
         Some(weighted) => cx.place(&weighted.source.path),
@@ -61,6 +70,18 @@ pub(super) fn choose(
         }
         None => fact.parts(vec![Fact::new("hosts").note("there is no such cluster")]),
     })
+}
+
+/// The weight that the cluster at `place` was picked by.
+fn weight(clusters: &WeightedClusters, place: u32, cx: &Context<'_>) -> String {
+    let runtime = cx.sources.runtime;
+    let (weight, by_runtime) = clusters.weight(place as usize, runtime);
+    let total = clusters.total(runtime).unwrap_or_default();
+    let by = match by_runtime {
+        true => ", as runtime keys and the file say",
+        false => "",
+    };
+    format!("picked by weight: {weight} of {total}{by}")
 }
 
 /// What the router does with a request whose cluster has been chosen. The order

@@ -1,7 +1,9 @@
 //! Which virtual host and route a request takes, and why not the earlier ones.
 
 use ringway_codecs::header::HeaderId;
-use ringway_config::route::{MatchInput, Route, RouteMatch, SelectedRoute, VirtualHost};
+use ringway_config::route::{
+    Action, ClusterSpecifier, MatchInput, Route, RouteMatch, SelectedRoute, VirtualHost,
+};
 
 use super::context::Context;
 use super::fact::Fact;
@@ -135,6 +137,16 @@ fn path_of(input: &MatchInput<'_>) -> String {
     }
 }
 
+/// Why a route that matches is not taken.
+fn unavailable(action: &Action) -> &'static str {
+    match action {
+        Action::Forward(forward) if matches!(forward.cluster, ClusterSpecifier::Plugin(_)) => {
+            "it matches, but its optional plugin is unknown"
+        }
+        _ => "it matches, but runtime keys leave its clusters no weight",
+    }
+}
+
 /// The routes before the one at `place`, each with the condition that the
 /// request does not meet; all routes without a place.
 fn earlier(
@@ -154,7 +166,7 @@ fn earlier(
         let Some(mismatch) = route.matcher.mismatch(input) else {
             items.push(
                 Fact::new(name)
-                    .note("it matches, but there is no cluster that it could choose")
+                    .note(unavailable(&route.action))
                     .place(cx.place(&format!("{}.route", route.source.path))),
             );
             continue;

@@ -3,7 +3,7 @@
 use crate::asking::get;
 use crate::setting::scene;
 use ringway_tests::bootstrap::{Listener, cluster};
-use ringway_tests::observation::Scene;
+use ringway_tests::observation::{Ports, Scene};
 use ringway_tests::process::Program;
 use ringway_tests::programs::Driver;
 
@@ -70,4 +70,55 @@ fn mapped_replies_are_admitted() {
     // Where nothing is configured, nothing is said.
     let told = get("a", "/plain", &[]).ask(&self::scene(), "decisions", "");
     assert!(told["local_reply_config"].is_null(), "{told:#}");
+}
+
+/// What is in force is told, not only what the file says.
+#[test]
+fn runtime_values_are_told() {
+    const LISTENER: Listener = Listener {
+        name: "shifted",
+        manager: "",
+        hosts: "
+- name: all
+  domains: [\"*\"]
+  routes:
+  - match: { prefix: \"/\", runtime_fraction: { runtime_key: share, default_value: { numerator: 5 } } }
+    direct_response: { status: 200 }
+  - match: { path: \"/none\" }
+    route: { weighted_clusters: { runtime_key_prefix: none, clusters: [ { name: origin, weight: 1 } ] } }
+  - match: { path: \"/fixed\" }
+    route: { weighted_clusters: { clusters: [ { name: origin, weight: 7 } ] } }
+  - match: { prefix: \"/\" }
+    route: { weighted_clusters: { runtime_key_prefix: w, clusters: [ { name: origin, weight: 1 } ] } }
+",
+    };
+    const LAYERS: &str = "layered_runtime: { layers: [ \
+        { name: base, static_layer: { share: 0, w.origin: 20, none.origin: 0 } }, \
+        { name: admin, admin_layer: {} } ] }\n";
+    let program = Program::Ringway(Driver::Epoll);
+    let clusters = |ports: Ports| cluster("origin", ports.origin, "");
+    let scene = Scene::start_with(&program, &[LISTENER], clusters, LAYERS);
+    let ask = |path| get("a", path, &[]).ask(&scene, "shifted", "&random=104");
+
+    let told = ask("/none");
+    let earlier = &told["routes_that_do_not_match"]["items"];
+    let note = "the share is 0 of 100 by its runtime key and the request's number 4, it wants ";
+    let share = earlier[0]["note"].as_str().unwrap_or_default();
+    assert!(share.starts_with(note), "{told:#}");
+    let note = "it matches, but runtime keys leave its clusters no weight";
+    assert_eq!(earlier[1]["note"], note, "{told:#}");
+    let note = "picked by weight: 20 of 20, as runtime keys and the file say";
+    assert_eq!(told["cluster"]["note"], note, "{told:#}");
+
+    let told = ask("/fixed");
+    assert_eq!(
+        told["cluster"]["note"], "picked by weight: 7 of 7",
+        "{told:#}"
+    );
+    scene.process.admin().post("/runtime_modify?share=4");
+    let told = ask("/");
+    let share = &told["routes_that_do_not_match"]["items"][0]["note"];
+    let note = "the share is 4 of 100 by its runtime key and the request's number 4, ";
+    let share = share.as_str().unwrap_or_default();
+    assert!(share.starts_with(note), "{told:#}");
 }
