@@ -249,9 +249,10 @@ fn mistakes_in_clusters() {
              an endpoint with an address is needed here",
         ),
         (
-            "    load_assignment: {cluster_name: c, endpoints: [{priority: 1}]}",
-            "static_resources.clusters[0].load_assignment.endpoints[0].priority: \
-             priorities other than 0 are not supported yet",
+            "    load_assignment: {cluster_name: c, endpoints: [\
+             {load_balancing_weight: 4294967295}, {load_balancing_weight: 1}]}",
+            "static_resources.clusters[0].load_assignment.endpoints[1].load_balancing_weight: \
+             the weights of the localities of priority 0 add up to 4294967296, more than 4294967295",
         ),
         (
             "    upstream_bind_config: {source_address: {address: here, port_value: 0}}",

@@ -43,6 +43,7 @@ use self::view::View;
 use crate::access_loggers::{LogHandle, LogWriter};
 use crate::admin::{self, Action, Loggers, ServerState};
 use crate::cli::{Mode, Options};
+use crate::control::cluster_manager::{ClusterManager, HostsChange};
 use crate::control::drain::drain;
 use crate::control::publish::Publisher;
 use crate::network::address::local_address;
@@ -50,7 +51,6 @@ use crate::network::limits;
 use crate::reactor;
 use crate::stats::server::ProcessStats;
 use crate::stats::{Shard, Store};
-use crate::upstream::cluster::SharedCluster;
 use crate::worker::{Change, Plan, cpu};
 
 /// Runs the process until it is told to end.
@@ -174,13 +174,8 @@ async fn serve(
         Some(admin) => Some(bind_admin(admin)?),
         None => None,
     };
-    let clusters = compiled
-        .snapshot
-        .clusters
-        .iter()
-        .map(|cluster| Ok(Arc::new(SharedCluster::new(Arc::clone(cluster), &store)?)))
-        .collect::<std::io::Result<Vec<_>>>()
-        .context("an upstream address does not fit the kernel's form")?;
+    let mut cluster_manager = ClusterManager::new(&compiled.snapshot.clusters, &store);
+    let clusters: Vec<_> = cluster_manager.shared().cloned().collect();
 
     let plan = Plan {
         count: workers as u32,
@@ -257,6 +252,7 @@ async fn serve(
     let ended = control_loop(
         options,
         &mut publisher,
+        &mut cluster_manager,
         &mut commands,
         &view,
         &store,
@@ -384,6 +380,7 @@ enum End {
 async fn control_loop(
     options: &Options,
     publisher: &mut Publisher,
+    cluster_manager: &mut ClusterManager,
     commands: &mut mpsc::UnboundedReceiver<Action>,
     view: &View,
     store: &Store,
@@ -416,6 +413,12 @@ async fn control_loop(
             _ = flush.tick() => {
                 Shard::flush();
                 store.merge();
+            }
+            changed = cluster_manager.changed() => {
+                if !changed.is_empty() {
+                    let changes = |_| changed.iter().map(HostsChange::for_worker).collect();
+                    publisher.publish(changes).await;
+                }
             }
             inbound_only = stop_due => {
                 stop_at = None;

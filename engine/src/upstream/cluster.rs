@@ -4,23 +4,26 @@
 //! workers; [`Cluster`] is one worker's: balancer cursor, breakers, pools.
 
 use std::cell::{OnceCell, RefCell};
-use std::io;
+use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use ringway_config::cluster::{Cluster as ClusterConfig, Thresholds};
-use ringway_lb::round_robin::RoundRobin;
+use ringway_lb::balancer::Cursor;
+use ringway_lb::events::Events;
 
 use super::circuit_breaker::{Breaker, RetryBreaker, RetryPermit};
-use super::conn_pool::{self, Pool};
-use super::host::{Host, HostStats, SharedHost};
-use crate::network::address::to_sock_addr;
-use crate::stats::Store;
+use super::conn_pool;
+use super::host::Host;
+use super::host_set::{HostSet, Member};
+use super::load_balancer::LoadBalancerContext;
 use crate::stats::cluster::{
     CircuitBreakerStats, ClusterStats, ResponseStats, TransportSocketMatchStats, prefix,
 };
 use crate::stats::http_connection_manager::Http1CodecStats;
-use crate::stream_info::{ClusterInfo, HostInfo};
+use crate::stats::{GaugeReader, Store};
+use crate::stream_info::ClusterInfo;
 use crate::worker::shared::{Budget, SharedCount};
 
 /// What all workers share of a cluster.
@@ -31,10 +34,14 @@ pub struct SharedCluster {
     pub stats: ClusterStats,
     /// `cluster.NAME.upstream_rq_<code>`, its classes and times.
     pub responses: ResponseStats,
-    /// The hosts in the order of the configuration.
-    pub hosts: Vec<Arc<SharedHost>>,
+    /// How many hosts took the cluster's own transport socket.
+    pub transport_socket_matches: TransportSocketMatchStats,
     /// The process-wide limits by routing priority: default, high.
     pub budgets: [Budgets; 2],
+    /// When it was made: where the clock of its balancers starts.
+    pub created: Instant,
+    /// The hosts that were published last.
+    hosts: Mutex<Arc<HostSet>>,
 }
 
 /// The process-wide limits of one routing priority.
@@ -48,24 +55,10 @@ pub struct Budgets {
 }
 
 impl SharedCluster {
-    /// Registers the cluster's statistics and turns its addresses into the
-    /// kernel's form.
-    ///
-    /// # Errors
-    /// A Unix socket path that is too long for the kernel.
-    pub fn new(config: Arc<ClusterConfig>, store: &Store) -> io::Result<Self> {
+    /// Registers the cluster's statistics.
+    #[must_use]
+    pub fn new(config: Arc<ClusterConfig>, hosts: Arc<HostSet>, store: &Store) -> Self {
         let prefix = prefix(&config.stat_name);
-        let hosts = config
-            .hosts
-            .iter()
-            .map(|host| {
-                Ok(Arc::new(SharedHost {
-                    config: Arc::clone(host),
-                    address: to_sock_addr(&host.address)?,
-                    stats: HostStats::new(store),
-                }))
-            })
-            .collect::<io::Result<Vec<_>>>()?;
         let budgets = |thresholds: &Thresholds, priority: &str| Budgets {
             connections: Arc::new(Budget::new(thresholds.max_connections)),
             pending_requests: Arc::new(Budget::new(thresholds.max_pending_requests)),
@@ -76,33 +69,33 @@ impl SharedCluster {
                 &format!("{prefix}circuit_breakers.{priority}."),
             ),
         };
-        let stats = ClusterStats::new(store, &prefix);
-        let healthy = hosts.len() as u64;
-        stats.membership_total.set(healthy);
-        stats.membership_healthy.set(healthy);
-        if !hosts.is_empty() {
-            stats.membership_change.inc();
-        }
-        let matches = TransportSocketMatchStats::new(store, &format!("{prefix}default."));
-        matches.total_match_count.add(healthy);
-        stats.max_host_weight.set(
-            config
-                .hosts
-                .iter()
-                .map(|host| u64::from(host.weight))
-                .max()
-                .unwrap_or(0),
-        );
-        Ok(Self {
-            stats,
+        Self {
+            stats: ClusterStats::new(store, &prefix),
             responses: ResponseStats::new(store, &prefix),
+            transport_socket_matches: TransportSocketMatchStats::new(
+                store,
+                &format!("{prefix}default."),
+            ),
             budgets: [
                 budgets(&config.thresholds[0], "default"),
                 budgets(&config.thresholds[1], "high"),
             ],
-            hosts,
+            created: Instant::now(),
+            hosts: Mutex::new(hosts),
             config,
-        })
+        }
+    }
+
+    /// The hosts that were published last. For the control plane and admin:
+    /// a worker has a set of its own, which may be a moment older.
+    #[must_use]
+    pub fn hosts(&self) -> Arc<HostSet> {
+        Arc::clone(&self.hosts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the hosts; the control plane only, which also publishes them.
+    pub fn set_hosts(&self, hosts: Arc<HostSet>) {
+        *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
     }
 }
 
@@ -132,13 +125,21 @@ pub struct Cluster {
     pub breakers: [Breakers; 2],
     store: Store,
     http1_stats: OnceCell<Http1CodecStats>,
-    hosts: Vec<Rc<Host>>,
-    balancer: RefCell<RoundRobin>,
+    loads: GaugeReader,
+    hosts: RefCell<Hosts>,
+}
+
+/// A worker's view of the hosts of a cluster.
+struct Hosts {
+    set: Arc<HostSet>,
+    cursor: Cursor,
+    /// This worker's part of each host, made when it is first picked.
+    own: Vec<Option<Rc<Host>>>,
 }
 
 impl Cluster {
-    /// This worker's cluster. `seed` is random: it decides at which host the
-    /// rotation starts.
+    /// This worker's cluster with the hosts that were published last. `seed` is
+    /// random: it decides at which host a rotation starts.
     #[must_use]
     pub fn new(shared: Arc<SharedCluster>, seed: u64, store: &Store) -> Rc<Self> {
         let breakers = |budgets: &Budgets, thresholds: &Thresholds| {
@@ -157,24 +158,7 @@ impl Cluster {
                 ),
             }
         };
-        let weights: Vec<u32> = shared.hosts.iter().map(|host| host.config.weight).collect();
-        let hosts = shared
-            .hosts
-            .iter()
-            .map(|host| {
-                Rc::new(Host {
-                    info: Rc::new(HostInfo {
-                        address_text: Arc::clone(&host.config.address_text),
-                        hostname: Arc::clone(&host.config.hostname),
-                        metadata: Arc::clone(&host.config.metadata),
-                    }),
-                    stats: host.stats,
-                    shared: Arc::clone(host),
-                    pool: Pool::default(),
-                    raw_pool: Pool::default(),
-                })
-            })
-            .collect();
+        let set = shared.hosts();
         Rc::new(Self {
             config: Arc::clone(&shared.config),
             stats: shared.stats,
@@ -189,8 +173,12 @@ impl Cluster {
             ],
             store: store.clone(),
             http1_stats: OnceCell::new(),
-            hosts,
-            balancer: RefCell::new(RoundRobin::new(&weights, seed)),
+            loads: store.gauge_reader(),
+            hosts: RefCell::new(Hosts {
+                cursor: set.balancer.cursor(seed),
+                own: vec![None; set.members.len()],
+                set,
+            }),
             shared,
         })
     }
@@ -205,11 +193,46 @@ impl Cluster {
     }
 
     /// The host that takes the next request; `None` when the cluster has none
-    /// (flag `UH`).
+    /// that may (flag `UH`).
     #[must_use]
-    pub fn pick_host(&self) -> Option<Rc<Host>> {
-        let index = self.balancer.borrow_mut().pick()?;
-        Some(Rc::clone(&self.hosts[index]))
+    pub fn pick_host(&self, context: &mut LoadBalancerContext<'_>) -> Option<Rc<Host>> {
+        let Hosts { set, cursor, own } = &mut *self.hosts.borrow_mut();
+        let pick = {
+            let mut picking = context.among(&set.members, &self.loads, self.shared.created);
+            set.balancer.pick(cursor, &mut picking)
+        };
+        if !pick.events.is_empty() {
+            self.count_events(pick.events);
+        }
+        let index = pick.host? as usize;
+        let Member { shared, config } = &set.members[index];
+        let host = own[index].get_or_insert_with(|| Host::new(shared, config));
+        Some(Rc::clone(host))
+    }
+
+    fn count_events(&self, events: Events) {
+        for (event, counter) in [(Events::HEALTHY_PANIC, self.stats.lb_healthy_panic)] {
+            if events.contains(event) {
+                counter.inc();
+            }
+        }
+    }
+
+    /// How many hosts there are, whatever their health.
+    #[must_use]
+    pub fn host_count(&self) -> usize {
+        self.hosts.borrow().set.members.len()
+    }
+
+    /// Other hosts, or the same with another health. Connections to hosts that
+    /// are gone are closed as soon as no request uses them.
+    pub fn update_hosts(&self, set: Arc<HostSet>, seed: u64) {
+        let hosts = &mut *self.hosts.borrow_mut();
+        if !Arc::ptr_eq(&set.members, &hosts.set.members) {
+            hosts.own = move_hosts(&hosts.set.members, &set.members, &mut hosts.own);
+        }
+        hosts.cursor = set.balancer.cursor(seed);
+        hosts.set = set;
     }
 
     /// The right to try a request again; `None` when too many retries are in
@@ -221,17 +244,42 @@ impl Cluster {
                 self.stats.upstream_rq_active,
                 self.stats.upstream_rq_pending_active,
             ];
-            gauges
-                .map(|gauge| self.store.gauge_value(gauge))
-                .iter()
-                .sum()
+            gauges.map(|gauge| self.loads.read(gauge)).iter().sum()
         })
     }
 
     /// Closes the connections that no request uses.
     pub fn close_idle(&self) {
-        for host in &self.hosts {
+        for host in self.hosts.borrow().own.iter().flatten() {
             conn_pool::close_idle(host);
         }
     }
+}
+
+/// This worker's parts of `new` hosts: of those that it had before, the same,
+/// with their connections. The others are let go.
+fn move_hosts(
+    old: &[Member],
+    new: &[Member],
+    own: &mut [Option<Rc<Host>>],
+) -> Vec<Option<Rc<Host>>> {
+    let mut known: HashMap<_, _> = old
+        .iter()
+        .zip(own)
+        .filter_map(|(member, host)| Some((Arc::as_ptr(&member.shared), (member, host.take()?))))
+        .collect();
+    let moved = new
+        .iter()
+        .map(|member| {
+            let (before, host) = known.remove(&Arc::as_ptr(&member.shared))?;
+            if !Arc::ptr_eq(&before.config, &member.config) {
+                host.reconfigure(&member.config);
+            }
+            Some(host)
+        })
+        .collect();
+    for (_, host) in known.into_values() {
+        conn_pool::drain(&host);
+    }
+    moved
 }

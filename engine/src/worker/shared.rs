@@ -290,6 +290,29 @@ impl WorkerGauge {
     }
 }
 
+/// What is known against a host, a set of flags: the control plane alone
+/// writes, anybody reads. Workers do not need it to balance: what they may pick
+/// comes with their host set. `Relaxed`, as nothing is published through it.
+#[derive(Debug, Default)]
+pub struct HostHealth(AtomicU32);
+
+impl HostHealth {
+    /// Sets or clears `flags` and says whether that changed anything; the
+    /// control plane only.
+    pub fn set(&self, flags: u32, on: bool) -> bool {
+        let before = self.0.load(Relaxed);
+        let after = if on { before | flags } else { before & !flags };
+        self.0.store(after, Relaxed);
+        before != after
+    }
+
+    /// All flags that are set.
+    #[must_use]
+    pub fn get(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+}
+
 /// Counting the heap allocations of workers, for measurements.
 #[cfg(feature = "count-allocations")]
 pub mod allocations {

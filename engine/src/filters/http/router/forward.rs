@@ -33,6 +33,7 @@ use crate::stream_info::{ResponseFlag, TimePoint, details};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
+use crate::upstream::load_balancer::LoadBalancerContext;
 
 /// Interim responses (1xx) that are read before a host is taken to send them
 /// for ever. Real ones send one or two.
@@ -64,14 +65,14 @@ pub(super) async fn forward<'a>(
     finalize_request_headers(&manager.shared, forward, hedging, exchange, |exchange| {
         manager.apply_route_mutations(Message::Request, exchange);
     });
-    let Some(host) = cluster.pick_host() else {
+    let mut context = LoadBalancerContext::new(&manager.worker.rng);
+    let Some(host) = cluster.pick_host(&mut context) else {
         cluster.stats.upstream_cx_none_healthy.inc();
-        cluster.stats.lb_healthy_panic.inc();
         let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
             .flag(ResponseFlag::NoHealthyUpstream);
         return reply_for_host(Some(&cluster), manager, downstream, exchange, reply);
     };
-    exchange.info.host = Some(Rc::clone(&host.info));
+    exchange.info.host = Some(host.info());
     set_deadlines(manager, forward, downstream, exchange);
 
     if may_try_again(forward, exchange) {
@@ -106,7 +107,7 @@ pub(super) async fn forward<'a>(
         return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
     }
     shadow::start(manager, forward, exchange);
-    rewrite_host(manager, forward, &host.info, exchange);
+    rewrite_host(manager, forward, &host.info(), exchange);
     if let Some(limit) = exchange.limits.upstream_stream {
         exchange.deadlines.upstream = Some(reactor::now() + limit);
         downstream.timer.set(exchange.deadlines.next());

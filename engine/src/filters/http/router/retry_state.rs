@@ -24,6 +24,7 @@ use crate::stats::route::RouteRequestStats;
 use crate::upstream::circuit_breaker::RetryPermit;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
+use crate::upstream::load_balancer::LoadBalancerContext;
 
 /// What becomes of a try that failed.
 #[derive(Debug, PartialEq, Eq)]
@@ -238,11 +239,15 @@ impl<'a> RetryState<'a> {
 
     /// The host of another try: one that the policy does not want to avoid, if
     /// one is found soon enough.
-    pub fn pick_host(&self, cluster: &Cluster) -> Option<Rc<Host>> {
-        let mut host = cluster.pick_host()?;
+    pub fn pick_host(
+        &self,
+        cluster: &Cluster,
+        context: &mut LoadBalancerContext<'_>,
+    ) -> Option<Rc<Host>> {
+        let mut host = cluster.pick_host(context)?;
         // A cluster cannot have more hosts than a balancer has turns, so more
         // attempts than that would ask the same ones again.
-        let turns = u32::try_from(cluster.shared.hosts.len()).unwrap_or(u32::MAX);
+        let turns = u32::try_from(cluster.host_count()).unwrap_or(u32::MAX);
         for _ in 0..self
             .policy
             .host_selections_max
@@ -251,7 +256,7 @@ impl<'a> RetryState<'a> {
             if !self.avoids(&host) {
                 break;
             }
-            host = cluster.pick_host()?;
+            host = cluster.pick_host(context)?;
         }
         Some(host)
     }
@@ -263,7 +268,7 @@ impl<'a> RetryState<'a> {
                 let mut tried = self.tried.iter();
                 tried.any(|other| Rc::ptr_eq(other, host))
             }
-            other => other.rejects(&host.info.metadata),
+            other => other.rejects(&host.info().metadata),
         })
     }
 }

@@ -37,6 +37,7 @@ use crate::upstream::circuit_breaker::Permit;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
+use crate::upstream::load_balancer::LoadBalancerContext;
 
 /// One request to one host.
 struct Try {
@@ -208,7 +209,7 @@ impl Tries<'_> {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Step {
-        exchange.info.host = Some(Rc::clone(&host.info));
+        exchange.info.host = Some(host.info());
         // What is told of a try is not what was true of the one before.
         exchange.info.upstream_connection = None;
         exchange.info.upstream_protocol = None;
@@ -261,7 +262,7 @@ impl Tries<'_> {
         shadow::start(self.manager, self.forward, exchange);
         self.manager.charge_request(exchange);
         let host = &self.running[place].host;
-        rewrite_host(self.manager, self.forward, &host.info, exchange);
+        rewrite_host(self.manager, self.forward, &host.info(), exchange);
         let mut upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
         let head = connect::head_of_bytes(&mut upstream, downstream, exchange);
         let now = reactor::now();
@@ -610,9 +611,10 @@ impl Tries<'_> {
         next.wait
             .count(&self.cluster, self.manager.route_stats(exchange));
         exchange.info.attempt_count += 1;
+        let mut context = LoadBalancerContext::new(&self.manager.worker.rng);
         let picked = match &self.retry {
-            Some(retry) => retry.pick_host(&self.cluster),
-            None => self.cluster.pick_host(),
+            Some(retry) => retry.pick_host(&self.cluster, &mut context),
+            None => self.cluster.pick_host(&mut context),
         };
         let Some(host) = picked else {
             self.cancel_all(exchange);
@@ -711,7 +713,7 @@ impl Tries<'_> {
         // Lets the retry's permit go: a response is being sent.
         self.retry = None;
         exchange.forget_body();
-        exchange.info.host = Some(Rc::clone(&won.host.info));
+        exchange.info.host = Some(won.host.info());
         exchange.deadlines.upstream = won.stream_deadline;
         exchange.deadlines.try_idle = won.idle_deadline;
         downstream.timer.set(exchange.deadlines.next());
