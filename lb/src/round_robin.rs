@@ -1,25 +1,76 @@
 //! Weighted round robin (`envoy.load_balancing_policies.round_robin`).
 //!
 //! Equal weights are a plain rotation. Unequal weights are an earliest
-//! deadline first schedule: a host of weight `w` is due every `1/w`, so that
-//! the picks of a heavy host are spread out instead of coming in a burst.
+//! deadline first schedule, which a worker builds when it first picks from the
+//! list.
 //!
 //! Every worker starts its rotation at its own random offset. Otherwise the
 //! first host would take the first request of every worker, which is visible
 //! as a burst whenever a configuration is applied.
 
-/// The cursor of one worker over one set of hosts.
+use crate::edf::Schedule;
+use crate::host_set::Source;
+
+/// Whose turn it is in one list of hosts, on one worker.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Turn {
+    /// Nothing has been picked from the list.
+    #[default]
+    First,
+    /// All hosts weigh the same: the place of the next pick.
+    Rotation(u32),
+    /// Hosts weigh differently.
+    Schedule(Box<Schedule>),
+}
+
+/// Picks the host whose turn it is. `seed` decides where the turns begin.
+#[inline]
+pub(crate) fn pick(
+    turn: &mut Turn,
+    source: &Source,
+    seed: u64,
+    weight: impl Fn(u32) -> f64,
+) -> Option<u32> {
+    match turn {
+        Turn::Rotation(next) => {
+            let host = *source.hosts.get(*next as usize)?;
+            *next += 1;
+            if *next as usize == source.hosts.len() {
+                *next = 0;
+            }
+            Some(host)
+        }
+        Turn::Schedule(schedule) => schedule.pick(weight),
+        Turn::First => first(turn, source, seed, weight),
+    }
+}
+
+#[cold]
+fn first(turn: &mut Turn, source: &Source, seed: u64, weight: impl Fn(u32) -> f64) -> Option<u32> {
+    let start = mix(seed);
+    *turn = if source.weighted {
+        Turn::Schedule(Box::new(Schedule::new(&source.hosts, start, &weight)))
+    } else {
+        Turn::Rotation(start.checked_rem(source.hosts.len() as u64)? as u32)
+    };
+    pick(turn, source, seed, weight)
+}
+
+/// Makes neighbouring seeds different ones (the finalizer of splitmix64).
+fn mix(seed: u64) -> u64 {
+    let seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    seed ^ (seed >> 31)
+}
+
+/// The cursor of one worker over one set of hosts, with weights of its own.
 #[derive(Debug, Clone)]
-pub enum RoundRobin {
-    /// All hosts weigh the same: `next` is the index of the next pick.
-    Equal {
-        /// Number of hosts.
-        hosts: usize,
-        /// Index of the host that is picked next.
-        next: usize,
-    },
-    /// Hosts weigh differently: the schedule is a binary heap by deadline.
-    Weighted(EarliestDeadline),
+pub struct RoundRobin {
+    source: Source,
+    weights: Box<[u32]>,
+    seed: u64,
+    turn: Turn,
 }
 
 impl RoundRobin {
@@ -28,102 +79,24 @@ impl RoundRobin {
     /// where the rotation starts.
     #[must_use]
     pub fn new(weights: &[u32], offset: u64) -> Self {
-        let hosts = weights.len();
-        let equal = weights.windows(2).all(|pair| pair[0] == pair[1]);
-        if equal {
-            let next = (offset % hosts.max(1) as u64) as usize;
-            return Self::Equal { hosts, next };
+        Self {
+            source: Source {
+                hosts: (0..weights.len() as u32).collect(),
+                weighted: weights.windows(2).any(|pair| pair[0] != pair[1]),
+            },
+            weights: weights.iter().map(|weight| (*weight).max(1)).collect(),
+            seed: offset,
+            turn: Turn::First,
         }
-        let mut schedule = EarliestDeadline::new(weights);
-        // Walking a random part of one cycle is the weighted counterpart of a
-        // random first index.
-        for _ in 0..offset % (hosts as u64 * 4) {
-            schedule.next();
-        }
-        Self::Weighted(schedule)
     }
 
     /// The index of the host that takes the next request; `None` when there
     /// are no hosts.
     pub fn pick(&mut self) -> Option<usize> {
-        match self {
-            Self::Equal { hosts: 0, .. } => None,
-            Self::Equal { hosts, next } => {
-                let picked = *next;
-                *next = if picked + 1 == *hosts { 0 } else { picked + 1 };
-                Some(picked)
-            }
-            Self::Weighted(schedule) => schedule.next(),
-        }
-    }
-}
-
-/// An earliest-deadline-first schedule over hosts of unequal weight.
-#[derive(Debug, Clone)]
-pub struct EarliestDeadline {
-    heap: Vec<Due>,
-}
-
-/// When a host is due, in units of virtual time.
-#[derive(Debug, Clone, Copy)]
-struct Due {
-    deadline: f64,
-    /// Ties are taken in the order of insertion, as a rotation would.
-    order: u64,
-    interval: f64,
-    host: usize,
-}
-
-impl EarliestDeadline {
-    fn new(weights: &[u32]) -> Self {
-        let mut schedule = Self {
-            heap: Vec::with_capacity(weights.len()),
-        };
-        for (host, &weight) in weights.iter().enumerate() {
-            let interval = 1.0 / f64::from(weight.max(1));
-            schedule.heap.push(Due {
-                deadline: interval,
-                order: host as u64,
-                interval,
-                host,
-            });
-        }
-        for parent in (0..schedule.heap.len() / 2).rev() {
-            schedule.sift_down(parent);
-        }
-        schedule
-    }
-
-    /// Picks the host that is due first and schedules its next turn.
-    fn next(&mut self) -> Option<usize> {
-        let hosts = self.heap.len() as u64;
-        let first = self.heap.first_mut()?;
-        first.deadline += first.interval;
-        first.order += hosts;
-        let host = first.host;
-        self.sift_down(0);
-        Some(host)
-    }
-
-    fn sift_down(&mut self, mut parent: usize) {
-        loop {
-            let mut least = parent;
-            for child in [2 * parent + 1, 2 * parent + 2] {
-                if child < self.heap.len() && self.before(child, least) {
-                    least = child;
-                }
-            }
-            if least == parent {
-                return;
-            }
-            self.heap.swap(parent, least);
-            parent = least;
-        }
-    }
-
-    fn before(&self, a: usize, b: usize) -> bool {
-        let (a, b) = (&self.heap[a], &self.heap[b]);
-        (a.deadline, a.order) < (b.deadline, b.order)
+        let weights = &self.weights;
+        let weight = |host: u32| f64::from(weights[host as usize]);
+        let host = pick(&mut self.turn, &self.source, self.seed, weight)?;
+        Some(host as usize)
     }
 }
 
@@ -146,10 +119,16 @@ mod tests {
     }
 
     #[test]
-    fn equal_weights_rotate_from_the_offset() {
-        let mut cursor = RoundRobin::new(&[1, 1, 1], 2);
-        let picks: Vec<_> = (0..7).filter_map(|_| cursor.pick()).collect();
-        assert_eq!(picks, [2, 0, 1, 2, 0, 1, 2]);
+    fn equal_weights_rotate_from_some_offset() {
+        let mut starts = std::collections::HashSet::new();
+        for offset in 0..32 {
+            let mut cursor = RoundRobin::new(&[1, 1, 1], offset);
+            let picks: Vec<_> = (0..7).filter_map(|_| cursor.pick()).collect();
+            starts.insert(picks[0]);
+            let rotation: Vec<_> = (picks[0]..picks[0] + 7).map(|pick| pick % 3).collect();
+            assert_eq!(picks, rotation);
+        }
+        assert_eq!(starts.len(), 3, "offsets start at every host");
     }
 
     #[test]

@@ -1,0 +1,161 @@
+//! The balancer of one cluster: what the control plane builds, what a worker
+//! keeps, and one pick.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::config::{Common, Config, LocalityMode, Policy};
+use crate::events::Events;
+use crate::group::{Group, GroupCursor};
+use crate::members::{Host, Members, PRIORITY_MAX};
+use crate::metadata::Value;
+use crate::priority::{Loads, PriorityLoads};
+
+/// Balances the requests of one cluster. Built once by the control plane,
+/// never changed, shared by all workers.
+#[derive(Debug)]
+pub struct Balancer {
+    shared: Shared,
+    group: Group,
+}
+
+/// One worker's place in the turns of a balancer. It belongs to the balancer
+/// that made it.
+#[derive(Debug)]
+pub struct Cursor {
+    group: GroupCursor,
+}
+
+/// What a pick found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pick {
+    /// Index in [`Members::hosts`]; `None` when no host may be used.
+    pub host: Option<u32>,
+    /// What the cluster has to count.
+    pub events: Events,
+}
+
+/// What a policy may ask about the request that it picks a host for. Nothing
+/// is asked that the policy does not need.
+pub trait Request {
+    /// The hash that the route's hash policies made; `None` picks at random
+    /// where the policy hashes.
+    fn hash(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// A random number, another one at each call.
+    fn random(&mut self) -> u64;
+
+    /// The cached clock of the event loop.
+    fn now_ms(&self) -> u64;
+
+    /// The requests that all workers have in flight to a host.
+    fn active_requests(&self, host: u32) -> u32;
+
+    /// The moving average of a host's latency in milliseconds; `None` before
+    /// the first response.
+    fn latency(&self, _host: u32) -> Option<f64> {
+        None
+    }
+
+    /// `metadata_match` of the route (`envoy.lb`), sorted by key.
+    fn subset(&self) -> &[(Arc<str>, Value)] {
+        &[]
+    }
+
+    /// Priority loads to use instead of the balancer's own (`retry_priority`).
+    fn priority_loads(&self) -> Option<&Loads> {
+        None
+    }
+}
+
+/// What all groups of a balancer have in common.
+pub(crate) struct Shared {
+    pub(crate) policy: Policy,
+    pub(crate) common: Common,
+    /// Number of priorities, at least 1.
+    pub(crate) priorities: usize,
+    /// Weight by host.
+    pub(crate) weights: Box<[u32]>,
+}
+
+impl Balancer {
+    /// Builds the tables for these hosts.
+    #[must_use]
+    pub fn new(config: &Config, members: &Members<'_>) -> Self {
+        let hosts: Vec<Host> = members.hosts.iter().map(in_range).collect();
+        let members = Members {
+            hosts: &hosts,
+            ..*members
+        };
+        let priorities = hosts.iter().map(|host| host.priority);
+        let groups = members.localities.iter().map(|group| group.priority);
+        let last = priorities.chain(groups).max().unwrap_or(0);
+        let shared = Shared {
+            policy: config.policy.clone(),
+            common: config.common,
+            priorities: last.min(PRIORITY_MAX) as usize + 1,
+            weights: hosts.iter().map(|host| host.weight).collect(),
+        };
+        let all: Vec<u32> = (0..hosts.len() as u32).collect();
+        let group = Group::new(&shared, &members, &all);
+        Self { shared, group }
+    }
+
+    /// The cursor of one worker. `seed` is any random number: it decides where
+    /// the turns begin, so that workers do not all begin with the same host.
+    #[must_use]
+    pub fn cursor(&self, seed: u64) -> Cursor {
+        Cursor {
+            group: self.group.cursor(&self.shared, seed),
+        }
+    }
+
+    /// Picks the host for a request.
+    #[inline]
+    pub fn pick<R: Request>(&self, cursor: &mut Cursor, request: &mut R) -> Pick {
+        let mut events = Events::NONE;
+        let group = &mut cursor.group;
+        let host = self.group.pick(&self.shared, group, request, &mut events);
+        Pick { host, events }
+    }
+
+    /// The loads of the cluster's priorities.
+    #[must_use]
+    pub fn priorities(&self) -> &PriorityLoads {
+        &self.group.priorities
+    }
+}
+
+impl Shared {
+    /// Whether a request fails where panic would use all hosts.
+    pub(crate) fn fails_in_panic(&self) -> bool {
+        match self.common.locality {
+            LocalityMode::ZoneAware(zone) => zone.fail_traffic_on_panic,
+            LocalityMode::None | LocalityMode::Weighted => false,
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("policy", &self.policy)
+            .field("common", &self.common)
+            .field("hosts", &self.weights.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The host with every number in its range.
+fn in_range(host: &Host) -> Host {
+    Host {
+        weight: host.weight.max(1),
+        priority: host.priority.min(PRIORITY_MAX),
+        ..*host
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! How a cluster is balanced: the `lb_policy` and `load_balancing_policy`
+//! forms of Envoy's API, lowered to one.
+
+/// How a cluster is balanced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Which of the hosts that may be used takes a request.
+    pub policy: Policy,
+    /// Which hosts may be used.
+    pub common: Common,
+}
+
+/// Which of the hosts that may be used takes a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Policy {
+    /// `envoy.load_balancing_policies.round_robin`.
+    RoundRobin {
+        /// `slow_start_config`.
+        slow_start: Option<SlowStart>,
+    },
+    /// `envoy.load_balancing_policies.random`.
+    Random,
+}
+
+/// `SlowStartConfig`: a host that has just become healthy gets less at first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlowStart {
+    /// `slow_start_window`, in milliseconds.
+    pub window_ms: u64,
+    /// `aggression`: 1 grows linearly, more grows faster at first.
+    pub aggression: f64,
+    /// `min_weight_percent`: the part of its weight, in percent, that a host
+    /// has at least.
+    pub min_weight_percent: f64,
+}
+
+/// Which hosts may be used
+/// (`envoy.config.cluster.v3.Cluster.CommonLbConfig` and
+/// `envoy.config.endpoint.v3.ClusterLoadAssignment.Policy`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Common {
+    /// `healthy_panic_threshold` in percent; rounded to a whole number as
+    /// Envoy does.
+    pub healthy_panic_threshold: f64,
+    /// `overprovisioning_factor` in percent.
+    pub overprovisioning_factor: u32,
+    /// `weighted_priority_health`: availability by weights, not by numbers.
+    pub weighted_priority_health: bool,
+    /// How localities share.
+    pub locality: LocalityMode,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            healthy_panic_threshold: 50.0,
+            overprovisioning_factor: 140,
+            weighted_priority_health: false,
+            locality: LocalityMode::None,
+        }
+    }
+}
+
+/// How the localities of a priority share its requests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LocalityMode {
+    /// They do not matter.
+    None,
+    /// `locality_weighted_lb_config`.
+    Weighted,
+    /// `zone_aware_lb_config`.
+    ZoneAware(ZoneAware),
+}
+
+/// `zone_aware_lb_config`: requests stay in this proxy's own zone as far as
+/// its share of the hosts goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ZoneAware {
+    /// `routing_enabled` in percent of the requests; rounded to a whole number
+    /// as Envoy does.
+    pub routing_enabled: f64,
+    /// `min_cluster_size`: with fewer healthy hosts zones do not matter.
+    pub min_cluster_size: u64,
+    /// `fail_traffic_on_panic`: no host instead of all of them.
+    pub fail_traffic_on_panic: bool,
+    /// `force_local_zone.min_size`: everything stays in the own zone while it
+    /// has so many healthy hosts. `force_locality_direct_routing` means 1.
+    pub force_local_zone_min_size: Option<u32>,
+    /// `locality_basis`: what a zone's share is made of.
+    pub locality_basis: LocalityBasis,
+}
+
+/// `ZoneAwareLbConfig.LocalityBasis`: what the share of a zone is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LocalityBasis {
+    /// `HEALTHY_HOSTS_NUM`.
+    #[default]
+    HealthyHostsNum,
+    /// `HEALTHY_HOSTS_WEIGHT`.
+    HealthyHostsWeight,
+}
+
+impl Default for ZoneAware {
+    fn default() -> Self {
+        Self {
+            routing_enabled: 100.0,
+            min_cluster_size: 6,
+            fail_traffic_on_panic: false,
+            force_local_zone_min_size: None,
+            locality_basis: LocalityBasis::default(),
+        }
+    }
+}
