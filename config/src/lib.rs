@@ -29,7 +29,7 @@ pub mod fuzz;
 mod json;
 pub mod listener;
 pub mod load;
-mod load_balancing;
+pub mod load_balancing;
 mod loader;
 pub mod matcher;
 mod merge;

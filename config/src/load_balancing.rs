@@ -6,13 +6,17 @@ use envoy_types::pb::envoy::config::cluster::v3 as pb;
 use envoy_types::pb::envoy::config::cluster::v3::cluster as cluster_pb;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::common_lb_config::LocalityConfigSpecifier;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::common::v3 as common_pb;
-use envoy_types::pb::envoy::extensions::load_balancing_policies::common::v3::locality_lb_config as locality_pb;
+use envoy_types::pb::envoy::extensions::load_balancing_policies::common::v3::locality_lb_config::{
+    self as locality_pb, zone_aware_lb_config as zone_pb,
+};
 use envoy_types::pb::envoy::extensions::load_balancing_policies::{
     random::v3::Random, round_robin::v3::RoundRobin,
 };
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::Any;
-use ringway_lb::config::{Common, Config, LocalityMode, Policy, SlowStart, ZoneAware};
+use ringway_lb::config::{
+    Common, Config, LocalityBasis, LocalityMode, Policy, SlowStart, ZoneAware,
+};
 
 use crate::context::{Cx, type_name, unpack};
 use crate::core;
@@ -26,6 +30,14 @@ pub(crate) fn lower(proto: &pb::Cluster, cx: &mut Cx<'_>) -> Config {
             policy: by_enum(proto, cx),
             common,
         },
+    }
+}
+
+/// The policy as `lb_policy` calls it.
+pub fn policy_name(policy: &Policy) -> &'static str {
+    match policy {
+        Policy::RoundRobin { .. } => "ROUND_ROBIN",
+        Policy::Random => "RANDOM",
     }
 }
 
@@ -168,7 +180,14 @@ fn zone_aware(proto: &locality_pb::ZoneAwareLbConfig) -> ZoneAware {
         routing_enabled: percent(proto.routing_enabled, ALL),
         min_cluster_size: min_cluster_size.unwrap_or(ZoneAware::default().min_cluster_size),
         fail_traffic_on_panic: proto.fail_traffic_on_panic,
-        force_locality_direct_routing: proto.force_locality_direct_routing,
+        force_local_zone_min_size: match &proto.force_local_zone {
+            Some(force) => Some(core::u32_or(force.min_size, 1)),
+            None => proto.force_locality_direct_routing.then_some(1),
+        },
+        locality_basis: match proto.locality_basis() {
+            zone_pb::LocalityBasis::HealthyHostsNum => LocalityBasis::HealthyHostsNum,
+            zone_pb::LocalityBasis::HealthyHostsWeight => LocalityBasis::HealthyHostsWeight,
+        },
     }
 }
 

@@ -9,6 +9,7 @@ use ringway_config::cluster::Cluster;
 use ringway_config::core::Address;
 use ringway_config::listener::{FilterChain, Listener};
 use ringway_config::load::{Format, LoadOptions, load};
+use ringway_config::load_balancing::policy_name;
 use ringway_config::{Diagnostics, Snapshot, bootstrap};
 
 fn lower(text: &str) -> Result<Snapshot, Diagnostics> {
@@ -100,12 +101,12 @@ fn show_chain(out: &mut String, kind: &str, chain: &FilterChain) {
 fn show_cluster(out: &mut String, cluster: &Cluster) {
     writeln!(
         out,
-        "cluster {} #{} ({}): {:?}, connect {:?}, buffer {}, idle {:?}, age {:?}, stream {:?}, \
+        "cluster {} #{} ({}): {}, connect {:?}, buffer {}, idle {:?}, age {:?}, stream {:?}, \
          requests {:?}, headers {}/{}, trailers {}, bind {:?}",
         cluster.name,
         cluster.id.0,
         cluster.stat_name,
-        cluster.lb_policy,
+        policy_name(&cluster.balancing.policy),
         cluster.connect_timeout,
         cluster.buffer_limit,
         cluster.idle_timeout,
@@ -133,11 +134,12 @@ fn show_cluster(out: &mut String, cluster: &Cluster) {
         let (probes, time, interval) = (keepalive.probes, keepalive.time, keepalive.interval);
         writeln!(out, "  keepalive {probes:?} {time:?} {interval:?}").unwrap();
     }
-    for host in cluster.hosts.iter() {
+    for host in cluster.assignment.hosts.iter() {
+        let group = &cluster.assignment.groups[host.group as usize];
         writeln!(
             out,
             "  host {} {:?} weight {} priority {} in {:?}",
-            host.address_text, host.hostname, host.weight, host.priority, &*host.locality.zone
+            host.address, host.hostname, host.weight, group.priority, &*group.locality.zone
         )
         .unwrap();
     }
@@ -287,8 +289,9 @@ fn mistakes_in_clusters() {
             "static_resources.clusters[0].type: EDS is not supported yet (only STATIC)",
         ),
         (
-            "    lb_policy: MAGLEV",
-            "static_resources.clusters[0].lb_policy: MAGLEV is not supported yet (only ROUND_ROBIN)",
+            "    lb_policy: CLUSTER_PROVIDED",
+            "static_resources.clusters[0].lb_policy: CLUSTER_PROVIDED is not supported yet \
+             (only ROUND_ROBIN, RANDOM, LOAD_BALANCING_POLICY_CONFIG)",
         ),
         (
             "    health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, \

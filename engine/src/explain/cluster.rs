@@ -1,8 +1,8 @@
 //! The cluster that a request goes to, and its hosts.
 
 use ringway_config::cluster::Cluster;
+use ringway_config::load_balancing::policy_name;
 use ringway_config::route::Priority;
-use ringway_lb::config::Policy;
 
 use super::context::Context;
 use super::fact::{Fact, Place};
@@ -58,12 +58,4 @@ pub(super) fn explain(cluster: &Cluster, priority: Priority, cx: &Context<'_>) -
             .value(format!("{:?}", cluster.connect_timeout))
             .place(set("connect_timeout")),
     ]
-}
-
-/// The policy as `lb_policy` calls it.
-fn policy_name(policy: &Policy) -> &'static str {
-    match policy {
-        Policy::RoundRobin { .. } => "ROUND_ROBIN",
-        Policy::Random => "RANDOM",
-    }
 }
