@@ -139,13 +139,13 @@ impl ManagedCluster {
         let (members, _) = members(&assignment, &[], store);
         let hosts = HostSet::new(config, Arc::clone(&members), &assignment);
         let shared = SharedCluster::new(Arc::clone(config), Arc::new(hosts), store);
-        let mut cluster = Self {
+        let cluster = Self {
             shared: Arc::new(shared),
             assignment,
             members,
             is_dirty: false,
         };
-        cluster.count_changed(cluster.members.len() as u64);
+        cluster.count_changed(cluster.members.len() as u64, false);
         cluster.count_members();
         cluster
     }
@@ -158,9 +158,7 @@ impl ManagedCluster {
         let removed = before.len() + added != members.len();
         self.members = members;
         self.assignment = assignment;
-        if added > 0 || removed {
-            self.count_changed(added as u64);
-        }
+        self.count_changed(added as u64, removed);
         self.is_dirty = true;
     }
 
@@ -177,12 +175,10 @@ impl ManagedCluster {
         }
     }
 
-    fn count_changed(&mut self, added: u64) {
-        if added > 0 {
-            let matches = &self.shared.transport_socket_matches;
-            matches.total_match_count.add(added);
-        }
-        if !self.members.is_empty() || added == 0 {
+    fn count_changed(&self, added: u64, removed: bool) {
+        let matches = &self.shared.transport_socket_matches;
+        matches.total_match_count.add(added);
+        if added > 0 || removed {
             self.shared.stats.membership_change.inc();
         }
     }
