@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::clusters::ClusterId;
@@ -138,7 +139,8 @@ impl ManagedCluster {
         let assignment = config.assignment.clone();
         let (members, _) = members(&assignment, &[], store);
         let hosts = HostSet::new(config, Arc::clone(&members), &assignment);
-        let shared = SharedCluster::new(Arc::clone(config), Arc::new(hosts), store);
+        let (config, hosts) = (Arc::clone(config), Arc::new(hosts));
+        let shared = SharedCluster::new(config, hosts, Instant::now(), store);
         let cluster = Self {
             shared: Arc::new(shared),
             assignment,
