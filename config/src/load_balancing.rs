@@ -1,6 +1,8 @@
 //! Load balancing of a cluster: the fields `lb_policy`, `*_lb_config` and
 //! `common_lb_config`, or in their place `load_balancing_policy`. Both forms
-//! lower to one [`ringway_lb::config::Config`].
+//! lower to one [`Balancing`].
+
+mod consistent_hashing;
 
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
 use envoy_types::pb::envoy::config::cluster::v3::cluster as cluster_pb;
@@ -10,7 +12,7 @@ use envoy_types::pb::envoy::extensions::load_balancing_policies::common::v3::loc
     self as locality_pb, zone_aware_lb_config as zone_pb,
 };
 use envoy_types::pb::envoy::extensions::load_balancing_policies::{
-    random::v3::Random, round_robin::v3::RoundRobin,
+    maglev::v3::Maglev, random::v3::Random, ring_hash::v3::RingHash, round_robin::v3::RoundRobin,
 };
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::Any;
@@ -21,22 +23,56 @@ use ringway_lb::config::{
 use crate::context::{Cx, type_name, unpack};
 use crate::core;
 
+pub use consistent_hashing::Hashing;
+
+/// How a cluster is balanced.
+#[derive(Clone, Debug)]
+pub struct Balancing {
+    /// What the balancer is made of.
+    pub config: Config,
+    /// What policies that hash need besides.
+    pub hashing: Hashing,
+}
+
+impl From<Config> for Balancing {
+    fn from(config: Config) -> Self {
+        Self {
+            config,
+            hashing: Hashing::default(),
+        }
+    }
+}
+
 /// Lowers what a cluster says about balancing.
-pub(crate) fn lower(proto: &pb::Cluster, cx: &mut Cx<'_>) -> Config {
+pub(crate) fn lower(proto: &pb::Cluster, cx: &mut Cx<'_>) -> Balancing {
     let common = common(proto.common_lb_config.as_ref());
     match &proto.load_balancing_policy {
         Some(policies) => cx.field("load_balancing_policy", |cx| typed(policies, common, cx)),
-        None => Config {
-            policy: by_enum(proto, cx),
-            common,
-        },
+        None => {
+            let of_hashing = hashing_of(proto);
+            Balancing {
+                config: Config {
+                    policy: by_enum(proto, cx),
+                    common,
+                },
+                hashing: consistent_hashing::older_hashing(of_hashing),
+            }
+        }
     }
+}
+
+fn hashing_of(proto: &pb::Cluster) -> Option<&consistent_hashing::Common> {
+    let common = proto.common_lb_config.as_ref()?;
+    common.consistent_hashing_lb_config.as_ref()
 }
 
 /// The policy as `lb_policy` calls it.
 pub fn policy_name(policy: &Policy) -> &'static str {
     match policy {
         Policy::RoundRobin { .. } => "ROUND_ROBIN",
+        Policy::LeastRequest { .. } => "LEAST_REQUEST",
+        Policy::RingHash { .. } => "RING_HASH",
+        Policy::Maglev { .. } => "MAGLEV",
         Policy::Random => "RANDOM",
     }
 }
@@ -89,6 +125,20 @@ fn by_enum(proto: &pb::Cluster, cx: &mut Cx<'_>) -> Policy {
     use cluster_pb::{LbConfig, LbPolicy};
     match proto.lb_policy() {
         LbPolicy::Random => Policy::Random,
+        LbPolicy::RingHash => {
+            let config = match &proto.lb_config {
+                Some(LbConfig::RingHashLbConfig(config)) => Some(config),
+                _ => None,
+            };
+            consistent_hashing::older_ring_hash(config, hashing_of(proto), cx)
+        }
+        LbPolicy::Maglev => {
+            let config = match &proto.lb_config {
+                Some(LbConfig::MaglevLbConfig(config)) => Some(config),
+                _ => None,
+            };
+            consistent_hashing::older_maglev(config, hashing_of(proto), cx)
+        }
         LbPolicy::LoadBalancingPolicyConfig => {
             cx.error("lb_policy: LOAD_BALANCING_POLICY_CONFIG needs a load_balancing_policy");
             Policy::Random
@@ -109,7 +159,7 @@ fn by_enum(proto: &pb::Cluster, cx: &mut Cx<'_>) -> Policy {
 }
 
 /// The policy of the newer form: as Envoy, the first one that is known.
-fn typed(policies: &pb::LoadBalancingPolicy, common: Common, cx: &mut Cx<'_>) -> Config {
+fn typed(policies: &pb::LoadBalancingPolicy, common: Common, cx: &mut Cx<'_>) -> Balancing {
     for (i, policy) in policies.policies.iter().enumerate() {
         let Some(extension) = &policy.typed_extension_config else {
             continue;
@@ -127,33 +177,58 @@ fn typed(policies: &pb::LoadBalancingPolicy, common: Common, cx: &mut Cx<'_>) ->
         }
     }
     cx.error("none of the policies is known");
-    Config {
+    Balancing::from(Config {
         policy: Policy::Random,
         common,
-    }
+    })
 }
 
 /// `None` for a type that is not known.
-fn by_type(any: &Any, common: Common, cx: &mut Cx<'_>) -> Option<Config> {
+fn by_type(any: &Any, common: Common, cx: &mut Cx<'_>) -> Option<Balancing> {
     let at = |locality: Option<&common_pb::LocalityLbConfig>| Common {
         locality: locality_mode(locality),
+        ..common
+    };
+    let weighted = |weighted: bool| Common {
+        locality: match weighted {
+            true => LocalityMode::Weighted,
+            false => LocalityMode::None,
+        },
         ..common
     };
     match type_name(&any.type_url) {
         "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin" => {
             let proto = unpack::<RoundRobin>(any, cx)?;
-            Some(Config {
+            Some(Balancing::from(Config {
                 policy: Policy::RoundRobin {
                     slow_start: slow_start(proto.slow_start_config.as_ref(), cx),
                 },
                 common: at(proto.locality_lb_config.as_ref()),
-            })
+            }))
         }
         "envoy.extensions.load_balancing_policies.random.v3.Random" => {
             let proto = unpack::<Random>(any, cx)?;
-            Some(Config {
+            Some(Balancing::from(Config {
                 policy: Policy::Random,
                 common: at(proto.locality_lb_config.as_ref()),
+            }))
+        }
+        "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash" => {
+            let proto = unpack::<RingHash>(any, cx)?;
+            let (policy, hashing) = consistent_hashing::typed_ring_hash(&proto, cx)?;
+            let common = weighted(proto.locality_weighted_lb_config.is_some());
+            Some(Balancing {
+                config: Config { policy, common },
+                hashing,
+            })
+        }
+        "envoy.extensions.load_balancing_policies.maglev.v3.Maglev" => {
+            let proto = unpack::<Maglev>(any, cx)?;
+            let (policy, hashing) = consistent_hashing::typed_maglev(&proto, cx)?;
+            let common = weighted(proto.locality_weighted_lb_config.is_some());
+            Some(Balancing {
+                config: Config { policy, common },
+                hashing,
             })
         }
         _ => None,

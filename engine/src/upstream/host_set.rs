@@ -82,7 +82,7 @@ impl HostSet {
             })
             .collect();
         let policy = &assignment.policy;
-        let mut balancing = config.balancing.clone();
+        let mut balancing = config.balancing.config.clone();
         balancing.common.overprovisioning_factor = policy.overprovisioning_factor;
         balancing.common.weighted_priority_health = policy.weighted_priority_health;
         let balancer = Balancer::new(
@@ -91,7 +91,10 @@ impl HostSet {
                 hosts: &hosts,
                 localities: &localities,
                 local: None,
-                describe: &Described(&members),
+                describe: &Described {
+                    members: &members,
+                    hash_by_hostname: config.balancing.hashing.by_hostname,
+                },
             },
         );
         Self {
@@ -110,20 +113,24 @@ impl HostSet {
 }
 
 /// What a balancer may ask about a host while its table is built.
-struct Described<'a>(&'a [Member]);
+struct Described<'a> {
+    members: &'a [Member],
+    hash_by_hostname: bool,
+}
 
 impl Describe for Described<'_> {
     fn hash_key(&self, host: u32) -> Cow<'_, str> {
-        let config = &self.0[host as usize].config;
+        let config = &self.members[host as usize].config;
         let fields = config.metadata.get(LB_NAMESPACE);
         match fields.and_then(|fields| fields.get("hash_key")) {
             Some(Value::Text(key)) if !key.is_empty() => String::from_utf8_lossy(key),
+            _ if self.hash_by_hostname => Cow::Borrowed(&config.hostname),
             _ => Cow::Owned(config.address.to_string()),
         }
     }
 
     fn metadata(&self, host: u32, key: &str) -> Option<ringway_lb::metadata::Value> {
-        let fields = self.0[host as usize].config.metadata.get(LB_NAMESPACE)?;
+        let fields = self.members[host as usize].config.metadata.get(LB_NAMESPACE)?;
         Some(fields.get(key)?.for_subsets())
     }
 }
