@@ -4,12 +4,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{Common, Config, LocalityMode, Policy};
+use crate::config::{Common, Config, LocalityMode, Policy, SlowStart};
+use crate::consistent_hashing::TableSizes;
 use crate::events::Events;
 use crate::group::{Group, GroupCursor};
-use crate::members::{Host, Members, PRIORITY_MAX};
+use crate::host_set::ByLocality;
+use crate::members::{Health, Host, Members, PRIORITY_MAX};
 use crate::metadata::Value;
 use crate::priority::{Loads, PriorityLoads};
+use crate::slow_start::SlowStarts;
 
 /// Balances the requests of one cluster. Built once by the control plane,
 /// never changed, shared by all workers.
@@ -17,6 +20,7 @@ use crate::priority::{Loads, PriorityLoads};
 pub struct Balancer {
     shared: Shared,
     group: Group,
+    built: Events,
 }
 
 /// One worker's place in the turns of a balancer. It belongs to the balancer
@@ -53,6 +57,19 @@ pub trait Request {
     /// The requests that all workers have in flight to a host.
     fn active_requests(&self, host: u32) -> u32;
 
+    /// The requests that all workers have in flight to the cluster; asked
+    /// where `hash_balance_factor` is set and a host has requests.
+    fn active_requests_total(&self) -> u32 {
+        0
+    }
+
+    /// How many hosts have been picked for this try and not been wanted
+    /// (`retry_host_predicate`): the pick is repeated with a number that is
+    /// one higher, because the same hash would find the same host again.
+    fn attempt(&self) -> u32 {
+        0
+    }
+
     /// The moving average of a host's latency in milliseconds; `None` before
     /// the first response.
     fn latency(&self, _host: u32) -> Option<f64> {
@@ -77,14 +94,20 @@ pub(crate) struct Shared {
     /// Number of priorities, at least 1.
     pub(crate) priorities: usize,
     /// Weight by host.
-    pub(crate) weights: Box<[u32]>,
+    weights: Box<[u32]>,
+    slow_starts: Option<SlowStarts>,
 }
 
 impl Balancer {
     /// Builds the tables for these hosts.
     #[must_use]
     pub fn new(config: &Config, members: &Members<'_>) -> Self {
-        let hosts: Vec<Host> = members.hosts.iter().map(in_range).collect();
+        let slow_start = config.policy.slow_start();
+        let hosts: Vec<Host> = members
+            .hosts
+            .iter()
+            .map(|host| normal(host, slow_start.is_some()))
+            .collect();
         let members = Members {
             hosts: &hosts,
             ..*members
@@ -97,10 +120,35 @@ impl Balancer {
             common: config.common,
             priorities: last.min(PRIORITY_MAX) as usize + 1,
             weights: hosts.iter().map(|host| host.weight).collect(),
+            slow_starts: SlowStarts::new(slow_start, &hosts),
         };
+        let by_locality = match config.common.locality {
+            LocalityMode::None => ByLocality::No,
+            LocalityMode::Weighted => ByLocality::Weights,
+            LocalityMode::ZoneAware(_) if members.local.is_none() => ByLocality::No,
+            LocalityMode::ZoneAware(_) => ByLocality::Zones,
+        };
+        let mut built = Events::NONE;
         let all: Vec<u32> = (0..hosts.len() as u32).collect();
-        let group = Group::new(&shared, &members, &all);
-        Self { shared, group }
+        let group = Group::new(&shared, &members, &all, by_locality, &mut built);
+        Self {
+            shared,
+            group,
+            built,
+        }
+    }
+
+    /// What happened while it was built: each event is counted once a worker.
+    #[must_use]
+    pub fn built(&self) -> Events {
+        self.built
+    }
+
+    /// How large the ring or the Maglev table is; `None` for other policies
+    /// and without hosts.
+    #[must_use]
+    pub fn table_sizes(&self) -> Option<TableSizes> {
+        self.group.table_sizes()
     }
 
     /// The cursor of one worker. `seed` is any random number: it decides where
@@ -129,11 +177,32 @@ impl Balancer {
 }
 
 impl Shared {
+    /// The weight of a host at this moment.
+    #[inline]
+    pub(crate) fn weight<R: Request>(&self, host: u32, request: &R) -> f64 {
+        let weight = f64::from(self.weights[host as usize]);
+        match &self.slow_starts {
+            None => weight,
+            Some(starts) => weight * starts.factor(host, request.now_ms()),
+        }
+    }
+
     /// Whether a request fails where panic would use all hosts.
     pub(crate) fn fails_in_panic(&self) -> bool {
         match self.common.locality {
             LocalityMode::ZoneAware(zone) => zone.fail_traffic_on_panic,
             LocalityMode::None | LocalityMode::Weighted => false,
+        }
+    }
+}
+
+impl Policy {
+    fn slow_start(&self) -> Option<SlowStart> {
+        match *self {
+            Self::RoundRobin { slow_start } | Self::LeastRequest { slow_start, .. } => {
+                slow_start.filter(|config| config.window_ms > 0)
+            }
+            Self::Random | Self::RingHash { .. } | Self::Maglev { .. } => None,
         }
     }
 }
@@ -148,11 +217,14 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// The host with every number in its range.
-fn in_range(host: &Host) -> Host {
+/// The host with every number in its range, and in slow start only where that
+/// matters.
+fn normal(host: &Host, slow_start: bool) -> Host {
+    let starts = slow_start && host.health == Health::Healthy;
     Host {
         weight: host.weight.max(1),
         priority: host.priority.min(PRIORITY_MAX),
+        slow_start_since_ms: host.slow_start_since_ms.filter(|_| starts),
         ..*host
     }
 }

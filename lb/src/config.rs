@@ -18,8 +18,60 @@ pub enum Policy {
         /// `slow_start_config`.
         slow_start: Option<SlowStart>,
     },
+    /// `envoy.load_balancing_policies.least_request`.
+    LeastRequest {
+        /// `choice_count`: so many random hosts are compared.
+        choices: u32,
+        /// `active_request_bias`: how much requests in flight count where
+        /// weights differ.
+        bias: f64,
+        /// `selection_method`.
+        selection: Selection,
+        /// `slow_start_config`.
+        slow_start: Option<SlowStart>,
+    },
     /// `envoy.load_balancing_policies.random`.
     Random,
+    /// `envoy.load_balancing_policies.ring_hash`.
+    RingHash {
+        /// `minimum_ring_size`.
+        min_size: u64,
+        /// `maximum_ring_size`, not below the minimum, at most 8 Mi.
+        max_size: u64,
+        /// `hash_function`.
+        function: HashFunction,
+        /// `hash_balance_factor` in percent.
+        balance_factor: Option<u32>,
+    },
+    /// `envoy.load_balancing_policies.maglev`.
+    Maglev {
+        /// `table_size`, a prime number of at most 5,000,011
+        /// (`maglev::is_prime`); another one counts as the next prime.
+        table_size: u32,
+        /// `hash_balance_factor` in percent.
+        balance_factor: Option<u32>,
+    },
+}
+
+/// `LeastRequest.SelectionMethod`: which hosts are compared where weights are
+/// equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// `N_CHOICES`: some that are drawn at random.
+    #[default]
+    NChoices,
+    /// `FULL_SCAN`: all.
+    FullScan,
+}
+
+/// `RingHash.HashFunction`: what puts hosts on the ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HashFunction {
+    /// `XX_HASH`.
+    #[default]
+    XxHash,
+    /// `MURMUR_HASH_2`.
+    MurmurHash2,
 }
 
 /// `SlowStartConfig`: a host that has just become healthy gets less at first.

@@ -14,12 +14,22 @@
 
 pub mod balancer;
 pub mod config;
+pub mod consistent_hashing;
 mod edf;
 pub mod events;
 mod group;
 mod host_set;
+mod least_request;
+mod locality;
+pub mod maglev;
 pub mod members;
+mod mersenne_twister;
 pub mod metadata;
+mod murmur_hash;
 pub mod priority;
 mod random;
+mod ring_hash;
 pub mod round_robin;
+mod slow_start;
+#[cfg(test)]
+mod testing;
