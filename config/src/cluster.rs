@@ -19,7 +19,7 @@ use crate::context::{Cx, Source, unpack};
 use crate::core::{self, Address, TcpKeepalive};
 use crate::endpoint::{self, Assignment};
 use crate::listener::BUFFER_LIMIT;
-use crate::load_balancing;
+use crate::load_balancing::{self, Balancing};
 use crate::metadata::Metadata;
 
 /// A compiled cluster: immutable, shared by all workers.
@@ -37,7 +37,7 @@ pub struct Cluster {
     /// High watermark of each direction of a connection, in bytes.
     pub buffer_limit: u32,
     /// How hosts are picked.
-    pub balancing: ringway_lb::config::Config,
+    pub balancing: Balancing,
     /// What the configuration says of it, for logs.
     pub metadata: Arc<Metadata>,
     /// The hosts that the file gives it.
