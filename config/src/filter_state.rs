@@ -136,7 +136,9 @@ impl FilterStateMatcher {
     pub fn matches(&self, state: &FilterState) -> bool {
         match (&self.test, state.get(&self.key)) {
             (_, None) => false,
-            (Test::Text(matcher), Some(Object::Text(text) | Object::HashableText(text))) => matcher.matches(text),
+            (Test::Text(matcher), Some(Object::Text(text) | Object::HashableText(text))) => {
+                matcher.matches(text)
+            }
             (Test::Text(matcher), Some(object)) => {
                 let mut text = Vec::new();
                 object.write(&mut text);

@@ -106,7 +106,7 @@ fn show_cluster(out: &mut String, cluster: &Cluster) {
         cluster.name,
         cluster.id.0,
         cluster.stat_name,
-        policy_name(&cluster.balancing.policy),
+        policy_name(cluster.balancing.policy()),
         cluster.connect_timeout,
         cluster.buffer_limit,
         cluster.idle_timeout,
@@ -291,7 +291,7 @@ fn mistakes_in_clusters() {
         (
             "    lb_policy: CLUSTER_PROVIDED",
             "static_resources.clusters[0].lb_policy: CLUSTER_PROVIDED is not supported yet \
-             (only ROUND_ROBIN, RANDOM, LOAD_BALANCING_POLICY_CONFIG)",
+             (only ROUND_ROBIN, LEAST_REQUEST, RING_HASH, RANDOM, MAGLEV, LOAD_BALANCING_POLICY_CONFIG)",
         ),
         (
             "    health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, \

@@ -144,9 +144,7 @@ impl HashPolicy {
     ) -> Option<u64> {
         match &self.subject {
             Subject::Header { name, rewrite } => match name {
-                HeaderKey::Known(id) => {
-                    hash_values(input.headers.get_all(*id), rewrite.as_ref())
-                }
+                HeaderKey::Known(id) => hash_values(input.headers.get_all(*id), rewrite.as_ref()),
                 HeaderKey::Other(name) => {
                     hash_values(input.headers.get_all_name(name), rewrite.as_ref())
                 }

@@ -6,21 +6,25 @@
 //! a new [`HostSet`], which is published to the workers; several events at once
 //! make one set.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ptr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ringway_config::bootstrap::Snapshot;
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::clusters::ClusterId;
 use ringway_config::core::Address;
 use ringway_config::endpoint::{Assignment, Host as HostConfig};
+use ringway_config::runtime::RuntimeValues;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::zones::Zones;
 use crate::stats::Store;
 use crate::upstream::cluster::SharedCluster;
 use crate::upstream::health::HealthFlag;
 use crate::upstream::host::SharedHost;
-use crate::upstream::host_set::{HostSet, Member};
+use crate::upstream::host_set::{Facts, HostSet, Member};
 use crate::worker::Change;
 
 /// What somebody found out about a cluster.
@@ -47,6 +51,9 @@ pub type Events = UnboundedSender<ClusterEvent>;
 pub struct ClusterManager {
     clusters: Vec<ManagedCluster>,
     index: HashMap<ClusterId, usize>,
+    /// The cluster that this proxy belongs to.
+    local: Option<ClusterId>,
+    surroundings: Surroundings,
     store: Store,
     events: UnboundedReceiver<ClusterEvent>,
     sender: Events,
@@ -55,21 +62,32 @@ pub struct ClusterManager {
 impl ClusterManager {
     /// The clusters of a configuration, with the hosts that it gives them.
     #[must_use]
-    pub fn new(configs: &[Arc<ClusterConfig>], store: &Store) -> Self {
+    pub fn new(snapshot: &Snapshot, runtime: Arc<RuntimeValues>, store: &Store) -> Self {
         let (sender, events) = unbounded_channel();
-        let clusters: Vec<_> = configs
-            .iter()
-            .map(|config| ManagedCluster::new(config, store))
+        let surroundings = Surroundings {
+            zones: Zones::new(&snapshot.node),
+            runtime,
+        };
+        let clusters: Vec<_> = (snapshot.clusters.iter())
+            .map(|config| ManagedCluster::new(config, &surroundings, store))
             .collect();
-        Self {
-            index: (clusters.iter().enumerate())
-                .map(|(index, cluster)| (cluster.shared.config.id, index))
-                .collect(),
+        let index: HashMap<_, _> = (clusters.iter().enumerate())
+            .map(|(index, cluster)| (cluster.shared.config.id, index))
+            .collect();
+        let mut manager = Self {
+            local: snapshot.local_cluster,
+            index,
             clusters,
+            surroundings,
             store: store.clone(),
             events,
             sender,
+        };
+        if manager.local.is_some() {
+            manager.take_local_cluster();
+            let _ = manager.rebuild();
         }
+        manager
     }
 
     /// What is shared of each cluster, in the order of the configuration.
@@ -92,8 +110,40 @@ impl ClusterManager {
         while let Ok(event) = self.events.try_recv() {
             self.apply(event);
         }
+        self.rebuild()
+    }
+
+    /// The runtime has other values: what has to be published.
+    pub fn set_runtime(&mut self, runtime: Arc<RuntimeValues>) -> Vec<HostsChange> {
+        self.surroundings.runtime = runtime;
+        for cluster in &mut self.clusters {
+            cluster.is_dirty = true;
+        }
+        self.rebuild()
+    }
+
+    fn rebuild(&mut self) -> Vec<HostsChange> {
+        let local = self.local.and_then(|id| self.index.get(&id));
+        if local.is_some_and(|index| self.clusters[*index].is_dirty) {
+            self.take_local_cluster();
+        }
+        let surroundings = &self.surroundings;
         let dirty = self.clusters.iter_mut().filter(|cluster| cluster.is_dirty);
-        dirty.map(ManagedCluster::rebuild).collect()
+        dirty.map(|cluster| cluster.rebuild(surroundings)).collect()
+    }
+
+    /// Zone-aware clusters depend on who the members of this proxy's own
+    /// cluster are.
+    fn take_local_cluster(&mut self) {
+        let Some(index) = self.local.and_then(|id| self.index.get(&id)) else {
+            return;
+        };
+        let local = self.clusters[*index].host_set(&self.surroundings);
+        self.surroundings.zones.set_local(&local);
+        for cluster in &mut self.clusters {
+            let balancing = &cluster.shared.config.balancing;
+            cluster.is_dirty |= balancing.locality_basis().is_some();
+        }
     }
 
     fn apply(&mut self, event: ClusterEvent) {
@@ -105,9 +155,7 @@ impl ClusterManager {
         };
         match event {
             ClusterEvent::Hosts(_, assignment) => cluster.assign(assignment, &self.store),
-            ClusterEvent::Health { host, flag, on, .. } => {
-                cluster.is_dirty |= host.set_health(flag, on);
-            }
+            ClusterEvent::Health { host, flag, on, .. } => cluster.set_health(&host, flag, on),
         }
     }
 }
@@ -126,28 +174,43 @@ impl HostsChange {
     }
 }
 
+/// What the hosts of a cluster are balanced by, beside themselves.
+struct Surroundings {
+    zones: Zones,
+    runtime: Arc<RuntimeValues>,
+}
+
 struct ManagedCluster {
     shared: Arc<SharedCluster>,
     assignment: Assignment,
     members: Arc<[Member]>,
+    /// When each host began to take requests, on the clock of the cluster's
+    /// balancers; of clusters that start slowly.
+    slow_starts: HashMap<*const SharedHost, u64>,
     /// The set that was published last is not true any more.
     is_dirty: bool,
 }
 
 impl ManagedCluster {
-    fn new(config: &Arc<ClusterConfig>, store: &Store) -> Self {
+    fn new(config: &Arc<ClusterConfig>, surroundings: &Surroundings, store: &Store) -> Self {
         let assignment = config.assignment.clone();
-        let (members, _) = members(&assignment, &[], store);
-        let hosts = HostSet::new(config, Arc::clone(&members), &assignment);
+        let found = Found::compare(&assignment, &Assignment::default(), &[], store);
+        let mut slow_starts = HashMap::new();
+        if config.balancing.slow_start_window().is_some() {
+            slow_starts.extend(found.added.iter().map(|host| (Arc::as_ptr(host), 0)));
+        }
+        let members = Arc::clone(&found.members);
+        let hosts = host_set(config, &members, &assignment, &slow_starts, surroundings);
         let (config, hosts) = (Arc::clone(config), Arc::new(hosts));
         let shared = SharedCluster::new(config, hosts, Instant::now(), store);
         let cluster = Self {
             shared: Arc::new(shared),
             assignment,
             members,
+            slow_starts,
             is_dirty: false,
         };
-        cluster.count_changed(cluster.members.len() as u64, false);
+        cluster.count_changed(&found);
         cluster.count_members();
         cluster
     }
@@ -155,39 +218,89 @@ impl ManagedCluster {
     /// Takes other hosts. Those that are there already keep what they have
     /// counted, what is known against them, and their connections.
     fn assign(&mut self, assignment: Assignment, store: &Store) {
-        let before = std::mem::take(&mut self.members);
-        let (members, added) = members(&assignment, &before, store);
-        let removed = before.len() + added != members.len();
-        self.members = members;
+        let found = Found::compare(&assignment, &self.assignment, &self.members, store);
+        self.count_changed(&found);
+        for host in &found.added {
+            self.start_slowly(host);
+        }
+        self.members = found.members;
         self.assignment = assignment;
-        self.count_changed(added as u64, removed);
+        self.forget_slow_starts();
         self.is_dirty = true;
     }
 
-    fn rebuild(&mut self) -> HostsChange {
+    fn set_health(&mut self, host: &Arc<SharedHost>, flag: HealthFlag, on: bool) {
+        if !host.set_health(flag, on) {
+            return;
+        }
+        let is_checked = matches!(
+            flag,
+            HealthFlag::FailedActiveHc | HealthFlag::PendingActiveHc
+        );
+        if !on && is_checked {
+            self.start_slowly(host);
+        }
+        self.is_dirty = true;
+    }
+
+    /// A host takes requests from now on.
+    fn start_slowly(&mut self, host: &Arc<SharedHost>) {
+        if self.shared.config.balancing.slow_start_window().is_some() {
+            let since = self.shared.created.elapsed().as_millis() as u64;
+            self.slow_starts.insert(Arc::as_ptr(host), since);
+        }
+    }
+
+    /// Forgets hosts that have their full share, and those that are gone.
+    fn forget_slow_starts(&mut self) {
+        let Some(window) = self.shared.config.balancing.slow_start_window() else {
+            return;
+        };
+        let now = self.shared.created.elapsed().as_millis() as u64;
+        let window = window.as_millis() as u64;
+        let members: HashSet<_> = (self.members.iter())
+            .map(|member| Arc::as_ptr(&member.shared))
+            .collect();
+        self.slow_starts
+            .retain(|host, since| members.contains(host) && now < *since + window);
+    }
+
+    fn host_set(&self, surroundings: &Surroundings) -> HostSet {
+        host_set(
+            &self.shared.config,
+            &self.members,
+            &self.assignment,
+            &self.slow_starts,
+            surroundings,
+        )
+    }
+
+    fn rebuild(&mut self, surroundings: &Surroundings) -> HostsChange {
         self.is_dirty = false;
-        let config = &self.shared.config;
-        let hosts = HostSet::new(config, Arc::clone(&self.members), &self.assignment);
-        let hosts = Arc::new(hosts);
+        let hosts = Arc::new(self.host_set(surroundings));
         self.shared.set_hosts(Arc::clone(&hosts));
         self.count_members();
         HostsChange {
-            cluster: config.id,
+            cluster: self.shared.config.id,
             hosts,
         }
     }
 
-    fn count_changed(&self, added: u64, removed: bool) {
+    fn count_changed(&self, found: &Found) {
         let matches = &self.shared.transport_socket_matches;
-        matches.total_match_count.add(added);
-        if added > 0 || removed {
-            self.shared.stats.membership_change.inc();
-        }
+        matches.total_match_count.add(found.added.len() as u64);
+        // As Envoy, which updates one priority after the other.
+        let changed = found.changed_priorities.len() as u64;
+        self.shared.stats.membership_change.add(changed);
     }
 
     fn count_members(&self) {
         let stats = &self.shared.stats;
-        let counts = self.shared.hosts().counts;
+        let hosts = self.shared.hosts();
+        let counts = hosts.counts;
+        if let Some(table) = &self.shared.table {
+            table.set(hosts.balancer.table_sizes().unwrap_or_default());
+        }
         stats.membership_total.set(self.members.len() as u64);
         stats.membership_healthy.set(counts.healthy);
         stats.membership_degraded.set(counts.degraded);
@@ -199,36 +312,80 @@ impl ManagedCluster {
     }
 }
 
-/// The hosts of an assignment, those of `before` among them as they are, and
-/// how many are new. A host is who has its address; of two with one address,
-/// the first of the one list is the first of the other.
-fn members(assignment: &Assignment, before: &[Member], store: &Store) -> (Arc<[Member]>, usize) {
-    let mut known: HashMap<&Address, Vec<&Member>> = HashMap::new();
-    for member in before.iter().rev() {
-        known
-            .entry(member.shared.address())
-            .or_default()
-            .push(member);
-    }
-    let mut added = 0;
-    let members = assignment
-        .hosts
-        .iter()
-        .map(|config| {
-            let member = known.get_mut(&config.address).and_then(Vec::pop);
-            match member {
-                Some(member) => keep(member, config),
-                None => {
-                    added += 1;
-                    Member {
-                        shared: SharedHost::new(Arc::clone(config), store),
-                        config: Arc::clone(config),
-                    }
+fn host_set(
+    config: &ClusterConfig,
+    members: &Arc<[Member]>,
+    assignment: &Assignment,
+    slow_starts: &HashMap<*const SharedHost, u64>,
+    surroundings: &Surroundings,
+) -> HostSet {
+    let zones = &surroundings.zones;
+    let basis = config.balancing.locality_basis();
+    HostSet::new(
+        Arc::clone(members),
+        &Facts {
+            config,
+            assignment,
+            runtime: &surroundings.runtime,
+            locality: &|locality| zones.number(locality),
+            local: basis.and_then(|basis| zones.local(basis)),
+            slow_start_since_ms: &|host| slow_starts.get(&ptr::from_ref(host)).copied(),
+        },
+    )
+}
+
+/// The hosts of an assignment beside those that were there before.
+struct Found {
+    /// The hosts. A host is who has its address; of two with one address, the
+    /// first of the one list is the first of the other.
+    members: Arc<[Member]>,
+    /// Those that are new.
+    added: Vec<Arc<SharedHost>>,
+    /// The priorities that got or lost a host.
+    changed_priorities: BTreeSet<u32>,
+}
+
+impl Found {
+    fn compare(
+        assignment: &Assignment,
+        assignment_before: &Assignment,
+        before: &[Member],
+        store: &Store,
+    ) -> Self {
+        let priority = |of: &Assignment, host: &HostConfig| of.groups[host.group as usize].priority;
+        let mut known: HashMap<&Address, Vec<&Member>> = HashMap::new();
+        for member in before.iter().rev() {
+            let same = known.entry(member.shared.address()).or_default();
+            same.push(member);
+        }
+        let mut added = Vec::new();
+        let mut changed_priorities = BTreeSet::new();
+        let mut member = |config: &Arc<HostConfig>| {
+            let now = priority(assignment, config);
+            if let Some(member) = known.get_mut(&config.address).and_then(Vec::pop) {
+                let then = priority(assignment_before, &member.config);
+                if then != now {
+                    changed_priorities.extend([then, now]);
                 }
+                return keep(member, config);
             }
-        })
-        .collect();
-    (members, added)
+            let shared = SharedHost::new(Arc::clone(config), store);
+            added.push(Arc::clone(&shared));
+            changed_priorities.insert(now);
+            Member {
+                shared,
+                config: Arc::clone(config),
+            }
+        };
+        let members = assignment.hosts.iter().map(&mut member).collect();
+        let gone = known.into_values().flatten();
+        changed_priorities.extend(gone.map(|member| priority(assignment_before, &member.config)));
+        Self {
+            members,
+            added,
+            changed_priorities,
+        }
+    }
 }
 
 /// A host that stays, with what is configured of it now.

@@ -7,3 +7,4 @@
 pub mod cluster_manager;
 pub mod drain;
 pub mod publish;
+mod zones;

@@ -174,8 +174,6 @@ async fn serve(
         Some(admin) => Some(bind_admin(admin)?),
         None => None,
     };
-    let mut cluster_manager = ClusterManager::new(&compiled.snapshot.clusters, &store);
-    let clusters: Vec<_> = cluster_manager.shared().cloned().collect();
 
     let plan = Plan {
         count: workers as u32,
@@ -198,6 +196,8 @@ async fn serve(
         Arc::clone(&snapshot.names),
         &store,
     ));
+    let mut cluster_manager = ClusterManager::new(snapshot, values.values(), &store);
+    let clusters: Vec<_> = cluster_manager.shared().cloned().collect();
     let view = Arc::new(View::new(
         options,
         loaded,
@@ -435,6 +435,14 @@ async fn control_loop(
                             stop_at = Some((at, inbound_only));
                         }
                     }
+                    Action::Runtime(values) => {
+                        let changed = cluster_manager.set_runtime(Arc::clone(&values));
+                        let changes = |_| {
+                            let hosts = changed.iter().map(HostsChange::for_worker);
+                            hosts.chain([Change::Runtime(Arc::clone(&values))]).collect()
+                        };
+                        publisher.publish(changes).await;
+                    }
                     command => act(command, publisher, logs).await,
                 }
             }
@@ -459,13 +467,8 @@ async fn act(command: Action, publisher: &mut Publisher, logs: &LogHandle) {
                 .await;
         }
         Action::ReopenLogs => reopen_logs(publisher, logs).await,
-        Action::Runtime(values) => {
-            publisher
-                .publish(|_| vec![Change::Runtime(Arc::clone(&values))])
-                .await;
-        }
-        // The first is the loop's, the second was done where it was asked.
-        Action::Quit | Action::SetLogLevel { .. } => {}
+        // These are the loop's, or were done where they were asked.
+        Action::Quit | Action::Runtime(_) | Action::SetLogLevel { .. } => {}
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn hash(forward: &Forward, cluster: &Cluster, exchange: &mut Exchange
 
 /// The policies that hash a request for a cluster.
 pub fn policies<'p>(forward: &'p Forward, cluster: &'p ClusterConfig) -> Option<&'p HashPolicies> {
-    let own = cluster.balancing.hashing.policies.as_deref();
+    let own = cluster.balancing.hash_policies.as_deref();
     own.or(forward.hash_policies.as_deref())
 }
 

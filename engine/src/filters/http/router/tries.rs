@@ -613,8 +613,7 @@ impl Tries<'_> {
             .count(&self.cluster, self.manager.route_stats(exchange));
         exchange.info.attempt_count += 1;
         let mut hash = || hash_policy::hash(self.forward, &self.cluster, exchange);
-        let mut context =
-            LoadBalancerContext::new(&self.manager.worker.rng).with_hash(&mut hash);
+        let mut context = LoadBalancerContext::new(&self.manager.worker.rng).with_hash(&mut hash);
         let picked = match &self.retry {
             Some(retry) => retry.pick_host(&self.cluster, &mut context),
             None => self.cluster.pick_host(&mut context),
