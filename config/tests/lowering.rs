@@ -221,7 +221,7 @@ fn mistakes_in_listeners() {
         ),
         (
             "    address: {pipe: {path: /x}}\n    filter_chains: [{}]\n    use_original_dst: true",
-            "6:23: static_resources.listeners[0].use_original_dst: not supported yet",
+            "6:23: static_resources.listeners[0].use_original_dst: true is not supported yet (only false)",
         ),
         (
             "    address: {pipe: {path: /x}}\n    filter_chains: [{filter_chain_match: {server_names: [a]}}]",
