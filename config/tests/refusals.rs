@@ -184,8 +184,8 @@ fn numbers_and_enums() {
         (
             "protocol_selection: USE_DOWNSTREAM_PROTOCOL",
             &[
-                "protocol_selection: USE_DOWNSTREAM_PROTOCOL is not supported yet \
-               (only USE_CONFIGURED_PROTOCOL)",
+                "protocol_selection: envoy.config.cluster.v3.Cluster.protocol_selection is deprecated and will be removed from the API",
+                "protocol_selection: USE_DOWNSTREAM_PROTOCOL is not supported yet (only USE_CONFIGURED_PROTOCOL)",
             ],
         ),
     ] {
