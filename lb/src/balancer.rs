@@ -13,13 +13,16 @@ use crate::members::{Health, Host, Members, PRIORITY_MAX};
 use crate::metadata::Value;
 use crate::priority::{Loads, PriorityLoads};
 use crate::slow_start::SlowStarts;
+use crate::subset::{SubsetCursor, Subsets};
 
 /// Balances the requests of one cluster. Built once by the control plane,
 /// never changed, shared by all workers.
 #[derive(Debug)]
 pub struct Balancer {
     shared: Shared,
+    /// All hosts.
     group: Group,
+    subsets: Option<Subsets>,
     built: Events,
 }
 
@@ -28,6 +31,17 @@ pub struct Balancer {
 #[derive(Debug)]
 pub struct Cursor {
     group: GroupCursor,
+    subsets: Option<Box<SubsetCursor>>,
+}
+
+/// How many subsets there are: the gauges `lb_subsets_active` and
+/// `lb_subsets_single_host_per_subset_duplicate`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubsetCounts {
+    /// Subsets that have hosts.
+    pub active: usize,
+    /// Hosts that cannot be reached because another one has the same metadata.
+    pub duplicates: u32,
 }
 
 /// What a pick found.
@@ -122,18 +136,18 @@ impl Balancer {
             weights: hosts.iter().map(|host| host.weight).collect(),
             slow_starts: SlowStarts::new(slow_start, &hosts),
         };
-        let by_locality = match config.common.locality {
-            LocalityMode::None => ByLocality::No,
-            LocalityMode::Weighted => ByLocality::Weights,
-            LocalityMode::ZoneAware(_) if members.local.is_none() => ByLocality::No,
-            LocalityMode::ZoneAware(_) => ByLocality::Zones,
-        };
+        let by_locality = by_locality(config, &members);
         let mut built = Events::NONE;
+        let subsets = config
+            .subset
+            .as_ref()
+            .and_then(|config| Subsets::new(config, &shared, &members, by_locality, &mut built));
         let all: Vec<u32> = (0..hosts.len() as u32).collect();
         let group = Group::new(&shared, &members, &all, by_locality, &mut built);
         Self {
             shared,
             group,
+            subsets,
             built,
         }
     }
@@ -155,8 +169,10 @@ impl Balancer {
     /// the turns begin, so that workers do not all begin with the same host.
     #[must_use]
     pub fn cursor(&self, seed: u64) -> Cursor {
+        let subsets = self.subsets.as_ref();
         Cursor {
             group: self.group.cursor(&self.shared, seed),
+            subsets: subsets.map(|subsets| Box::new(subsets.cursor(seed))),
         }
     }
 
@@ -165,8 +181,27 @@ impl Balancer {
     pub fn pick<R: Request>(&self, cursor: &mut Cursor, request: &mut R) -> Pick {
         let mut events = Events::NONE;
         let group = &mut cursor.group;
-        let host = self.group.pick(&self.shared, group, request, &mut events);
+        let host = match (&self.subsets, &mut cursor.subsets) {
+            (Some(subsets), Some(cursor)) => subsets.pick(
+                &self.shared,
+                &self.group,
+                group,
+                cursor,
+                request,
+                &mut events,
+            ),
+            _ => self.group.pick(&self.shared, group, request, &mut events),
+        };
         Pick { host, events }
+    }
+
+    /// How many subsets there are; `None` where there are no selectors.
+    #[must_use]
+    pub fn subsets(&self) -> Option<SubsetCounts> {
+        self.subsets.as_ref().map(|subsets| SubsetCounts {
+            active: subsets.len(),
+            duplicates: subsets.duplicates,
+        })
     }
 
     /// The loads of the cluster's priorities.
@@ -199,10 +234,14 @@ impl Shared {
 impl Policy {
     fn slow_start(&self) -> Option<SlowStart> {
         match *self {
-            Self::RoundRobin { slow_start } | Self::LeastRequest { slow_start, .. } => {
+            Self::RoundRobin { slow_start }
+            | Self::ClientSideWeightedRoundRobin { slow_start }
+            | Self::LeastRequest { slow_start, .. } => {
                 slow_start.filter(|config| config.window_ms > 0)
             }
-            Self::Random | Self::RingHash { .. } | Self::Maglev { .. } => None,
+            Self::Random | Self::PeakEwma { .. } | Self::RingHash { .. } | Self::Maglev { .. } => {
+                None
+            }
         }
     }
 }
@@ -214,6 +253,22 @@ impl fmt::Debug for Shared {
             .field("common", &self.common)
             .field("hosts", &self.weights.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// What lists by locality are wanted for.
+fn by_locality(config: &Config, members: &Members<'_>) -> ByLocality {
+    let subset = config.subset.as_ref();
+    let subset = subset.filter(|subset| !subset.selectors.is_empty());
+    match config.common.locality {
+        LocalityMode::None => ByLocality::No,
+        LocalityMode::Weighted if subset.is_none_or(|subset| subset.locality_weight_aware) => {
+            ByLocality::Weights
+        }
+        LocalityMode::Weighted | LocalityMode::ZoneAware(_) if members.local.is_none() => {
+            ByLocality::No
+        }
+        LocalityMode::Weighted | LocalityMode::ZoneAware(_) => ByLocality::Zones,
     }
 }
 

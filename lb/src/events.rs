@@ -28,6 +28,13 @@ impl Events {
     /// `lb_zone_no_capacity_left`: by rounding no zone has room.
     pub const ZONE_NO_CAPACITY_LEFT: Self = Self(1 << 7);
 
+    /// `lb_subsets_selected`: the request's subset was found.
+    pub const SUBSETS_SELECTED: Self = Self(1 << 8);
+    /// `lb_subsets_fallback`: the fallback found a host.
+    pub const SUBSETS_FALLBACK: Self = Self(1 << 9);
+    /// `lb_subsets_fallback_panic`: any host was taken in the end.
+    pub const SUBSETS_FALLBACK_PANIC: Self = Self(1 << 10);
+
     /// Whether all of `events` happened.
     #[must_use]
     pub fn contains(self, events: Self) -> bool {

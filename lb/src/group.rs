@@ -12,6 +12,7 @@ use crate::host_set::{ALL, ByLocality, HostSets, SourceId};
 use crate::least_request;
 use crate::locality::{LocalityTurns, LocalityWeights, Zone, ZoneRouting};
 use crate::members::Members;
+use crate::peak_ewma;
 use crate::priority::{Availability, Loads, PriorityLoads, panic_threshold};
 use crate::random;
 use crate::round_robin::{self, Turn};
@@ -154,7 +155,7 @@ impl Group {
         let source = &self.sets.sources[list as usize];
         let seed = cursor.seed ^ u64::from(list);
         match shared.policy {
-            Policy::RoundRobin { .. } => {
+            Policy::RoundRobin { .. } | Policy::ClientSideWeightedRoundRobin { .. } => {
                 let turn = &mut cursor.turns[list as usize];
                 round_robin::pick(turn, source, seed, |host| shared.weight(host, request))
             }
@@ -175,6 +176,10 @@ impl Group {
                 }
                 Selection::FullScan => least_request::pick_of_all(&source.hosts, request),
             },
+            Policy::PeakEwma {
+                default_rtt_ms,
+                penalty,
+            } => peak_ewma::pick(&source.hosts, default_rtt_ms, penalty, request),
             Policy::Random => random::pick(&source.hosts, request.random()),
             Policy::RingHash { .. } | Policy::Maglev { .. } => None,
         }
@@ -264,7 +269,12 @@ impl Policy {
 
     /// Whether hosts of a list take turns.
     fn takes_turns(&self) -> bool {
-        matches!(self, Self::RoundRobin { .. } | Self::LeastRequest { .. })
+        matches!(
+            self,
+            Self::RoundRobin { .. }
+                | Self::ClientSideWeightedRoundRobin { .. }
+                | Self::LeastRequest { .. }
+        )
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::balancer::{Balancer, Request};
-use crate::config::{Common, Config, Policy};
+use crate::config::{Common, Config, Policy, Subset};
 use crate::edf::mix;
 use crate::events::Events;
 use crate::members::{Describe, Health, Host, LocalCluster, Locality, Members};
@@ -13,15 +13,20 @@ use crate::priority::Loads;
 
 pub(crate) const ROUND_ROBIN: Policy = Policy::RoundRobin { slow_start: None };
 
-/// Host N is `host-N` and has no metadata.
-pub(crate) struct Named;
+/// Metadata of one host.
+pub(crate) type Metadata = Vec<(&'static str, Value)>;
 
-impl Describe for Named {
+/// Host N is `host-N`.
+struct Named<'a>(&'a [Metadata]);
+
+impl Describe for Named<'_> {
     fn hash_key(&self, host: u32) -> Cow<'_, str> {
         Cow::Owned(format!("host-{host}"))
     }
-    fn metadata(&self, _: u32, _: &str) -> Option<Value> {
-        None
+    fn metadata(&self, host: u32, key: &str) -> Option<Value> {
+        let metadata = self.0.get(host as usize)?;
+        let (_, value) = metadata.iter().find(|(other, _)| *other == key)?;
+        Some(value.clone())
     }
 }
 
@@ -34,6 +39,8 @@ pub(crate) struct Fake {
     /// By host; hosts beyond the end have none.
     pub(crate) active: Vec<u32>,
     pub(crate) attempt: u32,
+    /// By host; hosts beyond the end have none.
+    pub(crate) latency: Vec<Option<f64>>,
     pub(crate) loads: Option<Loads>,
     pub(crate) subset: Vec<(Arc<str>, Value)>,
 }
@@ -64,6 +71,9 @@ impl Request for Fake {
     fn active_requests_total(&self) -> u32 {
         self.active.iter().sum()
     }
+    fn latency(&self, host: u32) -> Option<f64> {
+        self.latency.get(host as usize).copied().flatten()
+    }
     fn attempt(&self) -> u32 {
         self.attempt
     }
@@ -83,6 +93,8 @@ pub(crate) struct Cluster {
     pub(crate) hosts: Vec<Host>,
     pub(crate) localities: Vec<Locality>,
     pub(crate) local: Option<LocalCluster>,
+    pub(crate) subset: Option<Subset>,
+    pub(crate) metadata: Vec<Metadata>,
 }
 
 impl Cluster {
@@ -93,6 +105,8 @@ impl Cluster {
             hosts: hosts.into_iter().collect(),
             localities: Vec::new(),
             local: None,
+            subset: None,
+            metadata: Vec::new(),
         }
     }
 
@@ -100,12 +114,13 @@ impl Cluster {
         let config = Config {
             policy: self.policy.clone(),
             common: self.common,
+            subset: self.subset.clone(),
         };
         let members = Members {
             hosts: &self.hosts,
             localities: &self.localities,
             local: self.local.as_ref(),
-            describe: &Named,
+            describe: &Named(&self.metadata),
         };
         Balancer::new(&config, &members)
     }

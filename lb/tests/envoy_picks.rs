@@ -80,23 +80,19 @@ fn maglev(table_size: u32) -> Policy {
     }
 }
 
-fn bounded(policy: Policy) -> Policy {
-    match policy {
-        Policy::RingHash {
-            min_size,
-            max_size,
-            function,
-            ..
-        } => Policy::RingHash {
-            min_size,
-            max_size,
-            function,
-            balance_factor: Some(120),
-        },
-        _ => Policy::Maglev {
-            table_size: 65_537,
-            balance_factor: Some(120),
-        },
+fn bounded_ring() -> Policy {
+    Policy::RingHash {
+        min_size: 1024,
+        max_size: 8 << 20,
+        function: HashFunction::XxHash,
+        balance_factor: Some(120),
+    }
+}
+
+fn bounded_maglev() -> Policy {
+    Policy::Maglev {
+        table_size: 65_537,
+        balance_factor: Some(120),
     }
 }
 
@@ -243,13 +239,13 @@ fn clusters() -> Vec<Cluster> {
     );
     add(
         "ring_bounded",
-        bounded(default_ring()),
+        bounded_ring(),
         uneven.clone(),
         sizes(1032, 86, 258),
     );
     add(
         "maglev_bounded",
-        bounded(maglev(65_537)),
+        bounded_maglev(),
         uneven,
         sizes(65_537, 5462, 16_384),
     );
@@ -320,6 +316,7 @@ fn hosts_are_those_of_envoy() {
         let config = Config {
             policy: cluster.policy.clone(),
             common: cluster.common,
+            subset: None,
         };
         let members = Members {
             hosts: &cluster.hosts,

@@ -107,10 +107,15 @@ impl Balancing {
     /// How long a host takes to get its full share.
     pub fn slow_start_window(&self) -> Option<Duration> {
         match self.config.policy {
-            Policy::RoundRobin { slow_start } | Policy::LeastRequest { slow_start, .. } => {
+            Policy::RoundRobin { slow_start }
+            | Policy::LeastRequest { slow_start, .. }
+            | Policy::ClientSideWeightedRoundRobin { slow_start } => {
                 slow_start.map(|slow_start| Duration::from_millis(slow_start.window_ms))
             }
-            Policy::Random | Policy::RingHash { .. } | Policy::Maglev { .. } => None,
+            Policy::Random
+            | Policy::PeakEwma { .. }
+            | Policy::RingHash { .. }
+            | Policy::Maglev { .. } => None,
         }
     }
 }
@@ -120,6 +125,7 @@ pub(crate) fn lower(proto: &pb::Cluster, cx: &mut Cx<'_>) -> Balancing {
     let mut balancing = Balancing {
         config: Config {
             policy: Policy::Random,
+            subset: None,
             common: Common {
                 healthy_panic_threshold: percent(
                     (proto.common_lb_config.as_ref())
@@ -155,6 +161,9 @@ pub fn policy_name(policy: &Policy) -> &'static str {
         Policy::Random => "RANDOM",
         Policy::RingHash { .. } => "RING_HASH",
         Policy::Maglev { .. } => "MAGLEV",
+        // These are in the newer form only, by the names of their extensions.
+        Policy::PeakEwma { .. } => "peak_ewma",
+        Policy::ClientSideWeightedRoundRobin { .. } => "client_side_weighted_round_robin",
     }
 }
 

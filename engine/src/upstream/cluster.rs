@@ -90,7 +90,7 @@ impl SharedCluster {
                     let prefix = format!("{prefix}maglev_lb.");
                     Some(TableStats::Maglev(MaglevStats::new(store, &prefix)))
                 }
-                Policy::RoundRobin { .. } | Policy::LeastRequest { .. } | Policy::Random => None,
+                _ => None,
             },
             transport_socket_matches: TransportSocketMatchStats::new(
                 store,

@@ -32,6 +32,12 @@ const LISTENERS: &[Listener] = &[
         manager: "",
         hosts: include_str!("resilience/redirects.yaml"),
     },
+    // Nothing is there for hosts that are not listed.
+    Listener {
+        name: "unknown_hosts",
+        manager: "",
+        hosts: include_str!("resilience/unknown_hosts.yaml"),
+    },
     Listener {
         name: "quiet",
         manager: "http_filters: [ { name: router, typed_config: { \
@@ -133,6 +139,7 @@ fn cases() -> Vec<Case> {
     all.extend(attempts());
     all.extend(redirects());
     all.extend(followed_redirects());
+    all.extend(redirects_to_unknown_hosts());
     all
 }
 
@@ -738,6 +745,20 @@ fn redirects() -> Vec<Case> {
         ),
         redirected("no redirects allowed", "/zero", to(302, "http://next/b")),
         redirected("redirect with user", "/x", to(302, "http://u@next/b")),
+    ]
+}
+
+/// Redirects to where there may be nothing. The response of one that is not
+/// followed is still changed by the route that got it.
+fn redirects_to_unknown_hosts() -> Vec<Case> {
+    let leads = |name, location| {
+        case(name, "unknown_hosts", get("/x")).origin(turns([to(302, location), say(OK)]))
+    };
+    vec![
+        leads("redirect to no virtual host", "http://nowhere/"),
+        leads("redirect to no route", "http://narrow/"),
+        leads("redirect to another host's answer", "http://narrow/direct"),
+        leads("redirect to nonsense", "nonsense"),
     ]
 }
 
