@@ -5,10 +5,14 @@
 //! - `older.rs`: the fields of the cluster.
 //! - `typed.rs`: `load_balancing_policy`.
 //! - `slow_start.rs`: what both say about new hosts.
+//! - `subset.rs`: what both say about hosts by metadata.
 
 mod older;
 mod slow_start;
+mod subset;
 mod typed;
+
+pub use subset::criteria;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -189,6 +189,8 @@ struct ManagedCluster {
     slow_starts: HashMap<*const SharedHost, u64>,
     /// The set that was published last is not true any more.
     is_dirty: bool,
+    /// Subsets of hosts at last.
+    subsets: u64,
 }
 
 impl ManagedCluster {
@@ -203,12 +205,13 @@ impl ManagedCluster {
         let hosts = host_set(config, &members, &assignment, &slow_starts, surroundings);
         let (config, hosts) = (Arc::clone(config), Arc::new(hosts));
         let shared = SharedCluster::new(config, hosts, Instant::now(), store);
-        let cluster = Self {
+        let mut cluster = Self {
             shared: Arc::new(shared),
             assignment,
             members,
             slow_starts,
             is_dirty: false,
+            subsets: 0,
         };
         cluster.count_changed(&found);
         cluster.count_members();
@@ -294,12 +297,20 @@ impl ManagedCluster {
         self.shared.stats.membership_change.add(changed);
     }
 
-    fn count_members(&self) {
+    fn count_members(&mut self) {
         let stats = &self.shared.stats;
         let hosts = self.shared.hosts();
         let counts = hosts.counts;
         if let Some(table) = &self.shared.table {
             table.set(hosts.balancer.table_sizes().unwrap_or_default());
+        }
+        if let Some(subsets) = hosts.balancer.subsets() {
+            // Envoy counts those of every worker. Here they share them.
+            let (before, now) = (self.subsets, subsets.active as u64);
+            stats.lb_subsets_active.set(now);
+            stats.lb_subsets_created.add(now.saturating_sub(before));
+            stats.lb_subsets_removed.add(before.saturating_sub(now));
+            self.subsets = now;
         }
         stats.membership_total.set(self.members.len() as u64);
         stats.membership_healthy.set(counts.healthy);

@@ -13,6 +13,7 @@ use ringway_config::cluster::{Cluster as ClusterConfig, Thresholds};
 use ringway_lb::balancer::Cursor;
 use ringway_lb::config::Policy;
 use ringway_lb::events::Events;
+use ringway_lb::priority::PriorityLoads;
 
 use super::circuit_breaker::{Breaker, RetryBreaker, RetryPermit};
 use super::conn_pool;
@@ -247,10 +248,28 @@ impl Cluster {
                 Events::ZONE_ROUTING_SAMPLED => stats.lb_zone_routing_sampled,
                 Events::ZONE_ROUTING_CROSS_ZONE => stats.lb_zone_routing_cross_zone,
                 Events::ZONE_NO_CAPACITY_LEFT => stats.lb_zone_no_capacity_left,
+                Events::SUBSETS_SELECTED => stats.lb_subsets_selected,
+                Events::SUBSETS_FALLBACK => stats.lb_subsets_fallback,
+                Events::SUBSETS_FALLBACK_PANIC => stats.lb_subsets_fallback_panic,
                 _ => continue,
             };
             counter.inc();
         }
+    }
+
+    /// Calls `f` with the state of the priorities.
+    pub fn with_priorities<T>(&self, f: impl FnOnce(&PriorityLoads) -> T) -> T {
+        f(self.hosts.borrow().set.balancer.priorities())
+    }
+
+    /// The priority of a host; `None` when it is not one of the cluster's any
+    /// more. Looks through all of them.
+    #[must_use]
+    pub fn priority_of(&self, host: &Rc<Host>) -> Option<u32> {
+        let Hosts { set, own, .. } = &*self.hosts.borrow();
+        let is_it = |own: &Option<Rc<Host>>| own.as_ref().is_some_and(|own| Rc::ptr_eq(own, host));
+        let member = &set.members[own.iter().position(is_it)?];
+        Some(set.group(member).priority)
     }
 
     /// How many hosts there are, whatever their health.

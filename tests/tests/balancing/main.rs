@@ -5,5 +5,7 @@ mod cookies;
 mod hash_policies;
 mod picks;
 mod priorities;
+mod retry_priority;
 mod shares;
+mod subsets;
 mod tables;

@@ -6,6 +6,8 @@
 //! - `forward.rs`: the whole story of a forwarded request.
 //! - `request_headers.rs`: what is done to its headers.
 //! - `hash_policy.rs`: what requests have in common that go to one host.
+//! - `pick.rs`: what the balancer is told; `retry_priority.rs`: which
+//!   priorities further tries go to.
 //! - `timeout.rs`: how long it may take.
 //! - `tries.rs`: the way of a request that may be tried more than once;
 //!   `retries.rs`: what is asked for; `retry_state.rs`: whether, when and where
@@ -25,8 +27,10 @@ mod failure;
 mod forward;
 mod hash_policy;
 mod internal_redirect;
+mod pick;
 mod request_headers;
 mod retries;
+mod retry_priority;
 mod retry_state;
 mod shadow;
 mod timeout;
