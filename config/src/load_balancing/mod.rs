@@ -67,6 +67,11 @@ impl Balancing {
         &self.config.policy
     }
 
+    /// Whether requests may be for a subset of the hosts.
+    pub fn has_subsets(&self) -> bool {
+        self.config.subset.is_some()
+    }
+
     /// What holds for an assignment with this policy while the runtime has
     /// these values.
     pub fn in_force(&self, assignment: endpoint::Policy, runtime: &RuntimeValues) -> Config {

@@ -32,8 +32,12 @@ impl Balancing {
         let balance_factor = hashing
             .and_then(|hashing| hashing.hash_balance_factor)
             .map(|factor| factor.value);
-        self.config.subset = (proto.lb_subset_config.as_ref())
-            .and_then(|config| cx.field("lb_subset_config", |cx| subset::lower_older(config, cx)));
+        let weighted = self.config.common.locality == LocalityMode::Weighted;
+        self.config.subset = (proto.lb_subset_config.as_ref()).and_then(|config| {
+            cx.field("lb_subset_config", |cx| {
+                subset::lower_older(config, weighted, cx)
+            })
+        });
         let given = proto.lb_config.as_ref();
         self.config.policy = match proto.lb_policy() {
             LbPolicy::Random => Policy::Random,

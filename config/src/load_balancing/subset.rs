@@ -46,9 +46,20 @@ impl<'a> From<&'a typed::subset::LbSubsetSelector> for Given<'a> {
 }
 
 /// The older form. Without a selector there are no subsets at all.
-pub(super) fn lower_older(proto: &LbSubsetConfig, cx: &mut Cx<'_>) -> Option<Subset> {
+/// `weighted`: localities have weights at all.
+pub(super) fn lower_older(
+    proto: &LbSubsetConfig,
+    weighted: bool,
+    cx: &mut Cx<'_>,
+) -> Option<Subset> {
     if proto.subset_selectors.is_empty() {
         return None;
+    }
+    if proto.locality_weight_aware && !weighted {
+        cx.error_at(
+            "locality_weight_aware",
+            "needs common_lb_config.locality_weighted_lb_config",
+        );
     }
     Some(Subset {
         selectors: selectors(proto.subset_selectors.iter().map(Given::from), cx),
@@ -102,6 +113,11 @@ fn selector(given: &Given<'_>, cx: &mut Cx<'_>) -> Selector {
     let policy = Policy::try_from(given.fallback_policy).unwrap_or_default();
     if policy == Policy::KeysSubset {
         check_keys_subset(given, cx);
+    } else if !given.fallback_keys_subset.is_empty() {
+        cx.error_at(
+            "fallback_keys_subset",
+            "may be set only where fallback_policy is KEYS_SUBSET",
+        );
     }
     Selector {
         keys: texts(given.keys),

@@ -304,8 +304,10 @@ impl ManagedCluster {
         if let Some(table) = &self.shared.table {
             table.set(hosts.balancer.table_sizes().unwrap_or_default());
         }
-        if let Some(subsets) = hosts.balancer.subsets() {
-            // Envoy counts those of every worker. Here they share them.
+        if let (Some(more), Some(subsets)) = (&self.shared.subsets, hosts.balancer.subsets()) {
+            more.lb_subsets_single_host_per_subset_duplicate
+                .set(u64::from(subsets.duplicates));
+            // Envoy counts those of every thread. Here they share them.
             let (before, now) = (self.subsets, subsets.active as u64);
             stats.lb_subsets_active.set(now);
             stats.lb_subsets_created.add(now.saturating_sub(before));

@@ -21,8 +21,8 @@ use super::host::Host;
 use super::host_set::{HostSet, Member};
 use super::load_balancer::LoadBalancerContext;
 use crate::stats::cluster::{
-    CircuitBreakerStats, ClusterStats, MaglevStats, ResponseStats, RingHashStats, TableStats,
-    TransportSocketMatchStats, prefix,
+    CircuitBreakerStats, ClusterStats, MaglevStats, ResponseStats, RingHashStats, SubsetStats,
+    TableStats, TransportSocketMatchStats, prefix,
 };
 use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stats::{GaugeReader, Store};
@@ -39,6 +39,8 @@ pub struct SharedCluster {
     pub responses: ResponseStats,
     /// The table of a policy that hashes.
     pub table: Option<TableStats>,
+    /// Of a cluster with subsets of hosts.
+    pub subsets: Option<SubsetStats>,
     /// How many hosts took the cluster's own transport socket.
     pub transport_socket_matches: TransportSocketMatchStats,
     /// The process-wide limits by routing priority: default, high.
@@ -82,6 +84,7 @@ impl SharedCluster {
         Self {
             stats: ClusterStats::new(store, &prefix),
             responses: ResponseStats::new(store, &prefix),
+            subsets: (config.balancing.has_subsets()).then(|| SubsetStats::new(store, &prefix)),
             table: match config.balancing.policy() {
                 Policy::RingHash { .. } => {
                     let prefix = format!("{prefix}ring_hash_lb.");

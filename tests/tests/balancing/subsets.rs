@@ -232,7 +232,7 @@ const TYPED: &str = "load_balancing_policy: { policies: [ { typed_extension_conf
     subset.v3.Subset, allow_redundant_keys: REDUNDANT, fallback_policy: DEFAULT_SUBSET, \
     default_subset: { type: large }, subset_selectors: [ { keys: [ stage ] }, \
     { keys: [ stage, version ] } ], subset_lb_policy: { policies: [ { typed_extension_config: { \
-    name: y, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.\
+    name: inner, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.\
     load_balancing_policies.ring_hash.v3.RingHash } } } ] } } } } ] },";
 
 fn requests() -> Vec<(String, String)> {
@@ -255,6 +255,20 @@ fn route(path: String, action: String) -> Route {
         expected: Expected::Envoys,
     }
 }
+
+/// A header says what a request is for.
+const MANAGER: &str = r#"
+http_filters:
+- name: said
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.filters.http.header_to_metadata.v3.Config
+    request_rules:
+    - header: x-stage
+      on_header_present: { metadata_namespace: envoy.lb, key: stage, type: STRING }
+- name: router
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+"#;
 
 const HASHED: &str = "hash_policy: [ { header: { header_name: x-key } } ]";
 
@@ -303,10 +317,27 @@ fn routes_lead_to_the_subsets_that_envoy_chooses() {
              stage: prod }} }} }} }}"
         ),
     ));
+    // What filters say of a request goes before what its route says.
+    for (name, of_route) in [("no", ""), ("same", "stage: dev"), ("more", "type: large")] {
+        let metadata = metadata(of_route);
+        routes.push(Route {
+            requests: || {
+                let mut all = keys(6, "", "x-key: {key}\r\nx-stage: prod\r\n");
+                all.extend(keys(6, "", "x-key: {key}\r\nx-stage: dev\r\n"));
+                all.extend(keys(6, "", "x-key: {key}\r\nx-stage: nowhere\r\n"));
+                all.extend(keys(6, "", "x-key: {key}\r\n"));
+                all
+            },
+            ..route(
+                format!("/said/{name}/"),
+                format!("route: {{ cluster: plain, {HASHED}, {metadata} }}"),
+            )
+        });
+    }
     compare(
         "routes_lead_to_the_subsets_that_envoy_chooses",
         &Setup {
-            manager: "",
+            manager: MANAGER,
             clusters: all.leak(),
             routes: routes.leak(),
             dead: &[],

@@ -49,6 +49,8 @@ pub use self::connect::carries_bytes;
 pub use self::direct_response::set_redirect;
 pub(in crate::filters) use self::failure::Failure;
 use self::forward::{forward, no_cluster};
+pub use self::hash_policy::policies as hash_policies;
+pub use self::pick::subset;
 pub use self::request_headers::{finalize_request_headers, remove_consumed};
 pub use self::retries::Retries;
 pub use self::shadow::{NotMirrored, mirror_target, set_mirror_authority};
