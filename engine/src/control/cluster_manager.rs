@@ -8,18 +8,23 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::clusters::ClusterId;
 use ringway_config::core::Address;
 use ringway_config::endpoint::{Assignment, Host as HostConfig};
+use ringway_config::runtime::RuntimeValues;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::outlier_detection::{OutlierDetector, Scene};
+use crate::access_loggers::EventLog;
 use crate::stats::Store;
 use crate::upstream::cluster::SharedCluster;
 use crate::upstream::health::HealthFlag;
 use crate::upstream::host::SharedHost;
 use crate::upstream::host_set::{HostSet, Member};
+use crate::upstream::outlier_detection::{Report, Watch};
 use crate::worker::Change;
 
 /// What somebody found out about a cluster.
@@ -37,6 +42,8 @@ pub enum ClusterEvent {
         /// Whether it holds.
         on: bool,
     },
+    /// A worker has seen a run of errors.
+    Run(Report),
 }
 
 /// Where [`ClusterEvent`]s are sent to.
@@ -47,6 +54,7 @@ pub struct ClusterManager {
     clusters: Vec<ManagedCluster>,
     index: HashMap<ClusterId, usize>,
     store: Store,
+    runtime: Arc<RuntimeValues>,
     events: UnboundedReceiver<ClusterEvent>,
     sender: Events,
 }
@@ -54,21 +62,39 @@ pub struct ClusterManager {
 impl ClusterManager {
     /// The clusters of a configuration, with the hosts that it gives them.
     #[must_use]
-    pub fn new(configs: &[Arc<ClusterConfig>], store: &Store) -> Self {
+    pub fn new(
+        configs: &[Arc<ClusterConfig>],
+        runtime: Arc<RuntimeValues>,
+        outlier_log: Option<&EventLog>,
+        store: &Store,
+    ) -> Self {
         let (sender, events) = unbounded_channel();
         let clusters: Vec<_> = configs
             .iter()
-            .map(|config| ManagedCluster::new(config, store))
+            .map(|config| ManagedCluster::new(config, &sender, outlier_log, store))
             .collect();
-        Self {
+        let mut manager = Self {
             index: (clusters.iter().enumerate())
                 .map(|(index, cluster)| (cluster.shared.config.id, index))
                 .collect(),
             clusters,
             store: store.clone(),
+            runtime: Arc::clone(&runtime),
             events,
             sender,
+        };
+        manager.set_runtime(runtime);
+        manager
+    }
+
+    /// The runtime has other values.
+    pub fn set_runtime(&mut self, runtime: Arc<RuntimeValues>) {
+        for cluster in &self.clusters {
+            if let Some(outliers) = &cluster.outliers {
+                outliers.set_runtime(&runtime);
+            }
         }
+        self.runtime = runtime;
     }
 
     /// What is shared of each cluster, in the order of the configuration.
@@ -82,22 +108,54 @@ impl ClusterManager {
         self.sender.clone()
     }
 
-    /// Waits for an event, takes in all that have come, and says what has to
-    /// be published.
+    /// Waits for an event or until outlier detection has to look at hosts,
+    /// takes in all that has come, and says what has to be published.
     pub async fn changed(&mut self) -> Vec<HostsChange> {
-        if let Some(event) = self.events.recv().await {
-            self.apply(event);
+        let outliers = self.clusters.iter().filter_map(|one| one.outliers.as_ref());
+        let due = outliers.filter_map(OutlierDetector::due).min();
+        let sweep_due = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = self.events.recv() => {
+                if let Some(event) = event {
+                    self.apply(event);
+                }
+            }
+            () = sweep_due => {}
         }
         while let Ok(event) = self.events.try_recv() {
             self.apply(event);
         }
+        self.sweep();
         let dirty = self.clusters.iter_mut().filter(|cluster| cluster.is_dirty);
         dirty.map(ManagedCluster::rebuild).collect()
+    }
+
+    /// Lets outlier detection look at hosts where it is time to.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        for cluster in &mut self.clusters {
+            let outliers = cluster.outliers.as_mut();
+            let due = outliers.filter(|one| one.due().is_some_and(|due| due <= now));
+            if let Some(outliers) = due {
+                cluster.is_dirty |= outliers.sweep(Scene {
+                    members: &cluster.members,
+                    store: &self.store,
+                    runtime: &self.runtime,
+                    now,
+                });
+            }
+        }
     }
 
     fn apply(&mut self, event: ClusterEvent) {
         let id = match &event {
             ClusterEvent::Hosts(id, _) | ClusterEvent::Health { cluster: id, .. } => *id,
+            ClusterEvent::Run(report) => report.cluster,
         };
         let Some(cluster) = self.index.get(&id).map(|index| &mut self.clusters[*index]) else {
             return;
@@ -106,6 +164,17 @@ impl ClusterManager {
             ClusterEvent::Hosts(_, assignment) => cluster.assign(assignment, &self.store),
             ClusterEvent::Health { host, flag, on, .. } => {
                 cluster.is_dirty |= host.set_health(flag, on);
+            }
+            ClusterEvent::Run(report) => {
+                let scene = Scene {
+                    members: &cluster.members,
+                    store: &self.store,
+                    runtime: &self.runtime,
+                    now: Instant::now(),
+                };
+                if let Some(outliers) = &mut cluster.outliers {
+                    cluster.is_dirty |= outliers.on_run(&report.host, report.streak, scene);
+                }
             }
         }
     }
@@ -129,20 +198,34 @@ struct ManagedCluster {
     shared: Arc<SharedCluster>,
     assignment: Assignment,
     members: Arc<[Member]>,
+    outliers: Option<OutlierDetector>,
     /// The set that was published last is not true any more.
     is_dirty: bool,
 }
 
 impl ManagedCluster {
-    fn new(config: &Arc<ClusterConfig>, store: &Store) -> Self {
+    fn new(
+        config: &Arc<ClusterConfig>,
+        events: &Events,
+        outlier_log: Option<&EventLog>,
+        store: &Store,
+    ) -> Self {
+        let events = events.clone();
+        // Nobody takes reports any more only when the process ends.
+        let report = move |report| drop(events.send(ClusterEvent::Run(report)));
+        let watch = Watch::new(config, Box::new(report));
+        let outliers = watch
+            .clone()
+            .map(|watch| OutlierDetector::new(config, watch, outlier_log.cloned(), store));
         let assignment = config.assignment.clone();
-        let (members, _) = members(&assignment, &[], store);
+        let (members, _) = members(&assignment, &[], watch.as_ref(), store);
         let hosts = HostSet::new(config, Arc::clone(&members), &assignment);
-        let shared = SharedCluster::new(Arc::clone(config), Arc::new(hosts), store);
+        let shared = SharedCluster::new(Arc::clone(config), Arc::new(hosts), watch, store);
         let mut cluster = Self {
             shared: Arc::new(shared),
             assignment,
             members,
+            outliers,
             is_dirty: false,
         };
         cluster.count_changed(cluster.members.len() as u64);
@@ -154,10 +237,14 @@ impl ManagedCluster {
     /// counted, what is known against them, and their connections.
     fn assign(&mut self, assignment: Assignment, store: &Store) {
         let before = std::mem::take(&mut self.members);
-        let (members, added) = members(&assignment, &before, store);
+        let watch = self.shared.watch.as_ref();
+        let (members, added) = members(&assignment, &before, watch, store);
         let removed = before.len() + added != members.len();
         self.members = members;
         self.assignment = assignment;
+        if let Some(outliers) = &self.outliers {
+            outliers.on_members(&self.members);
+        }
         if added > 0 || removed {
             self.count_changed(added as u64);
         }
@@ -204,7 +291,12 @@ impl ManagedCluster {
 /// The hosts of an assignment, those of `before` among them as they are, and
 /// how many are new. A host is who has its address; of two with one address,
 /// the first of the one list is the first of the other.
-fn members(assignment: &Assignment, before: &[Member], store: &Store) -> (Arc<[Member]>, usize) {
+fn members(
+    assignment: &Assignment,
+    before: &[Member],
+    watch: Option<&Arc<Watch>>,
+    store: &Store,
+) -> (Arc<[Member]>, usize) {
     let mut known: HashMap<&Address, Vec<&Member>> = HashMap::new();
     for member in before.iter().rev() {
         known
@@ -223,7 +315,7 @@ fn members(assignment: &Assignment, before: &[Member], store: &Store) -> (Arc<[M
                 None => {
                     added += 1;
                     Member {
-                        shared: SharedHost::new(Arc::clone(config), store),
+                        shared: SharedHost::new(Arc::clone(config), watch, store),
                         config: Arc::clone(config),
                     }
                 }

@@ -6,4 +6,5 @@
 
 pub mod cluster_manager;
 pub mod drain;
+pub mod outlier_detection;
 pub mod publish;

@@ -13,7 +13,7 @@ use ringway_config::load::Loaded;
 use ringway_config::route::RouteConfiguration;
 use ringway_config::runtime;
 
-use crate::access_loggers::{self, AccessLog};
+use crate::access_loggers::{self, AccessLog, EventLog};
 use crate::registry::{self, NetworkFilter};
 
 /// A configuration whose extensions are compiled too.
@@ -24,6 +24,8 @@ pub struct Compiled {
     pub listeners: Vec<CompiledListener>,
     /// The admin server's access logs.
     pub admin_logs: Vec<AccessLog>,
+    /// Where ejections are logged.
+    pub outlier_log: Option<EventLog>,
     /// Warnings of every phase.
     pub warnings: Diagnostics,
 }
@@ -42,6 +44,7 @@ pub fn findings(loaded: &Loaded, snapshot: &Snapshot) -> Diagnostics {
     let mut found = Diagnostics::new();
     let _ = compile_listeners(loaded, snapshot, &mut found);
     let _ = compile_admin_logs(loaded, snapshot, &mut found);
+    let _ = open_outlier_log(loaded, snapshot, &mut found);
     report_unread_runtime_keys(loaded, snapshot, &mut found);
     found
 }
@@ -55,6 +58,7 @@ pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
     let mut diagnostics = std::mem::take(&mut snapshot.diagnostics);
     let listeners = compile_listeners(loaded, &snapshot, &mut diagnostics);
     let admin_logs = compile_admin_logs(loaded, &snapshot, &mut diagnostics);
+    let outlier_log = open_outlier_log(loaded, &snapshot, &mut diagnostics);
     report_unread_runtime_keys(loaded, &snapshot, &mut diagnostics);
     if diagnostics.has_errors() {
         return Err(diagnostics);
@@ -63,6 +67,7 @@ pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
         snapshot,
         listeners,
         admin_logs,
+        outlier_log,
         warnings: diagnostics,
     })
 }
@@ -104,6 +109,20 @@ fn compile_admin_logs(
         }
         logs
     })
+}
+
+fn open_outlier_log(
+    loaded: &Loaded,
+    snapshot: &Snapshot,
+    diagnostics: &mut Diagnostics,
+) -> Option<EventLog> {
+    let path = snapshot.outlier_event_log.as_ref()?;
+    let names = Arc::clone(&snapshot.names);
+    let mut cx = Cx::new(diagnostics, &loaded.marks, Arc::clone(&loaded.file), &names);
+    cx.at(
+        "cluster_manager.outlier_detection.event_log_path",
+        |cx| EventLog::open(&path.to_string_lossy(), cx),
+    )
 }
 
 /// Runtime keys of the file that nothing reads, now that all that may read one

@@ -174,7 +174,20 @@ async fn serve(
         Some(admin) => Some(bind_admin(admin)?),
         None => None,
     };
-    let mut cluster_manager = ClusterManager::new(&compiled.snapshot.clusters, &store);
+    let snapshot = &compiled.snapshot;
+    let values = Arc::new(Runtime::new(
+        snapshot.runtime.clone(),
+        Arc::clone(&snapshot.names),
+        &store,
+    ));
+    // The control plane logs what becomes of hosts.
+    log_writer.handle().install();
+    let mut cluster_manager = ClusterManager::new(
+        &snapshot.clusters,
+        values.values(),
+        compiled.outlier_log.as_ref(),
+        &store,
+    );
     let clusters: Vec<_> = cluster_manager.shared().cloned().collect();
 
     let plan = Plan {
@@ -192,12 +205,6 @@ async fn serve(
     };
     let mut publisher = Publisher::start(&places, &plan).context("the workers did not start")?;
     let (actions, mut commands) = mpsc::unbounded_channel();
-    let snapshot = &compiled.snapshot;
-    let values = Arc::new(Runtime::new(
-        snapshot.runtime.clone(),
-        Arc::clone(&snapshot.names),
-        &store,
-    ));
     let view = Arc::new(View::new(
         options,
         loaded,
@@ -435,6 +442,12 @@ async fn control_loop(
                             stop_at = Some((at, inbound_only));
                         }
                     }
+                    Action::Runtime(values) => {
+                        cluster_manager.set_runtime(Arc::clone(&values));
+                        publisher
+                            .publish(|_| vec![Change::Runtime(Arc::clone(&values))])
+                            .await;
+                    }
                     command => act(command, publisher, logs).await,
                 }
             }
@@ -459,13 +472,8 @@ async fn act(command: Action, publisher: &mut Publisher, logs: &LogHandle) {
                 .await;
         }
         Action::ReopenLogs => reopen_logs(publisher, logs).await,
-        Action::Runtime(values) => {
-            publisher
-                .publish(|_| vec![Change::Runtime(Arc::clone(&values))])
-                .await;
-        }
-        // The first is the loop's, the second was done where it was asked.
-        Action::Quit | Action::SetLogLevel { .. } => {}
+        // The first two are the loop's, the last was done where it was asked.
+        Action::Quit | Action::Runtime(_) | Action::SetLogLevel { .. } => {}
     }
 }
 

@@ -27,6 +27,7 @@ mod tags;
 pub mod cluster;
 pub mod http_connection_manager;
 pub mod listener;
+pub mod outlier_detection;
 pub mod route;
 pub mod server;
 

@@ -18,6 +18,7 @@ use super::conn_pool;
 use super::host::Host;
 use super::host_set::{HostSet, Member};
 use super::load_balancer::LoadBalancerContext;
+use super::outlier_detection::Watch;
 use crate::stats::cluster::{
     CircuitBreakerStats, ClusterStats, ResponseStats, TransportSocketMatchStats, prefix,
 };
@@ -40,6 +41,8 @@ pub struct SharedCluster {
     pub budgets: [Budgets; 2],
     /// When it was made: where the clock of its balancers starts.
     pub created: Instant,
+    /// What outlier detection has in common for its hosts, if there is any.
+    pub watch: Option<Arc<Watch>>,
     /// The hosts that were published last.
     hosts: Mutex<Arc<HostSet>>,
 }
@@ -57,7 +60,12 @@ pub struct Budgets {
 impl SharedCluster {
     /// Registers the cluster's statistics.
     #[must_use]
-    pub fn new(config: Arc<ClusterConfig>, hosts: Arc<HostSet>, store: &Store) -> Self {
+    pub fn new(
+        config: Arc<ClusterConfig>,
+        hosts: Arc<HostSet>,
+        watch: Option<Arc<Watch>>,
+        store: &Store,
+    ) -> Self {
         let prefix = prefix(&config.stat_name);
         let budgets = |thresholds: &Thresholds, priority: &str| Budgets {
             connections: Arc::new(Budget::new(thresholds.max_connections)),
@@ -81,6 +89,7 @@ impl SharedCluster {
                 budgets(&config.thresholds[1], "high"),
             ],
             created: Instant::now(),
+            watch,
             hosts: Mutex::new(hosts),
             config,
         }

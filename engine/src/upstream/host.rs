@@ -11,6 +11,7 @@ use socket2::SockAddr;
 
 use super::conn_pool::Pool;
 use super::health::HealthFlag;
+use super::outlier_detection::{Monitor, Outcome, Watch};
 use crate::network::address::to_sock_addr;
 use crate::stats::{Counter, Gauge, Store};
 use crate::stream_info::HostInfo;
@@ -85,6 +86,8 @@ pub struct SharedHost {
     /// The slots of its statistics.
     pub stats: HostStats,
     health: HostHealth,
+    /// Boxed: most clusters have no outlier detection.
+    monitor: Option<Box<Monitor>>,
     store: Store,
 }
 
@@ -92,10 +95,15 @@ impl SharedHost {
     /// A host that is seen for the first time. Nothing is known against it but
     /// what its configuration says.
     #[must_use]
-    pub fn new(config: Arc<HostConfig>, store: &Store) -> Arc<Self> {
+    pub fn new(
+        config: Arc<HostConfig>,
+        watch: Option<&Arc<Watch>>,
+        store: &Store,
+    ) -> Arc<Self> {
         let host = Self {
             stats: HostStats::new(store),
             health: HostHealth::default(),
+            monitor: watch.map(|watch| Box::new(Monitor::new(watch, store))),
             store: store.clone(),
             first: config,
         };
@@ -125,6 +133,12 @@ impl SharedHost {
         self.health.set(flag.bit(), on)
     }
 
+    /// What outlier detection notes of it, if its cluster has any.
+    #[must_use]
+    pub fn monitor(&self) -> Option<&Monitor> {
+        self.monitor.as_deref()
+    }
+
     /// Whether a flag is set.
     #[must_use]
     pub fn has(&self, flag: HealthFlag) -> bool {
@@ -136,6 +150,9 @@ impl Drop for SharedHost {
     /// Nobody counts for the host any more: the last worker has let it go.
     fn drop(&mut self) {
         self.stats.release(&self.store);
+        if let Some(monitor) = &self.monitor {
+            monitor.release(&self.store);
+        }
     }
 }
 
@@ -166,6 +183,14 @@ impl Host {
             info: RefCell::new(Rc::new(info(config))),
             draining: Cell::new(false),
         })
+    }
+
+    /// Tells outlier detection what became of a request.
+    #[inline]
+    pub fn note(&self, outcome: Outcome) {
+        if let Some(monitor) = self.shared.monitor() {
+            monitor.on_outcome(outcome, &self.shared);
+        }
     }
 
     /// Its names, for logs.

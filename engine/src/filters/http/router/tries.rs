@@ -26,7 +26,7 @@ use super::forward::{finish, is_interim, relay, request_ended};
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
-use super::upstream_request::{Event, UpstreamRequest};
+use super::upstream_request::{Event, UpstreamRequest, note_failure};
 use super::{ConnectionManager, Handled, LocalReply, connect, internal_redirect, shadow};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
@@ -512,6 +512,7 @@ impl Tries<'_> {
         let one = self.running.remove(place);
         one.host.stats.rq_error.inc();
         if let State::Active(upstream, _) = one.state {
+            upstream.note_head(head, exchange);
             upstream.release(head, exchange);
         }
     }
@@ -519,6 +520,7 @@ impl Tries<'_> {
     fn finish_redirected(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
         let one = self.running.remove(place);
         if let State::Active(upstream, _) = one.state {
+            upstream.note_head(head, exchange);
             upstream.release(head, exchange);
         }
     }
@@ -526,6 +528,7 @@ impl Tries<'_> {
     /// A try takes too long and hedging is on: another one is begun beside it.
     fn on_slow(&mut self, place: usize, expired: Expired, exchange: &mut Exchange) -> Step {
         let one = &mut self.running[place];
+        note_failure(&one.host, &Failure::Expired(expired), exchange);
         match expired {
             Expired::TryIdle => one.idle_deadline = None,
             _ => one.deadline = None,
@@ -559,8 +562,9 @@ impl Tries<'_> {
         exchange.response.clear();
         let one = self.running.remove(place);
         let sent = matches!(one.state, State::Active(..));
-        if let State::Active(upstream, _) = one.state {
-            upstream.break_off(&failure, exchange);
+        match one.state {
+            State::Active(upstream, _) => upstream.break_off(&failure, exchange),
+            State::Ready | State::Connecting(_) => note_failure(&one.host, &failure, exchange),
         }
         failure.count(self.manager, &self.cluster, exchange);
         if matches!(failure, Failure::Overflow) {
