@@ -139,28 +139,25 @@ fn by_type(any: &Any, common: Common, cx: &mut Cx<'_>) -> Option<Config> {
         locality: locality_mode(locality),
         ..common
     };
-    let of = |message: &str| {
-        type_name(&any.type_url)
-            .strip_prefix("envoy.extensions.load_balancing_policies.")
-            .is_some_and(|name| name == message)
-    };
-    if of("round_robin.v3.RoundRobin") {
-        let proto = unpack::<RoundRobin>(any, cx)?;
-        return Some(Config {
-            policy: Policy::RoundRobin {
-                slow_start: slow_start(proto.slow_start_config.as_ref(), cx),
-            },
-            common: at(proto.locality_lb_config.as_ref()),
-        });
+    match type_name(&any.type_url) {
+        "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin" => {
+            let proto = unpack::<RoundRobin>(any, cx)?;
+            Some(Config {
+                policy: Policy::RoundRobin {
+                    slow_start: slow_start(proto.slow_start_config.as_ref(), cx),
+                },
+                common: at(proto.locality_lb_config.as_ref()),
+            })
+        }
+        "envoy.extensions.load_balancing_policies.random.v3.Random" => {
+            let proto = unpack::<Random>(any, cx)?;
+            Some(Config {
+                policy: Policy::Random,
+                common: at(proto.locality_lb_config.as_ref()),
+            })
+        }
+        _ => None,
     }
-    if of("random.v3.Random") {
-        let proto = unpack::<Random>(any, cx)?;
-        return Some(Config {
-            policy: Policy::Random,
-            common: at(proto.locality_lb_config.as_ref()),
-        });
-    }
-    None
 }
 
 fn locality_mode(proto: Option<&common_pb::LocalityLbConfig>) -> LocalityMode {

@@ -10,6 +10,7 @@ use super::endpoint::{Endpoint, Process};
 use super::reply::Reply;
 use super::request::Query;
 use super::view::OutlierStatus;
+use crate::formatter::timestamp;
 
 pub(super) const ENDPOINT: Endpoint = Endpoint {
     path: "/outliers",
@@ -67,8 +68,10 @@ fn as_json(outliers: &[OutlierStatus], now: SystemTime) -> Value {
 /// When the ejection began and when it ends at the earliest, as proto JSON
 /// writes times.
 fn times(one: &OutlierStatus, now: SystemTime) -> (String, String) {
-    let text = |at: SystemTime| prost_types::Timestamp::from(at).to_string();
-    (text(now - one.ejected), text(now + one.remaining))
+    (
+        timestamp(now - one.ejected),
+        timestamp(now + one.remaining),
+    )
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! a new [`HostSet`], which is published to the workers; several events at once
 //! make one set.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -218,17 +218,24 @@ impl ManagedCluster {
             .clone()
             .map(|watch| OutlierDetector::new(config, watch, outlier_log.cloned(), store));
         let assignment = config.assignment.clone();
-        let (members, _) = members(&assignment, &[], watch.as_ref(), store);
-        let hosts = HostSet::new(config, Arc::clone(&members), &assignment);
-        let shared = SharedCluster::new(Arc::clone(config), Arc::new(hosts), watch, store);
-        let mut cluster = Self {
+        let found = Found::compare(
+            &assignment,
+            &Assignment::default(),
+            &[],
+            watch.as_ref(),
+            store,
+        );
+        let hosts = HostSet::new(config, Arc::clone(&found.members), &assignment);
+        let (config, hosts) = (Arc::clone(config), Arc::new(hosts));
+        let shared = SharedCluster::new(config, hosts, watch, Instant::now(), store);
+        let cluster = Self {
             shared: Arc::new(shared),
             assignment,
-            members,
+            members: Arc::clone(&found.members),
             outliers,
             is_dirty: false,
         };
-        cluster.count_changed(cluster.members.len() as u64);
+        cluster.count_changed(&found);
         cluster.count_members();
         cluster
     }
@@ -236,17 +243,19 @@ impl ManagedCluster {
     /// Takes other hosts. Those that are there already keep what they have
     /// counted, what is known against them, and their connections.
     fn assign(&mut self, assignment: Assignment, store: &Store) {
-        let before = std::mem::take(&mut self.members);
         let watch = self.shared.watch.as_ref();
-        let (members, added) = members(&assignment, &before, watch, store);
-        let removed = before.len() + added != members.len();
-        self.members = members;
+        let found = Found::compare(
+            &assignment,
+            &self.assignment,
+            &self.members,
+            watch,
+            store,
+        );
+        self.count_changed(&found);
+        self.members = found.members;
         self.assignment = assignment;
         if let Some(outliers) = &self.outliers {
             outliers.on_members(&self.members);
-        }
-        if added > 0 || removed {
-            self.count_changed(added as u64);
         }
         self.is_dirty = true;
     }
@@ -264,14 +273,12 @@ impl ManagedCluster {
         }
     }
 
-    fn count_changed(&mut self, added: u64) {
-        if added > 0 {
-            let matches = &self.shared.transport_socket_matches;
-            matches.total_match_count.add(added);
-        }
-        if !self.members.is_empty() || added == 0 {
-            self.shared.stats.membership_change.inc();
-        }
+    fn count_changed(&self, found: &Found) {
+        let matches = &self.shared.transport_socket_matches;
+        matches.total_match_count.add(found.added);
+        // As Envoy, which updates one priority after the other.
+        let changed = found.changed_priorities.len() as u64;
+        self.shared.stats.membership_change.add(changed);
     }
 
     fn count_members(&self) {
@@ -288,41 +295,58 @@ impl ManagedCluster {
     }
 }
 
-/// The hosts of an assignment, those of `before` among them as they are, and
-/// how many are new. A host is who has its address; of two with one address,
-/// the first of the one list is the first of the other.
-fn members(
-    assignment: &Assignment,
-    before: &[Member],
-    watch: Option<&Arc<Watch>>,
-    store: &Store,
-) -> (Arc<[Member]>, usize) {
-    let mut known: HashMap<&Address, Vec<&Member>> = HashMap::new();
-    for member in before.iter().rev() {
-        known
-            .entry(member.shared.address())
-            .or_default()
-            .push(member);
-    }
-    let mut added = 0;
-    let members = assignment
-        .hosts
-        .iter()
-        .map(|config| {
-            let member = known.get_mut(&config.address).and_then(Vec::pop);
-            match member {
-                Some(member) => keep(member, config),
-                None => {
-                    added += 1;
-                    Member {
-                        shared: SharedHost::new(Arc::clone(config), watch, store),
-                        config: Arc::clone(config),
-                    }
+/// The hosts of an assignment beside those that were there before.
+struct Found {
+    /// The hosts. A host is who has its address; of two with one address, the
+    /// first of the one list is the first of the other.
+    members: Arc<[Member]>,
+    /// How many are new.
+    added: u64,
+    /// The priorities that got or lost a host.
+    changed_priorities: BTreeSet<u32>,
+}
+
+impl Found {
+    fn compare(
+        assignment: &Assignment,
+        assignment_before: &Assignment,
+        before: &[Member],
+        watch: Option<&Arc<Watch>>,
+        store: &Store,
+    ) -> Self {
+        let priority = |of: &Assignment, host: &HostConfig| of.groups[host.group as usize].priority;
+        let mut known: HashMap<&Address, Vec<&Member>> = HashMap::new();
+        for member in before.iter().rev() {
+            let same = known.entry(member.shared.address()).or_default();
+            same.push(member);
+        }
+        let mut added = 0;
+        let mut changed_priorities = BTreeSet::new();
+        let mut member = |config: &Arc<HostConfig>| {
+            let now = priority(assignment, config);
+            if let Some(member) = known.get_mut(&config.address).and_then(Vec::pop) {
+                let then = priority(assignment_before, &member.config);
+                if then != now {
+                    changed_priorities.extend([then, now]);
                 }
+                return keep(member, config);
             }
-        })
-        .collect();
-    (members, added)
+            added += 1;
+            changed_priorities.insert(now);
+            Member {
+                shared: SharedHost::new(Arc::clone(config), watch, store),
+                config: Arc::clone(config),
+            }
+        };
+        let members = assignment.hosts.iter().map(&mut member).collect();
+        let gone = known.into_values().flatten();
+        changed_priorities.extend(gone.map(|member| priority(assignment_before, &member.config)));
+        Self {
+            members,
+            added,
+            changed_priorities,
+        }
+    }
 }
 
 /// A host that stays, with what is configured of it now.

@@ -6,7 +6,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use ringway_config::cluster::{Cluster as ClusterConfig, Thresholds};
@@ -25,7 +25,7 @@ use crate::stats::cluster::{
 use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stats::{GaugeReader, Store};
 use crate::stream_info::ClusterInfo;
-use crate::worker::shared::{Budget, SharedCount};
+use crate::worker::shared::{Budget, Latest, SharedCount};
 
 /// What all workers share of a cluster.
 pub struct SharedCluster {
@@ -44,7 +44,7 @@ pub struct SharedCluster {
     /// What outlier detection has in common for its hosts, if there is any.
     pub watch: Option<Arc<Watch>>,
     /// The hosts that were published last.
-    hosts: Mutex<Arc<HostSet>>,
+    hosts: Latest<HostSet>,
 }
 
 /// The process-wide limits of one routing priority.
@@ -58,12 +58,13 @@ pub struct Budgets {
 }
 
 impl SharedCluster {
-    /// Registers the cluster's statistics.
+    /// Registers the cluster's statistics. `created` is when its clock starts.
     #[must_use]
     pub fn new(
         config: Arc<ClusterConfig>,
         hosts: Arc<HostSet>,
         watch: Option<Arc<Watch>>,
+        created: Instant,
         store: &Store,
     ) -> Self {
         let prefix = prefix(&config.stat_name);
@@ -88,9 +89,9 @@ impl SharedCluster {
                 budgets(&config.thresholds[0], "default"),
                 budgets(&config.thresholds[1], "high"),
             ],
-            created: Instant::now(),
+            created,
             watch,
-            hosts: Mutex::new(hosts),
+            hosts: Latest::new(hosts),
             config,
         }
     }
@@ -99,12 +100,12 @@ impl SharedCluster {
     /// a worker has a set of its own, which may be a moment older.
     #[must_use]
     pub fn hosts(&self) -> Arc<HostSet> {
-        Arc::clone(&self.hosts.lock().unwrap_or_else(PoisonError::into_inner))
+        self.hosts.get()
     }
 
     /// Replaces the hosts; the control plane only, which also publishes them.
     pub fn set_hosts(&self, hosts: Arc<HostSet>) {
-        *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
+        self.hosts.set(hosts);
     }
 }
 

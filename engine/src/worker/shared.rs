@@ -4,7 +4,7 @@
 use std::cell::UnsafeCell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The statistics of one thread: a growing array of 64-bit cells.
 ///
@@ -287,6 +287,31 @@ impl WorkerGauge {
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+}
+
+/// A value that the control plane replaces as a whole, for those who look now
+/// and then, such as the admin server. Workers do not: they are told of a new
+/// value by an update.
+#[derive(Debug)]
+pub struct Latest<T>(Mutex<Arc<T>>);
+
+impl<T> Latest<T> {
+    /// The first value.
+    #[must_use]
+    pub const fn new(value: Arc<T>) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    /// The value that was set last.
+    #[must_use]
+    pub fn get(&self) -> Arc<T> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the value.
+    pub fn set(&self, value: Arc<T>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
     }
 }
 

@@ -34,6 +34,15 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.formatter.metadata.v3.Metadata",
         "engine/src/formatter/substitution.rs",
     ),
+    // The policies of a cluster's balancing.
+    (
+        "envoy.extensions.load_balancing_policies.random.v3.Random",
+        "config/src/load_balancing.rs",
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
+        "config/src/load_balancing.rs",
+    ),
     // These are options of a cluster or listener and lowered with it.
     (
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
 
+use crate::formatter::timestamp;
 use crate::upstream::host::SharedHost;
 use crate::upstream::outlier_detection::{Average, Detector, Record};
 
@@ -88,7 +89,7 @@ impl Common {
         record: &Record,
         now: Instant,
     ) -> Map<String, Value> {
-        let timestamp = prost_types::Timestamp::from(SystemTime::now()).to_string();
+        let timestamp = timestamp(SystemTime::now());
         let mut event = Map::new();
         event.insert("type".into(), self.detector.name().into());
         event.insert("timestamp".into(), timestamp.into());
