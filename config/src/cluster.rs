@@ -18,6 +18,7 @@ use crate::clusters::ClusterId;
 use crate::context::{Cx, Source, unpack};
 use crate::core::{self, Address, TcpKeepalive};
 use crate::endpoint::{self, Assignment};
+use crate::health_check::{self, HealthCheck};
 use crate::latency_outlier::{self, LatencyOutlier};
 use crate::listener::BUFFER_LIMIT;
 use crate::load_balancing;
@@ -66,6 +67,10 @@ pub struct Cluster {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// Local address of upstream sockets.
     pub bind: Option<SocketAddr>,
+    /// How hosts are checked.
+    pub health_check: Option<Arc<HealthCheck>>,
+    /// New hosts take part in balancing once they have been checked.
+    pub ignore_new_hosts_until_first_check: bool,
     /// When a host that answers badly is left out.
     pub outlier_detection: Option<Box<OutlierDetection>>,
     /// When a host that answers slowly is left out.
@@ -148,6 +153,11 @@ pub(crate) fn lower(proto: &pb::Cluster, bind: Option<SocketAddr>, cx: &mut Cx<'
         connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         buffer_limit: core::u32_or(proto.per_connection_buffer_limit_bytes, BUFFER_LIMIT),
         balancing: load_balancing::lower(proto, cx),
+        health_check: health_check::lower(&proto.health_checks, cx),
+        ignore_new_hosts_until_first_check: proto
+            .common_lb_config
+            .as_ref()
+            .is_some_and(|common| common.ignore_new_hosts_until_first_hc),
         outlier_detection,
         latency_outlier: latency_outlier::lower(&metadata, cx).map(Box::new),
         metadata: Arc::new(metadata),

@@ -24,6 +24,7 @@ mod dump;
 pub mod endpoint;
 pub mod filter_state;
 pub mod format_strings;
+pub mod health_check;
 #[doc(hidden)]
 pub mod fuzz;
 mod json;

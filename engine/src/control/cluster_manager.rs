@@ -6,7 +6,7 @@
 //! a new [`HostSet`], which is published to the workers; several events at once
 //! make one set.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +16,9 @@ use ringway_config::core::Address;
 use ringway_config::endpoint::{Assignment, Host as HostConfig};
 use ringway_config::runtime::RuntimeValues;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 
+use super::health_checkers::HealthChecker;
 use super::outlier_detection::{OutlierDetector, Scene};
 use crate::access_loggers::EventLog;
 use crate::stats::Store;
@@ -24,7 +26,7 @@ use crate::upstream::cluster::SharedCluster;
 use crate::upstream::health::HealthFlag;
 use crate::upstream::host::SharedHost;
 use crate::upstream::host_set::{HostSet, Member};
-use crate::upstream::outlier_detection::{Report, Watch};
+use crate::upstream::outlier_detection::{Report, Reported, Watch};
 use crate::worker::Change;
 
 /// What somebody found out about a cluster.
@@ -42,12 +44,32 @@ pub enum ClusterEvent {
         /// Whether it holds.
         on: bool,
     },
-    /// A worker has seen a run of errors.
-    Run(Report),
+    /// A host has been checked.
+    Checked {
+        /// The cluster that it belongs to.
+        cluster: ClusterId,
+        /// The host.
+        host: Arc<SharedHost>,
+        /// Whether that changed its health.
+        changed: bool,
+        /// Whether it passed.
+        passed: bool,
+    },
+    /// What a worker has to say of a host.
+    Reported(Report),
 }
 
 /// Where [`ClusterEvent`]s are sent to.
 pub type Events = UnboundedSender<ClusterEvent>;
+
+/// Where events of clusters are logged.
+#[derive(Debug, Clone, Default)]
+pub struct EventLogs {
+    /// Ejections.
+    pub outliers: Option<EventLog>,
+    /// Health checks, by cluster.
+    pub health_checks: HashMap<ClusterId, Vec<EventLog>>,
+}
 
 /// All clusters.
 pub struct ClusterManager {
@@ -55,6 +77,8 @@ pub struct ClusterManager {
     index: HashMap<ClusterId, usize>,
     store: Store,
     runtime: Arc<RuntimeValues>,
+    /// Tells sessions of health checks of other values.
+    runtime_sender: watch::Sender<Arc<RuntimeValues>>,
     events: UnboundedReceiver<ClusterEvent>,
     sender: Events,
 }
@@ -65,13 +89,25 @@ impl ClusterManager {
     pub fn new(
         configs: &[Arc<ClusterConfig>],
         runtime: Arc<RuntimeValues>,
-        outlier_log: Option<&EventLog>,
+        logs: &EventLogs,
         store: &Store,
     ) -> Self {
         let (sender, events) = unbounded_channel();
+        let (runtime_sender, runtime_receiver) = watch::channel(Arc::clone(&runtime));
         let clusters: Vec<_> = configs
             .iter()
-            .map(|config| ManagedCluster::new(config, &sender, outlier_log, store))
+            .map(|config| {
+                let mut cluster = ManagedCluster::new(config, &sender, logs, store);
+                cluster.checker = HealthChecker::new(
+                    config,
+                    cluster.shared.stats.upstream_cx_total,
+                    logs.health_checks.get(&config.id).cloned().unwrap_or_default(),
+                    runtime_receiver.clone(),
+                    &sender,
+                    store,
+                );
+                cluster
+            })
             .collect();
         let mut manager = Self {
             index: (clusters.iter().enumerate())
@@ -80,6 +116,7 @@ impl ClusterManager {
             clusters,
             store: store.clone(),
             runtime: Arc::clone(&runtime),
+            runtime_sender,
             events,
             sender,
         };
@@ -94,7 +131,25 @@ impl ClusterManager {
                 outliers.set_runtime(&runtime);
             }
         }
+        // Nobody looks where no host is checked.
+        let _ = self.runtime_sender.send(Arc::clone(&runtime));
         self.runtime = runtime;
+    }
+
+    /// Begins to check the hosts of clusters that want it. On the control
+    /// plane's runtime only.
+    pub fn start_health_checks(&mut self) {
+        for cluster in &mut self.clusters {
+            cluster.set_checked_hosts();
+        }
+    }
+
+    /// Whether a host waits for its first check. As in Envoy, nobody listens
+    /// before every host has had one.
+    #[must_use]
+    pub fn awaits_first_checks(&self) -> bool {
+        let checkers = self.clusters.iter().filter_map(|one| one.checker.as_ref());
+        checkers.into_iter().any(HealthChecker::awaits_first_check)
     }
 
     /// What is shared of each cluster, in the order of the configuration.
@@ -142,12 +197,8 @@ impl ClusterManager {
             let outliers = cluster.outliers.as_mut();
             let due = outliers.filter(|one| one.due().is_some_and(|due| due <= now));
             if let Some(outliers) = due {
-                cluster.is_dirty |= outliers.sweep(Scene {
-                    members: &cluster.members,
-                    store: &self.store,
-                    runtime: &self.runtime,
-                    now,
-                });
+                let scene = scene(&cluster.members, &self.store, &self.runtime);
+                cluster.is_dirty |= outliers.sweep(scene);
             }
         }
     }
@@ -155,7 +206,8 @@ impl ClusterManager {
     fn apply(&mut self, event: ClusterEvent) {
         let id = match &event {
             ClusterEvent::Hosts(id, _) | ClusterEvent::Health { cluster: id, .. } => *id,
-            ClusterEvent::Run(report) => report.cluster,
+            ClusterEvent::Checked { cluster, .. } => *cluster,
+            ClusterEvent::Reported(report) => report.cluster,
         };
         let Some(cluster) = self.index.get(&id).map(|index| &mut self.clusters[*index]) else {
             return;
@@ -165,18 +217,44 @@ impl ClusterManager {
             ClusterEvent::Health { host, flag, on, .. } => {
                 cluster.is_dirty |= host.set_health(flag, on);
             }
-            ClusterEvent::Run(report) => {
-                let scene = Scene {
-                    members: &cluster.members,
-                    store: &self.store,
-                    runtime: &self.runtime,
-                    now: Instant::now(),
-                };
-                if let Some(outliers) = &mut cluster.outliers {
-                    cluster.is_dirty |= outliers.on_run(&report.host, report.streak, scene);
+            ClusterEvent::Checked { host, changed, passed, .. } => {
+                cluster.is_dirty |= changed;
+                if passed && !host.has(HealthFlag::FailedActiveHc) {
+                    let scene = scene(&cluster.members, &self.store, &self.runtime);
+                    let outliers = cluster.outliers.as_mut();
+                    cluster.is_dirty |=
+                        outliers.is_some_and(|outliers| outliers.on_check_passed(&host, scene));
                 }
             }
+            ClusterEvent::Reported(report) => {
+                let host = &report.host;
+                cluster.is_dirty |= match report.what {
+                    Reported::Run(streak) => {
+                        let scene = scene(&cluster.members, &self.store, &self.runtime);
+                        let outliers = cluster.outliers.as_mut();
+                        outliers.is_some_and(|outliers| outliers.on_run(host, streak, scene))
+                    }
+                    Reported::ImmediateHealthCheckFail => {
+                        let checker = cluster.checker.as_ref();
+                        checker.is_some_and(|checker| checker.on_immediate_fail(host))
+                    }
+                };
+            }
         }
+    }
+}
+
+/// A host as the one that it is, whatever is configured of it.
+fn identity(member: &Member) -> *const SharedHost {
+    Arc::as_ptr(&member.shared)
+}
+
+fn scene<'a>(members: &'a [Member], store: &'a Store, runtime: &'a RuntimeValues) -> Scene<'a> {
+    Scene {
+        members,
+        store,
+        runtime,
+        now: Instant::now(),
     }
 }
 
@@ -199,6 +277,7 @@ struct ManagedCluster {
     assignment: Assignment,
     members: Arc<[Member]>,
     outliers: Option<OutlierDetector>,
+    checker: Option<HealthChecker>,
     /// The set that was published last is not true any more.
     is_dirty: bool,
 }
@@ -207,16 +286,17 @@ impl ManagedCluster {
     fn new(
         config: &Arc<ClusterConfig>,
         events: &Events,
-        outlier_log: Option<&EventLog>,
+        logs: &EventLogs,
         store: &Store,
     ) -> Self {
         let events = events.clone();
         // Nobody takes reports any more only when the process ends.
-        let report = move |report| drop(events.send(ClusterEvent::Run(report)));
+        let report = move |report| drop(events.send(ClusterEvent::Reported(report)));
         let watch = Watch::new(config, Box::new(report));
         let outliers = watch
             .clone()
-            .map(|watch| OutlierDetector::new(config, watch, outlier_log.cloned(), store));
+            .filter(|watch| watch.detects_outliers())
+            .map(|watch| OutlierDetector::new(config, watch, logs.outliers.clone(), store));
         let assignment = config.assignment.clone();
         let found = Found::compare(
             &assignment,
@@ -233,6 +313,7 @@ impl ManagedCluster {
             assignment,
             members: Arc::clone(&found.members),
             outliers,
+            checker: None,
             is_dirty: false,
         };
         cluster.count_changed(&found);
@@ -251,13 +332,28 @@ impl ManagedCluster {
             watch,
             store,
         );
+        if self.shared.config.ignore_new_hosts_until_first_check {
+            let before: HashSet<_> = self.members.iter().map(identity).collect();
+            let added = |member: &&Member| !before.contains(&identity(member));
+            for member in found.members.iter().filter(added) {
+                let waits = member.shared.has(HealthFlag::FailedActiveHc);
+                member.shared.set_health(HealthFlag::PendingActiveHc, waits);
+            }
+        }
         self.count_changed(&found);
         self.members = found.members;
         self.assignment = assignment;
         if let Some(outliers) = &self.outliers {
             outliers.on_members(&self.members);
         }
+        self.set_checked_hosts();
         self.is_dirty = true;
+    }
+
+    fn set_checked_hosts(&mut self) {
+        if let Some(checker) = &mut self.checker {
+            checker.set_hosts(&self.members, &self.assignment.groups);
+        }
     }
 
     fn rebuild(&mut self) -> HostsChange {

@@ -185,7 +185,7 @@ async fn serve(
     let mut cluster_manager = ClusterManager::new(
         &snapshot.clusters,
         values.values(),
-        compiled.outlier_log.as_ref(),
+        &compiled.event_logs,
         &store,
     );
     let clusters: Vec<_> = cluster_manager.shared().cloned().collect();
@@ -232,6 +232,12 @@ async fn serve(
         let admin_view: Arc<dyn admin::ServerView> = Arc::<View>::clone(&view);
         admin_handle = Some(admin::spawn(socket, admin_view, store.clone(), admin_log)?);
         tracing::info!(%address, "admin");
+    }
+
+    cluster_manager.start_health_checks();
+    while cluster_manager.awaits_first_checks() {
+        // The workers are told of all clusters below.
+        cluster_manager.changed().await;
     }
 
     // Sockets cannot be copied: each worker's are taken out as it is told.

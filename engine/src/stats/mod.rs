@@ -25,6 +25,7 @@ mod structs;
 mod tags;
 
 pub mod cluster;
+pub mod health_check;
 pub mod http_connection_manager;
 pub mod listener;
 pub mod outlier_detection;

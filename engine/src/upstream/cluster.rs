@@ -243,6 +243,12 @@ impl Cluster {
         }
         hosts.cursor = set.balancer.cursor(seed);
         hosts.set = set;
+        // What was opened to a host before it failed may be as bad as it is.
+        for host in hosts.own.iter().flatten() {
+            if host.became_unfit() {
+                conn_pool::renew(host);
+            }
+        }
     }
 
     /// The right to try a request again; `None` when too many retries are in

@@ -107,10 +107,20 @@ impl SharedHost {
             store: store.clone(),
             first: config,
         };
+        if watch.is_some_and(|watch| watch.has_health_check()) && !host.is_unchecked() {
+            host.set_health(HealthFlag::FailedActiveHc, true);
+        }
         for (flag, on) in HealthFlag::of_assigned(host.first.health) {
             host.set_health(flag, on);
         }
         Arc::new(host)
+    }
+
+    /// Whether it is excepted from the cluster's health checks.
+    #[must_use]
+    pub fn is_unchecked(&self) -> bool {
+        let check = self.first.health_check.as_deref();
+        check.is_some_and(|check| check.disabled)
     }
 
     /// Where it is.
@@ -169,6 +179,11 @@ pub struct Host {
     info: RefCell<Rc<HostInfo>>,
     /// The cluster has it no more: connections are closed instead of kept.
     draining: Cell<bool>,
+    /// A check or outlier detection finds it unfit.
+    unfit: Cell<bool>,
+    /// How often its connections were given up; those of before are not used
+    /// again.
+    generation: Cell<u32>,
 }
 
 impl Host {
@@ -182,6 +197,8 @@ impl Host {
             raw_pool: Pool::default(),
             info: RefCell::new(Rc::new(info(config))),
             draining: Cell::new(false),
+            unfit: Cell::new(is_unfit(shared)),
+            generation: Cell::new(0),
         })
     }
 
@@ -204,6 +221,22 @@ impl Host {
         self.draining.get()
     }
 
+    /// Looks at its health again, and says whether it has become unfit.
+    pub(super) fn became_unfit(&self) -> bool {
+        let unfit = is_unfit(&self.shared);
+        !self.unfit.replace(unfit) && unfit
+    }
+
+    /// Which connections are of now.
+    pub(super) fn generation(&self) -> u32 {
+        self.generation.get()
+    }
+
+    /// Those that are open are not used again.
+    pub(super) fn begin_generation(&self) {
+        self.generation.set(self.generation.get().wrapping_add(1));
+    }
+
     /// The cluster lets it go.
     pub(super) fn set_draining(&self) {
         self.draining.set(true);
@@ -214,6 +247,11 @@ impl Host {
     pub(super) fn reconfigure(&self, config: &HostConfig) {
         *self.info.borrow_mut() = Rc::new(info(config));
     }
+}
+
+/// Whether something that was seen of the host speaks against it.
+fn is_unfit(host: &SharedHost) -> bool {
+    host.has(HealthFlag::FailedActiveHc) || host.has(HealthFlag::FailedOutlierCheck)
 }
 
 fn info(config: &HostConfig) -> HostInfo {

@@ -16,6 +16,7 @@ use ringway_config::clusters::ClusterId;
 use ringway_config::outlier_detection::{Origin, OutlierDetection, Streak};
 use ringway_config::runtime::RuntimeValues;
 
+use super::health::HealthFlag;
 use super::host::SharedHost;
 use crate::stats::{Counter, Store};
 use crate::worker::shared::{Run, SharedLimit};
@@ -39,8 +40,17 @@ pub struct Report {
     pub cluster: ClusterId,
     /// The host.
     pub host: Arc<SharedHost>,
+    /// What it has done.
+    pub what: Reported,
+}
+
+/// What a report tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reported {
     /// So many errors in a row as make an outlier.
-    pub streak: Streak,
+    Run(Streak),
+    /// A response said `x-envoy-immediate-health-check-fail`.
+    ImmediateHealthCheckFail,
 }
 
 /// Takes a report to the control plane, from any thread.
@@ -52,6 +62,7 @@ pub struct Watch {
     splits: bool,
     has_outlier_detection: bool,
     has_latency_outlier: bool,
+    has_health_check: bool,
     /// How many errors in a row are reported, by [`Streak`].
     limits: [SharedLimit; 3],
     reporter: Reporter,
@@ -69,12 +80,13 @@ pub struct Average {
 
 impl Watch {
     /// The watch of a cluster's hosts; `None` for one without outlier
-    /// detection.
+    /// detection and health checks.
     #[must_use]
     pub fn new(config: &ClusterConfig, reporter: Reporter) -> Option<Arc<Self>> {
         let detection = config.outlier_detection.as_deref();
         let has_latency_outlier = config.latency_outlier.is_some();
-        if detection.is_none() && !has_latency_outlier {
+        let has_health_check = config.health_check.is_some();
+        if detection.is_none() && !has_latency_outlier && !has_health_check {
             return None;
         }
         let watch = Self {
@@ -82,6 +94,7 @@ impl Watch {
             splits: detection.is_some_and(|config| config.split_external_local_origin_errors),
             has_outlier_detection: detection.is_some(),
             has_latency_outlier,
+            has_health_check,
             limits: Default::default(),
             reporter,
             averages: Mutex::default(),
@@ -90,6 +103,19 @@ impl Watch {
             watch.set_limits(detection, &RuntimeValues::default());
         }
         Some(Arc::new(watch))
+    }
+
+    /// Whether the cluster checks its hosts: they are unhealthy until a check has
+    /// passed.
+    #[must_use]
+    pub fn has_health_check(&self) -> bool {
+        self.has_health_check
+    }
+
+    /// Whether there is anything to eject hosts for.
+    #[must_use]
+    pub fn detects_outliers(&self) -> bool {
+        self.has_outlier_detection || self.has_latency_outlier
     }
 
     /// Whether the cluster has Envoy's outlier detection.
@@ -123,7 +149,7 @@ pub struct Monitor {
     /// Errors in a row, by [`Streak`].
     runs: [Run; 3],
     /// By [`Origin`].
-    rates: [Rate; 2],
+    rates: Option<[Rate; 2]>,
     latency: Option<Latency>,
     record: Mutex<Record>,
 }
@@ -221,9 +247,10 @@ impl Monitor {
             requests: store.hidden_counter(),
             successes: store.hidden_counter(),
         };
+        let counts_rates = watch.has_outlier_detection;
         Self {
             runs: Default::default(),
-            rates: [rate(), rate()],
+            rates: counts_rates.then(|| [rate(), rate()]),
             latency: watch.has_latency_outlier.then(|| Latency {
                 samples: store.hidden_counter(),
                 microseconds: store.hidden_counter(),
@@ -236,8 +263,9 @@ impl Monitor {
     /// Gives the slots back.
     pub(super) fn release(&self, store: &Store) {
         let latency = self.latency.map(|slots| [slots.samples, slots.microseconds]);
-        let rates = self.rates.map(|slots| [slots.requests, slots.successes]);
-        for counter in rates.into_iter().chain(latency).flatten() {
+        let rates = self.rates.into_iter().flatten();
+        let rates = rates.map(|slots| [slots.requests, slots.successes]);
+        for counter in rates.chain(latency).flatten() {
             store.release_counter(counter);
         }
     }
@@ -273,6 +301,18 @@ impl Monitor {
         }
     }
 
+    /// A response of the host said `x-envoy-immediate-health-check-fail`. It is
+    /// told once, until a health check finds the host healthy again.
+    pub fn on_immediate_health_check_fail(&self, host: &Arc<SharedHost>) {
+        if self.watch.has_health_check && !host.has(HealthFlag::ExcludedViaImmediateHcFail) {
+            (self.watch.reporter)(Report {
+                cluster: self.watch.cluster,
+                host: Arc::clone(host),
+                what: Reported::ImmediateHealthCheckFail,
+            });
+        }
+    }
+
     fn on_status(&self, status: u16, host: &Arc<SharedHost>) {
         if !(500..600).contains(&status) {
             self.count(Origin::External, true);
@@ -301,13 +341,16 @@ impl Monitor {
             (self.watch.reporter)(Report {
                 cluster: self.watch.cluster,
                 host: Arc::clone(host),
-                streak,
+                what: Reported::Run(streak),
             });
         }
     }
 
     fn count(&self, origin: Origin, is_success: bool) {
-        let rate = &self.rates[origin as usize];
+        let Some(rates) = &self.rates else {
+            return;
+        };
+        let rate = &rates[origin as usize];
         rate.requests.inc();
         if is_success {
             rate.successes.inc();
@@ -322,7 +365,10 @@ impl Monitor {
     /// Requests and successes of an origin so far.
     #[must_use]
     pub fn counted(&self, origin: Origin, store: &Store) -> (u64, u64) {
-        let rate = &self.rates[origin as usize];
+        let Some(rates) = &self.rates else {
+            return (0, 0);
+        };
+        let rate = &rates[origin as usize];
         // Successes first: a request that comes in between must not make more
         // successes than requests.
         let successes = store.counter_value(rate.successes);

@@ -1,4 +1,7 @@
 //! Balancing compared with the real Envoy: the same clusters, the same shares.
 
+mod health_checks;
+mod latency_outliers;
+mod outlier_rates;
 mod priorities;
 mod shares;

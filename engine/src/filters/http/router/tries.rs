@@ -507,12 +507,14 @@ impl Tries<'_> {
     /// Ends a try whose response is not wanted. Its connection is kept if the
     /// head was all of it.
     fn give_up(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
-        exchange.response.clear();
-        exchange.response_trailers.clear();
         let one = self.running.remove(place);
         one.host.stats.rq_error.inc();
-        if let State::Active(upstream, _) = one.state {
+        if let State::Active(upstream, _) = &one.state {
             upstream.note_head(head, exchange);
+        }
+        exchange.response.clear();
+        exchange.response_trailers.clear();
+        if let State::Active(upstream, _) = one.state {
             upstream.release(head, exchange);
         }
     }

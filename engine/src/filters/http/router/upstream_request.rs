@@ -300,6 +300,9 @@ impl UpstreamRequest {
             return;
         };
         monitor.on_outcome(Outcome::Response(head.status), &host.shared);
+        if (exchange.response).contains(HeaderId::XEnvoyImmediateHealthCheckFail) {
+            monitor.on_immediate_health_check_fail(&host.shared);
+        }
         let begun = || exchange.info.elapsed(TimePoint::UpstreamTxBegin);
         monitor.on_latency(|| {
             let since = exchange.info.start + begun()?;
