@@ -148,7 +148,9 @@ fn lower_one(proto: &pb::HealthCheck, cx: &mut Cx<'_>) -> Option<HealthCheck> {
         let sink = cx.index("event_logger", i, |cx| {
             cx.field("typed_config", |cx| {
                 let sink: HealthCheckEventFileSink = unpack(sink.typed_config.as_ref()?, cx)?;
-                cx.field("event_log_path", |cx| Some(event_log(&sink.event_log_path, cx)))
+                cx.field("event_log_path", |cx| {
+                    Some(event_log(&sink.event_log_path, cx))
+                })
             })
         });
         event_logs.extend(sink);
@@ -187,7 +189,10 @@ fn event_log(path: &str, cx: &Cx<'_>) -> EventLog {
 fn threshold(proto: Option<UInt32Value>, name: &str, cx: &mut Cx<'_>) -> Option<u32> {
     match proto.map(|value| value.value) {
         Some(0) => {
-            cx.error_at(name, "no number of checks ever is 0: at least 1 is needed here");
+            cx.error_at(
+                name,
+                "no number of checks ever is 0: at least 1 is needed here",
+            );
             None
         }
         given => given,
@@ -196,17 +201,24 @@ fn threshold(proto: Option<UInt32Value>, name: &str, cx: &mut Cx<'_>) -> Option<
 
 fn intervals(proto: &pb::HealthCheck, cx: &mut Cx<'_>) -> Option<Intervals> {
     let healthy = core::duration(proto.interval, "interval", cx)?;
-    let mut or = |given, name: &str, default: Duration| {
-        core::duration(given, name, cx).unwrap_or(default)
-    };
+    let mut or =
+        |given, name: &str, default: Duration| core::duration(given, name, cx).unwrap_or(default);
     let unhealthy = or(proto.unhealthy_interval, "unhealthy_interval", healthy);
     let no_traffic = or(proto.no_traffic_interval, "no_traffic_interval", NO_TRAFFIC);
     let none = Duration::ZERO;
     Some(Intervals {
         healthy,
-        healthy_edge: or(proto.healthy_edge_interval, "healthy_edge_interval", healthy),
+        healthy_edge: or(
+            proto.healthy_edge_interval,
+            "healthy_edge_interval",
+            healthy,
+        ),
         unhealthy,
-        unhealthy_edge: or(proto.unhealthy_edge_interval, "unhealthy_edge_interval", unhealthy),
+        unhealthy_edge: or(
+            proto.unhealthy_edge_interval,
+            "unhealthy_edge_interval",
+            unhealthy,
+        ),
         no_traffic,
         no_traffic_healthy: or(
             proto.no_traffic_healthy_interval,

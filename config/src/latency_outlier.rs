@@ -68,13 +68,19 @@ fn lower_fields(fields: &Struct, cx: &mut Cx<'_>) -> LatencyOutlier {
     for (name, value) in fields.iter() {
         let Some((_, least, most)) = FIELDS.iter().find(|(known, ..)| known == &name) else {
             let known: Vec<_> = FIELDS.iter().map(|(name, ..)| *name).collect();
-            cx.error_at(name, format!("no such setting; there are {}", known.join(", ")));
+            cx.error_at(
+                name,
+                format!("no such setting; there are {}", known.join(", ")),
+            );
             continue;
         };
         let number = match value {
             Value::Number(number) if (*least..=*most).contains(number) => *number,
             _ => {
-                cx.error_at(name, format!("a number from {least} to {most} is needed here"));
+                cx.error_at(
+                    name,
+                    format!("a number from {least} to {most} is needed here"),
+                );
                 continue;
             }
         };

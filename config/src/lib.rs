@@ -24,9 +24,9 @@ mod dump;
 pub mod endpoint;
 pub mod filter_state;
 pub mod format_strings;
-pub mod health_check;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod health_check;
 mod json;
 pub mod latency_outlier;
 pub mod listener;

@@ -116,7 +116,10 @@ fn request(
     request.append(HeaderId::UserAgent, b"Envoy/HC");
     let changes = HeaderChanges::lower_request_changes(
         ("request_headers_to_add", &proto.request_headers_to_add),
-        ("request_headers_to_remove", &proto.request_headers_to_remove),
+        (
+            "request_headers_to_remove",
+            &proto.request_headers_to_remove,
+        ),
         &mut FormatStrings::default(),
         cx,
     )?;

@@ -68,10 +68,7 @@ fn as_json(outliers: &[OutlierStatus], now: SystemTime) -> Value {
 /// When the ejection began and when it ends at the earliest, as proto JSON
 /// writes times.
 fn times(one: &OutlierStatus, now: SystemTime) -> (String, String) {
-    (
-        timestamp(now - one.ejected),
-        timestamp(now + one.remaining),
-    )
+    (timestamp(now - one.ejected), timestamp(now + one.remaining))
 }
 
 #[cfg(test)]

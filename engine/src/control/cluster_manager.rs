@@ -101,7 +101,10 @@ impl ClusterManager {
                 cluster.checker = HealthChecker::new(
                     config,
                     cluster.shared.stats.upstream_cx_total,
-                    logs.health_checks.get(&config.id).cloned().unwrap_or_default(),
+                    logs.health_checks
+                        .get(&config.id)
+                        .cloned()
+                        .unwrap_or_default(),
                     runtime_receiver.clone(),
                     &sender,
                     store,
@@ -217,7 +220,12 @@ impl ClusterManager {
             ClusterEvent::Health { host, flag, on, .. } => {
                 cluster.is_dirty |= host.set_health(flag, on);
             }
-            ClusterEvent::Checked { host, changed, passed, .. } => {
+            ClusterEvent::Checked {
+                host,
+                changed,
+                passed,
+                ..
+            } => {
                 cluster.is_dirty |= changed;
                 if passed && !host.has(HealthFlag::FailedActiveHc) {
                     let scene = scene(&cluster.members, &self.store, &self.runtime);
@@ -283,12 +291,7 @@ struct ManagedCluster {
 }
 
 impl ManagedCluster {
-    fn new(
-        config: &Arc<ClusterConfig>,
-        events: &Events,
-        logs: &EventLogs,
-        store: &Store,
-    ) -> Self {
+    fn new(config: &Arc<ClusterConfig>, events: &Events, logs: &EventLogs, store: &Store) -> Self {
         let events = events.clone();
         // Nobody takes reports any more only when the process ends.
         let report = move |report| drop(events.send(ClusterEvent::Reported(report)));
@@ -325,13 +328,7 @@ impl ManagedCluster {
     /// counted, what is known against them, and their connections.
     fn assign(&mut self, assignment: Assignment, store: &Store) {
         let watch = self.shared.watch.as_ref();
-        let found = Found::compare(
-            &assignment,
-            &self.assignment,
-            &self.members,
-            watch,
-            store,
-        );
+        let found = Found::compare(&assignment, &self.assignment, &self.members, watch, store);
         if self.shared.config.ignore_new_hosts_until_first_check {
             let before: HashSet<_> = self.members.iter().map(identity).collect();
             let added = |member: &&Member| !before.contains(&identity(member));

@@ -120,9 +120,8 @@ fn open_event_logs(
 ) -> EventLogs {
     let names = Arc::clone(&snapshot.names);
     let mut cx = Cx::new(diagnostics, &loaded.marks, Arc::clone(&loaded.file), &names);
-    let mut open = |field: &str, path: &Path| {
-        cx.at(field, |cx| EventLog::open(&path.to_string_lossy(), cx))
-    };
+    let mut open =
+        |field: &str, path: &Path| cx.at(field, |cx| EventLog::open(&path.to_string_lossy(), cx));
     let mut logs = EventLogs::default();
     if let Some(path) = &snapshot.outlier_event_log {
         logs.outliers = open("cluster_manager.outlier_detection.event_log_path", path);

@@ -95,11 +95,7 @@ impl SharedHost {
     /// A host that is seen for the first time. Nothing is known against it but
     /// what its configuration says.
     #[must_use]
-    pub fn new(
-        config: Arc<HostConfig>,
-        watch: Option<&Arc<Watch>>,
-        store: &Store,
-    ) -> Arc<Self> {
+    pub fn new(config: Arc<HostConfig>, watch: Option<&Arc<Watch>>, store: &Store) -> Arc<Self> {
         let host = Self {
             stats: HostStats::new(store),
             health: HostHealth::default(),

@@ -262,7 +262,9 @@ impl Monitor {
 
     /// Gives the slots back.
     pub(super) fn release(&self, store: &Store) {
-        let latency = self.latency.map(|slots| [slots.samples, slots.microseconds]);
+        let latency = self
+            .latency
+            .map(|slots| [slots.samples, slots.microseconds]);
         let rates = self.rates.into_iter().flatten();
         let rates = rates.map(|slots| [slots.requests, slots.successes]);
         for counter in rates.chain(latency).flatten() {

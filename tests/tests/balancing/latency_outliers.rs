@@ -69,11 +69,7 @@ fn client(address: SocketAddr, start: Instant, ending: &AtomicBool) -> Vec<Sampl
             .expect("a request");
         let mut answer = Vec::new();
         // The body is the host's number, one digit.
-        while !answer
-            .windows(4)
-            .any(|end| end == b"\r\n\r\n")
-            || answer.ends_with(b"\r\n\r\n")
-        {
+        while !answer.windows(4).any(|end| end == b"\r\n\r\n") || answer.ends_with(b"\r\n\r\n") {
             let size = stream.read(&mut received).expect("an answer");
             assert!(size > 0, "the proxy closed the connection");
             answer.extend_from_slice(&received[..size]);
@@ -100,7 +96,9 @@ fn play(program: &Program) -> (Vec<Duration>, Duration, String) {
         fleet.set(0, Manner::Slow(SLOW));
         thread::sleep(AFTER);
         ending.store(true, SeqCst);
-        let all = clients.into_iter().flat_map(|one| one.join().expect("a client"));
+        let all = clients
+            .into_iter()
+            .flat_map(|one| one.join().expect("a client"));
         all.collect()
     });
     let p99 = |from: Duration, to: Duration| {

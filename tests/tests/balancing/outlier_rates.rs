@@ -16,6 +16,9 @@ const LISTENERS: &[Listener] = &[Listener {
             \x20 - match: { prefix: / }\n    route: { cluster: c }\n",
 }];
 
+/// One worker, so that turns are predictable.
+const FLAGS: &[&str] = &["--concurrency", "1"];
+
 struct Case {
     name: &'static str,
     /// Fields of `outlier_detection`.
@@ -118,30 +121,43 @@ fn configuration(case: &Case, fleet: &Fleet, interval: &str) -> String {
 
 fn set(fleet: &Fleet, hosts: &[u16]) {
     for (host, status) in hosts.iter().enumerate() {
-        fleet.set(host, match status {
-            0 => Manner::Reset,
-            status => Manner::Status(*status),
-        });
+        fleet.set(
+            host,
+            match status {
+                0 => Manner::Reset,
+                status => Manner::Status(*status),
+            },
+        );
     }
 }
 
+/// Sends requests one after the other, on one connection.
 fn ask(process: &Process, times: usize) {
-    let address = process.listener("main");
-    for _ in 0..times {
-        let steps = [Step::Send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".to_vec())];
-        let outcome = converse(address, &steps, &Expectation::default());
-        assert_eq!(outcome.finals().count(), 1);
-    }
+    let request = Step::Send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".to_vec());
+    let steps: Vec<_> = (1..=times)
+        .flat_map(|number| [request.clone(), Step::Await(number)])
+        .collect();
+    let expected = Expectation {
+        answers: times,
+        ..Expectation::default()
+    };
+    let outcome = converse(process.listener("main"), &steps, &expected);
+    assert_eq!(outcome.finals().count(), times);
 }
 
 /// The numbers of the hosts that are ejected.
 fn ejected(process: &Process, fleet: &Fleet) -> Vec<usize> {
     let text = process.admin().get("/clusters").text();
     let is_ejected = |port: &u16| {
-        text.contains(&format!("127.0.0.1:{port}::health_flags::/failed_outlier_check"))
+        text.contains(&format!(
+            "127.0.0.1:{port}::health_flags::/failed_outlier_check"
+        ))
     };
     let ports = fleet.ports();
-    let ports = ports.iter().enumerate().filter(|(_, port)| is_ejected(port));
+    let ports = ports
+        .iter()
+        .enumerate()
+        .filter(|(_, port)| is_ejected(port));
     ports.map(|(host, _)| host).collect()
 }
 
@@ -174,19 +190,27 @@ type Seen = (Vec<usize>, BTreeMap<String, u64>, Vec<serde_json::Value>);
 fn play(program: &Program, case: &Case) -> Seen {
     let fleet = Fleet::start(case.hosts.len());
     set(&fleet, case.hosts);
-    let text = configuration(case, &fleet, "interval: 2s, base_ejection_time: 100s");
-    let process = Process::start(program, &text);
+    let settings = "interval: 2s, base_ejection_time: 100s, consecutive_gateway_failure: 1000";
+    let text = configuration(case, &fleet, settings);
+    let process = Process::start_with(program, &text, FLAGS);
     ask(&process, case.rounds * case.hosts.len());
     // The interval ends two seconds after the start, at the latest the next.
     let deadline = Instant::now() + Duration::from_millis(2500);
     while Instant::now() < deadline {
-        if counts(&process).keys().any(|name| name.contains("detected")) {
+        if counts(&process)
+            .keys()
+            .any(|name| name.contains("detected"))
+        {
             break;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     std::thread::sleep(Duration::from_millis(50));
-    (ejected(&process, &fleet), counts(&process), events(&process))
+    (
+        ejected(&process, &fleet),
+        counts(&process),
+        events(&process),
+    )
 }
 
 #[test]
@@ -202,7 +226,10 @@ fn rates_are_compared_as_envoy_compares_them() {
                 .iter()
                 .map(|program| scope.spawn(move || play(program, case)))
                 .collect();
-            running.into_iter().map(|one| one.join().expect("a case")).collect()
+            running
+                .into_iter()
+                .map(|one| one.join().expect("a case"))
+                .collect()
         });
         for (program, (ejected, counts, events)) in listed.iter().zip(&seen) {
             let what = format!("{} in {}", case.name, program.name());
@@ -236,10 +263,11 @@ fn ejections_end_and_last_longer_each_time() {
         let fleet = Fleet::start(2);
         set(&fleet, case.hosts);
         let text = configuration(&case, &fleet, "interval: 0.1s, base_ejection_time: 0.6s");
-        let process = Process::start(program, &text);
+        let process = Process::start_with(program, &text, FLAGS);
         let mut lasted = Vec::new();
         for _ in 0..2 {
-            ask(&process, 4);
+            // More than are needed: the first may find the host still left out.
+            ask(&process, 8);
             let active = |wanted: u64| {
                 let name = "cluster.c.outlier_detection.ejections_active";
                 let is = |stats: &ringway_tests::admin::Stats| {

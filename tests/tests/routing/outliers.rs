@@ -25,15 +25,34 @@ const CLUSTERS: &[(&str, Host, &str)] = &[
     ("success_between", Host::Origin, "consecutive_5xx: 3"),
     ("client_error_between", Host::Origin, "consecutive_5xx: 3"),
     ("server_errors", Host::Origin, "consecutive_5xx: 3"),
-    ("not_enforced", Host::Origin, "consecutive_5xx: 2, enforcing_consecutive_5xx: 0"),
+    (
+        "not_enforced",
+        Host::Origin,
+        "consecutive_5xx: 2, enforcing_consecutive_5xx: 0",
+    ),
     ("turned_off", Host::Origin, "consecutive_5xx: 0"),
     ("gateway", Host::Origin, GATEWAY),
     ("gateway_500_between", Host::Origin, GATEWAY),
-    ("gateway_first", Host::Origin, "consecutive_gateway_failure: 2, consecutive_5xx: 3"),
-    ("too_many", Host::Origin, "consecutive_5xx: 2, max_ejection_percent: 10"),
-    ("too_many_twice", Host::Origin, "consecutive_5xx: 2, max_ejection_percent: 10"),
-    ("always_one", Host::Origin,
-     "consecutive_5xx: 2, max_ejection_percent: 10, always_eject_one_host: true"),
+    (
+        "gateway_first",
+        Host::Origin,
+        "consecutive_gateway_failure: 2, consecutive_5xx: 3",
+    ),
+    (
+        "too_many",
+        Host::Origin,
+        "consecutive_5xx: 2, max_ejection_percent: 10",
+    ),
+    (
+        "too_many_twice",
+        Host::Origin,
+        "consecutive_5xx: 2, max_ejection_percent: 10",
+    ),
+    (
+        "always_one",
+        Host::Origin,
+        "consecutive_5xx: 2, max_ejection_percent: 10, always_eject_one_host: true",
+    ),
     ("refused", Host::Refused, "consecutive_5xx: 2"),
     ("refused_gateway", Host::Refused, GATEWAY),
     ("refused_split", Host::Refused, SPLIT),
@@ -54,7 +73,11 @@ const CLUSTERS: &[(&str, Host, &str)] = &[
     ("per_try_timeout", Host::Origin, "consecutive_5xx: 2"),
     ("per_try_idle_timeout", Host::Origin, "consecutive_5xx: 2"),
     ("hedged", Host::Origin, "consecutive_5xx: 2"),
-    ("split_5xx", Host::Origin, "split_external_local_origin_errors: true, consecutive_5xx: 2"),
+    (
+        "split_5xx",
+        Host::Origin,
+        "split_external_local_origin_errors: true, consecutive_5xx: 2",
+    ),
     ("split_mixed", Host::Origin, SPLIT),
     ("retried", Host::Origin, "consecutive_5xx: 3"),
     ("retried_refused", Host::Refused, "consecutive_5xx: 3"),
@@ -143,12 +166,14 @@ fn asking(cluster: &'static str, request: &str, count: usize) -> Case {
         steps.push(Step::Await(number));
     }
     // An ejection goes to the control plane and comes back.
-    steps.push(Step::Wait(Duration::from_millis(150)));
+    steps.push(Step::Wait(Duration::from_millis(250)));
     for number in count + 1..=count + 2 {
         steps.push(Step::Send(get(cluster).into_bytes()));
         steps.push(Step::Await(number));
     }
-    case(cluster, "outliers", "").steps(steps).answers(count + 2)
+    case(cluster, "outliers", "")
+        .steps(steps)
+        .answers(count + 2)
 }
 
 fn codes(cluster: &'static str, list: &[u16]) -> Case {
@@ -180,7 +205,7 @@ fn responses() -> Vec<Case> {
         codes("too_many_twice", &[500, 500, 500, 500]),
         codes("always_one", &[500, 500]),
         codes("split_5xx", &[500, 500]),
-        codes("interim", &[500]).origin(vec![
+        codes("interim", &[500, 500]).origin(vec![
             Act::Read,
             Act::Turns(vec![
                 status(500),
@@ -240,8 +265,10 @@ fn timeouts() -> Vec<Case> {
     vec![
         turns("timeout", &quiet),
         turns("timeout_split", &quiet),
-        asking("timeout_alternative", alternative, 2)
-            .origin(vec![Act::Read, Act::Turns(vec![silence(), silence(), status(200)])]),
+        asking("timeout_alternative", alternative, 2).origin(vec![
+            Act::Read,
+            Act::Turns(vec![silence(), silence(), status(200)]),
+        ]),
         in_body.answers(0),
         requests("stuck_route_timeout", 2),
         turns("per_try_timeout", &quiet[..1]),
@@ -251,19 +278,29 @@ fn timeouts() -> Vec<Case> {
 }
 
 fn others() -> Vec<Case> {
-    let redirect = "HTTP/1.1 302 Found\r\nlocation: http://a/redirected\r\ncontent-length: 0\r\n\r\n";
+    let redirect =
+        "HTTP/1.1 302 Found\r\nlocation: http://a/redirected\r\ncontent-length: 0\r\n\r\n";
     let mut left = case("left", "outliers", get("left")).origin(vec![Act::Read, Act::Drain]);
     left.steps.push(Step::Wait(Duration::from_millis(100)));
     left.steps.push(Step::Leave);
     vec![
-        turns("retried", &[status(503), status(503), status(503)]),
+        requests("retried", 1).origin(vec![
+            Act::Read,
+            Act::Turns(vec![status(503), status(503), status(503), status(200)]),
+        ]),
         requests("retried_refused", 1),
         turns("redirected", &[status(500), say(redirect), status(500)]),
         requests("overflow", 2),
         left.answers(0),
-        asking("upgrade_refused",
-            "GET /upgrade_refused HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n", 2)
-            .origin(vec![Act::Read, Act::Turns(vec![status(500), status(500), status(200)])]),
+        asking(
+            "upgrade_refused",
+            "GET /upgrade_refused HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+            2,
+        )
+        .origin(vec![
+            Act::Read,
+            Act::Turns(vec![status(500), status(500), status(200)]),
+        ]),
     ]
 }
 

@@ -86,7 +86,9 @@ fn message(
     ];
     fields.sort_by_key(|(number, ..)| *number);
     let named = fields.into_iter();
-    named.map(|(_, name, value)| (name.to_owned(), value)).collect()
+    named
+        .map(|(_, name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// `envoy.config.core.v3.Address` with all its fields.

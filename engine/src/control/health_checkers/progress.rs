@@ -174,7 +174,12 @@ impl Shared {
         host.set_health(HealthFlag::ActiveHcTimeout, timed_out && is_unhealthy);
         transition = not_pending(host, transition);
         if progress.is_first || self.check.always_log_failures {
-            log(self, host, progress, Event::Failure(failure, progress.is_first));
+            log(
+                self,
+                host,
+                progress,
+                Event::Failure(failure, progress.is_first),
+            );
         }
         self.stats.failure.inc();
         if failure.kind.is_of_network() {

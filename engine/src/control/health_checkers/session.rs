@@ -7,9 +7,7 @@ use ringway_config::core::Address;
 use ringway_config::health_check::{Checker, HttpCheck};
 use tokio::time::{sleep, timeout};
 
-use super::progress::{
-    Failure, FailureKind, Outcome, Progress, Transition, interval, with_jitter,
-};
+use super::progress::{Failure, FailureKind, Outcome, Progress, Transition, interval, with_jitter};
 use super::socket::Target;
 use super::{Shared, http, redis, tcp};
 use crate::control::cluster_manager::ClusterEvent;
@@ -116,7 +114,14 @@ impl Session {
     async fn wait(&mut self, base: Duration, jitter: Duration) {
         let runtime = Arc::clone(&self.shared.runtime.borrow());
         let intervals = &self.shared.check.intervals;
-        sleep(with_jitter(base, jitter, intervals, &runtime, &mut self.rng)).await;
+        sleep(with_jitter(
+            base,
+            jitter,
+            intervals,
+            &runtime,
+            &mut self.rng,
+        ))
+        .await;
     }
 
     async fn ask(&mut self) -> Outcome {
@@ -148,11 +153,7 @@ impl Session {
 
     /// Looks whether the host that answered well is the service that it is
     /// taken for.
-    fn judge_service(
-        &mut self,
-        check: &HttpCheck,
-        answer: http::Answer,
-    ) -> Outcome {
+    fn judge_service(&mut self, check: &HttpCheck, answer: http::Answer) -> Outcome {
         let Some(matcher) = &check.service_name else {
             return answer.outcome;
         };

@@ -106,7 +106,11 @@ mod tests {
             (&["abcdabcd0"], false),
             (&["ab", "ab", "cd"], true),
         ] {
-            assert_eq!(contains_in_order(&wanted(texts), b"abcdabcd"), found, "{texts:?}");
+            assert_eq!(
+                contains_in_order(&wanted(texts), b"abcdabcd"),
+                found,
+                "{texts:?}"
+            );
         }
         // Whatever is still to come cannot be found yet.
         for end in 0..8 {

@@ -57,12 +57,7 @@ pub(super) fn ejected(
     Value::from(event).to_string()
 }
 
-pub(super) fn unejected(
-    cluster: &str,
-    host: &SharedHost,
-    record: &Record,
-    now: Instant,
-) -> String {
+pub(super) fn unejected(cluster: &str, host: &SharedHost, record: &Record, now: Instant) -> String {
     let common = Common {
         // Envoy leaves the type out, which is its first.
         detector: Detector::Consecutive(super::Streak::ServerError),

@@ -92,7 +92,10 @@ impl OutlierDetector {
     /// When [`Self::sweep`] has something to do.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        [self.next_sweep, self.next_look].into_iter().flatten().min()
+        [self.next_sweep, self.next_look]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The runtime has other values.
@@ -223,7 +226,12 @@ impl OutlierDetector {
         record.latency_counted = monitor.latency(scene.store);
         self.show_active(scene.members);
         if let Some(log) = &self.log {
-            log.write(&event::unejected(&self.config.name, host, record, scene.now));
+            log.write(&event::unejected(
+                &self.config.name,
+                host,
+                record,
+                scene.now,
+            ));
         }
     }
 

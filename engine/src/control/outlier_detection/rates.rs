@@ -23,7 +23,8 @@ impl OutlierDetector {
         let hosts = scene.members.len() as u64;
         let enough_hosts = hosts >= minimum || hosts >= failure_minimum;
 
-        let (mut compared, mut failing): (Vec<Rated<'_>>, Vec<Rated<'_>>) = (Vec::new(), Vec::new());
+        let (mut compared, mut failing): (Vec<Rated<'_>>, Vec<Rated<'_>>) =
+            (Vec::new(), Vec::new());
         for member in scene.members {
             let host = &member.shared;
             let Some(monitor) = host.monitor() else {

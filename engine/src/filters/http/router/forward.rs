@@ -22,7 +22,7 @@ use super::failure::{Failure, reply_for_host};
 use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_host};
 use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
-use super::upstream_request::{Event, UpstreamRequest, note_failure};
+use super::upstream_request::{Event, UpstreamRequest, note_unconnected};
 use super::{ConnectionManager, Handled, LocalReply, connect, shadow, tunnel};
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::{Exchange, Tunnel};
@@ -95,7 +95,7 @@ pub(super) async fn forward<'a>(
                 // No host was asked.
                 exchange.info.host = None;
             }
-            note_failure(&host, &failure, exchange);
+            note_unconnected(&host, &failure);
             return failure.answer(manager, &cluster, downstream, exchange);
         }
     };

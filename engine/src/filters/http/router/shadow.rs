@@ -40,8 +40,8 @@ use crate::stats::http_connection_manager::RouterStats;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
-use crate::upstream::outlier_detection::Outcome;
 use crate::upstream::load_balancer::LoadBalancerContext;
+use crate::upstream::outlier_detection::Outcome;
 
 /// Starts the shadows of a request, once: when its headers are ready to be sent
 /// and it was not turned away for want of room.
@@ -231,7 +231,9 @@ impl Shadow {
                 if matches!(failure, Failure::Timeout | Failure::Cancelled) {
                     cluster.stats.upstream_rq_cancelled.inc();
                 }
-                if let Failure::Pool(PoolFailure::Connect(_) | PoolFailure::ConnectTimeout) = failure {
+                if let Failure::Pool(PoolFailure::Connect(_) | PoolFailure::ConnectTimeout) =
+                    failure
+                {
                     host.note(Outcome::Failed);
                 }
                 self.fail(&failure);

@@ -26,7 +26,7 @@ use super::forward::{finish, is_interim, relay, request_ended};
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
-use super::upstream_request::{Event, UpstreamRequest, note_failure};
+use super::upstream_request::{Event, UpstreamRequest, note_failure, note_unconnected};
 use super::{ConnectionManager, Handled, LocalReply, connect, internal_redirect, shadow};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
@@ -566,7 +566,7 @@ impl Tries<'_> {
         let sent = matches!(one.state, State::Active(..));
         match one.state {
             State::Active(upstream, _) => upstream.break_off(&failure, exchange),
-            State::Ready | State::Connecting(_) => note_failure(&one.host, &failure, exchange),
+            State::Ready | State::Connecting(_) => note_unconnected(&one.host, &failure),
         }
         failure.count(self.manager, &self.cluster, exchange);
         if matches!(failure, Failure::Overflow) {

@@ -426,19 +426,25 @@ impl UpstreamRequest {
     }
 }
 
-/// Tells outlier detection of a host that did not answer, or not to the end.
+/// Tells outlier detection of a host that was sent a request and did not answer,
+/// or not to the end.
 pub(super) fn note_failure(host: &Host, failure: &Failure, exchange: &Exchange) {
     match failure {
-        Failure::UpstreamClosed
-        | Failure::UpstreamProtocol
-        | Failure::Connect(_)
-        | Failure::ConnectTimeout => host.note(Outcome::Failed),
+        Failure::UpstreamClosed | Failure::UpstreamProtocol => host.note(Outcome::Failed),
         Failure::Expired(Expired::Route | Expired::Try | Expired::TryIdle)
             if !exchange.response_started =>
         {
             host.note(Outcome::TimedOut(exchange.limits.timeout_status));
         }
         _ => {}
+    }
+}
+
+/// Tells outlier detection of a host that could not be connected to. A request
+/// whose own time ends before that says nothing against the host, as in Envoy.
+pub(super) fn note_unconnected(host: &Host, failure: &Failure) {
+    if matches!(failure, Failure::Connect(_) | Failure::ConnectTimeout) {
+        host.note(Outcome::Failed);
     }
 }
 
