@@ -8,7 +8,7 @@
 //! say (`control::outlier_detection`): it reads the counts at every interval,
 //! and is told of a run of errors at once.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringway_config::cluster::Cluster as ClusterConfig;
@@ -19,7 +19,7 @@ use ringway_config::runtime::RuntimeValues;
 use super::health::HealthFlag;
 use super::host::SharedHost;
 use crate::stats::{Counter, Store};
-use crate::worker::shared::{Run, SharedLimit};
+use crate::worker::shared::{Locked, Run, SharedLimit};
 
 /// What became of a request to a host, or of the way there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub struct Watch {
     /// How many errors in a row are reported, by [`Streak`].
     limits: [SharedLimit; 3],
     reporter: Reporter,
-    averages: Mutex<[Option<Average>; 2]>,
+    averages: Locked<[Option<Average>; 2]>,
 }
 
 /// Success rates of all hosts of a cluster in the last interval, in percent.
@@ -97,7 +97,7 @@ impl Watch {
             has_health_check,
             limits: Default::default(),
             reporter,
-            averages: Mutex::default(),
+            averages: Locked::default(),
         };
         if let Some(detection) = detection {
             watch.set_limits(detection, &RuntimeValues::default());
@@ -127,12 +127,13 @@ impl Watch {
     /// The average of an origin, when enough hosts had enough requests.
     #[must_use]
     pub fn average(&self, origin: Origin) -> Option<Average> {
-        self.averages.lock().unwrap_or_else(PoisonError::into_inner)[origin as usize]
+        self.averages.with(|averages| averages[origin as usize])
     }
 
     /// Replaces it; the control plane only.
     pub fn set_average(&self, origin: Origin, average: Option<Average>) {
-        self.averages.lock().unwrap_or_else(PoisonError::into_inner)[origin as usize] = average;
+        self.averages
+            .with(|averages| averages[origin as usize] = average);
     }
 
     /// The runtime has other values.
@@ -151,7 +152,7 @@ pub struct Monitor {
     /// By [`Origin`].
     rates: Option<[Rate; 2]>,
     latency: Option<Latency>,
-    record: Mutex<Record>,
+    record: Locked<Record>,
 }
 
 /// Slots of one origin's requests.
@@ -255,7 +256,7 @@ impl Monitor {
                 samples: store.hidden_counter(),
                 microseconds: store.hidden_counter(),
             }),
-            record: Mutex::default(),
+            record: Locked::default(),
             watch: Arc::clone(watch),
         }
     }
@@ -387,9 +388,8 @@ impl Monitor {
     }
 
     /// What the control plane keeps.
-    pub fn record(&self) -> MutexGuard<'_, Record> {
-        // Whoever panicked, every field is a number that stands for itself.
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn record<R>(&self, f: impl FnOnce(&mut Record) -> R) -> R {
+        self.record.with(f)
     }
 }
 

@@ -315,6 +315,25 @@ impl<T> Latest<T> {
     }
 }
 
+/// State of the control plane that several of its tasks change and that admin
+/// reads, such as the bookkeeping of ejections. Workers never touch it.
+#[derive(Debug, Default)]
+pub struct Locked<T>(Mutex<T>);
+
+impl<T> Locked<T> {
+    /// The first state.
+    #[must_use]
+    pub const fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    /// Looks at the state or changes it; nobody else does meanwhile. Whoever
+    /// panicked at it before, its fields stand for themselves.
+    pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// What is known against a host, a set of flags: the control plane alone
 /// writes, anybody reads. Workers do not need it to balance: what they may pick
 /// comes with their host set. `Relaxed`, as nothing is published through it.

@@ -274,7 +274,8 @@ fn ejections_end_and_last_longer_each_time() {
                     stats.get(name).copied().unwrap_or(0) == wanted
                 };
                 let (_, held) = process.admin().await_stats(Duration::from_secs(5), is);
-                assert!(held, "{wanted} ejections in {}", program.name());
+                let name = program.name();
+                assert!(held, "{wanted} ejections in {name}: {:?}", counts(&process));
             };
             active(1);
             let since = Instant::now();
