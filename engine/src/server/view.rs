@@ -344,13 +344,13 @@ fn success_rates(cluster: &SharedCluster) -> Option<[Option<(f64, f64)>; 2]> {
 
 /// A host of `/outliers`, if it is one.
 fn outlier(cluster: &SharedCluster, host: &SharedHost, now: Instant) -> Option<OutlierStatus> {
-    let record = host.monitor()?.record();
-    let ejection = record.ejected.as_ref()?;
+    let record = host.monitor()?.record(|record| record.clone());
+    let ejection = record.ejected?;
     Some(OutlierStatus {
         cluster: cluster.config.name.to_string(),
         address: admin_address(host.address()),
         detector: ejection.by.name(),
-        reason: ejection.reason.clone(),
+        reason: ejection.reason,
         ejected: now.duration_since(record.last_ejection?),
         remaining: ejection.until.saturating_duration_since(now),
         ejections: record.ejections,
@@ -359,7 +359,7 @@ fn outlier(cluster: &SharedCluster, host: &SharedHost, now: Instant) -> Option<O
 
 /// The success rate of a host in the last interval of outlier detection.
 fn rate(host: &SharedHost, origin: Origin) -> Option<f64> {
-    host.monitor()?.record().success_rate[origin as usize]
+    (host.monitor()?).record(|record| record.success_rate[origin as usize])
 }
 
 fn admin_address(address: &ringway_config::core::Address) -> admin::Address {

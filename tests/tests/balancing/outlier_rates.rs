@@ -134,9 +134,10 @@ fn set(fleet: &Fleet, hosts: &[u16]) {
 /// Sends requests one after the other, on one connection.
 fn ask(process: &Process, times: usize) {
     let request = Step::Send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".to_vec());
-    let steps: Vec<_> = (1..=times)
+    let mut steps: Vec<_> = (1..=times)
         .flat_map(|number| [request.clone(), Step::Await(number)])
         .collect();
+    steps.push(Step::Leave);
     let expected = Expectation {
         answers: times,
         ..Expectation::default()

@@ -15,7 +15,7 @@ mod socket;
 mod tcp;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::core::Locality;
@@ -33,6 +33,7 @@ use crate::stats::{Counter, Store};
 use crate::upstream::health::HealthFlag;
 use crate::upstream::host::SharedHost;
 use crate::upstream::host_set::Member;
+use crate::worker::shared::Locked;
 
 use progress::{Failure, FailureKind, Progress, Transition};
 use session::Session;
@@ -61,7 +62,7 @@ struct Shared {
 /// A host that is being checked.
 struct Running {
     host: Arc<SharedHost>,
-    progress: Arc<Mutex<Progress>>,
+    progress: Arc<Locked<Progress>>,
     task: AbortHandle,
 }
 
@@ -118,7 +119,7 @@ impl HealthChecker {
         if !host.has(HealthFlag::FailedActiveHc) {
             self.shared.stats.healthy.inc();
         }
-        let progress = Arc::new(Mutex::new(Progress::new(locality)));
+        let progress = Arc::new(Locked::new(Progress::new(locality)));
         let session = Session::new(Arc::clone(&self.shared), member, Arc::clone(&progress));
         Running {
             host,
@@ -140,10 +141,7 @@ impl HealthChecker {
     /// Whether a host waits for its first result.
     #[must_use]
     pub fn awaits_first_check(&self) -> bool {
-        let is_first = |running: &Running| {
-            let progress = running.progress.lock();
-            progress.unwrap_or_else(PoisonError::into_inner).is_first()
-        };
+        let is_first = |running: &Running| running.progress.with(|progress| progress.is_first());
         self.sessions.values().any(is_first)
     }
 
@@ -159,9 +157,7 @@ impl HealthChecker {
             retriable: false,
             status: 0,
         };
-        let progress = running.progress.lock();
-        let mut progress = progress.unwrap_or_else(PoisonError::into_inner);
-        let moved = self.shared.failed(host, &mut progress, failure);
+        let moved = (running.progress).with(|progress| self.shared.failed(host, progress, failure));
         excluded || moved == Transition::Changed
     }
 }

@@ -1,6 +1,6 @@
 //! The checks of one host, one after the other.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_config::core::Address;
@@ -14,12 +14,13 @@ use crate::control::cluster_manager::ClusterEvent;
 use crate::upstream::health::HealthFlag;
 use crate::upstream::host::SharedHost;
 use crate::upstream::host_set::Member;
+use crate::worker::shared::Locked;
 
 /// A host and how to ask it.
 pub(super) struct Session {
     shared: Arc<Shared>,
     host: Arc<SharedHost>,
-    progress: Arc<Mutex<Progress>>,
+    progress: Arc<Locked<Progress>>,
     target: Target,
     client: Client,
     rng: fastrand::Rng,
@@ -33,7 +34,7 @@ enum Client {
 }
 
 impl Session {
-    pub fn new(shared: Arc<Shared>, member: &Member, progress: Arc<Mutex<Progress>>) -> Self {
+    pub fn new(shared: Arc<Shared>, member: &Member, progress: Arc<Locked<Progress>>) -> Self {
         let own = member.config.health_check.as_deref();
         let address: &Address = own
             .and_then(|own| own.address.as_ref())
@@ -88,16 +89,10 @@ impl Session {
                 self.client.close();
             }
             let passed = matches!(outcome, Outcome::Passed { .. });
-            let transition = {
-                let progress = self.progress.lock();
-                let mut progress = progress.unwrap_or_else(PoisonError::into_inner);
-                match outcome {
-                    Outcome::Passed { degraded } => {
-                        shared.passed(&self.host, &mut progress, degraded)
-                    }
-                    Outcome::Failed(failure) => shared.failed(&self.host, &mut progress, failure),
-                }
-            };
+            let transition = self.progress.with(|progress| match outcome {
+                Outcome::Passed { degraded } => shared.passed(&self.host, progress, degraded),
+                Outcome::Failed(failure) => shared.failed(&self.host, progress, failure),
+            });
             // Nobody listens any more only when the process ends.
             let _ = shared.events.send(ClusterEvent::Checked {
                 cluster: shared.cluster.id,

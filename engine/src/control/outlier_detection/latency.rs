@@ -33,8 +33,10 @@ impl OutlierDetector {
         };
         let mut changed = false;
         let ejected_by_latency = |host: &SharedHost| {
-            let record = host.monitor()?.record();
-            Some(record.ejected.as_ref()?.by == Detector::Latency)
+            host.monitor()?.record(|record| {
+                let ejection = record.ejected.as_ref()?;
+                Some(ejection.by == Detector::Latency)
+            })
         };
         for member in scene.members {
             if ejected_by_latency(&member.shared) == Some(true) {
@@ -45,7 +47,8 @@ impl OutlierDetector {
         let mut timed: Vec<Timed<'_>> = standing(scene.members)
             .filter_map(|(host, monitor)| {
                 let now = monitor.latency(scene.store);
-                let before = std::mem::replace(&mut monitor.record().latency_counted, now);
+                let before =
+                    monitor.record(|record| std::mem::replace(&mut record.latency_counted, now));
                 let requests = now.0 - before.0;
                 (requests >= config.min_requests).then(|| Timed {
                     host,
@@ -66,14 +69,13 @@ impl OutlierDetector {
             let Some(monitor) = one.host.monitor() else {
                 continue;
             };
-            let slow_intervals = {
-                let record = &mut *monitor.record();
+            let slow_intervals = monitor.record(|record| {
                 record.slow_intervals = match one.mean > limit {
                     true => record.slow_intervals + 1,
                     false => 0,
                 };
                 record.slow_intervals
-            };
+            });
             if slow_intervals < config.intervals {
                 continue;
             }
@@ -101,14 +103,15 @@ impl OutlierDetector {
             return;
         }
         for (_, monitor) in standing(scene.members) {
-            let record = &mut *monitor.record();
-            let since = record.last_relaxed.max(record.last_unejection);
-            if record.backoff > 0
-                && since.is_some_and(|since| scene.now - since >= config.base_ejection_time)
-            {
-                record.backoff -= 1;
-                record.last_relaxed = Some(scene.now);
-            }
+            monitor.record(|record| {
+                let since = record.last_relaxed.max(record.last_unejection);
+                if record.backoff > 0
+                    && since.is_some_and(|since| scene.now - since >= config.base_ejection_time)
+                {
+                    record.backoff -= 1;
+                    record.last_relaxed = Some(scene.now);
+                }
+            });
         }
     }
 }

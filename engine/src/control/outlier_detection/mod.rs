@@ -24,7 +24,7 @@ use crate::stats::{Counter, Store};
 use crate::upstream::health::HealthFlag;
 use crate::upstream::host::SharedHost;
 use crate::upstream::host_set::Member;
-use crate::upstream::outlier_detection::{Detector, Ejection, Monitor, Watch};
+use crate::upstream::outlier_detection::{Detector, Ejection, Monitor, Record, Watch};
 
 use event::Found;
 
@@ -179,12 +179,13 @@ impl OutlierDetector {
         // when it happens again.
         let interval = config.interval_ms.duration(scene.runtime);
         for (_, monitor) in standing(scene.members) {
-            let record = &mut *monitor.record();
-            if let Some(since) = record.last_unejection
-                && scene.now.duration_since(since) >= interval
-            {
-                record.backoff = record.backoff.saturating_sub(1);
-            }
+            monitor.record(|record| {
+                if let Some(since) = record.last_unejection
+                    && scene.now.duration_since(since) >= interval
+                {
+                    record.backoff = record.backoff.saturating_sub(1);
+                }
+            });
         }
         changed
     }
@@ -194,12 +195,11 @@ impl OutlierDetector {
         let Some(monitor) = host.monitor() else {
             return false;
         };
-        let due = {
-            let record = monitor.record();
+        let due = monitor.record(|record| {
             let by = record.ejected.as_ref().map(|ejection| ejection.by);
             let lasts = by.map(|by| self.ejection_time(by, record.backoff, scene) + record.jitter);
             matches!((lasts, record.last_ejection), (Some(lasts), Some(at)) if at + lasts <= scene.now)
-        };
+        });
         if due {
             self.take_back(host, scene);
         }
@@ -219,20 +219,17 @@ impl OutlierDetector {
         ] {
             monitor.end_run(streak);
         }
-        let record = &mut *monitor.record();
-        record.ejected = None;
-        record.slow_intervals = 0;
-        record.last_unejection = Some(scene.now);
-        record.latency_counted = monitor.latency(scene.store);
         self.show_active(scene.members);
-        if let Some(log) = &self.log {
-            log.write(&event::unejected(
-                &self.config.name,
-                host,
-                record,
-                scene.now,
-            ));
-        }
+        monitor.record(|record| {
+            record.ejected = None;
+            record.slow_intervals = 0;
+            record.last_unejection = Some(scene.now);
+            record.latency_counted = monitor.latency(scene.store);
+            if let Some(log) = &self.log {
+                let name = &self.config.name;
+                log.write(&event::unejected(name, host, record, scene.now));
+            }
+        });
     }
 
     /// Ejects a host, within the limits. `reason` is for people.
@@ -264,7 +261,6 @@ impl OutlierDetector {
             stats.ejections_total.inc();
         }
         let enforced = self.rng.u64(..100) < self.enforcing_percent(detector, scene);
-        let record = &mut *monitor.record();
         if enforced {
             if let Some([_, enforced]) = self.counters(detector) {
                 enforced.inc();
@@ -275,28 +271,41 @@ impl OutlierDetector {
                 stats.ejections_enforced_total.inc();
             }
             host.set_health(HealthFlag::FailedOutlierCheck, true);
-            record.ejections += 1;
-            record.last_ejection = Some(scene.now);
-            record.jitter = self.jitter(detector, scene);
-            let (base, max) = self.ejection_times(detector, scene);
-            if base * record.backoff < max + base {
-                record.backoff += 1;
-            }
-            let lasts = self.ejection_time(detector, record.backoff, scene) + record.jitter;
-            record.ejected = Some(Ejection {
-                by: detector,
-                reason: reason(),
-                until: scene.now + lasts,
-            });
+            let jitter = self.jitter(detector, scene);
+            monitor.record(|record| self.note_ejection(record, detector, jitter, reason, scene));
             self.show_active(scene.members);
         }
         if let Some(log) = &self.log {
-            let name = &self.config.name;
-            log.write(&event::ejected(
-                name, host, record, detector, found, enforced, scene.now,
-            ));
+            let (name, now) = (&self.config.name, scene.now);
+            let line = monitor.record(|record| {
+                event::ejected(name, host, record, detector, found, enforced, now)
+            });
+            log.write(&line);
         }
         enforced
+    }
+
+    fn note_ejection(
+        &self,
+        record: &mut Record,
+        detector: Detector,
+        jitter: Duration,
+        reason: &dyn Fn() -> String,
+        scene: Scene<'_>,
+    ) {
+        record.ejections += 1;
+        record.last_ejection = Some(scene.now);
+        record.jitter = jitter;
+        let (base, max) = self.ejection_times(detector, scene);
+        if base * record.backoff < max + base {
+            record.backoff += 1;
+        }
+        let lasts = self.ejection_time(detector, record.backoff, scene) + jitter;
+        record.ejected = Some(Ejection {
+            by: detector,
+            reason: reason(),
+            until: scene.now + lasts,
+        });
     }
 
     /// Whether one more host may be ejected.

@@ -31,9 +31,10 @@ impl OutlierDetector {
                 continue;
             };
             let now = monitor.counted(origin, scene.store);
-            let record = &mut *monitor.record();
-            let before = std::mem::replace(&mut record.counted[origin as usize], now);
-            record.success_rate[origin as usize] = None;
+            let before = monitor.record(|record| {
+                record.success_rate[origin as usize] = None;
+                std::mem::replace(&mut record.counted[origin as usize], now)
+            });
             let requests = now.0 - before.0;
             if !enough_hosts || requests == 0 || host.has(HealthFlag::FailedOutlierCheck) {
                 continue;
@@ -45,7 +46,7 @@ impl OutlierDetector {
                 requests,
             };
             if requests >= volume.min(failure_volume) {
-                record.success_rate[origin as usize] = Some(rate);
+                monitor.record(|record| record.success_rate[origin as usize] = Some(rate));
             }
             if requests >= volume {
                 compared.push(rated);
