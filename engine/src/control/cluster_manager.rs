@@ -51,8 +51,6 @@ pub type Events = UnboundedSender<ClusterEvent>;
 pub struct ClusterManager {
     clusters: Vec<ManagedCluster>,
     index: HashMap<ClusterId, usize>,
-    /// The cluster that this proxy belongs to.
-    local: Option<ClusterId>,
     surroundings: Surroundings,
     store: Store,
     events: UnboundedReceiver<ClusterEvent>,
@@ -66,6 +64,7 @@ impl ClusterManager {
         let (sender, events) = unbounded_channel();
         let surroundings = Surroundings {
             zones: Zones::new(&snapshot.node),
+            local: snapshot.local_cluster,
             runtime,
         };
         let clusters: Vec<_> = (snapshot.clusters.iter())
@@ -75,7 +74,6 @@ impl ClusterManager {
             .map(|(index, cluster)| (cluster.shared.config.id, index))
             .collect();
         let mut manager = Self {
-            local: snapshot.local_cluster,
             index,
             clusters,
             surroundings,
@@ -83,7 +81,7 @@ impl ClusterManager {
             events,
             sender,
         };
-        if manager.local.is_some() {
+        if manager.surroundings.local.is_some() {
             manager.take_local_cluster();
             let _ = manager.rebuild();
         }
@@ -123,7 +121,7 @@ impl ClusterManager {
     }
 
     fn rebuild(&mut self) -> Vec<HostsChange> {
-        let local = self.local.and_then(|id| self.index.get(&id));
+        let local = self.surroundings.local.and_then(|id| self.index.get(&id));
         if local.is_some_and(|index| self.clusters[*index].is_dirty) {
             self.take_local_cluster();
         }
@@ -135,7 +133,7 @@ impl ClusterManager {
     /// Zone-aware clusters depend on who the members of this proxy's own
     /// cluster are.
     fn take_local_cluster(&mut self) {
-        let Some(index) = self.local.and_then(|id| self.index.get(&id)) else {
+        let Some(index) = self.surroundings.local.and_then(|id| self.index.get(&id)) else {
             return;
         };
         let local = self.clusters[*index].host_set(&self.surroundings);
@@ -177,6 +175,8 @@ impl HostsChange {
 /// What the hosts of a cluster are balanced by, beside themselves.
 struct Surroundings {
     zones: Zones,
+    /// The cluster that this proxy belongs to.
+    local: Option<ClusterId>,
     runtime: Arc<RuntimeValues>,
 }
 
@@ -320,7 +320,10 @@ fn host_set(
     surroundings: &Surroundings,
 ) -> HostSet {
     let zones = &surroundings.zones;
-    let basis = config.balancing.locality_basis();
+    // Within its own cluster a proxy has no zone.
+    let basis = (surroundings.local != Some(config.id))
+        .then(|| config.balancing.locality_basis())
+        .flatten();
     HostSet::new(
         Arc::clone(members),
         &Facts {

@@ -55,10 +55,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
         "config/src/load_balancing/typed.rs",
     ),
-    (
-        "envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality",
-        "config/src/load_balancing/typed.rs",
-    ),
     // These are options of a cluster or listener and lowered with it.
     (
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
