@@ -32,30 +32,23 @@ pub(super) fn pieces(seed: u64, recv_max: u64, send_max: u64) -> Plan {
 }
 
 /// The same, and late.
-pub(super) fn delayed(plan: Plan) -> Plan {
-    Plan {
-        delay: Some(Duration::from_millis(1)),
-        ..plan
-    }
+pub(super) fn delayed(mut plan: Plan) -> Plan {
+    plan.delay = Some(Duration::from_millis(1));
+    plan
 }
 
 /// The same, and one of four kinds of ends (1 to 4) after `position` bytes: a
 /// connection of the client or of the host breaks for both directions, or for
 /// what is sent on it.
-pub(super) fn broken(kind: u64, position: u64, plan: Plan) -> Plan {
-    let (side, reset_after, reset_sends_after) = match kind {
+pub(super) fn broken(kind: u64, position: u64, mut plan: Plan) -> Plan {
+    (plan.side, plan.reset_after, plan.reset_sends_after) = match kind {
         1 => (Side::Accepted, Some(position), None),
         2 => (Side::Connected, Some(position), None),
         3 => (Side::Accepted, None, Some(position)),
         4 => (Side::Connected, None, Some(position)),
         _ => panic!("there is no kind {kind}"),
     };
-    Plan {
-        side,
-        reset_after,
-        reset_sends_after,
-        ..plan
-    }
+    plan
 }
 
 /// Echoes path and body; below `/chunks` without a length.
