@@ -21,7 +21,7 @@ use crate::endpoint::{self, Assignment};
 use crate::health_check::{self, HealthCheck};
 use crate::latency_outlier::{self, LatencyOutlier};
 use crate::listener::BUFFER_LIMIT;
-use crate::load_balancing;
+use crate::load_balancing::{self, Balancing};
 use crate::metadata::Metadata;
 use crate::outlier_detection::{self, OutlierDetection};
 
@@ -40,7 +40,7 @@ pub struct Cluster {
     /// High watermark of each direction of a connection, in bytes.
     pub buffer_limit: u32,
     /// How hosts are picked.
-    pub balancing: ringway_lb::config::Config,
+    pub balancing: Balancing,
     /// What the configuration says of it, for logs.
     pub metadata: Arc<Metadata>,
     /// The hosts that the file gives it.

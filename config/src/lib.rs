@@ -43,6 +43,7 @@ pub mod route;
 mod rules;
 pub mod runtime;
 pub mod scoped_route;
+pub mod suggest;
 pub mod support;
 mod tree;
 mod yaml;

@@ -7,9 +7,11 @@
 //! make one set.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ptr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ringway_config::bootstrap::Snapshot;
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::clusters::ClusterId;
 use ringway_config::core::Address;
@@ -20,12 +22,13 @@ use tokio::sync::watch;
 
 use super::health_checkers::HealthChecker;
 use super::outlier_detection::{OutlierDetector, Scene};
+use super::zones::Zones;
 use crate::access_loggers::EventLog;
 use crate::stats::Store;
 use crate::upstream::cluster::SharedCluster;
 use crate::upstream::health::HealthFlag;
 use crate::upstream::host::SharedHost;
-use crate::upstream::host_set::{HostSet, Member};
+use crate::upstream::host_set::{Facts, HostSet, Member};
 use crate::upstream::outlier_detection::{Report, Reported, Watch};
 use crate::worker::Change;
 
@@ -54,6 +57,8 @@ pub enum ClusterEvent {
         changed: bool,
         /// Whether it passed.
         passed: bool,
+        /// Whether it was unhealthy until then, and is so no more.
+        recovered: bool,
     },
     /// What a worker has to say of a host.
     Reported(Report),
@@ -75,9 +80,9 @@ pub struct EventLogs {
 pub struct ClusterManager {
     clusters: Vec<ManagedCluster>,
     index: HashMap<ClusterId, usize>,
+    surroundings: Surroundings,
     store: Store,
-    runtime: Arc<RuntimeValues>,
-    /// Tells sessions of health checks of other values.
+    /// Tells the sessions of health checks of other values of the runtime.
     runtime_sender: watch::Sender<Arc<RuntimeValues>>,
     events: UnboundedReceiver<ClusterEvent>,
     sender: Events,
@@ -87,24 +92,26 @@ impl ClusterManager {
     /// The clusters of a configuration, with the hosts that it gives them.
     #[must_use]
     pub fn new(
-        configs: &[Arc<ClusterConfig>],
+        snapshot: &Snapshot,
         runtime: Arc<RuntimeValues>,
         logs: &EventLogs,
         store: &Store,
     ) -> Self {
         let (sender, events) = unbounded_channel();
         let (runtime_sender, runtime_receiver) = watch::channel(Arc::clone(&runtime));
-        let clusters: Vec<_> = configs
-            .iter()
+        let surroundings = Surroundings {
+            zones: Zones::new(&snapshot.node),
+            local: snapshot.local_cluster,
+            runtime,
+        };
+        let clusters: Vec<_> = (snapshot.clusters.iter())
             .map(|config| {
-                let mut cluster = ManagedCluster::new(config, &sender, logs, store);
+                let mut cluster = ManagedCluster::new(config, &surroundings, &sender, logs, store);
+                let own_logs = logs.health_checks.get(&config.id);
                 cluster.checker = HealthChecker::new(
                     config,
                     cluster.shared.stats.upstream_cx_total,
-                    logs.health_checks
-                        .get(&config.id)
-                        .cloned()
-                        .unwrap_or_default(),
+                    own_logs.cloned().unwrap_or_default(),
                     runtime_receiver.clone(),
                     &sender,
                     store,
@@ -112,31 +119,35 @@ impl ClusterManager {
                 cluster
             })
             .collect();
+        let index: HashMap<_, _> = (clusters.iter().enumerate())
+            .map(|(index, cluster)| (cluster.shared.config.id, index))
+            .collect();
         let mut manager = Self {
-            index: (clusters.iter().enumerate())
-                .map(|(index, cluster)| (cluster.shared.config.id, index))
-                .collect(),
+            index,
             clusters,
+            surroundings,
             store: store.clone(),
-            runtime: Arc::clone(&runtime),
             runtime_sender,
             events,
             sender,
         };
-        manager.set_runtime(runtime);
+        manager.tell_runtime();
+        if manager.surroundings.local.is_some() {
+            manager.take_local_cluster();
+            let _ = manager.rebuild();
+        }
         manager
     }
 
-    /// The runtime has other values.
-    pub fn set_runtime(&mut self, runtime: Arc<RuntimeValues>) {
-        for cluster in &self.clusters {
-            if let Some(outliers) = &cluster.outliers {
-                outliers.set_runtime(&runtime);
-            }
-        }
-        // Nobody looks where no host is checked.
-        let _ = self.runtime_sender.send(Arc::clone(&runtime));
-        self.runtime = runtime;
+    /// What is shared of each cluster, in the order of the configuration.
+    pub fn shared(&self) -> impl Iterator<Item = &Arc<SharedCluster>> {
+        self.clusters.iter().map(|cluster| &cluster.shared)
+    }
+
+    /// Where to send events to.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.sender.clone()
     }
 
     /// Begins to check the hosts of clusters that want it. On the control
@@ -151,19 +162,8 @@ impl ClusterManager {
     /// before every host has had one.
     #[must_use]
     pub fn awaits_first_checks(&self) -> bool {
-        let checkers = self.clusters.iter().filter_map(|one| one.checker.as_ref());
-        checkers.into_iter().any(HealthChecker::awaits_first_check)
-    }
-
-    /// What is shared of each cluster, in the order of the configuration.
-    pub fn shared(&self) -> impl Iterator<Item = &Arc<SharedCluster>> {
-        self.clusters.iter().map(|cluster| &cluster.shared)
-    }
-
-    /// Where to send events to.
-    #[must_use]
-    pub fn events(&self) -> Events {
-        self.sender.clone()
+        let mut checkers = self.clusters.iter().filter_map(|one| one.checker.as_ref());
+        checkers.any(HealthChecker::awaits_first_check)
     }
 
     /// Waits for an event or until outlier detection has to look at hosts,
@@ -189,8 +189,52 @@ impl ClusterManager {
             self.apply(event);
         }
         self.sweep();
+        self.rebuild()
+    }
+
+    /// The runtime has other values: what has to be published.
+    pub fn set_runtime(&mut self, runtime: Arc<RuntimeValues>) -> Vec<HostsChange> {
+        self.surroundings.runtime = runtime;
+        self.tell_runtime();
+        for cluster in &mut self.clusters {
+            cluster.is_dirty = true;
+        }
+        self.rebuild()
+    }
+
+    fn tell_runtime(&self) {
+        let runtime = &self.surroundings.runtime;
+        for cluster in &self.clusters {
+            if let Some(outliers) = &cluster.outliers {
+                outliers.set_runtime(runtime);
+            }
+        }
+        // Nobody looks where no host is checked.
+        let _ = self.runtime_sender.send(Arc::clone(runtime));
+    }
+
+    fn rebuild(&mut self) -> Vec<HostsChange> {
+        let local = self.surroundings.local.and_then(|id| self.index.get(&id));
+        if local.is_some_and(|index| self.clusters[*index].is_dirty) {
+            self.take_local_cluster();
+        }
+        let surroundings = &self.surroundings;
         let dirty = self.clusters.iter_mut().filter(|cluster| cluster.is_dirty);
-        dirty.map(ManagedCluster::rebuild).collect()
+        dirty.map(|cluster| cluster.rebuild(surroundings)).collect()
+    }
+
+    /// Zone-aware clusters depend on who the members of this proxy's own
+    /// cluster are.
+    fn take_local_cluster(&mut self) {
+        let Some(index) = self.surroundings.local.and_then(|id| self.index.get(&id)) else {
+            return;
+        };
+        let local = self.clusters[*index].host_set(&self.surroundings);
+        self.surroundings.zones.set_local(&local);
+        for cluster in &mut self.clusters {
+            let balancing = &cluster.shared.config.balancing;
+            cluster.is_dirty |= balancing.locality_basis().is_some();
+        }
     }
 
     /// Lets outlier detection look at hosts where it is time to.
@@ -200,7 +244,8 @@ impl ClusterManager {
             let outliers = cluster.outliers.as_mut();
             let due = outliers.filter(|one| one.due().is_some_and(|due| due <= now));
             if let Some(outliers) = due {
-                let scene = scene(&cluster.members, &self.store, &self.runtime);
+                let runtime = &self.surroundings.runtime;
+                let scene = scene(&cluster.members, &self.store, runtime);
                 cluster.is_dirty |= outliers.sweep(scene);
             }
         }
@@ -208,8 +253,9 @@ impl ClusterManager {
 
     fn apply(&mut self, event: ClusterEvent) {
         let id = match &event {
-            ClusterEvent::Hosts(id, _) | ClusterEvent::Health { cluster: id, .. } => *id,
-            ClusterEvent::Checked { cluster, .. } => *cluster,
+            ClusterEvent::Hosts(id, _)
+            | ClusterEvent::Health { cluster: id, .. }
+            | ClusterEvent::Checked { cluster: id, .. } => *id,
             ClusterEvent::Reported(report) => report.cluster,
         };
         let Some(cluster) = self.index.get(&id).map(|index| &mut self.clusters[*index]) else {
@@ -217,18 +263,21 @@ impl ClusterManager {
         };
         match event {
             ClusterEvent::Hosts(_, assignment) => cluster.assign(assignment, &self.store),
-            ClusterEvent::Health { host, flag, on, .. } => {
-                cluster.is_dirty |= host.set_health(flag, on);
-            }
+            ClusterEvent::Health { host, flag, on, .. } => cluster.set_health(&host, flag, on),
             ClusterEvent::Checked {
                 host,
                 changed,
                 passed,
+                recovered,
                 ..
             } => {
                 cluster.is_dirty |= changed;
+                if recovered {
+                    cluster.start_slowly(&host);
+                }
                 if passed && !host.has(HealthFlag::FailedActiveHc) {
-                    let scene = scene(&cluster.members, &self.store, &self.runtime);
+                    let runtime = &self.surroundings.runtime;
+                    let scene = scene(&cluster.members, &self.store, runtime);
                     let outliers = cluster.outliers.as_mut();
                     cluster.is_dirty |=
                         outliers.is_some_and(|outliers| outliers.on_check_passed(&host, scene));
@@ -238,7 +287,8 @@ impl ClusterManager {
                 let host = &report.host;
                 cluster.is_dirty |= match report.what {
                     Reported::Run(streak) => {
-                        let scene = scene(&cluster.members, &self.store, &self.runtime);
+                        let runtime = &self.surroundings.runtime;
+                        let scene = scene(&cluster.members, &self.store, runtime);
                         let outliers = cluster.outliers.as_mut();
                         outliers.is_some_and(|outliers| outliers.on_run(host, streak, scene))
                     }
@@ -250,11 +300,6 @@ impl ClusterManager {
             }
         }
     }
-}
-
-/// A host as the one that it is, whatever is configured of it.
-fn identity(member: &Member) -> *const SharedHost {
-    Arc::as_ptr(&member.shared)
 }
 
 fn scene<'a>(members: &'a [Member], store: &'a Store, runtime: &'a RuntimeValues) -> Scene<'a> {
@@ -280,18 +325,35 @@ impl HostsChange {
     }
 }
 
+/// What the hosts of a cluster are balanced by, beside themselves.
+struct Surroundings {
+    zones: Zones,
+    /// The cluster that this proxy belongs to.
+    local: Option<ClusterId>,
+    runtime: Arc<RuntimeValues>,
+}
+
 struct ManagedCluster {
     shared: Arc<SharedCluster>,
     assignment: Assignment,
     members: Arc<[Member]>,
     outliers: Option<OutlierDetector>,
     checker: Option<HealthChecker>,
+    /// When each host began to take requests, on the clock of the cluster's
+    /// balancers; of clusters that start slowly.
+    slow_starts: HashMap<*const SharedHost, u64>,
     /// The set that was published last is not true any more.
     is_dirty: bool,
 }
 
 impl ManagedCluster {
-    fn new(config: &Arc<ClusterConfig>, events: &Events, logs: &EventLogs, store: &Store) -> Self {
+    fn new(
+        config: &Arc<ClusterConfig>,
+        surroundings: &Surroundings,
+        events: &Events,
+        logs: &EventLogs,
+        store: &Store,
+    ) -> Self {
         let events = events.clone();
         // Nobody takes reports any more only when the process ends.
         let report = move |report| drop(events.send(ClusterEvent::Reported(report)));
@@ -301,22 +363,23 @@ impl ManagedCluster {
             .filter(|watch| watch.detects_outliers())
             .map(|watch| OutlierDetector::new(config, watch, logs.outliers.clone(), store));
         let assignment = config.assignment.clone();
-        let found = Found::compare(
-            &assignment,
-            &Assignment::default(),
-            &[],
-            watch.as_ref(),
-            store,
-        );
-        let hosts = HostSet::new(config, Arc::clone(&found.members), &assignment);
+        let nobody = Assignment::default();
+        let found = Found::compare(&assignment, &nobody, &[], watch.as_ref(), store);
+        let mut slow_starts = HashMap::new();
+        if config.balancing.slow_start_window().is_some() {
+            slow_starts.extend(found.added.iter().map(|host| (Arc::as_ptr(host), 0)));
+        }
+        let members = Arc::clone(&found.members);
+        let hosts = host_set(config, &members, &assignment, &slow_starts, surroundings);
         let (config, hosts) = (Arc::clone(config), Arc::new(hosts));
         let shared = SharedCluster::new(config, hosts, watch, Instant::now(), store);
         let cluster = Self {
             shared: Arc::new(shared),
             assignment,
-            members: Arc::clone(&found.members),
+            members,
             outliers,
             checker: None,
+            slow_starts,
             is_dirty: false,
         };
         cluster.count_changed(&found);
@@ -329,17 +392,19 @@ impl ManagedCluster {
     fn assign(&mut self, assignment: Assignment, store: &Store) {
         let watch = self.shared.watch.as_ref();
         let found = Found::compare(&assignment, &self.assignment, &self.members, watch, store);
-        if self.shared.config.ignore_new_hosts_until_first_check {
-            let before: HashSet<_> = self.members.iter().map(identity).collect();
-            let added = |member: &&Member| !before.contains(&identity(member));
-            for member in found.members.iter().filter(added) {
-                let waits = member.shared.has(HealthFlag::FailedActiveHc);
-                member.shared.set_health(HealthFlag::PendingActiveHc, waits);
-            }
-        }
         self.count_changed(&found);
+        for host in &found.added {
+            if self.shared.config.ignore_new_hosts_until_first_check {
+                host.set_health(
+                    HealthFlag::PendingActiveHc,
+                    host.has(HealthFlag::FailedActiveHc),
+                );
+            }
+            self.start_slowly(host);
+        }
         self.members = found.members;
         self.assignment = assignment;
+        self.forget_slow_starts();
         if let Some(outliers) = &self.outliers {
             outliers.on_members(&self.members);
         }
@@ -353,22 +418,66 @@ impl ManagedCluster {
         }
     }
 
-    fn rebuild(&mut self) -> HostsChange {
+    fn set_health(&mut self, host: &Arc<SharedHost>, flag: HealthFlag, on: bool) {
+        if !host.set_health(flag, on) {
+            return;
+        }
+        let is_checked = matches!(
+            flag,
+            HealthFlag::FailedActiveHc | HealthFlag::PendingActiveHc
+        );
+        if !on && is_checked {
+            self.start_slowly(host);
+        }
+        self.is_dirty = true;
+    }
+
+    /// A host takes requests from now on.
+    fn start_slowly(&mut self, host: &Arc<SharedHost>) {
+        if self.shared.config.balancing.slow_start_window().is_some() {
+            let since = self.shared.created.elapsed().as_millis() as u64;
+            self.slow_starts.insert(Arc::as_ptr(host), since);
+        }
+    }
+
+    /// Forgets hosts that have their full share, and those that are gone.
+    fn forget_slow_starts(&mut self) {
+        let Some(window) = self.shared.config.balancing.slow_start_window() else {
+            return;
+        };
+        let now = self.shared.created.elapsed().as_millis() as u64;
+        let window = window.as_millis() as u64;
+        let members: HashSet<_> = (self.members.iter())
+            .map(|member| Arc::as_ptr(&member.shared))
+            .collect();
+        self.slow_starts
+            .retain(|host, since| members.contains(host) && now < *since + window);
+    }
+
+    fn host_set(&self, surroundings: &Surroundings) -> HostSet {
+        host_set(
+            &self.shared.config,
+            &self.members,
+            &self.assignment,
+            &self.slow_starts,
+            surroundings,
+        )
+    }
+
+    fn rebuild(&mut self, surroundings: &Surroundings) -> HostsChange {
         self.is_dirty = false;
-        let config = &self.shared.config;
-        let hosts = HostSet::new(config, Arc::clone(&self.members), &self.assignment);
-        let hosts = Arc::new(hosts);
+        let hosts = Arc::new(self.host_set(surroundings));
         self.shared.set_hosts(Arc::clone(&hosts));
         self.count_members();
         HostsChange {
-            cluster: config.id,
+            cluster: self.shared.config.id,
             hosts,
         }
     }
 
     fn count_changed(&self, found: &Found) {
         let matches = &self.shared.transport_socket_matches;
-        matches.total_match_count.add(found.added);
+        matches.total_match_count.add(found.added.len() as u64);
         // As Envoy, which updates one priority after the other.
         let changed = found.changed_priorities.len() as u64;
         self.shared.stats.membership_change.add(changed);
@@ -376,7 +485,11 @@ impl ManagedCluster {
 
     fn count_members(&self) {
         let stats = &self.shared.stats;
-        let counts = self.shared.hosts().counts;
+        let hosts = self.shared.hosts();
+        let counts = hosts.counts;
+        if let Some(table) = &self.shared.table {
+            table.set(hosts.balancer.table_sizes().unwrap_or_default());
+        }
         stats.membership_total.set(self.members.len() as u64);
         stats.membership_healthy.set(counts.healthy);
         stats.membership_degraded.set(counts.degraded);
@@ -388,13 +501,38 @@ impl ManagedCluster {
     }
 }
 
+fn host_set(
+    config: &ClusterConfig,
+    members: &Arc<[Member]>,
+    assignment: &Assignment,
+    slow_starts: &HashMap<*const SharedHost, u64>,
+    surroundings: &Surroundings,
+) -> HostSet {
+    let zones = &surroundings.zones;
+    // Within its own cluster a proxy has no zone.
+    let basis = (surroundings.local != Some(config.id))
+        .then(|| config.balancing.locality_basis())
+        .flatten();
+    HostSet::new(
+        Arc::clone(members),
+        &Facts {
+            config,
+            assignment,
+            runtime: &surroundings.runtime,
+            locality: &|locality| zones.number(locality),
+            local: basis.and_then(|basis| zones.local(basis)),
+            slow_start_since_ms: &|host| slow_starts.get(&ptr::from_ref(host)).copied(),
+        },
+    )
+}
+
 /// The hosts of an assignment beside those that were there before.
 struct Found {
     /// The hosts. A host is who has its address; of two with one address, the
     /// first of the one list is the first of the other.
     members: Arc<[Member]>,
-    /// How many are new.
-    added: u64,
+    /// Those that are new.
+    added: Vec<Arc<SharedHost>>,
     /// The priorities that got or lost a host.
     changed_priorities: BTreeSet<u32>,
 }
@@ -413,7 +551,7 @@ impl Found {
             let same = known.entry(member.shared.address()).or_default();
             same.push(member);
         }
-        let mut added = 0;
+        let mut added = Vec::new();
         let mut changed_priorities = BTreeSet::new();
         let mut member = |config: &Arc<HostConfig>| {
             let now = priority(assignment, config);
@@ -424,10 +562,11 @@ impl Found {
                 }
                 return keep(member, config);
             }
-            added += 1;
+            let shared = SharedHost::new(Arc::clone(config), watch, store);
+            added.push(Arc::clone(&shared));
             changed_priorities.insert(now);
             Member {
-                shared: SharedHost::new(Arc::clone(config), watch, store),
+                shared,
                 config: Arc::clone(config),
             }
         };

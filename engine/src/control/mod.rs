@@ -9,3 +9,4 @@ pub mod drain;
 mod health_checkers;
 pub mod outlier_detection;
 pub mod publish;
+mod zones;

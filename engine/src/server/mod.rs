@@ -174,21 +174,6 @@ async fn serve(
         Some(admin) => Some(bind_admin(admin)?),
         None => None,
     };
-    let snapshot = &compiled.snapshot;
-    let values = Arc::new(Runtime::new(
-        snapshot.runtime.clone(),
-        Arc::clone(&snapshot.names),
-        &store,
-    ));
-    // The control plane logs what becomes of hosts.
-    log_writer.handle().install();
-    let mut cluster_manager = ClusterManager::new(
-        &snapshot.clusters,
-        values.values(),
-        &compiled.event_logs,
-        &store,
-    );
-    let clusters: Vec<_> = cluster_manager.shared().cloned().collect();
 
     let plan = Plan {
         count: workers as u32,
@@ -205,6 +190,17 @@ async fn serve(
     };
     let mut publisher = Publisher::start(&places, &plan).context("the workers did not start")?;
     let (actions, mut commands) = mpsc::unbounded_channel();
+    let snapshot = &compiled.snapshot;
+    let values = Arc::new(Runtime::new(
+        snapshot.runtime.clone(),
+        Arc::clone(&snapshot.names),
+        &store,
+    ));
+    // The control plane logs what becomes of hosts.
+    log_writer.handle().install();
+    let logs = &compiled.event_logs;
+    let mut cluster_manager = ClusterManager::new(snapshot, values.values(), logs, &store);
+    let clusters: Vec<_> = cluster_manager.shared().cloned().collect();
     let view = Arc::new(View::new(
         options,
         loaded,
@@ -449,10 +445,12 @@ async fn control_loop(
                         }
                     }
                     Action::Runtime(values) => {
-                        cluster_manager.set_runtime(Arc::clone(&values));
-                        publisher
-                            .publish(|_| vec![Change::Runtime(Arc::clone(&values))])
-                            .await;
+                        let changed = cluster_manager.set_runtime(Arc::clone(&values));
+                        let changes = |_| {
+                            let hosts = changed.iter().map(HostsChange::for_worker);
+                            hosts.chain([Change::Runtime(Arc::clone(&values))]).collect()
+                        };
+                        publisher.publish(changes).await;
                     }
                     command => act(command, publisher, logs).await,
                 }
@@ -478,7 +476,7 @@ async fn act(command: Action, publisher: &mut Publisher, logs: &LogHandle) {
                 .await;
         }
         Action::ReopenLogs => reopen_logs(publisher, logs).await,
-        // The first two are the loop's, the last was done where it was asked.
+        // These are the loop's, or were done where they were asked.
         Action::Quit | Action::Runtime(_) | Action::SetLogLevel { .. } => {}
     }
 }

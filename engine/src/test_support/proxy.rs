@@ -43,7 +43,7 @@ impl Proxy {
         let store = Store::new();
         let compiled = setup.compile(host);
         let clusters = ClusterManager::new(
-            &compiled.snapshot.clusters,
+            &compiled.snapshot,
             Arc::default(),
             &Default::default(),
             &store,

@@ -59,7 +59,7 @@ impl Setup {
     pub fn cluster(&self, host: SocketAddr, store: &Store) -> Rc<Cluster> {
         let compiled = self.compile(host);
         let clusters = ClusterManager::new(
-            &compiled.snapshot.clusters[..1],
+            &compiled.snapshot,
             Arc::default(),
             &Default::default(),
             store,

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use ringway_config::cluster::{Cluster as ClusterConfig, Thresholds};
 use ringway_lb::balancer::Cursor;
+use ringway_lb::config::Policy;
 use ringway_lb::events::Events;
 
 use super::circuit_breaker::{Breaker, RetryBreaker, RetryPermit};
@@ -20,7 +21,8 @@ use super::host_set::{HostSet, Member};
 use super::load_balancer::LoadBalancerContext;
 use super::outlier_detection::Watch;
 use crate::stats::cluster::{
-    CircuitBreakerStats, ClusterStats, ResponseStats, TransportSocketMatchStats, prefix,
+    CircuitBreakerStats, ClusterStats, MaglevStats, ResponseStats, RingHashStats, TableStats,
+    TransportSocketMatchStats, prefix,
 };
 use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stats::{GaugeReader, Store};
@@ -35,6 +37,8 @@ pub struct SharedCluster {
     pub stats: ClusterStats,
     /// `cluster.NAME.upstream_rq_<code>`, its classes and times.
     pub responses: ResponseStats,
+    /// The table of a policy that hashes.
+    pub table: Option<TableStats>,
     /// How many hosts took the cluster's own transport socket.
     pub transport_socket_matches: TransportSocketMatchStats,
     /// The process-wide limits by routing priority: default, high.
@@ -81,6 +85,17 @@ impl SharedCluster {
         Self {
             stats: ClusterStats::new(store, &prefix),
             responses: ResponseStats::new(store, &prefix),
+            table: match config.balancing.policy() {
+                Policy::RingHash { .. } => {
+                    let prefix = format!("{prefix}ring_hash_lb.");
+                    Some(TableStats::RingHash(RingHashStats::new(store, &prefix)))
+                }
+                Policy::Maglev { .. } => {
+                    let prefix = format!("{prefix}maglev_lb.");
+                    Some(TableStats::Maglev(MaglevStats::new(store, &prefix)))
+                }
+                _ => None,
+            },
             transport_socket_matches: TransportSocketMatchStats::new(
                 store,
                 &format!("{prefix}default."),
@@ -169,7 +184,8 @@ impl Cluster {
             }
         };
         let set = shared.hosts();
-        Rc::new(Self {
+        let built = set.balancer.built();
+        let cluster = Rc::new(Self {
             config: Arc::clone(&shared.config),
             stats: shared.stats,
             info: Rc::new(ClusterInfo {
@@ -190,7 +206,9 @@ impl Cluster {
                 set,
             }),
             shared,
-        })
+        });
+        cluster.count_events(built);
+        cluster
     }
 
     /// `cluster.NAME.http1.*`; as Envoy's, they are listed from the first
@@ -220,11 +238,22 @@ impl Cluster {
         Some(Rc::clone(host))
     }
 
+    /// Counts what happened at a pick, or while a balancer was built.
     fn count_events(&self, events: Events) {
-        for (event, counter) in [(Events::HEALTHY_PANIC, self.stats.lb_healthy_panic)] {
-            if events.contains(event) {
-                counter.inc();
-            }
+        let stats = &self.stats;
+        for event in events.iter() {
+            let counter = match event {
+                Events::HEALTHY_PANIC => stats.lb_healthy_panic,
+                Events::RECALCULATE_ZONE_STRUCTURES => stats.lb_recalculate_zone_structures,
+                Events::LOCAL_CLUSTER_NOT_OK => stats.lb_local_cluster_not_ok,
+                Events::ZONE_CLUSTER_TOO_SMALL => stats.lb_zone_cluster_too_small,
+                Events::ZONE_ROUTING_ALL_DIRECTLY => stats.lb_zone_routing_all_directly,
+                Events::ZONE_ROUTING_SAMPLED => stats.lb_zone_routing_sampled,
+                Events::ZONE_ROUTING_CROSS_ZONE => stats.lb_zone_routing_cross_zone,
+                Events::ZONE_NO_CAPACITY_LEFT => stats.lb_zone_no_capacity_left,
+                _ => continue,
+            };
+            counter.inc();
         }
     }
 
@@ -242,6 +271,7 @@ impl Cluster {
             hosts.own = move_hosts(&hosts.set.members, &set.members, &mut hosts.own);
         }
         hosts.cursor = set.balancer.cursor(seed);
+        self.count_events(set.balancer.built());
         hosts.set = set;
         // What was opened to a host before it failed may be as bad as it is.
         for host in hosts.own.iter().flatten() {

@@ -230,7 +230,7 @@ fn a_drain_gives_up_at_its_limit() {
         let plan = plan(&options(driver), 1, &store, &logs);
         let compiled = Setup::default().compile(origin.address);
         let clusters = ClusterManager::new(
-            &compiled.snapshot.clusters,
+            &compiled.snapshot,
             Arc::default(),
             &Default::default(),
             &store,

@@ -2,6 +2,8 @@
 
 mod health_checks;
 mod latency_outliers;
+mod localities;
 mod outlier_rates;
+mod policies;
 mod priorities;
 mod shares;

@@ -127,6 +127,7 @@ fn play(program: &Program, clusters: &[Cluster], more: &str) -> Vec<Outcome> {
         hosts: routes.leak(),
     };
     let file = format!("{}{more}", bootstrap(&[listener], &yaml));
+    let file = file.replace("cluster: test }", "cluster: test, locality: { zone: a } }");
     let process = Process::start(program, &file);
     clusters
         .iter()

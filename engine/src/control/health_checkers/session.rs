@@ -89,6 +89,7 @@ impl Session {
                 self.client.close();
             }
             let passed = matches!(outcome, Outcome::Passed { .. });
+            let was_unhealthy = self.host.has(HealthFlag::FailedActiveHc);
             let transition = self.progress.with(|progress| match outcome {
                 Outcome::Passed { degraded } => shared.passed(&self.host, progress, degraded),
                 Outcome::Failed(failure) => shared.failed(&self.host, progress, failure),
@@ -99,6 +100,7 @@ impl Session {
                 host: Arc::clone(&self.host),
                 changed: transition == Transition::Changed,
                 passed,
+                recovered: was_unhealthy && !self.host.has(HealthFlag::FailedActiveHc),
             });
             let has_traffic = shared.store.counter_value(shared.connections) > 0;
             let base = interval(intervals, passed, transition, has_traffic);

@@ -77,10 +77,7 @@ pub(super) async fn forward<'a>(
 
     if may_try_again(forward, exchange) {
         let at = (cluster, host, hedging);
-        return Box::pin(forward_with_tries(
-            manager, selected, forward, at, downstream, exchange,
-        ))
-        .await;
+        return forward_with_tries(manager, selected, forward, at, downstream, exchange).await;
     }
     remove_consumed(exchange);
     let speaks = connect::speaks(forward, exchange);

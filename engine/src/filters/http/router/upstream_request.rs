@@ -284,6 +284,8 @@ impl UpstreamRequest {
         exchange
             .info
             .mark(TimePoint::UpstreamRxBegin, reactor::now());
+        // Not only at the end: format strings of response headers and of pages
+        // may tell of them.
         self.count_bytes(exchange);
         self.note_head(head, exchange);
         if head.status >= 500 {
