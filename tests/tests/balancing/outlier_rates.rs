@@ -263,29 +263,30 @@ fn ejections_end_and_last_longer_each_time() {
     let play = |program: &Program| -> Vec<serde_json::Value> {
         let fleet = Fleet::start(2);
         set(&fleet, case.hosts);
-        let text = configuration(&case, &fleet, "interval: 0.1s, base_ejection_time: 0.6s");
-        let process = Process::start_with(program, &text, FLAGS);
+        let text = configuration(&case, &fleet, "interval: 0.4s, base_ejection_time: 0.8s");
+        let process = Process::start(program, &text);
+        let active = || {
+            let name = "cluster.c.outlier_detection.ejections_active";
+            process.admin().stat(name)
+        };
         let mut lasted = Vec::new();
         for _ in 0..2 {
-            // More than are needed: the first may find the host still left out.
-            ask(&process, 8);
-            let active = |wanted: u64| {
-                let name = "cluster.c.outlier_detection.ejections_active";
-                let is = |stats: &ringway_tests::admin::Stats| {
-                    stats.get(name).copied().unwrap_or(0) == wanted
-                };
-                let (_, held) = process.admin().await_stats(Duration::from_secs(5), is);
-                let name = program.name();
-                assert!(held, "{wanted} ejections in {name}: {:?}", counts(&process));
-            };
-            active(1);
+            let deadline = Instant::now() + Duration::from_secs(10);
+            // The worker may still be about to learn that the host is back.
+            while active() == 0 {
+                ask(&process, 2);
+                assert!(Instant::now() < deadline, "{:?}", counts(&process));
+            }
             let since = Instant::now();
-            active(0);
+            while active() == 1 {
+                std::thread::sleep(Duration::from_millis(5));
+                assert!(Instant::now() < deadline, "{:?}", counts(&process));
+            }
             lasted.push(since.elapsed());
         }
-        let least = |times: u32| Duration::from_millis(600) * times - Duration::from_millis(100);
+        let least = |times: u32| Duration::from_millis(800) * times - Duration::from_millis(200);
         assert!(lasted[0] >= least(1), "{lasted:?}");
-        assert!(lasted[1] >= least(2) && lasted[1] > lasted[0], "{lasted:?}");
+        assert!(lasted[1] >= least(2), "{lasted:?}");
         events(&process)
     };
     let mut theirs = play(&Program::Envoy(envoy));
