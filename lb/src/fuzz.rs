@@ -405,7 +405,7 @@ impl Request for Any {
         self.attempt
     }
     fn latency(&self, host: u32) -> Option<f64> {
-        (host % 3 != 0).then(|| f64::from(self.active) * f64::from(host))
+        (!host.is_multiple_of(3)).then(|| f64::from(self.active) * f64::from(host))
     }
     fn subset(&self) -> &[(Arc<str>, Value)] {
         &self.subset
