@@ -241,7 +241,8 @@ impl Cluster {
     pub fn pick_host(&self, context: &mut LoadBalancerContext<'_>) -> Option<Rc<Host>> {
         let Hosts { set, cursor, own } = &mut *self.hosts.borrow_mut();
         let pick = {
-            let mut picking = context.among(&set.members, &self.loads, self.shared.created);
+            let mut picking =
+                context.among(&set.members, &self.stats, &self.loads, self.shared.created);
             set.balancer.pick(cursor, &mut picking)
         };
         if !pick.events.is_empty() {

@@ -174,7 +174,7 @@ fn ask(process: &Process, fleet: &Fleet, cluster: &Cluster) -> Outcome {
 const GET: Kind = Kind::Response { to_head: false };
 
 /// One request on a connection that stays open, and its answer.
-fn exchange(stream: &mut TcpStream, request: &[u8]) -> Message {
+pub fn exchange(stream: &mut TcpStream, request: &[u8]) -> Message {
     stream.write_all(request).expect("the proxy reads");
     let mut received = Vec::new();
     loop {
