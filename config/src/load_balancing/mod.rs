@@ -10,6 +10,7 @@ mod older;
 mod slow_start;
 mod typed;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
@@ -19,6 +20,7 @@ use ringway_lb::config::{Common, Config, LocalityBasis, LocalityMode, Policy, Zo
 
 use crate::context::Cx;
 use crate::endpoint;
+use crate::route::HashPolicies;
 use crate::runtime::{RuntimeKey, RuntimeKeys, RuntimeValue, RuntimeValues};
 
 /// How a cluster is balanced, apart from its hosts.
@@ -28,6 +30,8 @@ pub struct Balancing {
     config: Config,
     /// Ring hash and Maglev hash the hostname of a host, not its address.
     pub hashes_hostname: bool,
+    /// Hash policies of the cluster, which take the place of the route's.
+    pub hash_policies: Option<Arc<HashPolicies>>,
     keys: Keys,
 }
 
@@ -135,6 +139,7 @@ pub(crate) fn lower(proto: &pb::Cluster, cx: &mut Cx<'_>) -> Balancing {
             },
         },
         hashes_hostname: false,
+        hash_policies: None,
         keys: Keys::new(cx.runtime_keys),
     };
     match &proto.load_balancing_policy {

@@ -22,6 +22,13 @@ impl Balancing {
         }
         let hashing = common.and_then(|common| common.consistent_hashing_lb_config);
         self.hashes_hostname = hashing.is_some_and(|hashing| hashing.use_hostname_for_hashing);
+        // As Envoy. The newer form takes names wherever hosts have some.
+        if self.hashes_hostname && !is_strict_dns(proto) {
+            cx.error_at(
+                "common_lb_config.consistent_hashing_lb_config.use_hostname_for_hashing",
+                "needs a cluster of type STRICT_DNS; use load_balancing_policy",
+            );
+        }
         let balance_factor = hashing
             .and_then(|hashing| hashing.hash_balance_factor)
             .map(|factor| factor.value);
@@ -69,6 +76,14 @@ impl Balancing {
                 slow_start: self.slow_start(config.slow_start_config.as_ref().map(Into::into), cx),
             }
         })
+    }
+}
+
+fn is_strict_dns(proto: &pb::Cluster) -> bool {
+    use cluster_pb::{ClusterDiscoveryType, DiscoveryType};
+    match &proto.cluster_discovery_type {
+        Some(ClusterDiscoveryType::Type(kind)) => *kind == DiscoveryType::StrictDns as i32,
+        Some(ClusterDiscoveryType::ClusterType(_)) | None => false,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Balancing as extensions: `load_balancing_policy`, a list of which the first
 //! policy that is known holds.
 
+use std::sync::Arc;
+
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::common::v3 as common_pb;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::common::v3::locality_lb_config as locality_pb;
@@ -19,6 +21,7 @@ use super::{
 };
 use crate::context::{Cx, type_name, unpack};
 use crate::core;
+use crate::route::HashPolicies;
 
 impl Balancing {
     /// Lowers the first policy that is known; false if none is.
@@ -76,7 +79,7 @@ impl Balancing {
                 if let Some(proto) = unpack::<Maglev>(any, cx) {
                     self.weigh_localities(proto.locality_weighted_lb_config.is_some());
                     let hashing = proto.consistent_hashing_lb_config.as_ref();
-                    let balance_factor = self.consistent_hashing(hashing);
+                    let balance_factor = self.consistent_hashing(hashing, cx);
                     let size = proto.table_size.map(|size| size.value);
                     self.config.policy = Policy::Maglev {
                         table_size: maglev_table_size(size, cx),
@@ -115,7 +118,7 @@ impl Balancing {
         use ring_hash_pb::ring_hash::HashFunction as Given;
         self.weigh_localities(proto.locality_weighted_lb_config.is_some());
         let balance_factor = match &proto.consistent_hashing_lb_config {
-            Some(hashing) => self.consistent_hashing(Some(hashing)),
+            Some(hashing) => self.consistent_hashing(Some(hashing), cx),
             None => {
                 self.hashes_hostname = proto.use_hostname_for_hashing;
                 value(proto.hash_balance_factor)
@@ -141,8 +144,13 @@ impl Balancing {
     fn consistent_hashing(
         &mut self,
         proto: Option<&common_pb::ConsistentHashingLbConfig>,
+        cx: &mut Cx<'_>,
     ) -> Option<u32> {
         let proto = proto?;
+        self.hash_policies = cx.field("consistent_hashing_lb_config", |cx| {
+            let policies = HashPolicies::lower(&proto.hash_policy, "hash_policy", cx);
+            policies.flatten().map(Arc::new)
+        });
         self.hashes_hostname = proto.use_hostname_for_hashing;
         value(proto.hash_balance_factor)
     }

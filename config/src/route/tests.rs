@@ -120,6 +120,7 @@ fn find<'r>(routes: &'r RouteConfiguration, headers: &HeaderMap) -> RouteMatch<'
         runtime: &RuntimeValues::default(),
         metadata: crate::metadata::Metadata::EMPTY,
         filter_state: crate::filter_state::FilterState::EMPTY,
+        remote: std::net::Ipv4Addr::LOCALHOST.into(),
         peer_certificate: PeerCertificate::default(),
     })
 }

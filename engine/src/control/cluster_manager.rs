@@ -487,6 +487,8 @@ impl ManagedCluster {
         let stats = &self.shared.stats;
         let hosts = self.shared.hosts();
         let counts = hosts.counts;
+        // As Envoy's main thread, which has balancers like any worker.
+        self.shared.count_events(hosts.balancer.built());
         if let Some(table) = &self.shared.table {
             table.set(hosts.balancer.table_sizes().unwrap_or_default());
         }

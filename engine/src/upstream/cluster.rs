@@ -122,6 +122,26 @@ impl SharedCluster {
     pub fn set_hosts(&self, hosts: Arc<HostSet>) {
         self.hosts.set(hosts);
     }
+
+    /// Counts what happened at a pick, or while a balancer was built: by the
+    /// thread that picks, and by each that takes the balancer.
+    pub fn count_events(&self, events: Events) {
+        let stats = &self.stats;
+        for event in events.iter() {
+            let counter = match event {
+                Events::HEALTHY_PANIC => stats.lb_healthy_panic,
+                Events::RECALCULATE_ZONE_STRUCTURES => stats.lb_recalculate_zone_structures,
+                Events::LOCAL_CLUSTER_NOT_OK => stats.lb_local_cluster_not_ok,
+                Events::ZONE_CLUSTER_TOO_SMALL => stats.lb_zone_cluster_too_small,
+                Events::ZONE_ROUTING_ALL_DIRECTLY => stats.lb_zone_routing_all_directly,
+                Events::ZONE_ROUTING_SAMPLED => stats.lb_zone_routing_sampled,
+                Events::ZONE_ROUTING_CROSS_ZONE => stats.lb_zone_routing_cross_zone,
+                Events::ZONE_NO_CAPACITY_LEFT => stats.lb_zone_no_capacity_left,
+                _ => continue,
+            };
+            counter.inc();
+        }
+    }
 }
 
 /// The breakers of one routing priority on one worker.
@@ -207,7 +227,7 @@ impl Cluster {
             }),
             shared,
         });
-        cluster.count_events(built);
+        cluster.shared.count_events(built);
         cluster
     }
 
@@ -226,35 +246,17 @@ impl Cluster {
     pub fn pick_host(&self, context: &mut LoadBalancerContext<'_>) -> Option<Rc<Host>> {
         let Hosts { set, cursor, own } = &mut *self.hosts.borrow_mut();
         let pick = {
-            let mut picking = context.among(&set.members, &self.loads, self.shared.created);
+            let mut picking =
+                context.among(&set.members, &self.stats, &self.loads, self.shared.created);
             set.balancer.pick(cursor, &mut picking)
         };
         if !pick.events.is_empty() {
-            self.count_events(pick.events);
+            self.shared.count_events(pick.events);
         }
         let index = pick.host? as usize;
         let Member { shared, config } = &set.members[index];
         let host = own[index].get_or_insert_with(|| Host::new(shared, config));
         Some(Rc::clone(host))
-    }
-
-    /// Counts what happened at a pick, or while a balancer was built.
-    fn count_events(&self, events: Events) {
-        let stats = &self.stats;
-        for event in events.iter() {
-            let counter = match event {
-                Events::HEALTHY_PANIC => stats.lb_healthy_panic,
-                Events::RECALCULATE_ZONE_STRUCTURES => stats.lb_recalculate_zone_structures,
-                Events::LOCAL_CLUSTER_NOT_OK => stats.lb_local_cluster_not_ok,
-                Events::ZONE_CLUSTER_TOO_SMALL => stats.lb_zone_cluster_too_small,
-                Events::ZONE_ROUTING_ALL_DIRECTLY => stats.lb_zone_routing_all_directly,
-                Events::ZONE_ROUTING_SAMPLED => stats.lb_zone_routing_sampled,
-                Events::ZONE_ROUTING_CROSS_ZONE => stats.lb_zone_routing_cross_zone,
-                Events::ZONE_NO_CAPACITY_LEFT => stats.lb_zone_no_capacity_left,
-                _ => continue,
-            };
-            counter.inc();
-        }
     }
 
     /// How many hosts there are, whatever their health.
@@ -271,7 +273,7 @@ impl Cluster {
             hosts.own = move_hosts(&hosts.set.members, &set.members, &mut hosts.own);
         }
         hosts.cursor = set.balancer.cursor(seed);
-        self.count_events(set.balancer.built());
+        self.shared.count_events(set.balancer.built());
         hosts.set = set;
         // What was opened to a host before it failed may be as bad as it is.
         for host in hosts.own.iter().flatten() {

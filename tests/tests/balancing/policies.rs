@@ -51,7 +51,7 @@ const CLUSTERS: &[Cluster] = &[
         name: "known-in-second-place",
         fields: "load_balancing_policy: { policies: [ { typed_extension_config: { name: u, \
                  typed_config: { \"@type\": type.googleapis.com/envoy.extensions.\
-                 load_balancing_policies.pick_first.v3.PickFirst } } }, { typed_extension_config: { name: r, \
+                 filters.http.buffer.v3.Buffer, max_request_bytes: 1 } } }, { typed_extension_config: { name: r, \
                  typed_config: { \"@type\": type.googleapis.com/envoy.extensions.\
                  load_balancing_policies.round_robin.v3.RoundRobin } } } ] },",
         endpoints: UNEQUAL,

@@ -19,6 +19,7 @@ use ringway_codecs::http1::{Framing, ResponseHead};
 use ringway_config::route::{Forward, SelectedRoute};
 
 use super::failure::{Failure, reply_for_host};
+use super::hash_policy;
 use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_host};
 use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
@@ -65,7 +66,8 @@ pub(super) async fn forward<'a>(
     finalize_request_headers(&manager.shared, forward, hedging, exchange, |exchange| {
         manager.apply_route_mutations(Message::Request, exchange);
     });
-    let mut context = LoadBalancerContext::new(&manager.worker.rng);
+    let mut hash = || hash_policy::hash(forward, &cluster, exchange);
+    let mut context = LoadBalancerContext::new(&manager.worker.rng).with_hash(&mut hash);
     let Some(host) = cluster.pick_host(&mut context) else {
         cluster.stats.upstream_cx_none_healthy.inc();
         let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
@@ -330,6 +332,7 @@ pub(super) fn send_head(
             since.as_millis() as u64,
         );
     }
+    hash_policy::set_cookies(exchange);
     manager.charge_code(cluster, head.status, exchange);
     exchange.info.response_code = head.status;
     let tunnelled = tunnel::begins(head, exchange);

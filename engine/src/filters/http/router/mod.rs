@@ -5,6 +5,7 @@
 //! - `direct_response.rs`: answers that the route holds.
 //! - `forward.rs`: the whole story of a forwarded request.
 //! - `request_headers.rs`: what is done to its headers.
+//! - `hash_policy.rs`: what requests have in common that go to one host.
 //! - `timeout.rs`: how long it may take.
 //! - `tries.rs`: the way of a request that may be tried more than once;
 //!   `retries.rs`: what is asked for; `retry_state.rs`: whether, when and where
@@ -22,6 +23,7 @@ mod connect;
 mod direct_response;
 mod failure;
 mod forward;
+mod hash_policy;
 mod internal_redirect;
 mod request_headers;
 mod retries;

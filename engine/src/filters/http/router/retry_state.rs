@@ -265,6 +265,7 @@ impl<'a> RetryState<'a> {
             if !self.avoids(&host) {
                 break;
             }
+            context.pick_another();
             host = cluster.pick_host(context)?;
         }
         Some(host)

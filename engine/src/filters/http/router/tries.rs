@@ -25,6 +25,7 @@ use ringway_config::route::{BodyLimit, Forward, RetryPolicy, SelectedRoute};
 
 use super::failure::{Failure, reply_for_host};
 use super::forward::{finish, is_interim, relay, request_ended};
+use super::hash_policy;
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
@@ -658,7 +659,8 @@ impl Tries<'_> {
         next.wait
             .count(&self.cluster, self.manager.route_stats(exchange));
         exchange.info.attempt_count += 1;
-        let mut context = LoadBalancerContext::new(&self.manager.worker.rng);
+        let mut hash = || hash_policy::hash(self.forward, &self.cluster, exchange);
+        let mut context = LoadBalancerContext::new(&self.manager.worker.rng).with_hash(&mut hash);
         let picked = match &self.retry {
             Some(retry) => retry.pick_host(&self.cluster, &mut context),
             None => self.cluster.pick_host(&mut context),
