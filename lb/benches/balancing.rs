@@ -24,7 +24,7 @@ impl Describe for Addresses {
         Cow::Owned(format!("10.0.{}.{}:8080", host / 256, host % 256))
     }
     fn metadata(&self, host: u32, key: &str) -> Option<Value> {
-        (key == "version").then(|| Value::string(if host % 2 == 0 { "v1" } else { "v2" }))
+        (key == "version").then(|| Value::string(if host.is_multiple_of(2) { "v1" } else { "v2" }))
     }
 }
 

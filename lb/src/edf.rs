@@ -8,7 +8,7 @@
 /// A schedule of one worker over one list of hosts: 16 bytes a host.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
-    /// A binary heap, the host that is due first on top.
+    /// A heap, the host that is due first on top.
     heap: Vec<Due>,
     next_order: u32,
     /// Picks since virtual time was last set back.
@@ -56,7 +56,7 @@ impl Schedule {
                 host: *host,
             });
         }
-        for parent in (0..schedule.heap.len() / 2).rev() {
+        for parent in (0..schedule.heap.len().div_ceil(CHILDREN)).rev() {
             schedule.sift_down(parent);
         }
         schedule
@@ -93,12 +93,16 @@ impl Schedule {
         let heap = &mut self.heap[..];
         let moved = heap[parent];
         loop {
-            let mut child = 2 * parent + 1;
-            if child >= heap.len() {
+            let begin = CHILDREN * parent + 1;
+            let end = (begin + CHILDREN).min(heap.len());
+            if begin >= end {
                 break;
             }
-            if child + 1 < heap.len() && heap[child + 1].is_before(&heap[child]) {
-                child += 1;
+            let mut child = begin;
+            for other in begin + 1..end {
+                if heap[other].is_before(&heap[child]) {
+                    child = other;
+                }
             }
             if !heap[child].is_before(&moved) {
                 break;
@@ -137,6 +141,10 @@ pub(crate) fn mix(seed: u64) -> u64 {
 fn interval(weight: f64) -> f64 {
     1.0 / weight.max(WEIGHT_MIN)
 }
+
+/// Children of a place in the heap: four of them are a cache line, and the
+/// heap is half as deep as with two.
+const CHILDREN: usize = 4;
 
 /// When virtual time is set back: with 2^16 whole rounds behind it a double
 /// still tells a round's 2^-36th part.

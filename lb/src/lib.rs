@@ -18,6 +18,7 @@ pub mod config;
 pub mod consistent_hashing;
 mod edf;
 pub mod events;
+pub mod fuzz;
 mod group;
 mod host_set;
 mod least_request;

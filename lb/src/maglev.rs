@@ -106,10 +106,13 @@ impl Turns {
     }
 
     /// Fills the table, entry by entry. Whether an entry is taken is asked of
-    /// a bit set, because that one stays in the first-level cache.
+    /// a bit set, because that one stays in the first-level cache. Half of all
+    /// steps would be made for the last few entries; those are calculated.
     fn fill<T: Copy + Default>(&mut self, entry: impl Fn(u32) -> T) -> Box<[T]> {
         let mut table = vec![T::default(); self.size as usize];
         let mut taken = vec![0u64; self.size.div_ceil(64) as usize];
+        let mut empty = Vec::new();
+        let few = self.size.isqrt() / 2;
         let mut left = self.size;
         let mut round = 0.0;
         while left > 0 {
@@ -120,10 +123,17 @@ impl Turns {
                 }
                 host.target += self.heaviest;
                 let mut wanted = host.wanted;
-                while taken[wanted as usize / 64] >> (wanted % 64) & 1 == 1 {
-                    wanted = next(wanted, host.skip, self.size);
+                if left > few {
+                    while taken[wanted as usize / 64] >> (wanted % 64) & 1 == 1 {
+                        wanted = next(wanted, host.skip, self.size);
+                    }
+                    taken[wanted as usize / 64] |= 1 << (wanted % 64);
+                } else {
+                    if empty.is_empty() {
+                        empty = entries_left(&taken, self.size);
+                    }
+                    wanted = host.take_nearest(&mut empty, self.size);
                 }
-                taken[wanted as usize / 64] |= 1 << (wanted % 64);
                 table[wanted as usize] = entry(host.place);
                 host.wanted = next(wanted, host.skip, self.size);
                 host.entries += 1;
@@ -144,6 +154,42 @@ impl Turns {
             max_per_host: entries.max().unwrap_or(0),
         }
     }
+}
+
+impl Turn {
+    /// Takes the entry that the host comes to first out of those that are
+    /// left: entry `e` is `(e - wanted) / skip` steps away, modulo the size.
+    fn take_nearest(&self, empty: &mut Vec<u32>, size: u32) -> u32 {
+        let size = u64::from(size);
+        let inverse = inverse(u64::from(self.skip), size);
+        let steps = |entry: &u32| {
+            let distance = u64::from(*entry) + size - u64::from(self.wanted);
+            distance % size * inverse % size
+        };
+        let nearest = (0..empty.len()).min_by_key(|place| steps(&empty[*place]));
+        // There is one: the table is not full.
+        empty.swap_remove(nearest.unwrap_or(0))
+    }
+}
+
+fn entries_left(taken: &[u64], size: u32) -> Vec<u32> {
+    let is_taken = |entry: u32| taken[entry as usize / 64] >> (entry % 64) & 1 == 1;
+    (0..size).filter(|entry| !is_taken(*entry)).collect()
+}
+
+/// The number that gives 1 when `number`, which is not 0, is multiplied with
+/// it modulo a prime (the extended Euclidean algorithm).
+fn inverse(number: u64, prime: u64) -> u64 {
+    let (mut rest, mut next_rest) = (prime, number);
+    // Modulo the prime, so that nothing is negative.
+    let (mut factor, mut next_factor) = (0, 1);
+    while next_rest > 0 {
+        let times = rest / next_rest;
+        (rest, next_rest) = (next_rest, rest % next_rest);
+        let smaller = times * next_factor % prime;
+        (factor, next_factor) = (next_factor, (factor + prime - smaller) % prime);
+    }
+    factor
 }
 
 /// The entry that is wanted after `wanted`; sizes are far below 2^31.
@@ -210,6 +256,46 @@ mod tests {
         assert_eq!(prime_at_least(0), 2);
         assert_eq!(prime_at_least(8), 11);
         assert_eq!(prime_at_least(u32::MAX), TABLE_SIZE_MAX);
+    }
+
+    #[test]
+    fn inverses_are_inverse() {
+        for prime in [2, 3, 5, 101, 65_537, u64::from(TABLE_SIZE_MAX)] {
+            for number in [1, 2, 3, 50, prime - 1].map(|number| number % prime) {
+                if number > 0 {
+                    assert_eq!(number * inverse(number, prime) % prime, 1);
+                }
+            }
+        }
+    }
+
+    /// The table as the paper fills it: every entry is looked for step by
+    /// step.
+    #[test]
+    fn the_last_entries_are_those_that_steps_would_find() {
+        for (size, count) in [(2, 1), (3, 2), (11, 4), (101, 7), (1021, 40), (4099, 5)] {
+            let weights: Vec<f64> = (0..count).map(|host| f64::from(host % 3 + 1)).collect();
+            let list = hosts(&weights);
+            let (table, _) = MaglevTable::new(size, &list, key);
+            let mut turns = Turns::new(size, &list, key);
+            let mut expected = vec![None; size as usize];
+            let mut round = 0.0;
+            while expected.contains(&None) {
+                round += 1.0;
+                for host in &mut turns.hosts {
+                    if round * host.weight < host.target || !expected.contains(&None) {
+                        continue;
+                    }
+                    host.target += turns.heaviest;
+                    while expected[host.wanted as usize].is_some() {
+                        host.wanted = (host.wanted + host.skip) % size;
+                    }
+                    expected[host.wanted as usize] = Some(host.place);
+                }
+            }
+            let found: Vec<_> = picks(&table, size.into()).into_iter().map(Some).collect();
+            assert_eq!(found, expected, "{count} hosts on {size} entries");
+        }
     }
 
     #[test]

@@ -12,7 +12,6 @@ use envoy_types::pb::envoy::extensions::load_balancing_policies::common::v3::loc
 use envoy_types::pb::envoy::extensions::load_balancing_policies::{
     least_request::v3 as least_request_pb, maglev::v3::Maglev, random::v3::Random,
     ring_hash::v3 as ring_hash_pb, round_robin::v3::RoundRobin, subset::v3::Subset,
-    wrr_locality::v3::WrrLocality,
 };
 use envoy_types::pb::google::protobuf::{Any, UInt32Value};
 use ringway_lb::config::{HashFunction, LocalityBasis, LocalityMode, Policy, Selection, ZoneAware};
@@ -86,17 +85,6 @@ impl Balancing {
                         table_size: maglev_table_size(size, cx),
                         balance_factor,
                     };
-                }
-            }
-            "envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality" => {
-                if let Some(proto) = unpack::<WrrLocality>(any, cx) {
-                    cx.field("endpoint_picking_policy", |cx| {
-                        let policies = proto.endpoint_picking_policy.as_ref();
-                        if !policies.is_some_and(|policies| self.take_first(policies, cx)) {
-                            cx.error("none of these policies is known");
-                        }
-                    });
-                    self.config.common.locality = LocalityMode::Weighted;
                 }
             }
             "envoy.extensions.load_balancing_policies.subset.v3.Subset" => {

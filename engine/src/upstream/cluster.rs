@@ -20,6 +20,7 @@ use super::conn_pool;
 use super::host::Host;
 use super::host_set::{HostSet, Member};
 use super::load_balancer::LoadBalancerContext;
+use super::outlier_detection::Watch;
 use crate::stats::cluster::{
     CircuitBreakerStats, ClusterStats, MaglevStats, ResponseStats, RingHashStats, SubsetStats,
     TableStats, TransportSocketMatchStats, prefix,
@@ -47,6 +48,8 @@ pub struct SharedCluster {
     pub budgets: [Budgets; 2],
     /// When it was made: where the clock of its balancers starts.
     pub created: Instant,
+    /// What outlier detection has in common for its hosts, if there is any.
+    pub watch: Option<Arc<Watch>>,
     /// The hosts that were published last.
     hosts: Latest<HostSet>,
 }
@@ -67,6 +70,7 @@ impl SharedCluster {
     pub fn new(
         config: Arc<ClusterConfig>,
         hosts: Arc<HostSet>,
+        watch: Option<Arc<Watch>>,
         created: Instant,
         store: &Store,
     ) -> Self {
@@ -105,6 +109,7 @@ impl SharedCluster {
                 budgets(&config.thresholds[1], "high"),
             ],
             created,
+            watch,
             hosts: Latest::new(hosts),
             config,
         }
@@ -120,6 +125,29 @@ impl SharedCluster {
     /// Replaces the hosts; the control plane only, which also publishes them.
     pub fn set_hosts(&self, hosts: Arc<HostSet>) {
         self.hosts.set(hosts);
+    }
+
+    /// Counts what happened at a pick, or while a balancer was built: by the
+    /// thread that picks, and by each that takes the balancer.
+    pub fn count_events(&self, events: Events) {
+        let stats = &self.stats;
+        for event in events.iter() {
+            let counter = match event {
+                Events::HEALTHY_PANIC => stats.lb_healthy_panic,
+                Events::RECALCULATE_ZONE_STRUCTURES => stats.lb_recalculate_zone_structures,
+                Events::LOCAL_CLUSTER_NOT_OK => stats.lb_local_cluster_not_ok,
+                Events::ZONE_CLUSTER_TOO_SMALL => stats.lb_zone_cluster_too_small,
+                Events::ZONE_ROUTING_ALL_DIRECTLY => stats.lb_zone_routing_all_directly,
+                Events::ZONE_ROUTING_SAMPLED => stats.lb_zone_routing_sampled,
+                Events::ZONE_ROUTING_CROSS_ZONE => stats.lb_zone_routing_cross_zone,
+                Events::ZONE_NO_CAPACITY_LEFT => stats.lb_zone_no_capacity_left,
+                Events::SUBSETS_SELECTED => stats.lb_subsets_selected,
+                Events::SUBSETS_FALLBACK => stats.lb_subsets_fallback,
+                Events::SUBSETS_FALLBACK_PANIC => stats.lb_subsets_fallback_panic,
+                _ => continue,
+            };
+            counter.inc();
+        }
     }
 }
 
@@ -206,7 +234,7 @@ impl Cluster {
             }),
             shared,
         });
-        cluster.count_events(built);
+        cluster.shared.count_events(built);
         cluster
     }
 
@@ -230,34 +258,12 @@ impl Cluster {
             set.balancer.pick(cursor, &mut picking)
         };
         if !pick.events.is_empty() {
-            self.count_events(pick.events);
+            self.shared.count_events(pick.events);
         }
         let index = pick.host? as usize;
         let Member { shared, config } = &set.members[index];
         let host = own[index].get_or_insert_with(|| Host::new(shared, config));
         Some(Rc::clone(host))
-    }
-
-    /// Counts what happened at a pick, or while a balancer was built.
-    fn count_events(&self, events: Events) {
-        let stats = &self.stats;
-        for event in events.iter() {
-            let counter = match event {
-                Events::HEALTHY_PANIC => stats.lb_healthy_panic,
-                Events::RECALCULATE_ZONE_STRUCTURES => stats.lb_recalculate_zone_structures,
-                Events::LOCAL_CLUSTER_NOT_OK => stats.lb_local_cluster_not_ok,
-                Events::ZONE_CLUSTER_TOO_SMALL => stats.lb_zone_cluster_too_small,
-                Events::ZONE_ROUTING_ALL_DIRECTLY => stats.lb_zone_routing_all_directly,
-                Events::ZONE_ROUTING_SAMPLED => stats.lb_zone_routing_sampled,
-                Events::ZONE_ROUTING_CROSS_ZONE => stats.lb_zone_routing_cross_zone,
-                Events::ZONE_NO_CAPACITY_LEFT => stats.lb_zone_no_capacity_left,
-                Events::SUBSETS_SELECTED => stats.lb_subsets_selected,
-                Events::SUBSETS_FALLBACK => stats.lb_subsets_fallback,
-                Events::SUBSETS_FALLBACK_PANIC => stats.lb_subsets_fallback_panic,
-                _ => continue,
-            };
-            counter.inc();
-        }
     }
 
     /// Calls `f` with the state of the priorities.
@@ -289,8 +295,14 @@ impl Cluster {
             hosts.own = move_hosts(&hosts.set.members, &set.members, &mut hosts.own);
         }
         hosts.cursor = set.balancer.cursor(seed);
-        self.count_events(set.balancer.built());
+        self.shared.count_events(set.balancer.built());
         hosts.set = set;
+        // What was opened to a host before it failed may be as bad as it is.
+        for host in hosts.own.iter().flatten() {
+            if host.became_unfit() {
+                conn_pool::renew(host);
+            }
+        }
     }
 
     /// The right to try a request again; `None` when too many retries are in

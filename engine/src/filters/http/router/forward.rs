@@ -24,7 +24,7 @@ use super::pick::pick_host;
 use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_host};
 use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
-use super::upstream_request::{Event, UpstreamRequest};
+use super::upstream_request::{Event, UpstreamRequest, note_unconnected};
 use super::{ConnectionManager, Handled, LocalReply, connect, shadow, tunnel};
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::{Exchange, Tunnel};
@@ -92,6 +92,7 @@ pub(super) async fn forward<'a>(
                 // No host was asked.
                 exchange.info.host = None;
             }
+            note_unconnected(&host, &failure);
             return failure.answer(manager, &cluster, downstream, exchange);
         }
     };

@@ -29,7 +29,7 @@ use super::pick::with_context;
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
-use super::upstream_request::{Event, UpstreamRequest};
+use super::upstream_request::{Event, UpstreamRequest, note_failure, note_unconnected};
 use super::{ConnectionManager, Handled, LocalReply, connect, internal_redirect, shadow};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
@@ -548,10 +548,13 @@ impl Tries<'_> {
     /// Ends a try whose response is not wanted. Its connection is kept if the
     /// head was all of it.
     fn give_up(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
-        exchange.response.clear();
-        exchange.response_trailers.clear();
         let one = self.running.remove(place);
         one.host.stats.rq_error.inc();
+        if let State::Active(upstream, _) = &one.state {
+            upstream.note_head(head, exchange);
+        }
+        exchange.response.clear();
+        exchange.response_trailers.clear();
         if let State::Active(upstream, _) = one.state {
             upstream.release(head, exchange);
         }
@@ -560,6 +563,7 @@ impl Tries<'_> {
     fn finish_redirected(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
         let one = self.running.remove(place);
         if let State::Active(upstream, _) = one.state {
+            upstream.note_head(head, exchange);
             upstream.release(head, exchange);
         }
     }
@@ -567,6 +571,7 @@ impl Tries<'_> {
     /// A try takes too long and hedging is on: another one is begun beside it.
     fn on_slow(&mut self, place: usize, expired: Expired, exchange: &mut Exchange) -> Step {
         let one = &mut self.running[place];
+        note_failure(&one.host, &Failure::Expired(expired), exchange);
         match expired {
             Expired::TryIdle => one.idle_deadline = None,
             _ => one.deadline = None,
@@ -600,8 +605,9 @@ impl Tries<'_> {
         exchange.response.clear();
         let one = self.running.remove(place);
         let sent = matches!(one.state, State::Active(..));
-        if let State::Active(upstream, _) = one.state {
-            upstream.break_off(&failure, exchange);
+        match one.state {
+            State::Active(upstream, _) => upstream.break_off(&failure, exchange),
+            State::Ready | State::Connecting(_) => note_unconnected(&one.host, &failure),
         }
         failure.count(self.manager, &self.cluster, exchange);
         if matches!(failure, Failure::Overflow) {
