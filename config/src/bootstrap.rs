@@ -19,6 +19,7 @@ use envoy_types::pb::envoy::config::listener::v3 as listener_pb;
 
 use crate::application_log;
 use crate::cluster::{self, Cluster};
+use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
 use crate::core::{self, Address, Node};
 use crate::diagnostics::Diagnostics;
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     /// Clusters in the order of the file.
     pub clusters: Vec<Arc<Cluster>>,
+    /// The cluster that this proxy belongs to (`local_cluster_name`).
+    pub local_cluster: Option<ClusterId>,
     /// The admin server, if the file asks for one.
     pub admin: Option<Admin>,
     /// Who this proxy is.
@@ -91,6 +94,7 @@ pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
     let Lowered {
         listeners,
         clusters,
+        local_cluster,
         admin,
         node,
         stats_flush_interval,
@@ -99,6 +103,7 @@ pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
     Ok(Snapshot {
         listeners,
         clusters,
+        local_cluster,
         admin,
         node,
         stats_flush_interval,
@@ -112,6 +117,7 @@ pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
 struct Lowered {
     listeners: Vec<Arc<Listener>>,
     clusters: Vec<Arc<Cluster>>,
+    local_cluster: Option<ClusterId>,
     admin: Option<Admin>,
     node: Node,
     stats_flush_interval: Duration,
@@ -128,11 +134,11 @@ fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
             listeners = lower_listeners(&resources.listeners, cx);
         });
     }
-    if let Some(manager) = manager {
+    let local_cluster = manager.and_then(|manager| {
         cx.field("cluster_manager", |cx| {
-            check_local_cluster(manager, &clusters, cx);
-        });
-    }
+            local_cluster(manager, &clusters, cx)
+        })
+    });
     if let Some(log) = &proto.application_log_config {
         cx.field("application_log_config", |cx| {
             application_log::check(log, cx);
@@ -146,6 +152,7 @@ fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
     Lowered {
         listeners,
         clusters,
+        local_cluster,
         admin: proto
             .admin
             .as_ref()
@@ -240,22 +247,23 @@ fn check_distinct(new: &Listener, earlier: &[Arc<Listener>], cx: &mut Cx<'_>) {
     }
 }
 
-fn check_local_cluster(proto: &pb::ClusterManager, clusters: &[Arc<Cluster>], cx: &mut Cx<'_>) {
+fn local_cluster(
+    proto: &pb::ClusterManager,
+    clusters: &[Arc<Cluster>],
+    cx: &mut Cx<'_>,
+) -> Option<ClusterId> {
     let name = proto.local_cluster_name.as_str();
     if name.is_empty() {
-        return;
+        return None;
     }
-    if !clusters.iter().any(|cluster| &*cluster.name == name) {
+    let found = clusters.iter().find(|cluster| &*cluster.name == name);
+    if found.is_none() {
         cx.error_at(
             "local_cluster_name",
             format!("local cluster {name:?} must be defined"),
         );
-        return;
     }
-    cx.warn_at(
-        "local_cluster_name",
-        "zone-aware routing is not done yet: hosts of all zones are used alike",
-    );
+    found.map(|cluster| cluster.id)
 }
 
 /// An admin section without an address starts no server, as in Envoy.

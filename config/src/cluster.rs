@@ -17,8 +17,9 @@ use envoy_types::pb::google::protobuf::Any;
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source, unpack};
 use crate::core::{self, Address, TcpKeepalive};
-use crate::endpoint::{self, Host};
+use crate::endpoint::{self, Assignment};
 use crate::listener::BUFFER_LIMIT;
+use crate::load_balancing::{self, Balancing};
 use crate::metadata::Metadata;
 
 /// A compiled cluster: immutable, shared by all workers.
@@ -36,11 +37,11 @@ pub struct Cluster {
     /// High watermark of each direction of a connection, in bytes.
     pub buffer_limit: u32,
     /// How hosts are picked.
-    pub lb_policy: LbPolicy,
+    pub balancing: Balancing,
     /// What the configuration says of it, for logs.
     pub metadata: Arc<Metadata>,
-    /// All hosts, in the order of the file.
-    pub hosts: Arc<[Arc<Host>]>,
+    /// The hosts that the file gives it.
+    pub assignment: Assignment,
     /// Circuit breakers by [`Priority`](crate::route::Priority): default, high.
     pub thresholds: [Thresholds; 2],
     /// Pooled connections without requests are closed after this time;
@@ -65,14 +66,6 @@ pub struct Cluster {
     pub bind: Option<SocketAddr>,
     /// Where the configuration names it.
     pub source: Source,
-}
-
-/// How a host is picked (`cluster.v3.Cluster.LbPolicy`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LbPolicy {
-    /// In turn, by weight.
-    #[default]
-    RoundRobin,
 }
 
 /// Circuit breakers of one priority
@@ -118,9 +111,9 @@ impl Default for Thresholds {
 /// none (`cluster_manager.upstream_bind_config`).
 pub(crate) fn lower(proto: &pb::Cluster, bind: Option<SocketAddr>, cx: &mut Cx<'_>) -> Cluster {
     let http = HttpOptions::lower(proto, cx);
-    let hosts = match &proto.load_assignment {
+    let assignment = match &proto.load_assignment {
         Some(assignment) => cx.field("load_assignment", |cx| endpoint::lower(assignment, cx)),
-        None => Arc::default(),
+        None => Assignment::default(),
     };
     core::check_plain_transport(proto.transport_socket.as_ref(), cx);
     let bind = match &proto.upstream_bind_config {
@@ -142,9 +135,9 @@ pub(crate) fn lower(proto: &pb::Cluster, bind: Option<SocketAddr>, cx: &mut Cx<'
         stat_name: stat_name.into(),
         connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         buffer_limit: core::u32_or(proto.per_connection_buffer_limit_bytes, BUFFER_LIMIT),
-        lb_policy: LbPolicy::RoundRobin,
+        balancing: load_balancing::lower(proto, cx),
         metadata: Arc::new(Metadata::from_proto(proto.metadata.as_ref())),
-        hosts,
+        assignment,
         thresholds: thresholds(proto.circuit_breakers.as_ref()),
         idle_timeout: http.idle_timeout,
         connection_duration_max: http.connection_duration_max,

@@ -1,81 +1,199 @@
 //! Endpoints (`envoy.config.endpoint.v3`): the hosts of a cluster. Compiled
-//! type on top, lowering below.
+//! types on top, lowering below.
 
 use std::sync::Arc;
 
+use envoy_types::pb::envoy::config::core::v3::HealthStatus;
 use envoy_types::pb::envoy::config::endpoint::v3 as pb;
 
 use crate::context::Cx;
 use crate::core::{self, Address, Locality};
 use crate::metadata::Metadata;
 
-/// One upstream host (`endpoint.v3.LbEndpoint` with the locality and
-/// priority of its group).
+/// The hosts of a cluster and how they are grouped
+/// (`endpoint.v3.ClusterLoadAssignment`).
+#[derive(Clone, Debug, Default)]
+pub struct Assignment {
+    /// All hosts, in the order of the configuration.
+    pub hosts: Arc<[Arc<Host>]>,
+    /// The groups that hosts name by [`Host::group`].
+    pub groups: Arc<[Group]>,
+    /// How the assignment as a whole is to be read.
+    pub policy: Policy,
+}
+
+/// `endpoint.v3.ClusterLoadAssignment.Policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Percent: hosts of a priority are taken for enough as long as this part
+    /// of them times the healthy ones makes 100.
+    pub overprovisioning_factor: u32,
+    /// A priority's health is the healthy part of its weight, not of the
+    /// number of its hosts.
+    pub weighted_priority_health: bool,
+}
+
+/// Envoy's defaults.
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            overprovisioning_factor: 140,
+            weighted_priority_health: false,
+        }
+    }
+}
+
+/// Hosts of one locality and one priority (`endpoint.v3.LocalityLbEndpoints`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Where they run.
+    pub locality: Arc<Locality>,
+    /// 0 is the first choice.
+    pub priority: u32,
+    /// The locality's share of its priority's requests, relative to the other
+    /// localities'. Only locality-weighted balancing reads it.
+    pub weight: Option<u32>,
+}
+
+/// One upstream host (`endpoint.v3.LbEndpoint`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Host {
     /// Where to connect to.
     pub address: Address,
-    /// The address as `/clusters` and `%UPSTREAM_HOST%` show it.
-    pub address_text: Arc<str>,
     /// The endpoint's `hostname`, for `auto_host_rewrite` and logs; empty
     /// when not given.
     pub hostname: Arc<str>,
     /// Share of the requests, relative to its peers; at least 1.
     pub weight: u32,
-    /// 0 is the first choice; only 0 is accepted so far.
-    pub priority: u32,
-    /// Where it runs.
-    pub locality: Locality,
-    /// What the configuration says of it, for logs.
+    /// Index of its [`Group`] in the assignment.
+    pub group: u32,
+    /// What whoever configured it knows of its health.
+    pub health: AssignedHealth,
+    /// What the configuration says of it, for balancing and logs.
     pub metadata: Arc<Metadata>,
 }
 
-/// Lowers the hosts of a STATIC cluster, in the order of the file.
-pub(crate) fn lower(proto: &pb::ClusterLoadAssignment, cx: &mut Cx<'_>) -> Arc<[Arc<Host>]> {
-    let mut hosts = Vec::new();
+/// `endpoint.v3.LbEndpoint.health_status`, as far as Envoy tells the values
+/// apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AssignedHealth {
+    /// `HEALTHY`, `UNKNOWN`.
+    #[default]
+    Healthy,
+    /// `DEGRADED`: used when the healthy ones are too few.
+    Degraded,
+    /// `UNHEALTHY`, `TIMEOUT`.
+    Unhealthy,
+    /// `DRAINING`: as unhealthy, for a reason of its own.
+    Draining,
+}
+
+/// Lowers the hosts of a STATIC cluster.
+pub(crate) fn lower(proto: &pb::ClusterLoadAssignment, cx: &mut Cx<'_>) -> Assignment {
+    let mut lowering = Lowering::default();
     for (i, group) in proto.endpoints.iter().enumerate() {
-        cx.index("endpoints", i, |cx| lower_group(group, &mut hosts, cx));
+        cx.index("endpoints", i, |cx| lowering.group(group, cx));
     }
-    hosts.into()
-}
-
-fn lower_group(group: &pb::LocalityLbEndpoints, hosts: &mut Vec<Arc<Host>>, cx: &mut Cx<'_>) {
-    if group.priority != 0 {
-        cx.error_at("priority", "priorities other than 0 are not supported yet");
-    }
-    let locality = core::locality(group.locality.as_ref());
-    for (i, endpoint) in group.lb_endpoints.iter().enumerate() {
-        let host = cx.index("lb_endpoints", i, |cx| {
-            lower_host(endpoint, &locality, group.priority, cx)
-        });
-        hosts.extend(host.map(Arc::new));
+    Assignment {
+        hosts: lowering.hosts.into(),
+        groups: lowering.groups.into(),
+        policy: policy(proto.policy.as_ref()),
     }
 }
 
-fn lower_host(
-    proto: &pb::LbEndpoint,
-    locality: &Locality,
-    priority: u32,
-    cx: &mut Cx<'_>,
-) -> Option<Host> {
-    let Some(pb::lb_endpoint::HostIdentifier::Endpoint(endpoint)) = &proto.host_identifier else {
-        cx.error("an endpoint with an address is needed here");
-        return None;
-    };
-    let address = cx.field("endpoint", |cx| {
-        cx.field("address", |cx| {
-            core::address(endpoint.address.as_ref(), NOT_AN_IP_HINT, cx)
-        })
-    })?;
-    Some(Host {
-        address_text: address.address.to_string().into(),
-        address: address.address,
-        hostname: endpoint.hostname.as_str().into(),
-        weight: core::u32_or(proto.load_balancing_weight, 1).max(1),
-        priority,
-        locality: locality.clone(),
-        metadata: Arc::new(Metadata::from_proto(proto.metadata.as_ref())),
+fn policy(proto: Option<&pb::cluster_load_assignment::Policy>) -> Policy {
+    let default = Policy::default();
+    proto.map_or(default, |proto| Policy {
+        overprovisioning_factor: core::u32_or(
+            proto.overprovisioning_factor,
+            default.overprovisioning_factor,
+        ),
+        weighted_priority_health: proto.weighted_priority_health,
     })
+}
+
+/// What hosts share is made once: there may be ten thousands of them.
+#[derive(Default)]
+struct Lowering {
+    hosts: Vec<Arc<Host>>,
+    groups: Vec<Group>,
+    no_name: Arc<str>,
+    no_metadata: Arc<Metadata>,
+}
+
+impl Lowering {
+    fn group(&mut self, proto: &pb::LocalityLbEndpoints, cx: &mut Cx<'_>) {
+        let group = self.groups.len() as u32;
+        let weight = proto.load_balancing_weight.map(|weight| weight.value);
+        self.groups.push(Group {
+            locality: Arc::new(core::locality(proto.locality.as_ref())),
+            priority: proto.priority,
+            weight,
+        });
+        self.check_sum(proto.priority, weight, cx);
+        for (i, endpoint) in proto.lb_endpoints.iter().enumerate() {
+            let host = cx.index("lb_endpoints", i, |cx| self.host(endpoint, group, cx));
+            self.hosts.extend(host.map(Arc::new));
+        }
+    }
+
+    /// Envoy adds the weights of a priority's localities up in 32 bits.
+    fn check_sum(&self, priority: u32, weight: Option<u32>, cx: &mut Cx<'_>) {
+        if weight.is_none() {
+            return;
+        }
+        let of_priority = self.groups.iter().filter(|one| one.priority == priority);
+        let sum: u64 = of_priority
+            .filter_map(|one| one.weight)
+            .map(u64::from)
+            .sum();
+        if sum > u64::from(u32::MAX) {
+            cx.error_at(
+                "load_balancing_weight",
+                format!(
+                    "the weights of the localities of priority {priority} add up to {sum}, \
+                     more than {}",
+                    u32::MAX
+                ),
+            );
+        }
+    }
+
+    fn host(&self, proto: &pb::LbEndpoint, group: u32, cx: &mut Cx<'_>) -> Option<Host> {
+        let Some(pb::lb_endpoint::HostIdentifier::Endpoint(endpoint)) = &proto.host_identifier
+        else {
+            cx.error("an endpoint with an address is needed here");
+            return None;
+        };
+        let address = cx.field("endpoint", |cx| {
+            cx.field("address", |cx| {
+                core::address(endpoint.address.as_ref(), NOT_AN_IP_HINT, cx)
+            })
+        })?;
+        Some(Host {
+            address: address.address,
+            hostname: match endpoint.hostname.as_str() {
+                "" => Arc::clone(&self.no_name),
+                name => name.into(),
+            },
+            weight: core::u32_or(proto.load_balancing_weight, 1).max(1),
+            group,
+            health: assigned_health(proto.health_status()),
+            metadata: match &proto.metadata {
+                None => Arc::clone(&self.no_metadata),
+                given => Arc::new(Metadata::from_proto(given.as_ref())),
+            },
+        })
+    }
+}
+
+fn assigned_health(proto: HealthStatus) -> AssignedHealth {
+    match proto {
+        HealthStatus::Unknown | HealthStatus::Healthy => AssignedHealth::Healthy,
+        HealthStatus::Unhealthy | HealthStatus::Timeout => AssignedHealth::Unhealthy,
+        HealthStatus::Draining => AssignedHealth::Draining,
+        HealthStatus::Degraded => AssignedHealth::Degraded,
+    }
 }
 
 const NOT_AN_IP_HINT: &str =

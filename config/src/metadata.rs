@@ -76,6 +76,23 @@ impl Value {
     pub fn text(bytes: &[u8]) -> Self {
         Value::Text(bytes.into())
     }
+
+    /// The value as balancers compare it.
+    pub fn for_subsets(&self) -> ringway_lb::metadata::Value {
+        use ringway_lb::metadata::Value as Lb;
+        match self {
+            Value::Null => Lb::Null,
+            Value::Bool(value) => Lb::Bool(*value),
+            Value::Number(value) => Lb::Number(*value),
+            Value::Text(bytes) => Lb::string(&String::from_utf8_lossy(bytes)),
+            Value::List(values) => Lb::List(values.iter().map(Self::for_subsets).collect()),
+            Value::Struct(fields) => Lb::Struct(
+                (fields.iter())
+                    .map(|(name, value)| (name.into(), value.for_subsets()))
+                    .collect(),
+            ),
+        }
+    }
 }
 
 impl Struct {
@@ -140,6 +157,9 @@ impl Struct {
         self.0.binary_search_by(|(field, _)| (**field).cmp(name))
     }
 }
+
+/// The namespace that balancers read (`envoy.lb`).
+pub const LB_NAMESPACE: &str = "envoy.lb";
 
 impl Metadata {
     /// Of whoever has none.

@@ -9,6 +9,7 @@ use ringway_config::cluster::Cluster;
 use ringway_config::core::Address;
 use ringway_config::listener::{FilterChain, Listener};
 use ringway_config::load::{Format, LoadOptions, load};
+use ringway_config::load_balancing::policy_name;
 use ringway_config::{Diagnostics, Snapshot, bootstrap};
 
 fn lower(text: &str) -> Result<Snapshot, Diagnostics> {
@@ -100,12 +101,12 @@ fn show_chain(out: &mut String, kind: &str, chain: &FilterChain) {
 fn show_cluster(out: &mut String, cluster: &Cluster) {
     writeln!(
         out,
-        "cluster {} #{} ({}): {:?}, connect {:?}, buffer {}, idle {:?}, age {:?}, stream {:?}, \
+        "cluster {} #{} ({}): {}, connect {:?}, buffer {}, idle {:?}, age {:?}, stream {:?}, \
          requests {:?}, headers {}/{}, trailers {}, bind {:?}",
         cluster.name,
         cluster.id.0,
         cluster.stat_name,
-        cluster.lb_policy,
+        policy_name(cluster.balancing.policy()),
         cluster.connect_timeout,
         cluster.buffer_limit,
         cluster.idle_timeout,
@@ -133,11 +134,12 @@ fn show_cluster(out: &mut String, cluster: &Cluster) {
         let (probes, time, interval) = (keepalive.probes, keepalive.time, keepalive.interval);
         writeln!(out, "  keepalive {probes:?} {time:?} {interval:?}").unwrap();
     }
-    for host in cluster.hosts.iter() {
+    for host in cluster.assignment.hosts.iter() {
+        let group = &cluster.assignment.groups[host.group as usize];
         writeln!(
             out,
             "  host {} {:?} weight {} priority {} in {:?}",
-            host.address_text, host.hostname, host.weight, host.priority, &*host.locality.zone
+            host.address, host.hostname, host.weight, group.priority, &*group.locality.zone
         )
         .unwrap();
     }
@@ -221,7 +223,7 @@ fn mistakes_in_listeners() {
         ),
         (
             "    address: {pipe: {path: /x}}\n    filter_chains: [{}]\n    use_original_dst: true",
-            "6:23: static_resources.listeners[0].use_original_dst: not supported yet",
+            "6:23: static_resources.listeners[0].use_original_dst: true is not supported yet (only false)",
         ),
         (
             "    address: {pipe: {path: /x}}\n    filter_chains: [{filter_chain_match: {server_names: [a]}}]",
@@ -249,9 +251,10 @@ fn mistakes_in_clusters() {
              an endpoint with an address is needed here",
         ),
         (
-            "    load_assignment: {cluster_name: c, endpoints: [{priority: 1}]}",
-            "static_resources.clusters[0].load_assignment.endpoints[0].priority: \
-             priorities other than 0 are not supported yet",
+            "    load_assignment: {cluster_name: c, endpoints: [\
+             {load_balancing_weight: 4294967295}, {load_balancing_weight: 1}]}",
+            "static_resources.clusters[0].load_assignment.endpoints[1].load_balancing_weight: \
+             the weights of the localities of priority 0 add up to 4294967296, more than 4294967295",
         ),
         (
             "    upstream_bind_config: {source_address: {address: here, port_value: 0}}",
@@ -286,8 +289,9 @@ fn mistakes_in_clusters() {
             "static_resources.clusters[0].type: EDS is not supported yet (only STATIC)",
         ),
         (
-            "    lb_policy: MAGLEV",
-            "static_resources.clusters[0].lb_policy: MAGLEV is not supported yet (only ROUND_ROBIN)",
+            "    protocol_selection: USE_DOWNSTREAM_PROTOCOL",
+            "static_resources.clusters[0].protocol_selection: USE_DOWNSTREAM_PROTOCOL is not \
+             supported yet (only USE_CONFIGURED_PROTOCOL)",
         ),
         (
             "    health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, \

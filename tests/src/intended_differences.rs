@@ -415,6 +415,12 @@ pub const TABLE: &[Intended] = &[
     routing("resilience", "redirect*", "log[*].cluster", REDIRECT_LOG),
     routing(
         "resilience",
+        "redirect to no *",
+        "response[0].header.x-shown-*",
+        REDIRECT_LOG,
+    ),
+    routing(
+        "resilience",
         "redirect*",
         "log[*].wire_bytes_received",
         REDIRECT_BYTES,
@@ -749,8 +755,8 @@ pub const TABLE: &[Intended] = &[
 const DELAYED_CLOSE: &str = "our FIN comes at once and the client answers it; Envoy sends none \
      before delayed_close_timeout is over";
 
-const REDIRECT_LOG: &str = "the log names the route and the cluster that served the \
-     request, not those that its redirect leads to, or fails to";
+const REDIRECT_LOG: &str = "the log and the response's headers name the route and the cluster \
+     that served the request, not those that its redirect leads to, or fails to";
 const REDIRECT_BYTES: &str = "what the client sent is counted once; Envoy counts it \
      again for the request that follows a redirect";
 const REDIRECT_REUSE: &str = "a connection whose response is complete carries the \

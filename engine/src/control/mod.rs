@@ -4,5 +4,7 @@
 //! and commands to the workers; [`drain`] ends the process without cutting
 //! requests off.
 
+pub mod cluster_manager;
 pub mod drain;
 pub mod publish;
+mod zones;

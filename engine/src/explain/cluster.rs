@@ -1,6 +1,7 @@
 //! The cluster that a request goes to, and its hosts.
 
 use ringway_config::cluster::Cluster;
+use ringway_config::load_balancing::policy_name;
 use ringway_config::route::Priority;
 
 use super::context::Context;
@@ -10,17 +11,19 @@ use super::fact::{Fact, Place};
 pub(super) fn explain(cluster: &Cluster, priority: Priority, cx: &Context<'_>) -> Vec<Fact> {
     let path = &cluster.source.path;
     let hosts = cluster
+        .assignment
         .hosts
         .iter()
         .map(|host| {
+            let group = &cluster.assignment.groups[host.group as usize];
             let mut parts = vec![
                 Fact::new("weight").value(host.weight),
-                Fact::new("priority").value(host.priority),
+                Fact::new("priority").value(group.priority),
             ];
             if !host.hostname.is_empty() {
                 parts.push(Fact::new("hostname").value(&*host.hostname));
             }
-            Fact::new(&*host.address_text).parts(parts)
+            Fact::new(host.address.to_string()).parts(parts)
         })
         .collect();
     let thresholds = &cluster.thresholds[priority as usize];
@@ -39,13 +42,13 @@ pub(super) fn explain(cluster: &Cluster, priority: Priority, cx: &Context<'_>) -
     let set = |field: &str| cx.place(&format!("{path}.{field}"));
     vec![
         Fact::new("balancing")
-            .value(format!("{:?}", cluster.lb_policy))
+            .value(policy_name(cluster.balancing.policy()))
             .place(set("lb_policy")),
         Fact::new("hash key")
             .value(serde_json::Value::Null)
             .note("the route has no hash_policy"),
         Fact::new("candidate hosts")
-            .place(match cluster.hosts.is_empty() {
+            .place(match cluster.assignment.hosts.is_empty() {
                 true => Place::Default,
                 false => set("load_assignment"),
             })

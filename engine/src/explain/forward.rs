@@ -102,7 +102,7 @@ pub(super) fn explain(
                 .place(cx.place(&field)),
         ];
     };
-    if cluster.hosts.is_empty() {
+    if cluster.assignment.hosts.is_empty() {
         return vec![answer(503).note("flag UH, details no_healthy_upstream")];
     }
     let way = Way {

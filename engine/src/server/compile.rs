@@ -3,15 +3,19 @@
 //! `--mode validate` ends here: whatever this accepts, a start accepts too,
 //! apart from ports in use.
 
+use std::collections::HashSet;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use ringway_config::bootstrap::{self, Snapshot};
+use ringway_config::clusters::ClusterId;
 use ringway_config::context::Cx;
 use ringway_config::diagnostics::Diagnostics;
 use ringway_config::listener::Listener;
 use ringway_config::load::Loaded;
 use ringway_config::route::RouteConfiguration;
 use ringway_config::runtime;
+use ringway_config::suggest;
 
 use crate::access_loggers::{self, AccessLog};
 use crate::registry::{self, NetworkFilter};
@@ -133,22 +137,28 @@ fn compile_chain(
     Some((Arc::clone(&chain.name), filter))
 }
 
+/// Unknown clusters of one route table for which a similar name is looked for:
+/// each is compared with all clusters.
+const SUGGESTIONS_MAX: usize = 50;
+
 /// Routes of a static route table may only name clusters that exist, unless
 /// `validate_clusters` is turned off.
 fn check_clusters(routes: &RouteConfiguration, snapshot: &Snapshot, cx: &mut Cx<'_>) {
     if routes.validate_clusters() == Some(false) {
         return;
     }
-    for reference in routes.cluster_references() {
-        if !snapshot
-            .clusters
-            .iter()
-            .any(|cluster| cluster.id == reference.cluster)
+    let known: HashSet<ClusterId> = snapshot.clusters.iter().map(|one| one.id).collect();
+    let references = routes.cluster_references().iter();
+    let unknown = references.filter(|reference| !known.contains(&reference.cluster));
+    for (i, reference) in unknown.enumerate() {
+        let name = snapshot.names.clusters.name(reference.cluster);
+        let mut reason = format!("unknown cluster \"{name}\"");
+        let names = || snapshot.clusters.iter().map(|one| one.name.to_string());
+        if i < SUGGESTIONS_MAX
+            && let Some(near) = suggest::nearest(&name, names())
         {
-            let name = snapshot.names.clusters.name(reference.cluster);
-            cx.at(&reference.source.path, |cx| {
-                cx.error(format!("route: unknown cluster '{name}'"));
-            });
+            let _ = write!(reason, ", did you mean \"{near}\"?");
         }
+        cx.at(&reference.source.path, |cx| cx.error(reason));
     }
 }

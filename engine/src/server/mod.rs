@@ -43,6 +43,7 @@ use self::view::View;
 use crate::access_loggers::{LogHandle, LogWriter};
 use crate::admin::{self, Action, Loggers, ServerState};
 use crate::cli::{Mode, Options};
+use crate::control::cluster_manager::{ClusterManager, HostsChange};
 use crate::control::drain::drain;
 use crate::control::publish::Publisher;
 use crate::network::address::local_address;
@@ -50,7 +51,6 @@ use crate::network::limits;
 use crate::reactor;
 use crate::stats::server::ProcessStats;
 use crate::stats::{Shard, Store};
-use crate::upstream::cluster::SharedCluster;
 use crate::worker::{Change, Plan, cpu};
 
 /// Runs the process until it is told to end.
@@ -174,13 +174,6 @@ async fn serve(
         Some(admin) => Some(bind_admin(admin)?),
         None => None,
     };
-    let clusters = compiled
-        .snapshot
-        .clusters
-        .iter()
-        .map(|cluster| Ok(Arc::new(SharedCluster::new(Arc::clone(cluster), &store)?)))
-        .collect::<std::io::Result<Vec<_>>>()
-        .context("an upstream address does not fit the kernel's form")?;
 
     let plan = Plan {
         count: workers as u32,
@@ -203,6 +196,8 @@ async fn serve(
         Arc::clone(&snapshot.names),
         &store,
     ));
+    let mut cluster_manager = ClusterManager::new(snapshot, values.values(), &store);
+    let clusters: Vec<_> = cluster_manager.shared().cloned().collect();
     let view = Arc::new(View::new(
         options,
         loaded,
@@ -257,6 +252,7 @@ async fn serve(
     let ended = control_loop(
         options,
         &mut publisher,
+        &mut cluster_manager,
         &mut commands,
         &view,
         &store,
@@ -384,6 +380,7 @@ enum End {
 async fn control_loop(
     options: &Options,
     publisher: &mut Publisher,
+    cluster_manager: &mut ClusterManager,
     commands: &mut mpsc::UnboundedReceiver<Action>,
     view: &View,
     store: &Store,
@@ -417,6 +414,12 @@ async fn control_loop(
                 Shard::flush();
                 store.merge();
             }
+            changed = cluster_manager.changed() => {
+                if !changed.is_empty() {
+                    let changes = |_| changed.iter().map(HostsChange::for_worker).collect();
+                    publisher.publish(changes).await;
+                }
+            }
             inbound_only = stop_due => {
                 stop_at = None;
                 stop_listeners(publisher, inbound_only).await;
@@ -431,6 +434,14 @@ async fn control_loop(
                             let at = tokio::time::Instant::now() + options.drain_time();
                             stop_at = Some((at, inbound_only));
                         }
+                    }
+                    Action::Runtime(values) => {
+                        let changed = cluster_manager.set_runtime(Arc::clone(&values));
+                        let changes = |_| {
+                            let hosts = changed.iter().map(HostsChange::for_worker);
+                            hosts.chain([Change::Runtime(Arc::clone(&values))]).collect()
+                        };
+                        publisher.publish(changes).await;
                     }
                     command => act(command, publisher, logs).await,
                 }
@@ -456,13 +467,8 @@ async fn act(command: Action, publisher: &mut Publisher, logs: &LogHandle) {
                 .await;
         }
         Action::ReopenLogs => reopen_logs(publisher, logs).await,
-        Action::Runtime(values) => {
-            publisher
-                .publish(|_| vec![Change::Runtime(Arc::clone(&values))])
-                .await;
-        }
-        // The first is the loop's, the second was done where it was asked.
-        Action::Quit | Action::SetLogLevel { .. } => {}
+        // These are the loop's, or were done where they were asked.
+        Action::Quit | Action::Runtime(_) | Action::SetLogLevel { .. } => {}
     }
 }
 

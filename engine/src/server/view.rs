@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use ringway_config::endpoint::Group;
 use ringway_config::runtime::{BadValue, RuntimeLayers};
 use ringway_config::{Cluster, Loaded, Marks, Names, core::Node, to_json};
+use ringway_lb::members::Health;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -23,7 +25,9 @@ use crate::network::address::local_address;
 use crate::reactor::DriverKind;
 use crate::stats::Store;
 use crate::upstream::cluster::SharedCluster;
+use crate::upstream::health::{self, HealthFlag};
 use crate::upstream::host::SharedHost;
+use crate::upstream::host_set::Member;
 
 /// What `/server_info` answers as the version: revision, version, state of the
 /// sources, build type, TLS library.
@@ -129,11 +133,11 @@ impl View {
         self.clusters.len()
     }
 
-    fn host_status(&self, host: &SharedHost) -> HostStatus {
+    fn host_status(&self, host: &Member, group: &Group) -> HostStatus {
         let counter = |counter| self.store.counter_value(counter);
         let gauge = |gauge| self.store.gauge_value(gauge);
-        let stats = &host.stats;
-        let locality = &host.config.locality;
+        let stats = &host.shared.stats;
+        let locality = &group.locality;
         HostStatus {
             address: admin_address(&host.config.address),
             hostname: host.config.hostname.to_string(),
@@ -146,9 +150,9 @@ impl View {
                 rq_total: counter(stats.rq_total),
                 cx_active: gauge(stats.cx_active),
                 rq_active: gauge(stats.rq_active),
-                rq_pending_active: 0,
+                rq_pending_active: gauge(stats.rq_pending_active),
             },
-            health: HealthFlags::default(),
+            health: health_flags(&host.shared),
             weight: host.config.weight,
             locality: admin::Locality {
                 region: locality.region.to_string(),
@@ -156,7 +160,7 @@ impl View {
                 sub_zone: locality.sub_zone.to_string(),
             },
             canary: false,
-            priority: host.config.priority,
+            priority: group.priority,
             success_rate: None,
             local_origin_success_rate: None,
         }
@@ -198,22 +202,21 @@ impl ServerView for View {
             max_requests: thresholds.max_requests,
             max_retries: thresholds.max_retries,
         };
-        self.clusters
-            .iter()
-            .map(|cluster| ClusterStatus {
+        let status = |cluster: &Arc<SharedCluster>| {
+            let hosts = cluster.hosts();
+            ClusterStatus {
                 name: cluster.config.name.to_string(),
                 observability_name: cluster.config.stat_name.to_string(),
                 eds_service_name: None,
                 added_via_api: false,
                 default_thresholds: thresholds(&cluster.config.thresholds[0]),
                 high_thresholds: thresholds(&cluster.config.thresholds[1]),
-                hosts: cluster
-                    .hosts
-                    .iter()
-                    .map(|host| self.host_status(host))
+                hosts: (hosts.members.iter())
+                    .map(|host| self.host_status(host, hosts.group(host)))
                     .collect(),
-            })
-            .collect()
+            }
+        };
+        self.clusters.iter().map(status).collect()
     }
 
     fn config_dump(&self, include_eds: bool) -> Value {
@@ -389,15 +392,15 @@ fn endpoints_dump(clusters: &[Arc<SharedCluster>]) -> Value {
     let assignments: Vec<Value> = clusters
         .iter()
         .map(|cluster| {
-            let endpoints: Vec<Value> = cluster
-                .hosts
-                .chunk_by(same_group)
-                .map(locality_endpoints)
+            let hosts = cluster.hosts();
+            let endpoints: Vec<Value> = (hosts.members)
+                .chunk_by(|a, b| a.config.group == b.config.group)
+                .map(|group| locality_endpoints(group, hosts.group(&group[0])))
                 .collect();
             let mut assignment = json!({
                 "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
                 "cluster_name": &*cluster.config.name,
-                "policy": { "overprovisioning_factor": 140 },
+                "policy": { "overprovisioning_factor": cluster.config.assignment.policy.overprovisioning_factor },
             });
             if !endpoints.is_empty() {
                 assignment["endpoints"] = endpoints.into();
@@ -411,23 +414,17 @@ fn endpoints_dump(clusters: &[Arc<SharedCluster>]) -> Value {
     })
 }
 
-fn same_group(a: &Arc<SharedHost>, b: &Arc<SharedHost>) -> bool {
-    a.config.locality == b.config.locality && a.config.priority == b.config.priority
-}
-
 /// `LocalityLbEndpoints` of hosts in one locality and priority.
-fn locality_endpoints(hosts: &[Arc<SharedHost>]) -> Value {
+fn locality_endpoints(hosts: &[Member], group: &Group) -> Value {
     let mut locality = serde_json::Map::new();
-    if let Some(host) = hosts.first() {
-        let parts = &host.config.locality;
-        for (field, part) in [
-            ("region", &parts.region),
-            ("zone", &parts.zone),
-            ("sub_zone", &parts.sub_zone),
-        ] {
-            if !part.is_empty() {
-                locality.insert(field.to_owned(), (**part).into());
-            }
+    let parts = &group.locality;
+    for (field, part) in [
+        ("region", &parts.region),
+        ("zone", &parts.zone),
+        ("sub_zone", &parts.sub_zone),
+    ] {
+        if !part.is_empty() {
+            locality.insert(field.to_owned(), (**part).into());
         }
     }
     let endpoints: Vec<Value> = hosts
@@ -442,7 +439,7 @@ fn locality_endpoints(hosts: &[Arc<SharedHost>]) -> Value {
             }
             json!({
                 "endpoint": endpoint,
-                "health_status": "HEALTHY",
+                "health_status": health_status(&host.shared),
                 "load_balancing_weight": host.config.weight,
             })
         })
@@ -453,6 +450,30 @@ fn locality_endpoints(hosts: &[Arc<SharedHost>]) -> Value {
         "lb_endpoints": endpoints,
         "load_balancing_weight": weight,
     })
+}
+
+fn health_flags(host: &SharedHost) -> HealthFlags {
+    HealthFlags {
+        failed_active_hc: host.has(HealthFlag::FailedActiveHc),
+        failed_outlier_check: host.has(HealthFlag::FailedOutlierCheck),
+        failed_eds_health: host.has(HealthFlag::FailedEdsHealth),
+        degraded_active_hc: host.has(HealthFlag::DegradedActiveHc),
+        degraded_eds_health: host.has(HealthFlag::DegradedEdsHealth),
+        pending_dynamic_removal: host.has(HealthFlag::PendingDynamicRemoval),
+        pending_active_hc: host.has(HealthFlag::PendingActiveHc),
+        excluded_via_immediate_hc_fail: host.has(HealthFlag::ExcludedViaImmediateHcFail),
+        active_hc_timeout: host.has(HealthFlag::ActiveHcTimeout),
+        eds_status_draining: host.has(HealthFlag::EdsStatusDraining),
+    }
+}
+
+/// `envoy.config.core.v3.HealthStatus`.
+fn health_status(host: &SharedHost) -> &'static str {
+    match health::coarse(host) {
+        Health::Healthy => "HEALTHY",
+        Health::Degraded => "DEGRADED",
+        Health::Unhealthy => "UNHEALTHY",
+    }
 }
 
 /// The route tables written inside a listener's connection managers.

@@ -143,6 +143,13 @@ impl Store {
         self.state().gauge_value(gauge.0).0
     }
 
+    /// Reads gauges from the threads that have a shard by now.
+    #[must_use]
+    pub fn gauge_reader(&self) -> GaugeReader {
+        let state = self.state();
+        GaugeReader(state.shards.iter().map(|shard| shard.cells).collect())
+    }
+
     /// One worker's part of a counter or of a gauge's sum.
     #[must_use]
     pub fn worker_value(&self, worker: u32, name: &str) -> Option<u64> {
@@ -252,6 +259,23 @@ impl Store {
 impl Default for Store {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Reads gauges without the store's lock, for balancers: the sum over the
+/// threads that had a shard when it was made. A worker makes it when all of
+/// them have started.
+#[derive(Clone, Debug)]
+pub struct GaugeReader(Box<[&'static StatCells]>);
+
+impl GaugeReader {
+    /// The gauge's value, as [`Store::gauge_value`] has it.
+    #[must_use]
+    pub fn read(&self, gauge: Gauge) -> u64 {
+        let parts = self.0.iter().map(|cells| cells.get(gauge.0) as i64);
+        // One thread may show what it took away before another shows what it
+        // had added.
+        parts.fold(0i64, i64::wrapping_add).max(0) as u64
     }
 }
 

@@ -11,10 +11,10 @@ use super::client::Client;
 use super::setup::Setup;
 use super::{PATIENCE, wait_until};
 use crate::access_loggers::{self, LogWriter};
+use crate::control::cluster_manager::ClusterManager;
 use crate::reactor::{self, DriverChoice};
 use crate::server::listen;
 use crate::stats::Store;
-use crate::upstream::cluster::SharedCluster;
 use crate::worker::{Change, Handle, Plan, Update};
 
 /// A proxy with one worker.
@@ -42,12 +42,9 @@ impl Proxy {
     pub fn start_with(options: &reactor::Options, setup: &Setup, host: SocketAddr) -> Self {
         let store = Store::new();
         let compiled = setup.compile(host);
-        let clusters: Vec<_> = compiled
-            .snapshot
-            .clusters
-            .iter()
-            .map(|cluster| SharedCluster::new(Arc::clone(cluster), &store).expect("an IP address"))
-            .map(|cluster| Change::Cluster(Arc::new(cluster)))
+        let clusters = ClusterManager::new(&compiled.snapshot, Arc::default(), &store);
+        let mut changes: Vec<_> = (clusters.shared())
+            .map(|cluster| Change::Cluster(Arc::clone(cluster)))
             .collect();
         let mut bound = listen::bind(compiled.listeners, 1, &store).expect("port 0 is free");
         let Address::Socket(address) = bound.listeners[0].addresses[0] else {
@@ -63,7 +60,6 @@ impl Proxy {
             logs: Some(logs),
             epoch: 0,
         };
-        let mut changes = clusters;
         let sockets = std::mem::take(&mut bound.sockets[0][0]);
         changes.push(Change::Listener(Arc::clone(&bound.listeners[0]), sockets));
         proxy.apply(changes);

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use ringway_config::load::{Format, LoadOptions, load};
 
+use crate::control::cluster_manager::ClusterManager;
 use crate::server::compile::{Compiled, compile};
 use crate::stats::Store;
-use crate::upstream::cluster::{Cluster, SharedCluster};
+use crate::upstream::cluster::Cluster;
 
 /// One listener with a connection manager in front of one cluster, `host`.
 /// The parts are pieces of flow mappings that end with a comma.
@@ -57,8 +58,9 @@ impl Setup {
     /// The cluster alone, on the current thread.
     pub fn cluster(&self, host: SocketAddr, store: &Store) -> Rc<Cluster> {
         let compiled = self.compile(host);
-        let shared = SharedCluster::new(Arc::clone(&compiled.snapshot.clusters[0]), store);
-        Cluster::new(Arc::new(shared.expect("an IP address")), 0, store)
+        let clusters = ClusterManager::new(&compiled.snapshot, Arc::default(), store);
+        let shared = clusters.shared().next().expect("it has one");
+        Cluster::new(Arc::clone(shared), 0, store)
     }
 
     fn text(&self, host: SocketAddr) -> String {

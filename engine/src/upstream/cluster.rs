@@ -4,24 +4,29 @@
 //! workers; [`Cluster`] is one worker's: balancer cursor, breakers, pools.
 
 use std::cell::{OnceCell, RefCell};
-use std::io;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ringway_config::cluster::{Cluster as ClusterConfig, Thresholds};
-use ringway_lb::round_robin::RoundRobin;
+use ringway_lb::balancer::Cursor;
+use ringway_lb::config::Policy;
+use ringway_lb::events::Events;
 
 use super::circuit_breaker::{Breaker, RetryBreaker, RetryPermit};
-use super::conn_pool::{self, Pool};
-use super::host::{Host, HostStats, SharedHost};
-use crate::network::address::to_sock_addr;
-use crate::stats::Store;
+use super::conn_pool;
+use super::host::Host;
+use super::host_set::{HostSet, Member};
+use super::load_balancer::LoadBalancerContext;
 use crate::stats::cluster::{
-    CircuitBreakerStats, ClusterStats, ResponseStats, TransportSocketMatchStats, prefix,
+    CircuitBreakerStats, ClusterStats, MaglevStats, ResponseStats, RingHashStats, TableStats,
+    TransportSocketMatchStats, prefix,
 };
 use crate::stats::http_connection_manager::Http1CodecStats;
-use crate::stream_info::{ClusterInfo, HostInfo};
-use crate::worker::shared::{Budget, SharedCount};
+use crate::stats::{GaugeReader, Store};
+use crate::stream_info::ClusterInfo;
+use crate::worker::shared::{Budget, Latest, SharedCount};
 
 /// What all workers share of a cluster.
 pub struct SharedCluster {
@@ -31,10 +36,16 @@ pub struct SharedCluster {
     pub stats: ClusterStats,
     /// `cluster.NAME.upstream_rq_<code>`, its classes and times.
     pub responses: ResponseStats,
-    /// The hosts in the order of the configuration.
-    pub hosts: Vec<Arc<SharedHost>>,
+    /// The table of a policy that hashes.
+    pub table: Option<TableStats>,
+    /// How many hosts took the cluster's own transport socket.
+    pub transport_socket_matches: TransportSocketMatchStats,
     /// The process-wide limits by routing priority: default, high.
     pub budgets: [Budgets; 2],
+    /// When it was made: where the clock of its balancers starts.
+    pub created: Instant,
+    /// The hosts that were published last.
+    hosts: Latest<HostSet>,
 }
 
 /// The process-wide limits of one routing priority.
@@ -48,24 +59,15 @@ pub struct Budgets {
 }
 
 impl SharedCluster {
-    /// Registers the cluster's statistics and turns its addresses into the
-    /// kernel's form.
-    ///
-    /// # Errors
-    /// A Unix socket path that is too long for the kernel.
-    pub fn new(config: Arc<ClusterConfig>, store: &Store) -> io::Result<Self> {
+    /// Registers the cluster's statistics. `created` is when its clock starts.
+    #[must_use]
+    pub fn new(
+        config: Arc<ClusterConfig>,
+        hosts: Arc<HostSet>,
+        created: Instant,
+        store: &Store,
+    ) -> Self {
         let prefix = prefix(&config.stat_name);
-        let hosts = config
-            .hosts
-            .iter()
-            .map(|host| {
-                Ok(Arc::new(SharedHost {
-                    config: Arc::clone(host),
-                    address: to_sock_addr(&host.address)?,
-                    stats: HostStats::new(store),
-                }))
-            })
-            .collect::<io::Result<Vec<_>>>()?;
         let budgets = |thresholds: &Thresholds, priority: &str| Budgets {
             connections: Arc::new(Budget::new(thresholds.max_connections)),
             pending_requests: Arc::new(Budget::new(thresholds.max_pending_requests)),
@@ -76,33 +78,64 @@ impl SharedCluster {
                 &format!("{prefix}circuit_breakers.{priority}."),
             ),
         };
-        let stats = ClusterStats::new(store, &prefix);
-        let healthy = hosts.len() as u64;
-        stats.membership_total.set(healthy);
-        stats.membership_healthy.set(healthy);
-        if !hosts.is_empty() {
-            stats.membership_change.inc();
-        }
-        let matches = TransportSocketMatchStats::new(store, &format!("{prefix}default."));
-        matches.total_match_count.add(healthy);
-        stats.max_host_weight.set(
-            config
-                .hosts
-                .iter()
-                .map(|host| u64::from(host.weight))
-                .max()
-                .unwrap_or(0),
-        );
-        Ok(Self {
-            stats,
+        Self {
+            stats: ClusterStats::new(store, &prefix),
             responses: ResponseStats::new(store, &prefix),
+            table: match config.balancing.policy() {
+                Policy::RingHash { .. } => {
+                    let prefix = format!("{prefix}ring_hash_lb.");
+                    Some(TableStats::RingHash(RingHashStats::new(store, &prefix)))
+                }
+                Policy::Maglev { .. } => {
+                    let prefix = format!("{prefix}maglev_lb.");
+                    Some(TableStats::Maglev(MaglevStats::new(store, &prefix)))
+                }
+                _ => None,
+            },
+            transport_socket_matches: TransportSocketMatchStats::new(
+                store,
+                &format!("{prefix}default."),
+            ),
             budgets: [
                 budgets(&config.thresholds[0], "default"),
                 budgets(&config.thresholds[1], "high"),
             ],
-            hosts,
+            created,
+            hosts: Latest::new(hosts),
             config,
-        })
+        }
+    }
+
+    /// The hosts that were published last. For the control plane and admin:
+    /// a worker has a set of its own, which may be a moment older.
+    #[must_use]
+    pub fn hosts(&self) -> Arc<HostSet> {
+        self.hosts.get()
+    }
+
+    /// Replaces the hosts; the control plane only, which also publishes them.
+    pub fn set_hosts(&self, hosts: Arc<HostSet>) {
+        self.hosts.set(hosts);
+    }
+
+    /// Counts what happened at a pick, or while a balancer was built: by the
+    /// thread that picks, and by each that takes the balancer.
+    pub fn count_events(&self, events: Events) {
+        let stats = &self.stats;
+        for event in events.iter() {
+            let counter = match event {
+                Events::HEALTHY_PANIC => stats.lb_healthy_panic,
+                Events::RECALCULATE_ZONE_STRUCTURES => stats.lb_recalculate_zone_structures,
+                Events::LOCAL_CLUSTER_NOT_OK => stats.lb_local_cluster_not_ok,
+                Events::ZONE_CLUSTER_TOO_SMALL => stats.lb_zone_cluster_too_small,
+                Events::ZONE_ROUTING_ALL_DIRECTLY => stats.lb_zone_routing_all_directly,
+                Events::ZONE_ROUTING_SAMPLED => stats.lb_zone_routing_sampled,
+                Events::ZONE_ROUTING_CROSS_ZONE => stats.lb_zone_routing_cross_zone,
+                Events::ZONE_NO_CAPACITY_LEFT => stats.lb_zone_no_capacity_left,
+                _ => continue,
+            };
+            counter.inc();
+        }
     }
 }
 
@@ -132,13 +165,21 @@ pub struct Cluster {
     pub breakers: [Breakers; 2],
     store: Store,
     http1_stats: OnceCell<Http1CodecStats>,
-    hosts: Vec<Rc<Host>>,
-    balancer: RefCell<RoundRobin>,
+    loads: GaugeReader,
+    hosts: RefCell<Hosts>,
+}
+
+/// A worker's view of the hosts of a cluster.
+struct Hosts {
+    set: Arc<HostSet>,
+    cursor: Cursor,
+    /// This worker's part of each host, made when it is first picked.
+    own: Vec<Option<Rc<Host>>>,
 }
 
 impl Cluster {
-    /// This worker's cluster. `seed` is random: it decides at which host the
-    /// rotation starts.
+    /// This worker's cluster with the hosts that were published last. `seed` is
+    /// random: it decides at which host a rotation starts.
     #[must_use]
     pub fn new(shared: Arc<SharedCluster>, seed: u64, store: &Store) -> Rc<Self> {
         let breakers = |budgets: &Budgets, thresholds: &Thresholds| {
@@ -157,25 +198,9 @@ impl Cluster {
                 ),
             }
         };
-        let weights: Vec<u32> = shared.hosts.iter().map(|host| host.config.weight).collect();
-        let hosts = shared
-            .hosts
-            .iter()
-            .map(|host| {
-                Rc::new(Host {
-                    info: Rc::new(HostInfo {
-                        address_text: Arc::clone(&host.config.address_text),
-                        hostname: Arc::clone(&host.config.hostname),
-                        metadata: Arc::clone(&host.config.metadata),
-                    }),
-                    stats: host.stats,
-                    shared: Arc::clone(host),
-                    pool: Pool::default(),
-                    raw_pool: Pool::default(),
-                })
-            })
-            .collect();
-        Rc::new(Self {
+        let set = shared.hosts();
+        let built = set.balancer.built();
+        let cluster = Rc::new(Self {
             config: Arc::clone(&shared.config),
             stats: shared.stats,
             info: Rc::new(ClusterInfo {
@@ -189,10 +214,16 @@ impl Cluster {
             ],
             store: store.clone(),
             http1_stats: OnceCell::new(),
-            hosts,
-            balancer: RefCell::new(RoundRobin::new(&weights, seed)),
+            loads: store.gauge_reader(),
+            hosts: RefCell::new(Hosts {
+                cursor: set.balancer.cursor(seed),
+                own: vec![None; set.members.len()],
+                set,
+            }),
             shared,
-        })
+        });
+        cluster.shared.count_events(built);
+        cluster
     }
 
     /// `cluster.NAME.http1.*`; as Envoy's, they are listed from the first
@@ -205,11 +236,40 @@ impl Cluster {
     }
 
     /// The host that takes the next request; `None` when the cluster has none
-    /// (flag `UH`).
+    /// that may (flag `UH`).
     #[must_use]
-    pub fn pick_host(&self) -> Option<Rc<Host>> {
-        let index = self.balancer.borrow_mut().pick()?;
-        Some(Rc::clone(&self.hosts[index]))
+    pub fn pick_host(&self, context: &mut LoadBalancerContext<'_>) -> Option<Rc<Host>> {
+        let Hosts { set, cursor, own } = &mut *self.hosts.borrow_mut();
+        let pick = {
+            let mut picking =
+                context.among(&set.members, &self.stats, &self.loads, self.shared.created);
+            set.balancer.pick(cursor, &mut picking)
+        };
+        if !pick.events.is_empty() {
+            self.shared.count_events(pick.events);
+        }
+        let index = pick.host? as usize;
+        let Member { shared, config } = &set.members[index];
+        let host = own[index].get_or_insert_with(|| Host::new(shared, config));
+        Some(Rc::clone(host))
+    }
+
+    /// How many hosts there are, whatever their health.
+    #[must_use]
+    pub fn host_count(&self) -> usize {
+        self.hosts.borrow().set.members.len()
+    }
+
+    /// Other hosts, or the same with another health. Connections to hosts that
+    /// are gone are closed as soon as no request uses them.
+    pub fn update_hosts(&self, set: Arc<HostSet>, seed: u64) {
+        let hosts = &mut *self.hosts.borrow_mut();
+        if !Arc::ptr_eq(&set.members, &hosts.set.members) {
+            hosts.own = move_hosts(&hosts.set.members, &set.members, &mut hosts.own);
+        }
+        hosts.cursor = set.balancer.cursor(seed);
+        self.shared.count_events(set.balancer.built());
+        hosts.set = set;
     }
 
     /// The right to try a request again; `None` when too many retries are in
@@ -221,17 +281,42 @@ impl Cluster {
                 self.stats.upstream_rq_active,
                 self.stats.upstream_rq_pending_active,
             ];
-            gauges
-                .map(|gauge| self.store.gauge_value(gauge))
-                .iter()
-                .sum()
+            gauges.map(|gauge| self.loads.read(gauge)).iter().sum()
         })
     }
 
     /// Closes the connections that no request uses.
     pub fn close_idle(&self) {
-        for host in &self.hosts {
+        for host in self.hosts.borrow().own.iter().flatten() {
             conn_pool::close_idle(host);
         }
     }
+}
+
+/// This worker's parts of `new` hosts: of those that it had before, the same,
+/// with their connections. The others are let go.
+fn move_hosts(
+    old: &[Member],
+    new: &[Member],
+    own: &mut [Option<Rc<Host>>],
+) -> Vec<Option<Rc<Host>>> {
+    let mut known: HashMap<_, _> = old
+        .iter()
+        .zip(own)
+        .filter_map(|(member, host)| Some((Arc::as_ptr(&member.shared), (member, host.take()?))))
+        .collect();
+    let moved = new
+        .iter()
+        .map(|member| {
+            let (before, host) = known.remove(&Arc::as_ptr(&member.shared))?;
+            if !Arc::ptr_eq(&before.config, &member.config) {
+                host.reconfigure(&member.config);
+            }
+            Some(host)
+        })
+        .collect();
+    for (_, host) in known.into_values() {
+        conn_pool::drain(&host);
+    }
+    moved
 }

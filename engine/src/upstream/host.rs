@@ -1,6 +1,8 @@
-//! One endpoint of a cluster as a worker sees it: its address, its statistics
-//! and the pool of connections to it.
+//! One endpoint of a cluster: what all workers share of it, and what one worker
+//! has, which is above all its pools of connections.
 
+use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,8 +10,11 @@ use ringway_config::endpoint::Host as HostConfig;
 use socket2::SockAddr;
 
 use super::conn_pool::Pool;
+use super::health::HealthFlag;
+use crate::network::address::to_sock_addr;
 use crate::stats::{Counter, Gauge, Store};
 use crate::stream_info::HostInfo;
+use crate::worker::shared::HostHealth;
 
 /// Per-host statistics, shown by `/clusters` and not in `/stats`.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +35,8 @@ pub struct HostStats {
     pub rq_error: Counter,
     /// Requests in flight.
     pub rq_active: Gauge,
+    /// Requests that wait for a connection.
+    pub rq_pending_active: Gauge,
 }
 
 impl HostStats {
@@ -45,25 +52,95 @@ impl HostStats {
             rq_success: store.hidden_counter(),
             rq_error: store.hidden_counter(),
             rq_active: store.hidden_gauge(),
+            rq_pending_active: store.hidden_gauge(),
+        }
+    }
+
+    fn release(&self, store: &Store) {
+        for counter in [
+            self.cx_total,
+            self.cx_connect_fail,
+            self.rq_total,
+            self.rq_timeout,
+            self.rq_success,
+            self.rq_error,
+        ] {
+            store.release_counter(counter);
+        }
+        for gauge in [self.cx_active, self.rq_active, self.rq_pending_active] {
+            store.release_gauge(gauge);
         }
     }
 }
 
-/// A host with the slots of its statistics, shared by all workers.
+/// What all workers share of a host: who it is, what it counts and what is
+/// known against it. It outlives changes of its weight, metadata or health, and
+/// so do the connections to it.
 #[derive(Debug)]
 pub struct SharedHost {
-    /// What the configuration says of the host.
-    pub config: Arc<HostConfig>,
-    /// Its address as the kernel wants it.
-    pub address: SockAddr,
+    /// The configuration that it was first seen with. Its address is the
+    /// host's for good; for everything that may change see
+    /// [`Member::config`](super::host_set::Member::config).
+    first: Arc<HostConfig>,
     /// The slots of its statistics.
     pub stats: HostStats,
+    health: HostHealth,
+    store: Store,
+}
+
+impl SharedHost {
+    /// A host that is seen for the first time. Nothing is known against it but
+    /// what its configuration says.
+    #[must_use]
+    pub fn new(config: Arc<HostConfig>, store: &Store) -> Arc<Self> {
+        let host = Self {
+            stats: HostStats::new(store),
+            health: HostHealth::default(),
+            store: store.clone(),
+            first: config,
+        };
+        for (flag, on) in HealthFlag::of_assigned(host.first.health) {
+            host.set_health(flag, on);
+        }
+        Arc::new(host)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> &ringway_config::core::Address {
+        &self.first.address
+    }
+
+    /// Its address as the kernel wants it.
+    ///
+    /// # Errors
+    /// A path of a Unix socket that is too long.
+    pub fn kernel_address(&self) -> io::Result<SockAddr> {
+        to_sock_addr(self.address())
+    }
+
+    /// Sets or clears a flag, and says whether that changed anything. The
+    /// control plane only; workers learn of it with their next host set.
+    pub fn set_health(&self, flag: HealthFlag, on: bool) -> bool {
+        self.health.set(flag.bit(), on)
+    }
+
+    /// Whether a flag is set.
+    #[must_use]
+    pub fn has(&self, flag: HealthFlag) -> bool {
+        self.health.get() & flag.bit() != 0
+    }
+}
+
+impl Drop for SharedHost {
+    /// Nobody counts for the host any more: the last worker has let it go.
+    fn drop(&mut self) {
+        self.stats.release(&self.store);
+    }
 }
 
 /// A host on one worker.
 pub struct Host {
-    /// Its names, for logs.
-    pub info: Rc<HostInfo>,
     /// The slots of its statistics.
     pub stats: HostStats,
     /// The part that all workers share.
@@ -72,4 +149,52 @@ pub struct Host {
     pub pool: Pool,
     /// The ones that carry plain TCP.
     pub raw_pool: Pool,
+    info: RefCell<Rc<HostInfo>>,
+    /// The cluster has it no more: connections are closed instead of kept.
+    draining: Cell<bool>,
+}
+
+impl Host {
+    /// This worker's part of a host.
+    #[must_use]
+    pub fn new(shared: &Arc<SharedHost>, config: &HostConfig) -> Rc<Self> {
+        Rc::new(Self {
+            stats: shared.stats,
+            shared: Arc::clone(shared),
+            pool: Pool::default(),
+            raw_pool: Pool::default(),
+            info: RefCell::new(Rc::new(info(config))),
+            draining: Cell::new(false),
+        })
+    }
+
+    /// Its names, for logs.
+    #[must_use]
+    pub fn info(&self) -> Rc<HostInfo> {
+        Rc::clone(&self.info.borrow())
+    }
+
+    /// Whether the cluster has let it go.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// The cluster lets it go.
+    pub(super) fn set_draining(&self) {
+        self.draining.set(true);
+    }
+
+    /// The configuration says something else of it now. Requests in flight
+    /// keep what they started with.
+    pub(super) fn reconfigure(&self, config: &HostConfig) {
+        *self.info.borrow_mut() = Rc::new(info(config));
+    }
+}
+
+fn info(config: &HostConfig) -> HostInfo {
+    HostInfo {
+        address_text: config.address.to_string().into(),
+        hostname: Arc::clone(&config.hostname),
+        metadata: Arc::clone(&config.metadata),
+    }
 }

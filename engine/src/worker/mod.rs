@@ -18,6 +18,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use core_affinity::CoreId;
+use ringway_config::clusters::ClusterId;
 use ringway_config::core::Node;
 use ringway_config::listener::TrafficDirection;
 use ringway_config::runtime::RuntimeValues;
@@ -30,6 +31,7 @@ use crate::listener::{SharedListener, WorkerListener};
 use crate::reactor::{self, DriverKind, Reactor, RemoteWaker};
 use crate::stats::{Shard, Store};
 use crate::upstream::cluster::{Cluster, SharedCluster};
+use crate::upstream::host_set::HostSet;
 
 /// Updates that may wait for a worker. The control plane publishes one at a
 /// time and waits for room, so this only has to cover a burst of commands.
@@ -53,6 +55,8 @@ pub struct Update {
 pub enum Change {
     /// A new cluster, or a new version of one.
     Cluster(Arc<SharedCluster>),
+    /// Other hosts for a cluster, or the same with another health.
+    Hosts(ClusterId, Arc<HostSet>),
     /// A new listener with this worker's sockets, one an address.
     Listener(Arc<SharedListener>, Vec<Socket>),
     /// The runtime has other values.
@@ -265,6 +269,12 @@ impl Worker {
                 self.context
                     .clusters
                     .insert(Cluster::new(shared, seed, &self.store));
+            }
+            Change::Hosts(id, hosts) => {
+                if let Some(cluster) = self.context.clusters.get(id) {
+                    let seed = self.context.rng.borrow_mut().u64(..);
+                    cluster.update_hosts(hosts, seed);
+                }
             }
             Change::Listener(shared, sockets) => {
                 let name = Arc::clone(&shared.config.name);

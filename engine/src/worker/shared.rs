@@ -4,7 +4,7 @@
 use std::cell::UnsafeCell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The statistics of one thread: a growing array of 64-bit cells.
 ///
@@ -286,6 +286,54 @@ impl WorkerGauge {
     /// Some recent value.
     #[must_use]
     pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A value that the control plane replaces as a whole, for those who look now
+/// and then, such as the admin server. Workers do not: they are told of a new
+/// value by an update.
+#[derive(Debug)]
+pub struct Latest<T>(Mutex<Arc<T>>);
+
+impl<T> Latest<T> {
+    /// The first value.
+    #[must_use]
+    pub const fn new(value: Arc<T>) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    /// The value that was set last.
+    #[must_use]
+    pub fn get(&self) -> Arc<T> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the value.
+    pub fn set(&self, value: Arc<T>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
+    }
+}
+
+/// What is known against a host, a set of flags: the control plane alone
+/// writes, anybody reads. Workers do not need it to balance: what they may pick
+/// comes with their host set. `Relaxed`, as nothing is published through it.
+#[derive(Debug, Default)]
+pub struct HostHealth(AtomicU32);
+
+impl HostHealth {
+    /// Sets or clears `flags` and says whether that changed anything; the
+    /// control plane only.
+    pub fn set(&self, flags: u32, on: bool) -> bool {
+        let before = self.0.load(Relaxed);
+        let after = if on { before | flags } else { before & !flags };
+        self.0.store(after, Relaxed);
+        before != after
+    }
+
+    /// All flags that are set.
+    #[must_use]
+    pub fn get(&self) -> u32 {
         self.0.load(Relaxed)
     }
 }

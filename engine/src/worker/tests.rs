@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::access_loggers::{LogWriter, Options};
+use crate::control::cluster_manager::ClusterManager;
 use crate::control::drain::drain;
 use crate::control::publish::Publisher;
 use crate::reactor::DriverChoice;
@@ -228,8 +229,8 @@ fn a_drain_gives_up_at_its_limit() {
         let logs = LogWriter::spawn(&Options::default(), &store).unwrap();
         let plan = plan(&options(driver), 1, &store, &logs);
         let compiled = Setup::default().compile(origin.address);
-        let cluster = SharedCluster::new(Arc::clone(&compiled.snapshot.clusters[0]), &store);
-        let cluster = Arc::new(cluster.unwrap());
+        let clusters = ClusterManager::new(&compiled.snapshot, Arc::default(), &store);
+        let cluster = clusters.shared().next().unwrap();
         let mut bound = crate::server::listen::bind(compiled.listeners, 1, &store).unwrap();
         let ringway_config::core::Address::Socket(address) = bound.listeners[0].addresses[0] else {
             panic!("the listener has an IP address");
@@ -240,7 +241,7 @@ fn a_drain_gives_up_at_its_limit() {
                 .publish(|_| {
                     let sockets = std::mem::take(&mut bound.sockets[0][0]);
                     let listener = Change::Listener(Arc::clone(&bound.listeners[0]), sockets);
-                    vec![Change::Cluster(Arc::clone(&cluster)), listener]
+                    vec![Change::Cluster(Arc::clone(cluster)), listener]
                 })
                 .await;
             publisher.applied(epoch).await;

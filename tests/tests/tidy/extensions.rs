@@ -34,6 +34,27 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.formatter.metadata.v3.Metadata",
         "engine/src/formatter/substitution.rs",
     ),
+    // The policies of a cluster's balancing.
+    (
+        "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
+        "config/src/load_balancing/typed.rs",
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.maglev.v3.Maglev",
+        "config/src/load_balancing/typed.rs",
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.random.v3.Random",
+        "config/src/load_balancing/typed.rs",
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash",
+        "config/src/load_balancing/typed.rs",
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
+        "config/src/load_balancing/typed.rs",
+    ),
     // These are options of a cluster or listener and lowered with it.
     (
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",

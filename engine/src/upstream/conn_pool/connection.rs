@@ -2,11 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::{ConnectionPermit, Pool, Speaks, WaitFailure, fail_waiters, open_for_waiters, put};
+use ringway_config::core::Address;
 use socket2::SockAddr;
 
 use crate::network::listen_socket::kernel_keepalive;
@@ -86,7 +89,7 @@ pub(super) async fn open(
         bind: cluster.config.bind.map(SockAddr::from),
         ..ConnectOptions::default()
     };
-    let connected = reactor::timeout(&timer, Stream::connect(&host.shared.address, &options)).await;
+    let connected = reactor::timeout(&timer, connect(&host, &options)).await;
     timer.set(None);
 
     let pool = host.pool(speaks);
@@ -102,7 +105,7 @@ pub(super) async fn open(
                 info: Rc::new(UpstreamConnectionInfo {
                     id: NEXT_ID.with(|next| next.replace(next.get() + 1)),
                     local: stream.local_addr().ok(),
-                    remote: host.shared.address.as_socket(),
+                    remote: socket_address(host.shared.address()),
                     connect_begin: Some(started),
                     connect_end: Some(reactor::now()),
                 }),
@@ -144,6 +147,17 @@ pub(super) async fn open(
     host.stats.cx_connect_fail.inc();
     host.stats.cx_active.dec();
     fail_waiters(host.pool(speaks), failure);
+}
+
+async fn connect(host: &Host, options: &ConnectOptions) -> io::Result<Stream> {
+    Stream::connect(&host.shared.kernel_address()?, options).await
+}
+
+fn socket_address(address: &Address) -> Option<SocketAddr> {
+    match address {
+        Address::Socket(address) => Some(*address),
+        Address::Pipe { .. } => None,
+    }
 }
 
 impl Connection {

@@ -104,7 +104,7 @@ pub async fn acquire(
         return Err(PoolFailure::Overflow);
     };
     cluster.stats.upstream_rq_pending_total.inc();
-    let _gauge = PendingGauge::new(cluster);
+    let _gauge = PendingGauge::new(cluster, host);
 
     let place = Place::join(host.pool(speaks));
     open_for_waiters(cluster, host, priority, speaks);
@@ -131,6 +131,13 @@ pub fn close_idle(host: &Host) {
             connection.close_local();
         }
     }
+}
+
+/// Lets a host go that the cluster has no more: idle connections are closed,
+/// the others when their request is over.
+pub fn drain(host: &Host) {
+    host.set_draining();
+    close_idle(host);
 }
 
 /// The most recently used idle connection that is still good.
@@ -180,6 +187,8 @@ fn put(connection: Rc<Connection>) {
     if let Some(waiter) = waiter {
         connection.became_busy();
         waiter.finish(Ok(Lease::new(connection)));
+    } else if host.is_draining() {
+        connection.close_local();
     } else {
         connection.became_idle();
         pool.idle.borrow_mut().push(connection);
@@ -250,18 +259,20 @@ impl Drop for Place<'_> {
 }
 
 /// Counts a request as pending while it exists.
-struct PendingGauge<'a>(&'a Cluster);
+struct PendingGauge<'a>(&'a Cluster, &'a Host);
 
 impl<'a> PendingGauge<'a> {
-    fn new(cluster: &'a Cluster) -> Self {
+    fn new(cluster: &'a Cluster, host: &'a Host) -> Self {
         cluster.stats.upstream_rq_pending_active.inc();
-        Self(cluster)
+        host.stats.rq_pending_active.inc();
+        Self(cluster, host)
     }
 }
 
 impl Drop for PendingGauge<'_> {
     fn drop(&mut self) {
         self.0.stats.upstream_rq_pending_active.dec();
+        self.1.stats.rq_pending_active.dec();
     }
 }
 

@@ -12,6 +12,7 @@ use crate::reactor::{Listener, Options, Reactor, Stream, TaskHandle};
 use crate::stats::Store;
 use crate::test_support::setup::Setup;
 use crate::test_support::{PATIENCE, on_both_drivers};
+use crate::upstream::load_balancer::LoadBalancerContext;
 
 /// A pool and the host that it leads to.
 struct Bench {
@@ -63,7 +64,10 @@ impl Bench {
         let store = Store::new();
         store.shard(None).install();
         let cluster = setup.cluster(address, &store);
-        let host = cluster.pick_host().unwrap();
+        let rng = RefCell::new(fastrand::Rng::with_seed(0));
+        let host = cluster
+            .pick_host(&mut LoadBalancerContext::new(&rng))
+            .unwrap();
         Self {
             store,
             cluster,

@@ -19,6 +19,7 @@ use ringway_codecs::http1::{Framing, ResponseHead};
 use ringway_config::route::{Forward, SelectedRoute};
 
 use super::failure::{Failure, reply_for_host};
+use super::hash_policy;
 use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_host};
 use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
@@ -33,6 +34,7 @@ use crate::stream_info::{ResponseFlag, TimePoint, details};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
+use crate::upstream::load_balancer::LoadBalancerContext;
 
 /// Interim responses (1xx) that are read before a host is taken to send them
 /// for ever. Real ones send one or two.
@@ -64,22 +66,20 @@ pub(super) async fn forward<'a>(
     finalize_request_headers(&manager.shared, forward, hedging, exchange, |exchange| {
         manager.apply_route_mutations(Message::Request, exchange);
     });
-    let Some(host) = cluster.pick_host() else {
+    let mut hash = || hash_policy::hash(forward, &cluster, exchange);
+    let mut context = LoadBalancerContext::new(&manager.worker.rng).with_hash(&mut hash);
+    let Some(host) = cluster.pick_host(&mut context) else {
         cluster.stats.upstream_cx_none_healthy.inc();
-        cluster.stats.lb_healthy_panic.inc();
         let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
             .flag(ResponseFlag::NoHealthyUpstream);
         return reply_for_host(Some(&cluster), manager, downstream, exchange, reply);
     };
-    exchange.info.host = Some(Rc::clone(&host.info));
+    exchange.info.host = Some(host.info());
     set_deadlines(manager, forward, downstream, exchange);
 
     if may_try_again(forward, exchange) {
         let at = (cluster, host, hedging);
-        return Box::pin(forward_with_tries(
-            manager, selected, forward, at, downstream, exchange,
-        ))
-        .await;
+        return forward_with_tries(manager, selected, forward, at, downstream, exchange).await;
     }
     remove_consumed(exchange);
     let speaks = connect::speaks(forward, exchange);
@@ -106,7 +106,7 @@ pub(super) async fn forward<'a>(
         return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
     }
     shadow::start(manager, forward, exchange);
-    rewrite_host(manager, forward, &host.info, exchange);
+    rewrite_host(manager, forward, &host.info(), exchange);
     if let Some(limit) = exchange.limits.upstream_stream {
         exchange.deadlines.upstream = Some(reactor::now() + limit);
         downstream.timer.set(exchange.deadlines.next());
@@ -331,6 +331,7 @@ pub(super) fn send_head(
             since.as_millis() as u64,
         );
     }
+    hash_policy::set_cookies(exchange);
     manager.charge_code(cluster, head.status, exchange);
     exchange.info.response_code = head.status;
     let tunnelled = tunnel::begins(head, exchange);

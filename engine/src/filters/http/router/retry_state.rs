@@ -24,6 +24,7 @@ use crate::stats::route::RouteRequestStats;
 use crate::upstream::circuit_breaker::RetryPermit;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
+use crate::upstream::load_balancer::LoadBalancerContext;
 
 /// What becomes of a try that failed.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,7 +73,10 @@ pub(super) struct RetryState<'a> {
     permit: Option<RetryPermit>,
     /// There was a retry, of which it is not known yet what it was good for.
     retrying: bool,
-    tried: Vec<Rc<Host>>,
+    /// The hosts that were asked; the first one apart, because it is the only
+    /// one as a rule.
+    first_host: Option<Rc<Host>>,
+    later_hosts: Vec<Rc<Host>>,
 }
 
 impl<'a> RetryState<'a> {
@@ -85,7 +89,8 @@ impl<'a> RetryState<'a> {
             back_off_ms: policy.back_off.base_ms,
             permit: None,
             retrying: false,
-            tried: Vec::new(),
+            first_host: None,
+            later_hosts: Vec::new(),
         })
     }
 
@@ -231,18 +236,27 @@ impl<'a> RetryState<'a> {
 
     /// Remembers the host of a try.
     pub fn note_host(&mut self, host: &Rc<Host>) {
-        if !self.policy.host_predicates.is_empty() {
-            self.tried.push(Rc::clone(host));
+        if self.policy.host_predicates.is_empty() {
+            return;
+        }
+        let host = Rc::clone(host);
+        match &self.first_host {
+            None => self.first_host = Some(host),
+            Some(_) => self.later_hosts.push(host),
         }
     }
 
     /// The host of another try: one that the policy does not want to avoid, if
     /// one is found soon enough.
-    pub fn pick_host(&self, cluster: &Cluster) -> Option<Rc<Host>> {
-        let mut host = cluster.pick_host()?;
+    pub fn pick_host(
+        &self,
+        cluster: &Cluster,
+        context: &mut LoadBalancerContext<'_>,
+    ) -> Option<Rc<Host>> {
+        let mut host = cluster.pick_host(context)?;
         // A cluster cannot have more hosts than a balancer has turns, so more
         // attempts than that would ask the same ones again.
-        let turns = u32::try_from(cluster.shared.hosts.len()).unwrap_or(u32::MAX);
+        let turns = u32::try_from(cluster.host_count()).unwrap_or(u32::MAX);
         for _ in 0..self
             .policy
             .host_selections_max
@@ -251,7 +265,8 @@ impl<'a> RetryState<'a> {
             if !self.avoids(&host) {
                 break;
             }
-            host = cluster.pick_host()?;
+            context.pick_another();
+            host = cluster.pick_host(context)?;
         }
         Some(host)
     }
@@ -260,10 +275,10 @@ impl<'a> RetryState<'a> {
         let mut predicates = self.policy.host_predicates.iter();
         predicates.any(|predicate| match predicate {
             HostPredicate::PreviousHosts => {
-                let mut tried = self.tried.iter();
-                tried.any(|other| Rc::ptr_eq(other, host))
+                let mut asked = self.first_host.iter().chain(&self.later_hosts);
+                asked.any(|other| Rc::ptr_eq(other, host))
             }
-            other => other.rejects(&host.info.metadata),
+            other => other.rejects(&host.info().metadata),
         })
     }
 }

@@ -27,6 +27,7 @@ use ringway_config::runtime::RuntimeValues;
 use super::ConnectionManager;
 use super::forward::{INTERIM_RESPONSES_MAX, is_interim};
 use super::upstream_request::{ActiveRequest, body_options, response_options};
+use crate::filters::WorkerContext;
 use crate::http::body_copy::{BodyCopy, Copied, body_copy};
 use crate::http::downstream::SEND_QUEUE_BYTES_MAX;
 use crate::http::exchange::{Exchange, Tunnel};
@@ -39,6 +40,7 @@ use crate::stats::http_connection_manager::RouterStats;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
+use crate::upstream::load_balancer::LoadBalancerContext;
 
 /// Starts the shadows of a request, once: when its headers are ready to be sent
 /// and it was not turned away for want of room.
@@ -89,6 +91,7 @@ fn start_each(
             copy
         });
         let shadow = Shadow {
+            worker: Rc::clone(worker),
             cluster,
             request,
             body,
@@ -187,6 +190,7 @@ pub fn set_mirror_authority(policy: &RequestMirrorPolicy, request: &mut HeaderMa
 
 /// One copy of a request on its way.
 struct Shadow {
+    worker: Rc<WorkerContext>,
     cluster: Rc<Cluster>,
     request: HeaderMap,
     /// The rest of the request; `None` once it has been sent.
@@ -214,9 +218,9 @@ impl Shadow {
     async fn run(mut self, stats: RouterStats) {
         stats.rq_total.inc();
         let cluster = Rc::clone(&self.cluster);
-        let Some(host) = cluster.pick_host() else {
+        let mut context = LoadBalancerContext::new(&self.worker.rng);
+        let Some(host) = cluster.pick_host(&mut context) else {
             cluster.stats.upstream_cx_none_healthy.inc();
-            cluster.stats.lb_healthy_panic.inc();
             self.count_code(503);
             return;
         };

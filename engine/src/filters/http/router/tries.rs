@@ -8,9 +8,11 @@
 //! then nothing of any response has reached the client, so no byte of it can
 //! be lost or sent twice.
 //!
-//! This is the rare path: it lives in a box, so that connections whose routes
-//! never retry are no larger for it.
+//! Most requests of routes that may retry have one try, and it must cost no
+//! allocation: what tries are made of lies in lists that [`TriesPool`] keeps,
+//! and outside of the task, so that no connection is larger for it.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,6 +25,7 @@ use ringway_config::route::{BodyLimit, Forward, RetryPolicy, SelectedRoute};
 
 use super::failure::{Failure, reply_for_host};
 use super::forward::{finish, is_interim, relay, request_ended};
+use super::hash_policy;
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
@@ -37,6 +40,33 @@ use crate::upstream::circuit_breaker::Permit;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
+use crate::upstream::load_balancer::LoadBalancerContext;
+
+/// Lists that are kept; beyond this they are freed. As many as exchanges, of
+/// which each has one at most.
+const POOLED_LISTS_MAX: usize = 1024;
+
+/// Places in a list that is kept: more are for hedging, and rare.
+const POOLED_PLACES_MAX: usize = 4;
+
+/// Empty lists of tries for reuse.
+#[derive(Default)]
+pub struct TriesPool(RefCell<Vec<Vec<Try>>>);
+
+impl TriesPool {
+    fn take(&self) -> Vec<Try> {
+        let pooled = self.0.borrow_mut().pop();
+        pooled.unwrap_or_else(|| Vec::with_capacity(1))
+    }
+
+    fn put(&self, mut list: Vec<Try>) {
+        list.clear();
+        let mut pooled = self.0.borrow_mut();
+        if pooled.len() < POOLED_LISTS_MAX && list.capacity() <= POOLED_PLACES_MAX {
+            pooled.push(list);
+        }
+    }
+}
 
 /// One request to one host.
 struct Try {
@@ -163,7 +193,7 @@ pub(super) async fn forward_with_tries<'a>(
         cluster,
         keeping: retry.is_some() || forward.resilience.internal_redirect.is_some(),
         retry,
-        running: Vec::new(),
+        running: manager.worker.tries.take(),
         next: None,
         hedging,
         speaks: connect::speaks(forward, exchange),
@@ -172,18 +202,31 @@ pub(super) async fn forward_with_tries<'a>(
         overflowed: false,
     };
     let mut step = tries.begin(host, downstream, exchange);
-    loop {
+    let head = loop {
         match step {
             Step::Wait => {}
-            Step::Over(handled) => return handled,
+            Step::Over(handled) => {
+                manager.worker.tries.put(tries.running);
+                return handled;
+            }
             Step::Won(place, head) => {
-                return tries.relay(place, head, downstream, exchange).await;
+                tries.keep_only(place, downstream, exchange);
+                break head;
             }
         }
         tries.arm(downstream, exchange);
         let event = poll_fn(|cx| tries.poll(downstream, exchange, cx)).await;
         step = tries.on_event(event, downstream, exchange);
-    }
+    };
+    // It stays in its list until the response is out.
+    let upstream = tries.winner();
+    let relayed = relay(manager, upstream, Some(head), downstream, exchange).await;
+    let won = tries.running.pop();
+    manager.worker.tries.put(tries.running);
+    let Some(State::Active(upstream, _permit)) = won.map(|won| won.state) else {
+        unreachable!("the try that won is kept");
+    };
+    finish(relayed, upstream, manager, downstream, exchange)
 }
 
 fn body_max(forward: &Forward, downstream: &Downstream) -> usize {
@@ -208,7 +251,7 @@ impl Tries<'_> {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Step {
-        exchange.info.host = Some(Rc::clone(&host.info));
+        exchange.info.host = Some(host.info());
         // What is told of a try is not what was true of the one before.
         exchange.info.upstream_connection = None;
         exchange.info.upstream_protocol = None;
@@ -261,7 +304,7 @@ impl Tries<'_> {
         shadow::start(self.manager, self.forward, exchange);
         self.manager.charge_request(exchange);
         let host = &self.running[place].host;
-        rewrite_host(self.manager, self.forward, &host.info, exchange);
+        rewrite_host(self.manager, self.forward, &host.info(), exchange);
         let mut upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
         let head = connect::head_of_bytes(&mut upstream, downstream, exchange);
         let now = reactor::now();
@@ -610,9 +653,11 @@ impl Tries<'_> {
         next.wait
             .count(&self.cluster, self.manager.route_stats(exchange));
         exchange.info.attempt_count += 1;
+        let mut hash = || hash_policy::hash(self.forward, &self.cluster, exchange);
+        let mut context = LoadBalancerContext::new(&self.manager.worker.rng).with_hash(&mut hash);
         let picked = match &self.retry {
-            Some(retry) => retry.pick_host(&self.cluster),
-            None => self.cluster.pick_host(),
+            Some(retry) => retry.pick_host(&self.cluster, &mut context),
+            None => self.cluster.pick_host(&mut context),
         };
         let Some(host) = picked else {
             self.cancel_all(exchange);
@@ -698,36 +743,27 @@ impl Tries<'_> {
         }
     }
 
-    /// Sends the response of the try that won to the client.
-    async fn relay(
-        mut self,
-        place: usize,
-        head: ResponseHead,
-        downstream: &mut Downstream,
-        exchange: &mut Exchange,
-    ) -> Handled {
+    /// Gives up all tries but the one whose response goes to the client, which
+    /// has [`Tries::winner`] then.
+    fn keep_only(&mut self, place: usize, downstream: &Downstream, exchange: &mut Exchange) {
         let won = self.running.remove(place);
         self.cancel_all(exchange);
         // Lets the retry's permit go: a response is being sent.
         self.retry = None;
         exchange.forget_body();
-        exchange.info.host = Some(Rc::clone(&won.host.info));
+        exchange.info.host = Some(won.host.info());
         exchange.deadlines.upstream = won.stream_deadline;
         exchange.deadlines.try_idle = won.idle_deadline;
         downstream.timer.set(exchange.deadlines.next());
-        let State::Active(mut upstream, _permit) = won.state else {
-            unreachable!("a try that is connecting has no response");
-        };
-        upstream.note_connection(exchange);
-        let relayed = relay(
-            self.manager,
-            &mut upstream,
-            Some(head),
-            downstream,
-            exchange,
-        )
-        .await;
-        finish(relayed, upstream, self.manager, downstream, exchange)
+        self.running.push(won);
+        self.winner().note_connection(exchange);
+    }
+
+    fn winner(&mut self) -> &mut UpstreamRequest {
+        match self.running.first_mut().map(|won| &mut won.state) {
+            Some(State::Active(upstream, _)) => upstream,
+            _ => unreachable!("a try that is connecting has no response"),
+        }
     }
 }
 

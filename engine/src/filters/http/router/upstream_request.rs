@@ -281,6 +281,8 @@ impl UpstreamRequest {
         exchange
             .info
             .mark(TimePoint::UpstreamRxBegin, reactor::now());
+        // Not only at the end: format strings of response headers and of pages
+        // may tell of them.
         self.count_bytes(exchange);
         if head.status >= 500 {
             self.active.lease().host().stats.rq_error.inc();

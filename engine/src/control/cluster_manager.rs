@@ -1,0 +1,406 @@
+//! The clusters as the control plane has them: who their hosts are and what is
+//! known against each.
+//!
+//! Discovery, health checks and outlier detection tell what they find as
+//! [`ClusterEvent`]s. Whatever changes a cluster's hosts or their health makes
+//! a new [`HostSet`], which is published to the workers; several events at once
+//! make one set.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ptr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ringway_config::bootstrap::Snapshot;
+use ringway_config::cluster::Cluster as ClusterConfig;
+use ringway_config::clusters::ClusterId;
+use ringway_config::core::Address;
+use ringway_config::endpoint::{Assignment, Host as HostConfig};
+use ringway_config::runtime::RuntimeValues;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::zones::Zones;
+use crate::stats::Store;
+use crate::upstream::cluster::SharedCluster;
+use crate::upstream::health::HealthFlag;
+use crate::upstream::host::SharedHost;
+use crate::upstream::host_set::{Facts, HostSet, Member};
+use crate::worker::Change;
+
+/// What somebody found out about a cluster.
+pub enum ClusterEvent {
+    /// These are its hosts now.
+    Hosts(ClusterId, Assignment),
+    /// Something is known against a host, or no longer.
+    Health {
+        /// The cluster that it belongs to.
+        cluster: ClusterId,
+        /// The host.
+        host: Arc<SharedHost>,
+        /// What.
+        flag: HealthFlag,
+        /// Whether it holds.
+        on: bool,
+    },
+}
+
+/// Where [`ClusterEvent`]s are sent to.
+pub type Events = UnboundedSender<ClusterEvent>;
+
+/// All clusters.
+pub struct ClusterManager {
+    clusters: Vec<ManagedCluster>,
+    index: HashMap<ClusterId, usize>,
+    surroundings: Surroundings,
+    store: Store,
+    events: UnboundedReceiver<ClusterEvent>,
+    sender: Events,
+}
+
+impl ClusterManager {
+    /// The clusters of a configuration, with the hosts that it gives them.
+    #[must_use]
+    pub fn new(snapshot: &Snapshot, runtime: Arc<RuntimeValues>, store: &Store) -> Self {
+        let (sender, events) = unbounded_channel();
+        let surroundings = Surroundings {
+            zones: Zones::new(&snapshot.node),
+            local: snapshot.local_cluster,
+            runtime,
+        };
+        let clusters: Vec<_> = (snapshot.clusters.iter())
+            .map(|config| ManagedCluster::new(config, &surroundings, store))
+            .collect();
+        let index: HashMap<_, _> = (clusters.iter().enumerate())
+            .map(|(index, cluster)| (cluster.shared.config.id, index))
+            .collect();
+        let mut manager = Self {
+            index,
+            clusters,
+            surroundings,
+            store: store.clone(),
+            events,
+            sender,
+        };
+        if manager.surroundings.local.is_some() {
+            manager.take_local_cluster();
+            let _ = manager.rebuild();
+        }
+        manager
+    }
+
+    /// What is shared of each cluster, in the order of the configuration.
+    pub fn shared(&self) -> impl Iterator<Item = &Arc<SharedCluster>> {
+        self.clusters.iter().map(|cluster| &cluster.shared)
+    }
+
+    /// Where to send events to.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.sender.clone()
+    }
+
+    /// Waits for an event, takes in all that have come, and says what has to
+    /// be published.
+    pub async fn changed(&mut self) -> Vec<HostsChange> {
+        if let Some(event) = self.events.recv().await {
+            self.apply(event);
+        }
+        while let Ok(event) = self.events.try_recv() {
+            self.apply(event);
+        }
+        self.rebuild()
+    }
+
+    /// The runtime has other values: what has to be published.
+    pub fn set_runtime(&mut self, runtime: Arc<RuntimeValues>) -> Vec<HostsChange> {
+        self.surroundings.runtime = runtime;
+        for cluster in &mut self.clusters {
+            cluster.is_dirty = true;
+        }
+        self.rebuild()
+    }
+
+    fn rebuild(&mut self) -> Vec<HostsChange> {
+        let local = self.surroundings.local.and_then(|id| self.index.get(&id));
+        if local.is_some_and(|index| self.clusters[*index].is_dirty) {
+            self.take_local_cluster();
+        }
+        let surroundings = &self.surroundings;
+        let dirty = self.clusters.iter_mut().filter(|cluster| cluster.is_dirty);
+        dirty.map(|cluster| cluster.rebuild(surroundings)).collect()
+    }
+
+    /// Zone-aware clusters depend on who the members of this proxy's own
+    /// cluster are.
+    fn take_local_cluster(&mut self) {
+        let Some(index) = self.surroundings.local.and_then(|id| self.index.get(&id)) else {
+            return;
+        };
+        let local = self.clusters[*index].host_set(&self.surroundings);
+        self.surroundings.zones.set_local(&local);
+        for cluster in &mut self.clusters {
+            let balancing = &cluster.shared.config.balancing;
+            cluster.is_dirty |= balancing.locality_basis().is_some();
+        }
+    }
+
+    fn apply(&mut self, event: ClusterEvent) {
+        let id = match &event {
+            ClusterEvent::Hosts(id, _) | ClusterEvent::Health { cluster: id, .. } => *id,
+        };
+        let Some(cluster) = self.index.get(&id).map(|index| &mut self.clusters[*index]) else {
+            return;
+        };
+        match event {
+            ClusterEvent::Hosts(_, assignment) => cluster.assign(assignment, &self.store),
+            ClusterEvent::Health { host, flag, on, .. } => cluster.set_health(&host, flag, on),
+        }
+    }
+}
+
+/// New hosts for a cluster.
+pub struct HostsChange {
+    cluster: ClusterId,
+    hosts: Arc<HostSet>,
+}
+
+impl HostsChange {
+    /// The change for one worker.
+    #[must_use]
+    pub fn for_worker(&self) -> Change {
+        Change::Hosts(self.cluster, Arc::clone(&self.hosts))
+    }
+}
+
+/// What the hosts of a cluster are balanced by, beside themselves.
+struct Surroundings {
+    zones: Zones,
+    /// The cluster that this proxy belongs to.
+    local: Option<ClusterId>,
+    runtime: Arc<RuntimeValues>,
+}
+
+struct ManagedCluster {
+    shared: Arc<SharedCluster>,
+    assignment: Assignment,
+    members: Arc<[Member]>,
+    /// When each host began to take requests, on the clock of the cluster's
+    /// balancers; of clusters that start slowly.
+    slow_starts: HashMap<*const SharedHost, u64>,
+    /// The set that was published last is not true any more.
+    is_dirty: bool,
+}
+
+impl ManagedCluster {
+    fn new(config: &Arc<ClusterConfig>, surroundings: &Surroundings, store: &Store) -> Self {
+        let assignment = config.assignment.clone();
+        let found = Found::compare(&assignment, &Assignment::default(), &[], store);
+        let mut slow_starts = HashMap::new();
+        if config.balancing.slow_start_window().is_some() {
+            slow_starts.extend(found.added.iter().map(|host| (Arc::as_ptr(host), 0)));
+        }
+        let members = Arc::clone(&found.members);
+        let hosts = host_set(config, &members, &assignment, &slow_starts, surroundings);
+        let (config, hosts) = (Arc::clone(config), Arc::new(hosts));
+        let shared = SharedCluster::new(config, hosts, Instant::now(), store);
+        let cluster = Self {
+            shared: Arc::new(shared),
+            assignment,
+            members,
+            slow_starts,
+            is_dirty: false,
+        };
+        cluster.count_changed(&found);
+        cluster.count_members();
+        cluster
+    }
+
+    /// Takes other hosts. Those that are there already keep what they have
+    /// counted, what is known against them, and their connections.
+    fn assign(&mut self, assignment: Assignment, store: &Store) {
+        let found = Found::compare(&assignment, &self.assignment, &self.members, store);
+        self.count_changed(&found);
+        for host in &found.added {
+            self.start_slowly(host);
+        }
+        self.members = found.members;
+        self.assignment = assignment;
+        self.forget_slow_starts();
+        self.is_dirty = true;
+    }
+
+    fn set_health(&mut self, host: &Arc<SharedHost>, flag: HealthFlag, on: bool) {
+        if !host.set_health(flag, on) {
+            return;
+        }
+        let is_checked = matches!(
+            flag,
+            HealthFlag::FailedActiveHc | HealthFlag::PendingActiveHc
+        );
+        if !on && is_checked {
+            self.start_slowly(host);
+        }
+        self.is_dirty = true;
+    }
+
+    /// A host takes requests from now on.
+    fn start_slowly(&mut self, host: &Arc<SharedHost>) {
+        if self.shared.config.balancing.slow_start_window().is_some() {
+            let since = self.shared.created.elapsed().as_millis() as u64;
+            self.slow_starts.insert(Arc::as_ptr(host), since);
+        }
+    }
+
+    /// Forgets hosts that have their full share, and those that are gone.
+    fn forget_slow_starts(&mut self) {
+        let Some(window) = self.shared.config.balancing.slow_start_window() else {
+            return;
+        };
+        let now = self.shared.created.elapsed().as_millis() as u64;
+        let window = window.as_millis() as u64;
+        let members: HashSet<_> = (self.members.iter())
+            .map(|member| Arc::as_ptr(&member.shared))
+            .collect();
+        self.slow_starts
+            .retain(|host, since| members.contains(host) && now < *since + window);
+    }
+
+    fn host_set(&self, surroundings: &Surroundings) -> HostSet {
+        host_set(
+            &self.shared.config,
+            &self.members,
+            &self.assignment,
+            &self.slow_starts,
+            surroundings,
+        )
+    }
+
+    fn rebuild(&mut self, surroundings: &Surroundings) -> HostsChange {
+        self.is_dirty = false;
+        let hosts = Arc::new(self.host_set(surroundings));
+        self.shared.set_hosts(Arc::clone(&hosts));
+        self.count_members();
+        HostsChange {
+            cluster: self.shared.config.id,
+            hosts,
+        }
+    }
+
+    fn count_changed(&self, found: &Found) {
+        let matches = &self.shared.transport_socket_matches;
+        matches.total_match_count.add(found.added.len() as u64);
+        // As Envoy, which updates one priority after the other.
+        let changed = found.changed_priorities.len() as u64;
+        self.shared.stats.membership_change.add(changed);
+    }
+
+    fn count_members(&self) {
+        let stats = &self.shared.stats;
+        let hosts = self.shared.hosts();
+        let counts = hosts.counts;
+        // As Envoy's main thread, which has balancers like any worker.
+        self.shared.count_events(hosts.balancer.built());
+        if let Some(table) = &self.shared.table {
+            table.set(hosts.balancer.table_sizes().unwrap_or_default());
+        }
+        stats.membership_total.set(self.members.len() as u64);
+        stats.membership_healthy.set(counts.healthy);
+        stats.membership_degraded.set(counts.degraded);
+        stats.membership_excluded.set(counts.excluded);
+        let weights = self.members.iter().map(|member| member.config.weight);
+        stats
+            .max_host_weight
+            .set(u64::from(weights.max().unwrap_or(0)));
+    }
+}
+
+fn host_set(
+    config: &ClusterConfig,
+    members: &Arc<[Member]>,
+    assignment: &Assignment,
+    slow_starts: &HashMap<*const SharedHost, u64>,
+    surroundings: &Surroundings,
+) -> HostSet {
+    let zones = &surroundings.zones;
+    // Within its own cluster a proxy has no zone.
+    let basis = (surroundings.local != Some(config.id))
+        .then(|| config.balancing.locality_basis())
+        .flatten();
+    HostSet::new(
+        Arc::clone(members),
+        &Facts {
+            config,
+            assignment,
+            runtime: &surroundings.runtime,
+            locality: &|locality| zones.number(locality),
+            local: basis.and_then(|basis| zones.local(basis)),
+            slow_start_since_ms: &|host| slow_starts.get(&ptr::from_ref(host)).copied(),
+        },
+    )
+}
+
+/// The hosts of an assignment beside those that were there before.
+struct Found {
+    /// The hosts. A host is who has its address; of two with one address, the
+    /// first of the one list is the first of the other.
+    members: Arc<[Member]>,
+    /// Those that are new.
+    added: Vec<Arc<SharedHost>>,
+    /// The priorities that got or lost a host.
+    changed_priorities: BTreeSet<u32>,
+}
+
+impl Found {
+    fn compare(
+        assignment: &Assignment,
+        assignment_before: &Assignment,
+        before: &[Member],
+        store: &Store,
+    ) -> Self {
+        let priority = |of: &Assignment, host: &HostConfig| of.groups[host.group as usize].priority;
+        let mut known: HashMap<&Address, Vec<&Member>> = HashMap::new();
+        for member in before.iter().rev() {
+            let same = known.entry(member.shared.address()).or_default();
+            same.push(member);
+        }
+        let mut added = Vec::new();
+        let mut changed_priorities = BTreeSet::new();
+        let mut member = |config: &Arc<HostConfig>| {
+            let now = priority(assignment, config);
+            if let Some(member) = known.get_mut(&config.address).and_then(Vec::pop) {
+                let then = priority(assignment_before, &member.config);
+                if then != now {
+                    changed_priorities.extend([then, now]);
+                }
+                return keep(member, config);
+            }
+            let shared = SharedHost::new(Arc::clone(config), store);
+            added.push(Arc::clone(&shared));
+            changed_priorities.insert(now);
+            Member {
+                shared,
+                config: Arc::clone(config),
+            }
+        };
+        let members = assignment.hosts.iter().map(&mut member).collect();
+        let gone = known.into_values().flatten();
+        changed_priorities.extend(gone.map(|member| priority(assignment_before, &member.config)));
+        Self {
+            members,
+            added,
+            changed_priorities,
+        }
+    }
+}
+
+/// A host that stays, with what is configured of it now.
+fn keep(member: &Member, config: &Arc<HostConfig>) -> Member {
+    for (flag, on) in HealthFlag::of_assigned(config.health) {
+        member.shared.set_health(flag, on);
+    }
+    let same = *member.config == **config;
+    Member {
+        shared: Arc::clone(&member.shared),
+        config: Arc::clone(if same { &member.config } else { config }),
+    }
+}
