@@ -65,45 +65,37 @@ fn first(turn: &mut Turn, source: &Source, seed: u64, weight: impl Fn(u32) -> f6
     pick(turn, source, seed, weight)
 }
 
-/// The cursor of one worker over one set of hosts, with weights of its own.
-#[derive(Debug, Clone)]
-pub struct RoundRobin {
-    source: Source,
-    weights: Box<[u32]>,
-    seed: u64,
-    turn: Turn,
-}
-
-impl RoundRobin {
-    /// A cursor over hosts with these weights (in Envoy's range, 1 and up; a
-    /// weight of 0 counts as 1). `offset` is any random number; it decides
-    /// where the rotation starts.
-    #[must_use]
-    pub fn new(weights: &[u32], offset: u64) -> Self {
-        Self {
-            source: Source {
-                hosts: (0..weights.len() as u32).collect(),
-                weighted: weights.windows(2).any(|pair| pair[0] != pair[1]),
-            },
-            weights: weights.iter().map(|weight| (*weight).max(1)).collect(),
-            seed: offset,
-            turn: Turn::First,
-        }
-    }
-
-    /// The index of the host that takes the next request; `None` when there
-    /// are no hosts.
-    pub fn pick(&mut self) -> Option<usize> {
-        let weights = &self.weights;
-        let weight = |host: u32| f64::from(weights[host as usize]);
-        let host = pick(&mut self.turn, &self.source, self.seed, weight)?;
-        Some(host as usize)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::RoundRobin;
+    use super::*;
+
+    /// Turns over hosts with these weights.
+    struct RoundRobin<'a> {
+        weights: &'a [u32],
+        source: Source,
+        seed: u64,
+        turn: Turn,
+    }
+
+    impl<'a> RoundRobin<'a> {
+        fn new(weights: &'a [u32], seed: u64) -> Self {
+            Self {
+                weights,
+                source: Source {
+                    hosts: (0..weights.len() as u32).collect(),
+                    weighted: weights.windows(2).any(|pair| pair[0] != pair[1]),
+                },
+                seed,
+                turn: Turn::First,
+            }
+        }
+
+        fn pick(&mut self) -> Option<usize> {
+            let weight = |host: u32| f64::from(self.weights[host as usize]);
+            let host = pick(&mut self.turn, &self.source, self.seed, weight)?;
+            Some(host as usize)
+        }
+    }
 
     fn counts(weights: &[u32], offset: u64, picks: usize) -> Vec<u32> {
         let mut cursor = RoundRobin::new(weights, offset);
