@@ -37,3 +37,4 @@ mod slow_start;
 mod subset;
 #[cfg(test)]
 mod testing;
+mod weight_classes;
