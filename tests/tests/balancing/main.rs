@@ -1,6 +1,7 @@
 //! Balancing compared with the real Envoy: the same clusters, the same shares,
 //! and with hashes the same picks.
 
+mod bad_health;
 mod cookies;
 mod hash_policies;
 mod health_checks;

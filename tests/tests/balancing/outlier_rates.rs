@@ -287,6 +287,11 @@ fn ejections_end_and_last_longer_each_time() {
         let least = |times: u32| Duration::from_millis(800) * times - Duration::from_millis(200);
         assert!(lasted[0] >= least(1), "{lasted:?}");
         assert!(lasted[1] >= least(2), "{lasted:?}");
+        // Lines are written a moment after what they tell of.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while events(&process).len() < 4 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         events(&process)
     };
     let mut theirs = play(&Program::Envoy(envoy));
