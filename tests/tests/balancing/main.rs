@@ -11,5 +11,7 @@ mod outlier_rates;
 mod picks;
 mod policies;
 mod priorities;
+mod retry_priority;
 mod shares;
+mod subsets;
 mod tables;
