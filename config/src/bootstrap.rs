@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub node: Node,
     /// How often histograms are merged and sinks are fed.
     pub stats_flush_interval: Duration,
+    /// Where ejections are logged (`cluster_manager.outlier_detection`).
+    pub outlier_event_log: Option<PathBuf>,
     /// The layers of the runtime as the file has them.
     pub runtime: RuntimeLayers,
     /// Every name that the configuration mentions and that has a number.
@@ -98,6 +100,7 @@ pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
         admin,
         node,
         stats_flush_interval,
+        outlier_event_log,
         runtime,
     } = snapshot;
     Ok(Snapshot {
@@ -107,6 +110,7 @@ pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
         admin,
         node,
         stats_flush_interval,
+        outlier_event_log,
         runtime,
         names,
         diagnostics,
@@ -121,6 +125,7 @@ struct Lowered {
     admin: Option<Admin>,
     node: Node,
     stats_flush_interval: Duration,
+    outlier_event_log: Option<PathBuf>,
     runtime: RuntimeLayers,
 }
 
@@ -159,8 +164,14 @@ fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
             .and_then(|admin| cx.field("admin", |cx| lower_admin(admin, cx))),
         node: core::node(proto.node.as_ref()),
         stats_flush_interval: flush.unwrap_or(STATS_FLUSH_INTERVAL),
+        outlier_event_log: outlier_event_log(manager),
         runtime,
     }
+}
+
+fn outlier_event_log(manager: Option<&pb::ClusterManager>) -> Option<PathBuf> {
+    let path = manager?.outlier_detection.as_ref()?.event_log_path.as_str();
+    (!path.is_empty()).then(|| path.into())
 }
 
 const STATS_FLUSH_INTERVAL: Duration = Duration::from_secs(5);

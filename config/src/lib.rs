@@ -26,7 +26,9 @@ pub mod filter_state;
 pub mod format_strings;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod health_check;
 mod json;
+pub mod latency_outlier;
 pub mod listener;
 pub mod load;
 pub mod load_balancing;
@@ -36,6 +38,7 @@ mod merge;
 pub mod metadata;
 pub mod metadata_match;
 pub mod names;
+pub mod outlier_detection;
 pub mod route;
 mod rules;
 pub mod runtime;

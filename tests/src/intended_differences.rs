@@ -381,6 +381,30 @@ pub const TABLE: &[Intended] = &[
         "a length is as good as chunks for a body that is not sent",
     ),
     routing(
+        "outliers",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    routing(
+        "outliers",
+        "*",
+        "upstream[*].header.x-envoy-expected-rq-timeout-ms",
+        "how much time was left when the request was sent again",
+    ),
+    routing(
+        "outliers",
+        "redirected",
+        "log[*_bytes_received",
+        REDIRECT_BYTES,
+    ),
+    routing(
+        "outliers",
+        "redirected",
+        "stats.cluster.redirected.upstream_*",
+        REDIRECT_REUSE,
+    ),
+    routing(
         "resilience",
         "*",
         "stats.*.downstream_cx_delayed_close_timeout",

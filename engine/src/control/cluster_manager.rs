@@ -18,13 +18,18 @@ use ringway_config::core::Address;
 use ringway_config::endpoint::{Assignment, Host as HostConfig};
 use ringway_config::runtime::RuntimeValues;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 
+use super::health_checkers::HealthChecker;
+use super::outlier_detection::{OutlierDetector, Scene};
 use super::zones::Zones;
+use crate::access_loggers::EventLog;
 use crate::stats::Store;
 use crate::upstream::cluster::SharedCluster;
 use crate::upstream::health::HealthFlag;
 use crate::upstream::host::SharedHost;
 use crate::upstream::host_set::{Facts, HostSet, Member};
+use crate::upstream::outlier_detection::{Report, Reported, Watch};
 use crate::worker::Change;
 
 /// What somebody found out about a cluster.
@@ -42,10 +47,34 @@ pub enum ClusterEvent {
         /// Whether it holds.
         on: bool,
     },
+    /// A host has been checked.
+    Checked {
+        /// The cluster that it belongs to.
+        cluster: ClusterId,
+        /// The host.
+        host: Arc<SharedHost>,
+        /// Whether that changed its health.
+        changed: bool,
+        /// Whether it passed.
+        passed: bool,
+        /// Whether it was unhealthy until then, and is so no more.
+        recovered: bool,
+    },
+    /// What a worker has to say of a host.
+    Reported(Report),
 }
 
 /// Where [`ClusterEvent`]s are sent to.
 pub type Events = UnboundedSender<ClusterEvent>;
+
+/// Where events of clusters are logged.
+#[derive(Debug, Clone, Default)]
+pub struct EventLogs {
+    /// Ejections.
+    pub outliers: Option<EventLog>,
+    /// Health checks, by cluster.
+    pub health_checks: HashMap<ClusterId, Vec<EventLog>>,
+}
 
 /// All clusters.
 pub struct ClusterManager {
@@ -53,6 +82,8 @@ pub struct ClusterManager {
     index: HashMap<ClusterId, usize>,
     surroundings: Surroundings,
     store: Store,
+    /// Tells the sessions of health checks of other values of the runtime.
+    runtime_sender: watch::Sender<Arc<RuntimeValues>>,
     events: UnboundedReceiver<ClusterEvent>,
     sender: Events,
 }
@@ -60,15 +91,33 @@ pub struct ClusterManager {
 impl ClusterManager {
     /// The clusters of a configuration, with the hosts that it gives them.
     #[must_use]
-    pub fn new(snapshot: &Snapshot, runtime: Arc<RuntimeValues>, store: &Store) -> Self {
+    pub fn new(
+        snapshot: &Snapshot,
+        runtime: Arc<RuntimeValues>,
+        logs: &EventLogs,
+        store: &Store,
+    ) -> Self {
         let (sender, events) = unbounded_channel();
+        let (runtime_sender, runtime_receiver) = watch::channel(Arc::clone(&runtime));
         let surroundings = Surroundings {
             zones: Zones::new(&snapshot.node),
             local: snapshot.local_cluster,
             runtime,
         };
         let clusters: Vec<_> = (snapshot.clusters.iter())
-            .map(|config| ManagedCluster::new(config, &surroundings, store))
+            .map(|config| {
+                let mut cluster = ManagedCluster::new(config, &surroundings, &sender, logs, store);
+                let own_logs = logs.health_checks.get(&config.id);
+                cluster.checker = HealthChecker::new(
+                    config,
+                    cluster.shared.stats.upstream_cx_total,
+                    own_logs.cloned().unwrap_or_default(),
+                    runtime_receiver.clone(),
+                    &sender,
+                    store,
+                );
+                cluster
+            })
             .collect();
         let index: HashMap<_, _> = (clusters.iter().enumerate())
             .map(|(index, cluster)| (cluster.shared.config.id, index))
@@ -78,9 +127,11 @@ impl ClusterManager {
             clusters,
             surroundings,
             store: store.clone(),
+            runtime_sender,
             events,
             sender,
         };
+        manager.tell_runtime();
         if manager.surroundings.local.is_some() {
             manager.take_local_cluster();
             let _ = manager.rebuild();
@@ -99,25 +150,67 @@ impl ClusterManager {
         self.sender.clone()
     }
 
-    /// Waits for an event, takes in all that have come, and says what has to
-    /// be published.
+    /// Begins to check the hosts of clusters that want it. On the control
+    /// plane's runtime only.
+    pub fn start_health_checks(&mut self) {
+        for cluster in &mut self.clusters {
+            cluster.set_checked_hosts();
+        }
+    }
+
+    /// Whether a host waits for its first check. As in Envoy, nobody listens
+    /// before every host has had one.
+    #[must_use]
+    pub fn awaits_first_checks(&self) -> bool {
+        let mut checkers = self.clusters.iter().filter_map(|one| one.checker.as_ref());
+        checkers.any(HealthChecker::awaits_first_check)
+    }
+
+    /// Waits for an event or until outlier detection has to look at hosts,
+    /// takes in all that has come, and says what has to be published.
     pub async fn changed(&mut self) -> Vec<HostsChange> {
-        if let Some(event) = self.events.recv().await {
-            self.apply(event);
+        let outliers = self.clusters.iter().filter_map(|one| one.outliers.as_ref());
+        let due = outliers.filter_map(OutlierDetector::due).min();
+        let sweep_due = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = self.events.recv() => {
+                if let Some(event) = event {
+                    self.apply(event);
+                }
+            }
+            () = sweep_due => {}
         }
         while let Ok(event) = self.events.try_recv() {
             self.apply(event);
         }
+        self.sweep();
         self.rebuild()
     }
 
     /// The runtime has other values: what has to be published.
     pub fn set_runtime(&mut self, runtime: Arc<RuntimeValues>) -> Vec<HostsChange> {
         self.surroundings.runtime = runtime;
+        self.tell_runtime();
         for cluster in &mut self.clusters {
             cluster.is_dirty = true;
         }
         self.rebuild()
+    }
+
+    fn tell_runtime(&self) {
+        let runtime = &self.surroundings.runtime;
+        for cluster in &self.clusters {
+            if let Some(outliers) = &cluster.outliers {
+                outliers.set_runtime(runtime);
+            }
+        }
+        // Nobody looks where no host is checked.
+        let _ = self.runtime_sender.send(Arc::clone(runtime));
     }
 
     fn rebuild(&mut self) -> Vec<HostsChange> {
@@ -144,9 +237,26 @@ impl ClusterManager {
         }
     }
 
+    /// Lets outlier detection look at hosts where it is time to.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        for cluster in &mut self.clusters {
+            let outliers = cluster.outliers.as_mut();
+            let due = outliers.filter(|one| one.due().is_some_and(|due| due <= now));
+            if let Some(outliers) = due {
+                let runtime = &self.surroundings.runtime;
+                let scene = scene(&cluster.members, &self.store, runtime);
+                cluster.is_dirty |= outliers.sweep(scene);
+            }
+        }
+    }
+
     fn apply(&mut self, event: ClusterEvent) {
         let id = match &event {
-            ClusterEvent::Hosts(id, _) | ClusterEvent::Health { cluster: id, .. } => *id,
+            ClusterEvent::Hosts(id, _)
+            | ClusterEvent::Health { cluster: id, .. }
+            | ClusterEvent::Checked { cluster: id, .. } => *id,
+            ClusterEvent::Reported(report) => report.cluster,
         };
         let Some(cluster) = self.index.get(&id).map(|index| &mut self.clusters[*index]) else {
             return;
@@ -154,7 +264,50 @@ impl ClusterManager {
         match event {
             ClusterEvent::Hosts(_, assignment) => cluster.assign(assignment, &self.store),
             ClusterEvent::Health { host, flag, on, .. } => cluster.set_health(&host, flag, on),
+            ClusterEvent::Checked {
+                host,
+                changed,
+                passed,
+                recovered,
+                ..
+            } => {
+                cluster.is_dirty |= changed;
+                if recovered {
+                    cluster.start_slowly(&host);
+                }
+                if passed && !host.has(HealthFlag::FailedActiveHc) {
+                    let runtime = &self.surroundings.runtime;
+                    let scene = scene(&cluster.members, &self.store, runtime);
+                    let outliers = cluster.outliers.as_mut();
+                    cluster.is_dirty |=
+                        outliers.is_some_and(|outliers| outliers.on_check_passed(&host, scene));
+                }
+            }
+            ClusterEvent::Reported(report) => {
+                let host = &report.host;
+                cluster.is_dirty |= match report.what {
+                    Reported::Run(streak) => {
+                        let runtime = &self.surroundings.runtime;
+                        let scene = scene(&cluster.members, &self.store, runtime);
+                        let outliers = cluster.outliers.as_mut();
+                        outliers.is_some_and(|outliers| outliers.on_run(host, streak, scene))
+                    }
+                    Reported::ImmediateHealthCheckFail => {
+                        let checker = cluster.checker.as_ref();
+                        checker.is_some_and(|checker| checker.on_immediate_fail(host))
+                    }
+                };
+            }
         }
+    }
+}
+
+fn scene<'a>(members: &'a [Member], store: &'a Store, runtime: &'a RuntimeValues) -> Scene<'a> {
+    Scene {
+        members,
+        store,
+        runtime,
+        now: Instant::now(),
     }
 }
 
@@ -184,17 +337,36 @@ struct ManagedCluster {
     shared: Arc<SharedCluster>,
     assignment: Assignment,
     members: Arc<[Member]>,
+    outliers: Option<OutlierDetector>,
+    checker: Option<HealthChecker>,
     /// When each host began to take requests, on the clock of the cluster's
     /// balancers; of clusters that start slowly.
     slow_starts: HashMap<*const SharedHost, u64>,
     /// The set that was published last is not true any more.
     is_dirty: bool,
+    /// Subsets of hosts at last.
+    subsets: u64,
 }
 
 impl ManagedCluster {
-    fn new(config: &Arc<ClusterConfig>, surroundings: &Surroundings, store: &Store) -> Self {
+    fn new(
+        config: &Arc<ClusterConfig>,
+        surroundings: &Surroundings,
+        events: &Events,
+        logs: &EventLogs,
+        store: &Store,
+    ) -> Self {
+        let events = events.clone();
+        // Nobody takes reports any more only when the process ends.
+        let report = move |report| drop(events.send(ClusterEvent::Reported(report)));
+        let watch = Watch::new(config, Box::new(report));
+        let outliers = watch
+            .clone()
+            .filter(|watch| watch.detects_outliers())
+            .map(|watch| OutlierDetector::new(config, watch, logs.outliers.clone(), store));
         let assignment = config.assignment.clone();
-        let found = Found::compare(&assignment, &Assignment::default(), &[], store);
+        let nobody = Assignment::default();
+        let found = Found::compare(&assignment, &nobody, &[], watch.as_ref(), store);
         let mut slow_starts = HashMap::new();
         if config.balancing.slow_start_window().is_some() {
             slow_starts.extend(found.added.iter().map(|host| (Arc::as_ptr(host), 0)));
@@ -202,13 +374,16 @@ impl ManagedCluster {
         let members = Arc::clone(&found.members);
         let hosts = host_set(config, &members, &assignment, &slow_starts, surroundings);
         let (config, hosts) = (Arc::clone(config), Arc::new(hosts));
-        let shared = SharedCluster::new(config, hosts, Instant::now(), store);
-        let cluster = Self {
+        let shared = SharedCluster::new(config, hosts, watch, Instant::now(), store);
+        let mut cluster = Self {
             shared: Arc::new(shared),
             assignment,
             members,
+            outliers,
+            checker: None,
             slow_starts,
             is_dirty: false,
+            subsets: 0,
         };
         cluster.count_changed(&found);
         cluster.count_members();
@@ -218,15 +393,32 @@ impl ManagedCluster {
     /// Takes other hosts. Those that are there already keep what they have
     /// counted, what is known against them, and their connections.
     fn assign(&mut self, assignment: Assignment, store: &Store) {
-        let found = Found::compare(&assignment, &self.assignment, &self.members, store);
+        let watch = self.shared.watch.as_ref();
+        let found = Found::compare(&assignment, &self.assignment, &self.members, watch, store);
         self.count_changed(&found);
         for host in &found.added {
+            if self.shared.config.ignore_new_hosts_until_first_check {
+                host.set_health(
+                    HealthFlag::PendingActiveHc,
+                    host.has(HealthFlag::FailedActiveHc),
+                );
+            }
             self.start_slowly(host);
         }
         self.members = found.members;
         self.assignment = assignment;
         self.forget_slow_starts();
+        if let Some(outliers) = &self.outliers {
+            outliers.on_members(&self.members);
+        }
+        self.set_checked_hosts();
         self.is_dirty = true;
+    }
+
+    fn set_checked_hosts(&mut self) {
+        if let Some(checker) = &mut self.checker {
+            checker.set_hosts(&self.members, &self.assignment.groups);
+        }
     }
 
     fn set_health(&mut self, host: &Arc<SharedHost>, flag: HealthFlag, on: bool) {
@@ -294,7 +486,7 @@ impl ManagedCluster {
         self.shared.stats.membership_change.add(changed);
     }
 
-    fn count_members(&self) {
+    fn count_members(&mut self) {
         let stats = &self.shared.stats;
         let hosts = self.shared.hosts();
         let counts = hosts.counts;
@@ -302,6 +494,16 @@ impl ManagedCluster {
         self.shared.count_events(hosts.balancer.built());
         if let Some(table) = &self.shared.table {
             table.set(hosts.balancer.table_sizes().unwrap_or_default());
+        }
+        if let (Some(more), Some(subsets)) = (&self.shared.subsets, hosts.balancer.subsets()) {
+            more.lb_subsets_single_host_per_subset_duplicate
+                .set(u64::from(subsets.duplicates));
+            // Envoy counts those of every thread. Here they share them.
+            let (before, now) = (self.subsets, subsets.active as u64);
+            stats.lb_subsets_active.set(now);
+            stats.lb_subsets_created.add(now.saturating_sub(before));
+            stats.lb_subsets_removed.add(before.saturating_sub(now));
+            self.subsets = now;
         }
         stats.membership_total.set(self.members.len() as u64);
         stats.membership_healthy.set(counts.healthy);
@@ -355,6 +557,7 @@ impl Found {
         assignment: &Assignment,
         assignment_before: &Assignment,
         before: &[Member],
+        watch: Option<&Arc<Watch>>,
         store: &Store,
     ) -> Self {
         let priority = |of: &Assignment, host: &HostConfig| of.groups[host.group as usize].priority;
@@ -374,7 +577,7 @@ impl Found {
                 }
                 return keep(member, config);
             }
-            let shared = SharedHost::new(Arc::clone(config), store);
+            let shared = SharedHost::new(Arc::clone(config), watch, store);
             added.push(Arc::clone(&shared));
             changed_priorities.insert(now);
             Member {

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use ringway_config::bootstrap::{self, Snapshot};
@@ -17,7 +18,8 @@ use ringway_config::route::RouteConfiguration;
 use ringway_config::runtime;
 use ringway_config::suggest;
 
-use crate::access_loggers::{self, AccessLog};
+use crate::access_loggers::{self, AccessLog, EventLog};
+use crate::control::cluster_manager::EventLogs;
 use crate::registry::{self, NetworkFilter};
 
 /// A configuration whose extensions are compiled too.
@@ -28,6 +30,8 @@ pub struct Compiled {
     pub listeners: Vec<CompiledListener>,
     /// The admin server's access logs.
     pub admin_logs: Vec<AccessLog>,
+    /// Where events of clusters are logged.
+    pub event_logs: EventLogs,
     /// Warnings of every phase.
     pub warnings: Diagnostics,
 }
@@ -46,6 +50,7 @@ pub fn findings(loaded: &Loaded, snapshot: &Snapshot) -> Diagnostics {
     let mut found = Diagnostics::new();
     let _ = compile_listeners(loaded, snapshot, &mut found);
     let _ = compile_admin_logs(loaded, snapshot, &mut found);
+    let _ = open_event_logs(loaded, snapshot, &mut found);
     report_unread_runtime_keys(loaded, snapshot, &mut found);
     found
 }
@@ -59,6 +64,7 @@ pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
     let mut diagnostics = std::mem::take(&mut snapshot.diagnostics);
     let listeners = compile_listeners(loaded, &snapshot, &mut diagnostics);
     let admin_logs = compile_admin_logs(loaded, &snapshot, &mut diagnostics);
+    let event_logs = open_event_logs(loaded, &snapshot, &mut diagnostics);
     report_unread_runtime_keys(loaded, &snapshot, &mut diagnostics);
     if diagnostics.has_errors() {
         return Err(diagnostics);
@@ -67,6 +73,7 @@ pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
         snapshot,
         listeners,
         admin_logs,
+        event_logs,
         warnings: diagnostics,
     })
 }
@@ -108,6 +115,30 @@ fn compile_admin_logs(
         }
         logs
     })
+}
+
+fn open_event_logs(
+    loaded: &Loaded,
+    snapshot: &Snapshot,
+    diagnostics: &mut Diagnostics,
+) -> EventLogs {
+    let names = Arc::clone(&snapshot.names);
+    let mut cx = Cx::new(diagnostics, &loaded.marks, Arc::clone(&loaded.file), &names);
+    let mut open =
+        |field: &str, path: &Path| cx.at(field, |cx| EventLog::open(&path.to_string_lossy(), cx));
+    let mut logs = EventLogs::default();
+    if let Some(path) = &snapshot.outlier_event_log {
+        logs.outliers = open("cluster_manager.outlier_detection.event_log_path", path);
+    }
+    for cluster in &snapshot.clusters {
+        let Some(check) = &cluster.health_check else {
+            continue;
+        };
+        let opened = check.event_logs.iter();
+        let opened = opened.filter_map(|log| open(&log.field, &log.path));
+        logs.health_checks.insert(cluster.id, opened.collect());
+    }
+    logs
 }
 
 /// Runtime keys of the file that nothing reads, now that all that may read one

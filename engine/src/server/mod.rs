@@ -196,7 +196,10 @@ async fn serve(
         Arc::clone(&snapshot.names),
         &store,
     ));
-    let mut cluster_manager = ClusterManager::new(snapshot, values.values(), &store);
+    // The control plane logs what becomes of hosts.
+    log_writer.handle().install();
+    let logs = &compiled.event_logs;
+    let mut cluster_manager = ClusterManager::new(snapshot, values.values(), logs, &store);
     let clusters: Vec<_> = cluster_manager.shared().cloned().collect();
     let view = Arc::new(View::new(
         options,
@@ -225,6 +228,12 @@ async fn serve(
         let admin_view: Arc<dyn admin::ServerView> = Arc::<View>::clone(&view);
         admin_handle = Some(admin::spawn(socket, admin_view, store.clone(), admin_log)?);
         tracing::info!(%address, "admin");
+    }
+
+    cluster_manager.start_health_checks();
+    while cluster_manager.awaits_first_checks() {
+        // The workers are told of all clusters below.
+        cluster_manager.changed().await;
     }
 
     // Sockets cannot be copied: each worker's are taken out as it is told.

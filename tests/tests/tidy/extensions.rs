@@ -55,6 +55,15 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
         "config/src/load_balancing/typed.rs",
     ),
+    // Parts of a cluster's health check.
+    (
+        "envoy.extensions.health_checkers.redis.v3.Redis",
+        "config/src/health_check.rs",
+    ),
+    (
+        "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink",
+        "config/src/health_check.rs",
+    ),
     // These are options of a cluster or listener and lowered with it.
     (
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",

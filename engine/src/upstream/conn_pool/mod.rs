@@ -133,6 +133,13 @@ pub fn close_idle(host: &Host) {
     }
 }
 
+/// Has a host's next requests take new connections: idle ones are closed, the
+/// others when their request is over.
+pub fn renew(host: &Host) {
+    host.begin_generation();
+    close_idle(host);
+}
+
 /// Lets a host go that the cluster has no more: idle connections are closed,
 /// the others when their request is over.
 pub fn drain(host: &Host) {
@@ -183,6 +190,11 @@ fn open_for_waiters(cluster: &Rc<Cluster>, host: &Rc<Host>, priority: usize, spe
 fn put(connection: Rc<Connection>) {
     let host = Rc::clone(connection.host());
     let pool = host.pool(connection.speaks);
+    if connection.is_of_before() {
+        // Requests that wait get another one opened for them.
+        connection.close_local();
+        return;
+    }
     let waiter = pool.waiting.borrow_mut().pop_front();
     if let Some(waiter) = waiter {
         connection.became_busy();

@@ -25,11 +25,11 @@ use ringway_config::route::{BodyLimit, Forward, RetryPolicy, SelectedRoute};
 
 use super::failure::{Failure, reply_for_host};
 use super::forward::{finish, is_interim, relay, request_ended};
-use super::hash_policy;
+use super::pick::with_context;
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
-use super::upstream_request::{Event, UpstreamRequest};
+use super::upstream_request::{Event, UpstreamRequest, note_failure, note_unconnected};
 use super::{ConnectionManager, Handled, LocalReply, connect, internal_redirect, shadow};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
@@ -40,7 +40,6 @@ use crate::upstream::circuit_breaker::Permit;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
-use crate::upstream::load_balancer::LoadBalancerContext;
 
 /// Lists that are kept; beyond this they are freed. As many as exchanges, of
 /// which each has one at most.
@@ -549,10 +548,13 @@ impl Tries<'_> {
     /// Ends a try whose response is not wanted. Its connection is kept if the
     /// head was all of it.
     fn give_up(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
-        exchange.response.clear();
-        exchange.response_trailers.clear();
         let one = self.running.remove(place);
         one.host.stats.rq_error.inc();
+        if let State::Active(upstream, _) = &one.state {
+            upstream.note_head(head, exchange);
+        }
+        exchange.response.clear();
+        exchange.response_trailers.clear();
         if let State::Active(upstream, _) = one.state {
             upstream.release(head, exchange);
         }
@@ -561,6 +563,7 @@ impl Tries<'_> {
     fn finish_redirected(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
         let one = self.running.remove(place);
         if let State::Active(upstream, _) = one.state {
+            upstream.note_head(head, exchange);
             upstream.release(head, exchange);
         }
     }
@@ -568,6 +571,7 @@ impl Tries<'_> {
     /// A try takes too long and hedging is on: another one is begun beside it.
     fn on_slow(&mut self, place: usize, expired: Expired, exchange: &mut Exchange) -> Step {
         let one = &mut self.running[place];
+        note_failure(&one.host, &Failure::Expired(expired), exchange);
         match expired {
             Expired::TryIdle => one.idle_deadline = None,
             _ => one.deadline = None,
@@ -601,8 +605,9 @@ impl Tries<'_> {
         exchange.response.clear();
         let one = self.running.remove(place);
         let sent = matches!(one.state, State::Active(..));
-        if let State::Active(upstream, _) = one.state {
-            upstream.break_off(&failure, exchange);
+        match one.state {
+            State::Active(upstream, _) => upstream.break_off(&failure, exchange),
+            State::Ready | State::Connecting(_) => note_unconnected(&one.host, &failure),
         }
         failure.count(self.manager, &self.cluster, exchange);
         if matches!(failure, Failure::Overflow) {
@@ -653,12 +658,21 @@ impl Tries<'_> {
         next.wait
             .count(&self.cluster, self.manager.route_stats(exchange));
         exchange.info.attempt_count += 1;
-        let mut hash = || hash_policy::hash(self.forward, &self.cluster, exchange);
-        let mut context = LoadBalancerContext::new(&self.manager.worker.rng).with_hash(&mut hash);
-        let picked = match &self.retry {
-            Some(retry) => retry.pick_host(&self.cluster, &mut context),
-            None => self.cluster.pick_host(&mut context),
-        };
+        if let Some(retry) = &mut self.retry {
+            retry.update_priorities(&self.cluster);
+        }
+        let (cluster, retry) = (&self.cluster, self.retry.as_ref());
+        let told = (self.forward, retry.and_then(RetryState::loads));
+        let picked = with_context(
+            self.manager,
+            told,
+            cluster,
+            exchange,
+            |mut context| match retry {
+                Some(retry) => retry.pick_host(cluster, context),
+                None => cluster.pick_host(&mut context),
+            },
+        );
         let Some(host) = picked else {
             self.cancel_all(exchange);
             let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
