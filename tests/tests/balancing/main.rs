@@ -7,6 +7,7 @@ mod hash_policies;
 mod health_checks;
 mod latency_outliers;
 mod localities;
+mod many_checks;
 mod outlier_rates;
 mod picks;
 mod policies;
