@@ -30,6 +30,15 @@ impl RuntimeValue {
         }
     }
 
+    /// As a number.
+    pub fn as_double(&self) -> Option<f64> {
+        match self {
+            Self::Integer(value) => Some(*value as f64),
+            Self::Double(value) => Some(*value),
+            _ => None,
+        }
+    }
+
     fn number(number: f64) -> Self {
         if (0.0..U64_END).contains(&number) && number.fract() == 0.0 {
             return Self::Integer(number as u64);

@@ -14,6 +14,7 @@ use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::clusters::ClusterId;
 use ringway_config::core::Address;
 use ringway_config::endpoint::{Assignment, Host as HostConfig};
+use ringway_config::runtime::RuntimeValues;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::stats::Store;
@@ -75,6 +76,13 @@ impl ClusterManager {
     /// What is shared of each cluster, in the order of the configuration.
     pub fn shared(&self) -> impl Iterator<Item = &Arc<SharedCluster>> {
         self.clusters.iter().map(|cluster| &cluster.shared)
+    }
+
+    /// Takes the limits that the runtime asks for.
+    pub fn apply_runtime(&self, values: &RuntimeValues) {
+        for cluster in self.shared() {
+            cluster.apply_runtime(values);
+        }
     }
 
     /// Where to send events to.

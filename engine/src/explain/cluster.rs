@@ -26,7 +26,7 @@ pub(super) fn explain(cluster: &Cluster, priority: Priority, cx: &Context<'_>) -
             Fact::new(host.address.to_string()).parts(parts)
         })
         .collect();
-    let thresholds = &cluster.thresholds[priority as usize];
+    let thresholds = &cluster.circuit_breakers.thresholds[priority as usize];
     let breakers = Fact::new("circuit breakers")
         .note(match priority {
             Priority::Default => "of default priority",

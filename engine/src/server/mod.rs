@@ -51,6 +51,7 @@ use crate::network::limits;
 use crate::reactor;
 use crate::stats::server::ProcessStats;
 use crate::stats::{Shard, Store};
+use crate::upstream::conn_pool::lending::Workers;
 use crate::worker::{Change, Plan, cpu};
 
 /// Runs the process until it is told to end.
@@ -189,6 +190,7 @@ async fn serve(
         stats_flush_interval: compiled.snapshot.stats_flush_interval,
         log_flush_interval: options.file_flush_interval(),
         local_address: local_address(),
+        lending: Workers::new(workers as u32),
     };
     let mut publisher = Publisher::start(&places, &plan).context("the workers did not start")?;
     let (actions, mut commands) = mpsc::unbounded_channel();
@@ -198,6 +200,7 @@ async fn serve(
         Arc::clone(&snapshot.names),
         &store,
     ));
+    cluster_manager.apply_runtime(&values.values());
     let view = Arc::new(View::new(
         options,
         loaded,
@@ -435,6 +438,11 @@ async fn control_loop(
                             stop_at = Some((at, inbound_only));
                         }
                     }
+                    Action::Runtime(values) => {
+                        cluster_manager.apply_runtime(&values);
+                        let change = |_| vec![Change::Runtime(Arc::clone(&values))];
+                        publisher.publish(change).await;
+                    }
                     command => act(command, publisher, logs).await,
                 }
             }
@@ -459,13 +467,8 @@ async fn act(command: Action, publisher: &mut Publisher, logs: &LogHandle) {
                 .await;
         }
         Action::ReopenLogs => reopen_logs(publisher, logs).await,
-        Action::Runtime(values) => {
-            publisher
-                .publish(|_| vec![Change::Runtime(Arc::clone(&values))])
-                .await;
-        }
-        // The first is the loop's, the second was done where it was asked.
-        Action::Quit | Action::SetLogLevel { .. } => {}
+        // The first two are the loop's, the third was done where it was asked.
+        Action::Quit | Action::Runtime(_) | Action::SetLogLevel { .. } => {}
     }
 }
 
