@@ -5,8 +5,8 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::{
-    BodyDecoder, BodyOptions, Framing, HeadReader, RequestOptions, ResponseOptions, Version,
-    encode_request_head, encode_response_head,
+    BodyDecoder, BodyOptions, Framing, HeadEnd, HeadReader, RequestOptions, ResponseOptions,
+    Version, encode_request_head, encode_response_head,
 };
 
 /// What load generators send.
@@ -107,7 +107,7 @@ fn write_heads(c: &mut Criterion) {
                 &mut out,
                 200,
                 black_box(&headers),
-                false,
+                HeadEnd::Fields,
                 false,
                 Version::Http11,
             );

@@ -81,6 +81,7 @@ fn finds(routes: &RouteConfiguration, headers: &HeaderMap) -> bool {
     let input = MatchInput {
         headers,
         random: 0,
+        remote: std::net::Ipv4Addr::LOCALHOST.into(),
         runtime: &RuntimeValues::default(),
         metadata: ringway_config::metadata::Metadata::EMPTY,
         filter_state: ringway_config::filter_state::FilterState::EMPTY,

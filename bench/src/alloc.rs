@@ -13,7 +13,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use crate::child::{self, Running};
-use crate::compare::peers::{Site, Subject};
+use crate::compare::configs;
+use crate::compare::peers::{Proxy, Site, Subject};
 use crate::duration;
 
 /// Count Ringway's heap allocations per proxied request.
@@ -51,15 +52,30 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         core: None,
         connections: options.connections,
     };
-    let proxy = ringway.start(&site)?;
-    let admin = proxy.admin.context("Ringway has an admin interface")?;
+    let proxy = ringway.start_with(&site, |listen, admin| {
+        configs::envoy_routes(listen, admin, origin, ROUTES)
+    })?;
+    for (name, path) in PATHS {
+        let per_request = count(options, &proxy, path)?;
+        println!("{per_request:.4} allocations per request of {name}");
+        ensure!(
+            per_request <= options.max,
+            "more than {} allocations per request",
+            options.max
+        );
+    }
+    Ok(())
+}
 
+/// Heap allocations of each request for a path.
+fn count(options: &Options, proxy: &Proxy, path: &str) -> anyhow::Result<f64> {
+    let admin = proxy.admin.context("Ringway has an admin interface")?;
     // What reading costs by itself is taken off below. The first read is dearer than others.
     Counts::read(admin)?;
     let before = Counts::read(admin)?;
     let cost_of_reading = Counts::read(admin)?.allocations - before.allocations;
 
-    let url = format!("http://{}/", proxy.address);
+    let url = format!("http://{}{path}", proxy.address);
     let warm_up = format!("--warmup={}", WARM_UP.as_secs_f64());
     let length = format!("--duration={}", (options.duration + MARGIN).as_secs_f64());
     let connections = format!("--connections={}", options.connections);
@@ -72,18 +88,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     std::thread::sleep(options.duration);
     let second = Counts::read(admin)?;
     ensure!(load.wait()?.success(), "the load generator failed");
-
-    let per_request = per_request(first, second, cost_of_reading)?;
-    println!(
-        "{per_request:.4} allocations per request over {} requests",
-        second.requests - first.requests
-    );
-    ensure!(
-        per_request <= options.max,
-        "more than {} allocations per request",
-        options.max
-    );
-    Ok(())
+    per_request(first, second, cost_of_reading)
 }
 
 /// Two of the proxy's counters.
@@ -134,6 +139,29 @@ fn per_request(first: Counts, second: Counts, cost_of_reading: u64) -> anyhow::R
         .saturating_sub(cost_of_reading);
     Ok(allocations as f64 / requests as f64)
 }
+
+/// Requests that do not use a feature must not pay for it, and those that do no more than they
+/// must: one try of a route that may retry is like that of any other.
+const ROUTES: &str = r#"- match: { prefix: /retried }
+  route:
+    cluster: origin
+    retry_policy:
+      retry_on: 5xx,reset
+      num_retries: 2
+      per_try_timeout: 5s
+      retry_host_predicate:
+      - name: envoy.retry_host_predicates.previous_hosts
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
+- match: { prefix: / }
+  route: { cluster: origin }
+"#;
+
+/// What is counted, and a path of it.
+const PATHS: [(&str, &str); 2] = [
+    ("a route", "/"),
+    ("a route with a retry policy", "/retried"),
+];
 
 const ALLOCATIONS: &str = "server.allocations";
 const REQUESTS: &str = "http.http.downstream_rq_total";

@@ -19,6 +19,7 @@ use envoy_types::pb::envoy::config::listener::v3 as listener_pb;
 
 use crate::application_log;
 use crate::cluster::{self, Cluster};
+use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
 use crate::core::{self, Address, Node};
 use crate::diagnostics::Diagnostics;
@@ -35,12 +36,16 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     /// Clusters in the order of the file.
     pub clusters: Vec<Arc<Cluster>>,
+    /// The cluster that this proxy belongs to (`local_cluster_name`).
+    pub local_cluster: Option<ClusterId>,
     /// The admin server, if the file asks for one.
     pub admin: Option<Admin>,
     /// Who this proxy is.
     pub node: Node,
     /// How often histograms are merged and sinks are fed.
     pub stats_flush_interval: Duration,
+    /// Where ejections are logged (`cluster_manager.outlier_detection`).
+    pub outlier_event_log: Option<PathBuf>,
     /// The layers of the runtime as the file has them.
     pub runtime: RuntimeLayers,
     /// Every name that the configuration mentions and that has a number.
@@ -91,17 +96,21 @@ pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
     let Lowered {
         listeners,
         clusters,
+        local_cluster,
         admin,
         node,
         stats_flush_interval,
+        outlier_event_log,
         runtime,
     } = snapshot;
     Ok(Snapshot {
         listeners,
         clusters,
+        local_cluster,
         admin,
         node,
         stats_flush_interval,
+        outlier_event_log,
         runtime,
         names,
         diagnostics,
@@ -112,9 +121,11 @@ pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
 struct Lowered {
     listeners: Vec<Arc<Listener>>,
     clusters: Vec<Arc<Cluster>>,
+    local_cluster: Option<ClusterId>,
     admin: Option<Admin>,
     node: Node,
     stats_flush_interval: Duration,
+    outlier_event_log: Option<PathBuf>,
     runtime: RuntimeLayers,
 }
 
@@ -128,11 +139,11 @@ fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
             listeners = lower_listeners(&resources.listeners, cx);
         });
     }
-    if let Some(manager) = manager {
+    let local_cluster = manager.and_then(|manager| {
         cx.field("cluster_manager", |cx| {
-            check_local_cluster(manager, &clusters, cx);
-        });
-    }
+            local_cluster(manager, &clusters, cx)
+        })
+    });
     if let Some(log) = &proto.application_log_config {
         cx.field("application_log_config", |cx| {
             application_log::check(log, cx);
@@ -146,14 +157,21 @@ fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
     Lowered {
         listeners,
         clusters,
+        local_cluster,
         admin: proto
             .admin
             .as_ref()
             .and_then(|admin| cx.field("admin", |cx| lower_admin(admin, cx))),
         node: core::node(proto.node.as_ref()),
         stats_flush_interval: flush.unwrap_or(STATS_FLUSH_INTERVAL),
+        outlier_event_log: outlier_event_log(manager),
         runtime,
     }
+}
+
+fn outlier_event_log(manager: Option<&pb::ClusterManager>) -> Option<PathBuf> {
+    let path = manager?.outlier_detection.as_ref()?.event_log_path.as_str();
+    (!path.is_empty()).then(|| path.into())
 }
 
 const STATS_FLUSH_INTERVAL: Duration = Duration::from_secs(5);
@@ -240,22 +258,23 @@ fn check_distinct(new: &Listener, earlier: &[Arc<Listener>], cx: &mut Cx<'_>) {
     }
 }
 
-fn check_local_cluster(proto: &pb::ClusterManager, clusters: &[Arc<Cluster>], cx: &mut Cx<'_>) {
+fn local_cluster(
+    proto: &pb::ClusterManager,
+    clusters: &[Arc<Cluster>],
+    cx: &mut Cx<'_>,
+) -> Option<ClusterId> {
     let name = proto.local_cluster_name.as_str();
     if name.is_empty() {
-        return;
+        return None;
     }
-    if !clusters.iter().any(|cluster| &*cluster.name == name) {
+    let found = clusters.iter().find(|cluster| &*cluster.name == name);
+    if found.is_none() {
         cx.error_at(
             "local_cluster_name",
             format!("local cluster {name:?} must be defined"),
         );
-        return;
     }
-    cx.warn_at(
-        "local_cluster_name",
-        "zone-aware routing is not done yet: hosts of all zones are used alike",
-    );
+    found.map(|cluster| cluster.id)
 }
 
 /// An admin section without an address starts no server, as in Envoy.

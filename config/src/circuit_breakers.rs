@@ -126,7 +126,7 @@ impl ThresholdKeys {
         };
         let limit = |family, default| given(family).unwrap_or(default);
         let percent = runtime.get_of(self.budget_percent, cluster);
-        let percent = percent.and_then(RuntimeValue::as_double);
+        let percent = percent.and_then(RuntimeValue::as_number);
         let min_concurrency = given(self.min_retry_concurrency);
         // A key alone is enough to have a budget.
         let mut retry_budget = thresholds.retry_budget;

@@ -19,9 +19,12 @@ use crate::clusters::ClusterId;
 use crate::context::{Cx, Source, unpack};
 use crate::core::{self, Address, TcpKeepalive};
 use crate::endpoint::{self, Assignment};
+use crate::health_check::{self, HealthCheck};
+use crate::latency_outlier::{self, LatencyOutlier};
 use crate::listener::BUFFER_LIMIT;
-use crate::load_balancing;
+use crate::load_balancing::{self, Balancing};
 use crate::metadata::Metadata;
+use crate::outlier_detection::{self, OutlierDetection};
 
 /// A compiled cluster: immutable, shared by all workers.
 #[derive(Clone, Debug)]
@@ -38,7 +41,7 @@ pub struct Cluster {
     /// High watermark of each direction of a connection, in bytes.
     pub buffer_limit: u32,
     /// How hosts are picked.
-    pub balancing: ringway_lb::config::Config,
+    pub balancing: Balancing,
     /// What the configuration says of it, for logs.
     pub metadata: Arc<Metadata>,
     /// The hosts that the file gives it.
@@ -65,6 +68,14 @@ pub struct Cluster {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// Local address of upstream sockets.
     pub bind: Option<SocketAddr>,
+    /// How hosts are checked.
+    pub health_check: Option<Arc<HealthCheck>>,
+    /// New hosts take part in balancing once they have been checked.
+    pub ignore_new_hosts_until_first_check: bool,
+    /// When a host that answers badly is left out.
+    pub outlier_detection: Option<Box<OutlierDetection>>,
+    /// When a host that answers slowly is left out.
+    pub latency_outlier: Option<Box<LatencyOutlier>>,
     /// Where the configuration names it.
     pub source: Source,
 }
@@ -87,6 +98,12 @@ pub(crate) fn lower(proto: &pb::Cluster, bind: Option<SocketAddr>, cx: &mut Cx<'
         .upstream_connection_options
         .as_ref()
         .and_then(|options| core::tcp_keepalive(options.tcp_keepalive.as_ref()));
+    let metadata = Metadata::from_proto(proto.metadata.as_ref());
+    let outlier_detection = proto.outlier_detection.as_ref().map(|proto| {
+        cx.field("outlier_detection", |cx| {
+            Box::new(outlier_detection::lower(proto, cx))
+        })
+    });
     let stat_name = match proto.alt_stat_name.as_str() {
         "" => core::stat_name(&proto.name),
         name => core::stat_name(name),
@@ -98,7 +115,14 @@ pub(crate) fn lower(proto: &pb::Cluster, bind: Option<SocketAddr>, cx: &mut Cx<'
         connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         buffer_limit: core::u32_or(proto.per_connection_buffer_limit_bytes, BUFFER_LIMIT),
         balancing: load_balancing::lower(proto, cx),
-        metadata: Arc::new(Metadata::from_proto(proto.metadata.as_ref())),
+        health_check: health_check::lower(&proto.health_checks, cx),
+        ignore_new_hosts_until_first_check: proto
+            .common_lb_config
+            .as_ref()
+            .is_some_and(|common| common.ignore_new_hosts_until_first_hc),
+        outlier_detection,
+        latency_outlier: latency_outlier::lower(&metadata, cx).map(Box::new),
+        metadata: Arc::new(metadata),
         assignment,
         circuit_breakers: circuit_breakers::lower(proto.circuit_breakers.as_ref(), cx),
         idle_timeout: http.idle_timeout,

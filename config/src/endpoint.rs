@@ -1,6 +1,7 @@
 //! Endpoints (`envoy.config.endpoint.v3`): the hosts of a cluster. Compiled
 //! types on top, lowering below.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::HealthStatus;
@@ -71,6 +72,19 @@ pub struct Host {
     pub health: AssignedHealth,
     /// What the configuration says of it, for balancing and logs.
     pub metadata: Arc<Metadata>,
+    /// How its health is checked in another way than its peers'.
+    pub health_check: Option<Box<HostCheck>>,
+}
+
+/// `endpoint.v3.Endpoint.HealthCheckConfig`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostCheck {
+    /// Where it is checked, if not at its own address.
+    pub address: Option<Address>,
+    /// The authority of checks.
+    pub hostname: Box<str>,
+    /// It is not checked, and taken for healthy.
+    pub disabled: bool,
 }
 
 /// `endpoint.v3.LbEndpoint.health_status`, as far as Envoy tells the values
@@ -170,7 +184,13 @@ impl Lowering {
                 core::address(endpoint.address.as_ref(), NOT_AN_IP_HINT, cx)
             })
         })?;
+        let health_check = endpoint.health_check_config.as_ref().map(|config| {
+            cx.field("endpoint.health_check_config", |cx| {
+                Box::new(host_check(config, &address.address, cx))
+            })
+        });
         Some(Host {
+            health_check,
             address: address.address,
             hostname: match endpoint.hostname.as_str() {
                 "" => Arc::clone(&self.no_name),
@@ -184,6 +204,29 @@ impl Lowering {
                 given => Arc::new(Metadata::from_proto(given.as_ref())),
             },
         })
+    }
+}
+
+fn host_check(
+    proto: &pb::endpoint::HealthCheckConfig,
+    own: &Address,
+    cx: &mut Cx<'_>,
+) -> HostCheck {
+    let given = proto.address.as_ref().and_then(|address| {
+        let address = cx.field("address", |cx| {
+            core::address(Some(address), NOT_AN_IP_HINT, cx)
+        })?;
+        Some(address.address)
+    });
+    let port = u16::try_from(proto.port_value).unwrap_or(0);
+    let address = match (given.as_ref().unwrap_or(own), port) {
+        (Address::Socket(socket), 1..) => Some(Address::Socket(SocketAddr::new(socket.ip(), port))),
+        _ => given,
+    };
+    HostCheck {
+        address,
+        hostname: proto.hostname.as_str().into(),
+        disabled: proto.disable_active_health_check,
     }
 }
 

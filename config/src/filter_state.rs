@@ -27,6 +27,8 @@ struct Entry {
 pub enum Object {
     /// `envoy.string`
     Text(Box<[u8]>),
+    /// `envoy.hashable_string`: a text that hash policies take.
+    HashableText(Box<[u8]>),
     /// `envoy.network.ip`
     Ip(IpAddr),
 }
@@ -34,8 +36,10 @@ pub enum Object {
 /// Makes an object of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Factory {
-    /// `envoy.string` and `envoy.hashable_string`
+    /// `envoy.string`
     Text,
+    /// `envoy.hashable_string`
+    HashableText,
     /// `envoy.network.ip`
     Ip,
 }
@@ -85,10 +89,18 @@ impl FilterState {
 }
 
 impl Object {
+    /// What hash policies take of it; `None` where they take nothing.
+    pub(crate) fn hashable(&self) -> Option<&[u8]> {
+        match self {
+            Object::HashableText(text) => Some(text),
+            Object::Text(_) | Object::Ip(_) => None,
+        }
+    }
+
     /// The object as text, as `%FILTER_STATE(KEY:PLAIN)%` has it.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Object::Text(text) => out.extend_from_slice(text),
+            Object::Text(text) | Object::HashableText(text) => out.extend_from_slice(text),
             Object::Ip(address) => {
                 use std::io::Write as _;
                 // Writing to a Vec cannot fail.
@@ -102,7 +114,8 @@ impl Factory {
     /// The factory of this name.
     pub fn find(name: &str) -> Option<Self> {
         match name {
-            "envoy.string" | "envoy.hashable_string" => Some(Factory::Text),
+            "envoy.string" => Some(Factory::Text),
+            "envoy.hashable_string" => Some(Factory::HashableText),
             "envoy.network.ip" => Some(Factory::Ip),
             _ => None,
         }
@@ -112,6 +125,7 @@ impl Factory {
     pub fn create(self, text: &[u8]) -> Option<Object> {
         match self {
             Factory::Text => Some(Object::Text(text.into())),
+            Factory::HashableText => Some(Object::HashableText(text.into())),
             Factory::Ip => std::str::from_utf8(text).ok()?.parse().ok().map(Object::Ip),
         }
     }
@@ -122,7 +136,9 @@ impl FilterStateMatcher {
     pub fn matches(&self, state: &FilterState) -> bool {
         match (&self.test, state.get(&self.key)) {
             (_, None) => false,
-            (Test::Text(matcher), Some(Object::Text(text))) => matcher.matches(text),
+            (Test::Text(matcher), Some(Object::Text(text) | Object::HashableText(text))) => {
+                matcher.matches(text)
+            }
             (Test::Text(matcher), Some(object)) => {
                 let mut text = Vec::new();
                 object.write(&mut text);
@@ -131,7 +147,7 @@ impl FilterStateMatcher {
             (Test::Address { ranges, invert }, Some(Object::Ip(address))) => {
                 ranges.iter().any(|range| range.contains(*address)) != *invert
             }
-            (Test::Address { .. }, Some(Object::Text(_))) => false,
+            (Test::Address { .. }, Some(Object::Text(_) | Object::HashableText(_))) => false,
         }
     }
 

@@ -75,6 +75,7 @@ fn decisions(loaded: &Loaded, found: &mut Diagnostics) -> String {
         runtime: &runtime,
         metadata: crate::metadata::Metadata::EMPTY,
         filter_state: crate::filter_state::FilterState::EMPTY,
+        remote: std::net::Ipv4Addr::LOCALHOST.into(),
         peer_certificate: PeerCertificate::default(),
     };
     let resources = loaded.bootstrap.static_resources.iter();

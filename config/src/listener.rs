@@ -151,13 +151,6 @@ pub(crate) fn lower(proto: &pb::Listener, index: usize, cx: &mut Cx<'_>) -> Opti
         .default_filter_chain
         .as_ref()
         .and_then(|chain| cx.field("default_filter_chain", |cx| filter_chain(chain, cx)));
-    core::refuse_if(
-        core::bool_or(proto.use_original_dst, false),
-        "use_original_dst",
-        cx,
-    );
-    core::refuse_if(core::bool_or(proto.transparent, false), "transparent", cx);
-    core::refuse_if(core::bool_or(proto.freebind, false), "freebind", cx);
 
     let address = address?;
     let name = match proto.name.as_str() {
@@ -243,13 +236,7 @@ fn filter_chains(proto: &pb::Listener, cx: &mut Cx<'_>) -> Vec<Arc<FilterChain>>
     chains
 }
 
-#[expect(deprecated, reason = "files written for older Envoys still use it")]
 fn filter_chain(proto: &pb::FilterChain, cx: &mut Cx<'_>) -> Option<Arc<FilterChain>> {
-    core::refuse_if(
-        core::bool_or(proto.use_proxy_proto, false),
-        "use_proxy_proto",
-        cx,
-    );
     core::check_plain_transport(proto.transport_socket.as_ref(), cx);
     let mut filters = Vec::with_capacity(proto.filters.len());
     for (i, filter) in proto.filters.iter().enumerate() {

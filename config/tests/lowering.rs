@@ -106,7 +106,7 @@ fn show_cluster(out: &mut String, cluster: &Cluster) {
         cluster.name,
         cluster.id.0,
         cluster.stat_name,
-        policy_name(&cluster.balancing.policy),
+        policy_name(cluster.balancing.policy()),
         cluster.connect_timeout,
         cluster.buffer_limit,
         cluster.idle_timeout,
@@ -223,7 +223,7 @@ fn mistakes_in_listeners() {
         ),
         (
             "    address: {pipe: {path: /x}}\n    filter_chains: [{}]\n    use_original_dst: true",
-            "6:23: static_resources.listeners[0].use_original_dst: not supported yet",
+            "6:23: static_resources.listeners[0].use_original_dst: true is not supported yet (only false)",
         ),
         (
             "    address: {pipe: {path: /x}}\n    filter_chains: [{filter_chain_match: {server_names: [a]}}]",
@@ -289,9 +289,9 @@ fn mistakes_in_clusters() {
             "static_resources.clusters[0].type: EDS is not supported yet (only STATIC)",
         ),
         (
-            "    lb_policy: CLUSTER_PROVIDED",
-            "static_resources.clusters[0].lb_policy: CLUSTER_PROVIDED is not supported yet \
-             (only ROUND_ROBIN, RANDOM, LOAD_BALANCING_POLICY_CONFIG)",
+            "    protocol_selection: USE_DOWNSTREAM_PROTOCOL",
+            "static_resources.clusters[0].protocol_selection: USE_DOWNSTREAM_PROTOCOL is not \
+             supported yet (only USE_CONFIGURED_PROTOCOL)",
         ),
         (
             "    health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, \

@@ -182,8 +182,11 @@ fn numbers_and_enums() {
             &["type: 77 is not a value of envoy.config.cluster.v3.Cluster.DiscoveryType"],
         ),
         (
-            "lb_policy: MAGLEV",
-            &["lb_policy: MAGLEV is not supported yet (only ROUND_ROBIN)"],
+            "protocol_selection: USE_DOWNSTREAM_PROTOCOL",
+            &[
+                "protocol_selection: envoy.config.cluster.v3.Cluster.protocol_selection is deprecated and will be removed from the API",
+                "protocol_selection: USE_DOWNSTREAM_PROTOCOL is not supported yet (only USE_CONFIGURED_PROTOCOL)",
+            ],
         ),
     ] {
         let text = format!("{CLUSTER}    {line}\n");
@@ -344,7 +347,7 @@ bogus: {}
 static_resources:
   clusters:
   - connect_timeout: 0s
-    lb_policy: MAGLEV
+    protocol_selection: USE_DOWNSTREAM_PROTOCOL
     name: a
     name: b
 ";
@@ -354,7 +357,8 @@ static_resources:
             "f:2:12: node.id: expected a string, got the number 1; put it in quotes",
             "f:3:1: bogus: envoy.config.bootstrap.v3.Bootstrap has no such field",
             "f:6:22: static_resources.clusters[0].connect_timeout: 0s given, must be greater than 0s",
-            "f:7:16: static_resources.clusters[0].lb_policy: MAGLEV is not supported yet (only ROUND_ROBIN)",
+            "f:7:25: static_resources.clusters[0].protocol_selection: envoy.config.cluster.v3.Cluster.protocol_selection is deprecated and will be removed from the API",
+            "f:7:25: static_resources.clusters[0].protocol_selection: USE_DOWNSTREAM_PROTOCOL is not supported yet (only USE_CONFIGURED_PROTOCOL)",
             "f:9:5: the key \"name\" is already given at 8:5",
         ]
     );

@@ -4,19 +4,26 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{Common, Config, LocalityMode, Policy};
+use crate::config::{Common, Config, LocalityMode, Policy, SlowStart};
+use crate::consistent_hashing::TableSizes;
 use crate::events::Events;
 use crate::group::{Group, GroupCursor};
-use crate::members::{Host, Members, PRIORITY_MAX};
+use crate::host_set::ByLocality;
+use crate::members::{Health, Host, Members, PRIORITY_MAX};
 use crate::metadata::Value;
 use crate::priority::{Loads, PriorityLoads};
+use crate::slow_start::SlowStarts;
+use crate::subset::{SubsetCursor, Subsets};
 
 /// Balances the requests of one cluster. Built once by the control plane,
 /// never changed, shared by all workers.
 #[derive(Debug)]
 pub struct Balancer {
     shared: Shared,
+    /// All hosts.
     group: Group,
+    subsets: Option<Subsets>,
+    built: Events,
 }
 
 /// One worker's place in the turns of a balancer. It belongs to the balancer
@@ -24,6 +31,17 @@ pub struct Balancer {
 #[derive(Debug)]
 pub struct Cursor {
     group: GroupCursor,
+    subsets: Option<Box<SubsetCursor>>,
+}
+
+/// How many subsets there are: the gauges `lb_subsets_active` and
+/// `lb_subsets_single_host_per_subset_duplicate`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubsetCounts {
+    /// Subsets that have hosts.
+    pub active: usize,
+    /// Hosts that cannot be reached because another one has the same metadata.
+    pub duplicates: u32,
 }
 
 /// What a pick found.
@@ -53,6 +71,19 @@ pub trait Request {
     /// The requests that all workers have in flight to a host.
     fn active_requests(&self, host: u32) -> u32;
 
+    /// The requests that all workers have in flight to the cluster; asked
+    /// where `hash_balance_factor` is set and a host has requests.
+    fn active_requests_total(&self) -> u32 {
+        0
+    }
+
+    /// How many hosts have been picked for this try and not been wanted
+    /// (`retry_host_predicate`): the pick is repeated with a number that is
+    /// one higher, because the same hash would find the same host again.
+    fn attempt(&self) -> u32 {
+        0
+    }
+
     /// The moving average of a host's latency in milliseconds; `None` before
     /// the first response.
     fn latency(&self, _host: u32) -> Option<f64> {
@@ -77,14 +108,20 @@ pub(crate) struct Shared {
     /// Number of priorities, at least 1.
     pub(crate) priorities: usize,
     /// Weight by host.
-    pub(crate) weights: Box<[u32]>,
+    weights: Box<[u32]>,
+    slow_starts: Option<SlowStarts>,
 }
 
 impl Balancer {
     /// Builds the tables for these hosts.
     #[must_use]
     pub fn new(config: &Config, members: &Members<'_>) -> Self {
-        let hosts: Vec<Host> = members.hosts.iter().map(in_range).collect();
+        let slow_start = config.policy.slow_start();
+        let hosts: Vec<Host> = members
+            .hosts
+            .iter()
+            .map(|host| normal(host, slow_start.is_some()))
+            .collect();
         let members = Members {
             hosts: &hosts,
             ..*members
@@ -97,18 +134,45 @@ impl Balancer {
             common: config.common,
             priorities: last.min(PRIORITY_MAX) as usize + 1,
             weights: hosts.iter().map(|host| host.weight).collect(),
+            slow_starts: SlowStarts::new(slow_start, &hosts),
         };
+        let by_locality = by_locality(config, &members);
+        let mut built = Events::NONE;
+        let subsets = config
+            .subset
+            .as_ref()
+            .and_then(|config| Subsets::new(config, &shared, &members, by_locality, &mut built));
         let all: Vec<u32> = (0..hosts.len() as u32).collect();
-        let group = Group::new(&shared, &members, &all);
-        Self { shared, group }
+        let group = Group::new(&shared, &members, &all, by_locality, &mut built);
+        Self {
+            shared,
+            group,
+            subsets,
+            built,
+        }
+    }
+
+    /// What happened while it was built: each event is counted once a worker.
+    #[must_use]
+    pub fn built(&self) -> Events {
+        self.built
+    }
+
+    /// How large the ring or the Maglev table is; `None` for other policies
+    /// and without hosts.
+    #[must_use]
+    pub fn table_sizes(&self) -> Option<TableSizes> {
+        self.group.table_sizes()
     }
 
     /// The cursor of one worker. `seed` is any random number: it decides where
     /// the turns begin, so that workers do not all begin with the same host.
     #[must_use]
     pub fn cursor(&self, seed: u64) -> Cursor {
+        let subsets = self.subsets.as_ref();
         Cursor {
             group: self.group.cursor(&self.shared, seed),
+            subsets: subsets.map(|subsets| Box::new(subsets.cursor(seed))),
         }
     }
 
@@ -117,8 +181,27 @@ impl Balancer {
     pub fn pick<R: Request>(&self, cursor: &mut Cursor, request: &mut R) -> Pick {
         let mut events = Events::NONE;
         let group = &mut cursor.group;
-        let host = self.group.pick(&self.shared, group, request, &mut events);
+        let host = match (&self.subsets, &mut cursor.subsets) {
+            (Some(subsets), Some(cursor)) => subsets.pick(
+                &self.shared,
+                &self.group,
+                group,
+                cursor,
+                request,
+                &mut events,
+            ),
+            _ => self.group.pick(&self.shared, group, request, &mut events),
+        };
         Pick { host, events }
+    }
+
+    /// How many subsets there are; `None` where there are no selectors.
+    #[must_use]
+    pub fn subsets(&self) -> Option<SubsetCounts> {
+        self.subsets.as_ref().map(|subsets| SubsetCounts {
+            active: subsets.len(),
+            duplicates: subsets.duplicates,
+        })
     }
 
     /// The loads of the cluster's priorities.
@@ -129,11 +212,36 @@ impl Balancer {
 }
 
 impl Shared {
+    /// The weight of a host at this moment.
+    #[inline]
+    pub(crate) fn weight<R: Request>(&self, host: u32, request: &R) -> f64 {
+        let weight = f64::from(self.weights[host as usize]);
+        match &self.slow_starts {
+            None => weight,
+            Some(starts) => weight * starts.factor(host, request.now_ms()),
+        }
+    }
+
     /// Whether a request fails where panic would use all hosts.
     pub(crate) fn fails_in_panic(&self) -> bool {
         match self.common.locality {
             LocalityMode::ZoneAware(zone) => zone.fail_traffic_on_panic,
             LocalityMode::None | LocalityMode::Weighted => false,
+        }
+    }
+}
+
+impl Policy {
+    fn slow_start(&self) -> Option<SlowStart> {
+        match *self {
+            Self::RoundRobin { slow_start }
+            | Self::ClientSideWeightedRoundRobin { slow_start }
+            | Self::LeastRequest { slow_start, .. } => {
+                slow_start.filter(|config| config.window_ms > 0)
+            }
+            Self::Random | Self::PeakEwma { .. } | Self::RingHash { .. } | Self::Maglev { .. } => {
+                None
+            }
         }
     }
 }
@@ -148,11 +256,30 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// The host with every number in its range.
-fn in_range(host: &Host) -> Host {
+/// What lists by locality are wanted for.
+fn by_locality(config: &Config, members: &Members<'_>) -> ByLocality {
+    let subset = config.subset.as_ref();
+    let subset = subset.filter(|subset| !subset.selectors.is_empty());
+    match config.common.locality {
+        LocalityMode::None => ByLocality::No,
+        LocalityMode::Weighted if subset.is_none_or(|subset| subset.locality_weight_aware) => {
+            ByLocality::Weights
+        }
+        LocalityMode::Weighted | LocalityMode::ZoneAware(_) if members.local.is_none() => {
+            ByLocality::No
+        }
+        LocalityMode::Weighted | LocalityMode::ZoneAware(_) => ByLocality::Zones,
+    }
+}
+
+/// The host with every number in its range, and in slow start only where that
+/// matters.
+fn normal(host: &Host, slow_start: bool) -> Host {
+    let starts = slow_start && host.health == Health::Healthy;
     Host {
         weight: host.weight.max(1),
         priority: host.priority.min(PRIORITY_MAX),
+        slow_start_since_ms: host.slow_start_since_ms.filter(|_| starts),
         ..*host
     }
 }

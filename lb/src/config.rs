@@ -1,6 +1,10 @@
 //! How a cluster is balanced: the `lb_policy` and `load_balancing_policy`
 //! forms of Envoy's API, lowered to one.
 
+use std::sync::Arc;
+
+use crate::metadata::Value;
+
 /// How a cluster is balanced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -8,6 +12,8 @@ pub struct Config {
     pub policy: Policy,
     /// Which hosts may be used.
     pub common: Common,
+    /// Which subset of the hosts a request is for.
+    pub subset: Option<Subset>,
 }
 
 /// Which of the hosts that may be used takes a request.
@@ -18,8 +24,76 @@ pub enum Policy {
         /// `slow_start_config`.
         slow_start: Option<SlowStart>,
     },
+    /// `envoy.load_balancing_policies.least_request`.
+    LeastRequest {
+        /// `choice_count`: so many random hosts are compared.
+        choices: u32,
+        /// `active_request_bias`: how much requests in flight count where
+        /// weights differ.
+        bias: f64,
+        /// `selection_method`.
+        selection: Selection,
+        /// `slow_start_config`.
+        slow_start: Option<SlowStart>,
+    },
     /// `envoy.load_balancing_policies.random`.
     Random,
+    /// `envoy.load_balancing_policies.peak_ewma`. `decay_time` is what
+    /// `Request::latency` is made with.
+    PeakEwma {
+        /// `default_rtt`, in milliseconds: the latency of a host without
+        /// samples.
+        default_rtt_ms: f64,
+        /// `penalty_value`: what a host costs that has requests in flight and
+        /// has not answered one.
+        penalty: f64,
+    },
+    /// `envoy.load_balancing_policies.client_side_weighted_round_robin`: round
+    /// robin by the weights that are calculated from load reports.
+    ClientSideWeightedRoundRobin {
+        /// `slow_start_config`.
+        slow_start: Option<SlowStart>,
+    },
+    /// `envoy.load_balancing_policies.ring_hash`.
+    RingHash {
+        /// `minimum_ring_size`.
+        min_size: u64,
+        /// `maximum_ring_size`, not below the minimum, at most 8 Mi.
+        max_size: u64,
+        /// `hash_function`.
+        function: HashFunction,
+        /// `hash_balance_factor` in percent.
+        balance_factor: Option<u32>,
+    },
+    /// `envoy.load_balancing_policies.maglev`.
+    Maglev {
+        /// `table_size`, a prime number of at most 5,000,011
+        /// (`maglev::is_prime`); another one counts as the next prime.
+        table_size: u32,
+        /// `hash_balance_factor` in percent.
+        balance_factor: Option<u32>,
+    },
+}
+
+/// `LeastRequest.SelectionMethod`: which hosts are compared where weights are
+/// equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// `N_CHOICES`: some that are drawn at random.
+    #[default]
+    NChoices,
+    /// `FULL_SCAN`: all.
+    FullScan,
+}
+
+/// `RingHash.HashFunction`: what puts hosts on the ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HashFunction {
+    /// `XX_HASH`.
+    #[default]
+    XxHash,
+    /// `MURMUR_HASH_2`.
+    MurmurHash2,
 }
 
 /// `SlowStartConfig`: a host that has just become healthy gets less at first.
@@ -110,4 +184,69 @@ impl Default for ZoneAware {
             locality_basis: LocalityBasis::default(),
         }
     }
+}
+
+/// `envoy.load_balancing_policies.subset` and `LbSubsetConfig`: hosts are
+/// chosen by their metadata.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Subset {
+    /// `subset_selectors`; without one there are no subsets.
+    pub selectors: Vec<Selector>,
+    /// `fallback_policy`: what is done when no subset is right.
+    pub fallback_policy: FallbackPolicy,
+    /// `default_subset`.
+    pub default_subset: Vec<(Arc<str>, Value)>,
+    /// `allow_redundant_keys`: a request may ask for more than a selector has.
+    pub allow_redundant_keys: bool,
+    /// `locality_weight_aware`: localities keep their weights in subsets.
+    pub locality_weight_aware: bool,
+    /// `scale_locality_weight`: in proportion to the hosts that are left.
+    pub scale_locality_weight: bool,
+    /// `panic_mode_any`: any host when the fallback finds none.
+    pub panic_mode_any: bool,
+    /// `list_as_any`: a list of values means each of them.
+    pub list_as_any: bool,
+    /// `metadata_fallback_policy` is `FALLBACK_LIST`: the request's
+    /// `fallback_list` is tried one by one.
+    pub metadata_fallback_list: bool,
+}
+
+/// `LbSubsetSelector`: which keys a subset is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// `keys`, in any order.
+    pub keys: Vec<Arc<str>>,
+    /// `fallback_policy` and `fallback_keys_subset`.
+    pub fallback_policy: SelectorFallback,
+    /// `single_host_per_subset`.
+    pub single_host_per_subset: bool,
+}
+
+/// `LbSubsetFallbackPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FallbackPolicy {
+    /// `NO_FALLBACK`: no host.
+    #[default]
+    NoFallback,
+    /// `ANY_ENDPOINT`: all hosts.
+    AnyEndpoint,
+    /// `DEFAULT_SUBSET`: the hosts of the default subset.
+    DefaultSubset,
+}
+
+/// `LbSubsetSelectorFallbackPolicy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SelectorFallback {
+    /// `NOT_DEFINED`: that of the whole.
+    #[default]
+    NotDefined,
+    /// `NO_FALLBACK`.
+    NoFallback,
+    /// `ANY_ENDPOINT`.
+    AnyEndpoint,
+    /// `DEFAULT_SUBSET`.
+    DefaultSubset,
+    /// `KEYS_SUBSET`: once more with these keys only; they are some, not all,
+    /// of the selector's keys.
+    KeysSubset(Vec<Arc<str>>),
 }

@@ -8,7 +8,7 @@
 /// A schedule of one worker over one list of hosts: 16 bytes a host.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
-    /// A binary heap, the host that is due first on top.
+    /// A heap, the host that is due first on top.
     heap: Vec<Due>,
     next_order: u32,
     /// Picks since virtual time was last set back.
@@ -28,9 +28,10 @@ struct Due {
 
 impl Schedule {
     /// A schedule of these hosts that begins at a random point of its cycle,
-    /// so that workers do not all begin with the same hosts. `start` is the
-    /// random number, `weight` tells weights above 0.
-    pub(crate) fn new(hosts: &[u32], start: u64, weight: impl Fn(u32) -> f64) -> Self {
+    /// so that workers do not all begin with the same hosts. `seed` decides
+    /// at which one, `weight` tells weights above 0.
+    pub(crate) fn new(hosts: &[u32], seed: u64, weight: impl Fn(u32) -> f64) -> Self {
+        let start = mix(seed);
         let longest = hosts
             .iter()
             .map(|host| interval(weight(*host)))
@@ -41,7 +42,11 @@ impl Schedule {
             next_order: hosts.len() as u32,
             picks: 0,
         };
-        for (order, host) in (0..).zip(hosts) {
+        // Hosts of equal weight are due at the same time: a random one of them
+        // is first.
+        let turned = mix(start) as usize % hosts.len().max(1);
+        let (last, first) = hosts.split_at(turned);
+        for (order, host) in (0..).zip(first.iter().chain(last)) {
             // Every host has been due at each multiple of its interval before.
             let interval = interval(weight(*host));
             let turns = (begin / interval).floor() + 1.0;
@@ -51,7 +56,7 @@ impl Schedule {
                 host: *host,
             });
         }
-        for parent in (0..schedule.heap.len() / 2).rev() {
+        for parent in (0..schedule.heap.len().div_ceil(CHILDREN)).rev() {
             schedule.sift_down(parent);
         }
         schedule
@@ -88,12 +93,16 @@ impl Schedule {
         let heap = &mut self.heap[..];
         let moved = heap[parent];
         loop {
-            let mut child = 2 * parent + 1;
-            if child >= heap.len() {
+            let begin = CHILDREN * parent + 1;
+            let end = (begin + CHILDREN).min(heap.len());
+            if begin >= end {
                 break;
             }
-            if child + 1 < heap.len() && heap[child + 1].is_before(&heap[child]) {
-                child += 1;
+            let mut child = begin;
+            for other in begin + 1..end {
+                if heap[other].is_before(&heap[child]) {
+                    child = other;
+                }
             }
             if !heap[child].is_before(&moved) {
                 break;
@@ -102,6 +111,13 @@ impl Schedule {
             parent = child;
         }
         heap[parent] = moved;
+    }
+}
+
+#[cfg(test)]
+impl Schedule {
+    pub(crate) fn heap_bytes(&self) -> usize {
+        size_of::<Self>() + self.heap.capacity() * size_of::<Due>()
     }
 }
 
@@ -114,9 +130,21 @@ impl Due {
     }
 }
 
+/// Makes neighbouring seeds different ones (the finalizer of splitmix64).
+pub(crate) fn mix(seed: u64) -> u64 {
+    let seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    seed ^ (seed >> 31)
+}
+
 fn interval(weight: f64) -> f64 {
     1.0 / weight.max(WEIGHT_MIN)
 }
+
+/// Children of a place in the heap: four of them are a cache line, and the
+/// heap is half as deep as with two.
+const CHILDREN: usize = 4;
 
 /// When virtual time is set back: with 2^16 whole rounds behind it a double
 /// still tells a round's 2^-36th part.
@@ -129,10 +157,10 @@ const WEIGHT_MIN: f64 = 1e-12;
 mod tests {
     use super::{Due, Schedule};
 
-    fn picks(weights: &[f64], start: u64, number: usize) -> Vec<usize> {
+    fn picks(weights: &[f64], seed: u64, number: usize) -> Vec<usize> {
         let hosts: Vec<u32> = (0..weights.len() as u32).collect();
         let weight = |host: u32| weights[host as usize];
-        let mut schedule = Schedule::new(&hosts, start, weight);
+        let mut schedule = Schedule::new(&hosts, seed, weight);
         (0..number)
             .map(|_| schedule.pick(weight).expect("there are hosts") as usize)
             .collect()
@@ -154,8 +182,7 @@ mod tests {
         let weights = [1.0, 2.0, 5.0, 0.5];
         let sum: f64 = weights.iter().sum();
         for seed in 0..50u64 {
-            let start = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let picks = picks(&weights, start, 1700);
+            let picks = picks(&weights, seed, 1700);
             for window in [17, 170, 850] {
                 for begin in [0, 1, 5, 300, 800] {
                     let part = &picks[begin..begin + window];
@@ -179,8 +206,7 @@ mod tests {
         let weights = [1.0, 2.0, 3.0, 4.0];
         let mut first = [0u32; 4];
         for seed in 0..1000u64 {
-            let start = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            first[picks(&weights, start, 1)[0]] += 1;
+            first[picks(&weights, seed, 1)[0]] += 1;
         }
         assert!(first.iter().all(|count| *count > 20), "{first:?}");
     }

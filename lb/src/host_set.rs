@@ -1,5 +1,5 @@
 //! The lists that a pick may be made from: by priority all hosts, the healthy
-//! and the degraded ones.
+//! and the degraded ones, and the same by locality.
 
 use std::sync::Arc;
 
@@ -17,20 +17,34 @@ pub(crate) struct Source {
     pub(crate) weighted: bool,
 }
 
-/// The lists of one priority.
-#[derive(Debug, Clone)]
-pub(crate) struct HostSet {
-    /// All hosts, those that are healthy, those that are degraded.
-    pub(crate) whole: [SourceId; 3],
-}
-
 /// Index of a list in [`HostSets::sources`].
 pub(crate) type SourceId = u32;
 
-/// Places in `whole`.
-pub(crate) const ALL: usize = 0;
-const HEALTHY: usize = 1;
-const DEGRADED: usize = 2;
+/// All hosts, those that are healthy, those that are degraded.
+pub(crate) type Lists = [SourceId; 3];
+
+/// The lists of one priority.
+#[derive(Debug, Clone)]
+pub(crate) struct HostSet {
+    pub(crate) whole: Lists,
+    /// The localities that have hosts here, the own one of this proxy first;
+    /// empty where localities do not matter.
+    pub(crate) localities: Box<[LocalitySet]>,
+    /// Whether the localities have weights.
+    weighted: bool,
+}
+
+/// The lists of one locality in one priority.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalitySet {
+    /// `Locality::id`.
+    pub(crate) id: u32,
+    /// `load_balancing_weight` of the group, 0 without one.
+    weight: u32,
+    /// How many hosts it has that are not excluded.
+    pub(crate) counted: u32,
+    pub(crate) whole: Lists,
+}
 
 /// All lists of a group of hosts.
 #[derive(Debug, Clone)]
@@ -38,6 +52,22 @@ pub(crate) struct HostSets {
     pub(crate) sources: Vec<Source>,
     pub(crate) by_priority: Vec<HostSet>,
 }
+
+/// What lists by locality are wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ByLocality {
+    /// For nothing.
+    No,
+    /// For zones.
+    Zones,
+    /// For weights, and for zones where there are no weights.
+    Weights,
+}
+
+/// Places in [`Lists`].
+pub(crate) const ALL: usize = 0;
+pub(crate) const HEALTHY: usize = 1;
+const DEGRADED: usize = 2;
 
 impl Availability {
     pub(crate) fn place(self) -> usize {
@@ -50,7 +80,12 @@ impl Availability {
 
 impl HostSets {
     /// The lists of `hosts`, which are indices in the members.
-    pub(crate) fn new(members: &Members<'_>, hosts: &[u32], priorities: usize) -> Self {
+    pub(crate) fn new(
+        members: &Members<'_>,
+        hosts: &[u32],
+        priorities: usize,
+        by_locality: ByLocality,
+    ) -> Self {
         let mut by_priority = vec![Vec::new(); priorities];
         for host in hosts {
             by_priority[members.hosts[*host as usize].priority as usize].push(*host);
@@ -60,14 +95,30 @@ impl HostSets {
             by_priority: Vec::with_capacity(priorities),
         };
         for hosts in by_priority {
-            let whole = sets.add(members, &hosts);
-            sets.by_priority.push(HostSet { whole });
+            let set = HostSet {
+                whole: sets.add(members, &hosts),
+                localities: match by_locality {
+                    ByLocality::No => Box::default(),
+                    ByLocality::Zones | ByLocality::Weights => sets.add_localities(members, &hosts),
+                },
+                weighted: by_locality == ByLocality::Weights,
+            };
+            sets.by_priority.push(set);
         }
         sets
     }
 
+    pub(crate) fn hosts(&self, source: SourceId) -> &[u32] {
+        &self.sources[source as usize].hosts
+    }
+
+    /// The hosts that are used: the healthy ones, in panic all.
+    pub(crate) fn usable(&self, lists: &Lists, panic: bool) -> &[u32] {
+        self.hosts(lists[if panic { ALL } else { HEALTHY }])
+    }
+
     /// Adds the three lists of these hosts.
-    fn add(&mut self, members: &Members<'_>, hosts: &[u32]) -> [SourceId; 3] {
+    fn add(&mut self, members: &Members<'_>, hosts: &[u32]) -> Lists {
         let all: Arc<[u32]> = hosts.into();
         let filter = |health: Health| -> Arc<[u32]> {
             let is = |host: &u32| members.hosts[*host as usize].health == health;
@@ -86,6 +137,43 @@ impl HostSets {
             self.sources.push(Source { hosts, weighted });
             (self.sources.len() - 1) as SourceId
         })
+    }
+
+    fn add_localities(&mut self, members: &Members<'_>, hosts: &[u32]) -> Box<[LocalitySet]> {
+        let group_of = |host: &u32| members.hosts[*host as usize].locality;
+        let group = |host: &u32| members.localities.get(group_of(host) as usize);
+        let id = |host: &u32| group(host).map_or(0, |group| group.id);
+        let own = members.local.map(|local| local.own);
+        // A stable sort: inside a locality hosts keep their order.
+        let mut by_locality = hosts.to_vec();
+        by_locality.sort_by_key(group_of);
+        let mut groups: Vec<&[u32]> = by_locality
+            .chunk_by(|a, b| group_of(a) == group_of(b))
+            .collect();
+        groups.sort_by_key(|hosts| Some(id(&hosts[0])) != own);
+        groups
+            .into_iter()
+            .map(|hosts| {
+                let counted = hosts
+                    .iter()
+                    .filter(|host| !members.hosts[**host as usize].excluded)
+                    .count();
+                LocalitySet {
+                    id: id(&hosts[0]),
+                    weight: group(&hosts[0]).and_then(|group| group.weight).unwrap_or(0),
+                    counted: counted as u32,
+                    whole: self.add(members, hosts),
+                }
+            })
+            .collect()
+    }
+}
+
+impl HostSet {
+    /// The weights of the localities, where they have a meaning.
+    pub(crate) fn locality_weights(&self) -> Option<impl Iterator<Item = u32> + Clone> {
+        let weights = self.localities.iter().map(|locality| locality.weight);
+        (self.weighted && !self.localities.is_empty()).then_some(weights)
     }
 }
 

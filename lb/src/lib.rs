@@ -13,13 +13,27 @@
 #![forbid(unsafe_code)]
 
 pub mod balancer;
+pub mod client_side_weighted_round_robin;
 pub mod config;
+pub mod consistent_hashing;
 mod edf;
 pub mod events;
+pub mod fuzz;
 mod group;
 mod host_set;
+mod least_request;
+mod locality;
+pub mod maglev;
 pub mod members;
+mod mersenne_twister;
 pub mod metadata;
+mod murmur_hash;
+pub mod peak_ewma;
 pub mod priority;
 mod random;
+mod ring_hash;
 pub mod round_robin;
+mod slow_start;
+mod subset;
+#[cfg(test)]
+mod testing;

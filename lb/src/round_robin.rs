@@ -8,7 +8,7 @@
 //! first host would take the first request of every worker, which is visible
 //! as a burst whenever a configuration is applied.
 
-use crate::edf::Schedule;
+use crate::edf::{Schedule, mix};
 use crate::host_set::Source;
 
 /// Whose turn it is in one list of hosts, on one worker.
@@ -21,6 +21,16 @@ pub(crate) enum Turn {
     Rotation(u32),
     /// Hosts weigh differently.
     Schedule(Box<Schedule>),
+}
+
+#[cfg(test)]
+impl Turn {
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::First | Self::Rotation(_) => 0,
+            Self::Schedule(schedule) => schedule.heap_bytes(),
+        }
+    }
 }
 
 /// Picks the host whose turn it is. `seed` decides where the turns begin.
@@ -47,21 +57,12 @@ pub(crate) fn pick(
 
 #[cold]
 fn first(turn: &mut Turn, source: &Source, seed: u64, weight: impl Fn(u32) -> f64) -> Option<u32> {
-    let start = mix(seed);
     *turn = if source.weighted {
-        Turn::Schedule(Box::new(Schedule::new(&source.hosts, start, &weight)))
+        Turn::Schedule(Box::new(Schedule::new(&source.hosts, seed, &weight)))
     } else {
-        Turn::Rotation(start.checked_rem(source.hosts.len() as u64)? as u32)
+        Turn::Rotation(mix(seed).checked_rem(source.hosts.len() as u64)? as u32)
     };
     pick(turn, source, seed, weight)
-}
-
-/// Makes neighbouring seeds different ones (the finalizer of splitmix64).
-fn mix(seed: u64) -> u64 {
-    let seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    seed ^ (seed >> 31)
 }
 
 /// The cursor of one worker over one set of hosts, with weights of its own.

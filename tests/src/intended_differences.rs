@@ -400,6 +400,30 @@ pub const TABLE: &[Intended] = &[
         "a length is as good as chunks for a body that is not sent",
     ),
     routing(
+        "outliers",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    routing(
+        "outliers",
+        "*",
+        "upstream[*].header.x-envoy-expected-rq-timeout-ms",
+        "how much time was left when the request was sent again",
+    ),
+    routing(
+        "outliers",
+        "redirected",
+        "log[*_bytes_received",
+        REDIRECT_BYTES,
+    ),
+    routing(
+        "outliers",
+        "redirected",
+        "stats.cluster.redirected.upstream_*",
+        REDIRECT_REUSE,
+    ),
+    routing(
         "resilience",
         "*",
         "stats.*.downstream_cx_delayed_close_timeout",
@@ -432,6 +456,12 @@ pub const TABLE: &[Intended] = &[
     ),
     routing("resilience", "redirect*", "log[*].route", REDIRECT_LOG),
     routing("resilience", "redirect*", "log[*].cluster", REDIRECT_LOG),
+    routing(
+        "resilience",
+        "redirect to no *",
+        "response[0].header.x-shown-*",
+        REDIRECT_LOG,
+    ),
     routing(
         "resilience",
         "redirect*",
@@ -768,8 +798,8 @@ pub const TABLE: &[Intended] = &[
 const DELAYED_CLOSE: &str = "our FIN comes at once and the client answers it; Envoy sends none \
      before delayed_close_timeout is over";
 
-const REDIRECT_LOG: &str = "the log names the route and the cluster that served the \
-     request, not those that its redirect leads to, or fails to";
+const REDIRECT_LOG: &str = "the log and the response's headers name the route and the cluster \
+     that served the request, not those that its redirect leads to, or fails to";
 const REDIRECT_BYTES: &str = "what the client sent is counted once; Envoy counts it \
      again for the request that follows a redirect";
 const REDIRECT_REUSE: &str = "a connection whose response is complete carries the \

@@ -5,6 +5,7 @@
 //! - `admin.rs`: asking a running proxy's admin server.
 //! - `bootstrap.rs`: configuration files from short descriptions of listeners.
 //! - `origin.rs`: an upstream that follows a script and remembers what it saw.
+//! - `fleet.rs`: many hosts of a cluster, which can be killed and revived.
 //! - `client.rs`: a raw client that sends exactly the bytes it is given.
 //! - `message.rs`: a tolerant reader of HTTP/1 messages, for what came back.
 //! - `comparison.rs`: a suite of cases on Envoy and on Ringway.
@@ -18,6 +19,7 @@ pub mod bootstrap;
 pub mod case;
 pub mod client;
 pub mod comparison;
+pub mod fleet;
 pub mod intended_differences;
 pub mod message;
 pub mod observation;

@@ -231,9 +231,69 @@ scoped_routes:
     let found = validated(&supported);
     for (place, name) in [(0, "first"), (1, "second")] {
         let at = format!("{AT}.{LIST}[{place}].route_configuration.virtual_hosts[0].routes[0]");
-        let reason = format!("route: unknown cluster '{name}'");
+        let reason = format!("unknown cluster \"{name}\"");
         let is_told = |line: &str| line.contains(&at) && line.contains(&reason);
         assert!(found.lines().any(is_told), "{at}: {reason}\n{found}");
+    }
+}
+
+#[test]
+fn an_unknown_cluster_is_told_where_it_is_named_and_with_a_similar_one() {
+    const HOSTS: &str = r#"
+- name: all
+  domains: ["*"]
+  routes:
+  - match: { prefix: /far }
+    route: { cluster: elsewhere }
+  - match: { prefix: /weighted }
+    route: { weighted_clusters: { runtime_key_prefix: canary, clusters: [{ name: wbe, weight: 1 }, { name: api, weight: 1 }] } }
+  - match: { prefix: / }
+    route: { cluster: web, request_mirror_policies: [{ cluster: api }, { cluster: apj }] }
+"#;
+    const RUNTIME: &str = "layered_runtime: { layers: [{ name: s, static_layer: { canary: \
+                           { web: 1, api: 2 }, unread: 1 } }] }\n";
+    let listener = [Listener {
+        name: "main",
+        manager: "",
+        hosts: HOSTS,
+    }];
+    let clusters = cluster("web", 1, "") + &cluster("api", 1, "");
+    let unchecked = bootstrap::bootstrap(&listener, &clusters).replace("{DIR}", "/tmp") + RUNTIME;
+    let checked = unchecked.replace("validate_clusters: false", "validate_clusters: true");
+    assert_ne!(checked, unchecked);
+    let found = validated(&checked);
+    let routes = "route_config.virtual_hosts[0].routes";
+    let expected = [
+        format!("{routes}[0].route.cluster: unknown cluster \"elsewhere\""),
+        format!(
+            "{routes}[1].route.weighted_clusters.clusters[0].name: unknown cluster \"wbe\", did \
+             you mean \"web\"?"
+        ),
+        format!(
+            "{routes}[2].route.request_mirror_policies[1].cluster: unknown cluster \"apj\", did \
+             you mean \"api\"?"
+        ),
+    ];
+    let told: Vec<_> = found
+        .lines()
+        .filter(|line| line.contains("unknown"))
+        .collect();
+    assert_eq!(told.len(), expected.len(), "{found}");
+    for (told, expected) in told.iter().zip(&expected) {
+        assert!(told.ends_with(expected), "{expected}\n{found}");
+    }
+    // The key may be the one of the cluster that is meant.
+    assert!(!found.contains("nothing reads it"), "{found}");
+    // Where it may be unknown, the key of the other name has no reader.
+    let file = file_with(&unchecked);
+    let path = file.path().to_string_lossy().into_owned();
+    let output = text(&run(
+        &programs::ringway(),
+        &["--mode", "validate", "-c", &path],
+    ));
+    for key in ["canary.web", "unread"] {
+        let warning = format!("runtime key {key}: nothing reads it yet");
+        assert!(output.contains(&warning), "{warning}\n{output}");
     }
 }
 

@@ -1,11 +1,51 @@
 //! Equivalent configurations for every proxy: one worker, HTTP/1.1 keep-alive on both sides,
 //! `x-forwarded-for` added, no access log, no connection closed for its age or idleness.
 
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
 /// Envoy's configuration, which is Ringway's too.
 pub fn envoy(listen: SocketAddr, admin: SocketAddr, origin: SocketAddr) -> String {
+    let routes = "- match: { prefix: \"/\" }\n  route: { cluster: origin }\n";
+    envoy_routes(listen, admin, origin, routes)
+}
+
+/// The same with other routes to the cluster `origin`: a list at the left margin.
+pub fn envoy_routes(
+    listen: SocketAddr,
+    admin: SocketAddr,
+    origin: SocketAddr,
+    routes: &str,
+) -> String {
+    let hosts = format!(
+        "- name: all\n  domains: [\"*\"]\n  routes:\n{}",
+        indented(2, routes)
+    );
+    let mut text = envoy_file(listen, admin, "use_remote_address: true\n", &hosts);
+    let (ip, port) = (origin.ip(), origin.port());
+    let _ = write!(
+        text,
+        r#"  clusters:
+  - name: origin
+    type: STATIC
+    connect_timeout: 5s
+    lb_policy: ROUND_ROBIN
+    load_assignment:
+      cluster_name: origin
+      endpoints:
+      - lb_endpoints:
+        - endpoint:
+            address:
+              socket_address: {{ address: {ip}, port_value: {port} }}
+"#
+    );
+    text
+}
+
+/// A file for Envoy and Ringway with one listener and without clusters. `manager` are more fields
+/// of its connection manager and `hosts` its virtual hosts, both at the left margin.
+pub fn envoy_file(listen: SocketAddr, admin: SocketAddr, manager: &str, hosts: &str) -> String {
     format!(
         r#"admin:
   address:
@@ -22,39 +62,30 @@ static_resources:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: http
           codec_type: HTTP1
-          use_remote_address: true
-          route_config:
-            name: all
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - match: {{ prefix: "/" }}
-                route: {{ cluster: origin }}
           http_filters:
           - name: envoy.filters.http.router
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
-  clusters:
-  - name: origin
-    type: STATIC
-    connect_timeout: 5s
-    lb_policy: ROUND_ROBIN
-    load_assignment:
-      cluster_name: origin
-      endpoints:
-      - lb_endpoints:
-        - endpoint:
-            address:
-              socket_address: {{ address: {origin_ip}, port_value: {origin_port} }}
-"#,
+{manager}          route_config:
+            name: all
+            virtual_hosts:
+{hosts}"#,
         admin_ip = admin.ip(),
         admin_port = admin.port(),
         listen_ip = listen.ip(),
         listen_port = listen.port(),
-        origin_ip = origin.ip(),
-        origin_port = origin.port(),
+        manager = indented(10, manager),
+        hosts = indented(12, hosts),
     )
+}
+
+fn indented(by: usize, lines: &str) -> String {
+    let mut text = String::with_capacity(lines.len() * 2);
+    for line in lines.lines() {
+        // The formatting of a string cannot fail.
+        let _ = writeln!(text, "{:by$}{line}", "");
+    }
+    text
 }
 
 /// HAProxy's configuration for up to `connections` clients; `splice` lets the kernel move bodies.
@@ -93,32 +124,10 @@ backend origin
 
 /// nginx's configuration for up to `connections` clients, with all its files in `dir`.
 pub fn nginx(listen: SocketAddr, origin: SocketAddr, connections: usize, dir: &Path) -> String {
-    let dir = dir.display();
-    let temp_paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("  {name}_temp_path {dir}/nginx-{name};\n"))
-        .concat();
     // Half as many again as clients: the connections to the origin come out of the same number.
     let worker_connections = connections + connections / 2;
-    format!(
-        "daemon off;
-master_process off;
-worker_processes 1;
-worker_rlimit_nofile {worker_connections};
-error_log {dir}/nginx-error.log crit;
-pid {dir}/nginx.pid;
-
-events {{
-  worker_connections {worker_connections};
-  multi_accept on;
-}}
-
-http {{
-  access_log off;
-  server_tokens off;
-{temp_paths}  keepalive_timeout 1h;
-  keepalive_requests 1000000000;
-
-  upstream origin {{
+    let servers = format!(
+        "  upstream origin {{
     server {origin} max_fails=0;
     keepalive 1024;
     keepalive_requests 1000000000;
@@ -139,7 +148,37 @@ http {{
       proxy_max_temp_file_size 0;
     }}
   }}
+"
+    );
+    nginx_file(dir, worker_connections, &servers)
+}
+
+/// A file for nginx with `servers`, directives of its `http` block.
+pub fn nginx_file(dir: &Path, worker_connections: usize, servers: &str) -> String {
+    let dir = dir.display();
+    let temp_paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("  {name}_temp_path {dir}/nginx-{name};\n"))
+        .concat();
+    format!(
+        "daemon off;
+master_process off;
+worker_processes 1;
+worker_rlimit_nofile {worker_connections};
+error_log {dir}/nginx-error.log crit;
+pid {dir}/nginx.pid;
+
+events {{
+  worker_connections {worker_connections};
+  multi_accept on;
 }}
+
+http {{
+  access_log off;
+  server_tokens off;
+{temp_paths}  keepalive_timeout 1h;
+  keepalive_requests 1000000000;
+
+{servers}}}
 "
     )
 }

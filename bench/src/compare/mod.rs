@@ -15,7 +15,7 @@ use results::{Results, Row, Table};
 use scenario::Sample;
 pub use scenario::Scenario;
 
-mod configs;
+pub mod configs;
 mod goals;
 pub mod peers;
 pub mod results;

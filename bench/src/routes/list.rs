@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::compare::configs;
 use crate::compare::peers::{Kind, Peer};
 
 /// The body of the last entry's answer. The others' is empty, so that an answer from the wrong
@@ -95,70 +96,38 @@ impl List {
     /// Envoy's configuration, which is Ringway's too. What is not in the list is answered too,
     /// so that one can tell when the proxy is up.
     pub fn envoy(self, length: usize, listen: SocketAddr, admin: SocketAddr) -> String {
+        let any = "  - match: { path: / }\n    direct_response: { status: 200 }\n";
         let mut hosts = String::new();
-        let any = "              - match: { path: / }\n                direct_response: { status: 200 }\n";
         // The formatting of a string cannot fail.
         if self.is_of_hosts() {
-            let _ = write!(
-                hosts,
-                "            - name: any\n              domains: ['*']\n              routes:\n{any}"
-            );
+            let _ = write!(hosts, "- name: any\n  domains: ['*']\n  routes:\n{any}");
             for number in 0..length {
                 let _ = write!(
                     hosts,
-                    "            - name: v{number}\n              domains: ['{}']\n              routes:\n              - match: {{ prefix: / }}\n                direct_response: {}\n",
+                    "- name: v{number}\n  domains: ['{}']\n  routes:\n  - match: {{ prefix: / }}\n    direct_response: {}\n",
                     self.entry(number),
                     answer(number, length),
                 );
             }
         } else {
-            let _ = write!(
-                hosts,
-                "            - name: all\n              domains: ['*']\n              routes:\n{any}"
-            );
+            let _ = write!(hosts, "- name: all\n  domains: ['*']\n  routes:\n{any}");
             for number in 0..length {
                 let _ = write!(
                     hosts,
-                    "              - match: {{ {} }}\n                direct_response: {}\n",
+                    "  - match: {{ {} }}\n    direct_response: {}\n",
                     self.entry(number),
                     answer(number, length),
                 );
             }
         }
-        format!(
-            r#"admin:
-  address:
-    socket_address: {{ address: {admin_ip}, port_value: {admin_port} }}
-static_resources:
-  listeners:
-  - name: http
-    address:
-      socket_address: {{ address: {listen_ip}, port_value: {listen_port} }}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: http
-          codec_type: HTTP1
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
-          route_config:
-            name: all
-            virtual_hosts:
-{hosts}"#,
-            admin_ip = admin.ip(),
-            admin_port = admin.port(),
-            listen_ip = listen.ip(),
-            listen_port = listen.port(),
-        )
+        configs::envoy_file(listen, admin, "", &hosts)
     }
 
     /// nginx's configuration. Its prefixes are not tried in order: the longest wins.
     pub fn nginx(self, length: usize, listen: SocketAddr, dir: &Path) -> String {
-        let mut servers = String::new();
+        let mut servers = String::from(
+            "  server_names_hash_max_size 65536;\n  server_names_hash_bucket_size 128;\n",
+        );
         if self.is_of_hosts() {
             let _ = writeln!(
                 servers,
@@ -184,34 +153,7 @@ static_resources:
             }
             servers.push_str("    location = / { return 200 ''; }\n  }\n");
         }
-        let dir = dir.display();
-        format!(
-            "daemon off;
-master_process off;
-worker_processes 1;
-error_log {dir}/nginx-error.log crit;
-pid {dir}/nginx.pid;
-
-events {{
-  worker_connections 1024;
-  multi_accept on;
-}}
-
-http {{
-  access_log off;
-  server_tokens off;
-  keepalive_timeout 1h;
-  keepalive_requests 1000000000;
-  server_names_hash_max_size 65536;
-  server_names_hash_bucket_size 128;
-  client_body_temp_path {dir}/nginx-body;
-  proxy_temp_path {dir}/nginx-proxy;
-  fastcgi_temp_path {dir}/nginx-fastcgi;
-  uwsgi_temp_path {dir}/nginx-uwsgi;
-  scgi_temp_path {dir}/nginx-scgi;
-{servers}}}
-"
-        )
+        configs::nginx_file(dir, 1024, &servers)
     }
 
     fn location(self, number: usize) -> String {

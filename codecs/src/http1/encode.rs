@@ -42,8 +42,19 @@ pub fn encode_request_head(out: &mut Vec<u8>, h: &HeaderMap, chunked: bool) {
     end_head(out, chunked);
 }
 
+/// What a response's head says of the body, behind everything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadEnd {
+    /// Nothing: the fields say it, or nobody does.
+    Fields,
+    /// `transfer-encoding: chunked`, instead of any Content-Length.
+    Chunked,
+    /// `content-length: 0`, instead of any other.
+    Empty,
+}
+
 /// Appends a response head: `status` with its usual reason phrase, and the
-/// fields of `h`. `chunked` is as for requests.
+/// fields of `h`, of which a Transfer-Encoding is never written.
 ///
 /// With `close`, `connection: close` is written instead of any Connection
 /// field of `h`. An HTTP/1.0 client that stays connected is told
@@ -52,7 +63,7 @@ pub fn encode_response_head(
     out: &mut Vec<u8>,
     status: u16,
     h: &HeaderMap,
-    chunked: bool,
+    end: HeadEnd,
     close: bool,
     version: Version,
 ) {
@@ -64,14 +75,17 @@ pub fn encode_response_head(
     out.extend_from_slice(reason_phrase(status).as_bytes());
     out.extend_from_slice(b"\r\n");
     encode_fields(out, h, |id| {
-        (id == HeaderId::Connection && close) || is_framing(id, chunked)
+        (id == HeaderId::Connection && close) || is_framing(id, end != HeadEnd::Fields)
     });
     if close {
         out.extend_from_slice(b"connection: close\r\n");
     } else if version == Version::Http10 && !h.contains(HeaderId::Connection) {
         out.extend_from_slice(b"connection: keep-alive\r\n");
     }
-    end_head(out, chunked);
+    if end == HeadEnd::Empty {
+        out.extend_from_slice(b"content-length: 0\r\n");
+    }
+    end_head(out, end == HeadEnd::Chunked);
 }
 
 /// Appends the line before `len` bytes of chunk data. A length of 0 would end
@@ -188,8 +202,10 @@ fn encode_fields(out: &mut Vec<u8>, h: &HeaderMap, skip: impl Fn(HeaderId) -> bo
 }
 
 #[inline]
-fn is_framing(id: HeaderId, chunked: bool) -> bool {
-    id == HeaderId::TransferEncoding || (chunked && id == HeaderId::ContentLength)
+/// Whether the head's end takes the place of this field. `replaces_length` says
+/// that it tells where the body ends.
+fn is_framing(id: HeaderId, replaces_length: bool) -> bool {
+    id == HeaderId::TransferEncoding || (replaces_length && id == HeaderId::ContentLength)
 }
 
 fn end_head(out: &mut Vec<u8>, chunked: bool) {

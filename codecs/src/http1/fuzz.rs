@@ -7,9 +7,9 @@
 //! it was written and read again.
 
 use super::{
-    BodyDecoder, BodyOptions, Framing, HEADERS_MAX, HeadReader, HeadersWithUnderscores, Http1Error,
-    REQUEST_HEAD_BYTES_MAX, RESPONSE_HEAD_BYTES_MAX, RequestHead, RequestOptions, ResponseHead,
-    ResponseOptions, encode_last_chunk, encode_request_head, encode_response_head,
+    BodyDecoder, BodyOptions, Framing, HEADERS_MAX, HeadEnd, HeadReader, HeadersWithUnderscores,
+    Http1Error, REQUEST_HEAD_BYTES_MAX, RESPONSE_HEAD_BYTES_MAX, RequestHead, RequestOptions,
+    ResponseHead, ResponseOptions, encode_last_chunk, encode_request_head, encode_response_head,
 };
 use crate::header::{HeaderId, HeaderMap};
 
@@ -331,9 +331,12 @@ fn check_request_again(head: &RequestHead, h: &HeaderMap, allow_absolute_url: bo
 
 fn check_response_again(head: &ResponseHead, h: &HeaderMap, was_head: bool, was_connect: bool) {
     // Only a head that says where its body ends can say it twice.
-    let chunked = head.framing == Framing::Chunked;
+    let end = match head.framing {
+        Framing::Chunked => HeadEnd::Chunked,
+        _ => HeadEnd::Fields,
+    };
     let mut out = Vec::new();
-    encode_response_head(&mut out, head.status, h, chunked, false, head.version);
+    encode_response_head(&mut out, head.status, h, end, false, head.version);
     let o = ResponseOptions {
         head_bytes_max: usize::MAX,
         headers_max: h.len() + 2,

@@ -25,7 +25,8 @@ mod target;
 
 pub use body::{BodyDecoder, BodyOptions, BodyStep};
 pub use encode::{
-    CHUNK_END, encode_chunk_header, encode_last_chunk, encode_request_head, encode_response_head,
+    CHUNK_END, HeadEnd, encode_chunk_header, encode_last_chunk, encode_request_head,
+    encode_response_head,
 };
 pub use error::Http1Error;
 pub use framing::Framing;

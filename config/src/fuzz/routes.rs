@@ -56,6 +56,7 @@ pub fn route_table(data: &[u8]) {
             runtime: &RuntimeValues::default(),
             metadata: crate::metadata::Metadata::EMPTY,
             filter_state: crate::filter_state::FilterState::EMPTY,
+            remote: std::net::Ipv4Addr::LOCALHOST.into(),
             peer_certificate: PeerCertificate::default(),
         };
         check_route(&routes, &input);

@@ -11,13 +11,13 @@
 mod any;
 mod base64;
 mod scalar;
-mod suggest;
 mod well_known;
 
 pub(crate) use any::{NAME as ANY, any_content, any_type_url};
 pub(crate) use well_known::{has_own_form, is_wrapper};
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
+use crate::suggest;
 use crate::tree::{Entry, Node, Value as Tree};
 pub use base64::decode as decode_base64;
 use prost_reflect::{

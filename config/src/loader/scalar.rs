@@ -1,6 +1,7 @@
 //! Scalars of the document to scalars of protobuf.
 
-use super::{base64, kind_name, suggest};
+use super::{base64, kind_name};
+use crate::suggest;
 use crate::tree::{Node, Scalar, Value as Tree, quoted};
 use prost_reflect::{EnumDescriptor, Kind, MapKey, Value};
 

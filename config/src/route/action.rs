@@ -3,6 +3,7 @@
 use super::MatchInput;
 use super::cluster_specifier::ClusterSpecifier;
 use super::direct_response::DirectResponse;
+use super::hash_policy::HashPolicies;
 use super::host_rewrite::HostRewrite;
 use super::lower::{Lowering, duration};
 use super::path_match::PathMatcher;
@@ -16,6 +17,7 @@ use super::uri_template::TemplateRewrite;
 use crate::context::Cx;
 use envoy_types::pb::envoy::config::core::v3::RoutingPriority;
 use envoy_types::pb::envoy::config::route::v3 as proto;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a `prefix_rewrite` and a template do not go together.
@@ -73,6 +75,8 @@ pub struct Forward {
     pub mirror_policies: Option<RequestMirrorPolicies>,
     /// Which upgrades the route turns on and off.
     pub upgrades: RouteUpgrades,
+    /// What requests have in common that go to the same host.
+    pub hash_policies: Option<Arc<HashPolicies>>,
 }
 
 /// How a request's `grpc-timeout` limits its stream.
@@ -157,7 +161,10 @@ impl Forward {
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
-        let cluster = ClusterSpecifier::lower(message, lowering, cx);
+        let hash_policies = HashPolicies::lower(&message.hash_policy, "hash_policy", cx)
+            .map(|policies| policies.map(Arc::new));
+        let hashes = hash_policies.clone().flatten();
+        let cluster = ClusterSpecifier::lower(message, hashes, lowering, cx);
         let path_rewrite = path_rewrite(message, path, lowering, cx);
         let host_rewrite = HostRewrite::lower(message, lowering, cx);
         let mirror_policies =
@@ -193,6 +200,7 @@ impl Forward {
             append_x_forwarded_host: message.append_x_forwarded_host,
             mirror_policies: mirror_policies?,
             upgrades: upgrades?,
+            hash_policies: hash_policies?,
         })
     }
 }

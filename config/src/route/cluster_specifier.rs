@@ -2,6 +2,7 @@
 
 use super::MatchInput;
 use super::cluster_specifier_plugin::Plugin;
+use super::hash_policy::HashPolicies;
 use super::header_key::HeaderKey;
 use super::lower::Lowering;
 use super::weighted_clusters::{WeightedCluster, WeightedClusters, WeightedName};
@@ -90,9 +91,11 @@ impl ClusterSpecifier {
         }
     }
 
-    /// Compiles the choice of a route, or reports why not.
+    /// Compiles the choice of a route, or reports why not. `hashes` are the
+    /// route's hash policies.
     pub(super) fn lower(
         message: &proto::RouteAction,
+        hashes: Option<Arc<HashPolicies>>,
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
@@ -103,7 +106,7 @@ impl ClusterSpecifier {
             Some(Specifier::ClusterHeader(name)) => Some(Self::Header(HeaderKey::new(name))),
             Some(Specifier::WeightedClusters(clusters)) => cx
                 .field("weighted_clusters", |cx| {
-                    WeightedClusters::lower(clusters, lowering, cx)
+                    WeightedClusters::lower(clusters, hashes, lowering, cx)
                 })
                 .map(Self::Weighted),
             Some(Specifier::ClusterSpecifierPlugin(name)) => cx

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// A compiled plugin.
 #[derive(Debug)]
 pub enum Plugin {
-    /// Of a type that is not known, and optional: routes that use it are
+    /// Of a type that is not there, and optional: routes that use it are
     /// passed over.
     Unknown,
 }
@@ -36,11 +36,18 @@ impl Plugin {
         })
     }
 
-    /// Types of Envoy's that cannot be had yet do not come here, optional or
-    /// not: the support table refuses them.
+    /// Types of Envoy's that cannot be had yet are for Ringway what unknown
+    /// ones are for Envoy. Those that are not optional do not come here: the
+    /// support table refuses them.
     fn compile(config: &Any, is_optional: bool, cx: &mut Cx<'_>) -> Option<Self> {
         match type_name(&config.type_url) {
-            _ if is_optional => Some(Plugin::Unknown),
+            name if is_optional => {
+                cx.warn(format!(
+                    "routes that use this plugin are passed over: it is optional, and there is \
+                     none of the type {name:?}"
+                ));
+                Some(Plugin::Unknown)
+            }
             name => {
                 cx.error(format!("{name:?} is not a cluster specifier plugin"));
                 None

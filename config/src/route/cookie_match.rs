@@ -48,7 +48,7 @@ impl CookieMatcher {
 
 /// The value of the first cookie called `name`, without the quotation marks
 /// around it.
-fn first_value<'h>(headers: &'h HeaderMap, name: &[u8]) -> Option<&'h [u8]> {
+pub(super) fn first_value<'h>(headers: &'h HeaderMap, name: &[u8]) -> Option<&'h [u8]> {
     headers
         .get_all(HeaderId::Cookie)
         .flat_map(|line| line.split(|byte| *byte == b';'))

@@ -317,6 +317,17 @@ impl HeaderChanges {
         HeaderChanges::lower((field, add), ("", &[]), &REQUEST_JOINED, formats, cx)
     }
 
+    /// Compiles request headers to add and to remove that stand outside of a
+    /// route configuration, each with the name of their field.
+    pub(crate) fn lower_request_changes(
+        add: (&str, &[HeaderValueOption]),
+        remove: (&str, &[String]),
+        formats: &mut FormatStrings,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
+        HeaderChanges::lower(add, remove, &REQUEST_JOINED, formats, cx)
+    }
+
     /// Compiles one request header to add.
     pub(super) fn lower_one_request(
         option: &HeaderValueOption,

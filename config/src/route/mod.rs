@@ -13,6 +13,7 @@ mod cookie_match;
 mod direct_response;
 mod domains;
 mod filter_overrides;
+mod hash_policy;
 mod header_key;
 mod header_match;
 mod header_mutation;
@@ -52,6 +53,7 @@ pub use direct_response::{Body, BodyRecipe, BodyText, DirectResponse, RecipeId, 
 pub use filter_overrides::{
     FilterOverride, FilterOverrides, OverrideConfig, OverrideName, OverrideSet, OverridesId,
 };
+pub use hash_policy::{HashCookie, HashInput, HashPolicies, HashPolicy};
 pub use header_key::HeaderKey;
 pub use header_match::HeaderMatcher;
 pub use header_mutation::{

@@ -46,7 +46,7 @@ impl QueryParameterMatcher {
 }
 
 /// The value of the first parameter called `name`; empty when it has no `=`.
-fn first_value<'q>(path_and_query: &'q [u8], name: &[u8]) -> Option<&'q [u8]> {
+pub(super) fn first_value<'q>(path_and_query: &'q [u8], name: &[u8]) -> Option<&'q [u8]> {
     let question = memchr::memchr(b'?', path_and_query)?;
     let query = &path_and_query[question + 1..];
     let query = &query[..memchr::memchr(b'#', query).unwrap_or(query.len())];

@@ -116,7 +116,7 @@ impl RequestMirrorPolicy {
             return Some(inherited.policies.clone());
         }
         let own = Self::all(messages, lowering, cx)?;
-        note_clusters(&own, lowering);
+        note_clusters(&own, lowering, cx);
         Some(Some(own.into()))
     }
 
@@ -142,19 +142,22 @@ impl RequestMirrorPolicy {
         if level.used
             && let Some(policies) = &level.policies
         {
-            note_clusters(policies, lowering);
+            note_clusters(policies, lowering, cx);
         }
         result.filter(|_| good)
     }
 }
 
-fn note_clusters(policies: &[RequestMirrorPolicy], lowering: &mut Lowering) {
+/// Notes the clusters of policies that are used, for the check that they exist.
+fn note_clusters(policies: &[RequestMirrorPolicy], lowering: &mut Lowering, cx: &mut Cx<'_>) {
     for policy in policies {
         if let MirrorTarget::Cluster(cluster) = policy.target {
-            lowering.cluster_references.push(ClusterReference {
-                cluster,
-                source: policy.source.clone(),
+            let source = cx.at(&policy.source.path, |cx| {
+                cx.field("cluster", |cx| cx.source())
             });
+            lowering
+                .cluster_references
+                .push(ClusterReference { cluster, source });
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::metadata_match::MetadataMatcher;
 use crate::runtime::{RuntimeFraction, RuntimeValues};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use ringway_codecs::header::{HeaderId, HeaderMap};
+use std::net::IpAddr;
 
 /// What a request is matched by.
 #[derive(Clone, Copy)]
@@ -28,6 +29,8 @@ pub struct MatchInput<'a> {
     pub metadata: &'a Metadata,
     /// What filters have left for others.
     pub filter_state: &'a FilterState,
+    /// The client's address.
+    pub remote: IpAddr,
     /// The client's certificate; the default for connections without TLS.
     pub peer_certificate: PeerCertificate,
 }

@@ -120,6 +120,7 @@ fn find<'r>(routes: &'r RouteConfiguration, headers: &HeaderMap) -> RouteMatch<'
         runtime: &RuntimeValues::default(),
         metadata: crate::metadata::Metadata::EMPTY,
         filter_state: crate::filter_state::FilterState::EMPTY,
+        remote: std::net::Ipv4Addr::LOCALHOST.into(),
         peer_certificate: PeerCertificate::default(),
     })
 }
@@ -661,10 +662,10 @@ fn mirror_policies_replace_those_above_and_only_used_ones_need_their_cluster() {
     assert_eq!(
         sources,
         [
-            format!("{hosts}[0].routes[0].route.request_mirror_policies[0]"),
-            format!("{hosts}[0].routes[0].route.request_mirror_policies[1]"),
-            format!("{hosts}[1].request_mirror_policies[0]"),
-            "route_config.request_mirror_policies[0]".to_owned(),
+            format!("{hosts}[0].routes[0].route.request_mirror_policies[0].cluster"),
+            format!("{hosts}[0].routes[0].route.request_mirror_policies[1].cluster"),
+            format!("{hosts}[1].request_mirror_policies[0].cluster"),
+            "route_config.request_mirror_policies[0].cluster".to_owned(),
         ]
     );
 

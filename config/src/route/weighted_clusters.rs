@@ -3,6 +3,7 @@
 
 use super::MatchInput;
 use super::filter_overrides::{FilterOverrides, OverridesId};
+use super::hash_policy::{HashInput, HashPolicies};
 use super::header_key::HeaderKey;
 use super::header_mutation::MutationsId;
 use super::lower::{Lowering, all};
@@ -13,6 +14,7 @@ use envoy_types::pb::envoy::config::route::v3 as proto;
 use proto::weighted_cluster::cluster_weight::HostRewriteSpecifier;
 use proto::weighted_cluster::{ClusterWeight, RandomValueSpecifier};
 use ringway_codecs::header::HeaderMap;
+use std::sync::Arc;
 
 /// Clusters with weights.
 #[derive(Debug)]
@@ -22,6 +24,9 @@ pub struct WeightedClusters {
     total: u32,
     /// A header whose number decides in place of the request's random one.
     random_header: Option<HeaderKey>,
+    /// `use_hash_policy`: the request's hash decides in place of it, if it has
+    /// one.
+    hash_policies: Option<Arc<HashPolicies>>,
     /// Whether runtime keys may replace the weights.
     by_runtime: bool,
 }
@@ -69,12 +74,7 @@ impl WeightedClusters {
     /// The place of the request's cluster in [`WeightedClusters::clusters`];
     /// `None` when runtime values leave nothing to pick from.
     pub fn pick(&self, input: &MatchInput<'_>) -> Option<usize> {
-        let random = self
-            .random_header
-            .as_ref()
-            .and_then(|name| number(name, input.headers))
-            .unwrap_or(input.random);
-        let mut left = random % u64::from(self.total(input.runtime)?);
+        let mut left = self.random(input) % u64::from(self.total(input.runtime)?);
         for (place, cluster) in self.clusters.iter().enumerate() {
             let weight = cluster.weight(input.runtime);
             if left < weight {
@@ -83,6 +83,26 @@ impl WeightedClusters {
             left -= weight;
         }
         None
+    }
+
+    /// The number that decides about a request.
+    fn random(&self, input: &MatchInput<'_>) -> u64 {
+        let header = self.random_header.as_ref();
+        header
+            .and_then(|name| number(name, input.headers))
+            .or_else(|| self.hash(input))
+            .unwrap_or(input.random)
+    }
+
+    fn hash(&self, input: &MatchInput<'_>) -> Option<u64> {
+        let input = HashInput {
+            headers: input.headers,
+            remote: input.remote,
+            filter_state: input.filter_state,
+        };
+        // As in Envoy, no cookie is made for a choice that is made again for
+        // every request.
+        self.hash_policies.as_ref()?.hash(input, |_| None)
     }
 
     /// The weight in force of the cluster at a place, and whether runtime may
@@ -106,6 +126,7 @@ impl WeightedClusters {
     /// Compiles the message, or reports why not.
     pub(super) fn lower(
         message: &proto::WeightedCluster,
+        hashes: Option<Arc<HashPolicies>>,
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
@@ -131,18 +152,24 @@ impl WeightedClusters {
                 return None;
             }
         };
-        let random_header = match &message.random_value_specifier {
-            Some(RandomValueSpecifier::HeaderName(name)) => HeaderKey::optional(name),
+        let (random_header, hash_policies) = match &message.random_value_specifier {
+            Some(RandomValueSpecifier::HeaderName(name)) => (HeaderKey::optional(name), None),
             Some(RandomValueSpecifier::UseHashPolicy(flag)) if flag.value => {
-                cx.error_at("use_hash_policy", "hash policies are not supported yet");
-                return None;
+                if hashes.is_none() {
+                    cx.warn_at(
+                        "use_hash_policy",
+                        "the route has no hash_policy, so that chance decides",
+                    );
+                }
+                (None, hashes)
             }
-            Some(RandomValueSpecifier::UseHashPolicy(_)) | None => None,
+            Some(RandomValueSpecifier::UseHashPolicy(_)) | None => (None, None),
         };
         Some(WeightedClusters {
             clusters,
             total,
             random_header,
+            hash_policies,
             by_runtime: !prefix.is_empty(),
         })
     }

@@ -31,7 +31,7 @@ impl RuntimeValue {
     }
 
     /// As a number.
-    pub fn as_double(&self) -> Option<f64> {
+    pub fn as_number(&self) -> Option<f64> {
         match self {
             Self::Integer(value) => Some(*value as f64),
             Self::Double(value) => Some(*value),

@@ -7,14 +7,17 @@
 //! envoy.config.cluster.v3.Cluster
 //!   name ok
 //!   lb_policy ok ROUND_ROBIN RANDOM
+//!   common_lb_config part only what is on this page
 //!   metadata warn nothing reads it yet
 //! envoy.type.v3.Percent
 //!   * ok
 //! ```
 //!
 //! `ok` means that the field does what it does in Envoy, here for the listed
-//! values only if any are listed. `warn` means that it is accepted without
-//! effect, for the reason given. `*` stands for all fields. A field that is
+//! values only if any are listed: `ok false` is a field that may be written but
+//! not turned on. `part` means that it works as far as the note says; whoever
+//! lowers it refuses the rest. `warn` means that it is accepted without effect,
+//! for the reason given. `*` stands for all fields. A field that is
 //! set and not in the table is refused, and so is the content of an `Any`
 //! whose type is not in the table; nothing is ever ignored in silence.
 //! Messages of `google.protobuf` need no entry.
@@ -65,6 +68,8 @@ struct Entry {
 enum Mark {
     /// It works; only these values, if any are named.
     Ok(Vec<String>),
+    /// It works as far as this note says.
+    Part(String),
     /// It has no effect, for this reason.
     Warn(String),
 }
@@ -110,9 +115,15 @@ impl Table {
                 (Some("ok"), values) => {
                     Mark::Ok(values.split_whitespace().map(str::to_owned).collect())
                 }
+                (Some("part"), "") => return wrong("a part needs its note"),
+                (Some("part"), note) => Mark::Part(note.to_owned()),
                 (Some("warn"), "") => return wrong("a warning needs its reason"),
                 (Some("warn"), reason) => Mark::Warn(reason.to_owned()),
-                _ => return wrong("expected `FIELD ok [VALUE…]` or `FIELD warn REASON`"),
+                _ => {
+                    return wrong(
+                        "expected `FIELD ok [VALUE…]`, `FIELD part NOTE` or `FIELD warn REASON`",
+                    );
+                }
             };
             if entry.fields.iter().any(|(name, _)| name == field) {
                 return wrong("the field is already in the table");

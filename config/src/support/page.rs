@@ -15,7 +15,9 @@ Ringway reads Envoy's v3 configuration. Every field of Envoy's API is known,
 its values are checked by Envoy's own rules, and then one of three things
 happens to a field that is set:
 
-- **yes**: it does what it does in Envoy; where values are listed, those only.
+- **yes**: it does what it does in Envoy; where values are listed, with those
+  only.
+- **in part**: it works as far as the note says; the rest is refused at start.
 - **no effect**: it is accepted with a warning at start, for the reason given.
 - A field or extension that is not on this page is refused at start with
   \"not supported yet\" and its place in the file.
@@ -51,7 +53,8 @@ fn message(page: &mut String, entry: &Entry) {
         };
         let (state, note) = match mark {
             Mark::Ok(values) if values.is_empty() => ("yes", String::new()),
-            Mark::Ok(values) => ("yes", format!("`{}`", values.join("`, `"))),
+            Mark::Ok(values) => ("yes", format!("only `{}`", values.join("`, `"))),
+            Mark::Part(note) => ("in part", note.replace('|', "\\|")),
             Mark::Warn(reason) => ("no effect", reason.replace('|', "\\|")),
         };
         let _ = writeln!(page, "| {field} | {state} | {note} |");

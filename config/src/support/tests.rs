@@ -1,6 +1,6 @@
 use super::*;
 use crate::descriptors::pool;
-use crate::diagnostics::{Diagnostics, Marks};
+use crate::diagnostics::{Diagnostics, Marks, Severity};
 use prost_reflect::{DynamicMessage, Kind};
 
 #[test]
@@ -35,7 +35,9 @@ fn every_message_that_a_supported_field_holds_is_in_the_table() {
         };
         for field in message.fields() {
             let named = entry.fields.iter().find(|(name, _)| name == field.name());
-            let (Some((_, Mark::Ok(_))), Kind::Message(held)) = (named, field.kind()) else {
+            let (Some((_, Mark::Ok(_) | Mark::Part(_))), Kind::Message(held)) =
+                (named, field.kind())
+            else {
                 continue;
             };
             let held = if held.is_map_entry() {
@@ -68,11 +70,15 @@ fn broken_tables_are_refused() {
         ),
         (
             "## a.txt\nM\n  f",
-            "a.txt: \"  f\": expected `FIELD ok [VALUE…]` or `FIELD warn REASON`",
+            "a.txt: \"  f\": expected `FIELD ok [VALUE…]`, `FIELD part NOTE` or `FIELD warn REASON`",
         ),
         (
             "## a.txt\nM\n  f warn",
             "a.txt: \"  f warn\": a warning needs its reason",
+        ),
+        (
+            "## a.txt\nM\n  f part",
+            "a.txt: \"  f part\": a part needs its note",
         ),
         (
             "## a.txt\nM\n  f ok\n  f ok",
@@ -102,6 +108,37 @@ fn walk(table: &str, cluster: &str) -> Vec<String> {
 }
 
 #[test]
+fn an_optional_extension_that_is_not_there_is_left_out() {
+    let table = Table::parse(TEXT).expect("every line is well formed");
+    let descriptor = pool().get_message_by_name("envoy.config.route.v3.RouteConfiguration");
+    let descriptor = descriptor.expect("the API has routes");
+    for (optional, severity, end) in [
+        (true, Severity::Warning, "; it is optional and left out"),
+        (false, Severity::Error, ""),
+    ] {
+        let plugin = r#""extension": {"name": "mine", "typedConfig": {"@type": "t/envoy.extensions.router.cluster_specifiers.lua.v3.LuaConfig"}}"#;
+        let json =
+            format!(r#"{{"clusterSpecifierPlugins": [{{{plugin}, "isOptional": {optional}}}]}}"#);
+        let mut json = serde_json::Deserializer::from_str(&json);
+        let message = DynamicMessage::deserialize(descriptor.clone(), &mut json);
+        let mut found = Diagnostics::new();
+        let message = message.expect("valid JSON");
+        check(&table, &message, &Marks::default(), &mut found);
+        let found: Vec<_> = found.iter().collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].severity, severity);
+        assert_eq!(
+            found[0].to_string(),
+            format!(
+                "cluster_specifier_plugins[0].extension.typed_config: extension mine \
+                 (envoy.extensions.router.cluster_specifiers.lua.v3.LuaConfig) is not supported \
+                 yet{end}"
+            )
+        );
+    }
+}
+
+#[test]
 fn what_is_set_and_not_in_the_table_is_refused() {
     let table = "\
 envoy.config.cluster.v3.Cluster
@@ -111,6 +148,16 @@ envoy.config.cluster.v3.Cluster
   load_assignment ok
   filters ok
   typed_extension_protocol_options ok
+  connection_pool_per_downstream_connection ok false
+  per_connection_buffer_limit_bytes ok 1 2
+  load_balancing_policy part one that is there
+envoy.config.cluster.v3.LoadBalancingPolicy
+  policies ok
+envoy.config.cluster.v3.LoadBalancingPolicy.Policy
+  typed_extension_config ok
+envoy.config.core.v3.TypedExtensionConfig
+  name ok
+  typed_config ok
 envoy.config.endpoint.v3.ClusterLoadAssignment
   * ok
 envoy.config.cluster.v3.Filter
@@ -136,6 +183,29 @@ envoy.extensions.upstreams.http.v3.HttpProtocolOptions
         (
             r#"{"respectDnsTtl": true}"#.into(),
             &["respect_dns_ttl: not supported yet"],
+        ),
+        // `ok false` may be written, also where it is the default.
+        (r#"{"perConnectionBufferLimitBytes": 2}"#.into(), &[]),
+        (
+            r#"{"perConnectionBufferLimitBytes": 3}"#.into(),
+            &["per_connection_buffer_limit_bytes: 3 is not supported yet (only 1, 2)"],
+        ),
+        (
+            r#"{"connectionPoolPerDownstreamConnection": true}"#.into(),
+            &["connection_pool_per_downstream_connection: true is not supported yet (only false)"],
+        ),
+        (
+            r#"{"connectionPoolPerDownstreamConnection": false}"#.into(),
+            &[],
+        ),
+        // What works in part is looked into like what works.
+        (
+            format!(
+                r#"{{"loadBalancingPolicy": {{"policies": [{{"typedExtensionConfig": {{"name": "x", "typedConfig": {lua}}}}}]}}}}"#
+            ),
+            &[
+                "load_balancing_policy.policies[0].typed_extension_config.typed_config: extension x (envoy.extensions.filters.http.lua.v3.Lua) is not supported yet",
+            ],
         ),
         // A message counts as set even when it is empty or wraps a zero.
         (

@@ -28,10 +28,15 @@ struct Walker<'a> {
     table: &'a Table,
     marks: &'a Marks,
     found: &'a mut Diagnostics,
-    /// The message that is looked at says `is_optional`: an extension in it
-    /// that is not there is left out.
+    /// The message that is looked at, or the one that it names an extension
+    /// for, says `is_optional`: an extension that is not there is left out.
     optional: bool,
 }
+
+const TYPED_EXTENSION: &str = "envoy.config.core.v3.TypedExtensionConfig";
+
+/// An entry of `load_balancing_policy`.
+const BALANCING_POLICY: &str = "envoy.config.cluster.v3.LoadBalancingPolicy.Policy";
 
 const NOT_YET: &str = "not supported yet";
 
@@ -44,10 +49,15 @@ impl Walker<'_> {
         }
         let table = self.table;
         let entry = table.message(descriptor.full_name());
-        let optional = message
-            .get_field_by_name("is_optional")
-            .is_some_and(|value| value.as_bool() == Some(true));
-        let outer = std::mem::replace(&mut self.optional, optional);
+        let outer = self.optional;
+        // This one is the part of another message that names its extension.
+        if descriptor.full_name() != TYPED_EXTENSION {
+            self.optional = message
+                .get_field_by_name("is_optional")
+                .is_some_and(|value| value.as_bool() == Some(true))
+                // One of a list of which the first that is known holds.
+                || descriptor.full_name() == BALANCING_POLICY;
+        }
         let name = message
             .get_field_by_name("name")
             .and_then(|name| name.as_str().map(str::to_owned));
@@ -61,6 +71,7 @@ impl Walker<'_> {
                 Some(Mark::Warn(reason)) => {
                     self.report(Severity::Warning, &path, format!("has no effect: {reason}"));
                 }
+                Some(Mark::Part(_)) => self.value(&field, value, &[], name.as_deref(), &path),
                 Some(Mark::Ok(values)) => {
                     if entry.is_some_and(Entry::is_all) {
                         continue;
@@ -98,7 +109,10 @@ impl Walker<'_> {
             Value::Message(any) if any.descriptor().full_name() == ANY => {
                 self.extension(any, name, path);
             }
-            Value::Message(message) => self.message(message, path),
+            Value::Message(message) => match wrapped(message) {
+                Some((field, value)) => self.value(&field, &value, allowed, name, path),
+                None => self.message(message, path),
+            },
             scalar if !allowed.is_empty() => {
                 // A value without a name has been reported by the rules.
                 let given = scalar_name(&field.kind(), scalar);
@@ -157,6 +171,19 @@ impl Entry {
     fn is_all(&self) -> bool {
         matches!(self.fields.as_slice(), [(name, Mark::Ok(_))] if name == super::ALL)
     }
+}
+
+/// What a wrapper (`google.protobuf.BoolValue` and its like) holds.
+fn wrapped(message: &DynamicMessage) -> Option<(FieldDescriptor, Value)> {
+    let descriptor = message.descriptor();
+    let name = descriptor.full_name().strip_prefix("google.protobuf.")?;
+    // `Value` is no wrapper: it is JSON.
+    let is_wrapper = name.ends_with("Value") && name != "Value" && name != "ListValue";
+    let field = descriptor
+        .get_field_by_name("value")
+        .filter(|_| is_wrapper)?;
+    let value = message.get_field(&field).into_owned();
+    Some((field, value))
 }
 
 fn key_name(key: &MapKey) -> String {

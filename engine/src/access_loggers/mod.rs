@@ -9,10 +9,12 @@
 //!
 //! - `file`, `stream`: the loggers, by their Envoy names.
 //! - `filter`: conditions under which a line is written.
+//! - `event_log`: events that are no requests.
 //! - `destination`: files, shared by all loggers that name them.
 
 mod buffer;
 mod destination;
+mod event_log;
 mod file;
 mod filter;
 mod stats;
@@ -20,6 +22,7 @@ mod stream;
 mod writer;
 
 pub use buffer::{FlushCause, flush_local};
+pub use event_log::EventLog;
 pub(crate) use filter::Filter;
 pub use stats::LogStats;
 pub use writer::{LogHandle, LogWriter, Options};

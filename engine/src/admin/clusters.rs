@@ -46,6 +46,14 @@ fn as_text(clusters: &[ClusterStatus]) -> String {
             let _ = writeln!(text, "{name}::{key}::{value}");
         };
         line("observability_name", &cluster.observability_name);
+        if let Some(origins) = cluster.success_rates {
+            for (origin, rates) in ["", "local_origin_"].into_iter().zip(origins) {
+                let (mean, threshold) = rates.unwrap_or((NO_RATE, NO_RATE));
+                let key = |what: &str| format!("outlier::{origin}success_rate_{what}");
+                line(&key("average"), &mean);
+                line(&key("ejection_threshold"), &threshold);
+            }
+        }
         for (priority, thresholds) in [
             ("default", &cluster.default_thresholds),
             ("high", &cluster.high_thresholds),

@@ -9,8 +9,8 @@ use super::request::Query;
 use super::view::ServerView;
 use super::{
     certs, clusters, config_dump, contention, drain_listeners, explain, healthcheck, help,
-    hot_restart_version, index, init_dump, listeners, logging, memory, profiler, quitquitquit,
-    ready, recentlookups, reopen_logs, reset_counters, runtime, server_info, stats,
+    hot_restart_version, index, init_dump, listeners, logging, memory, outliers, profiler,
+    quitquitquit, ready, recentlookups, reopen_logs, reset_counters, runtime, server_info, stats,
     stats_prometheus,
 };
 use crate::stats::Store;
@@ -57,6 +57,7 @@ pub(super) const ENDPOINTS: &[&Endpoint] = &[
     &logging::ENDPOINT,
     &memory::ENDPOINT,
     &memory::TCMALLOC,
+    &outliers::ENDPOINT,
     &profiler::PEAK_HEAP_DUMP,
     &quitquitquit::ENDPOINT,
     &ready::ENDPOINT,

@@ -25,6 +25,7 @@ mod listeners;
 mod logging;
 mod memory;
 mod number;
+mod outliers;
 mod profiler;
 mod quitquitquit;
 mod ready;
@@ -46,7 +47,7 @@ pub use logging::{LOGGERS, Loggers};
 pub use server::{Access, AccessSink, Handle, Socket, spawn};
 pub use view::{
     Action, Address, ClusterStatus, HealthFlags, HostStats, HostStatus, ListenerStatus, Locality,
-    LogLevel, ServerInfo, ServerState, ServerView, Thresholds,
+    LogLevel, OutlierStatus, ServerInfo, ServerState, ServerView, Thresholds,
 };
 
 #[cfg(test)]

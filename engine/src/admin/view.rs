@@ -45,6 +45,10 @@ pub trait ServerView: Send + Sync {
     /// # Errors
     /// The question asks for something that does not exist.
     fn explain(&self, question: &Question) -> Result<Fact, String>;
+    /// Hosts that outlier detection has ejected, by cluster.
+    fn outliers(&self) -> Vec<OutlierStatus> {
+        Vec::new()
+    }
     /// The loggers and their levels, in the order in which they are to be shown.
     fn loggers(&self) -> Vec<(String, LogLevel)>;
     /// The layers of the runtime.
@@ -168,8 +172,31 @@ pub struct ClusterStatus {
     pub default_thresholds: Thresholds,
     /// Circuit breakers of the high priority.
     pub high_thresholds: Thresholds,
+    /// With outlier detection: what success rates were compared with in the
+    /// last interval, the mean and the threshold, for errors of the hosts and
+    /// of the proxy.
+    pub success_rates: Option<[Option<(f64, f64)>; 2]>,
     /// By priority, then in the order of the configuration.
     pub hosts: Vec<HostStatus>,
+}
+
+/// A host of `/outliers`.
+#[derive(Clone, Debug)]
+pub struct OutlierStatus {
+    /// Its cluster.
+    pub cluster: String,
+    /// Where it is.
+    pub address: Address,
+    /// What found it out.
+    pub detector: &'static str,
+    /// The numbers that made it an outlier.
+    pub reason: String,
+    /// How long it has been ejected.
+    pub ejected: Duration,
+    /// For how much longer it is at least.
+    pub remaining: Duration,
+    /// How often it has been ejected, this time included.
+    pub ejections: u32,
 }
 
 /// Limits of one priority.

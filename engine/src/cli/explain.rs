@@ -8,13 +8,23 @@ use clap::{Parser, ValueEnum};
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "ringway explain",
+    bin_name = "ringway explain",
     about = "Say what would happen to a request and which line of the configuration says so",
     max_term_width = 100
 )]
 pub struct ExplainOptions {
     /// Configuration file: .yaml, .yml, .json, or .pb for an encoded Bootstrap
-    #[arg(short = 'c', long, value_name = "FILE")]
-    pub config_path: PathBuf,
+    #[arg(
+        short = 'c',
+        long,
+        value_name = "FILE",
+        required_unless_present = "config_yaml"
+    )]
+    pub config_path: Option<PathBuf>,
+
+    /// YAML text, merged over the file as protobuf merges messages
+    #[arg(long, value_name = "YAML")]
+    pub config_yaml: Option<String>,
 
     /// Method of the request
     #[arg(long, value_name = "METHOD", default_value = "GET")]

@@ -25,7 +25,7 @@ pub enum Command {
     /// To serve, or to check a configuration.
     Serve(Box<Options>),
     /// To explain a request.
-    Explain(ExplainOptions),
+    Explain(Box<ExplainOptions>),
 }
 
 impl Command {
@@ -35,7 +35,8 @@ impl Command {
         let mut words = std::env::args_os();
         let program = words.next();
         if words.next().is_some_and(|word| word == "explain") {
-            return Command::Explain(ExplainOptions::parse_from(program.into_iter().chain(words)));
+            let words = program.into_iter().chain(words);
+            return Command::Explain(Box::new(ExplainOptions::parse_from(words)));
         }
         Command::Serve(Box::new(Options::parse()))
     }

@@ -136,3 +136,28 @@ fn help_names_every_group() {
         assert!(help.contains(&format!("\n{heading}:\n")), "{heading}");
     }
 }
+
+fn parse_explain(words: &[&str]) -> Result<ExplainOptions, String> {
+    let words = std::iter::once(&"/usr/bin/ringway").chain(words);
+    ExplainOptions::try_parse_from(words).map_err(|error| error.to_string())
+}
+
+#[test]
+fn explain_takes_a_file_or_a_text_or_both() {
+    ExplainOptions::command().debug_assert();
+    let options = parse_explain(&["--config-yaml", "node: {id: a}"]).expect("a text is enough");
+    assert_eq!(options.config_path, None);
+    assert_eq!(options.config_yaml.as_deref(), Some("node: {id: a}"));
+    let both = parse_explain(&["-c", "f.yaml", "--config-yaml", "{}"]).expect("both are good");
+    assert_eq!(both.config_path.as_deref(), Some("f.yaml".as_ref()));
+    let none = parse_explain(&["--path", "/x"]).expect_err("one of them is needed");
+    assert!(none.contains("--config-path <FILE>"), "{none}");
+}
+
+#[test]
+fn the_usage_of_explain_names_it() {
+    let help = parse_explain(&["--help"]).expect_err("help is printed");
+    assert!(help.contains("Usage: ringway explain [OPTIONS]"), "{help}");
+    let wrong = parse_explain(&["--pth", "/x"]).expect_err("no such flag");
+    assert!(wrong.contains("Usage: ringway explain"), "{wrong}");
+}

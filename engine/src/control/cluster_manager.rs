@@ -6,22 +6,30 @@
 //! a new [`HostSet`], which is published to the workers; several events at once
 //! make one set.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ptr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ringway_config::bootstrap::Snapshot;
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::clusters::ClusterId;
 use ringway_config::core::Address;
 use ringway_config::endpoint::{Assignment, Host as HostConfig};
 use ringway_config::runtime::RuntimeValues;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 
+use super::health_checkers::HealthChecker;
+use super::outlier_detection::{OutlierDetector, Scene};
+use super::zones::Zones;
+use crate::access_loggers::EventLog;
 use crate::stats::Store;
 use crate::upstream::cluster::SharedCluster;
 use crate::upstream::health::HealthFlag;
 use crate::upstream::host::SharedHost;
-use crate::upstream::host_set::{HostSet, Member};
+use crate::upstream::host_set::{Facts, HostSet, Member};
+use crate::upstream::outlier_detection::{Report, Reported, Watch};
 use crate::worker::Change;
 
 /// What somebody found out about a cluster.
@@ -39,16 +47,43 @@ pub enum ClusterEvent {
         /// Whether it holds.
         on: bool,
     },
+    /// A host has been checked.
+    Checked {
+        /// The cluster that it belongs to.
+        cluster: ClusterId,
+        /// The host.
+        host: Arc<SharedHost>,
+        /// Whether that changed its health.
+        changed: bool,
+        /// Whether it passed.
+        passed: bool,
+        /// Whether it was unhealthy until then, and is so no more.
+        recovered: bool,
+    },
+    /// What a worker has to say of a host.
+    Reported(Report),
 }
 
 /// Where [`ClusterEvent`]s are sent to.
 pub type Events = UnboundedSender<ClusterEvent>;
 
+/// Where events of clusters are logged.
+#[derive(Debug, Clone, Default)]
+pub struct EventLogs {
+    /// Ejections.
+    pub outliers: Option<EventLog>,
+    /// Health checks, by cluster.
+    pub health_checks: HashMap<ClusterId, Vec<EventLog>>,
+}
+
 /// All clusters.
 pub struct ClusterManager {
     clusters: Vec<ManagedCluster>,
     index: HashMap<ClusterId, usize>,
+    surroundings: Surroundings,
     store: Store,
+    /// Tells the sessions of health checks of other values of the runtime.
+    runtime_sender: watch::Sender<Arc<RuntimeValues>>,
     events: UnboundedReceiver<ClusterEvent>,
     sender: Events,
 }
@@ -56,33 +91,57 @@ pub struct ClusterManager {
 impl ClusterManager {
     /// The clusters of a configuration, with the hosts that it gives them.
     #[must_use]
-    pub fn new(configs: &[Arc<ClusterConfig>], store: &Store) -> Self {
+    pub fn new(
+        snapshot: &Snapshot,
+        runtime: Arc<RuntimeValues>,
+        logs: &EventLogs,
+        store: &Store,
+    ) -> Self {
         let (sender, events) = unbounded_channel();
-        let clusters: Vec<_> = configs
-            .iter()
-            .map(|config| ManagedCluster::new(config, store))
+        let (runtime_sender, runtime_receiver) = watch::channel(Arc::clone(&runtime));
+        let surroundings = Surroundings {
+            zones: Zones::new(&snapshot.node),
+            local: snapshot.local_cluster,
+            runtime,
+        };
+        let clusters: Vec<_> = (snapshot.clusters.iter())
+            .map(|config| {
+                let mut cluster = ManagedCluster::new(config, &surroundings, &sender, logs, store);
+                let own_logs = logs.health_checks.get(&config.id);
+                cluster.checker = HealthChecker::new(
+                    config,
+                    cluster.shared.stats.upstream_cx_total,
+                    own_logs.cloned().unwrap_or_default(),
+                    runtime_receiver.clone(),
+                    &sender,
+                    store,
+                );
+                cluster
+            })
             .collect();
-        Self {
-            index: (clusters.iter().enumerate())
-                .map(|(index, cluster)| (cluster.shared.config.id, index))
-                .collect(),
+        let index: HashMap<_, _> = (clusters.iter().enumerate())
+            .map(|(index, cluster)| (cluster.shared.config.id, index))
+            .collect();
+        let mut manager = Self {
+            index,
             clusters,
+            surroundings,
             store: store.clone(),
+            runtime_sender,
             events,
             sender,
+        };
+        manager.tell_runtime();
+        if manager.surroundings.local.is_some() {
+            manager.take_local_cluster();
+            let _ = manager.rebuild();
         }
+        manager
     }
 
     /// What is shared of each cluster, in the order of the configuration.
     pub fn shared(&self) -> impl Iterator<Item = &Arc<SharedCluster>> {
         self.clusters.iter().map(|cluster| &cluster.shared)
-    }
-
-    /// Takes the limits that the runtime asks for.
-    pub fn apply_runtime(&self, values: &RuntimeValues) {
-        for cluster in self.shared() {
-            cluster.apply_runtime(values);
-        }
     }
 
     /// Where to send events to.
@@ -91,32 +150,165 @@ impl ClusterManager {
         self.sender.clone()
     }
 
-    /// Waits for an event, takes in all that have come, and says what has to
-    /// be published.
+    /// Begins to check the hosts of clusters that want it. On the control
+    /// plane's runtime only.
+    pub fn start_health_checks(&mut self) {
+        for cluster in &mut self.clusters {
+            cluster.set_checked_hosts();
+        }
+    }
+
+    /// Whether a host waits for its first check. As in Envoy, nobody listens
+    /// before every host has had one.
+    #[must_use]
+    pub fn awaits_first_checks(&self) -> bool {
+        let mut checkers = self.clusters.iter().filter_map(|one| one.checker.as_ref());
+        checkers.any(HealthChecker::awaits_first_check)
+    }
+
+    /// Waits for an event or until outlier detection has to look at hosts,
+    /// takes in all that has come, and says what has to be published.
     pub async fn changed(&mut self) -> Vec<HostsChange> {
-        if let Some(event) = self.events.recv().await {
-            self.apply(event);
+        let outliers = self.clusters.iter().filter_map(|one| one.outliers.as_ref());
+        let due = outliers.filter_map(OutlierDetector::due).min();
+        let sweep_due = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = self.events.recv() => {
+                if let Some(event) = event {
+                    self.apply(event);
+                }
+            }
+            () = sweep_due => {}
         }
         while let Ok(event) = self.events.try_recv() {
             self.apply(event);
         }
+        self.sweep();
+        self.rebuild()
+    }
+
+    /// The runtime has other values: what has to be published.
+    pub fn set_runtime(&mut self, runtime: Arc<RuntimeValues>) -> Vec<HostsChange> {
+        self.surroundings.runtime = runtime;
+        self.tell_runtime();
+        for cluster in &mut self.clusters {
+            cluster.is_dirty = true;
+        }
+        self.rebuild()
+    }
+
+    fn tell_runtime(&self) {
+        let runtime = &self.surroundings.runtime;
+        for cluster in &self.clusters {
+            cluster.shared.apply_runtime(runtime);
+            if let Some(outliers) = &cluster.outliers {
+                outliers.set_runtime(runtime);
+            }
+        }
+        // Nobody looks where no host is checked.
+        let _ = self.runtime_sender.send(Arc::clone(runtime));
+    }
+
+    fn rebuild(&mut self) -> Vec<HostsChange> {
+        let local = self.surroundings.local.and_then(|id| self.index.get(&id));
+        if local.is_some_and(|index| self.clusters[*index].is_dirty) {
+            self.take_local_cluster();
+        }
+        let surroundings = &self.surroundings;
         let dirty = self.clusters.iter_mut().filter(|cluster| cluster.is_dirty);
-        dirty.map(ManagedCluster::rebuild).collect()
+        dirty.map(|cluster| cluster.rebuild(surroundings)).collect()
+    }
+
+    /// Zone-aware clusters depend on who the members of this proxy's own
+    /// cluster are.
+    fn take_local_cluster(&mut self) {
+        let Some(index) = self.surroundings.local.and_then(|id| self.index.get(&id)) else {
+            return;
+        };
+        let local = self.clusters[*index].host_set(&self.surroundings);
+        self.surroundings.zones.set_local(&local);
+        for cluster in &mut self.clusters {
+            let balancing = &cluster.shared.config.balancing;
+            cluster.is_dirty |= balancing.locality_basis().is_some();
+        }
+    }
+
+    /// Lets outlier detection look at hosts where it is time to.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        for cluster in &mut self.clusters {
+            let outliers = cluster.outliers.as_mut();
+            let due = outliers.filter(|one| one.due().is_some_and(|due| due <= now));
+            if let Some(outliers) = due {
+                let runtime = &self.surroundings.runtime;
+                let scene = scene(&cluster.members, &self.store, runtime);
+                cluster.is_dirty |= outliers.sweep(scene);
+            }
+        }
     }
 
     fn apply(&mut self, event: ClusterEvent) {
         let id = match &event {
-            ClusterEvent::Hosts(id, _) | ClusterEvent::Health { cluster: id, .. } => *id,
+            ClusterEvent::Hosts(id, _)
+            | ClusterEvent::Health { cluster: id, .. }
+            | ClusterEvent::Checked { cluster: id, .. } => *id,
+            ClusterEvent::Reported(report) => report.cluster,
         };
         let Some(cluster) = self.index.get(&id).map(|index| &mut self.clusters[*index]) else {
             return;
         };
         match event {
             ClusterEvent::Hosts(_, assignment) => cluster.assign(assignment, &self.store),
-            ClusterEvent::Health { host, flag, on, .. } => {
-                cluster.is_dirty |= host.set_health(flag, on);
+            ClusterEvent::Health { host, flag, on, .. } => cluster.set_health(&host, flag, on),
+            ClusterEvent::Checked {
+                host,
+                changed,
+                passed,
+                recovered,
+                ..
+            } => {
+                cluster.is_dirty |= changed;
+                if recovered {
+                    cluster.start_slowly(&host);
+                }
+                if passed && !host.has(HealthFlag::FailedActiveHc) {
+                    let runtime = &self.surroundings.runtime;
+                    let scene = scene(&cluster.members, &self.store, runtime);
+                    let outliers = cluster.outliers.as_mut();
+                    cluster.is_dirty |=
+                        outliers.is_some_and(|outliers| outliers.on_check_passed(&host, scene));
+                }
+            }
+            ClusterEvent::Reported(report) => {
+                let host = &report.host;
+                cluster.is_dirty |= match report.what {
+                    Reported::Run(streak) => {
+                        let runtime = &self.surroundings.runtime;
+                        let scene = scene(&cluster.members, &self.store, runtime);
+                        let outliers = cluster.outliers.as_mut();
+                        outliers.is_some_and(|outliers| outliers.on_run(host, streak, scene))
+                    }
+                    Reported::ImmediateHealthCheckFail => {
+                        let checker = cluster.checker.as_ref();
+                        checker.is_some_and(|checker| checker.on_immediate_fail(host))
+                    }
+                };
             }
         }
+    }
+}
+
+fn scene<'a>(members: &'a [Member], store: &'a Store, runtime: &'a RuntimeValues) -> Scene<'a> {
+    Scene {
+        members,
+        store,
+        runtime,
+        now: Instant::now(),
     }
 }
 
@@ -134,28 +326,64 @@ impl HostsChange {
     }
 }
 
+/// What the hosts of a cluster are balanced by, beside themselves.
+struct Surroundings {
+    zones: Zones,
+    /// The cluster that this proxy belongs to.
+    local: Option<ClusterId>,
+    runtime: Arc<RuntimeValues>,
+}
+
 struct ManagedCluster {
     shared: Arc<SharedCluster>,
     assignment: Assignment,
     members: Arc<[Member]>,
+    outliers: Option<OutlierDetector>,
+    checker: Option<HealthChecker>,
+    /// When each host began to take requests, on the clock of the cluster's
+    /// balancers; of clusters that start slowly.
+    slow_starts: HashMap<*const SharedHost, u64>,
     /// The set that was published last is not true any more.
     is_dirty: bool,
 }
 
 impl ManagedCluster {
-    fn new(config: &Arc<ClusterConfig>, store: &Store) -> Self {
+    fn new(
+        config: &Arc<ClusterConfig>,
+        surroundings: &Surroundings,
+        events: &Events,
+        logs: &EventLogs,
+        store: &Store,
+    ) -> Self {
+        let events = events.clone();
+        // Nobody takes reports any more only when the process ends.
+        let report = move |report| drop(events.send(ClusterEvent::Reported(report)));
+        let watch = Watch::new(config, Box::new(report));
+        let outliers = watch
+            .clone()
+            .filter(|watch| watch.detects_outliers())
+            .map(|watch| OutlierDetector::new(config, watch, logs.outliers.clone(), store));
         let assignment = config.assignment.clone();
-        let (members, _) = members(&assignment, &[], store);
-        let hosts = HostSet::new(config, Arc::clone(&members), &assignment);
+        let nobody = Assignment::default();
+        let found = Found::compare(&assignment, &nobody, &[], watch.as_ref(), store);
+        let mut slow_starts = HashMap::new();
+        if config.balancing.slow_start_window().is_some() {
+            slow_starts.extend(found.added.iter().map(|host| (Arc::as_ptr(host), 0)));
+        }
+        let members = Arc::clone(&found.members);
+        let hosts = host_set(config, &members, &assignment, &slow_starts, surroundings);
         let (config, hosts) = (Arc::clone(config), Arc::new(hosts));
-        let shared = SharedCluster::new(config, hosts, Instant::now(), store);
+        let shared = SharedCluster::new(config, hosts, watch, Instant::now(), store);
         let cluster = Self {
             shared: Arc::new(shared),
             assignment,
             members,
+            outliers,
+            checker: None,
+            slow_starts,
             is_dirty: false,
         };
-        cluster.count_changed(cluster.members.len() as u64, false);
+        cluster.count_changed(&found);
         cluster.count_members();
         cluster
     }
@@ -163,39 +391,108 @@ impl ManagedCluster {
     /// Takes other hosts. Those that are there already keep what they have
     /// counted, what is known against them, and their connections.
     fn assign(&mut self, assignment: Assignment, store: &Store) {
-        let before = std::mem::take(&mut self.members);
-        let (members, added) = members(&assignment, &before, store);
-        let removed = before.len() + added != members.len();
-        self.members = members;
+        let watch = self.shared.watch.as_ref();
+        let found = Found::compare(&assignment, &self.assignment, &self.members, watch, store);
+        self.count_changed(&found);
+        for host in &found.added {
+            if self.shared.config.ignore_new_hosts_until_first_check {
+                host.set_health(
+                    HealthFlag::PendingActiveHc,
+                    host.has(HealthFlag::FailedActiveHc),
+                );
+            }
+            self.start_slowly(host);
+        }
+        self.members = found.members;
         self.assignment = assignment;
-        self.count_changed(added as u64, removed);
+        self.forget_slow_starts();
+        if let Some(outliers) = &self.outliers {
+            outliers.on_members(&self.members);
+        }
+        self.set_checked_hosts();
         self.is_dirty = true;
     }
 
-    fn rebuild(&mut self) -> HostsChange {
+    fn set_checked_hosts(&mut self) {
+        if let Some(checker) = &mut self.checker {
+            checker.set_hosts(&self.members, &self.assignment.groups);
+        }
+    }
+
+    fn set_health(&mut self, host: &Arc<SharedHost>, flag: HealthFlag, on: bool) {
+        if !host.set_health(flag, on) {
+            return;
+        }
+        let is_checked = matches!(
+            flag,
+            HealthFlag::FailedActiveHc | HealthFlag::PendingActiveHc
+        );
+        if !on && is_checked {
+            self.start_slowly(host);
+        }
+        self.is_dirty = true;
+    }
+
+    /// A host takes requests from now on.
+    fn start_slowly(&mut self, host: &Arc<SharedHost>) {
+        if self.shared.config.balancing.slow_start_window().is_some() {
+            let since = self.shared.created.elapsed().as_millis() as u64;
+            self.slow_starts.insert(Arc::as_ptr(host), since);
+        }
+    }
+
+    /// Forgets hosts that have their full share, and those that are gone.
+    fn forget_slow_starts(&mut self) {
+        let Some(window) = self.shared.config.balancing.slow_start_window() else {
+            return;
+        };
+        let now = self.shared.created.elapsed().as_millis() as u64;
+        let window = window.as_millis() as u64;
+        let members: HashSet<_> = (self.members.iter())
+            .map(|member| Arc::as_ptr(&member.shared))
+            .collect();
+        self.slow_starts
+            .retain(|host, since| members.contains(host) && now < *since + window);
+    }
+
+    fn host_set(&self, surroundings: &Surroundings) -> HostSet {
+        host_set(
+            &self.shared.config,
+            &self.members,
+            &self.assignment,
+            &self.slow_starts,
+            surroundings,
+        )
+    }
+
+    fn rebuild(&mut self, surroundings: &Surroundings) -> HostsChange {
         self.is_dirty = false;
-        let config = &self.shared.config;
-        let hosts = HostSet::new(config, Arc::clone(&self.members), &self.assignment);
-        let hosts = Arc::new(hosts);
+        let hosts = Arc::new(self.host_set(surroundings));
         self.shared.set_hosts(Arc::clone(&hosts));
         self.count_members();
         HostsChange {
-            cluster: config.id,
+            cluster: self.shared.config.id,
             hosts,
         }
     }
 
-    fn count_changed(&self, added: u64, removed: bool) {
+    fn count_changed(&self, found: &Found) {
         let matches = &self.shared.transport_socket_matches;
-        matches.total_match_count.add(added);
-        if added > 0 || removed {
-            self.shared.stats.membership_change.inc();
-        }
+        matches.total_match_count.add(found.added.len() as u64);
+        // As Envoy, which updates one priority after the other.
+        let changed = found.changed_priorities.len() as u64;
+        self.shared.stats.membership_change.add(changed);
     }
 
     fn count_members(&self) {
         let stats = &self.shared.stats;
-        let counts = self.shared.hosts().counts;
+        let hosts = self.shared.hosts();
+        let counts = hosts.counts;
+        // As Envoy's main thread, which has balancers like any worker.
+        self.shared.count_events(hosts.balancer.built());
+        if let Some(table) = &self.shared.table {
+            table.set(hosts.balancer.table_sizes().unwrap_or_default());
+        }
         stats.membership_total.set(self.members.len() as u64);
         stats.membership_healthy.set(counts.healthy);
         stats.membership_degraded.set(counts.degraded);
@@ -207,36 +504,84 @@ impl ManagedCluster {
     }
 }
 
-/// The hosts of an assignment, those of `before` among them as they are, and
-/// how many are new. A host is who has its address; of two with one address,
-/// the first of the one list is the first of the other.
-fn members(assignment: &Assignment, before: &[Member], store: &Store) -> (Arc<[Member]>, usize) {
-    let mut known: HashMap<&Address, Vec<&Member>> = HashMap::new();
-    for member in before.iter().rev() {
-        known
-            .entry(member.shared.address())
-            .or_default()
-            .push(member);
-    }
-    let mut added = 0;
-    let members = assignment
-        .hosts
-        .iter()
-        .map(|config| {
-            let member = known.get_mut(&config.address).and_then(Vec::pop);
-            match member {
-                Some(member) => keep(member, config),
-                None => {
-                    added += 1;
-                    Member {
-                        shared: SharedHost::new(Arc::clone(config), store),
-                        config: Arc::clone(config),
-                    }
+fn host_set(
+    config: &ClusterConfig,
+    members: &Arc<[Member]>,
+    assignment: &Assignment,
+    slow_starts: &HashMap<*const SharedHost, u64>,
+    surroundings: &Surroundings,
+) -> HostSet {
+    let zones = &surroundings.zones;
+    // Within its own cluster a proxy has no zone.
+    let basis = (surroundings.local != Some(config.id))
+        .then(|| config.balancing.locality_basis())
+        .flatten();
+    HostSet::new(
+        Arc::clone(members),
+        &Facts {
+            config,
+            assignment,
+            runtime: &surroundings.runtime,
+            locality: &|locality| zones.number(locality),
+            local: basis.and_then(|basis| zones.local(basis)),
+            slow_start_since_ms: &|host| slow_starts.get(&ptr::from_ref(host)).copied(),
+        },
+    )
+}
+
+/// The hosts of an assignment beside those that were there before.
+struct Found {
+    /// The hosts. A host is who has its address; of two with one address, the
+    /// first of the one list is the first of the other.
+    members: Arc<[Member]>,
+    /// Those that are new.
+    added: Vec<Arc<SharedHost>>,
+    /// The priorities that got or lost a host.
+    changed_priorities: BTreeSet<u32>,
+}
+
+impl Found {
+    fn compare(
+        assignment: &Assignment,
+        assignment_before: &Assignment,
+        before: &[Member],
+        watch: Option<&Arc<Watch>>,
+        store: &Store,
+    ) -> Self {
+        let priority = |of: &Assignment, host: &HostConfig| of.groups[host.group as usize].priority;
+        let mut known: HashMap<&Address, Vec<&Member>> = HashMap::new();
+        for member in before.iter().rev() {
+            let same = known.entry(member.shared.address()).or_default();
+            same.push(member);
+        }
+        let mut added = Vec::new();
+        let mut changed_priorities = BTreeSet::new();
+        let mut member = |config: &Arc<HostConfig>| {
+            let now = priority(assignment, config);
+            if let Some(member) = known.get_mut(&config.address).and_then(Vec::pop) {
+                let then = priority(assignment_before, &member.config);
+                if then != now {
+                    changed_priorities.extend([then, now]);
                 }
+                return keep(member, config);
             }
-        })
-        .collect();
-    (members, added)
+            let shared = SharedHost::new(Arc::clone(config), watch, store);
+            added.push(Arc::clone(&shared));
+            changed_priorities.insert(now);
+            Member {
+                shared,
+                config: Arc::clone(config),
+            }
+        };
+        let members = assignment.hosts.iter().map(&mut member).collect();
+        let gone = known.into_values().flatten();
+        changed_priorities.extend(gone.map(|member| priority(assignment_before, &member.config)));
+        Self {
+            members,
+            added,
+            changed_priorities,
+        }
+    }
 }
 
 /// A host that stays, with what is configured of it now.

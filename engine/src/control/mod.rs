@@ -6,4 +6,7 @@
 
 pub mod cluster_manager;
 pub mod drain;
+mod health_checkers;
+pub mod outlier_detection;
 pub mod publish;
+mod zones;

@@ -70,5 +70,14 @@ fn direct_response(direct: &DirectResponse) -> Fact {
 fn redirect(status: u16, exchange: &Exchange) -> Fact {
     let location = exchange.response.get(HeaderId::Location);
     let location = String::from_utf8_lossy(location.unwrap_or_default());
-    answer(status).note(format!("redirect to {location}"))
+    let without_host = location.split_once("://").filter(|(_, rest)| {
+        // Only a request that was asked about without a host leads here.
+        rest.starts_with(['/', ':'])
+    });
+    answer(status).note(match without_host {
+        Some((scheme, rest)) => {
+            format!("redirect to {scheme}://HOST{rest}, where HOST is the request's")
+        }
+        None => format!("redirect to {location}"),
+    })
 }

@@ -42,7 +42,7 @@ pub(super) fn explain(cluster: &Cluster, priority: Priority, cx: &Context<'_>) -
     let set = |field: &str| cx.place(&format!("{path}.{field}"));
     vec![
         Fact::new("balancing")
-            .value(policy_name(&cluster.balancing.policy))
+            .value(policy_name(cluster.balancing.policy()))
             .place(set("lb_policy")),
         Fact::new("hash key")
             .value(serde_json::Value::Null)

@@ -54,6 +54,7 @@ impl<'a> Context<'a> {
             runtime: self.sources.runtime,
             metadata: Metadata::EMPTY,
             filter_state: FilterState::EMPTY,
+            remote: exchange.info.remote().ip(),
             peer_certificate: PeerCertificate::default(),
         }
     }

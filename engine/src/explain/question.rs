@@ -98,6 +98,7 @@ impl Question {
             if path != ROOT {
                 return Err(format!("path: {path:?} is given, but a CONNECT has none"));
             }
+            question.path.clear();
         }
         Ok(question)
     }
@@ -213,6 +214,7 @@ mod tests {
         let question = parse("a.example:443", "/").expect("it is good");
         assert!(question.facts().is_connect);
         assert_eq!(question.request().get(HeaderId::Path), None);
+        assert_eq!(question.path, "");
         let error = parse("a.example:443", "/x").expect_err("there is a path");
         assert!(error.starts_with("path: \"/x\" is given"), "{error}");
         let error = parse("a.example", "/").expect_err("there is no port");

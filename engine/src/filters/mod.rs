@@ -18,6 +18,7 @@ use ringway_config::core::Node;
 use ringway_config::metadata::RouteMetadata;
 use ringway_config::runtime::RuntimeValues;
 
+use self::http::router::TriesPool;
 use crate::http::date::DateCache;
 use crate::http::exchange::ExchangePool;
 use crate::http::header_parser;
@@ -61,6 +62,8 @@ pub struct WorkerContext {
     pub clusters: ClusterManager,
     /// The current runtime values, replaced as a whole.
     pub runtime: RefCell<Arc<RuntimeValues>>,
+    /// What requests that may be tried again are made with.
+    pub tries: TriesPool,
     /// Exchanges for reuse.
     pub exchanges: RefCell<ExchangePool>,
     /// Random numbers: request ids, sampling. Not for secrets.
@@ -107,6 +110,7 @@ impl WorkerContext {
             route_metadata: RefCell::default(),
             clusters: ClusterManager::default(),
             runtime: RefCell::default(),
+            tries: TriesPool::default(),
             exchanges: RefCell::new(ExchangePool::default()),
             rng: RefCell::new(fastrand::Rng::new()),
             replacement_body: RefCell::default(),

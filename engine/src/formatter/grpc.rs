@@ -22,7 +22,7 @@ pub(super) fn any_status(cx: &Context<'_>) -> Option<Status> {
     match sent {
         Some(text) => Some(Status(parse(text))),
         None if cx.info.response_code == 0 => None,
-        None => Some(Status(from_http(cx.info.response_code))),
+        None => Some(Status(from_http(cx.info.response_code).into())),
     }
 }
 
@@ -47,7 +47,7 @@ fn parse(text: &[u8]) -> i64 {
 
 /// The mapping of the gRPC specification, "HTTP to gRPC Status Code Mapping".
 #[must_use]
-pub fn from_http(code: u16) -> i64 {
+pub fn from_http(code: u16) -> u32 {
     match code {
         400 => 13,
         401 => 16,

@@ -170,7 +170,7 @@ impl FilterStateValue {
                 object.write(out);
                 Written::Untrusted
             }
-            Some(Object::Text(text)) => {
+            Some(Object::Text(text) | Object::HashableText(text)) => {
                 write_text(text, out);
                 Written::Safe
             }
@@ -184,7 +184,7 @@ impl FilterStateValue {
     /// Appends the object as JSON; false when there is none.
     pub fn write_json(&self, info: &StreamInfo, out: &mut Vec<u8>) -> bool {
         match info.filter_state().get(&self.key) {
-            Some(Object::Text(text)) => {
+            Some(Object::Text(text) | Object::HashableText(text)) => {
                 let length_max = if self.plain {
                     self.length_max
                 } else {

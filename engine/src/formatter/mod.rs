@@ -37,12 +37,22 @@ use crate::stream_info::StreamInfo;
 use command::Token;
 use operator::Operator;
 use ringway_codecs::header::HeaderMap;
+use std::time::SystemTime;
 use value::Written;
 
 pub use command::FormatError;
 pub use json::{JsonFormatter, JsonValue};
 pub use log_type::AccessLogType;
 pub use substitution::Format;
+
+/// A time as proto JSON of Envoy's events writes it: RFC 3339 in UTC with
+/// milliseconds.
+#[must_use]
+pub fn timestamp(at: SystemTime) -> String {
+    let mut time = prost_types::Timestamp::from(at);
+    time.nanos -= time.nanos % 1_000_000;
+    time.to_string()
+}
 
 /// What a line is written from.
 #[derive(Clone, Copy)]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{
-    BodyOptions, RequestHead, RequestOptions, Version, encode_response_head,
+    BodyOptions, HeadEnd, RequestHead, RequestOptions, Version, encode_response_head,
 };
 
 use super::exchange::Exchange;
@@ -202,20 +202,23 @@ impl Downstream {
         let http_10 = exchange.version == Version::Http10;
         self.ends_with_connection = false;
         let mut close = framing != ResponseFraming::Tunnel && (close || !exchange.keep_alive);
-        let chunked = match framing {
-            ResponseFraming::Described | ResponseFraming::Empty | ResponseFraming::Tunnel => false,
+        let end = match framing {
+            ResponseFraming::Described | ResponseFraming::Tunnel => HeadEnd::Fields,
+            // Behind everything else, as Envoy's codec says it.
+            ResponseFraming::Empty => HeadEnd::Empty,
             ResponseFraming::Unknown if http_10 => {
                 // Only the end of the connection can end the body.
                 self.ends_with_connection = !bodiless;
                 close |= !bodiless;
-                false
+                HeadEnd::Fields
             }
-            ResponseFraming::Unknown => status != 204 && status != 304,
+            ResponseFraming::Unknown if status == 204 || status == 304 => HeadEnd::Fields,
+            ResponseFraming::Unknown => HeadEnd::Chunked,
         };
-        self.writer = match (bodiless, chunked) {
+        self.writer = match (bodiless, end) {
             (true, _) => BodyWriter::Discard,
-            (false, true) => BodyWriter::Chunked,
-            (false, false) => BodyWriter::Plain,
+            (false, HeadEnd::Chunked) => BodyWriter::Chunked,
+            (false, HeadEnd::Fields | HeadEnd::Empty) => BodyWriter::Plain,
         };
         exchange.keep_alive = !close;
         exchange.response_started = true;
@@ -226,15 +229,10 @@ impl Downstream {
                 out,
                 status,
                 &exchange.response,
-                chunked,
+                end,
                 close,
                 exchange.version,
             );
-            if framing == ResponseFraming::Empty {
-                // Behind everything else, as Envoy's codec says it.
-                out.truncate(out.len() - 2);
-                out.extend_from_slice(b"content-length: 0\r\n\r\n");
-            }
             head = (out.len() - before) as u64;
             fields = head - start_line_bytes(&out[before..]) - 2;
         });

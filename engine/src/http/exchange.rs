@@ -71,6 +71,9 @@ pub struct Exchange {
     pub cluster: ClusterChoice,
     /// A buffer for whoever puts a value together.
     pub scratch: Vec<u8>,
+    /// `set-cookie` headers for the response of the upstream: cookies that
+    /// decided which host took the request. Most requests make none.
+    pub set_cookies: Vec<Box<[u8]>>,
     /// Where the request is counted besides its cluster.
     pub counted: Counted,
     /// The route's changes of headers, of the request and of any response, the
@@ -166,6 +169,7 @@ impl Exchange {
             route_table: TableId::default(),
             cluster: ClusterChoice::default(),
             scratch: Vec::new(),
+            set_cookies: Vec::new(),
             counted: Counted::default(),
             header_mutations: MutationLevels::default(),
             response_replaced: false,
@@ -211,6 +215,7 @@ impl Exchange {
         self.cluster = ClusterChoice::default();
         self.scratch.clear();
         self.scratch.shrink_to(POOLED_ARENA_BYTES_MAX);
+        self.set_cookies.clear();
         self.counted = Counted::default();
         self.header_mutations = MutationLevels::default();
         self.response_replaced = false;
@@ -266,6 +271,7 @@ impl Exchange {
         // These are places in a route table that the next route may not be in.
         self.filter_overrides = OverridesId::default();
         self.counted = Counted::default();
+        self.set_cookies.clear();
         self.response_replaced = false;
         self.filters_entered = 0;
         self.route_cleared = false;

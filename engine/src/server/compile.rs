@@ -3,17 +3,23 @@
 //! `--mode validate` ends here: whatever this accepts, a start accepts too,
 //! apart from ports in use.
 
+use std::collections::HashSet;
+use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use ringway_config::bootstrap::{self, Snapshot};
+use ringway_config::clusters::ClusterId;
 use ringway_config::context::Cx;
 use ringway_config::diagnostics::Diagnostics;
 use ringway_config::listener::Listener;
 use ringway_config::load::Loaded;
 use ringway_config::route::RouteConfiguration;
 use ringway_config::runtime;
+use ringway_config::suggest;
 
-use crate::access_loggers::{self, AccessLog};
+use crate::access_loggers::{self, AccessLog, EventLog};
+use crate::control::cluster_manager::EventLogs;
 use crate::registry::{self, NetworkFilter};
 
 /// A configuration whose extensions are compiled too.
@@ -24,6 +30,8 @@ pub struct Compiled {
     pub listeners: Vec<CompiledListener>,
     /// The admin server's access logs.
     pub admin_logs: Vec<AccessLog>,
+    /// Where events of clusters are logged.
+    pub event_logs: EventLogs,
     /// Warnings of every phase.
     pub warnings: Diagnostics,
 }
@@ -42,6 +50,7 @@ pub fn findings(loaded: &Loaded, snapshot: &Snapshot) -> Diagnostics {
     let mut found = Diagnostics::new();
     let _ = compile_listeners(loaded, snapshot, &mut found);
     let _ = compile_admin_logs(loaded, snapshot, &mut found);
+    let _ = open_event_logs(loaded, snapshot, &mut found);
     report_unread_runtime_keys(loaded, snapshot, &mut found);
     found
 }
@@ -55,6 +64,7 @@ pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
     let mut diagnostics = std::mem::take(&mut snapshot.diagnostics);
     let listeners = compile_listeners(loaded, &snapshot, &mut diagnostics);
     let admin_logs = compile_admin_logs(loaded, &snapshot, &mut diagnostics);
+    let event_logs = open_event_logs(loaded, &snapshot, &mut diagnostics);
     report_unread_runtime_keys(loaded, &snapshot, &mut diagnostics);
     if diagnostics.has_errors() {
         return Err(diagnostics);
@@ -63,6 +73,7 @@ pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
         snapshot,
         listeners,
         admin_logs,
+        event_logs,
         warnings: diagnostics,
     })
 }
@@ -106,6 +117,30 @@ fn compile_admin_logs(
     })
 }
 
+fn open_event_logs(
+    loaded: &Loaded,
+    snapshot: &Snapshot,
+    diagnostics: &mut Diagnostics,
+) -> EventLogs {
+    let names = Arc::clone(&snapshot.names);
+    let mut cx = Cx::new(diagnostics, &loaded.marks, Arc::clone(&loaded.file), &names);
+    let mut open =
+        |field: &str, path: &Path| cx.at(field, |cx| EventLog::open(&path.to_string_lossy(), cx));
+    let mut logs = EventLogs::default();
+    if let Some(path) = &snapshot.outlier_event_log {
+        logs.outliers = open("cluster_manager.outlier_detection.event_log_path", path);
+    }
+    for cluster in &snapshot.clusters {
+        let Some(check) = &cluster.health_check else {
+            continue;
+        };
+        let opened = check.event_logs.iter();
+        let opened = opened.filter_map(|log| open(&log.field, &log.path));
+        logs.health_checks.insert(cluster.id, opened.collect());
+    }
+    logs
+}
+
 /// Runtime keys of the file that nothing reads, now that all that may read one
 /// is compiled.
 fn report_unread_runtime_keys(loaded: &Loaded, snapshot: &Snapshot, found: &mut Diagnostics) {
@@ -133,22 +168,28 @@ fn compile_chain(
     Some((Arc::clone(&chain.name), filter))
 }
 
+/// Unknown clusters of one route table for which a similar name is looked for:
+/// each is compared with all clusters.
+const SUGGESTIONS_MAX: usize = 50;
+
 /// Routes of a static route table may only name clusters that exist, unless
 /// `validate_clusters` is turned off.
 fn check_clusters(routes: &RouteConfiguration, snapshot: &Snapshot, cx: &mut Cx<'_>) {
     if routes.validate_clusters() == Some(false) {
         return;
     }
-    for reference in routes.cluster_references() {
-        if !snapshot
-            .clusters
-            .iter()
-            .any(|cluster| cluster.id == reference.cluster)
+    let known: HashSet<ClusterId> = snapshot.clusters.iter().map(|one| one.id).collect();
+    let references = routes.cluster_references().iter();
+    let unknown = references.filter(|reference| !known.contains(&reference.cluster));
+    for (i, reference) in unknown.enumerate() {
+        let name = snapshot.names.clusters.name(reference.cluster);
+        let mut reason = format!("unknown cluster \"{name}\"");
+        let names = || snapshot.clusters.iter().map(|one| one.name.to_string());
+        if i < SUGGESTIONS_MAX
+            && let Some(near) = suggest::nearest(&name, names())
         {
-            let name = snapshot.names.clusters.name(reference.cluster);
-            cx.at(&reference.source.path, |cx| {
-                cx.error(format!("route: unknown cluster '{name}'"));
-            });
+            let _ = write!(reason, ", did you mean \"{near}\"?");
         }
+        cx.at(&reference.source.path, |cx| cx.error(reason));
     }
 }

@@ -27,7 +27,11 @@ pub fn explain(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
     let pairs = parameters.iter();
     let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_str()));
     let question = Question::parse(pairs).map_err(anyhow::Error::msg)?;
-    let loaded = load::load_files(Some(&options.config_path), None, &LoadOptions::default());
+    let loaded = load::load_files(
+        options.config_path.as_deref(),
+        options.config_yaml.as_deref(),
+        &LoadOptions::default(),
+    );
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(diagnostics) => return Ok(refuse(&diagnostics)),

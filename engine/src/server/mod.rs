@@ -175,8 +175,6 @@ async fn serve(
         Some(admin) => Some(bind_admin(admin)?),
         None => None,
     };
-    let mut cluster_manager = ClusterManager::new(&compiled.snapshot.clusters, &store);
-    let clusters: Vec<_> = cluster_manager.shared().cloned().collect();
 
     let plan = Plan {
         count: workers as u32,
@@ -200,7 +198,11 @@ async fn serve(
         Arc::clone(&snapshot.names),
         &store,
     ));
-    cluster_manager.apply_runtime(&values.values());
+    // The control plane logs what becomes of hosts.
+    log_writer.handle().install();
+    let logs = &compiled.event_logs;
+    let mut cluster_manager = ClusterManager::new(snapshot, values.values(), logs, &store);
+    let clusters: Vec<_> = cluster_manager.shared().cloned().collect();
     let view = Arc::new(View::new(
         options,
         loaded,
@@ -228,6 +230,12 @@ async fn serve(
         let admin_view: Arc<dyn admin::ServerView> = Arc::<View>::clone(&view);
         admin_handle = Some(admin::spawn(socket, admin_view, store.clone(), admin_log)?);
         tracing::info!(%address, "admin");
+    }
+
+    cluster_manager.start_health_checks();
+    while cluster_manager.awaits_first_checks() {
+        // The workers are told of all clusters below.
+        cluster_manager.changed().await;
     }
 
     // Sockets cannot be copied: each worker's are taken out as it is told.
@@ -439,9 +447,12 @@ async fn control_loop(
                         }
                     }
                     Action::Runtime(values) => {
-                        cluster_manager.apply_runtime(&values);
-                        let change = |_| vec![Change::Runtime(Arc::clone(&values))];
-                        publisher.publish(change).await;
+                        let changed = cluster_manager.set_runtime(Arc::clone(&values));
+                        let changes = |_| {
+                            let hosts = changed.iter().map(HostsChange::for_worker);
+                            hosts.chain([Change::Runtime(Arc::clone(&values))]).collect()
+                        };
+                        publisher.publish(changes).await;
                     }
                     command => act(command, publisher, logs).await,
                 }
@@ -467,7 +478,7 @@ async fn act(command: Action, publisher: &mut Publisher, logs: &LogHandle) {
                 .await;
         }
         Action::ReopenLogs => reopen_logs(publisher, logs).await,
-        // The first two are the loop's, the third was done where it was asked.
+        // These are the loop's, or were done where they were asked.
         Action::Quit | Action::Runtime(_) | Action::SetLogLevel { .. } => {}
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use ringway_config::endpoint::Group;
+use ringway_config::outlier_detection::Origin;
 use ringway_config::runtime::{BadValue, RuntimeLayers};
 use ringway_config::{Cluster, Loaded, Marks, Names, core::Node, to_json};
 use ringway_lb::members::Health;
@@ -16,7 +17,7 @@ use super::listen::Bound;
 use super::runtime::Runtime;
 use crate::admin::{
     self, Action, ClusterStatus, HealthFlags, HostStats, HostStatus, ListenerStatus, LogLevel,
-    Loggers, ServerInfo, ServerState, ServerView, Thresholds,
+    Loggers, OutlierStatus, ServerInfo, ServerState, ServerView, Thresholds,
 };
 use crate::cli::{self, Options};
 use crate::explain::{self, Document, Fact, Question, Sources, Subject};
@@ -162,8 +163,8 @@ impl View {
             },
             canary: false,
             priority: group.priority,
-            success_rate: None,
-            local_origin_success_rate: None,
+            success_rate: rate(&host.shared, Origin::External),
+            local_origin_success_rate: rate(&host.shared, Origin::Local),
         }
     }
 }
@@ -218,6 +219,7 @@ impl ServerView for View {
                 observability_name: cluster.config.stat_name.to_string(),
                 eds_service_name: None,
                 added_via_api: false,
+                success_rates: success_rates(cluster),
                 default_thresholds: thresholds(&cluster.limits[0]),
                 high_thresholds: thresholds(&cluster.limits[1]),
                 hosts: (hosts.members.iter())
@@ -226,6 +228,19 @@ impl ServerView for View {
             }
         };
         self.clusters.iter().map(status).collect()
+    }
+
+    fn outliers(&self) -> Vec<OutlierStatus> {
+        let now = Instant::now();
+        self.clusters
+            .iter()
+            .flat_map(|cluster| {
+                let hosts = cluster.hosts();
+                let found = hosts.members.iter();
+                let found = found.filter_map(|member| outlier(cluster, &member.shared, now));
+                found.collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     fn config_dump(&self, include_eds: bool) -> Value {
@@ -323,6 +338,37 @@ impl ServerView for View {
         // The control loop is gone only when the process is ending.
         let _ = self.actions.send(action);
     }
+}
+
+/// What the success rates of a cluster's hosts were compared with.
+fn success_rates(cluster: &SharedCluster) -> Option<[Option<(f64, f64)>; 2]> {
+    let watch = cluster.watch.as_ref()?;
+    watch.has_outlier_detection().then(|| {
+        [Origin::External, Origin::Local].map(|origin| {
+            let average = watch.average(origin)?;
+            Some((average.mean, average.threshold))
+        })
+    })
+}
+
+/// A host of `/outliers`, if it is one.
+fn outlier(cluster: &SharedCluster, host: &SharedHost, now: Instant) -> Option<OutlierStatus> {
+    let record = host.monitor()?.record(|record| record.clone());
+    let ejection = record.ejected?;
+    Some(OutlierStatus {
+        cluster: cluster.config.name.to_string(),
+        address: admin_address(host.address()),
+        detector: ejection.by.name(),
+        reason: ejection.reason,
+        ejected: now.duration_since(record.last_ejection?),
+        remaining: ejection.until.saturating_duration_since(now),
+        ejections: record.ejections,
+    })
+}
+
+/// The success rate of a host in the last interval of outlier detection.
+fn rate(host: &SharedHost, origin: Origin) -> Option<f64> {
+    (host.monitor()?).record(|record| record.success_rate[origin as usize])
 }
 
 fn admin_address(address: &ringway_config::core::Address) -> admin::Address {

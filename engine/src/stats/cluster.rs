@@ -1,5 +1,7 @@
 //! What a cluster counts, under `cluster.<name>.`.
 
+use ringway_lb::consistent_hashing::TableSizes;
+
 use super::{CodeStats, Histogram, Store, Unit, sanitize};
 use crate::stats_struct;
 
@@ -116,6 +118,46 @@ stats_struct! {
             upstream_cx_length_ms: Milliseconds,
             upstream_rq_per_cx: Unspecified,
         ],
+    }
+}
+
+stats_struct! {
+    /// How the ring is shared: under [`prefix`] and `ring_hash_lb.`.
+    pub struct RingHashStats {
+        gauges: [max_hashes_per_host, min_hashes_per_host, size],
+    }
+}
+
+stats_struct! {
+    /// How the Maglev table is shared: under [`prefix`] and `maglev_lb.`.
+    pub struct MaglevStats {
+        gauges: [max_entries_per_host, min_entries_per_host],
+    }
+}
+
+/// What a policy that hashes shows of its table.
+#[derive(Clone, Copy, Debug)]
+pub enum TableStats {
+    /// Of a ring.
+    RingHash(RingHashStats),
+    /// Of a Maglev table.
+    Maglev(MaglevStats),
+}
+
+impl TableStats {
+    /// Shows the sizes of a table.
+    pub fn set(&self, sizes: TableSizes) {
+        match self {
+            Self::RingHash(stats) => {
+                stats.size.set(sizes.size);
+                stats.min_hashes_per_host.set(sizes.min_per_host);
+                stats.max_hashes_per_host.set(sizes.max_per_host);
+            }
+            Self::Maglev(stats) => {
+                stats.min_entries_per_host.set(sizes.min_per_host);
+                stats.max_entries_per_host.set(sizes.max_per_host);
+            }
+        }
     }
 }
 

@@ -25,8 +25,10 @@ mod structs;
 mod tags;
 
 pub mod cluster;
+pub mod health_check;
 pub mod http_connection_manager;
 pub mod listener;
+pub mod outlier_detection;
 pub mod route;
 pub mod server;
 

@@ -43,7 +43,12 @@ impl Proxy {
     pub fn start_with(options: &reactor::Options, setup: &Setup, host: SocketAddr) -> Self {
         let store = Store::new();
         let compiled = setup.compile(host);
-        let clusters = ClusterManager::new(&compiled.snapshot.clusters, &store);
+        let clusters = ClusterManager::new(
+            &compiled.snapshot,
+            Arc::default(),
+            &Default::default(),
+            &store,
+        );
         let mut changes: Vec<_> = (clusters.shared())
             .map(|cluster| Change::Cluster(Arc::clone(cluster)))
             .collect();

@@ -58,7 +58,12 @@ impl Setup {
     /// The cluster alone, on the current thread.
     pub fn cluster(&self, host: SocketAddr, store: &Store) -> Rc<Cluster> {
         let compiled = self.compile(host);
-        let clusters = ClusterManager::new(&compiled.snapshot.clusters[..1], store);
+        let clusters = ClusterManager::new(
+            &compiled.snapshot,
+            Arc::default(),
+            &Default::default(),
+            store,
+        );
         let shared = clusters.shared().next().expect("it has one");
         Cluster::new(Arc::clone(shared), 0, store)
     }

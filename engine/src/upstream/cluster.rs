@@ -12,6 +12,7 @@ use std::time::Instant;
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::runtime::RuntimeValues;
 use ringway_lb::balancer::Cursor;
+use ringway_lb::config::Policy;
 use ringway_lb::events::Events;
 
 use super::circuit_breaker::{Breaker, Limits, RequestBreaker, RetryBreaker, RetryPermit};
@@ -19,7 +20,11 @@ use super::conn_pool;
 use super::host::Host;
 use super::host_set::{HostSet, Member};
 use super::load_balancer::LoadBalancerContext;
-use crate::stats::cluster::{ClusterStats, ResponseStats, TransportSocketMatchStats, prefix};
+use super::outlier_detection::Watch;
+use crate::stats::cluster::{
+    ClusterStats, MaglevStats, ResponseStats, RingHashStats, TableStats, TransportSocketMatchStats,
+    prefix,
+};
 use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stats::{GaugeReader, Store};
 use crate::stream_info::ClusterInfo;
@@ -33,12 +38,16 @@ pub struct SharedCluster {
     pub stats: ClusterStats,
     /// `cluster.NAME.upstream_rq_<code>`, its classes and times.
     pub responses: ResponseStats,
+    /// The table of a policy that hashes.
+    pub table: Option<TableStats>,
     /// How many hosts took the cluster's own transport socket.
     pub transport_socket_matches: TransportSocketMatchStats,
     /// The process-wide limits by routing priority: default, high.
     pub limits: [Limits; 2],
     /// When it was made: where the clock of its balancers starts.
     pub created: Instant,
+    /// What outlier detection has in common for its hosts, if there is any.
+    pub watch: Option<Arc<Watch>>,
     /// The hosts that were published last.
     hosts: Latest<HostSet>,
 }
@@ -49,6 +58,7 @@ impl SharedCluster {
     pub fn new(
         config: Arc<ClusterConfig>,
         hosts: Arc<HostSet>,
+        watch: Option<Arc<Watch>>,
         created: Instant,
         store: &Store,
     ) -> Self {
@@ -64,12 +74,24 @@ impl SharedCluster {
         Self {
             stats: ClusterStats::new(store, &prefix),
             responses: ResponseStats::new(store, &prefix),
+            table: match config.balancing.policy() {
+                Policy::RingHash { .. } => {
+                    let prefix = format!("{prefix}ring_hash_lb.");
+                    Some(TableStats::RingHash(RingHashStats::new(store, &prefix)))
+                }
+                Policy::Maglev { .. } => {
+                    let prefix = format!("{prefix}maglev_lb.");
+                    Some(TableStats::Maglev(MaglevStats::new(store, &prefix)))
+                }
+                _ => None,
+            },
             transport_socket_matches: TransportSocketMatchStats::new(
                 store,
                 &format!("{prefix}default."),
             ),
             limits: [limits(0, "default"), limits(1, "high")],
             created,
+            watch,
             hosts: Latest::new(hosts),
             config,
         }
@@ -94,6 +116,26 @@ impl SharedCluster {
     /// Replaces the hosts; the control plane only, which also publishes them.
     pub fn set_hosts(&self, hosts: Arc<HostSet>) {
         self.hosts.set(hosts);
+    }
+
+    /// Counts what happened at a pick, or while a balancer was built: by the
+    /// thread that picks, and by each that takes the balancer.
+    pub fn count_events(&self, events: Events) {
+        let stats = &self.stats;
+        for event in events.iter() {
+            let counter = match event {
+                Events::HEALTHY_PANIC => stats.lb_healthy_panic,
+                Events::RECALCULATE_ZONE_STRUCTURES => stats.lb_recalculate_zone_structures,
+                Events::LOCAL_CLUSTER_NOT_OK => stats.lb_local_cluster_not_ok,
+                Events::ZONE_CLUSTER_TOO_SMALL => stats.lb_zone_cluster_too_small,
+                Events::ZONE_ROUTING_ALL_DIRECTLY => stats.lb_zone_routing_all_directly,
+                Events::ZONE_ROUTING_SAMPLED => stats.lb_zone_routing_sampled,
+                Events::ZONE_ROUTING_CROSS_ZONE => stats.lb_zone_routing_cross_zone,
+                Events::ZONE_NO_CAPACITY_LEFT => stats.lb_zone_no_capacity_left,
+                _ => continue,
+            };
+            counter.inc();
+        }
     }
 }
 
@@ -150,7 +192,8 @@ impl Cluster {
             pools: Breaker::new(&limits.pools),
         };
         let set = shared.hosts();
-        Rc::new(Self {
+        let built = set.balancer.built();
+        let cluster = Rc::new(Self {
             config: Arc::clone(&shared.config),
             stats: shared.stats,
             info: Rc::new(ClusterInfo {
@@ -168,7 +211,9 @@ impl Cluster {
                 set,
             }),
             shared,
-        })
+        });
+        cluster.shared.count_events(built);
+        cluster
     }
 
     /// `cluster.NAME.http1.*`; as Envoy's, they are listed from the first
@@ -186,24 +231,17 @@ impl Cluster {
     pub fn pick_host(&self, context: &mut LoadBalancerContext<'_>) -> Option<Rc<Host>> {
         let Hosts { set, cursor, own } = &mut *self.hosts.borrow_mut();
         let pick = {
-            let mut picking = context.among(&set.members, &self.loads, self.shared.created);
+            let mut picking =
+                context.among(&set.members, &self.stats, &self.loads, self.shared.created);
             set.balancer.pick(cursor, &mut picking)
         };
         if !pick.events.is_empty() {
-            self.count_events(pick.events);
+            self.shared.count_events(pick.events);
         }
         let index = pick.host? as usize;
         let Member { shared, config } = &set.members[index];
         let host = own[index].get_or_insert_with(|| Host::new(shared, config));
         Some(Rc::clone(host))
-    }
-
-    fn count_events(&self, events: Events) {
-        for (event, counter) in [(Events::HEALTHY_PANIC, self.stats.lb_healthy_panic)] {
-            if events.contains(event) {
-                counter.inc();
-            }
-        }
     }
 
     /// How many hosts there are, whatever their health.
@@ -220,7 +258,14 @@ impl Cluster {
             hosts.own = move_hosts(&hosts.set.members, &set.members, &mut hosts.own);
         }
         hosts.cursor = set.balancer.cursor(seed);
+        self.shared.count_events(set.balancer.built());
         hosts.set = set;
+        // What was opened to a host before it failed may be as bad as it is.
+        for host in hosts.own.iter().flatten() {
+            if host.became_unfit() {
+                conn_pool::renew(host);
+            }
+        }
     }
 
     /// The right to try a request again; `None` when too many retries are in

@@ -70,5 +70,11 @@ pub fn coarse(host: &SharedHost) -> Health {
 /// Whether a host is left out when the health of its priority is computed.
 #[must_use]
 pub fn is_excluded(host: &SharedHost) -> bool {
-    host.has(HealthFlag::PendingActiveHc) || host.has(HealthFlag::ExcludedViaImmediateHcFail)
+    [
+        HealthFlag::PendingActiveHc,
+        HealthFlag::ExcludedViaImmediateHcFail,
+        HealthFlag::EdsStatusDraining,
+    ]
+    .into_iter()
+    .any(|flag| host.has(flag))
 }

@@ -11,6 +11,7 @@ use socket2::SockAddr;
 
 use super::conn_pool::Pool;
 use super::health::HealthFlag;
+use super::outlier_detection::{Monitor, Outcome, Watch};
 use crate::network::address::to_sock_addr;
 use crate::stats::{Counter, Gauge, Store};
 use crate::stream_info::HostInfo;
@@ -89,6 +90,8 @@ pub struct SharedHost {
     /// Connections to it, where the cluster limits those of a host: how many
     /// there may be depends on the priority, so the limit is given by who asks.
     connections: SharedLimit,
+    /// Boxed: most clusters have no outlier detection.
+    monitor: Option<Box<Monitor>>,
     store: Store,
 }
 
@@ -96,18 +99,29 @@ impl SharedHost {
     /// A host that is seen for the first time. Nothing is known against it but
     /// what its configuration says.
     #[must_use]
-    pub fn new(config: Arc<HostConfig>, store: &Store) -> Arc<Self> {
+    pub fn new(config: Arc<HostConfig>, watch: Option<&Arc<Watch>>, store: &Store) -> Arc<Self> {
         let host = Self {
             stats: HostStats::new(store),
             health: HostHealth::default(),
             connections: SharedLimit::new(u32::MAX),
+            monitor: watch.map(|watch| Box::new(Monitor::new(watch, store))),
             store: store.clone(),
             first: config,
         };
+        if watch.is_some_and(|watch| watch.has_health_check()) && !host.is_unchecked() {
+            host.set_health(HealthFlag::FailedActiveHc, true);
+        }
         for (flag, on) in HealthFlag::of_assigned(host.first.health) {
             host.set_health(flag, on);
         }
         Arc::new(host)
+    }
+
+    /// Whether it is excepted from the cluster's health checks.
+    #[must_use]
+    pub fn is_unchecked(&self) -> bool {
+        let check = self.first.health_check.as_deref();
+        check.is_some_and(|check| check.disabled)
     }
 
     /// Where it is.
@@ -130,6 +144,12 @@ impl SharedHost {
         self.health.set(flag.bit(), on)
     }
 
+    /// What outlier detection notes of it, if its cluster has any.
+    #[must_use]
+    pub fn monitor(&self) -> Option<&Monitor> {
+        self.monitor.as_deref()
+    }
+
     /// Whether a flag is set.
     #[must_use]
     pub fn has(&self, flag: HealthFlag) -> bool {
@@ -141,6 +161,9 @@ impl Drop for SharedHost {
     /// Nobody counts for the host any more: the last worker has let it go.
     fn drop(&mut self) {
         self.stats.release(&self.store);
+        if let Some(monitor) = &self.monitor {
+            monitor.release(&self.store);
+        }
     }
 }
 
@@ -180,6 +203,11 @@ pub struct Host {
     info: RefCell<Rc<HostInfo>>,
     /// The cluster has it no more: connections are closed instead of kept.
     draining: Cell<bool>,
+    /// A check or outlier detection finds it unfit.
+    unfit: Cell<bool>,
+    /// How often its connections were given up; those of before are not used
+    /// again.
+    generation: Cell<u32>,
 }
 
 impl Host {
@@ -193,7 +221,17 @@ impl Host {
             raw_pool: Pool::default(),
             info: RefCell::new(Rc::new(info(config))),
             draining: Cell::new(false),
+            unfit: Cell::new(is_unfit(shared)),
+            generation: Cell::new(0),
         })
+    }
+
+    /// Tells outlier detection what became of a request.
+    #[inline]
+    pub fn note(&self, outcome: Outcome) {
+        if let Some(monitor) = self.shared.monitor() {
+            monitor.on_outcome(outcome, &self.shared);
+        }
     }
 
     /// Its names, for logs.
@@ -207,6 +245,22 @@ impl Host {
         self.draining.get()
     }
 
+    /// Looks at its health again, and says whether it has become unfit.
+    pub(super) fn became_unfit(&self) -> bool {
+        let unfit = is_unfit(&self.shared);
+        !self.unfit.replace(unfit) && unfit
+    }
+
+    /// Which connections are of now.
+    pub(super) fn generation(&self) -> u32 {
+        self.generation.get()
+    }
+
+    /// Those that are open are not used again.
+    pub(super) fn begin_generation(&self) {
+        self.generation.set(self.generation.get().wrapping_add(1));
+    }
+
     /// The cluster lets it go.
     pub(super) fn set_draining(&self) {
         self.draining.set(true);
@@ -217,6 +271,11 @@ impl Host {
     pub(super) fn reconfigure(&self, config: &HostConfig) {
         *self.info.borrow_mut() = Rc::new(info(config));
     }
+}
+
+/// Whether something that was seen of the host speaks against it.
+fn is_unfit(host: &SharedHost) -> bool {
+    host.has(HealthFlag::FailedActiveHc) || host.has(HealthFlag::FailedOutlierCheck)
 }
 
 fn info(config: &HostConfig) -> HostInfo {

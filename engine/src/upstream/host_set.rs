@@ -8,10 +8,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ringway_config::cluster::Cluster as ClusterConfig;
+use ringway_config::core::Locality;
 use ringway_config::endpoint::{Assignment, Group, Host as HostConfig};
 use ringway_config::metadata::{LB_NAMESPACE, Value};
+use ringway_config::runtime::RuntimeValues;
 use ringway_lb::balancer::Balancer;
-use ringway_lb::members::{Describe, Health, Locality, Members};
+use ringway_lb::members::{Describe, Health, LocalCluster, Members};
 
 use super::health::{coarse, is_excluded};
 use super::host::SharedHost;
@@ -49,10 +51,29 @@ pub struct Counts {
     pub excluded: u64,
 }
 
+/// What a set is made of beside its hosts.
+pub struct Facts<'a> {
+    /// The lowered configuration.
+    pub config: &'a ClusterConfig,
+    /// How the hosts are grouped.
+    pub assignment: &'a Assignment,
+    /// Values that override the configuration.
+    pub runtime: &'a RuntimeValues,
+    /// A number for each locality, the same in every cluster.
+    pub locality: &'a dyn Fn(&Locality) -> u32,
+    /// The cluster that this proxy belongs to.
+    pub local: Option<&'a LocalCluster>,
+    /// When the slow start of a host began, if it is in one.
+    pub slow_start_since_ms: &'a dyn Fn(&SharedHost) -> Option<u64>,
+}
+
 impl HostSet {
     /// The set of these hosts, with the health that they have now.
     #[must_use]
-    pub fn new(config: &ClusterConfig, members: Arc<[Member]>, assignment: &Assignment) -> Self {
+    pub fn new(members: Arc<[Member]>, facts: &Facts<'_>) -> Self {
+        let Facts {
+            config, assignment, ..
+        } = facts;
         let groups = &assignment.groups;
         let mut counts = Counts::default();
         let hosts: Vec<_> = members
@@ -69,29 +90,28 @@ impl HostSet {
                     locality: member.config.group,
                     health,
                     excluded,
-                    slow_start_since_ms: None,
+                    slow_start_since_ms: (facts.slow_start_since_ms)(&member.shared),
                 }
             })
             .collect();
         let localities: Vec<_> = groups
             .iter()
-            .map(|group| Locality {
-                id: 0,
+            .map(|group| ringway_lb::members::Locality {
+                id: (facts.locality)(&group.locality),
                 priority: group.priority,
                 weight: group.weight,
             })
             .collect();
-        let policy = &assignment.policy;
-        let mut balancing = config.balancing.clone();
-        balancing.common.overprovisioning_factor = policy.overprovisioning_factor;
-        balancing.common.weighted_priority_health = policy.weighted_priority_health;
         let balancer = Balancer::new(
-            &balancing,
+            &config.balancing.in_force(assignment.policy, facts.runtime),
             &Members {
                 hosts: &hosts,
                 localities: &localities,
-                local: None,
-                describe: &Described(&members),
+                local: facts.local,
+                describe: &Described {
+                    members: &members,
+                    by_hostname: config.balancing.hashes_hostname,
+                },
             },
         );
         Self {
@@ -110,20 +130,25 @@ impl HostSet {
 }
 
 /// What a balancer may ask about a host while its table is built.
-struct Described<'a>(&'a [Member]);
+struct Described<'a> {
+    members: &'a [Member],
+    by_hostname: bool,
+}
 
 impl Describe for Described<'_> {
     fn hash_key(&self, host: u32) -> Cow<'_, str> {
-        let config = &self.0[host as usize].config;
+        let config = &self.members[host as usize].config;
         let fields = config.metadata.get(LB_NAMESPACE);
         match fields.and_then(|fields| fields.get("hash_key")) {
             Some(Value::Text(key)) if !key.is_empty() => String::from_utf8_lossy(key),
+            _ if self.by_hostname => Cow::Borrowed(&config.hostname),
             _ => Cow::Owned(config.address.to_string()),
         }
     }
 
     fn metadata(&self, host: u32, key: &str) -> Option<ringway_lb::metadata::Value> {
-        let fields = self.0[host as usize].config.metadata.get(LB_NAMESPACE)?;
+        let config = &self.members[host as usize].config;
+        let fields = config.metadata.get(LB_NAMESPACE)?;
         Some(fields.get(key)?.for_subsets())
     }
 }

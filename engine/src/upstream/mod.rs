@@ -14,3 +14,4 @@ pub mod health;
 pub mod host;
 pub mod host_set;
 pub mod load_balancer;
+pub mod outlier_detection;

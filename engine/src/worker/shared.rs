@@ -254,6 +254,25 @@ impl<T> Latest<T> {
     }
 }
 
+/// State of the control plane that several of its tasks change and that admin
+/// reads, such as the bookkeeping of ejections. Workers never touch it.
+#[derive(Debug, Default)]
+pub struct Locked<T>(Mutex<T>);
+
+impl<T> Locked<T> {
+    /// The first state.
+    #[must_use]
+    pub const fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    /// Looks at the state or changes it; nobody else does meanwhile. Whoever
+    /// panicked at it before, its fields stand for themselves.
+    pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// What is known against a host, a set of flags: the control plane alone
 /// writes, anybody reads. Workers do not need it to balance: what they may pick
 /// comes with their host set. `Relaxed`, as nothing is published through it.
@@ -271,6 +290,46 @@ impl HostHealth {
     }
 
     /// All flags that are set.
+    #[must_use]
+    pub fn get(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// How many errors a host has made in a row, counted by all workers. A success
+/// only reads it, so as long as all goes well its cache line is shared and
+/// nobody waits for it. `Relaxed`: an error and a success at the same time have
+/// no order, and nothing is published through it.
+#[derive(Debug, Default)]
+pub struct Run(AtomicU32);
+
+impl Run {
+    /// One more error; how many it makes.
+    pub fn add(&self) -> u32 {
+        self.0.fetch_add(1, Relaxed).wrapping_add(1)
+    }
+
+    /// Something else than an error.
+    #[inline]
+    pub fn end(&self) {
+        if self.0.load(Relaxed) != 0 {
+            self.0.store(0, Relaxed);
+        }
+    }
+}
+
+/// A number that the control plane sets now and then and workers read.
+/// Independent of everything else, hence `Relaxed`.
+#[derive(Debug, Default)]
+pub struct SharedLimit(AtomicU32);
+
+impl SharedLimit {
+    /// Replaces it.
+    pub fn set(&self, limit: u32) {
+        self.0.store(limit, Relaxed);
+    }
+
+    /// Some recent value.
     #[must_use]
     pub fn get(&self) -> u32 {
         self.0.load(Relaxed)
@@ -393,6 +452,23 @@ mod tests {
         assert_eq!(count.subtract(), 777);
         assert_eq!(count.add_below(776), None, "the limit may shrink");
         assert_eq!(count.add_below(778), Some(777));
+    }
+
+    #[test]
+    fn a_run_reaches_a_number_once_whoever_adds() {
+        let run = Run::default();
+        let hits: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| (0..1000).filter(|_| run.add() == 2000).count()))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
+        });
+        assert_eq!(hits, 1);
+        run.end();
+        assert_eq!(run.add(), 1);
     }
 
     #[test]

@@ -229,7 +229,12 @@ fn a_drain_gives_up_at_its_limit() {
         let logs = LogWriter::spawn(&Options::default(), &store).unwrap();
         let plan = plan(&options(driver), 1, &store, &logs);
         let compiled = Setup::default().compile(origin.address);
-        let clusters = ClusterManager::new(&compiled.snapshot.clusters, &store);
+        let clusters = ClusterManager::new(
+            &compiled.snapshot,
+            Arc::default(),
+            &Default::default(),
+            &store,
+        );
         let cluster = clusters.shared().next().unwrap();
         let mut bound = crate::server::listen::bind(compiled.listeners, 1, &store).unwrap();
         let ringway_config::core::Address::Socket(address) = bound.listeners[0].addresses[0] else {

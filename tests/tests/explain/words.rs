@@ -2,10 +2,11 @@
 
 use crate::asking::get;
 use crate::setting::scene;
-use ringway_tests::bootstrap::{Listener, cluster};
+use ringway_tests::bootstrap::{self, Listener, cluster};
 use ringway_tests::observation::{Ports, Scene};
 use ringway_tests::process::Program;
-use ringway_tests::programs::Driver;
+use ringway_tests::programs::{self, Driver};
+use std::process::Command;
 
 #[test]
 fn what_only_filters_would_know_is_told_to_be_unknown() {
@@ -121,4 +122,65 @@ fn runtime_values_are_told() {
     let note = "the share is 4 of 100 by its runtime key and the request's number 4, ";
     let share = share.as_str().unwrap_or_default();
     assert!(share.starts_with(note), "{told:#}");
+}
+
+/// A configuration needs no file, and a request no host and no path.
+#[test]
+fn the_command_takes_a_text() {
+    const HOSTS: &str = r#"
+- name: all
+  domains: ["*"]
+  routes:
+  - match: { path: /plugin }
+    route:
+      inline_cluster_specifier_plugin:
+        is_optional: true
+        extension:
+          name: mine
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.router.cluster_specifiers.lua.v3.LuaConfig
+            source_code: { inline_string: "" }
+            default_cluster: nowhere
+  - match: { prefix: /old }
+    redirect: { prefix_rewrite: /new }
+  - match: { prefix: / }
+    direct_response: { status: 204 }
+"#;
+    let listener = Listener {
+        name: "main",
+        manager: "",
+        hosts: HOSTS,
+    };
+    let text = bootstrap::bootstrap(&[listener], "").replace("{DIR}", "/tmp");
+    for (arguments, expected) in [
+        (
+            &["--path", "/old/page"][..],
+            &[
+                "request: GET /old/page\n",
+                "answer: 301 - redirect to http://HOST/new/page, where HOST is the request's",
+            ][..],
+        ),
+        (
+            &["--path", "/old/page", "--host", "a"],
+            &["answer: 301 - redirect to http://a/new/page  ("],
+        ),
+        (
+            &["--method", "CONNECT", "--host", "target.test:443"],
+            &["request: CONNECT target.test:443\n"],
+        ),
+        (
+            &["--path", "/plugin", "--host", "a"],
+            &["but its optional plugin is unknown", "answer: 204"],
+        ),
+    ] {
+        let output = Command::new(programs::ringway())
+            .args(["explain", "--config-yaml", &text])
+            .args(arguments)
+            .output()
+            .expect("ringway runs");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        for part in expected {
+            assert!(told.contains(part), "{part}\n{told}\n{output:?}");
+        }
+    }
 }

@@ -61,6 +61,16 @@ const LISTENERS: &[Listener] = &[
         ),
     ),
     listener(
+        "grpc_mapped",
+        concat!(
+            "local_reply_config: { mappers: [{ filter: { status_code_filter: { comparison: { op: GE, value: { default_value: 400, runtime_key: none } } } }, status_code: 404, body: { inline_string: \"mapped %\" }, headers_to_add: [{ header: { key: x-mapper, value: m } }] }] }\n",
+            manager!(
+                "",
+                "    abort: { grpc_status: 7, percentage: { numerator: 100 } }\n"
+            )
+        ),
+    ),
+    listener(
         "delay",
         manager!(
             "",
@@ -287,6 +297,18 @@ fn cases() -> Vec<Case> {
         ),
         case("gRPC abort of gRPC", "grpc", get("/", GRPC)),
         case("gRPC abort of others", "grpc", get("/", "")),
+        case("gRPC abort mapped", "grpc_mapped", get("/", GRPC)),
+        case("gRPC abort mapped of others", "grpc_mapped", get("/", "")),
+        case("abort of gRPC with a route's headers", "abort", get("/headers", GRPC)),
+        case("abort with a route's headers", "abort", get("/headers", "")),
+        case("gRPC abort with a route's headers", "grpc", get("/headers", GRPC)),
+        case("gRPC abort of others with a route's headers", "grpc", get("/headers", "")),
+        case("gRPC abort with a route's gRPC headers", "grpc", get("/grpc-headers", GRPC)),
+        case("abort with a route's gRPC headers", "abort", get("/grpc-headers", GRPC)),
+        case("gRPC abort with a route's status", "grpc", get("/grpc-status", GRPC)),
+        case("gRPC abort whose status is removed", "grpc", get("/grpc-removed", GRPC)),
+        case("gRPC abort mapped with a route's headers", "grpc_mapped", get("/grpc-headers", GRPC)),
+        case("no gRPC abort with a route's headers", "never", get("/headers", GRPC)),
         case("delay", "delay", get("/", "")),
         case(
             "delay of a body",

@@ -48,6 +48,11 @@ fn clusters(ports: Ports) -> String {
     [
         cluster("origin", ports.origin, ""),
         cluster("refused", ports.refused, ""),
+        cluster(
+            "full",
+            ports.refused,
+            "circuit_breakers: { thresholds: [ { max_pending_requests: 0 } ] }",
+        ),
         empty_cluster("empty"),
     ]
     .concat()
@@ -254,6 +259,8 @@ fn grpc_requests() -> Vec<Case> {
         ("grpc 429 with a status", "/busy"),
         ("grpc refused", "/refused"),
         ("grpc no healthy host", "/empty"),
+        ("grpc overflow", "/full"),
+        ("grpc no cluster", "/no-cluster"),
     ] {
         all.push(case(name, "plain", grpc(path)));
     }

@@ -14,6 +14,7 @@ mod matching;
 mod metadata;
 mod mirroring;
 mod operators;
+mod outliers;
 mod overrides;
 mod resilience;
 mod retry_hosts;

@@ -32,6 +32,12 @@ const LISTENERS: &[Listener] = &[
         manager: "",
         hosts: include_str!("resilience/redirects.yaml"),
     },
+    // Nothing is there for hosts that are not listed.
+    Listener {
+        name: "unknown_hosts",
+        manager: "",
+        hosts: include_str!("resilience/unknown_hosts.yaml"),
+    },
     Listener {
         name: "quiet",
         manager: "http_filters: [ { name: router, typed_config: { \
@@ -68,7 +74,7 @@ fn clusters(ports: Ports) -> String {
             "typed_extension_protocol_options: { \
              envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \
              \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
-             common_http_protocol_options: { max_stream_duration: 0.2s }, \
+             common_http_protocol_options: { max_stream_duration: 0.4s }, \
              explicit_http_config: { http_protocol_options: {} } } }",
         ),
         empty_cluster("empty"),
@@ -111,8 +117,10 @@ fn ms(time: u64) -> Duration {
 }
 
 /// Says nothing for so long that nobody waits for it.
+/// Longer than any time limit, each of which leaves some hundred milliseconds
+/// to a machine that is busy.
 fn silence() -> Vec<Act> {
-    vec![Act::Wait(ms(900)), Act::Close]
+    vec![Act::Wait(ms(1800)), Act::Close]
 }
 
 /// A case whose first answers are these and all others 200.
@@ -133,6 +141,7 @@ fn cases() -> Vec<Case> {
     all.extend(attempts());
     all.extend(redirects());
     all.extend(followed_redirects());
+    all.extend(redirects_to_unknown_hosts());
     all
 }
 
@@ -417,7 +426,8 @@ fn timeouts() -> Vec<Case> {
         |name, path: &str| case(name, "retries", get(path)).origin(turns([silence()]));
     let grpc = |name, path: &str, timeout: &str| {
         let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\ngrpc-timeout: {timeout}\r\n\r\n");
-        case(name, "retries", request).origin(turns([[vec![Act::Wait(ms(500))], say(OK)].concat()]))
+        case(name, "retries", request)
+            .origin(turns([[vec![Act::Wait(ms(1000))], say(OK)].concat()]))
     };
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf";
     vec![
@@ -440,15 +450,15 @@ fn timeouts() -> Vec<Case> {
         )
         .origin(turns([[
             say("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"),
-            vec![Act::Wait(ms(120))],
+            vec![Act::Wait(ms(240))],
             say("ab"),
-            vec![Act::Wait(ms(120))],
+            vec![Act::Wait(ms(240))],
             say("cd"),
         ]
         .concat()])),
         case("slow body after a try's head", "retries", get("/per-try")).origin(turns([[
             say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"),
-            vec![Act::Wait(ms(400))],
+            vec![Act::Wait(ms(800))],
             say("ab"),
         ]
         .concat()])),
@@ -461,7 +471,7 @@ fn timeouts() -> Vec<Case> {
         slow("upstream's stream limit", "/stream-limit"),
         always_slow("upstream's stream limit every time", "/stream-limit"),
         slow("no limits", "/no-stream-limit")
-            .origin(turns([[vec![Act::Wait(ms(250))], say(OK)].concat()])),
+            .origin(turns([[vec![Act::Wait(ms(500))], say(OK)].concat()])),
         grpc("grpc timeout", "/grpc-timeout", "200m"),
         grpc("grpc timeout over the maximum", "/grpc-timeout", "5S"),
         grpc("grpc timeout of nothing", "/grpc-timeout", "5x"),
@@ -482,22 +492,27 @@ fn hedging() -> Vec<Case> {
         hedged(
             "hedging, first try wins late",
             "/hedge",
-            after(450, OK),
-            after(600, OK),
+            after(900, OK),
+            after(1200, OK),
         ),
         hedged(
             "hedging, bad second try, good first",
             "/hedge",
-            after(500, OK),
+            after(1000, OK),
             say(&e503),
         ),
         hedged(
             "hedging, bad first try, good second",
             "/hedge",
-            after(400, &e503),
-            after(300, OK),
+            after(800, &e503),
+            after(600, OK),
         ),
-        hedged("hedging, both bad", "/hedge", after(500, &e503), say(&e503)),
+        hedged(
+            "hedging, both bad",
+            "/hedge",
+            after(1000, &e503),
+            say(&e503),
+        ),
         hedged(
             "hedging, bad before the timeout",
             "/hedge",
@@ -509,14 +524,14 @@ fn hedging() -> Vec<Case> {
         hedged(
             "hedging, second try is closed",
             "/hedge",
-            after(500, OK),
+            after(1000, OK),
             vec![Act::Close],
         ),
         hedged(
             "hedging, first try is closed late",
             "/hedge",
-            vec![Act::Wait(ms(400)), Act::Close],
-            after(400, OK),
+            vec![Act::Wait(ms(800)), Act::Close],
+            after(800, OK),
         ),
     ]
 }
@@ -626,7 +641,7 @@ fn asked_for() -> Vec<Case> {
                 "x-envoy-upstream-stream-duration-ms: 0\r\n",
             ),
         )
-        .origin(turns([[vec![Act::Wait(ms(350))], say(OK)].concat()])),
+        .origin(turns([[vec![Act::Wait(ms(700))], say(OK)].concat()])),
         case(
             "asked for hedging",
             "internal",
@@ -738,6 +753,20 @@ fn redirects() -> Vec<Case> {
         ),
         redirected("no redirects allowed", "/zero", to(302, "http://next/b")),
         redirected("redirect with user", "/x", to(302, "http://u@next/b")),
+    ]
+}
+
+/// Redirects to where there may be nothing. The response of one that is not
+/// followed is still changed by the route that got it.
+fn redirects_to_unknown_hosts() -> Vec<Case> {
+    let leads = |name, location| {
+        case(name, "unknown_hosts", get("/x")).origin(turns([to(302, location), say(OK)]))
+    };
+    vec![
+        leads("redirect to no virtual host", "http://nowhere/"),
+        leads("redirect to no route", "http://narrow/"),
+        leads("redirect to another host's answer", "http://narrow/direct"),
+        leads("redirect to nonsense", "nonsense"),
     ]
 }
 

@@ -36,12 +36,33 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     // The policies of a cluster's balancing.
     (
+        "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
+        "config/src/load_balancing/typed.rs",
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.maglev.v3.Maglev",
+        "config/src/load_balancing/typed.rs",
+    ),
+    (
         "envoy.extensions.load_balancing_policies.random.v3.Random",
-        "config/src/load_balancing.rs",
+        "config/src/load_balancing/typed.rs",
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash",
+        "config/src/load_balancing/typed.rs",
     ),
     (
         "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
-        "config/src/load_balancing.rs",
+        "config/src/load_balancing/typed.rs",
+    ),
+    // Parts of a cluster's health check.
+    (
+        "envoy.extensions.health_checkers.redis.v3.Redis",
+        "config/src/health_check.rs",
+    ),
+    (
+        "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink",
+        "config/src/health_check.rs",
     ),
     // These are options of a cluster or listener and lowered with it.
     (

@@ -1,8 +1,8 @@
 //! What is written is read as it was meant, for random messages.
 
 use super::super::{
-    BodyOptions, CHUNK_END, Framing, RequestOptions, ResponseOptions, Version, encode_chunk_header,
-    encode_last_chunk, encode_request_head, encode_response_head,
+    BodyOptions, CHUNK_END, Framing, HeadEnd, RequestOptions, ResponseOptions, Version,
+    encode_chunk_header, encode_last_chunk, encode_request_head, encode_response_head,
 };
 use super::{Event, Side, read};
 use crate::header::{HeaderId, HeaderMap};
@@ -142,7 +142,12 @@ fn responses() {
             h.append(HeaderId::ContentLength, length.to_string().as_bytes());
         }
         let mut out = Vec::new();
-        encode_response_head(&mut out, status, &h, chunked, close, version);
+        let end = match framing {
+            Framing::Chunked => HeadEnd::Chunked,
+            Framing::Length(0) if rng.bool() => HeadEnd::Empty,
+            _ => HeadEnd::Fields,
+        };
+        encode_response_head(&mut out, status, &h, end, close, version);
         let body = add_body(rng, &mut out, framing, &HeaderMap::new());
         let side = Side::Responses {
             options: ResponseOptions::default(),
@@ -192,17 +197,21 @@ fn what_is_written() {
     h.append(HeaderId::TransferEncoding, b"gzip");
     h.append(HeaderId::ContentLength, b"5");
     h.append_name(b"x", b"y");
-    let head = |status, chunked, close, version| {
+    let head = |status, end, close, version| {
         let mut out = Vec::new();
-        encode_response_head(&mut out, status, &h, chunked, close, version);
+        encode_response_head(&mut out, status, &h, end, close, version);
         String::from_utf8(out).unwrap()
     };
     assert_eq!(
-        head(404, true, true, Version::Http11),
+        head(404, HeadEnd::Chunked, true, Version::Http11),
         "HTTP/1.1 404 Not Found\r\nx: y\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
     );
     assert_eq!(
-        head(999, false, false, Version::Http10),
+        head(404, HeadEnd::Empty, true, Version::Http11),
+        "HTTP/1.1 404 Not Found\r\nx: y\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+    );
+    assert_eq!(
+        head(999, HeadEnd::Fields, false, Version::Http10),
         "HTTP/1.0 999 Unknown\r\nconnection: upgrade\r\ncontent-length: 5\r\nx: y\r\n\r\n"
     );
     let mut connect = HeaderMap::new();

@@ -94,6 +94,7 @@ impl Choices {
             runtime: &self.runtime,
             metadata: crate::metadata::Metadata::EMPTY,
             filter_state: crate::filter_state::FilterState::EMPTY,
+            remote: std::net::Ipv4Addr::LOCALHOST.into(),
             peer_certificate: PeerCertificate::default(),
         };
         let RouteMatch::Route(SelectedRoute { route, .. }) = self.routes.find(&input) else {

@@ -1,6 +1,7 @@
 //! What expressions know of a request: Envoy's attributes by name, and their
 //! values.
 
+use super::super::metadata::Owner;
 use super::super::operator::Side;
 use super::super::{AccessLogType, Context, grpc, query};
 use super::value::Value;
@@ -28,17 +29,6 @@ pub(super) enum Root {
     /// `filter_metadata` of one.
     Namespaces(Owner),
     Headers(Side),
-}
-
-/// Whose metadata.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owner {
-    Request,
-    Route,
-    VirtualHost,
-    Cluster,
-    UpstreamHost,
-    Listener,
 }
 
 /// A fact with a value of its own.
@@ -209,26 +199,27 @@ fn xds(name: &str) -> Selected {
     Selected::Root(Root::Metadata(owner))
 }
 
-impl Owner {
-    /// The metadata, which is empty if nothing is configured; `None` without
-    /// something that could have some.
-    pub fn metadata(self, info: &StreamInfo) -> Option<&Metadata> {
-        let of_route = info.route_metadata.as_ref().map(|shared| &*shared.0);
-        let listener = info.connection.listener_metadata.as_deref();
-        match self {
-            Owner::Request => Some(info.metadata()),
-            Owner::Route if !info.has_route => None,
-            Owner::Route => Some(of_route.map_or(Metadata::EMPTY, |of| &of.route)),
-            Owner::VirtualHost if !info.has_virtual_host => None,
-            Owner::VirtualHost => Some(of_route.map_or(Metadata::EMPTY, |of| &of.virtual_host)),
-            Owner::Cluster => Some(&info.cluster.as_ref()?.metadata),
-            // As in Envoy, a host without a connection has an address only.
-            Owner::UpstreamHost => {
-                info.upstream_connection.as_ref()?;
-                Some(&info.host.as_ref()?.metadata)
-            }
-            Owner::Listener => Some(listener.unwrap_or(Metadata::EMPTY)),
+/// The metadata of an owner, which is empty if nothing is configured; `None`
+/// without something that could have some. Operators look it up otherwise
+/// (`MetadataValue`), as in Envoy: to them nothing and nobody are the same.
+pub(super) fn metadata(owner: Owner, info: &StreamInfo) -> Option<&Metadata> {
+    let of_route = info.route_metadata.as_ref().map(|shared| &*shared.0);
+    let listener = info.connection.listener_metadata.as_deref();
+    let filter_chain = info.connection.filter_chain_metadata.as_deref();
+    match owner {
+        Owner::Request => Some(info.metadata()),
+        Owner::Route if !info.has_route => None,
+        Owner::Route => Some(of_route.map_or(Metadata::EMPTY, |of| &of.route)),
+        Owner::VirtualHost if !info.has_virtual_host => None,
+        Owner::VirtualHost => Some(of_route.map_or(Metadata::EMPTY, |of| &of.virtual_host)),
+        Owner::Cluster => Some(&info.cluster.as_ref()?.metadata),
+        // As in Envoy, a host without a connection has an address only.
+        Owner::UpstreamHost => {
+            info.upstream_connection.as_ref()?;
+            Some(&info.host.as_ref()?.metadata)
         }
+        Owner::Listener => Some(listener.unwrap_or(Metadata::EMPTY)),
+        Owner::FilterChain => Some(filter_chain.unwrap_or(Metadata::EMPTY)),
     }
 }
 

@@ -2,7 +2,8 @@
 //! Envoy refuses when it loads a configuration is refused here, and what it
 //! can do and we cannot, too.
 
-use super::attributes::{Attribute, Owner, Root, Selected};
+use super::super::metadata::Owner;
+use super::attributes::{Attribute, Root, Selected};
 use super::parser::{Expr, Operator};
 use super::time;
 use super::value::Value;

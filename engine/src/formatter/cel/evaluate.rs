@@ -3,7 +3,7 @@
 //! condition that is not taken.
 
 use super::super::Context;
-use super::attributes::header;
+use super::attributes::{header, metadata};
 use super::check::{Field, Function, Node};
 use super::parser::Operator;
 use super::time::{Civil, unix_seconds};
@@ -26,16 +26,16 @@ impl Node {
             }
             Node::Namespace(owner, key) => {
                 let name = text(key.evaluate(cx)?)?;
-                let metadata = owner.metadata(cx.info)?;
+                let metadata = metadata(*owner, cx.info)?;
                 Value::Struct(metadata.get(std::str::from_utf8(&name).ok()?)?)
             }
             Node::HasNamespace(owner, key) => {
-                let metadata = owner.metadata(cx.info)?;
+                let metadata = metadata(*owner, cx.info)?;
                 has_key(&key.evaluate(cx)?, |name| {
                     std::str::from_utf8(name).is_ok_and(|name| metadata.get(name).is_some())
                 })?
             }
-            Node::HasNamespaces(owner) => Value::Bool(!owner.metadata(cx.info)?.is_empty()),
+            Node::HasNamespaces(owner) => Value::Bool(!metadata(*owner, cx.info)?.is_empty()),
             Node::FilterState(key) => {
                 let object = filter_state(&text(key.evaluate(cx)?)?, cx)?;
                 let mut bytes = Vec::new();

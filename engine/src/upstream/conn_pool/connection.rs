@@ -60,6 +60,8 @@ pub struct Connection {
     pub(super) speaks: Speaks,
     state: Cell<State>,
     requests: Cell<u32>,
+    /// The host's when it was opened.
+    generation: u32,
     opened: Instant,
     idle_since: Cell<Instant>,
     /// Of the task that watches the connection while it is idle.
@@ -88,6 +90,7 @@ pub(super) async fn open(
     host.stats.cx_total.inc();
     host.stats.cx_active.inc();
 
+    let generation = host.generation();
     let timer = Timer::new();
     timer.set(Some(started + cluster.config.connect_timeout));
     let options = ConnectOptions {
@@ -121,6 +124,7 @@ pub(super) async fn open(
                 speaks,
                 state: Cell::new(State::Busy),
                 requests: Cell::new(0),
+                generation,
                 opened: started,
                 idle_since: Cell::new(started),
                 watcher: RefCell::new(None),
@@ -183,6 +187,11 @@ impl Connection {
 
     fn pool(&self) -> &Pool {
         self.host.pool(self.speaks)
+    }
+
+    /// Whether it was opened before the host failed.
+    pub(super) fn is_of_before(&self) -> bool {
+        self.generation != self.host.generation()
     }
 
     /// What is spoken on it.
@@ -374,6 +383,7 @@ impl Connection {
             host: Rc::clone(host),
             priority: from.priority,
             speaks: Speaks::Http1,
+            generation: host.generation(),
             state: Cell::new(State::Busy),
             requests: Cell::new(from.requests),
             opened: from.opened,

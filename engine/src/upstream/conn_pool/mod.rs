@@ -221,6 +221,13 @@ pub fn close_idle(host: &Host) {
     }
 }
 
+/// Has a host's next requests take new connections: idle ones are closed, the
+/// others when their request is over.
+pub fn renew(host: &Host) {
+    host.begin_generation();
+    close_idle(host);
+}
+
 /// Lets a host go that the cluster has no more: idle connections are closed,
 /// the others when their request is over.
 pub fn drain(host: &Host) {
@@ -293,6 +300,11 @@ fn open_for_waiters(
 fn put(connection: Rc<Connection>) {
     let host = Rc::clone(connection.host());
     let pool = host.pool(connection.speaks);
+    if connection.is_of_before() {
+        // Requests that wait get another one opened for them.
+        connection.close_local();
+        return;
+    }
     if let Some(waiter) = pool.next_waiter(&connection) {
         connection.became_busy();
         waiter.finish(Ok(Lease::new(connection)));

@@ -19,10 +19,11 @@ use ringway_codecs::http1::{Framing, ResponseHead};
 use ringway_config::route::{Forward, SelectedRoute};
 
 use super::failure::{Failure, reply_for_host};
+use super::hash_policy;
 use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_host};
 use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
-use super::upstream_request::{Event, UpstreamRequest};
+use super::upstream_request::{Event, UpstreamRequest, note_unconnected};
 use super::{ConnectionManager, Handled, LocalReply, connect, shadow, tunnel};
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::{Exchange, Tunnel};
@@ -65,7 +66,8 @@ pub(super) async fn forward<'a>(
     finalize_request_headers(&manager.shared, forward, hedging, exchange, |exchange| {
         manager.apply_route_mutations(Message::Request, exchange);
     });
-    let mut context = LoadBalancerContext::new(&manager.worker.rng);
+    let mut hash = || hash_policy::hash(forward, &cluster, exchange);
+    let mut context = LoadBalancerContext::new(&manager.worker.rng).with_hash(&mut hash);
     let Some(host) = cluster.pick_host(&mut context) else {
         cluster.stats.upstream_cx_none_healthy.inc();
         let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
@@ -77,10 +79,7 @@ pub(super) async fn forward<'a>(
 
     if may_try_again(forward, exchange) {
         let at = (cluster, host, hedging);
-        return Box::pin(forward_with_tries(
-            manager, selected, forward, at, downstream, exchange,
-        ))
-        .await;
+        return forward_with_tries(manager, selected, forward, at, downstream, exchange).await;
     }
     remove_consumed(exchange);
     let speaks = connect::speaks(forward, exchange);
@@ -95,6 +94,7 @@ pub(super) async fn forward<'a>(
                 // No host was asked.
                 exchange.info.host = None;
             }
+            note_unconnected(&host, &failure);
             return failure.answer(manager, &cluster, downstream, exchange);
         }
     };
@@ -375,6 +375,7 @@ pub(super) fn send_head(
             since.as_millis() as u64,
         );
     }
+    hash_policy::set_cookies(exchange);
     manager.charge_code(cluster, head.status, exchange);
     exchange.info.response_code = head.status;
     let tunnelled = tunnel::begins(head, exchange);

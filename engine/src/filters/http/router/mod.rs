@@ -5,6 +5,7 @@
 //! - `direct_response.rs`: answers that the route holds.
 //! - `forward.rs`: the whole story of a forwarded request.
 //! - `request_headers.rs`: what is done to its headers.
+//! - `hash_policy.rs`: what requests have in common that go to one host.
 //! - `timeout.rs`: how long it may take.
 //! - `tries.rs`: the way of a request that may be tried more than once;
 //!   `retries.rs`: what is asked for; `retry_state.rs`: whether, when and where
@@ -22,6 +23,7 @@ mod connect;
 mod direct_response;
 mod failure;
 mod forward;
+mod hash_policy;
 mod internal_redirect;
 mod request_headers;
 mod retries;
@@ -48,7 +50,7 @@ pub use self::retries::Retries;
 pub use self::shadow::{NotMirrored, mirror_target, set_mirror_authority};
 pub use self::timeout::{asked_by_grpc, asked_ms, limits, stream_limit};
 pub(in crate::filters) use self::timeout::{poll_deadline, set_stream_deadlines};
-pub use self::tries::is_hedging;
+pub use self::tries::{TriesPool, is_hedging};
 use super::super::network::http_connection_manager::local_reply::LocalReply;
 use super::super::network::http_connection_manager::{ConnectionManager, Handled};
 use crate::http::downstream::Downstream;

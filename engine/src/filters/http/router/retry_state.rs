@@ -73,7 +73,10 @@ pub(super) struct RetryState<'a> {
     permit: Option<RetryPermit>,
     /// There was a retry, of which it is not known yet what it was good for.
     retrying: bool,
-    tried: Vec<Rc<Host>>,
+    /// The hosts that were asked; the first one apart, because it is the only
+    /// one as a rule.
+    first_host: Option<Rc<Host>>,
+    later_hosts: Vec<Rc<Host>>,
 }
 
 impl<'a> RetryState<'a> {
@@ -86,7 +89,8 @@ impl<'a> RetryState<'a> {
             back_off_ms: policy.back_off.base_ms,
             permit: None,
             retrying: false,
-            tried: Vec::new(),
+            first_host: None,
+            later_hosts: Vec::new(),
         })
     }
 
@@ -233,8 +237,13 @@ impl<'a> RetryState<'a> {
 
     /// Remembers the host of a try.
     pub fn note_host(&mut self, host: &Rc<Host>) {
-        if !self.policy.host_predicates.is_empty() {
-            self.tried.push(Rc::clone(host));
+        if self.policy.host_predicates.is_empty() {
+            return;
+        }
+        let host = Rc::clone(host);
+        match &self.first_host {
+            None => self.first_host = Some(host),
+            Some(_) => self.later_hosts.push(host),
         }
     }
 
@@ -257,6 +266,7 @@ impl<'a> RetryState<'a> {
             if !self.avoids(&host) {
                 break;
             }
+            context.pick_another();
             host = cluster.pick_host(context)?;
         }
         Some(host)
@@ -266,8 +276,8 @@ impl<'a> RetryState<'a> {
         let mut predicates = self.policy.host_predicates.iter();
         predicates.any(|predicate| match predicate {
             HostPredicate::PreviousHosts => {
-                let mut tried = self.tried.iter();
-                tried.any(|other| Rc::ptr_eq(other, host))
+                let mut asked = self.first_host.iter().chain(&self.later_hosts);
+                asked.any(|other| Rc::ptr_eq(other, host))
             }
             other => other.rejects(&host.info().metadata),
         })

@@ -41,6 +41,7 @@ use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
 use crate::upstream::load_balancer::LoadBalancerContext;
+use crate::upstream::outlier_detection::Outcome;
 
 /// Starts the shadows of a request, once: when its headers are ready to be sent
 /// and it was not turned away for want of room.
@@ -230,6 +231,11 @@ impl Shadow {
                 if matches!(failure, Failure::Timeout | Failure::Cancelled) {
                     cluster.stats.upstream_rq_cancelled.inc();
                 }
+                if let Failure::Pool(PoolFailure::Connect(_) | PoolFailure::ConnectTimeout) =
+                    failure
+                {
+                    host.note(Outcome::Failed);
+                }
                 self.fail(&failure);
                 return;
             }
@@ -249,8 +255,14 @@ impl Shadow {
                     Failure::Timeout => {
                         stats_of_host.rq_timeout.inc();
                         stats_of_host.rq_error.inc();
+                        if sent.head.is_none() {
+                            host.note(Outcome::TimedOut(504));
+                        }
                     }
-                    Failure::Closed | Failure::Protocol => stats_of_host.rq_error.inc(),
+                    Failure::Closed | Failure::Protocol => {
+                        stats_of_host.rq_error.inc();
+                        host.note(Outcome::Failed);
+                    }
                     Failure::Pool(_) | Failure::Cancelled => {}
                 }
                 if sent.head.is_none() {
@@ -343,6 +355,7 @@ impl Sent {
             .stream
             .write_with(|out| encode_request_head(out, &shadow.request, chunked));
         let limit = lease.cluster().config.buffer_limit.max(1) as usize;
+        lease.host().note(Outcome::Connected);
         Self {
             active: ActiveRequest::new(lease),
             reader: MessageReader::default(),
@@ -429,7 +442,9 @@ impl Sent {
                 false => Ok(()),
             };
         }
-        let stats = &self.active.lease().host().stats;
+        let host = self.active.lease().host();
+        host.note(Outcome::Response(head.status));
+        let stats = &host.stats;
         if head.status >= 500 {
             stats.rq_error.inc();
         } else {

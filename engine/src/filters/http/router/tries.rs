@@ -8,9 +8,11 @@
 //! then nothing of any response has reached the client, so no byte of it can
 //! be lost or sent twice.
 //!
-//! This is the rare path: it lives in a box, so that connections whose routes
-//! never retry are no larger for it.
+//! Most requests of routes that may retry have one try, and it must cost no
+//! allocation: what tries are made of lies in lists that [`TriesPool`] keeps,
+//! and outside of the task, so that no connection is larger for it.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,10 +25,11 @@ use ringway_config::route::{BodyLimit, Forward, RetryPolicy, SelectedRoute};
 
 use super::failure::{Failure, reply_for_host};
 use super::forward::{finish, is_interim, relay, request_ended};
+use super::hash_policy;
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
-use super::upstream_request::{Event, UpstreamRequest};
+use super::upstream_request::{Event, UpstreamRequest, note_failure, note_unconnected};
 use super::{ConnectionManager, Handled, LocalReply, connect, internal_redirect, shadow};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
@@ -38,6 +41,32 @@ use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
 use crate::upstream::load_balancer::LoadBalancerContext;
+
+/// Lists that are kept; beyond this they are freed. As many as exchanges, of
+/// which each has one at most.
+const POOLED_LISTS_MAX: usize = 1024;
+
+/// Places in a list that is kept: more are for hedging, and rare.
+const POOLED_PLACES_MAX: usize = 4;
+
+/// Empty lists of tries for reuse.
+#[derive(Default)]
+pub struct TriesPool(RefCell<Vec<Vec<Try>>>);
+
+impl TriesPool {
+    fn take(&self) -> Vec<Try> {
+        let pooled = self.0.borrow_mut().pop();
+        pooled.unwrap_or_else(|| Vec::with_capacity(1))
+    }
+
+    fn put(&self, mut list: Vec<Try>) {
+        list.clear();
+        let mut pooled = self.0.borrow_mut();
+        if pooled.len() < POOLED_LISTS_MAX && list.capacity() <= POOLED_PLACES_MAX {
+            pooled.push(list);
+        }
+    }
+}
 
 /// One request to one host.
 struct Try {
@@ -164,7 +193,7 @@ pub(super) async fn forward_with_tries<'a>(
         cluster,
         keeping: retry.is_some() || forward.resilience.internal_redirect.is_some(),
         retry,
-        running: Vec::new(),
+        running: manager.worker.tries.take(),
         next: None,
         hedging,
         speaks: connect::speaks(forward, exchange),
@@ -173,18 +202,31 @@ pub(super) async fn forward_with_tries<'a>(
         overflowed: false,
     };
     let mut step = tries.begin(host, downstream, exchange);
-    loop {
+    let head = loop {
         match step {
             Step::Wait => {}
-            Step::Over(handled) => return handled,
+            Step::Over(handled) => {
+                manager.worker.tries.put(tries.running);
+                return handled;
+            }
             Step::Won(place, head) => {
-                return tries.relay(place, head, downstream, exchange).await;
+                tries.keep_only(place, downstream, exchange);
+                break head;
             }
         }
         tries.arm(downstream, exchange);
         let event = poll_fn(|cx| tries.poll(downstream, exchange, cx)).await;
         step = tries.on_event(event, downstream, exchange);
-    }
+    };
+    // It stays in its list until the response is out.
+    let upstream = tries.winner();
+    let relayed = relay(manager, upstream, Some(head), downstream, exchange).await;
+    let won = tries.running.pop();
+    manager.worker.tries.put(tries.running);
+    let Some(State::Active(upstream, _permit)) = won.map(|won| won.state) else {
+        unreachable!("the try that won is kept");
+    };
+    finish(relayed, upstream, manager, downstream, exchange)
 }
 
 fn body_max(forward: &Forward, downstream: &Downstream) -> usize {
@@ -524,10 +566,13 @@ impl Tries<'_> {
     /// Ends a try whose response is not wanted. Its connection is kept if the
     /// head was all of it.
     fn give_up(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
-        exchange.response.clear();
-        exchange.response_trailers.clear();
         let one = self.running.remove(place);
         one.host.stats.rq_error.inc();
+        if let State::Active(upstream, _) = &one.state {
+            upstream.note_head(head, exchange);
+        }
+        exchange.response.clear();
+        exchange.response_trailers.clear();
         if let State::Active(upstream, _) = one.state {
             upstream.release(head, exchange);
         }
@@ -536,6 +581,7 @@ impl Tries<'_> {
     fn finish_redirected(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
         let one = self.running.remove(place);
         if let State::Active(upstream, _) = one.state {
+            upstream.note_head(head, exchange);
             upstream.release(head, exchange);
         }
     }
@@ -543,6 +589,7 @@ impl Tries<'_> {
     /// A try takes too long and hedging is on: another one is begun beside it.
     fn on_slow(&mut self, place: usize, expired: Expired, exchange: &mut Exchange) -> Step {
         let one = &mut self.running[place];
+        note_failure(&one.host, &Failure::Expired(expired), exchange);
         match expired {
             Expired::TryIdle => one.idle_deadline = None,
             _ => one.deadline = None,
@@ -578,10 +625,13 @@ impl Tries<'_> {
         let state = std::mem::replace(&mut one.state, State::Ready);
         let sent = matches!(state, State::Active(..));
         let mut may_be_resent = false;
-        if let State::Active(upstream, _) = state {
-            may_be_resent =
-                (self.keeping || !self.has_body) && upstream.may_be_resent(&failure, exchange);
-            upstream.break_off(&failure, exchange);
+        match state {
+            State::Active(upstream, _) => {
+                may_be_resent =
+                    (self.keeping || !self.has_body) && upstream.may_be_resent(&failure, exchange);
+                upstream.break_off(&failure, exchange);
+            }
+            State::Ready | State::Connecting(_) => note_unconnected(&one.host, &failure),
         }
         failure.count(self.manager, &self.cluster, exchange);
         if !one.hedged
@@ -633,7 +683,8 @@ impl Tries<'_> {
         next.wait
             .count(&self.cluster, self.manager.route_stats(exchange));
         exchange.info.attempt_count += 1;
-        let mut context = LoadBalancerContext::new(&self.manager.worker.rng);
+        let mut hash = || hash_policy::hash(self.forward, &self.cluster, exchange);
+        let mut context = LoadBalancerContext::new(&self.manager.worker.rng).with_hash(&mut hash);
         let picked = match &self.retry {
             Some(retry) => retry.pick_host(&self.cluster, &mut context),
             None => self.cluster.pick_host(&mut context),
@@ -722,14 +773,9 @@ impl Tries<'_> {
         }
     }
 
-    /// Sends the response of the try that won to the client.
-    async fn relay(
-        mut self,
-        place: usize,
-        head: ResponseHead,
-        downstream: &mut Downstream,
-        exchange: &mut Exchange,
-    ) -> Handled {
+    /// Gives up all tries but the one whose response goes to the client, which
+    /// has [`Tries::winner`] then.
+    fn keep_only(&mut self, place: usize, downstream: &Downstream, exchange: &mut Exchange) {
         let won = self.running.remove(place);
         self.cancel_all(exchange);
         // Lets the retry's permit go: a response is being sent.
@@ -739,19 +785,15 @@ impl Tries<'_> {
         exchange.deadlines.upstream = won.stream_deadline;
         exchange.deadlines.try_idle = won.idle_deadline;
         downstream.timer.set(exchange.deadlines.next());
-        let State::Active(mut upstream, _permit) = won.state else {
-            unreachable!("a try that is connecting has no response");
-        };
-        upstream.note_connection(exchange);
-        let relayed = relay(
-            self.manager,
-            &mut upstream,
-            Some(head),
-            downstream,
-            exchange,
-        )
-        .await;
-        finish(relayed, upstream, self.manager, downstream, exchange)
+        self.running.push(won);
+        self.winner().note_connection(exchange);
+    }
+
+    fn winner(&mut self) -> &mut UpstreamRequest {
+        match self.running.first_mut().map(|won| &mut won.state) {
+            Some(State::Active(upstream, _)) => upstream,
+            _ => unreachable!("a try that is connecting has no response"),
+        }
     }
 }
 

@@ -15,13 +15,15 @@ use super::failure::Failure;
 use super::timeout::poll_deadline;
 use super::{ConnectionManager, Handled};
 use crate::http::downstream::{Downstream, start_line_bytes};
-use crate::http::exchange::{Exchange, Tunnel};
+use crate::http::exchange::{Exchange, Expired, Tunnel};
 use crate::http::http1::reader::{BodyPart, MessageReader, ReadError};
 use crate::http::http1::writer::BodyWriter;
 use crate::reactor::{self, Chunk, Stream};
 use crate::stream_info::{Protocol, TimePoint};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{Lease, Speaks};
+use crate::upstream::host::Host;
+use crate::upstream::outlier_detection::Outcome;
 
 /// What the loop of the router waits for.
 pub(super) enum Event {
@@ -58,6 +60,7 @@ impl UpstreamRequest {
         downstream: &Downstream,
         exchange: &mut Exchange,
     ) -> Self {
+        lease.host().note(Outcome::Connected);
         let now = reactor::now();
         let info = &mut exchange.info;
         info.upstream_connection = Some(Rc::clone(&lease.info));
@@ -285,12 +288,32 @@ impl UpstreamRequest {
         exchange
             .info
             .mark(TimePoint::UpstreamRxBegin, reactor::now());
+        // Not only at the end: format strings of response headers and of pages
+        // may tell of them.
         self.count_bytes(exchange);
+        self.note_head(head, exchange);
         if head.status >= 500 {
             self.active.lease().host().stats.rq_error.inc();
         } else {
             self.active.lease().host().stats.rq_success.inc();
         }
+    }
+
+    /// Tells outlier detection of a response, also of one that is not sent on.
+    pub fn note_head(&self, head: &ResponseHead, exchange: &Exchange) {
+        let host = self.active.lease().host();
+        let Some(monitor) = host.shared.monitor() else {
+            return;
+        };
+        monitor.on_outcome(Outcome::Response(head.status), &host.shared);
+        if (exchange.response).contains(HeaderId::XEnvoyImmediateHealthCheckFail) {
+            monitor.on_immediate_health_check_fail(&host.shared);
+        }
+        let begun = || exchange.info.elapsed(TimePoint::UpstreamTxBegin);
+        monitor.on_latency(|| {
+            let since = exchange.info.start + begun()?;
+            Some(reactor::now().duration_since(since))
+        });
     }
 
     /// Ends a request whose response is complete.
@@ -386,7 +409,9 @@ impl UpstreamRequest {
     /// Ends a request that failed.
     pub fn break_off(mut self, failure: &Failure, exchange: &mut Exchange) {
         self.count_bytes(exchange);
-        let stats = &self.active.lease().host().stats;
+        let host = self.active.lease().host();
+        note_failure(host, failure, exchange);
+        let stats = &host.stats;
         match failure {
             Failure::Expired(_) => {
                 stats.rq_timeout.inc();
@@ -432,6 +457,28 @@ fn is_idempotent(request: &HeaderMap) -> bool {
         method,
         b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
     )
+}
+
+/// Tells outlier detection of a host that was sent a request and did not answer,
+/// or not to the end.
+pub(super) fn note_failure(host: &Host, failure: &Failure, exchange: &Exchange) {
+    match failure {
+        Failure::UpstreamClosed | Failure::UpstreamProtocol => host.note(Outcome::Failed),
+        Failure::Expired(Expired::Route | Expired::Try | Expired::TryIdle)
+            if !exchange.response_started =>
+        {
+            host.note(Outcome::TimedOut(exchange.limits.timeout_status));
+        }
+        _ => {}
+    }
+}
+
+/// Tells outlier detection of a host that could not be connected to. A request
+/// whose own time ends before that says nothing against the host, as in Envoy.
+pub(super) fn note_unconnected(host: &Host, failure: &Failure) {
+    if matches!(failure, Failure::Connect(_) | Failure::ConnectTimeout) {
+        host.note(Outcome::Failed);
+    }
 }
 
 pub(super) fn response_options(config: &ClusterConfig) -> ResponseOptions {

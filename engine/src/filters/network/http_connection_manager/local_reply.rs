@@ -76,13 +76,6 @@ impl ConnectionManager {
         if !reply.details.is_empty() {
             exchange.info.details.set(reply.details);
         }
-        if let Some(status) = reply.grpc_status
-            && grpc::is_grpc(&exchange.request)
-        {
-            let response = &mut exchange.response;
-            response.set(HeaderId::ContentType, b"application/grpc");
-            response.set_decimal(HeaderId::GrpcStatus, status);
-        }
         if reply.status == 400 {
             // Envoy's rule, whoever says that the request is a bad one.
             exchange.keep_alive = false;
@@ -112,7 +105,7 @@ impl ConnectionManager {
                 content_type: TEXT_PLAIN,
                 replaces_content_type: false,
             };
-            self.send_local_reply(downstream, exchange, as_is, reply.body);
+            self.send_local_reply(downstream, exchange, as_is, (reply.grpc_status, reply.body));
             return;
         };
         let mut body = self.worker.local_reply_body.take();
@@ -125,7 +118,7 @@ impl ConnectionManager {
             &mut self.worker.header_scratch.borrow_mut(),
             &mut body,
         );
-        self.send_local_reply(downstream, exchange, rewritten, &body);
+        self.send_local_reply(downstream, exchange, rewritten, (reply.grpc_status, &body));
         self.worker.local_reply_body.replace(body);
     }
 
@@ -134,10 +127,11 @@ impl ConnectionManager {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
         reply: Rewritten<'_>,
-        body: &[u8],
+        (grpc_status, body): (Option<u64>, &[u8]),
     ) {
         if grpc::is_grpc(&exchange.request) && exchange.request.contains(HeaderId::Path) {
-            self.send_grpc_status(downstream, exchange, reply, body);
+            let grpc_status = grpc_status.unwrap_or_else(|| grpc::from_http(reply.status).into());
+            self.send_grpc_status(downstream, exchange, reply, (grpc_status, body));
             return;
         }
         let response = &mut exchange.response;
@@ -163,13 +157,13 @@ impl ConnectionManager {
     }
 
     /// Tells a gRPC client in its own words: status and message are headers of
-    /// a response without a body.
+    /// a response without a body. A status that the route set is kept.
     fn send_grpc_status(
         &self,
         downstream: &mut Downstream,
         exchange: &mut Exchange,
         reply: Rewritten<'_>,
-        body: &[u8],
+        (grpc_status, body): (u64, &[u8]),
     ) {
         set_status(exchange, 200);
         let is_head = exchange.facts.is_head;
@@ -179,7 +173,7 @@ impl ConnectionManager {
             .get(HeaderId::GrpcStatus)
             .is_none_or(<[u8]>::is_empty)
         {
-            response.set_decimal(HeaderId::GrpcStatus, grpc::from_http(reply.status));
+            response.set_decimal(HeaderId::GrpcStatus, grpc_status);
         }
         if !body.is_empty() && !is_head {
             // A JSON format ends its line, which a header cannot.

@@ -190,6 +190,7 @@ impl ConnectionManager {
             runtime,
             metadata: exchange.info.metadata(),
             filter_state: exchange.info.filter_state(),
+            remote: exchange.info.remote().ip(),
             peer_certificate: PeerCertificate::default(),
         }
     }

@@ -232,6 +232,10 @@ fn half_a_response_never_looks_whole_to_a_client_without_chunks() {
         let mut client = proxy.connect();
         client.send("GET /whole HTTP/1.0\r\nhost: test\r\n\r\n");
         assert_eq!(client.response().text(), "half");
+        // The host ends it, which the next request must not meet.
+        wait_until("the host's connection is gone", || {
+            proxy.cluster("upstream_cx_active") == 0
+        });
         let mut client = proxy.connect();
         client.send("GET /cut HTTP/1.0\r\nhost: test\r\n\r\n");
         assert_eq!(client.read_response(false), Err(Broken::Reset));

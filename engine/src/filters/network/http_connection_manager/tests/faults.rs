@@ -14,38 +14,41 @@ const SEEDS: u64 = 200;
 fn plan(seed: u64) -> Plan {
     // Heads and bodies of an exchange take some 400 bytes on each connection.
     let position = seed / 5 * 11;
-    let pieces = Plan {
-        seed,
-        recv_max: Some(1 + (seed * 7 % 97) as usize),
-        send_max: Some(1 + (seed * 13 % 89) as usize),
-        ..Plan::default()
-    };
+    let pieces = pieces(seed, 97, 89);
     match seed % 5 {
-        0 => Plan {
-            delay: Some(Duration::from_millis(1)),
-            ..pieces
-        },
-        1 => Plan {
-            side: Side::Accepted,
-            reset_after: Some(position),
-            ..pieces
-        },
-        2 => Plan {
-            side: Side::Connected,
-            reset_after: Some(position),
-            ..pieces
-        },
-        3 => Plan {
-            side: Side::Accepted,
-            reset_sends_after: Some(position),
-            ..pieces
-        },
-        _ => Plan {
-            side: Side::Connected,
-            reset_sends_after: Some(position),
-            ..pieces
-        },
+        0 => delayed(pieces),
+        kind => broken(kind, position, pieces),
     }
+}
+
+/// Everything arrives and leaves in pieces, of at most so many bytes.
+pub(super) fn pieces(seed: u64, recv_max: u64, send_max: u64) -> Plan {
+    Plan {
+        seed,
+        recv_max: Some(1 + (seed * 7 % recv_max) as usize),
+        send_max: Some(1 + (seed * 13 % send_max) as usize),
+        ..Plan::default()
+    }
+}
+
+/// The same, and late.
+pub(super) fn delayed(mut plan: Plan) -> Plan {
+    plan.delay = Some(Duration::from_millis(1));
+    plan
+}
+
+/// The same, and one of four kinds of ends (1 to 4) after `position` bytes: a
+/// connection of the client or of the host breaks for both directions, or for
+/// what is sent on it.
+pub(super) fn broken(kind: u64, position: u64, mut plan: Plan) -> Plan {
+    (plan.side, plan.reset_after, plan.reset_sends_after) = match kind {
+        1 => (Side::Accepted, Some(position), None),
+        2 => (Side::Connected, Some(position), None),
+        3 => (Side::Accepted, None, Some(position)),
+        4 => (Side::Connected, None, Some(position)),
+        _ => panic!("there is no kind {kind}"),
+    };
+    plan
 }
 
 /// Echoes path and body; below `/chunks` without a length.

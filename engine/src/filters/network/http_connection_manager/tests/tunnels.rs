@@ -6,9 +6,9 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::faults::{broken, delayed, pieces};
 use super::*;
 use crate::reactor::Options;
-use crate::reactor::fault::{Plan, Side};
 use crate::test_support::client::{Client, read};
 use crate::worker::Change;
 
@@ -171,33 +171,11 @@ fn bytes_are_neither_lost_nor_mixed_up() {
         let mut whole = 0;
         for seed in 0..SEEDS {
             let position = seed / 5 * 230;
-            let pieces = Plan {
-                seed,
-                recv_max: Some(1 + (seed * 7 % 397) as usize),
-                send_max: Some(1 + (seed * 13 % 389) as usize),
-                ..Plan::default()
-            };
+            let pieces = pieces(seed, 397, 389);
             let plan = match seed % 5 {
                 0 => pieces,
-                1 => Plan {
-                    side: Side::Accepted,
-                    reset_after: Some(position),
-                    ..pieces
-                },
-                2 => Plan {
-                    side: Side::Connected,
-                    reset_after: Some(position),
-                    ..pieces
-                },
-                3 => Plan {
-                    side: Side::Accepted,
-                    reset_sends_after: Some(position),
-                    ..pieces
-                },
-                _ => Plan {
-                    delay: Some(Duration::from_millis(1)),
-                    ..pieces
-                },
+                kind @ 1..=3 => broken(kind, position, pieces),
+                _ => delayed(pieces),
             };
             let options = Options {
                 driver,

@@ -13,24 +13,33 @@ const TYPES_MAX: usize = 50;
 
 /// The candidate that is nearest to what was written, if any is near enough
 /// to be a slip of the pen: about one letter in four.
-pub(super) fn nearest(written: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
+pub fn nearest(written: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
     if written.len() > WRITTEN_BYTES_MAX {
         return None;
     }
+    let may_be_near = |name: &String| {
+        let longer = name.len().abs_diff(written.len());
+        longer <= distance_max(name)
+    };
     candidates
+        .filter(may_be_near)
         .map(|name| (strsim::osa_distance(written, &name), name))
         .min()
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
+        .filter(|(distance, name)| *distance <= distance_max(name))
         .map(|(_, name)| name)
+}
+
+fn distance_max(name: &str) -> usize {
+    1 + name.len() / 4
 }
 
 /// Suggestions for unknown message types, remembered because one mistake is
 /// often repeated in many places.
 #[derive(Default)]
-pub(super) struct Types(HashMap<String, Option<String>>);
+pub(crate) struct Types(HashMap<String, Option<String>>);
 
 impl Types {
-    pub(super) fn nearest(&mut self, written: &str, pool: &DescriptorPool) -> Option<String> {
+    pub(crate) fn nearest(&mut self, written: &str, pool: &DescriptorPool) -> Option<String> {
         if let Some(known) = self.0.get(written) {
             return known.clone();
         }

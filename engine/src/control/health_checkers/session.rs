@@ -1,0 +1,190 @@
+//! The checks of one host, one after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringway_config::core::Address;
+use ringway_config::health_check::{Checker, HttpCheck};
+use tokio::time::{sleep, timeout};
+
+use super::progress::{Failure, FailureKind, Outcome, Progress, Transition, interval, with_jitter};
+use super::socket::Target;
+use super::{Shared, http, redis, tcp};
+use crate::control::cluster_manager::ClusterEvent;
+use crate::upstream::health::HealthFlag;
+use crate::upstream::host::SharedHost;
+use crate::upstream::host_set::Member;
+use crate::worker::shared::Locked;
+
+/// A host and how to ask it.
+pub(super) struct Session {
+    shared: Arc<Shared>,
+    host: Arc<SharedHost>,
+    progress: Arc<Locked<Progress>>,
+    target: Target,
+    client: Client,
+    rng: fastrand::Rng,
+}
+
+/// What is spoken with the host; the connection is in there.
+enum Client {
+    Http(Box<http::Client>),
+    Tcp(tcp::Client),
+    Redis(redis::Client),
+}
+
+impl Session {
+    pub fn new(shared: Arc<Shared>, member: &Member, progress: Arc<Locked<Progress>>) -> Self {
+        let own = member.config.health_check.as_deref();
+        let address: &Address = own
+            .and_then(|own| own.address.as_ref())
+            .unwrap_or_else(|| member.shared.address());
+        let hostname = own.map_or("", |own| &*own.hostname);
+        let client = match &shared.check.checker {
+            Checker::Http(check) => {
+                let names = [hostname, &*check.host, &*shared.cluster.name];
+                let authority = names.into_iter().find(|name| !name.is_empty());
+                Client::Http(Box::new(http::Client::new(
+                    check,
+                    authority.unwrap_or_default(),
+                )))
+            }
+            Checker::Tcp(_) => Client::Tcp(tcp::Client::default()),
+            Checker::Redis(key) => Client::Redis(redis::Client::new(key)),
+        };
+        Self {
+            host: Arc::clone(&member.shared),
+            target: Target {
+                address: address.clone(),
+                bind: shared.cluster.bind,
+            },
+            shared,
+            progress,
+            client,
+            rng: fastrand::Rng::new(),
+        }
+    }
+
+    /// Checks the host until the task is aborted.
+    pub async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let intervals = &shared.check.intervals;
+        if !intervals.initial_jitter.is_zero() {
+            self.wait(Duration::ZERO, intervals.initial_jitter).await;
+        }
+        loop {
+            shared.stats.attempt.inc();
+            let outcome = match timeout(shared.check.timeout, self.ask()).await {
+                Ok(outcome) => outcome,
+                Err(_elapsed) => {
+                    self.client.close();
+                    Outcome::Failed(Failure {
+                        kind: FailureKind::NetworkTimeout,
+                        retriable: false,
+                        status: 0,
+                    })
+                }
+            };
+            if !shared.check.reuse_connection {
+                self.client.close();
+            }
+            let passed = matches!(outcome, Outcome::Passed { .. });
+            let was_unhealthy = self.host.has(HealthFlag::FailedActiveHc);
+            let transition = self.progress.with(|progress| match outcome {
+                Outcome::Passed { degraded } => shared.passed(&self.host, progress, degraded),
+                Outcome::Failed(failure) => shared.failed(&self.host, progress, failure),
+            });
+            // Nobody listens any more only when the process ends.
+            let _ = shared.events.send(ClusterEvent::Checked {
+                cluster: shared.cluster.id,
+                host: Arc::clone(&self.host),
+                changed: transition == Transition::Changed,
+                passed,
+                recovered: was_unhealthy && !self.host.has(HealthFlag::FailedActiveHc),
+            });
+            let has_traffic = shared.store.counter_value(shared.connections) > 0;
+            let base = interval(intervals, passed, transition, has_traffic);
+            self.wait(base, intervals.jitter).await;
+        }
+    }
+
+    async fn wait(&mut self, base: Duration, jitter: Duration) {
+        let runtime = Arc::clone(&self.shared.runtime.borrow());
+        let intervals = &self.shared.check.intervals;
+        sleep(with_jitter(
+            base,
+            jitter,
+            intervals,
+            &runtime,
+            &mut self.rng,
+        ))
+        .await;
+    }
+
+    async fn ask(&mut self) -> Outcome {
+        let shared = Arc::clone(&self.shared);
+        match (&mut self.client, &shared.check.checker) {
+            (Client::Http(client), Checker::Http(check)) => {
+                let answer = client.check(check, &self.target).await;
+                let answer = match answer {
+                    Ok(answer) => answer,
+                    Err(_broken) => return network_failure(),
+                };
+                if answer.fails_at_once {
+                    self.host
+                        .set_health(HealthFlag::ExcludedViaImmediateHcFail, true);
+                }
+                self.judge_service(check, answer)
+            }
+            (Client::Tcp(client), Checker::Tcp(check)) => client
+                .check(check, &self.target)
+                .await
+                .unwrap_or_else(|_broken| network_failure()),
+            (Client::Redis(client), Checker::Redis(key)) => client
+                .check(!key.is_empty(), &self.target)
+                .await
+                .unwrap_or_else(|_broken| network_failure()),
+            _ => unreachable!("the client was made for this checker"),
+        }
+    }
+
+    /// Looks whether the host that answered well is the service that it is
+    /// taken for.
+    fn judge_service(&mut self, check: &HttpCheck, answer: http::Answer) -> Outcome {
+        let Some(matcher) = &check.service_name else {
+            return answer.outcome;
+        };
+        let runtime = Arc::clone(&self.shared.runtime.borrow());
+        let percent = runtime.integer(check.verify_key, 100);
+        if !matches!(answer.outcome, Outcome::Passed { .. }) || self.rng.u64(..100) >= percent {
+            return answer.outcome;
+        }
+        self.shared.stats.verify_cluster.inc();
+        match matcher.matches(&answer.service) {
+            true => answer.outcome,
+            false => Outcome::Failed(Failure {
+                kind: FailureKind::Active,
+                retriable: false,
+                status: answer.status,
+            }),
+        }
+    }
+}
+
+impl Client {
+    fn close(&mut self) {
+        match self {
+            Self::Http(client) => client.close(),
+            Self::Tcp(client) => client.close(),
+            Self::Redis(client) => client.close(),
+        }
+    }
+}
+
+fn network_failure() -> Outcome {
+    Outcome::Failed(Failure {
+        kind: FailureKind::Network,
+        retriable: false,
+        status: 0,
+    })
+}

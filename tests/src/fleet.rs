@@ -1,0 +1,268 @@
+//! The hosts of a cluster: servers that can be killed, revived, slowed down or
+//! made to fail, while they count what they get.
+//!
+//! Host `i` listens on a free port of 127.0.0.1 and answers every request with
+//! its number, as the body and in the header `x-host`.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+/// What a host does with a request.
+#[derive(Clone, Debug, Default)]
+pub enum Manner {
+    /// It answers 200.
+    #[default]
+    Answer,
+    /// It answers after a time.
+    Slow(Duration),
+    /// It answers with this status.
+    Status(u16),
+    /// It answers with these bytes.
+    Bytes(Vec<u8>),
+    /// It reads the request and never answers.
+    Hang,
+    /// It resets the connection instead of answering.
+    Reset,
+    /// It promises ten bytes, sends half of them and resets the connection.
+    ResetInBody,
+    /// It answers and closes the connection without saying so before.
+    AnswerAndClose,
+}
+
+/// Some servers.
+pub struct Fleet {
+    hosts: Vec<Host>,
+}
+
+struct Host {
+    address: SocketAddr,
+    state: Arc<State>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    manner: Mutex<Manner>,
+    open: Mutex<Vec<TcpStream>>,
+    listener: Mutex<Option<TcpListener>>,
+    stopping: AtomicBool,
+    requests: AtomicUsize,
+    connections: AtomicUsize,
+}
+
+impl Fleet {
+    /// Starts `count` hosts.
+    ///
+    /// # Panics
+    /// When there are no free ports.
+    #[must_use]
+    pub fn start(count: usize) -> Self {
+        let hosts = (0..count).map(|number| {
+            let mut host = Host {
+                address: SocketAddr::from(([127, 0, 0, 1], 0)),
+                state: Arc::default(),
+                accepting: None,
+            };
+            host.listen(number);
+            host
+        });
+        Self {
+            hosts: hosts.collect(),
+        }
+    }
+
+    /// Where a host listens, or did.
+    #[must_use]
+    pub fn address(&self, host: usize) -> SocketAddr {
+        self.hosts[host].address
+    }
+
+    /// The port of each host.
+    #[must_use]
+    pub fn ports(&self) -> Vec<u16> {
+        self.hosts.iter().map(|host| host.address.port()).collect()
+    }
+
+    /// Requests that a host has read.
+    #[must_use]
+    pub fn requests(&self, host: usize) -> usize {
+        self.hosts[host].state.requests.load(SeqCst)
+    }
+
+    /// Connections that a host has accepted.
+    #[must_use]
+    pub fn connections(&self, host: usize) -> usize {
+        self.hosts[host].state.connections.load(SeqCst)
+    }
+
+    /// From now on a host does this with requests.
+    pub fn set(&self, host: usize, manner: Manner) {
+        *lock(&self.hosts[host].state.manner) = manner;
+    }
+
+    /// Kills a host: its connections are reset, new ones refused.
+    pub fn kill(&mut self, host: usize) {
+        self.hosts[host].kill();
+    }
+
+    /// Starts a host that was killed, on the same port.
+    pub fn revive(&mut self, host: usize) {
+        self.hosts[host].listen(host);
+    }
+}
+
+impl Host {
+    fn listen(&mut self, number: usize) {
+        let listener = bind(self.address);
+        self.address = listener.local_addr().expect("an address");
+        *lock(&self.state.listener) = Some(listener.try_clone().expect("a second handle"));
+        self.state.stopping.store(false, SeqCst);
+        let state = Arc::clone(&self.state);
+        self.accepting = Some(thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                if state.stopping.load(SeqCst) {
+                    return;
+                }
+                state.connections.fetch_add(1, SeqCst);
+                if let Ok(handle) = stream.try_clone() {
+                    lock(&state.open).push(handle);
+                }
+                let state = Arc::clone(&state);
+                thread::spawn(move || serve(stream, number, &state));
+            }
+        }));
+    }
+
+    fn kill(&mut self) {
+        self.state.stopping.store(true, SeqCst);
+        if let Some(listener) = lock(&self.state.listener).take() {
+            // Wakes the accepting thread, which then ends.
+            let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
+        }
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+        for stream in lock(&self.state.open).drain(..) {
+            reset(&stream);
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn bind(address: SocketAddr) -> TcpListener {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("a socket option");
+    socket.bind(&address.into()).expect("the host's port");
+    socket.listen(1024).expect("a listening socket");
+    socket.into()
+}
+
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends a connection with a reset, whoever else holds it: dissolving it does
+/// so at once, where closing needs the last handle.
+fn reset(stream: &TcpStream) {
+    let nowhere = libc::sockaddr {
+        sa_family: libc::AF_UNSPEC as libc::sa_family_t,
+        sa_data: [0; 14],
+    };
+    let size = size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: a plain system call on a descriptor that lives, with an address
+    // of the size that is said. A connection that is gone already is as good.
+    let _ = unsafe { libc::connect(stream.as_raw_fd(), &raw const nowhere, size) };
+}
+
+fn serve(mut stream: TcpStream, number: usize, state: &State) {
+    let _ = stream.set_nodelay(true);
+    let mut received = Vec::new();
+    loop {
+        while !received.windows(4).any(|end| end == b"\r\n\r\n") {
+            let mut piece = [0; 4096];
+            match stream.read(&mut piece) {
+                Ok(0) | Err(_) => return,
+                Ok(size) => received.extend_from_slice(&piece[..size]),
+            }
+        }
+        let end = received.windows(4).position(|end| end == b"\r\n\r\n");
+        received.drain(..end.map_or(0, |end| end + 4));
+        state.requests.fetch_add(1, SeqCst);
+        let manner = lock(&state.manner).clone();
+        let answer = |status: u16| {
+            let body = number.to_string();
+            format!(
+                "HTTP/1.1 {status} As Asked\r\nx-host: {number}\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        };
+        let sent = match manner {
+            Manner::Answer => stream.write_all(answer(200).as_bytes()),
+            Manner::Slow(time) => {
+                thread::sleep(time);
+                stream.write_all(answer(200).as_bytes())
+            }
+            Manner::Status(status) => stream.write_all(answer(status).as_bytes()),
+            Manner::Bytes(bytes) => stream.write_all(&bytes),
+            Manner::Hang => Ok(()),
+            Manner::Reset => return reset(&stream),
+            Manner::ResetInBody => {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345");
+                // What was sent should arrive before the reset does.
+                thread::sleep(Duration::from_millis(20));
+                return reset(&stream);
+            }
+            Manner::AnswerAndClose => {
+                let _ = stream.write_all(answer(200).as_bytes());
+                let _ = stream.shutdown(Shutdown::Both);
+                return;
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(address: SocketAddr) -> Result<String, std::io::Error> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
+        let mut answer = [0; 512];
+        let size = stream.read(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer[..size]).into_owned())
+    }
+
+    #[test]
+    fn hosts_tell_who_they_are_die_and_live_again() {
+        let mut fleet = Fleet::start(2);
+        assert!(ask(fleet.address(1)).unwrap().contains("x-host: 1\r\n"));
+        fleet.set(1, Manner::Status(503));
+        assert!(ask(fleet.address(1)).unwrap().starts_with("HTTP/1.1 503 "));
+        assert_eq!((fleet.requests(0), fleet.requests(1)), (0, 2));
+        fleet.set(0, Manner::Reset);
+        let error = ask(fleet.address(0)).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        fleet.set(0, Manner::Answer);
+        fleet.kill(1);
+        assert!(ask(fleet.address(1)).is_err());
+        assert!(ask(fleet.address(0)).unwrap().contains("x-host: 0\r\n"));
+        fleet.revive(1);
+        assert!(ask(fleet.address(1)).unwrap().starts_with("HTTP/1.1 503 "));
+    }
+}

@@ -1,0 +1,165 @@
+//! Requests, and the hosts that they go to: those that Envoy chooses.
+
+use crate::shares::exchange;
+use ringway_tests::bootstrap::{Listener, bootstrap};
+use ringway_tests::fleet::Fleet;
+use ringway_tests::message::Message;
+use ringway_tests::process::{Process, Program};
+use ringway_tests::programs;
+use std::fmt::Write as _;
+use std::net::TcpStream;
+
+/// Clusters and the routes to them.
+pub struct Setup {
+    /// Fields of the connection manager, at the left margin.
+    pub manager: &'static str,
+    /// Clusters: their names, their fields and `endpoints`, both in flow
+    /// style. `HOST0` is the `endpoint` of the first host, `ADDRESS0` its
+    /// address.
+    pub clusters: &'static [(&'static str, &'static str, &'static str)],
+    /// Routes, each with some requests.
+    pub routes: &'static [Route],
+    /// Hosts that refuse connections.
+    pub dead: &'static [usize],
+}
+
+/// A route: `path` is what its requests begin with.
+pub struct Route {
+    pub path: &'static str,
+    /// The rest of the route, in flow style.
+    pub action: &'static str,
+    /// What follows the path in the request line, and header lines.
+    pub requests: fn() -> Vec<(String, String)>,
+    pub expected: Expected,
+}
+
+/// Which hosts a route's requests go to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Those that Envoy chooses.
+    Envoys,
+    /// Any: there is nothing to tell requests apart by.
+    Chance,
+}
+
+/// Hosts of every setup.
+const HOSTS: usize = 8;
+
+/// What chance must not give all of: the same host. With three hosts or more
+/// the probability is below 1 in 10^13.
+const DRAWS: usize = 30;
+
+/// A request for each of some keys, with `{key}` in its header lines replaced.
+pub fn keys(count: usize, target: &str, lines: &str) -> Vec<(String, String)> {
+    let fill = |text: &str, key: usize| text.replace("{key}", &format!("key-{key}"));
+    (0..count)
+        .map(|key| (fill(target, key), fill(lines, key)))
+        .collect()
+}
+
+/// The same request often enough for chance to show.
+pub fn draws(target: &str, lines: &str) -> Vec<(String, String)> {
+    vec![(target.to_owned(), lines.to_owned()); DRAWS]
+}
+
+/// Plays a setup on Envoy and on Ringway, with the same hosts on the same
+/// ports.
+pub fn compare(test: &str, setup: &Setup) {
+    let Some(envoy) = programs::envoy(test) else {
+        return;
+    };
+    let mut fleet = Fleet::start(HOSTS);
+    for host in setup.dead {
+        fleet.kill(*host);
+    }
+    let theirs = play(&Program::Envoy(envoy), setup, &fleet);
+    for driver in programs::drivers() {
+        let program = Program::Ringway(driver);
+        let ours = play(&program, setup, &fleet);
+        for ((route, theirs), ours) in setup.routes.iter().zip(&theirs).zip(&ours) {
+            let path = route.path;
+            if route.expected == Expected::Chance {
+                for (name, picks) in [("Envoy", theirs), (&*program.name(), ours)] {
+                    assert!(
+                        picks.iter().any(|pick| pick != &picks[0]),
+                        "{path}: {name} has chosen {} every time",
+                        picks[0]
+                    );
+                }
+                continue;
+            }
+            for (request, (theirs, ours)) in (route.requests)().iter().zip(theirs.iter().zip(ours))
+            {
+                assert_eq!(ours, theirs, "{path} {request:?} on {}", program.name());
+            }
+        }
+    }
+    let requests: usize = theirs.iter().map(Vec::len).sum();
+    programs::say(&format!(
+        "{test}: {} routes, {requests} requests",
+        setup.routes.len()
+    ));
+}
+
+/// The hosts of each route's requests, or the status where there is none.
+fn play(program: &Program, setup: &Setup, fleet: &Fleet) -> Vec<Vec<String>> {
+    let process = start(program, setup, fleet);
+    let play = |route: &Route| {
+        let mut stream = TcpStream::connect(process.listener("picks")).expect("a connection");
+        let requests = (route.requests)();
+        let picks = requests.iter().map(|(target, lines)| {
+            let answer = ask(&mut stream, &format!("{}{target}", route.path), lines);
+            match answer.header("x-host") {
+                Some(host) => host.to_owned(),
+                None => answer.first_line,
+            }
+        });
+        picks.collect()
+    };
+    setup.routes.iter().map(play).collect()
+}
+
+/// One request on a connection that stays open.
+pub fn ask(stream: &mut TcpStream, target: &str, lines: &str) -> Message {
+    let host = match lines.contains("host:") {
+        true => "",
+        false => "host: a\r\n",
+    };
+    let request = format!("GET {target} HTTP/1.1\r\n{host}{lines}\r\n");
+    exchange(stream, request.as_bytes())
+}
+
+/// A program with the setup's clusters and routes, on the listener `picks`.
+pub fn start(program: &Program, setup: &Setup, fleet: &Fleet) -> Process {
+    let mut routes = String::from("- name: all\n  domains: [\"*\"]\n  routes:\n");
+    for Route { path, action, .. } in setup.routes {
+        let _ = writeln!(
+            routes,
+            "  - {{ match: {{ prefix: \"{path}\" }}, {action} }}"
+        );
+    }
+    let mut clusters = String::new();
+    for (name, fields, endpoints) in setup.clusters {
+        let mut text = format!(
+            "- {{ name: {name}, type: STATIC, {fields} load_assignment: {{ cluster_name: {name}, \
+             endpoints: [ {endpoints} ] }} }}\n"
+        );
+        for (host, port) in fleet.ports().iter().enumerate() {
+            let address = format!(
+                "address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}"
+            );
+            text = text.replace(
+                &format!("HOST{host}"),
+                &format!("endpoint: {{ ADDRESS{host} }}"),
+            );
+            text = text.replace(&format!("ADDRESS{host}"), &address);
+        }
+        clusters += &text;
+    }
+    let listener = Listener {
+        name: "picks",
+        manager: setup.manager,
+        hosts: routes.leak(),
+    };
+    Process::start(program, &bootstrap(&[listener], &clusters))
+}
