@@ -14,6 +14,7 @@
 mod application_log;
 pub mod bootstrap;
 pub mod cidr;
+pub mod circuit_breakers;
 pub mod cluster;
 pub mod clusters;
 pub mod context;

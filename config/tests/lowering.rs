@@ -119,7 +119,7 @@ fn show_cluster(out: &mut String, cluster: &Cluster) {
         cluster.bind,
     )
     .unwrap();
-    for limits in &cluster.thresholds {
+    for limits in &cluster.circuit_breakers.thresholds {
         writeln!(
             out,
             "  limits {} {} {} {}",

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -285,6 +285,26 @@ impl Stream {
     /// Discards what is unsent and resets the connection.
     pub fn abort(self) {
         self.core.io.borrow_mut().abort(self.slot);
+    }
+
+    /// Gives the socket away, to another reactor. Only a connection on which nothing is left to
+    /// read, to send or to report can go; nothing is received any more when this is called.
+    /// Dropping the future leaves a stream that can only be closed.
+    pub async fn detach(&self) -> io::Result<OwnedFd> {
+        self.core.io.borrow_mut().begin_detaching(self.slot);
+        poll_fn(|cx| {
+            let mut io = self.core.io.borrow_mut();
+            let socket = &mut io.sockets[self.slot];
+            if socket.operations == 0 {
+                return Poll::Ready(());
+            }
+            let previous = register(&mut socket.read_waker, cx);
+            drop(io);
+            drop(previous);
+            Poll::Pending
+        })
+        .await;
+        self.core.io.borrow_mut().take_descriptor(self.slot)
     }
 
     /// Turns TCP keep-alive probes on.
