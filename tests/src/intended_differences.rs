@@ -753,6 +753,7 @@ pub const TABLE: &[Intended] = &[
         "stats.*.downstream_cx_delayed_close_timeout",
         DELAYED_CLOSE,
     ),
+    admin("*", "extra: */outliers", "an endpoint that Envoy has not"),
     admin("*", "extra: */explain", EXPLAIN),
     admin("*", "extra: *  h.NAME", EXPLAIN),
     admin("*", "extra: *  host", EXPLAIN),

@@ -5,10 +5,14 @@
 //! - `older.rs`: the fields of the cluster.
 //! - `typed.rs`: `load_balancing_policy`.
 //! - `slow_start.rs`: what both say about new hosts.
+//! - `subset.rs`: what both say about hosts by metadata.
 
 mod older;
 mod slow_start;
+mod subset;
 mod typed;
+
+pub use subset::criteria;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +65,11 @@ impl Balancing {
     /// The policy as the file says.
     pub fn policy(&self) -> &Policy {
         &self.config.policy
+    }
+
+    /// Whether requests may be for a subset of the hosts.
+    pub fn has_subsets(&self) -> bool {
+        self.config.subset.is_some()
     }
 
     /// What holds for an assignment with this policy while the runtime has

@@ -9,7 +9,7 @@ use envoy_types::pb::google::protobuf::UInt64Value;
 use ringway_lb::config::{HashFunction, LocalityMode, Policy, Selection, ZoneAware};
 
 use super::{
-    ALL, BIAS, Balancing, CHOICES, maglev_table_size, percent, ring_sizes, runtime_double,
+    ALL, BIAS, Balancing, CHOICES, maglev_table_size, percent, ring_sizes, runtime_double, subset,
 };
 use crate::context::Cx;
 use crate::core;
@@ -32,6 +32,12 @@ impl Balancing {
         let balance_factor = hashing
             .and_then(|hashing| hashing.hash_balance_factor)
             .map(|factor| factor.value);
+        let weighted = self.config.common.locality == LocalityMode::Weighted;
+        self.config.subset = (proto.lb_subset_config.as_ref()).and_then(|config| {
+            cx.field("lb_subset_config", |cx| {
+                subset::lower_older(config, weighted, cx)
+            })
+        });
         let given = proto.lb_config.as_ref();
         self.config.policy = match proto.lb_policy() {
             LbPolicy::Random => Policy::Random,

@@ -11,13 +11,13 @@ use envoy_types::pb::envoy::extensions::load_balancing_policies::common::v3::loc
 };
 use envoy_types::pb::envoy::extensions::load_balancing_policies::{
     least_request::v3 as least_request_pb, maglev::v3::Maglev, random::v3::Random,
-    ring_hash::v3 as ring_hash_pb, round_robin::v3::RoundRobin,
+    ring_hash::v3 as ring_hash_pb, round_robin::v3::RoundRobin, subset::v3::Subset,
 };
 use envoy_types::pb::google::protobuf::{Any, UInt32Value};
 use ringway_lb::config::{HashFunction, LocalityBasis, LocalityMode, Policy, Selection, ZoneAware};
 
 use super::{
-    ALL, BIAS, Balancing, CHOICES, maglev_table_size, percent, ring_sizes, runtime_double,
+    ALL, BIAS, Balancing, CHOICES, maglev_table_size, percent, ring_sizes, runtime_double, subset,
 };
 use crate::context::{Cx, type_name, unpack};
 use crate::core;
@@ -85,6 +85,20 @@ impl Balancing {
                         table_size: maglev_table_size(size, cx),
                         balance_factor,
                     };
+                }
+            }
+            "envoy.extensions.load_balancing_policies.subset.v3.Subset" => {
+                if let Some(proto) = unpack::<Subset>(any, cx) {
+                    let policies = proto.subset_lb_policy.as_ref();
+                    cx.field("subset_lb_policy", |cx| {
+                        if !policies.is_some_and(|policies| self.take_first(policies, cx)) {
+                            cx.error("none of these policies is known");
+                        }
+                    });
+                    if self.config.subset.is_some() {
+                        cx.error_at("subset_lb_policy", "subsets of subsets are not supported");
+                    }
+                    self.config.subset = Some(subset::lower_typed(&proto, cx));
                 }
             }
             _ => return false,

@@ -1,11 +1,12 @@
 //! What a route does with a request.
 
 use super::MatchInput;
-use super::cluster_specifier::ClusterSpecifier;
+use super::cluster_specifier::{ClusterChoice, ClusterSpecifier, Inherited};
 use super::direct_response::DirectResponse;
 use super::hash_policy::HashPolicies;
 use super::host_rewrite::HostRewrite;
 use super::lower::{Lowering, duration};
+use super::metadata_match::SubsetCriteria;
 use super::path_match::PathMatcher;
 use super::redirect::Redirect;
 use super::regex::Substitution;
@@ -77,6 +78,9 @@ pub struct Forward {
     pub upgrades: RouteUpgrades,
     /// What requests have in common that go to the same host.
     pub hash_policies: Option<Arc<HashPolicies>>,
+    /// What the metadata of the host must be. Weighted clusters have their
+    /// own, with these in them.
+    pub subset: SubsetCriteria,
 }
 
 /// How a request's `grpc-timeout` limits its stream.
@@ -155,6 +159,14 @@ impl Action {
 }
 
 impl Forward {
+    /// What the metadata of the host must be, as far as the route says so.
+    pub fn subset(&self, chosen: ClusterChoice) -> &SubsetCriteria {
+        match self.cluster.weighted(chosen) {
+            Some(weighted) => &weighted.subset,
+            None => &self.subset,
+        }
+    }
+
     fn lower(
         message: &proto::RouteAction,
         path: Option<&PathMatcher>,
@@ -163,8 +175,13 @@ impl Forward {
     ) -> Option<Self> {
         let hash_policies = HashPolicies::lower(&message.hash_policy, "hash_policy", cx)
             .map(|policies| policies.map(Arc::new));
-        let hashes = hash_policies.clone().flatten();
-        let cluster = ClusterSpecifier::lower(message, hashes, lowering, cx);
+        let of_route = SubsetCriteria::lower(message.metadata_match.as_ref());
+        let subset = SubsetCriteria::default().with(&of_route);
+        let inherited = Inherited {
+            hash_policies: hash_policies.clone().flatten(),
+            subset: &subset,
+        };
+        let cluster = ClusterSpecifier::lower(message, inherited, lowering, cx);
         let path_rewrite = path_rewrite(message, path, lowering, cx);
         let host_rewrite = HostRewrite::lower(message, lowering, cx);
         let mirror_policies =
@@ -201,6 +218,7 @@ impl Forward {
             mirror_policies: mirror_policies?,
             upgrades: upgrades?,
             hash_policies: hash_policies?,
+            subset,
         })
     }
 }

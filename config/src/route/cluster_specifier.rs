@@ -5,6 +5,7 @@ use super::cluster_specifier_plugin::Plugin;
 use super::hash_policy::HashPolicies;
 use super::header_key::HeaderKey;
 use super::lower::Lowering;
+use super::metadata_match::SubsetCriteria;
 use super::weighted_clusters::{WeightedCluster, WeightedClusters, WeightedName};
 use crate::clusters::ClusterId;
 use crate::context::Cx;
@@ -34,6 +35,12 @@ pub struct ClusterChoice {
     pub cluster: Option<ClusterId>,
     /// Its place in `weighted_clusters`, whose settings then apply.
     pub weighted: Option<u32>,
+}
+
+/// What weighted clusters take over from their route.
+pub(super) struct Inherited<'a> {
+    pub(super) hash_policies: Option<Arc<HashPolicies>>,
+    pub(super) subset: &'a SubsetCriteria,
 }
 
 impl ClusterSpecifier {
@@ -91,11 +98,10 @@ impl ClusterSpecifier {
         }
     }
 
-    /// Compiles the choice of a route, or reports why not. `hashes` are the
-    /// route's hash policies.
+    /// Compiles the choice of a route, or reports why not.
     pub(super) fn lower(
         message: &proto::RouteAction,
-        hashes: Option<Arc<HashPolicies>>,
+        inherited: Inherited<'_>,
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
@@ -106,7 +112,7 @@ impl ClusterSpecifier {
             Some(Specifier::ClusterHeader(name)) => Some(Self::Header(HeaderKey::new(name))),
             Some(Specifier::WeightedClusters(clusters)) => cx
                 .field("weighted_clusters", |cx| {
-                    WeightedClusters::lower(clusters, hashes, lowering, cx)
+                    WeightedClusters::lower(clusters, inherited, lowering, cx)
                 })
                 .map(Self::Weighted),
             Some(Specifier::ClusterSpecifierPlugin(name)) => cx

@@ -22,6 +22,7 @@ mod index;
 mod internal_redirect_policy;
 mod lower;
 mod matched_routes;
+mod metadata_match;
 mod mismatch;
 mod mutation_rules;
 mod path_match;
@@ -65,6 +66,7 @@ pub use index::RouteIndex;
 pub use internal_redirect_policy::{InternalRedirectPolicy, RedirectPredicate};
 pub use lower::lower;
 pub use matched_routes::MatchedRoutes;
+pub use metadata_match::SubsetCriteria;
 pub use mismatch::Mismatch;
 pub use mutation_rules::HeaderMutation;
 pub use path_match::PathMatcher;
@@ -78,7 +80,7 @@ pub use request_path::without_query;
 pub use resilience::{BodyLimit, Resilience};
 pub use retry_policy::{
     BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy,
-    words,
+    RetryPriority, words,
 };
 pub use rewrite::{PathRewrite, Rewriting, escape_path};
 pub use route_match::{MatchInput, PeerCertificate, RouteMatcher, TlsContextMatcher};

@@ -8,6 +8,7 @@ use crate::metadata::{Metadata, Struct, Value};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::envoy::config::route::v3::retry_policy as parts;
 use envoy_types::pb::envoy::extensions::retry::host::omit_host_metadata::v3::OmitHostMetadataConfig;
+use envoy_types::pb::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
 use std::time::Duration;
 
 /// A compiled `envoy.config.route.v3.RetryPolicy`.
@@ -35,6 +36,8 @@ pub struct RetryPolicy {
     pub host_predicates: Box<[HostPredicate]>,
     /// How often another host is looked for before the last one is taken.
     pub host_selections_max: u32,
+    /// Which priorities the next try should not go to.
+    pub priority: Option<RetryPriority>,
 }
 
 /// `retry_on`: a set of conditions.
@@ -75,6 +78,17 @@ pub enum ResetFormat {
     Seconds,
     /// Seconds since 1970.
     UnixTimestamp,
+}
+
+/// `retry_priority`: which priorities another try goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryPriority {
+    /// `envoy.retry_priorities.previous_priorities`: not to those of the hosts
+    /// that were tried.
+    PreviousPriorities {
+        /// It is looked at anew after so many tries, at least 1.
+        update_frequency: u32,
+    },
 }
 
 /// A reason not to take a host for another try.
@@ -235,6 +249,7 @@ impl Default for RetryPolicy {
             rate_limited_back_off: None,
             host_predicates: Box::default(),
             host_selections_max: HOST_SELECTIONS,
+            priority: None,
         }
     }
 }
@@ -269,6 +284,12 @@ impl RetryPolicy {
             cx,
             HostPredicate::lower,
         );
+        let priority = match &message.retry_priority {
+            Some(priority) => cx
+                .field("retry_priority", |cx| RetryPriority::lower(priority, cx))
+                .map(Some),
+            None => Some(None),
+        };
         let per_try = duration(message.per_try_timeout.as_ref(), "per_try_timeout", cx);
         let per_try_idle = duration(
             message.per_try_idle_timeout.as_ref(),
@@ -306,6 +327,7 @@ impl RetryPolicy {
                 0 => HOST_SELECTIONS,
                 attempts => u32::try_from(attempts).unwrap_or(u32::MAX),
             },
+            priority: priority?,
         })
     }
 }
@@ -358,6 +380,28 @@ impl RateLimitedBackOff {
                 })
                 .collect(),
             max: max.flatten().unwrap_or(RATE_LIMITED_MAX),
+        })
+    }
+}
+
+impl RetryPriority {
+    fn lower(message: &parts::RetryPriority, cx: &mut Cx<'_>) -> Option<Self> {
+        use parts::retry_priority::ConfigType;
+        let Some(ConfigType::TypedConfig(any)) = &message.config_type else {
+            cx.error("a typed_config is needed here");
+            return None;
+        };
+        cx.field("typed_config", |cx| match type_name(&any.type_url) {
+            "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig" => {
+                let message: PreviousPrioritiesConfig = unpack(any, cx)?;
+                // The rules of the API let nothing below 1 through.
+                let update_frequency = u32::try_from(message.update_frequency).unwrap_or(1);
+                Some(RetryPriority::PreviousPriorities { update_frequency })
+            }
+            other => {
+                cx.error(format!("{other} does not choose priorities"));
+                None
+            }
         })
     }
 }

@@ -2,11 +2,13 @@
 //! in proportion to weights.
 
 use super::MatchInput;
+use super::cluster_specifier::Inherited;
 use super::filter_overrides::{FilterOverrides, OverridesId};
 use super::hash_policy::{HashInput, HashPolicies};
 use super::header_key::HeaderKey;
 use super::header_mutation::MutationsId;
 use super::lower::{Lowering, all};
+use super::metadata_match::SubsetCriteria;
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
 use crate::runtime::{RuntimeKey, RuntimeValues};
@@ -42,6 +44,8 @@ pub struct WeightedCluster {
     pub header_mutations: Option<MutationsId>,
     /// Takes the authority's place before the route's own rewrite sees it.
     pub host_rewrite: Option<Box<[u8]>>,
+    /// What the metadata of the host must be, the route's criteria included.
+    pub subset: SubsetCriteria,
     /// What it says to the HTTP filters, with what it inherits.
     pub filter_overrides: OverridesId,
     /// Where it was configured.
@@ -126,13 +130,13 @@ impl WeightedClusters {
     /// Compiles the message, or reports why not.
     pub(super) fn lower(
         message: &proto::WeightedCluster,
-        hashes: Option<Arc<HashPolicies>>,
+        inherited: Inherited<'_>,
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
         let prefix = message.runtime_key_prefix.as_str();
         let clusters = all(&message.clusters, "clusters", cx, |cluster, cx| {
-            WeightedCluster::lower(cluster, prefix, lowering, cx)
+            WeightedCluster::lower(cluster, prefix, inherited.subset, lowering, cx)
         })?;
         let sum: u64 = clusters.iter().map(|c| u64::from(c.weight)).sum();
         let total = match u32::try_from(sum) {
@@ -155,13 +159,13 @@ impl WeightedClusters {
         let (random_header, hash_policies) = match &message.random_value_specifier {
             Some(RandomValueSpecifier::HeaderName(name)) => (HeaderKey::optional(name), None),
             Some(RandomValueSpecifier::UseHashPolicy(flag)) if flag.value => {
-                if hashes.is_none() {
+                if inherited.hash_policies.is_none() {
                     cx.warn_at(
                         "use_hash_policy",
                         "the route has no hash_policy, so that chance decides",
                     );
                 }
-                (None, hashes)
+                (None, inherited.hash_policies)
             }
             Some(RandomValueSpecifier::UseHashPolicy(_)) | None => (None, None),
         };
@@ -187,6 +191,7 @@ impl WeightedCluster {
     fn lower(
         message: &ClusterWeight,
         runtime_key_prefix: &str,
+        of_route: &SubsetCriteria,
         lowering: &mut Lowering,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
@@ -224,6 +229,7 @@ impl WeightedCluster {
             header_mutations,
             filter_overrides,
             cluster: cluster?,
+            subset: of_route.with(&SubsetCriteria::lower(message.metadata_match.as_ref())),
             host_rewrite: (!host.is_empty()).then(|| host.as_bytes().into()),
             source: cx.source(),
             weight: weight.value,

@@ -345,6 +345,8 @@ struct ManagedCluster {
     slow_starts: HashMap<*const SharedHost, u64>,
     /// The set that was published last is not true any more.
     is_dirty: bool,
+    /// Subsets of hosts at last.
+    subsets: u64,
 }
 
 impl ManagedCluster {
@@ -374,7 +376,7 @@ impl ManagedCluster {
         let hosts = host_set(config, &members, &assignment, &slow_starts, surroundings);
         let (config, hosts) = (Arc::clone(config), Arc::new(hosts));
         let shared = SharedCluster::new(config, hosts, watch, Instant::now(), store);
-        let cluster = Self {
+        let mut cluster = Self {
             shared: Arc::new(shared),
             assignment,
             members,
@@ -382,6 +384,7 @@ impl ManagedCluster {
             checker: None,
             slow_starts,
             is_dirty: false,
+            subsets: 0,
         };
         cluster.count_changed(&found);
         cluster.count_members();
@@ -484,7 +487,7 @@ impl ManagedCluster {
         self.shared.stats.membership_change.add(changed);
     }
 
-    fn count_members(&self) {
+    fn count_members(&mut self) {
         let stats = &self.shared.stats;
         let hosts = self.shared.hosts();
         let counts = hosts.counts;
@@ -492,6 +495,16 @@ impl ManagedCluster {
         self.shared.count_events(hosts.balancer.built());
         if let Some(table) = &self.shared.table {
             table.set(hosts.balancer.table_sizes().unwrap_or_default());
+        }
+        if let (Some(more), Some(subsets)) = (&self.shared.subsets, hosts.balancer.subsets()) {
+            more.lb_subsets_single_host_per_subset_duplicate
+                .set(u64::from(subsets.duplicates));
+            // Envoy counts those of every thread. Here they share them.
+            let (before, now) = (self.subsets, subsets.active as u64);
+            stats.lb_subsets_active.set(now);
+            stats.lb_subsets_created.add(now.saturating_sub(before));
+            stats.lb_subsets_removed.add(before.saturating_sub(now));
+            self.subsets = now;
         }
         stats.membership_total.set(self.members.len() as u64);
         stats.membership_healthy.set(counts.healthy);

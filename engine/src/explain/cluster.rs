@@ -1,31 +1,15 @@
 //! The cluster that a request goes to, and its hosts.
 
 use ringway_config::cluster::Cluster;
-use ringway_config::load_balancing::policy_name;
 use ringway_config::route::Priority;
 
+use super::balancing;
 use super::context::Context;
-use super::fact::{Fact, Place};
+use super::fact::Fact;
 
 /// What is known of the cluster: policy, hosts, breakers.
 pub(super) fn explain(cluster: &Cluster, priority: Priority, cx: &Context<'_>) -> Vec<Fact> {
     let path = &cluster.source.path;
-    let hosts = cluster
-        .assignment
-        .hosts
-        .iter()
-        .map(|host| {
-            let group = &cluster.assignment.groups[host.group as usize];
-            let mut parts = vec![
-                Fact::new("weight").value(host.weight),
-                Fact::new("priority").value(group.priority),
-            ];
-            if !host.hostname.is_empty() {
-                parts.push(Fact::new("hostname").value(&*host.hostname));
-            }
-            Fact::new(host.address.to_string()).parts(parts)
-        })
-        .collect();
     let thresholds = &cluster.circuit_breakers.thresholds[priority as usize];
     let breakers = Fact::new("circuit breakers")
         .note(match priority {
@@ -40,22 +24,12 @@ pub(super) fn explain(cluster: &Cluster, priority: Priority, cx: &Context<'_>) -
             Fact::new("max retries").value(thresholds.max_retries),
         ]);
     let set = |field: &str| cx.place(&format!("{path}.{field}"));
-    vec![
-        Fact::new("balancing")
-            .value(policy_name(cluster.balancing.policy()))
-            .place(set("lb_policy")),
-        Fact::new("hash key")
-            .value(serde_json::Value::Null)
-            .note("the route has no hash_policy"),
-        Fact::new("candidate hosts")
-            .place(match cluster.assignment.hosts.is_empty() {
-                true => Place::Default,
-                false => set("load_assignment"),
-            })
-            .items(hosts),
-        breakers,
+    let mut facts = balancing::explain(cluster, cx);
+    facts.push(breakers);
+    facts.push(
         Fact::new("connect timeout")
             .value(format!("{:?}", cluster.connect_timeout))
             .place(set("connect_timeout")),
-    ]
+    );
+    facts
 }

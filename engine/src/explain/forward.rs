@@ -7,6 +7,7 @@ use ringway_config::route::{Action, ClusterSpecifier, Forward, SelectedRoute, We
 use serde_json::Value;
 
 use super::action::answer;
+use super::balancing;
 use super::cluster;
 use super::context::Context;
 use super::fact::Fact;
@@ -125,7 +126,11 @@ pub(super) fn explain(
     limits.extend(timeouts::of_stream(&way, exchange));
     let retries = retries::explain(&way, hedging, exchange);
     router::remove_consumed(exchange);
-    let mut facts = vec![sent(&way, exchange), Fact::new("timeouts").parts(limits)];
+    let mut facts = vec![
+        sent(&way, exchange),
+        balancing::of_request(&way, cluster, exchange),
+        Fact::new("timeouts").parts(limits),
+    ];
     facts.extend(retries);
     facts.push(internal_redirects(&way));
     facts.push(mirrors::explain(&way, exchange));

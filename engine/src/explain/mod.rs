@@ -16,10 +16,11 @@
 //!   - `upgrade.rs`: whether it may ask for another protocol;
 //!   - `filters.rs`: which filters run, and with whose configuration;
 //!   - `action.rs`: what it is answered with, unless it is sent on;
-//!   - `forward.rs`: how it is sent on, with `cluster.rs`, `timeouts.rs`,
-//!     `retries.rs` and `mirrors.rs`.
+//!   - `forward.rs`: how it is sent on, with `cluster.rs`, `balancing.rs`,
+//!     `timeouts.rs`, `retries.rs` and `mirrors.rs`.
 
 mod action;
+mod balancing;
 mod cluster;
 mod context;
 mod document;
@@ -41,6 +42,7 @@ use std::time::{Instant, SystemTime};
 
 use ringway_config::Names;
 use ringway_config::cluster::Cluster;
+use ringway_config::clusters::ClusterId;
 use ringway_config::core::{Address, Node};
 use ringway_config::listener::Listener;
 use ringway_config::runtime::RuntimeValues;
@@ -50,6 +52,7 @@ pub use self::document::Document;
 pub use self::fact::{Fact, Place};
 pub use self::question::{PARAMETERS, Question};
 use crate::filters::network::http_connection_manager::Shared;
+use crate::upstream::host_set::HostSet;
 
 /// A listener that a request may arrive at.
 #[derive(Clone, Copy)]
@@ -69,6 +72,8 @@ pub struct Sources<'a> {
     pub document: Document<'a>,
     /// All clusters.
     pub clusters: &'a [Arc<Cluster>],
+    /// The hosts that clusters have now; none of clusters that do not run.
+    pub hosts: &'a [(ClusterId, Arc<HostSet>)],
     /// The numbering of clusters and runtime keys.
     pub names: &'a Names,
     /// The current runtime values.

@@ -70,6 +70,7 @@ pub fn explain(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
             marks: &loaded.marks,
         },
         clusters: &compiled.snapshot.clusters,
+        hosts: &[],
         names: &Arc::clone(&compiled.snapshot.names),
         runtime: &compiled
             .snapshot

@@ -293,12 +293,16 @@ impl ServerView for View {
             .iter()
             .map(|cluster| Arc::clone(&cluster.config))
             .collect();
+        let hosts: Vec<_> = (self.clusters.iter())
+            .map(|cluster| (cluster.config.id, cluster.hosts()))
+            .collect();
         let sources = Sources {
             document: Document {
                 bootstrap: &self.config_dump["configs"][0]["bootstrap"],
                 marks: &self.marks,
             },
             clusters: &clusters,
+            hosts: &hosts,
             names: &self.names,
             runtime: &self.runtime.values(),
             node: &self.own,

@@ -135,6 +135,13 @@ stats_struct! {
     }
 }
 
+stats_struct! {
+    /// What clusters with subsets of hosts count besides: under [`prefix`].
+    pub struct SubsetStats {
+        gauges: [lb_subsets_single_host_per_subset_duplicate],
+    }
+}
+
 /// What a policy that hashes shows of its table.
 #[derive(Clone, Copy, Debug)]
 pub enum TableStats {

@@ -14,6 +14,7 @@ use ringway_config::runtime::RuntimeValues;
 use ringway_lb::balancer::Cursor;
 use ringway_lb::config::Policy;
 use ringway_lb::events::Events;
+use ringway_lb::priority::PriorityLoads;
 
 use super::circuit_breaker::{Breaker, Limits, RequestBreaker, RetryBreaker, RetryPermit};
 use super::conn_pool;
@@ -22,8 +23,8 @@ use super::host_set::{HostSet, Member};
 use super::load_balancer::LoadBalancerContext;
 use super::outlier_detection::Watch;
 use crate::stats::cluster::{
-    ClusterStats, MaglevStats, ResponseStats, RingHashStats, TableStats, TransportSocketMatchStats,
-    prefix,
+    ClusterStats, MaglevStats, ResponseStats, RingHashStats, SubsetStats, TableStats,
+    TransportSocketMatchStats, prefix,
 };
 use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stats::{GaugeReader, Store};
@@ -40,6 +41,8 @@ pub struct SharedCluster {
     pub responses: ResponseStats,
     /// The table of a policy that hashes.
     pub table: Option<TableStats>,
+    /// Of a cluster with subsets of hosts.
+    pub subsets: Option<SubsetStats>,
     /// How many hosts took the cluster's own transport socket.
     pub transport_socket_matches: TransportSocketMatchStats,
     /// The process-wide limits by routing priority: default, high.
@@ -74,6 +77,7 @@ impl SharedCluster {
         Self {
             stats: ClusterStats::new(store, &prefix),
             responses: ResponseStats::new(store, &prefix),
+            subsets: (config.balancing.has_subsets()).then(|| SubsetStats::new(store, &prefix)),
             table: match config.balancing.policy() {
                 Policy::RingHash { .. } => {
                     let prefix = format!("{prefix}ring_hash_lb.");
@@ -132,6 +136,9 @@ impl SharedCluster {
                 Events::ZONE_ROUTING_SAMPLED => stats.lb_zone_routing_sampled,
                 Events::ZONE_ROUTING_CROSS_ZONE => stats.lb_zone_routing_cross_zone,
                 Events::ZONE_NO_CAPACITY_LEFT => stats.lb_zone_no_capacity_left,
+                Events::SUBSETS_SELECTED => stats.lb_subsets_selected,
+                Events::SUBSETS_FALLBACK => stats.lb_subsets_fallback,
+                Events::SUBSETS_FALLBACK_PANIC => stats.lb_subsets_fallback_panic,
                 _ => continue,
             };
             counter.inc();
@@ -242,6 +249,21 @@ impl Cluster {
         let Member { shared, config } = &set.members[index];
         let host = own[index].get_or_insert_with(|| Host::new(shared, config));
         Some(Rc::clone(host))
+    }
+
+    /// Calls `f` with the state of the priorities.
+    pub fn with_priorities<T>(&self, f: impl FnOnce(&PriorityLoads) -> T) -> T {
+        f(self.hosts.borrow().set.balancer.priorities())
+    }
+
+    /// The priority of a host; `None` when it is not one of the cluster's any
+    /// more. Looks through all of them.
+    #[must_use]
+    pub fn priority_of(&self, host: &Rc<Host>) -> Option<u32> {
+        let Hosts { set, own, .. } = &*self.hosts.borrow();
+        let is_it = |own: &Option<Rc<Host>>| own.as_ref().is_some_and(|own| Rc::ptr_eq(own, host));
+        let member = &set.members[own.iter().position(is_it)?];
+        Some(set.group(member).priority)
     }
 
     /// How many hosts there are, whatever their health.

@@ -6,6 +6,7 @@ use ringway_tests::fleet::Fleet;
 use ringway_tests::message::Message;
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::TcpStream;
 
@@ -49,6 +50,9 @@ const HOSTS: usize = 8;
 /// the probability is below 1 in 10^13.
 const DRAWS: usize = 30;
 
+/// What every thread of Envoy counts for itself.
+const SUBSETS_BY_THREAD: [&str; 2] = [".lb_subsets_active", ".lb_subsets_created"];
+
 /// A request for each of some keys, with `{key}` in its header lines replaced.
 pub fn keys(count: usize, target: &str, lines: &str) -> Vec<(String, String)> {
     let fill = |text: &str, key: usize| text.replace("{key}", &format!("key-{key}"));
@@ -62,6 +66,15 @@ pub fn draws(target: &str, lines: &str) -> Vec<(String, String)> {
     vec![(target.to_owned(), lines.to_owned()); DRAWS]
 }
 
+/// What was seen of a setup.
+struct Seen {
+    /// The hosts of each route's requests, or the status where there is none,
+    /// and how many were asked.
+    picks: Vec<Vec<String>>,
+    /// What the clusters count of balancing.
+    stats: BTreeMap<String, u64>,
+}
+
 /// Plays a setup on Envoy and on Ringway, with the same hosts on the same
 /// ports.
 pub fn compare(test: &str, setup: &Setup) {
@@ -72,11 +85,19 @@ pub fn compare(test: &str, setup: &Setup) {
     for host in setup.dead {
         fleet.kill(*host);
     }
-    let theirs = play(&Program::Envoy(envoy), setup, &fleet);
+    let mut theirs = play(&Program::Envoy(envoy), setup, &fleet);
+    for (name, value) in &mut theirs.stats {
+        // Envoy's main thread and its worker have each their own; in Ringway
+        // all workers share them.
+        if SUBSETS_BY_THREAD.iter().any(|stat| name.ends_with(stat)) {
+            *value /= 2;
+        }
+    }
     for driver in programs::drivers() {
         let program = Program::Ringway(driver);
         let ours = play(&program, setup, &fleet);
-        for ((route, theirs), ours) in setup.routes.iter().zip(&theirs).zip(&ours) {
+        assert_eq!(ours.stats, theirs.stats, "{}", program.name());
+        for ((route, theirs), ours) in setup.routes.iter().zip(&theirs.picks).zip(&ours.picks) {
             let path = route.path;
             if route.expected == Expected::Chance {
                 for (name, picks) in [("Envoy", theirs), (&*program.name(), ours)] {
@@ -94,29 +115,32 @@ pub fn compare(test: &str, setup: &Setup) {
             }
         }
     }
-    let requests: usize = theirs.iter().map(Vec::len).sum();
+    let requests: usize = theirs.picks.iter().map(Vec::len).sum();
     programs::say(&format!(
         "{test}: {} routes, {requests} requests",
         setup.routes.len()
     ));
 }
 
-/// The hosts of each route's requests, or the status where there is none.
-fn play(program: &Program, setup: &Setup, fleet: &Fleet) -> Vec<Vec<String>> {
+fn play(program: &Program, setup: &Setup, fleet: &Fleet) -> Seen {
     let process = start(program, setup, fleet);
     let play = |route: &Route| {
         let mut stream = TcpStream::connect(process.listener("picks")).expect("a connection");
         let requests = (route.requests)();
         let picks = requests.iter().map(|(target, lines)| {
             let answer = ask(&mut stream, &format!("{}{target}", route.path), lines);
-            match answer.header("x-host") {
-                Some(host) => host.to_owned(),
-                None => answer.first_line,
-            }
+            let attempts = answer.header("x-envoy-attempt-count").unwrap_or("none");
+            let host = answer.header("x-host").unwrap_or(&answer.first_line);
+            format!("{host}, attempts {attempts}")
         });
         picks.collect()
     };
-    setup.routes.iter().map(play).collect()
+    Seen {
+        picks: setup.routes.iter().map(play).collect(),
+        stats: (process.admin().stats().into_iter())
+            .filter(|(name, _)| name.starts_with("cluster.") && name.contains(".lb_"))
+            .collect(),
+    }
 }
 
 /// One request on a connection that stays open.
@@ -131,7 +155,9 @@ pub fn ask(stream: &mut TcpStream, target: &str, lines: &str) -> Message {
 
 /// A program with the setup's clusters and routes, on the listener `picks`.
 pub fn start(program: &Program, setup: &Setup, fleet: &Fleet) -> Process {
-    let mut routes = String::from("- name: all\n  domains: [\"*\"]\n  routes:\n");
+    let mut routes = String::from(
+        "- name: all\n  domains: [\"*\"]\n  include_attempt_count_in_response: true\n  routes:\n",
+    );
     for Route { path, action, .. } in setup.routes {
         let _ = writeln!(
             routes,

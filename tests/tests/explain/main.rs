@@ -2,6 +2,7 @@
 //! are sent and asked about.
 
 mod asking;
+mod balancing;
 mod filters;
 mod headers;
 mod limits;

@@ -52,6 +52,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "config/src/load_balancing/typed.rs",
     ),
     (
+        "envoy.extensions.load_balancing_policies.subset.v3.Subset",
+        "config/src/load_balancing/typed.rs",
+    ),
+    (
         "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
         "config/src/load_balancing/typed.rs",
     ),
@@ -93,6 +97,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+        "config/src/route/retry_policy.rs",
+    ),
+    (
+        "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
         "config/src/route/retry_policy.rs",
     ),
     (

@@ -136,7 +136,7 @@ impl Session {
                     self.host
                         .set_health(HealthFlag::ExcludedViaImmediateHcFail, true);
                 }
-                self.judge_service(check, answer)
+                self.judge_service(check, &answer)
             }
             (Client::Tcp(client), Checker::Tcp(check)) => client
                 .check(check, &self.target)
@@ -152,7 +152,7 @@ impl Session {
 
     /// Looks whether the host that answered well is the service that it is
     /// taken for.
-    fn judge_service(&mut self, check: &HttpCheck, answer: http::Answer) -> Outcome {
+    fn judge_service(&mut self, check: &HttpCheck, answer: &http::Answer) -> Outcome {
         let Some(matcher) = &check.service_name else {
             return answer.outcome;
         };

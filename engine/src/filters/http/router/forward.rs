@@ -20,6 +20,7 @@ use ringway_config::route::{Forward, SelectedRoute};
 
 use super::failure::{Failure, reply_for_host};
 use super::hash_policy;
+use super::pick::pick_host;
 use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_host};
 use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
@@ -34,7 +35,6 @@ use crate::stream_info::{ResponseFlag, TimePoint, details};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
-use crate::upstream::load_balancer::LoadBalancerContext;
 
 /// Interim responses (1xx) that are read before a host is taken to send them
 /// for ever. Real ones send one or two.
@@ -66,9 +66,7 @@ pub(super) async fn forward<'a>(
     finalize_request_headers(&manager.shared, forward, hedging, exchange, |exchange| {
         manager.apply_route_mutations(Message::Request, exchange);
     });
-    let mut hash = || hash_policy::hash(forward, &cluster, exchange);
-    let mut context = LoadBalancerContext::new(&manager.worker.rng).with_hash(&mut hash);
-    let Some(host) = cluster.pick_host(&mut context) else {
+    let Some(host) = pick_host(manager, forward, &cluster, exchange) else {
         cluster.stats.upstream_cx_none_healthy.inc();
         let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
             .flag(ResponseFlag::NoHealthyUpstream);

@@ -6,6 +6,8 @@
 //! - `forward.rs`: the whole story of a forwarded request.
 //! - `request_headers.rs`: what is done to its headers.
 //! - `hash_policy.rs`: what requests have in common that go to one host.
+//! - `pick.rs`: what the balancer is told; `retry_priority.rs`: which
+//!   priorities further tries go to.
 //! - `timeout.rs`: how long it may take.
 //! - `tries.rs`: the way of a request that may be tried more than once;
 //!   `retries.rs`: what is asked for; `retry_state.rs`: whether, when and where
@@ -25,8 +27,10 @@ mod failure;
 mod forward;
 mod hash_policy;
 mod internal_redirect;
+mod pick;
 mod request_headers;
 mod retries;
+mod retry_priority;
 mod retry_state;
 mod shadow;
 mod timeout;
@@ -45,6 +49,8 @@ pub use self::connect::carries_bytes;
 pub use self::direct_response::set_redirect;
 pub(in crate::filters) use self::failure::Failure;
 use self::forward::{forward, no_cluster};
+pub use self::hash_policy::policies as hash_policies;
+pub use self::pick::subset;
 pub use self::request_headers::{finalize_request_headers, remove_consumed};
 pub use self::retries::Retries;
 pub use self::shadow::{NotMirrored, mirror_target, set_mirror_authority};

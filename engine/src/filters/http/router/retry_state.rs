@@ -12,12 +12,14 @@ use std::time::{Duration, SystemTime};
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::route::{
-    BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy,
+    BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy, RetryPriority,
 };
+use ringway_lb::priority::Loads;
 
 use super::charge::Places;
 use super::failure::Failure;
 use super::retries::{Retries, number};
+use super::retry_priority::PreviousPriorities;
 use crate::http::exchange::Expired;
 use crate::stats::Counter;
 use crate::stats::route::RouteRequestStats;
@@ -77,6 +79,7 @@ pub(super) struct RetryState<'a> {
     /// one as a rule.
     first_host: Option<Rc<Host>>,
     later_hosts: Vec<Rc<Host>>,
+    priorities: Option<Box<PreviousPriorities>>,
 }
 
 impl<'a> RetryState<'a> {
@@ -91,6 +94,11 @@ impl<'a> RetryState<'a> {
             retrying: false,
             first_host: None,
             later_hosts: Vec::new(),
+            priorities: policy.priority.map(
+                |RetryPriority::PreviousPriorities { update_frequency }| {
+                    Box::new(PreviousPriorities::new(update_frequency))
+                },
+            ),
         })
     }
 
@@ -237,6 +245,9 @@ impl<'a> RetryState<'a> {
 
     /// Remembers the host of a try.
     pub fn note_host(&mut self, host: &Rc<Host>) {
+        if let Some(priorities) = &mut self.priorities {
+            priorities.note_host(host);
+        }
         if self.policy.host_predicates.is_empty() {
             return;
         }
@@ -247,14 +258,27 @@ impl<'a> RetryState<'a> {
         }
     }
 
+    /// Another try is about to be made.
+    pub fn update_priorities(&mut self, cluster: &Cluster) {
+        if let Some(priorities) = &mut self.priorities {
+            priorities.update(cluster);
+        }
+    }
+
+    /// The priority loads of the next try, where they are not the cluster's
+    /// own.
+    pub fn loads(&self) -> Option<&Loads> {
+        self.priorities.as_ref()?.loads()
+    }
+
     /// The host of another try: one that the policy does not want to avoid, if
     /// one is found soon enough.
     pub fn pick_host(
         &self,
         cluster: &Cluster,
-        context: &mut LoadBalancerContext<'_>,
+        mut context: LoadBalancerContext<'_>,
     ) -> Option<Rc<Host>> {
-        let mut host = cluster.pick_host(context)?;
+        let mut host = cluster.pick_host(&mut context)?;
         // A cluster cannot have more hosts than a balancer has turns, so more
         // attempts than that would ask the same ones again.
         let turns = u32::try_from(cluster.host_count()).unwrap_or(u32::MAX);
@@ -267,7 +291,7 @@ impl<'a> RetryState<'a> {
                 break;
             }
             context.pick_another();
-            host = cluster.pick_host(context)?;
+            host = cluster.pick_host(&mut context)?;
         }
         Some(host)
     }

@@ -25,7 +25,7 @@ use ringway_config::route::{BodyLimit, Forward, RetryPolicy, SelectedRoute};
 
 use super::failure::{Failure, reply_for_host};
 use super::forward::{finish, is_interim, relay, request_ended};
-use super::hash_policy;
+use super::pick::with_context;
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
@@ -40,7 +40,6 @@ use crate::upstream::circuit_breaker::RequestPermit;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
-use crate::upstream::load_balancer::LoadBalancerContext;
 
 /// Lists that are kept; beyond this they are freed. As many as exchanges, of
 /// which each has one at most.
@@ -683,12 +682,21 @@ impl Tries<'_> {
         next.wait
             .count(&self.cluster, self.manager.route_stats(exchange));
         exchange.info.attempt_count += 1;
-        let mut hash = || hash_policy::hash(self.forward, &self.cluster, exchange);
-        let mut context = LoadBalancerContext::new(&self.manager.worker.rng).with_hash(&mut hash);
-        let picked = match &self.retry {
-            Some(retry) => retry.pick_host(&self.cluster, &mut context),
-            None => self.cluster.pick_host(&mut context),
-        };
+        if let Some(retry) = &mut self.retry {
+            retry.update_priorities(&self.cluster);
+        }
+        let (cluster, retry) = (&self.cluster, self.retry.as_ref());
+        let told = (self.forward, retry.and_then(RetryState::loads));
+        let picked = with_context(
+            self.manager,
+            told,
+            cluster,
+            exchange,
+            |mut context| match retry {
+                Some(retry) => retry.pick_host(cluster, context),
+                None => cluster.pick_host(&mut context),
+            },
+        );
         let Some(host) = picked else {
             self.cancel_all(exchange);
             let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
