@@ -2,7 +2,6 @@
 //! connect to them and how many connections and requests they may hold.
 //! Compiled types on top, lowering below.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,14 +16,16 @@ use envoy_types::pb::google::protobuf::Any;
 use crate::circuit_breakers::{self, CircuitBreakers};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source, unpack};
-use crate::core::{self, Address, TcpKeepalive};
+use crate::core::{self, TcpKeepalive};
 use crate::endpoint::{self, Assignment};
+use crate::happy_eyeballs::HappyEyeballs;
 use crate::health_check::{self, HealthCheck};
 use crate::latency_outlier::{self, LatencyOutlier};
 use crate::listener::BUFFER_LIMIT;
 use crate::load_balancing::{self, Balancing};
 use crate::metadata::Metadata;
 use crate::outlier_detection::{self, OutlierDetection};
+use crate::upstream_bind::{self, UpstreamBind};
 
 /// A compiled cluster: immutable, shared by all workers.
 #[derive(Clone, Debug)]
@@ -66,8 +67,8 @@ pub struct Cluster {
     pub trailers: bool,
     /// Keep-alive of upstream sockets.
     pub tcp_keepalive: Option<TcpKeepalive>,
-    /// Local address of upstream sockets.
-    pub bind: Option<SocketAddr>,
+    /// Local addresses and options of upstream sockets.
+    pub bind: Option<UpstreamBind>,
     /// How hosts are checked.
     pub health_check: Option<Arc<HealthCheck>>,
     /// New hosts take part in balancing once they have been checked.
@@ -82,16 +83,25 @@ pub struct Cluster {
 
 /// Lowers one cluster. `bind` is the source address of clusters that name
 /// none (`cluster_manager.upstream_bind_config`).
-pub(crate) fn lower(proto: &pb::Cluster, bind: Option<SocketAddr>, cx: &mut Cx<'_>) -> Cluster {
+pub(crate) fn lower(proto: &pb::Cluster, bind: Option<&UpstreamBind>, cx: &mut Cx<'_>) -> Cluster {
     let http = HttpOptions::lower(proto, cx);
     let assignment = match &proto.load_assignment {
-        Some(assignment) => cx.field("load_assignment", |cx| endpoint::lower(assignment, cx)),
+        Some(assignment) => {
+            let options = proto.upstream_connection_options.as_ref();
+            let options = options.and_then(|options| options.happy_eyeballs_config.as_ref());
+            let order = HappyEyeballs::lower(options);
+            cx.field("load_assignment", |cx| {
+                endpoint::lower(assignment, order, cx)
+            })
+        }
         None => Assignment::default(),
     };
     core::check_plain_transport(proto.transport_socket.as_ref(), cx);
     let bind = match &proto.upstream_bind_config {
-        Some(config) => cx.field("upstream_bind_config", |cx| source_address(config, cx)),
-        None => bind,
+        Some(config) => cx.field("upstream_bind_config", |cx| {
+            upstream_bind::lower(config, cx)
+        }),
+        None => bind.cloned(),
     };
     let connect_timeout = core::duration(proto.connect_timeout, "connect_timeout", cx);
     let tcp_keepalive = proto
@@ -139,17 +149,6 @@ pub(crate) fn lower(proto: &pb::Cluster, bind: Option<SocketAddr>, cx: &mut Cx<'
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The local address that connections of a cluster start from.
-pub(crate) fn source_address(proto: &core_pb::BindConfig, cx: &mut Cx<'_>) -> Option<SocketAddr> {
-    core::refuse_if(core::bool_or(proto.freebind, false), "freebind", cx);
-    let source = proto.source_address.as_ref()?;
-    let bindable = cx.field("source_address", |cx| core::socket_address(source, "", cx))?;
-    match bindable.address {
-        Address::Socket(address) => Some(address),
-        Address::Pipe { .. } => None,
-    }
-}
 
 /// What a cluster says about HTTP, in its modern form
 /// (`typed_extension_protocol_options`) or its deprecated one. The modern

@@ -27,6 +27,7 @@ pub mod filter_state;
 pub mod format_strings;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod happy_eyeballs;
 pub mod health_check;
 mod json;
 pub mod latency_outlier;
@@ -47,6 +48,7 @@ pub mod scoped_route;
 pub mod suggest;
 pub mod support;
 mod tree;
+pub mod upstream_bind;
 mod yaml;
 
 pub use self::core::Address;

@@ -24,16 +24,11 @@ pub const DROP_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct ConnectOptions {
     /// `TCP_NODELAY`: small writes leave at once. On by default, as in Envoy.
     pub nodelay: bool,
-    /// The local address to bind to.
-    pub bind: Option<socket2::SockAddr>,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        ConnectOptions {
-            nodelay: true,
-            bind: None,
-        }
+        ConnectOptions { nodelay: true }
     }
 }
 
@@ -73,15 +68,20 @@ impl Stream {
         address: &socket2::SockAddr,
         options: &ConnectOptions,
     ) -> io::Result<Stream> {
-        let core = current();
         let domain = address.domain();
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
         if options.nodelay && domain != socket2::Domain::UNIX {
             socket.set_tcp_nodelay(true)?;
         }
-        if let Some(bind) = &options.bind {
-            socket.bind(bind)?;
-        }
+        Self::connect_socket(socket, address).await
+    }
+
+    /// Connects a socket that somebody has prepared; otherwise as [`connect`](Stream::connect).
+    pub async fn connect_socket(
+        socket: socket2::Socket,
+        address: &socket2::SockAddr,
+    ) -> io::Result<Stream> {
+        let core = current();
         let slot = {
             let mut io = core.io.borrow_mut();
             socket.set_nonblocking(io.driver.kind() == DriverKind::Epoll)?;
@@ -365,6 +365,31 @@ impl Drop for Stream {
             };
             self.core.io.borrow_mut().drain_until(self.slot, timer);
         }
+    }
+}
+
+/// Sets an option of a socket, whatever it means.
+pub fn set_socket_option(
+    socket: &socket2::Socket,
+    level: i32,
+    name: i32,
+    value: &[u8],
+) -> io::Result<()> {
+    // SAFETY: the value is valid for the duration of the call and has the length that is given;
+    // the kernel checks the rest.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            value.as_ptr().cast(),
+            value.len() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 

@@ -130,6 +130,13 @@ impl SharedHost {
         &self.first.address
     }
 
+    /// All its addresses in the order in which they are tried; empty when it
+    /// has but the one.
+    #[must_use]
+    pub fn attempts(&self) -> &[ringway_config::core::Address] {
+        &self.first.attempts
+    }
+
     /// Its address as the kernel wants it.
     ///
     /// # Errors

@@ -3,10 +3,9 @@
 
 use crate::client::{Answer, Client};
 use crate::origin::{Origin, Reply};
-use crate::{await_true, on_every_driver, proxy, stat};
+use crate::{await_true, on_all_programs, proxy, stat};
 use ringway_tests::bootstrap::cluster;
-use ringway_tests::process::{Process, Program};
-use ringway_tests::programs;
+use ringway_tests::process::Process;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -67,14 +66,6 @@ fn statuses(answers: &[io::Result<Answer>]) -> (usize, usize) {
         answers.iter().filter(is).count()
     };
     (count(200), count(503))
-}
-
-/// Envoy too, if there is one: what is expected of ours is what it does.
-fn on_all_programs(test_name: &str, test: impl Fn(&Program)) {
-    on_every_driver(&test);
-    if let Some(envoy) = programs::envoy(test_name) {
-        test(&Program::Envoy(envoy));
-    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! what goes wrong at a host stays there as far as it can.
 
 mod client;
+mod connecting;
 mod failures;
 mod lending;
 mod limits;
@@ -32,6 +33,15 @@ fn on_every_driver(test: impl Fn(&Program)) {
     for driver in programs::drivers() {
         println!("on {}", driver.name());
         test(&Program::Ringway(driver));
+    }
+}
+
+/// Envoy too, if there is one: what is expected of ours is what it does.
+fn on_all_programs(test_name: &str, test: impl Fn(&Program)) {
+    on_every_driver(&test);
+    if let Some(envoy) = programs::envoy(test_name) {
+        println!("on envoy");
+        test(&Program::Envoy(envoy));
     }
 }
 

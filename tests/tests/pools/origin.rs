@@ -2,7 +2,7 @@
 //! test chooses.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::JoinHandle;
@@ -45,6 +45,7 @@ pub struct Seen {
     pub requests: AtomicUsize,
     /// Requests that wait for [`Origin::release`].
     pub held: AtomicUsize,
+    peers: Mutex<Vec<IpAddr>>,
     streams: Mutex<Vec<Weak<TcpStream>>>,
     released: Mutex<bool>,
     release: Condvar,
@@ -79,6 +80,8 @@ impl Origin {
                 }
                 let Ok(stream) = stream else { continue };
                 all.connections.fetch_add(1, SeqCst);
+                let peer = stream.peer_addr().map(|peer| peer.ip());
+                all.peers.lock().unwrap().extend(peer);
                 let stream = Arc::new(stream);
                 all.streams.lock().unwrap().push(Arc::downgrade(&stream));
                 let (manner, seen) = (Arc::clone(&manner), Arc::clone(&all));
@@ -94,6 +97,11 @@ impl Origin {
 
     pub fn connections(&self) -> usize {
         self.seen.connections.load(SeqCst)
+    }
+
+    /// Where the last connection came from.
+    pub fn last_peer(&self) -> Option<IpAddr> {
+        self.seen.peers.lock().unwrap().last().copied()
     }
 
     pub fn requests(&self) -> usize {

@@ -2,21 +2,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::dial::dial;
 use super::lending::{self, Travelling};
 use super::{
     ConnectionPermit, Open, Pool, Speaks, WaitFailure, fail_waiters, open_for_waiters, put,
 };
 use ringway_config::core::Address;
-use socket2::SockAddr;
 
 use crate::network::listen_socket::kernel_keepalive;
-use crate::reactor::{self, ConnectOptions, Stream, Timer};
+use crate::reactor::{self, Stream, Timer};
 use crate::stream_info::UpstreamConnectionInfo;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
@@ -93,17 +92,13 @@ pub(super) async fn open(
     let generation = host.generation();
     let timer = Timer::new();
     timer.set(Some(started + cluster.config.connect_timeout));
-    let options = ConnectOptions {
-        bind: cluster.config.bind.map(SockAddr::from),
-        ..ConnectOptions::default()
-    };
-    let connected = reactor::timeout(&timer, connect(&host, &options)).await;
+    let connected = reactor::timeout(&timer, dial(&cluster, &host)).await;
     timer.set(None);
 
     let pool = host.pool(speaks);
     pool.connecting.set(pool.connecting.get() - 1);
     let failure = match connected {
-        Ok(Ok(stream)) => {
+        Ok(Ok((stream, address))) => {
             let elapsed = reactor::now().duration_since(started);
             cluster
                 .stats
@@ -113,7 +108,7 @@ pub(super) async fn open(
                 info: Rc::new(UpstreamConnectionInfo {
                     id: NEXT_ID.with(|next| next.replace(next.get() + 1)),
                     local: stream.local_addr().ok(),
-                    remote: socket_address(host.shared.address()),
+                    remote: socket_address(&address),
                     connect_begin: Some(started),
                     connect_end: Some(reactor::now()),
                 }),
@@ -159,10 +154,6 @@ pub(super) async fn open(
     drop(permit);
     fail_waiters(host.pool(speaks), failure);
     host.pool(speaks).leave_if_empty();
-}
-
-async fn connect(host: &Host, options: &ConnectOptions) -> io::Result<Stream> {
-    Stream::connect(&host.shared.kernel_address()?, options).await
 }
 
 fn socket_address(address: &Address) -> Option<SocketAddr> {

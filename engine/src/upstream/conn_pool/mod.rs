@@ -11,6 +11,7 @@
 //! use it for one request.
 
 mod connection;
+mod dial;
 mod lease;
 pub mod lending;
 
