@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +26,7 @@ use crate::listener::{self, Listener};
 use crate::load::Loaded;
 use crate::names::Names;
 use crate::runtime::RuntimeLayers;
+use crate::upstream_bind::{self, UpstreamBind};
 
 /// A complete, valid configuration. It is never changed: an update makes a
 /// new one that shares the resources that stayed the same.
@@ -135,7 +135,7 @@ fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
     if let Some(resources) = &proto.static_resources {
         cx.field("static_resources", |cx| {
             // Clusters first: they get the lowest numbers, in their order.
-            clusters = lower_clusters(&resources.clusters, bind, cx);
+            clusters = lower_clusters(&resources.clusters, bind.as_ref(), cx);
             listeners = lower_listeners(&resources.listeners, cx);
         });
     }
@@ -176,7 +176,7 @@ fn outlier_event_log(manager: Option<&pb::ClusterManager>) -> Option<PathBuf> {
 
 const STATS_FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 
-fn cluster_bind(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Option<SocketAddr> {
+fn cluster_bind(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Option<UpstreamBind> {
     let config = proto
         .cluster_manager
         .as_ref()?
@@ -184,14 +184,14 @@ fn cluster_bind(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Option<SocketAddr> {
         .as_ref()?;
     cx.field("cluster_manager", |cx| {
         cx.field("upstream_bind_config", |cx| {
-            cluster::source_address(config, cx)
+            upstream_bind::lower(config, cx)
         })
     })
 }
 
 fn lower_clusters(
     protos: &[cluster_pb::Cluster],
-    bind: Option<SocketAddr>,
+    bind: Option<&UpstreamBind>,
     cx: &mut Cx<'_>,
 ) -> Vec<Arc<Cluster>> {
     let mut clusters: Vec<Arc<Cluster>> = Vec::with_capacity(protos.len());

@@ -2,28 +2,30 @@
 //! connect to them and how many connections and requests they may hold.
 //! Compiled types on top, lowering below.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
-use envoy_types::pb::envoy::config::core::v3::{self as core_pb, RoutingPriority};
+use envoy_types::pb::envoy::config::core::v3 as core_pb;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
     ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
 };
 use envoy_types::pb::google::protobuf::Any;
 
+use crate::circuit_breakers::{self, CircuitBreakers};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source, unpack};
-use crate::core::{self, Address, TcpKeepalive};
+use crate::core::{self, TcpKeepalive};
 use crate::endpoint::{self, Assignment};
+use crate::happy_eyeballs::HappyEyeballs;
 use crate::health_check::{self, HealthCheck};
 use crate::latency_outlier::{self, LatencyOutlier};
 use crate::listener::BUFFER_LIMIT;
 use crate::load_balancing::{self, Balancing};
 use crate::metadata::Metadata;
 use crate::outlier_detection::{self, OutlierDetection};
+use crate::upstream_bind::{self, UpstreamBind};
 
 /// A compiled cluster: immutable, shared by all workers.
 #[derive(Clone, Debug)]
@@ -45,8 +47,8 @@ pub struct Cluster {
     pub metadata: Arc<Metadata>,
     /// The hosts that the file gives it.
     pub assignment: Assignment,
-    /// Circuit breakers by [`Priority`](crate::route::Priority): default, high.
-    pub thresholds: [Thresholds; 2],
+    /// What may be open at once.
+    pub circuit_breakers: CircuitBreakers,
     /// Pooled connections without requests are closed after this time;
     /// `None` never.
     pub idle_timeout: Option<Duration>,
@@ -65,8 +67,8 @@ pub struct Cluster {
     pub trailers: bool,
     /// Keep-alive of upstream sockets.
     pub tcp_keepalive: Option<TcpKeepalive>,
-    /// Local address of upstream sockets.
-    pub bind: Option<SocketAddr>,
+    /// Local addresses and options of upstream sockets.
+    pub bind: Option<UpstreamBind>,
     /// How hosts are checked.
     pub health_check: Option<Arc<HealthCheck>>,
     /// New hosts take part in balancing once they have been checked.
@@ -79,57 +81,27 @@ pub struct Cluster {
     pub source: Source,
 }
 
-/// Circuit breakers of one priority
-/// (`cluster.v3.CircuitBreakers.Thresholds`); process-wide, not per worker.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
-    /// Connections to all hosts.
-    pub max_connections: u32,
-    /// Requests waiting for a connection.
-    pub max_pending_requests: u32,
-    /// Requests in flight.
-    pub max_requests: u32,
-    /// Retries in flight.
-    pub max_retries: u32,
-    /// Takes the place of `max_retries`.
-    pub retry_budget: Option<RetryBudget>,
-}
-
-/// `cluster.v3.CircuitBreakers.Thresholds.RetryBudget`: retries in flight as a
-/// part of the requests in flight.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RetryBudget {
-    /// The part in percent.
-    pub percent: f64,
-    /// So many are always allowed.
-    pub min_concurrency: u32,
-}
-
-/// Envoy's limits where the configuration sets none.
-impl Default for Thresholds {
-    fn default() -> Self {
-        Thresholds {
-            max_connections: 1024,
-            max_pending_requests: 1024,
-            max_requests: 1024,
-            max_retries: 3,
-            retry_budget: None,
-        }
-    }
-}
-
 /// Lowers one cluster. `bind` is the source address of clusters that name
 /// none (`cluster_manager.upstream_bind_config`).
-pub(crate) fn lower(proto: &pb::Cluster, bind: Option<SocketAddr>, cx: &mut Cx<'_>) -> Cluster {
+pub(crate) fn lower(proto: &pb::Cluster, bind: Option<&UpstreamBind>, cx: &mut Cx<'_>) -> Cluster {
     let http = HttpOptions::lower(proto, cx);
     let assignment = match &proto.load_assignment {
-        Some(assignment) => cx.field("load_assignment", |cx| endpoint::lower(assignment, cx)),
+        Some(assignment) => {
+            let options = proto.upstream_connection_options.as_ref();
+            let options = options.and_then(|options| options.happy_eyeballs_config.as_ref());
+            let order = HappyEyeballs::lower(options);
+            cx.field("load_assignment", |cx| {
+                endpoint::lower(assignment, order, cx)
+            })
+        }
         None => Assignment::default(),
     };
     core::check_plain_transport(proto.transport_socket.as_ref(), cx);
     let bind = match &proto.upstream_bind_config {
-        Some(config) => cx.field("upstream_bind_config", |cx| source_address(config, cx)),
-        None => bind,
+        Some(config) => cx.field("upstream_bind_config", |cx| {
+            upstream_bind::lower(config, cx)
+        }),
+        None => bind.cloned(),
     };
     let connect_timeout = core::duration(proto.connect_timeout, "connect_timeout", cx);
     let tcp_keepalive = proto
@@ -162,7 +134,7 @@ pub(crate) fn lower(proto: &pb::Cluster, bind: Option<SocketAddr>, cx: &mut Cx<'
         latency_outlier: latency_outlier::lower(&metadata, cx).map(Box::new),
         metadata: Arc::new(metadata),
         assignment,
-        thresholds: thresholds(proto.circuit_breakers.as_ref()),
+        circuit_breakers: circuit_breakers::lower(proto.circuit_breakers.as_ref(), cx),
         idle_timeout: http.idle_timeout,
         connection_duration_max: http.connection_duration_max,
         stream_duration_max: http.stream_duration_max,
@@ -177,47 +149,6 @@ pub(crate) fn lower(proto: &pb::Cluster, bind: Option<SocketAddr>, cx: &mut Cx<'
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The local address that connections of a cluster start from.
-pub(crate) fn source_address(proto: &core_pb::BindConfig, cx: &mut Cx<'_>) -> Option<SocketAddr> {
-    core::refuse_if(core::bool_or(proto.freebind, false), "freebind", cx);
-    let source = proto.source_address.as_ref()?;
-    let bindable = cx.field("source_address", |cx| core::socket_address(source, "", cx))?;
-    match bindable.address {
-        Address::Socket(address) => Some(address),
-        Address::Pipe { .. } => None,
-    }
-}
-
-/// Envoy takes the first entry of a priority and ignores the others.
-fn thresholds(proto: Option<&pb::CircuitBreakers>) -> [Thresholds; 2] {
-    let given = proto.map_or(&[][..], |proto| &proto.thresholds);
-    [RoutingPriority::Default, RoutingPriority::High].map(|priority| {
-        let default = Thresholds::default();
-        let entry = given.iter().find(|entry| entry.priority() == priority);
-        entry.map_or(default, |entry| Thresholds {
-            max_connections: core::u32_or(entry.max_connections, default.max_connections),
-            max_pending_requests: core::u32_or(
-                entry.max_pending_requests,
-                default.max_pending_requests,
-            ),
-            max_requests: core::u32_or(entry.max_requests, default.max_requests),
-            max_retries: core::u32_or(entry.max_retries, default.max_retries),
-            retry_budget: entry.retry_budget.as_ref().map(|budget| RetryBudget {
-                percent: budget
-                    .budget_percent
-                    .map_or(RETRY_BUDGET_PERCENT, |percent| percent.value),
-                min_concurrency: core::u32_or(
-                    budget.min_retry_concurrency,
-                    RETRY_BUDGET_MIN_CONCURRENCY,
-                ),
-            }),
-        })
-    })
-}
-
-const RETRY_BUDGET_PERCENT: f64 = 20.0;
-const RETRY_BUDGET_MIN_CONCURRENCY: u32 = 3;
 
 /// What a cluster says about HTTP, in its modern form
 /// (`typed_extension_protocol_options`) or its deprecated one. The modern

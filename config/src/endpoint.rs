@@ -9,6 +9,7 @@ use envoy_types::pb::envoy::config::endpoint::v3 as pb;
 
 use crate::context::Cx;
 use crate::core::{self, Address, Locality};
+use crate::happy_eyeballs::HappyEyeballs;
 use crate::metadata::Metadata;
 
 /// The hosts of a cluster and how they are grouped
@@ -61,6 +62,9 @@ pub struct Group {
 pub struct Host {
     /// Where to connect to.
     pub address: Address,
+    /// All its addresses in the order in which they are tried; empty when it
+    /// has but the one.
+    pub attempts: Arc<[Address]>,
     /// The endpoint's `hostname`, for `auto_host_rewrite` and logs; empty
     /// when not given.
     pub hostname: Arc<str>,
@@ -103,8 +107,15 @@ pub enum AssignedHealth {
 }
 
 /// Lowers the hosts of a STATIC cluster.
-pub(crate) fn lower(proto: &pb::ClusterLoadAssignment, cx: &mut Cx<'_>) -> Assignment {
-    let mut lowering = Lowering::default();
+pub(crate) fn lower(
+    proto: &pb::ClusterLoadAssignment,
+    order: HappyEyeballs,
+    cx: &mut Cx<'_>,
+) -> Assignment {
+    let mut lowering = Lowering {
+        order,
+        ..Lowering::default()
+    };
     for (i, group) in proto.endpoints.iter().enumerate() {
         cx.index("endpoints", i, |cx| lowering.group(group, cx));
     }
@@ -131,6 +142,8 @@ fn policy(proto: Option<&pb::cluster_load_assignment::Policy>) -> Policy {
 struct Lowering {
     hosts: Vec<Arc<Host>>,
     groups: Vec<Group>,
+    order: HappyEyeballs,
+    no_addresses: Arc<[Address]>,
     no_name: Arc<str>,
     no_metadata: Arc<Metadata>,
 }
@@ -173,6 +186,30 @@ impl Lowering {
         }
     }
 
+    /// The addresses of a host that has more than one.
+    fn attempts(
+        &self,
+        first: &Address,
+        endpoint: &pb::Endpoint,
+        cx: &mut Cx<'_>,
+    ) -> Arc<[Address]> {
+        if endpoint.additional_addresses.is_empty() {
+            return Arc::clone(&self.no_addresses);
+        }
+        let mut all = vec![first.clone()];
+        for (i, more) in endpoint.additional_addresses.iter().enumerate() {
+            let address = cx.field("endpoint", |cx| {
+                cx.index("additional_addresses", i, |cx| {
+                    cx.field("address", |cx| {
+                        core::address(more.address.as_ref(), NOT_AN_IP_HINT, cx)
+                    })
+                })
+            });
+            all.extend(address.map(|one| one.address));
+        }
+        self.order.order(all).into()
+    }
+
     fn host(&self, proto: &pb::LbEndpoint, group: u32, cx: &mut Cx<'_>) -> Option<Host> {
         let Some(pb::lb_endpoint::HostIdentifier::Endpoint(endpoint)) = &proto.host_identifier
         else {
@@ -191,6 +228,7 @@ impl Lowering {
         });
         Some(Host {
             health_check,
+            attempts: self.attempts(&address.address, endpoint, cx),
             address: address.address,
             hostname: match endpoint.hostname.as_str() {
                 "" => Arc::clone(&self.no_name),

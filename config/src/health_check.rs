@@ -184,19 +184,17 @@ fn event_log(path: &str, cx: &Cx<'_>) -> EventLog {
     }
 }
 
-/// Envoy counts up to the threshold and acts when it is met: with none it
-/// never would.
+/// Envoy counts up to the threshold and acts when it is met: with 0 it never
+/// does.
 fn threshold(proto: Option<UInt32Value>, name: &str, cx: &mut Cx<'_>) -> Option<u32> {
-    match proto.map(|value| value.value) {
-        Some(0) => {
-            cx.error_at(
-                name,
-                "no number of checks ever is 0: at least 1 is needed here",
-            );
-            None
-        }
-        given => given,
+    let threshold = proto.map(|value| value.value);
+    if threshold == Some(0) {
+        cx.warn_at(
+            name,
+            "no number of checks ever is 0: this changes no host's health",
+        );
     }
+    threshold
 }
 
 fn intervals(proto: &pb::HealthCheck, cx: &mut Cx<'_>) -> Option<Intervals> {

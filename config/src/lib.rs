@@ -14,6 +14,7 @@
 mod application_log;
 pub mod bootstrap;
 pub mod cidr;
+pub mod circuit_breakers;
 pub mod cluster;
 pub mod clusters;
 pub mod context;
@@ -26,6 +27,7 @@ pub mod filter_state;
 pub mod format_strings;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod happy_eyeballs;
 pub mod health_check;
 mod json;
 pub mod latency_outlier;
@@ -46,6 +48,7 @@ pub mod scoped_route;
 pub mod suggest;
 pub mod support;
 mod tree;
+pub mod upstream_bind;
 mod yaml;
 
 pub use self::core::Address;

@@ -116,10 +116,12 @@ fn show_cluster(out: &mut String, cluster: &Cluster) {
         cluster.response_headers_max,
         cluster.response_head_bytes_max,
         cluster.trailers,
-        cluster.bind,
+        (cluster.bind.as_ref())
+            .and_then(|bind| bind.source(false))
+            .and_then(|source| source.address),
     )
     .unwrap();
-    for limits in &cluster.thresholds {
+    for limits in &cluster.circuit_breakers.thresholds {
         writeln!(
             out,
             "  limits {} {} {} {}",

@@ -12,6 +12,7 @@ use crate::host_set::ByLocality;
 use crate::members::{Health, Host, Members, PRIORITY_MAX};
 use crate::metadata::Value;
 use crate::priority::{Loads, PriorityLoads};
+use crate::round_robin::Weights;
 use crate::slow_start::SlowStarts;
 use crate::subset::{SubsetCursor, Subsets};
 
@@ -219,6 +220,15 @@ impl Shared {
         match &self.slow_starts {
             None => weight,
             Some(starts) => weight * starts.factor(host, request.now_ms()),
+        }
+    }
+
+    /// Whether weights stay what they are, requests in flight apart.
+    #[inline]
+    pub(crate) fn weights_are(&self) -> Weights {
+        match self.slow_starts {
+            None => Weights::Fixed,
+            Some(_) => Weights::Changing,
         }
     }
 

@@ -100,9 +100,8 @@ impl Schedule {
             }
             let mut child = begin;
             for other in begin + 1..end {
-                if heap[other].is_before(&heap[child]) {
-                    child = other;
-                }
+                let before = heap[other].is_before(&heap[child]);
+                child = if before { other } else { child };
             }
             if !heap[child].is_before(&moved) {
                 break;
@@ -123,10 +122,11 @@ impl Schedule {
 
 impl Due {
     fn is_before(&self, other: &Self) -> bool {
-        // Orders wrap around: the difference says which one is younger.
-        self.deadline < other.deadline
-            || (self.deadline == other.deadline
-                && (self.order.wrapping_sub(other.order) as i32) < 0)
+        // Orders wrap around: the difference says which one is younger. Without
+        // short circuits, because which host is first cannot be predicted.
+        let earlier = self.deadline < other.deadline;
+        let same = self.deadline == other.deadline;
+        earlier | (same & ((self.order.wrapping_sub(other.order) as i32) < 0))
     }
 }
 

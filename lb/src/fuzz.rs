@@ -429,4 +429,17 @@ mod tests {
             balance(&bytes);
         }
     }
+
+    #[test]
+    fn the_corpus_holds() {
+        let mut pack = &include_bytes!("../fuzz/corpus/balance.pack")[..];
+        let mut inputs = 0;
+        while let Some((length, rest)) = pack.split_first_chunk() {
+            let (input, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
+            balance(input);
+            pack = rest;
+            inputs += 1;
+        }
+        assert!(pack.is_empty() && inputs > 200, "{inputs} inputs");
+    }
 }

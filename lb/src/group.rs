@@ -15,7 +15,7 @@ use crate::members::Members;
 use crate::peak_ewma;
 use crate::priority::{Availability, Loads, PriorityLoads, panic_threshold};
 use crate::random;
-use crate::round_robin::{self, Turn};
+use crate::round_robin::{self, Turn, Weights};
 
 /// A group: its lists and tables, and the loads of its priorities.
 #[derive(Debug)]
@@ -157,7 +157,8 @@ impl Group {
         match shared.policy {
             Policy::RoundRobin { .. } | Policy::ClientSideWeightedRoundRobin { .. } => {
                 let turn = &mut cursor.turns[list as usize];
-                round_robin::pick(turn, source, seed, |host| shared.weight(host, request))
+                let weight = |host| shared.weight(host, request);
+                round_robin::pick(turn, source, seed, shared.weights_are(), weight)
             }
             Policy::LeastRequest { bias, .. } if source.weighted => {
                 let bias = least_request::valid_bias(bias);
@@ -166,7 +167,7 @@ impl Group {
                     least_request::weight(shared.weight(host, request), active, bias)
                 };
                 let turn = &mut cursor.turns[list as usize];
-                round_robin::pick(turn, source, seed, weight)
+                round_robin::pick(turn, source, seed, Weights::Changing, weight)
             }
             Policy::LeastRequest {
                 choices, selection, ..

@@ -6,6 +6,7 @@
 //! take turns by `weight / (active + 1)^bias`.
 
 use crate::balancer::Request;
+use crate::random;
 
 /// The one with the fewest active requests of `choices` random hosts; the same
 /// host may be drawn twice.
@@ -16,8 +17,7 @@ pub(crate) fn pick_of_choices<R: Request>(
     request: &mut R,
 ) -> Option<u32> {
     let draw = |request: &mut R| {
-        let place = request.random().checked_rem(hosts.len() as u64)?;
-        let host = hosts[place as usize];
+        let host = random::pick(hosts, request.random())?;
         Some((request.active_requests(host), host))
     };
     let mut best = draw(request)?;

@@ -32,8 +32,9 @@ pub mod peak_ewma;
 pub mod priority;
 mod random;
 mod ring_hash;
-pub mod round_robin;
+mod round_robin;
 mod slow_start;
 mod subset;
 #[cfg(test)]
 mod testing;
+mod weight_classes;

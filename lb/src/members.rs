@@ -72,7 +72,8 @@ pub struct Locality {
 pub struct Members<'a> {
     /// The hosts.
     pub hosts: &'a [Host],
-    /// Their groups.
+    /// Their groups. Envoy has them in the order of region, zone and sub-zone;
+    /// only a ring whose hosts have fractional shares shows the order.
     pub localities: &'a [Locality],
     /// The cluster that this proxy belongs to, where zone-aware routing is
     /// wanted and the cluster is known.

@@ -9,6 +9,7 @@
 //! tried again instead of being avoided for ever.
 
 use crate::balancer::Request;
+use crate::random;
 
 /// The moving average of one host's latency: 8 bytes, which a cell that
 /// several threads share can hold as [`Ewma::to_bits`].
@@ -93,15 +94,16 @@ pub(crate) fn pick<R: Request>(
     penalty: f64,
     request: &mut R,
 ) -> Option<u32> {
-    let count = hosts.len() as u64;
-    if count < 2 {
+    if hosts.len() < 2 {
         return hosts.first().copied();
     }
     let number = request.random();
-    let first = number % count;
-    let second = (first + 1 + (number >> 32) % (count - 1)) % count;
-    let cost = |place: u64| {
-        let host = hosts[place as usize];
+    let first = random::place(hosts.len(), number);
+    // The low half of the bits, moved up, is a random number too.
+    let others = random::place(hosts.len() - 1, number << 32);
+    let second = if others < first { others } else { others + 1 };
+    let cost = |place: usize| {
+        let host = hosts[place];
         let active = request.active_requests(host);
         (
             cost(request.latency(host), active, default_rtt_ms, penalty),
@@ -109,8 +111,8 @@ pub(crate) fn pick<R: Request>(
         )
     };
     let (first, second) = (cost(first), cost(second));
-    // A bit that chose neither of them decides between equals.
-    let wins = first.0 < second.0 || (first.0 == second.0 && number >> 31 & 1 == 1);
+    // The last bit, which chose neither of them, decides between equals.
+    let wins = first.0 < second.0 || (first.0 == second.0 && number & 1 == 1);
     Some(if wins { first.1 } else { second.1 })
 }
 

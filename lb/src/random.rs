@@ -2,9 +2,16 @@
 //! used with the same probability; weights do not matter.
 
 /// The host for a random number.
+#[inline]
 pub(crate) fn pick(hosts: &[u32], number: u64) -> Option<u32> {
-    let place = number.checked_rem(hosts.len() as u64)?;
-    Some(hosts[place as usize])
+    hosts.get(place(hosts.len(), number)).copied()
+}
+
+/// A place below `length` for a random number: its first bits choose, which a
+/// multiplication does faster than a division.
+#[inline]
+pub(crate) fn place(length: usize, number: u64) -> usize {
+    ((u128::from(number) * length as u128) >> 64) as usize
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Weighted round robin (`envoy.load_balancing_policies.round_robin`).
 //!
 //! Equal weights are a plain rotation. Unequal weights are an earliest
-//! deadline first schedule, which a worker builds when it first picks from the
-//! list.
+//! deadline first schedule, of hosts or of classes of equal weight, which a
+//! worker builds when it first picks from the list.
 //!
 //! Every worker starts its rotation at its own random offset. Otherwise the
 //! first host would take the first request of every worker, which is visible
@@ -10,6 +10,7 @@
 
 use crate::edf::{Schedule, mix};
 use crate::host_set::Source;
+use crate::weight_classes::WeightClasses;
 
 /// Whose turn it is in one list of hosts, on one worker.
 #[derive(Debug, Clone, Default)]
@@ -19,8 +20,19 @@ pub(crate) enum Turn {
     First,
     /// All hosts weigh the same: the place of the next pick.
     Rotation(u32),
+    /// Few different weights, which do not change.
+    Classes(Box<WeightClasses>),
     /// Hosts weigh differently.
     Schedule(Box<Schedule>),
+}
+
+/// Whether the weights of hosts stay what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weights {
+    /// They do.
+    Fixed,
+    /// They depend on time or on requests in flight.
+    Changing,
 }
 
 #[cfg(test)]
@@ -28,6 +40,7 @@ impl Turn {
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
             Self::First | Self::Rotation(_) => 0,
+            Self::Classes(classes) => classes.heap_bytes(),
             Self::Schedule(schedule) => schedule.heap_bytes(),
         }
     }
@@ -39,6 +52,7 @@ pub(crate) fn pick(
     turn: &mut Turn,
     source: &Source,
     seed: u64,
+    weights: Weights,
     weight: impl Fn(u32) -> f64,
 ) -> Option<u32> {
     match turn {
@@ -50,60 +64,69 @@ pub(crate) fn pick(
             }
             Some(host)
         }
+        Turn::Classes(classes) => classes.pick(),
         Turn::Schedule(schedule) => schedule.pick(weight),
-        Turn::First => first(turn, source, seed, weight),
+        Turn::First => first(turn, source, seed, weights, weight),
     }
 }
 
 #[cold]
-fn first(turn: &mut Turn, source: &Source, seed: u64, weight: impl Fn(u32) -> f64) -> Option<u32> {
-    *turn = if source.weighted {
-        Turn::Schedule(Box::new(Schedule::new(&source.hosts, seed, &weight)))
-    } else {
-        Turn::Rotation(mix(seed).checked_rem(source.hosts.len() as u64)? as u32)
-    };
-    pick(turn, source, seed, weight)
-}
-
-/// The cursor of one worker over one set of hosts, with weights of its own.
-#[derive(Debug, Clone)]
-pub struct RoundRobin {
-    source: Source,
-    weights: Box<[u32]>,
+fn first(
+    turn: &mut Turn,
+    source: &Source,
     seed: u64,
-    turn: Turn,
-}
-
-impl RoundRobin {
-    /// A cursor over hosts with these weights (in Envoy's range, 1 and up; a
-    /// weight of 0 counts as 1). `offset` is any random number; it decides
-    /// where the rotation starts.
-    #[must_use]
-    pub fn new(weights: &[u32], offset: u64) -> Self {
-        Self {
-            source: Source {
-                hosts: (0..weights.len() as u32).collect(),
-                weighted: weights.windows(2).any(|pair| pair[0] != pair[1]),
-            },
-            weights: weights.iter().map(|weight| (*weight).max(1)).collect(),
-            seed: offset,
-            turn: Turn::First,
-        }
-    }
-
-    /// The index of the host that takes the next request; `None` when there
-    /// are no hosts.
-    pub fn pick(&mut self) -> Option<usize> {
-        let weights = &self.weights;
-        let weight = |host: u32| f64::from(weights[host as usize]);
-        let host = pick(&mut self.turn, &self.source, self.seed, weight)?;
-        Some(host as usize)
-    }
+    weights: Weights,
+    weight: impl Fn(u32) -> f64,
+) -> Option<u32> {
+    let hosts = &source.hosts;
+    let classes = (source.weighted && weights == Weights::Fixed)
+        .then(|| WeightClasses::new(hosts, seed, &weight))
+        .flatten();
+    *turn = match classes {
+        Some(classes) => Turn::Classes(Box::new(classes)),
+        None if source.weighted => Turn::Schedule(Box::new(Schedule::new(hosts, seed, &weight))),
+        None => Turn::Rotation(mix(seed).checked_rem(hosts.len() as u64)? as u32),
+    };
+    pick(turn, source, seed, weights, weight)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::RoundRobin;
+    use super::*;
+
+    /// Turns over hosts with these weights.
+    struct RoundRobin<'a> {
+        weights: &'a [u32],
+        source: Source,
+        seed: u64,
+        turn: Turn,
+    }
+
+    impl<'a> RoundRobin<'a> {
+        fn new(weights: &'a [u32], seed: u64) -> Self {
+            Self {
+                weights,
+                source: Source {
+                    hosts: (0..weights.len() as u32).collect(),
+                    weighted: weights.windows(2).any(|pair| pair[0] != pair[1]),
+                },
+                seed,
+                turn: Turn::First,
+            }
+        }
+
+        fn pick(&mut self) -> Option<usize> {
+            let weight = |host: u32| f64::from(self.weights[host as usize]);
+            let host = pick(
+                &mut self.turn,
+                &self.source,
+                self.seed,
+                Weights::Fixed,
+                weight,
+            )?;
+            Some(host as usize)
+        }
+    }
 
     fn counts(weights: &[u32], offset: u64, picks: usize) -> Vec<u32> {
         let mut cursor = RoundRobin::new(weights, offset);

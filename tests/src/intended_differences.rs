@@ -216,6 +216,25 @@ pub const TABLE: &[Intended] = &[
         "RFC 9110 section 7.8: Upgrade of an HTTP/1.0 request is ignored",
     ),
     routing(
+        "limits",
+        "runtime: no connections",
+        "stats.*.remaining_cx",
+        REMAINING,
+    ),
+    routing(
+        "limits",
+        "*no pending requests",
+        "stats.*.remaining_cx_pools",
+        "a pool that has no connection and nobody who waits counts for nothing; \
+         Envoy keeps one that never had any",
+    ),
+    routing(
+        "limits",
+        "runtime: more than the file",
+        "stats.*.remaining_rq",
+        REMAINING,
+    ),
+    routing(
         "fault",
         "abort of a body",
         "stats.*.downstream_cx_delayed_close_timeout",
@@ -734,6 +753,7 @@ pub const TABLE: &[Intended] = &[
         "stats.*.downstream_cx_delayed_close_timeout",
         DELAYED_CLOSE,
     ),
+    admin("*", "extra: */outliers", "an endpoint that Envoy has not"),
     admin("*", "extra: */explain", EXPLAIN),
     admin("*", "extra: *  h.NAME", EXPLAIN),
     admin("*", "extra: *  host", EXPLAIN),
@@ -791,6 +811,8 @@ const NOT_FETCHED: &str = "a request whose response stays is logged as it was";
 const fn pages(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     routing("custom_response", case, what, reason)
 }
+const REMAINING: &str = "what remains is shown as it is; Envoy's gauge learns of a runtime key \
+     when something is taken next";
 const fn scoped(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
     routing("scoped", case, what, reason)
 }

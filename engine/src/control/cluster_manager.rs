@@ -205,6 +205,7 @@ impl ClusterManager {
     fn tell_runtime(&self) {
         let runtime = &self.surroundings.runtime;
         for cluster in &self.clusters {
+            cluster.shared.apply_runtime(runtime);
             if let Some(outliers) = &cluster.outliers {
                 outliers.set_runtime(runtime);
             }

@@ -10,7 +10,7 @@ use super::fact::Fact;
 /// What is known of the cluster: policy, hosts, breakers.
 pub(super) fn explain(cluster: &Cluster, priority: Priority, cx: &Context<'_>) -> Vec<Fact> {
     let path = &cluster.source.path;
-    let thresholds = &cluster.thresholds[priority as usize];
+    let thresholds = &cluster.circuit_breakers.thresholds[priority as usize];
     let breakers = Fact::new("circuit breakers")
         .note(match priority {
             Priority::Default => "of default priority",

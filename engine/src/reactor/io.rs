@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -100,7 +100,7 @@ impl Io {
     pub(super) fn arm(&mut self, slot: u32) {
         let socket = &mut self.sockets[slot];
         let open = matches!(socket.phase, Phase::Open | Phase::Draining { .. });
-        let receives = socket.receiving || socket.starved || socket.paused;
+        let receives = socket.receiving || socket.starved || socket.paused || socket.detaching;
         if !open || receives || socket.receive_ended() {
             return;
         }
@@ -356,8 +356,46 @@ impl Io {
             _ => {}
         }
         if !event.more {
+            let socket = &mut self.sockets[slot];
+            if socket.detaching && socket.operations == 0 {
+                self.woken.extend(socket.read_waker.take());
+            }
             self.settle(slot);
         }
+    }
+
+    /// Ends the receive of a socket that is to leave.
+    pub(super) fn begin_detaching(&mut self, slot: u32) {
+        let socket = &mut self.sockets[slot];
+        socket.detaching = true;
+        socket.starved = false;
+        if socket.receiving && socket.phase == Phase::Open {
+            self.cancel(Operation::Receive, slot);
+        }
+    }
+
+    /// Takes the descriptor out of a socket without operations. The entry stays, as a closed one,
+    /// until its stream is dropped.
+    pub(super) fn take_descriptor(&mut self, slot: u32) -> io::Result<OwnedFd> {
+        let socket = &mut self.sockets[slot];
+        let is_clean = socket.phase == Phase::Open
+            && socket.operations == 0
+            && socket.received.is_empty()
+            && socket.queued_bytes() == 0
+            && !socket.fin_wanted
+            && !socket.is_closed();
+        if !is_clean {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        let fd = std::mem::replace(&mut socket.fd, -1);
+        socket.phase = Phase::Closing;
+        socket.dirty = false;
+        if let Some(faults) = &mut self.faults {
+            faults.forget(slot);
+        }
+        self.driver.detach(slot, fd);
+        // SAFETY: the entry owned the descriptor and has just given it up; no operation uses it.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
     fn on_receive(&mut self, event: Event) {

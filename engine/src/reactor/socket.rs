@@ -49,6 +49,8 @@ pub(super) struct Socket {
     pub(super) starved: bool,
     /// The receive queue is over its limit.
     pub(super) paused: bool,
+    /// The socket is to leave this reactor: nothing is begun on it any more.
+    pub(super) detaching: bool,
     /// A hang-up watch is under way.
     pub(super) watching: bool,
     /// The watch has seen the peer's FIN or RST behind unread data.
@@ -104,6 +106,7 @@ impl Socket {
             receiving: false,
             starved: false,
             paused: false,
+            detaching: false,
             watching: false,
             hung_up: false,
             ending: false,

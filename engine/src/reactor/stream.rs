@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -24,16 +24,11 @@ pub const DROP_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct ConnectOptions {
     /// `TCP_NODELAY`: small writes leave at once. On by default, as in Envoy.
     pub nodelay: bool,
-    /// The local address to bind to.
-    pub bind: Option<socket2::SockAddr>,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        ConnectOptions {
-            nodelay: true,
-            bind: None,
-        }
+        ConnectOptions { nodelay: true }
     }
 }
 
@@ -73,15 +68,20 @@ impl Stream {
         address: &socket2::SockAddr,
         options: &ConnectOptions,
     ) -> io::Result<Stream> {
-        let core = current();
         let domain = address.domain();
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
         if options.nodelay && domain != socket2::Domain::UNIX {
             socket.set_tcp_nodelay(true)?;
         }
-        if let Some(bind) = &options.bind {
-            socket.bind(bind)?;
-        }
+        Self::connect_socket(socket, address).await
+    }
+
+    /// Connects a socket that somebody has prepared; otherwise as [`connect`](Stream::connect).
+    pub async fn connect_socket(
+        socket: socket2::Socket,
+        address: &socket2::SockAddr,
+    ) -> io::Result<Stream> {
+        let core = current();
         let slot = {
             let mut io = core.io.borrow_mut();
             socket.set_nonblocking(io.driver.kind() == DriverKind::Epoll)?;
@@ -287,6 +287,26 @@ impl Stream {
         self.core.io.borrow_mut().abort(self.slot);
     }
 
+    /// Gives the socket away, to another reactor. Only a connection on which nothing is left to
+    /// read, to send or to report can go; nothing is received any more when this is called.
+    /// Dropping the future leaves a stream that can only be closed.
+    pub async fn detach(&self) -> io::Result<OwnedFd> {
+        self.core.io.borrow_mut().begin_detaching(self.slot);
+        poll_fn(|cx| {
+            let mut io = self.core.io.borrow_mut();
+            let socket = &mut io.sockets[self.slot];
+            if socket.operations == 0 {
+                return Poll::Ready(());
+            }
+            let previous = register(&mut socket.read_waker, cx);
+            drop(io);
+            drop(previous);
+            Poll::Pending
+        })
+        .await;
+        self.core.io.borrow_mut().take_descriptor(self.slot)
+    }
+
     /// Turns TCP keep-alive probes on.
     pub fn set_tcp_keepalive(&self, keepalive: &socket2::TcpKeepalive) -> io::Result<()> {
         let fd = self.core.io.borrow().sockets[self.slot].fd;
@@ -345,6 +365,31 @@ impl Drop for Stream {
             };
             self.core.io.borrow_mut().drain_until(self.slot, timer);
         }
+    }
+}
+
+/// Sets an option of a socket, whatever it means.
+pub fn set_socket_option(
+    socket: &socket2::Socket,
+    level: i32,
+    name: i32,
+    value: &[u8],
+) -> io::Result<()> {
+    // SAFETY: the value is valid for the duration of the call and has the length that is given;
+    // the kernel checks the rest.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            value.as_ptr().cast(),
+            value.len() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 

@@ -51,6 +51,7 @@ use crate::network::limits;
 use crate::reactor;
 use crate::stats::server::ProcessStats;
 use crate::stats::{Shard, Store};
+use crate::upstream::conn_pool::lending::Workers;
 use crate::worker::{Change, Plan, cpu};
 
 /// Runs the process until it is told to end.
@@ -187,6 +188,7 @@ async fn serve(
         stats_flush_interval: compiled.snapshot.stats_flush_interval,
         log_flush_interval: options.file_flush_interval(),
         local_address: local_address(),
+        lending: Workers::new(workers as u32),
     };
     let mut publisher = Publisher::start(&places, &plan).context("the workers did not start")?;
     let (actions, mut commands) = mpsc::unbounded_channel();

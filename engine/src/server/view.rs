@@ -25,6 +25,7 @@ use crate::listener::{SharedListener, Terminal};
 use crate::network::address::local_address;
 use crate::reactor::DriverKind;
 use crate::stats::Store;
+use crate::upstream::circuit_breaker::Limits;
 use crate::upstream::cluster::SharedCluster;
 use crate::upstream::health::{self, HealthFlag};
 use crate::upstream::host::SharedHost;
@@ -197,11 +198,19 @@ impl ServerView for View {
     }
 
     fn clusters(&self) -> Vec<ClusterStatus> {
-        let thresholds = |thresholds: &ringway_config::cluster::Thresholds| Thresholds {
-            max_connections: thresholds.max_connections,
-            max_pending_requests: thresholds.max_pending_requests,
-            max_requests: thresholds.max_requests,
-            max_retries: thresholds.max_retries,
+        let thresholds = |limits: &Limits| {
+            let [
+                max_connections,
+                max_pending_requests,
+                max_requests,
+                max_retries,
+            ] = limits.shown();
+            Thresholds {
+                max_connections,
+                max_pending_requests,
+                max_requests,
+                max_retries,
+            }
         };
         let status = |cluster: &Arc<SharedCluster>| {
             let hosts = cluster.hosts();
@@ -211,8 +220,8 @@ impl ServerView for View {
                 eds_service_name: None,
                 added_via_api: false,
                 success_rates: success_rates(cluster),
-                default_thresholds: thresholds(&cluster.config.thresholds[0]),
-                high_thresholds: thresholds(&cluster.config.thresholds[1]),
+                default_thresholds: thresholds(&cluster.limits[0]),
+                high_thresholds: thresholds(&cluster.limits[1]),
                 hosts: (hosts.members.iter())
                     .map(|host| self.host_status(host, hosts.group(host)))
                     .collect(),

@@ -56,6 +56,7 @@ stats_struct! {
             upstream_cx_http2_total,
             upstream_cx_http3_total,
             upstream_cx_idle_timeout,
+            upstream_cx_lent,
             upstream_cx_max_duration_reached,
             upstream_cx_max_requests,
             upstream_cx_none_healthy,
@@ -83,6 +84,7 @@ stats_struct! {
             upstream_rq_pending_total,
             upstream_rq_per_try_idle_timeout,
             upstream_rq_per_try_timeout,
+            upstream_rq_resent,
             upstream_rq_retry,
             upstream_rq_retry_backoff_exponential,
             upstream_rq_retry_backoff_ratelimited,
@@ -116,14 +118,6 @@ stats_struct! {
             upstream_cx_length_ms: Milliseconds,
             upstream_rq_per_cx: Unspecified,
         ],
-    }
-}
-
-stats_struct! {
-    /// What one priority's circuit breakers are at, 1 is open: under
-    /// [`prefix`] and `circuit_breakers.default.` or `circuit_breakers.high.`.
-    pub struct CircuitBreakerStats {
-        gauges: [cx_open, cx_pool_open, rq_open, rq_pending_open, rq_retry_open],
     }
 }
 

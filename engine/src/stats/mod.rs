@@ -35,7 +35,9 @@ pub mod server;
 pub use codes::CodeStats;
 pub use histogram::{Buckets, DEFAULT_BOUNDS, QUANTILES, Unit};
 pub use shard::{Counter, Gauge, Histogram, Shard};
-pub use store::{GaugeReader, HistogramValue, Scope, Snapshot, Store, TextReadout, Value};
+pub use store::{
+    Computed, GaugeReader, HistogramValue, Scope, Snapshot, Store, TextReadout, Value,
+};
 pub use tags::{Tag, Tagged};
 
 /// A part of a statistic's name as Envoy writes it: what could be read as a

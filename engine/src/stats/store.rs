@@ -13,7 +13,7 @@ mod slots;
 mod state;
 
 use slots::GAUGE_SLOTS;
-use state::{ShardEntry, State};
+use state::{ComputedGauge, ShardEntry, State};
 
 /// All statistics of the process. Clones are handles to the same store.
 #[derive(Clone, Debug)]
@@ -36,6 +36,14 @@ impl Store {
     #[must_use]
     pub fn gauge(&self, name: &str) -> Gauge {
         self.state().gauge(name)
+    }
+
+    /// A gauge that nobody writes: `value` is asked whenever somebody reads it,
+    /// with the store's lock held, so it must not use the store. It replaces
+    /// one of that name.
+    pub fn computed_gauge(&self, name: &str, value: impl Fn() -> Computed + Send + Sync + 'static) {
+        let value = ComputedGauge(Box::new(value));
+        self.state().computed.insert(name.into(), value);
     }
 
     /// The histogram with this name; made at the first call, listed from then on.
@@ -128,7 +136,10 @@ impl Store {
         if let Some(&slot) = state.counters.get(name) {
             return Some(state.counter_value(slot).0);
         }
-        (state.gauges.get(name)).map(|&slot| state.gauge_value(slot).0)
+        if let Some(&slot) = state.gauges.get(name) {
+            return Some(state.gauge_value(slot).0);
+        }
+        (state.computed.get(name)).map(|gauge| (gauge.0)().value)
     }
 
     /// The value of a counter; the one to use for hidden ones.
@@ -147,7 +158,8 @@ impl Store {
     #[must_use]
     pub fn gauge_reader(&self) -> GaugeReader {
         let state = self.state();
-        GaugeReader(state.shards.iter().map(|shard| shard.cells).collect())
+        let shards = state.shards.iter();
+        GaugeReader(shards.map(|shard| (shard.worker, shard.cells)).collect())
     }
 
     /// One worker's part of a counter or of a gauge's sum.
@@ -228,6 +240,12 @@ impl Store {
             let (value, used) = state.gauge_value(slot);
             Value::new(name, value, used)
         });
+        let computed = state.computed.iter().map(|(name, gauge)| {
+            let Computed { value, used } = (gauge.0)();
+            Value::new(name, value, used)
+        });
+        let mut gauges: Vec<_> = gauges.chain(computed).collect();
+        gauges.sort_by(|a, b| a.name.cmp(&b.name));
         let text_readouts = (state.text_readouts.iter()).map(|(name, text)| TextReadout {
             name: Arc::clone(name),
             text: Arc::clone(text),
@@ -244,7 +262,7 @@ impl Store {
         });
         Snapshot {
             counters: counters.collect(),
-            gauges: gauges.collect(),
+            gauges,
             text_readouts: text_readouts.collect(),
             histograms: histograms.collect(),
         }
@@ -266,16 +284,34 @@ impl Default for Store {
 /// threads that had a shard when it was made. A worker makes it when all of
 /// them have started.
 #[derive(Clone, Debug)]
-pub struct GaugeReader(Box<[&'static StatCells]>);
+pub struct GaugeReader(Box<[(Option<u32>, &'static StatCells)]>);
 
 impl GaugeReader {
     /// The gauge's value, as [`Store::gauge_value`] has it.
     #[must_use]
     pub fn read(&self, gauge: Gauge) -> u64 {
-        let parts = self.0.iter().map(|cells| cells.get(gauge.0) as i64);
+        let parts = (self.0.iter()).map(|(_, cells)| cells.get(gauge.0) as i64);
         // One thread may show what it took away before another shows what it
         // had added.
         parts.fold(0i64, i64::wrapping_add).max(0) as u64
+    }
+
+    /// Each worker's part, by its number.
+    pub fn workers(&self) -> impl Iterator<Item = (u32, GaugePart)> {
+        let parts = self.0.iter();
+        parts.filter_map(|(worker, cells)| Some(((*worker)?, GaugePart(cells))))
+    }
+}
+
+/// What one worker has counted.
+#[derive(Clone, Copy, Debug)]
+pub struct GaugePart(&'static StatCells);
+
+impl GaugePart {
+    /// Its part of a gauge's sum.
+    #[must_use]
+    pub fn read(self, gauge: Gauge) -> i64 {
+        self.0.get(gauge.0) as i64
     }
 }
 
@@ -311,6 +347,15 @@ pub struct Snapshot {
     pub text_readouts: Vec<TextReadout>,
     /// Histograms, as of the last [`Store::merge`].
     pub histograms: Vec<HistogramValue>,
+}
+
+/// What [`Store::computed_gauge`] shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Computed {
+    /// Its value now.
+    pub value: u64,
+    /// Whether it ever had another one than at first.
+    pub used: bool,
 }
 
 /// A counter or gauge in a [`Snapshot`].

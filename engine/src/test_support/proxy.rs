@@ -15,6 +15,7 @@ use crate::control::cluster_manager::ClusterManager;
 use crate::reactor::{self, DriverChoice};
 use crate::server::listen;
 use crate::stats::Store;
+use crate::upstream::conn_pool::lending::Workers;
 use crate::worker::{Change, Handle, Plan, Update};
 
 /// A proxy with one worker.
@@ -187,6 +188,7 @@ pub(crate) fn plan(
         stats_flush_interval: Duration::from_secs(5),
         log_flush_interval: Duration::from_millis(20),
         local_address: Ipv4Addr::LOCALHOST.into(),
+        lending: Workers::new(count),
     }
 }
 

@@ -1,141 +1,275 @@
 //! Circuit breakers (`envoy.config.cluster.v3.CircuitBreakers`): how much a
 //! cluster may have open at once.
 //!
-//! The limits hold for the whole process, not for each worker. A request must
-//! not touch a counter that other cores write, so each worker leases a few
-//! permits of the shared [`Budget`] at a time and reuses them; it hands back
-//! what it has not used when it runs idle. Small limits are leased one by one,
-//! which makes them exact at the cost of that shared counter.
+//! The limits hold for the whole process, not for each worker, and exactly: a
+//! limit of N lets N in whatever the number of workers. What is rare
+//! (connections, requests that wait, retries, pools) is counted one by one in
+//! a [`SharedLimit`]. Every request takes a permit of a [`Budget`], which
+//! workers do not meet at while they keep up their load.
+//!
+//! What `circuit_breakers.*` statistics show is read from these counts when
+//! somebody asks: keeping gauges would be a write for every request.
 
-use std::cell::Cell;
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_config::cluster::{RetryBudget, Thresholds};
+use ringway_config::circuit_breakers::{RetryBudget, Thresholds};
 
-use crate::stats::Gauge;
-use crate::worker::shared::{Budget, SharedCount};
+use crate::stats::{Computed, Store};
+use crate::worker::shared::limits::{Budget, Share, SharedLimit, SharedPart};
 
-/// Permits are leased in portions of this part of the limit, so that a few
-/// workers cannot sit on a large share of it unused.
-const LEASES_PER_LIMIT: u32 = 64;
-
-/// One limit of a cluster as one worker sees it.
-pub struct Breaker {
-    budget: Arc<Budget>,
-    lease: u32,
-    /// Permits leased from the budget and not in use.
-    spare: Cell<u32>,
-    /// `*_open`: 1 while the budget is empty. The worker that takes the last
-    /// permit adds one, the one that gives the first back takes it away.
-    open: Gauge,
+/// The process-wide limits of one routing priority.
+pub struct Limits {
+    /// Connections to all hosts, open or being opened.
+    pub connections: Arc<SharedLimit>,
+    /// Requests that wait for a connection.
+    pub pending_requests: Arc<SharedLimit>,
+    /// Requests in flight.
+    pub requests: Arc<Budget>,
+    /// Retries in flight.
+    pub retries: Arc<RetryLimit>,
+    /// Pools with connections; `None` is no limit.
+    pub pools: Arc<SharedLimit>,
 }
 
+/// The limit of retries in flight.
+pub struct RetryLimit {
+    count: SharedLimit,
+    /// The retry budget: takes the place of the fixed limit.
+    part: SharedPart,
+}
+
+impl Limits {
+    /// The limits of a cluster before anything is open, and their statistics
+    /// under `prefix`.
+    #[must_use]
+    pub fn new(thresholds: &Thresholds, store: &Store, prefix: &str) -> Self {
+        let limit = |max| Arc::new(SharedLimit::new(max));
+        let limits = Self {
+            connections: limit(thresholds.max_connections),
+            pending_requests: limit(thresholds.max_pending_requests),
+            requests: Arc::new(Budget::new(thresholds.max_requests)),
+            retries: Arc::new(RetryLimit {
+                count: SharedLimit::new(thresholds.max_retries),
+                part: SharedPart::new(thresholds.retry_budget.map(part)),
+            }),
+            pools: limit(pools_max(thresholds)),
+        };
+        limits.register(thresholds.track_remaining, store, prefix);
+        limits
+    }
+
+    /// Takes other limits. What is open stays open.
+    pub fn set(&self, thresholds: &Thresholds) {
+        self.connections.set_limit(thresholds.max_connections);
+        (self.pending_requests).set_limit(thresholds.max_pending_requests);
+        if self.requests.limit() != thresholds.max_requests {
+            self.requests.set_limit(thresholds.max_requests);
+        }
+        self.retries.count.set_limit(thresholds.max_retries);
+        self.retries.part.set(thresholds.retry_budget.map(part));
+        self.pools.set_limit(pools_max(thresholds));
+    }
+
+    /// The numbers that `/clusters` shows, in the order of the configuration's
+    /// fields: connections, pending requests, requests, retries.
+    #[must_use]
+    pub fn shown(&self) -> [u32; 4] {
+        [
+            self.connections.limit(),
+            self.pending_requests.limit(),
+            self.requests.limit(),
+            self.retries.count.limit(),
+        ]
+    }
+
+    fn register(&self, track_remaining: bool, store: &Store, prefix: &str) {
+        let shared = |limit: &Arc<SharedLimit>, value: fn(&SharedLimit) -> Computed| {
+            let limit = Arc::clone(limit);
+            move || value(&limit)
+        };
+        let gauge = |name: &str| format!("{prefix}{name}");
+        let is_open = |limit: &SharedLimit| Computed {
+            value: u64::from(limit.is_reached()),
+            used: limit.was_used(),
+        };
+        store.computed_gauge(&gauge("cx_open"), shared(&self.connections, is_open));
+        store.computed_gauge(
+            &gauge("rq_pending_open"),
+            shared(&self.pending_requests, is_open),
+        );
+        store.computed_gauge(&gauge("cx_pool_open"), shared(&self.pools, is_open));
+        let requests = Arc::clone(&self.requests);
+        store.computed_gauge(&gauge("rq_open"), move || Computed {
+            value: u64::from(requests.is_reached()),
+            used: requests.was_used(),
+        });
+        let retries = Arc::clone(&self.retries);
+        store.computed_gauge(&gauge("rq_retry_open"), move || Computed {
+            value: u64::from(retries.count.is_reached()),
+            used: retries.count.was_used(),
+        });
+        if !track_remaining {
+            return;
+        }
+        // What remains is something from the start.
+        let left = |limit: &SharedLimit| Computed {
+            value: u64::from(limit.left()),
+            used: true,
+        };
+        store.computed_gauge(&gauge("remaining_cx"), shared(&self.connections, left));
+        store.computed_gauge(
+            &gauge("remaining_pending"),
+            shared(&self.pending_requests, left),
+        );
+        store.computed_gauge(
+            &gauge("remaining_cx_pools"),
+            shared(&self.pools, |limit| Computed {
+                value: match limit.limit() {
+                    // Envoy's limit of pools is the largest number it has.
+                    u32::MAX => u64::MAX - u64::from(u32::MAX - limit.left()),
+                    _ => u64::from(limit.left()),
+                },
+                used: true,
+            }),
+        );
+        let requests = Arc::clone(&self.requests);
+        store.computed_gauge(&gauge("remaining_rq"), move || Computed {
+            value: u64::from(requests.left()),
+            used: true,
+        });
+        let retries = Arc::clone(&self.retries);
+        store.computed_gauge(&gauge("remaining_retries"), move || Computed {
+            value: u64::from(retries.left()),
+            used: true,
+        });
+    }
+}
+
+fn pools_max(thresholds: &Thresholds) -> u32 {
+    thresholds.max_connection_pools.unwrap_or(u32::MAX)
+}
+
+impl RetryLimit {
+    /// What the statistic of it says. How many a budget allows depends on the
+    /// requests of the moment; Envoy shows none once the budget was used.
+    fn left(&self) -> u32 {
+        match self.part.get() {
+            Some(_) if self.part.was_asked() => 0,
+            _ => self.count.left(),
+        }
+    }
+}
+
+fn part(budget: RetryBudget) -> (f64, u32) {
+    (budget.percent, budget.min_concurrency)
+}
+
+/// The limit of connections, or of requests that wait: what one worker has of
+/// it is nothing but the way there.
+pub struct Breaker(Arc<SharedLimit>);
+
 impl Breaker {
+    /// A worker's view of the process's limit.
+    #[must_use]
+    pub fn new(limit: &Arc<SharedLimit>) -> Self {
+        Self(Arc::clone(limit))
+    }
+
+    /// Counts one; `None` when the limit is reached.
+    #[must_use]
+    pub fn acquire(&self) -> Option<Permit> {
+        self.0.try_add().then(|| Permit(Arc::clone(&self.0)))
+    }
+
+    /// Counts one, also above the limit.
+    #[must_use]
+    pub fn acquire_above(&self) -> Permit {
+        self.0.add();
+        Permit(Arc::clone(&self.0))
+    }
+}
+
+/// The right to have one connection or one pending request. Dropping it gives
+/// it back.
+#[derive(Debug)]
+pub struct Permit(Arc<SharedLimit>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.subtract();
+    }
+}
+
+/// The limit of requests in flight as one worker sees it.
+pub struct RequestBreaker {
+    budget: Arc<Budget>,
+    /// Made at the first request: of ten thousand clusters a worker may never
+    /// use most.
+    share: OnceCell<Arc<Share>>,
+}
+
+impl RequestBreaker {
     /// A worker's share in `budget`.
     #[must_use]
-    pub fn new(budget: Arc<Budget>, open: Gauge) -> Rc<Self> {
-        let lease = (budget.limit() / LEASES_PER_LIMIT).max(1);
+    pub fn new(budget: &Arc<Budget>) -> Rc<Self> {
         Rc::new(Self {
-            budget,
-            lease,
-            spare: Cell::new(0),
-            open,
+            budget: Arc::clone(budget),
+            share: OnceCell::new(),
         })
     }
 
     /// Takes one permit; `None` when the limit is reached.
     #[must_use]
-    pub fn acquire(self: &Rc<Self>) -> Option<Permit> {
-        let spare = self.spare.get();
-        if spare > 0 {
-            self.spare.set(spare - 1);
-            return Some(Permit(Rc::clone(self)));
-        }
-        let taken = self.budget.take(self.lease);
-        if taken.emptied {
-            self.open.inc();
-        }
-        if taken.permits == 0 {
-            return None;
-        }
-        self.spare.set(taken.permits - 1);
-        Some(Permit(Rc::clone(self)))
+    pub fn acquire(self: &Rc<Self>) -> Option<RequestPermit> {
+        let taken = self.budget.take(self.share());
+        taken.then(|| RequestPermit(Rc::clone(self)))
     }
 
-    fn release(&self) {
-        let spare = self.spare.get() + 1;
-        // One lease is kept for the next request; anything above goes back, so
-        // that what one worker holds unused stays below two leases.
-        if spare >= 2 * self.lease || self.lease == 1 {
-            let back = if self.lease == 1 { spare } else { self.lease };
-            self.give_back(back);
-            self.spare.set(spare - back);
-        } else {
-            self.spare.set(spare);
-        }
-    }
-
-    fn give_back(&self, permits: u32) {
-        if self.budget.give_back(permits) {
-            self.open.dec();
-        }
+    fn share(&self) -> &Share {
+        self.share.get_or_init(|| self.budget.join())
     }
 }
 
-impl Drop for Breaker {
+impl Drop for RequestBreaker {
     fn drop(&mut self) {
-        self.give_back(self.spare.get());
+        if let Some(share) = self.share.get() {
+            self.budget.leave(share);
+        }
     }
 }
 
-/// The right to have one connection, pending request or request open. Dropping
-/// it gives it back.
-pub struct Permit(Rc<Breaker>);
+/// The right to have one request in flight. Dropping it gives it back.
+pub struct RequestPermit(Rc<RequestBreaker>);
 
-impl Drop for Permit {
+impl Drop for RequestPermit {
     fn drop(&mut self) {
-        self.0.release();
+        self.0.budget.give_back(self.0.share());
     }
 }
 
-/// The limit of retries in flight, which is exact: retries are rare enough to
-/// be counted one by one.
-pub struct RetryBreaker {
-    count: Arc<SharedCount>,
-    max_retries: u32,
-    budget: Option<RetryBudget>,
-    /// `rq_retry_open`: 1 while `max_retries` are in flight, with a budget
-    /// too, as in Envoy.
-    open: Gauge,
-}
+/// The limit of retries as one worker sees it.
+pub struct RetryBreaker(Arc<RetryLimit>);
 
 impl RetryBreaker {
-    /// A worker's view of the process's count.
+    /// A worker's view of the process's limit.
     #[must_use]
-    pub fn new(count: Arc<SharedCount>, thresholds: &Thresholds, open: Gauge) -> Rc<Self> {
-        Rc::new(Self {
-            count,
-            max_retries: thresholds.max_retries,
-            budget: thresholds.retry_budget,
-            open,
-        })
+    pub fn new(limit: &Arc<RetryLimit>) -> Self {
+        Self(Arc::clone(limit))
     }
 
     /// Counts a retry; `None` when the limit is reached. `active` says how
     /// many requests are in flight or waiting, in the whole process; it is
     /// asked only if the limit depends on it.
     #[must_use]
-    pub fn acquire(self: &Rc<Self>, active: impl FnOnce() -> u64) -> Option<RetryPermit> {
-        let limit = match &self.budget {
-            None => self.max_retries,
-            Some(budget) => budget_limit(budget, active()),
+    pub fn acquire(&self, active: impl FnOnce() -> u64) -> Option<RetryPermit> {
+        let count = &self.0.count;
+        let counted = match self.0.part.ask() {
+            None => count.try_add(),
+            Some(part) => count.try_add_below(part_of(part, active())),
         };
-        let count = self.count.add_below(limit)?;
-        if count == self.max_retries {
-            self.open.inc();
-        }
-        Some(RetryPermit(Rc::clone(self)))
+        counted.then(|| RetryPermit(Arc::clone(&self.0)))
     }
 }
 
@@ -144,123 +278,134 @@ impl RetryBreaker {
     clippy::cast_sign_loss,
     reason = "a part of a number of requests is positive; whatever is above u32 is no limit"
 )]
-fn budget_limit(budget: &RetryBudget, active: u64) -> u32 {
-    let part = (budget.percent / 100.0 * active as f64) as u32;
-    part.max(budget.min_concurrency)
+fn part_of((percent, at_least): (f64, u32), active: u64) -> u32 {
+    ((percent / 100.0 * active as f64) as u32).max(at_least)
 }
 
 /// The right to have one retry in flight. Dropping it gives it back.
-pub struct RetryPermit(Rc<RetryBreaker>);
+pub struct RetryPermit(Arc<RetryLimit>);
 
 impl Drop for RetryPermit {
     fn drop(&mut self) {
-        if self.0.count.subtract() == self.0.max_retries {
-            self.0.open.dec();
-        }
+        self.0.count.subtract();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::Store;
+
+    fn limits(thresholds: Thresholds) -> (Limits, Store) {
+        let store = Store::new();
+        (Limits::new(&thresholds, &store, "x."), store)
+    }
 
     fn retries(max_retries: u32, retry_budget: Option<RetryBudget>) -> Thresholds {
         Thresholds {
             max_retries,
             retry_budget,
+            track_remaining: true,
             ..Thresholds::default()
         }
     }
 
     #[test]
     fn retries_are_limited_across_workers() {
-        let store = Store::new();
-        store.shard(None).install();
-        let open = store.gauge("rq_retry_open");
-        let count = Arc::new(SharedCount::default());
-        let thresholds = retries(2, None);
-        let first = RetryBreaker::new(Arc::clone(&count), &thresholds, open);
-        let second = RetryBreaker::new(count, &thresholds, open);
+        let (limits, store) = limits(retries(2, None));
+        let open = || store.value("x.rq_retry_open");
+        let first = RetryBreaker::new(&limits.retries);
+        let second = RetryBreaker::new(&limits.retries);
         let none = || unreachable!("a fixed limit depends on nothing");
         let one = first.acquire(none).expect("none is in flight");
-        assert_eq!(store.gauge_value(open), 0);
+        assert_eq!(open(), Some(0));
+        assert_eq!(store.value("x.remaining_retries"), Some(1));
         let two = second.acquire(none).expect("one is in flight");
-        assert_eq!(store.gauge_value(open), 1);
+        assert_eq!(open(), Some(1));
         assert!(first.acquire(none).is_none());
         drop(one);
-        assert_eq!(store.gauge_value(open), 0);
+        assert_eq!(open(), Some(0));
         assert!(second.acquire(none).is_some());
         drop(two);
     }
 
     #[test]
     fn a_retry_budget_is_a_part_of_the_requests() {
-        let store = Store::new();
-        store.shard(None).install();
         let budget = RetryBudget {
             percent: 20.0,
             min_concurrency: 1,
         };
         for (active, allowed) in [(0, 1), (5, 1), (9, 1), (10, 2), (50, 10)] {
-            let breaker = RetryBreaker::new(
-                Arc::default(),
-                &retries(3, Some(budget)),
-                store.gauge("rq_retry_open"),
-            );
+            let (limits, store) = limits(retries(3, Some(budget)));
+            assert_eq!(store.value("x.remaining_retries"), Some(3));
+            let breaker = RetryBreaker::new(&limits.retries);
             let permits: Vec<_> = std::iter::from_fn(|| breaker.acquire(|| active)).collect();
             assert_eq!(permits.len(), allowed, "{active} requests");
+            assert_eq!(store.value("x.remaining_retries"), Some(0));
             drop(permits);
-            assert_eq!(store.value("rq_retry_open"), Some(0));
+            assert_eq!(store.value("x.rq_retry_open"), Some(0));
         }
     }
 
     #[test]
-    fn a_limit_of_one_is_exact_across_workers() {
-        let store = Store::new();
-        store.shard(None).install();
-        let open = store.gauge("rq_open");
-        let is_open = || store.gauge_value(open);
-        let budget = Arc::new(Budget::new(1));
-        let (first, second) = (
-            Breaker::new(Arc::clone(&budget), open),
-            Breaker::new(budget, open),
+    fn limits_follow_the_runtime() {
+        let (limits, store) = limits(Thresholds {
+            track_remaining: true,
+            ..Thresholds::default()
+        });
+        assert_eq!(store.value("x.remaining_cx_pools"), Some(u64::MAX));
+        let (requests, connections) = (
+            RequestBreaker::new(&limits.requests),
+            Breaker::new(&limits.connections),
         );
-        let permit = first.acquire().expect("nothing is open");
-        assert!(first.acquire().is_none());
-        assert!(second.acquire().is_none());
-        assert_eq!(is_open(), 1);
-        drop(permit);
-        assert_eq!(is_open(), 0);
-        assert!(second.acquire().is_some(), "the permit was given back");
+        let held = (requests.acquire(), connections.acquire());
+        limits.set(&Thresholds {
+            max_requests: 1,
+            max_connections: 1,
+            max_connection_pools: Some(7),
+            retry_budget: Some(RetryBudget::default()),
+            ..Thresholds::default()
+        });
+        assert!(requests.acquire().is_none() && connections.acquire().is_none());
+        for (gauge, value) in [
+            ("rq_open", 1),
+            ("cx_open", 1),
+            ("remaining_rq", 0),
+            ("remaining_cx", 0),
+            ("remaining_cx_pools", 7),
+        ] {
+            assert_eq!(store.value(&format!("x.{gauge}")), Some(value), "{gauge}");
+        }
+        let retries = RetryBreaker::new(&limits.retries);
+        let allowed = std::iter::from_fn(|| retries.acquire(|| 100));
+        assert_eq!(allowed.take(100).collect::<Vec<_>>().len(), 20);
+        drop(held);
+        assert!(requests.acquire().is_some() && connections.acquire().is_some());
     }
 
     #[test]
-    fn a_worker_alone_can_use_the_whole_limit() {
-        let breaker = Breaker::new(Arc::new(Budget::new(1024)), Store::new().gauge("open"));
-        let permits: Vec<_> = std::iter::from_fn(|| breaker.acquire()).collect();
-        assert_eq!(permits.len(), 1024);
+    fn a_connection_above_the_limit_counts() {
+        let (limits, store) = limits(Thresholds {
+            max_connections: 1,
+            ..Thresholds::default()
+        });
+        let breaker = Breaker::new(&limits.connections);
+        let within = breaker.acquire().expect("none is open");
+        let above = breaker.acquire_above();
+        drop(within);
+        assert!(breaker.acquire().is_none(), "one is open");
+        assert_eq!(store.value("x.cx_open"), Some(1));
+        drop(above);
+        assert_eq!(store.value("x.cx_open"), Some(0));
     }
 
     #[test]
-    fn an_idle_worker_keeps_less_than_two_leases() {
-        let budget = Arc::new(Budget::new(1024));
-        let open = Store::new().gauge("open");
-        let idle = Breaker::new(Arc::clone(&budget), open);
-        let permits: Vec<_> = (0..500).filter_map(|_| idle.acquire()).collect();
-        drop(permits);
-        let busy = Breaker::new(budget, open);
-        let permits: Vec<_> = std::iter::from_fn(|| busy.acquire()).collect();
-        let kept = 1024 - permits.len() as u32;
-        assert!(kept < 2 * idle.lease, "{kept} permits are out of reach");
-    }
-
-    #[test]
-    fn a_worker_that_ends_gives_back_what_it_leased() {
-        let budget = Arc::new(Budget::new(128));
-        let open = Store::new().gauge("open");
-        drop(Breaker::new(Arc::clone(&budget), open).acquire());
-        let breaker = Breaker::new(budget, open);
+    fn a_worker_that_ends_gives_back_what_it_had() {
+        let (limits, _) = limits(Thresholds {
+            max_requests: 128,
+            ..Thresholds::default()
+        });
+        drop(RequestBreaker::new(&limits.requests).acquire());
+        let breaker = RequestBreaker::new(&limits.requests);
         let permits: Vec<_> = std::iter::from_fn(|| breaker.acquire()).collect();
         assert_eq!(permits.len(), 128);
     }

@@ -9,26 +9,27 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ringway_config::cluster::{Cluster as ClusterConfig, Thresholds};
+use ringway_config::cluster::Cluster as ClusterConfig;
+use ringway_config::runtime::RuntimeValues;
 use ringway_lb::balancer::Cursor;
 use ringway_lb::config::Policy;
 use ringway_lb::events::Events;
 use ringway_lb::priority::PriorityLoads;
 
-use super::circuit_breaker::{Breaker, RetryBreaker, RetryPermit};
+use super::circuit_breaker::{Breaker, Limits, RequestBreaker, RetryBreaker, RetryPermit};
 use super::conn_pool;
 use super::host::Host;
 use super::host_set::{HostSet, Member};
 use super::load_balancer::LoadBalancerContext;
 use super::outlier_detection::Watch;
 use crate::stats::cluster::{
-    CircuitBreakerStats, ClusterStats, MaglevStats, ResponseStats, RingHashStats, SubsetStats,
-    TableStats, TransportSocketMatchStats, prefix,
+    ClusterStats, MaglevStats, ResponseStats, RingHashStats, SubsetStats, TableStats,
+    TransportSocketMatchStats, prefix,
 };
 use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stats::{GaugeReader, Store};
 use crate::stream_info::ClusterInfo;
-use crate::worker::shared::{Budget, Latest, SharedCount};
+use crate::worker::shared::Latest;
 
 /// What all workers share of a cluster.
 pub struct SharedCluster {
@@ -45,23 +46,13 @@ pub struct SharedCluster {
     /// How many hosts took the cluster's own transport socket.
     pub transport_socket_matches: TransportSocketMatchStats,
     /// The process-wide limits by routing priority: default, high.
-    pub budgets: [Budgets; 2],
+    pub limits: [Limits; 2],
     /// When it was made: where the clock of its balancers starts.
     pub created: Instant,
     /// What outlier detection has in common for its hosts, if there is any.
     pub watch: Option<Arc<Watch>>,
     /// The hosts that were published last.
     hosts: Latest<HostSet>,
-}
-
-/// The process-wide limits of one routing priority.
-pub struct Budgets {
-    connections: Arc<Budget>,
-    pending_requests: Arc<Budget>,
-    requests: Arc<Budget>,
-    retries: Arc<SharedCount>,
-    /// `cluster.NAME.circuit_breakers.<priority>.*`.
-    pub stats: CircuitBreakerStats,
 }
 
 impl SharedCluster {
@@ -75,15 +66,13 @@ impl SharedCluster {
         store: &Store,
     ) -> Self {
         let prefix = prefix(&config.stat_name);
-        let budgets = |thresholds: &Thresholds, priority: &str| Budgets {
-            connections: Arc::new(Budget::new(thresholds.max_connections)),
-            pending_requests: Arc::new(Budget::new(thresholds.max_pending_requests)),
-            requests: Arc::new(Budget::new(thresholds.max_requests)),
-            retries: Arc::default(),
-            stats: CircuitBreakerStats::new(
+        let limits = |priority: usize, name: &str| {
+            let thresholds = &config.circuit_breakers.thresholds[priority];
+            Limits::new(
+                thresholds,
                 store,
-                &format!("{prefix}circuit_breakers.{priority}."),
-            ),
+                &format!("{prefix}circuit_breakers.{name}."),
+            )
         };
         Self {
             stats: ClusterStats::new(store, &prefix),
@@ -104,10 +93,7 @@ impl SharedCluster {
                 store,
                 &format!("{prefix}default."),
             ),
-            budgets: [
-                budgets(&config.thresholds[0], "default"),
-                budgets(&config.thresholds[1], "high"),
-            ],
+            limits: [limits(0, "default"), limits(1, "high")],
             created,
             watch,
             hosts: Latest::new(hosts),
@@ -120,6 +106,15 @@ impl SharedCluster {
     #[must_use]
     pub fn hosts(&self) -> Arc<HostSet> {
         self.hosts.get()
+    }
+
+    /// Takes the limits that the runtime asks for; the control plane only.
+    pub fn apply_runtime(&self, values: &RuntimeValues) {
+        let config = &self.config;
+        let thresholds = (config.circuit_breakers).with_runtime(&config.name, values);
+        for (limits, thresholds) in self.limits.iter().zip(&thresholds) {
+            limits.set(thresholds);
+        }
     }
 
     /// Replaces the hosts; the control plane only, which also publishes them.
@@ -154,13 +149,15 @@ impl SharedCluster {
 /// The breakers of one routing priority on one worker.
 pub struct Breakers {
     /// Connections open or being opened.
-    pub connections: Rc<Breaker>,
+    pub connections: Breaker,
     /// Requests that wait for a connection.
-    pub pending_requests: Rc<Breaker>,
+    pub pending_requests: Breaker,
     /// Requests in flight.
-    pub requests: Rc<Breaker>,
+    pub requests: Rc<RequestBreaker>,
     /// Retries in flight.
-    pub retries: Rc<RetryBreaker>,
+    pub retries: RetryBreaker,
+    /// Pools with connections.
+    pub pools: Breaker,
 }
 
 /// A cluster on one worker.
@@ -194,21 +191,12 @@ impl Cluster {
     /// random: it decides at which host a rotation starts.
     #[must_use]
     pub fn new(shared: Arc<SharedCluster>, seed: u64, store: &Store) -> Rc<Self> {
-        let breakers = |budgets: &Budgets, thresholds: &Thresholds| {
-            let stats = &budgets.stats;
-            Breakers {
-                connections: Breaker::new(Arc::clone(&budgets.connections), stats.cx_open),
-                pending_requests: Breaker::new(
-                    Arc::clone(&budgets.pending_requests),
-                    stats.rq_pending_open,
-                ),
-                requests: Breaker::new(Arc::clone(&budgets.requests), stats.rq_open),
-                retries: RetryBreaker::new(
-                    Arc::clone(&budgets.retries),
-                    thresholds,
-                    stats.rq_retry_open,
-                ),
-            }
+        let breakers = |limits: &Limits| Breakers {
+            connections: Breaker::new(&limits.connections),
+            pending_requests: Breaker::new(&limits.pending_requests),
+            requests: RequestBreaker::new(&limits.requests),
+            retries: RetryBreaker::new(&limits.retries),
+            pools: Breaker::new(&limits.pools),
         };
         let set = shared.hosts();
         let built = set.balancer.built();
@@ -220,10 +208,7 @@ impl Cluster {
                 observability_name: Arc::clone(&shared.config.stat_name),
                 metadata: Arc::clone(&shared.config.metadata),
             }),
-            breakers: [
-                breakers(&shared.budgets[0], &shared.config.thresholds[0]),
-                breakers(&shared.budgets[1], &shared.config.thresholds[1]),
-            ],
+            breakers: [breakers(&shared.limits[0]), breakers(&shared.limits[1])],
             store: store.clone(),
             http1_stats: OnceCell::new(),
             loads: store.gauge_reader(),

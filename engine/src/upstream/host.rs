@@ -16,6 +16,7 @@ use crate::network::address::to_sock_addr;
 use crate::stats::{Counter, Gauge, Store};
 use crate::stream_info::HostInfo;
 use crate::worker::shared::HostHealth;
+use crate::worker::shared::limits::SharedLimit;
 
 /// Per-host statistics, shown by `/clusters` and not in `/stats`.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +87,9 @@ pub struct SharedHost {
     /// The slots of its statistics.
     pub stats: HostStats,
     health: HostHealth,
+    /// Connections to it, where the cluster limits those of a host: how many
+    /// there may be depends on the priority, so the limit is given by who asks.
+    connections: SharedLimit,
     /// Boxed: most clusters have no outlier detection.
     monitor: Option<Box<Monitor>>,
     store: Store,
@@ -99,6 +103,7 @@ impl SharedHost {
         let host = Self {
             stats: HostStats::new(store),
             health: HostHealth::default(),
+            connections: SharedLimit::new(u32::MAX),
             monitor: watch.map(|watch| Box::new(Monitor::new(watch, store))),
             store: store.clone(),
             first: config,
@@ -123,6 +128,13 @@ impl SharedHost {
     #[must_use]
     pub fn address(&self) -> &ringway_config::core::Address {
         &self.first.address
+    }
+
+    /// All its addresses in the order in which they are tried; empty when it
+    /// has but the one.
+    #[must_use]
+    pub fn attempts(&self) -> &[ringway_config::core::Address] {
+        &self.first.attempts
     }
 
     /// Its address as the kernel wants it.
@@ -159,6 +171,29 @@ impl Drop for SharedHost {
         if let Some(monitor) = &self.monitor {
             monitor.release(&self.store);
         }
+    }
+}
+
+/// The right to have one connection to a host. Dropping it gives it back.
+pub(super) struct HostPermit(Arc<SharedHost>);
+
+impl HostPermit {
+    /// `None` when there are `max` connections to the host.
+    pub(super) fn acquire(host: &Host, max: u32) -> Option<Self> {
+        let counted = host.shared.connections.try_add_below(max);
+        counted.then(|| Self(Arc::clone(&host.shared)))
+    }
+
+    /// Counts a connection above the limit.
+    pub(super) fn above(host: &Host) -> Self {
+        host.shared.connections.add();
+        Self(Arc::clone(&host.shared))
+    }
+}
+
+impl Drop for HostPermit {
+    fn drop(&mut self) {
+        self.0.connections.subtract();
     }
 }
 

@@ -31,6 +31,7 @@ use crate::listener::{SharedListener, WorkerListener};
 use crate::reactor::{self, DriverKind, Reactor, RemoteWaker};
 use crate::stats::{Shard, Store};
 use crate::upstream::cluster::{Cluster, SharedCluster};
+use crate::upstream::conn_pool::lending::{Lending, Workers};
 use crate::upstream::host_set::HostSet;
 
 /// Updates that may wait for a worker. The control plane publishes one at a
@@ -95,6 +96,8 @@ pub struct Plan {
     pub log_flush_interval: Duration,
     /// The machine's own address.
     pub local_address: IpAddr,
+    /// How workers lend each other connections; made for `count` workers.
+    pub lending: Arc<Workers>,
 }
 
 /// The control plane's end of a worker.
@@ -199,6 +202,7 @@ fn run(
             return;
         }
     };
+    Lending::install(index, &plan.lending, reactor.remote_waker(), &plan.store);
     let reason = reactor.driver_fallback_reason().map(str::to_owned);
     let _ = started.send(Ok((reactor.remote_waker(), reactor.driver(), reason)));
     let context = WorkerContext::new(
@@ -223,6 +227,7 @@ fn run(
     });
     flush_local(FlushCause::Request);
     Shard::flush();
+    Lending::uninstall();
     drop(worker);
     drop(reactor);
 }
@@ -250,6 +255,7 @@ impl Worker {
                 }
                 updates.acknowledge(update.epoch);
             }
+            Lending::read_mail();
             reactor::remote_wake().await;
         }
     }

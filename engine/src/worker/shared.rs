@@ -1,5 +1,10 @@
-//! Everything that more than one core touches: the only file of the engine
-//! with cross-core atomics, so that each ordering can be checked in one place.
+//! Everything that more than one core touches: this file and its folder are the
+//! only ones of the engine with cross-core atomics, so that each ordering can be
+//! checked in one place. `limits.rs` has what is limited process-wide,
+//! `mailbox.rs` how workers write to each other.
+
+pub mod limits;
+pub mod mailbox;
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -97,75 +102,9 @@ impl StatCells {
     pub const SLOTS_MAX: u32 = (CHUNK_CELLS * CHUNKS) as u32;
 }
 
-/// A limit that holds for the whole process, of which workers lease permits
-/// (see `upstream::circuit_breaker`).
-///
-/// Only the count matters, nothing is published through it, so `Relaxed` is
-/// enough: a compare-and-swap never hands out a permit twice.
-#[derive(Debug)]
-pub struct Budget {
-    limit: u32,
-    left: AtomicU32,
-}
-
-impl Budget {
-    /// A budget of `limit` permits, none of them leased.
-    #[must_use]
-    pub const fn new(limit: u32) -> Self {
-        Self {
-            limit,
-            left: AtomicU32::new(limit),
-        }
-    }
-
-    /// All permits, leased or not.
-    #[must_use]
-    pub const fn limit(&self) -> u32 {
-        self.limit
-    }
-
-    /// Leases up to `wanted` permits.
-    pub fn take(&self, wanted: u32) -> Taken {
-        let mut left = self.left.load(Relaxed);
-        loop {
-            let permits = wanted.min(left);
-            let taken = Taken {
-                permits,
-                emptied: permits > 0 && permits == left,
-            };
-            if permits == 0 {
-                return taken;
-            }
-            match self
-                .left
-                .compare_exchange_weak(left, left - permits, Relaxed, Relaxed)
-            {
-                Ok(_) => return taken,
-                Err(now) => left = now,
-            }
-        }
-    }
-
-    /// Ends the lease of `permits`, and says whether the budget was empty
-    /// until now.
-    pub fn give_back(&self, permits: u32) -> bool {
-        permits > 0 && self.left.fetch_add(permits, Relaxed) == 0
-    }
-}
-
-/// What [`Budget::take`] gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
-    /// Permits leased; 0 when none were left.
-    pub permits: u32,
-    /// They were the last ones. Between two such calls, exactly one call of
-    /// [`Budget::give_back`] answers true, whichever threads they are on.
-    pub emptied: bool,
-}
-
 /// A count that holds for the whole process, of things that are rare enough to
-/// be counted one by one, with a limit that may move (see
-/// `upstream::circuit_breaker`). `Relaxed` for the reason that [`Budget`] has.
+/// be counted one by one, with a limit that may move. `Relaxed`: nothing is
+/// published through it.
 #[derive(Debug, Default)]
 pub struct SharedCount(AtomicU32);
 
@@ -497,47 +436,6 @@ mod tests {
                 last = sum;
             }
         });
-    }
-
-    #[test]
-    fn a_budget_is_never_overdrawn_by_threads() {
-        let budget = Budget::new(1000);
-        let taken: u32 = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut mine = 0;
-                        loop {
-                            match budget.take(7).permits {
-                                0 => return mine,
-                                taken => mine += taken,
-                            }
-                        }
-                    })
-                })
-                .collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .sum()
-        });
-        assert_eq!(taken, 1000);
-        assert_eq!(budget.take(1).permits, 0);
-        assert!(budget.give_back(1), "it was empty");
-        assert_eq!(
-            budget.take(5),
-            Taken {
-                permits: 1,
-                emptied: true
-            }
-        );
-        assert_eq!(
-            budget.take(5),
-            Taken {
-                permits: 0,
-                emptied: false
-            }
-        );
     }
 
     #[test]

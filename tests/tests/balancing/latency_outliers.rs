@@ -53,9 +53,22 @@ fn clusters(ports: &[u16]) -> String {
     )
 }
 
-/// Requests with the time at which they began, since the start, and how long
-/// they took.
-type Sample = (Duration, Duration);
+/// A request.
+struct Sample {
+    /// When it began, since the start.
+    begun: Duration,
+    /// How long it took.
+    took: Duration,
+    /// Whether the host answered that turns slow.
+    is_of_slow_host: bool,
+}
+
+/// What was seen in a window.
+struct Window {
+    p99: Duration,
+    /// The part of the requests that went to the host that turned slow.
+    slow_share: f64,
+}
 
 fn client(address: SocketAddr, start: Instant, ending: &AtomicBool) -> Vec<Sample> {
     let mut stream = TcpStream::connect(address).expect("a connection");
@@ -74,16 +87,20 @@ fn client(address: SocketAddr, start: Instant, ending: &AtomicBool) -> Vec<Sampl
             assert!(size > 0, "the proxy closed the connection");
             answer.extend_from_slice(&received[..size]);
         }
-        samples.push((begun.duration_since(start), begun.elapsed()));
+        samples.push(Sample {
+            begun: begun.duration_since(start),
+            took: begun.elapsed(),
+            is_of_slow_host: answer.ends_with(b"0"),
+        });
         // Enough load to see a host, and no more than a test machine has.
         thread::sleep(Duration::from_millis(1));
     }
     samples
 }
 
-/// The p99 of the requests that began in each window, from the moment on at
-/// which the host turned slow.
-fn play(program: &Program) -> (Vec<Duration>, Duration, String) {
+/// What was seen in each window from the moment on at which the host turned
+/// slow, the p99 until then, and `/outliers` in the end.
+fn play(program: &Program) -> (Vec<Window>, Duration, String) {
     let fleet = Fleet::start(HOSTS);
     let process = Process::start(program, &bootstrap(LISTENERS, &clusters(&fleet.ports())));
     let address = process.listener("main");
@@ -101,26 +118,28 @@ fn play(program: &Program) -> (Vec<Duration>, Duration, String) {
             .flat_map(|one| one.join().expect("a client"));
         all.collect()
     });
-    let p99 = |from: Duration, to: Duration| {
-        let mut took: Vec<_> = samples
-            .iter()
-            .filter(|(begun, _)| (from..to).contains(begun))
-            .map(|(_, took)| *took)
-            .collect();
+    let seen = |from: Duration, to: Duration| {
+        let within = samples.iter().filter(|one| (from..to).contains(&one.begun));
+        let slow = within.clone().filter(|one| one.is_of_slow_host).count();
+        let mut took: Vec<_> = within.map(|one| one.took).collect();
         took.sort();
-        took[took.len() * 99 / 100]
+        Window {
+            p99: took[took.len() * 99 / 100],
+            slow_share: slow as f64 / took.len() as f64,
+        }
     };
     let windows = (0..AFTER.as_millis() / WINDOW.as_millis()).map(|window| {
         let from = BEFORE + WINDOW * window as u32;
-        p99(from, from + WINDOW)
+        seen(from, from + WINDOW)
     });
     let outliers = process.admin().get("/outliers").text();
-    (windows.collect(), p99(Duration::ZERO, BEFORE), outliers)
+    let before = seen(Duration::ZERO, BEFORE).p99;
+    (windows.collect(), before, outliers)
 }
 
-fn row(name: &str, before: Duration, windows: &[Duration]) -> String {
+fn row(name: &str, before: Duration, windows: &[Window]) -> String {
     let ms = |time: &Duration| format!("{:>7.1}", time.as_secs_f64() * 1e3);
-    let windows: Vec<_> = windows.iter().map(ms).collect();
+    let windows: Vec<_> = windows.iter().map(|window| ms(&window.p99)).collect();
     format!("{name:<10} {} |{}", ms(&before), windows.join(""))
 }
 
@@ -142,9 +161,13 @@ fn a_host_that_turns_slow_is_left_out_within_two_seconds() {
         );
         programs::say(outliers.lines().nth(1).unwrap_or_default());
         let recovered = (RECOVERY_MAX.as_millis() / WINDOW.as_millis()) as usize;
-        for (window, p99) in windows.iter().enumerate().skip(recovered) {
-            // Of a hundred requests at most one still goes there.
-            assert!(*p99 < SLOW, "window {window}: {p99:?} of {windows:?}");
+        // Of a hundred requests at most one still goes there, so the p99 is that
+        // of the others. How long these take depends on what else the machine
+        // does, and is only shown.
+        for (number, window) in windows.iter().enumerate().skip(recovered) {
+            let share = window.slow_share;
+            assert!(share <= 0.01, "{share} in window {number}");
         }
+        assert!(windows[0].slow_share > 0.01, "it had its share before");
     }
 }

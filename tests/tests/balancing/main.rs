@@ -1,11 +1,13 @@
 //! Balancing compared with the real Envoy: the same clusters, the same shares,
 //! and with hashes the same picks.
 
+mod bad_health;
 mod cookies;
 mod hash_policies;
 mod health_checks;
 mod latency_outliers;
 mod localities;
+mod many_checks;
 mod outlier_rates;
 mod picks;
 mod policies;

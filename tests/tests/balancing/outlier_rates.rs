@@ -263,7 +263,7 @@ fn ejections_end_and_last_longer_each_time() {
     let play = |program: &Program| -> Vec<serde_json::Value> {
         let fleet = Fleet::start(2);
         set(&fleet, case.hosts);
-        let text = configuration(&case, &fleet, "interval: 0.4s, base_ejection_time: 0.8s");
+        let text = configuration(&case, &fleet, "interval: 2s, base_ejection_time: 1s");
         let process = Process::start(program, &text);
         let active = || {
             let name = "cluster.c.outlier_detection.ejections_active";
@@ -284,9 +284,14 @@ fn ejections_end_and_last_longer_each_time() {
             }
             lasted.push(since.elapsed());
         }
-        let least = |times: u32| Duration::from_millis(800) * times - Duration::from_millis(200);
+        let least = |times: u32| Duration::from_secs(1) * times - Duration::from_millis(200);
         assert!(lasted[0] >= least(1), "{lasted:?}");
         assert!(lasted[1] >= least(2), "{lasted:?}");
+        // Lines are written a moment after what they tell of.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while events(&process).len() < 4 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         events(&process)
     };
     let mut theirs = play(&Program::Envoy(envoy));

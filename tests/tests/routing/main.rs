@@ -7,6 +7,7 @@ mod connect;
 mod custom_response;
 mod fault;
 mod headers;
+mod limits;
 mod local_replies;
 mod matcher;
 mod matching;

@@ -68,6 +68,7 @@ const RESTRICTED: &[(&[&str], &[&str], &str)] = &[
         ],
         &[
             "worker/shared.rs",
+            "worker/shared/",
             // Shared with the kernel, not with a core: the tail of the buffer ring.
             "reactor/buffer.rs",
             // Between the control plane, the admin thread and the log writer;
@@ -86,8 +87,10 @@ const RESTRICTED: &[(&[&str], &[&str], &str)] = &[
             "cli/",
             "server/",
             "stats/",
-            // `Latest`, which the control plane sets and admin reads.
+            // `Latest`, which the control plane sets and admin reads, and
+            // `Mailbox`, which is used instead of opening a connection.
             "worker/shared.rs",
+            "worker/shared/",
         ],
         "no locks on the data path",
     ),

@@ -236,3 +236,76 @@ pub(super) fn with_jitter(
     // Never 0, or nothing else would happen on this thread.
     Duration::from_millis(interval.min(most).max(least).max(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intervals() -> Intervals {
+        let keys = ringway_config::runtime::RuntimeKeys::default();
+        let seconds = Duration::from_secs;
+        Intervals {
+            healthy: seconds(1),
+            healthy_edge: seconds(2),
+            unhealthy: seconds(3),
+            unhealthy_edge: seconds(4),
+            no_traffic: seconds(5),
+            no_traffic_healthy: seconds(6),
+            initial_jitter: Duration::ZERO,
+            jitter: Duration::ZERO,
+            jitter_percent: 0,
+            min_key: keys.id("health_check.min_interval"),
+            max_key: keys.id("health_check.max_interval"),
+        }
+    }
+
+    #[test]
+    fn every_state_has_its_interval() {
+        use Transition::{Changed, Pending, Unchanged};
+        for (passed, transition, has_traffic, seconds) in [
+            (true, Unchanged, true, 1),
+            (true, Changed, true, 1),
+            (true, Pending, true, 2),
+            (false, Unchanged, true, 3),
+            (false, Changed, true, 3),
+            (false, Pending, true, 4),
+            (true, Unchanged, false, 6),
+            (true, Changed, false, 6),
+            (true, Pending, false, 5),
+            (false, Unchanged, false, 5),
+            (false, Pending, false, 5),
+        ] {
+            assert_eq!(
+                interval(&intervals(), passed, transition, has_traffic),
+                Duration::from_secs(seconds),
+                "{passed} {transition:?} {has_traffic}"
+            );
+        }
+    }
+
+    #[test]
+    fn jitter_stays_within_its_bounds_and_reaches_them() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let runtime = RuntimeValues::default();
+        let intervals = Intervals {
+            jitter_percent: 50,
+            ..intervals()
+        };
+        let base = Duration::from_millis(100);
+        let jitter = Duration::from_millis(20);
+        let all: Vec<_> = (0..2000)
+            .map(|_| with_jitter(base, jitter, &intervals, &runtime, &mut rng).as_millis())
+            .collect();
+        // 100 and up to 49 and up to 19 more.
+        assert!(all.iter().all(|ms| (100..=168).contains(ms)));
+        assert!(all.iter().any(|ms| *ms < 105) && all.iter().any(|ms| *ms > 160));
+        let none = with_jitter(
+            Duration::ZERO,
+            Duration::ZERO,
+            &intervals,
+            &runtime,
+            &mut rng,
+        );
+        assert_eq!(none, Duration::from_millis(1), "never 0");
+    }
+}

@@ -1,8 +1,10 @@
 //! The checks of one host, one after the other.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringway_config::cluster::Cluster;
 use ringway_config::core::Address;
 use ringway_config::health_check::{Checker, HttpCheck};
 use tokio::time::{sleep, timeout};
@@ -56,7 +58,7 @@ impl Session {
             host: Arc::clone(&member.shared),
             target: Target {
                 address: address.clone(),
-                bind: shared.cluster.bind,
+                bind: source_address(&shared.cluster, address),
             },
             shared,
             progress,
@@ -134,7 +136,7 @@ impl Session {
                     self.host
                         .set_health(HealthFlag::ExcludedViaImmediateHcFail, true);
                 }
-                self.judge_service(check, answer)
+                self.judge_service(check, &answer)
             }
             (Client::Tcp(client), Checker::Tcp(check)) => client
                 .check(check, &self.target)
@@ -150,7 +152,7 @@ impl Session {
 
     /// Looks whether the host that answered well is the service that it is
     /// taken for.
-    fn judge_service(&mut self, check: &HttpCheck, answer: http::Answer) -> Outcome {
+    fn judge_service(&mut self, check: &HttpCheck, answer: &http::Answer) -> Outcome {
         let Some(matcher) = &check.service_name else {
             return answer.outcome;
         };
@@ -179,6 +181,12 @@ impl Client {
             Self::Redis(client) => client.close(),
         }
     }
+}
+
+/// The local address that checks of a host come from, as its connections do.
+fn source_address(cluster: &Cluster, to: &Address) -> Option<SocketAddr> {
+    let Address::Socket(to) = to else { return None };
+    cluster.bind.as_ref()?.source(to.is_ipv6())?.address
 }
 
 fn network_failure() -> Outcome {

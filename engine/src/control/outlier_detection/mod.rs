@@ -439,3 +439,6 @@ fn standing(members: &[Member]) -> impl Iterator<Item = (&Arc<SharedHost>, &Moni
         .filter(|member| !member.shared.has(HealthFlag::FailedOutlierCheck))
         .filter_map(|member| Some((&member.shared, member.shared.monitor()?)))
 }
+
+#[cfg(test)]
+mod tests;

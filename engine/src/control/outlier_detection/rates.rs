@@ -60,7 +60,8 @@ impl OutlierDetector {
         let mut average = None;
         if !compared.is_empty() && compared.len() as u64 >= minimum {
             let factor = config.success_rate_stdev_factor.get(scene.runtime) as f64 / 1000.0;
-            let found = average_of(&compared, factor);
+            let rates: Vec<f64> = compared.iter().map(|one| one.rate).collect();
+            let found = average_of(&rates, factor);
             average = Some(found);
             for rated in compared.iter().filter(|one| one.rate < found.threshold) {
                 if let Some(stats) = &self.stats {
@@ -121,13 +122,27 @@ struct Rated<'a> {
 }
 
 /// The mean, and so many standard deviations below it.
-fn average_of(rated: &[Rated<'_>], factor: f64) -> Average {
-    let count = rated.len() as f64;
-    let mean = rated.iter().map(|one| one.rate).sum::<f64>() / count;
-    let squares = rated.iter().map(|one| (one.rate - mean).powi(2));
+fn average_of(rates: &[f64], factor: f64) -> Average {
+    let count = rates.len() as f64;
+    let mean = rates.iter().sum::<f64>() / count;
+    let squares = rates.iter().map(|rate| (rate - mean).powi(2));
     let deviation = (squares.sum::<f64>() / count).sqrt();
     Average {
         mean,
         threshold: mean - factor * deviation,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::average_of;
+
+    #[test]
+    fn the_threshold_is_so_many_deviations_below_the_mean() {
+        let average = average_of(&[50.0, 100.0, 100.0, 100.0, 100.0], 1.9);
+        assert!((average.mean - 90.0).abs() < 1e-9);
+        assert!((average.threshold - 52.0).abs() < 1e-9);
+        let even = average_of(&[99.0, 99.0], 1.9);
+        assert!((even.threshold - 99.0).abs() < 1e-9, "nobody is below it");
     }
 }

@@ -94,6 +94,26 @@ impl Epoll {
         self.register(fd, u64::from(slot), interest)
     }
 
+    /// The descriptor lives on elsewhere: nothing of it is reported here any more.
+    pub(super) fn detach(&mut self, slot: u32, fd: RawFd) {
+        // SAFETY: a plain system call; the event is ignored for this operation. It cannot fail for
+        // a descriptor that is registered.
+        unsafe {
+            libc::epoll_ctl(
+                self.epoll.as_raw_fd(),
+                libc::EPOLL_CTL_DEL,
+                fd,
+                std::ptr::null_mut(),
+            );
+        }
+        let queued = self.socket(slot).queued;
+        *self.socket(slot) = Socket {
+            fd: -1,
+            queued,
+            ..Socket::default()
+        };
+    }
+
     pub(super) fn attach_listener(&mut self, slot: u32, fd: RawFd) -> io::Result<()> {
         let index = slot as usize;
         if index >= self.listeners.len() {

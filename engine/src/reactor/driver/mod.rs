@@ -180,6 +180,13 @@ impl Driver {
         }
     }
 
+    /// Forgets a socket without operations whose descriptor lives on elsewhere.
+    pub(super) fn detach(&mut self, slot: u32, fd: RawFd) {
+        if let Driver::Epoll(epoll) = self {
+            epoll.detach(slot, fd);
+        }
+    }
+
     pub(super) fn attach_listener(&mut self, slot: u32, fd: RawFd) -> io::Result<()> {
         match self {
             Driver::Uring(_) => Ok(()),

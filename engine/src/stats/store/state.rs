@@ -5,10 +5,12 @@
 //! next flush, and says so; when all have, the slot can be taken again.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::ops::Bound;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, PoisonError};
 
+use super::Computed;
 use super::slots::{GAUGE_SLOTS, Slots};
 use crate::stats::histogram::{Buckets, Unit};
 use crate::stats::shard::{Counter, FromShard, Gauge, Histogram, Inbox, Retire, Retired};
@@ -20,6 +22,7 @@ pub(super) struct State {
     pub(super) counters: BTreeMap<Arc<str>, u32>,
     /// By name, the first of the two slots.
     pub(super) gauges: BTreeMap<Arc<str>, u32>,
+    pub(super) computed: BTreeMap<Arc<str>, ComputedGauge>,
     pub(super) histograms: BTreeMap<Arc<str>, HistogramEntry>,
     /// The names of histograms by index; `None` is free.
     histogram_names: Vec<Option<Arc<str>>>,
@@ -43,6 +46,15 @@ pub(super) struct State {
     retired_count: u64,
     pub(super) to_store: Sender<FromShard>,
     from_shards: Receiver<FromShard>,
+}
+
+/// A gauge that is asked for its value.
+pub(super) struct ComputedGauge(pub(super) Box<dyn Fn() -> Computed + Send + Sync>);
+
+impl fmt::Debug for ComputedGauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ComputedGauge").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -77,6 +89,7 @@ impl State {
         Self {
             counters: BTreeMap::new(),
             gauges: BTreeMap::new(),
+            computed: BTreeMap::new(),
             histograms: BTreeMap::new(),
             histogram_names: Vec::new(),
             text_readouts: BTreeMap::new(),
@@ -186,6 +199,9 @@ impl State {
                         self.retire(Retire::Slots(slot, GAUGE_SLOTS));
                     }
                 }
+                Kind::Computed => {
+                    self.computed.remove(&name);
+                }
                 Kind::Histogram => {
                     if let Some(entry) = self.histograms.remove(&name) {
                         self.retire(Retire::Slots(entry.handle.used, 1));
@@ -218,6 +234,7 @@ impl State {
             |name: &str| (self.scopes.keys()).any(|other| name.starts_with(&**other));
         let all = (below(&self.counters, prefix).map(|name| (Kind::Counter, name)))
             .chain(below(&self.gauges, prefix).map(|name| (Kind::Gauge, name)))
+            .chain(below(&self.computed, prefix).map(|name| (Kind::Computed, name)))
             .chain(below(&self.histograms, prefix).map(|name| (Kind::Histogram, name)))
             .chain(below(&self.text_readouts, prefix).map(|name| (Kind::TextReadout, name)))
             .chain(below(&self.code_sets, prefix).map(|name| (Kind::Codes, name)));
@@ -316,6 +333,7 @@ impl State {
 enum Kind {
     Counter,
     Gauge,
+    Computed,
     Histogram,
     TextReadout,
     Codes,

@@ -2,18 +2,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{ConnectionPermit, Pool, Speaks, WaitFailure, fail_waiters, open_for_waiters, put};
+use super::dial::dial;
+use super::lending::{self, Travelling};
+use super::{
+    ConnectionPermit, Open, Pool, Speaks, WaitFailure, fail_waiters, open_for_waiters, put,
+};
 use ringway_config::core::Address;
-use socket2::SockAddr;
 
 use crate::network::listen_socket::kernel_keepalive;
-use crate::reactor::{self, ConnectOptions, Stream, Timer};
+use crate::reactor::{self, Stream, Timer};
 use crate::stream_info::UpstreamConnectionInfo;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
@@ -29,6 +31,8 @@ enum State {
     Idle,
     /// Used by a request.
     Busy,
+    /// On its way to another worker, which counts it from then on.
+    Gone,
     /// Counted as closed; the socket goes with the last reference.
     Closed,
 }
@@ -64,7 +68,7 @@ pub struct Connection {
     /// Wakes the watcher: at the end of the idle time, or to let it go.
     timer: Timer,
     bytes_counted: Cell<(u64, u64)>,
-    permit: Cell<ConnectionPermit>,
+    permit: Cell<Option<ConnectionPermit>>,
 }
 
 /// Opens a connection, hands it out, and watches it until it is closed.
@@ -88,17 +92,13 @@ pub(super) async fn open(
     let generation = host.generation();
     let timer = Timer::new();
     timer.set(Some(started + cluster.config.connect_timeout));
-    let options = ConnectOptions {
-        bind: cluster.config.bind.map(SockAddr::from),
-        ..ConnectOptions::default()
-    };
-    let connected = reactor::timeout(&timer, connect(&host, &options)).await;
+    let connected = reactor::timeout(&timer, dial(&cluster, &host)).await;
     timer.set(None);
 
     let pool = host.pool(speaks);
     pool.connecting.set(pool.connecting.get() - 1);
     let failure = match connected {
-        Ok(Ok(stream)) => {
+        Ok(Ok((stream, address))) => {
             let elapsed = reactor::now().duration_since(started);
             cluster
                 .stats
@@ -108,7 +108,7 @@ pub(super) async fn open(
                 info: Rc::new(UpstreamConnectionInfo {
                     id: NEXT_ID.with(|next| next.replace(next.get() + 1)),
                     local: stream.local_addr().ok(),
-                    remote: socket_address(host.shared.address()),
+                    remote: socket_address(&address),
                     connect_begin: Some(started),
                     connect_end: Some(reactor::now()),
                 }),
@@ -125,11 +125,12 @@ pub(super) async fn open(
                 watcher: RefCell::new(None),
                 timer,
                 bytes_counted: Cell::new((0, 0)),
-                permit: Cell::new(permit),
+                permit: Cell::new(Some(permit)),
             });
             let open = &connection.pool().open;
             open.set(open.get() + 1);
             connection.apply_keepalive();
+            lending::note(&connection.host);
             put(Rc::clone(&connection));
             return connection.watch().await;
         }
@@ -150,11 +151,9 @@ pub(super) async fn open(
     cluster.stats.upstream_cx_destroy.inc();
     host.stats.cx_connect_fail.inc();
     host.stats.cx_active.dec();
+    drop(permit);
     fail_waiters(host.pool(speaks), failure);
-}
-
-async fn connect(host: &Host, options: &ConnectOptions) -> io::Result<Stream> {
-    Stream::connect(&host.shared.kernel_address()?, options).await
+    host.pool(speaks).leave_if_empty();
 }
 
 fn socket_address(address: &Address) -> Option<SocketAddr> {
@@ -194,7 +193,7 @@ impl Connection {
 
     /// Waits while the connection is idle or busy, and takes it out of the
     /// pool when the host closes it or its idle time is over.
-    async fn watch(self: Rc<Self>) {
+    pub(super) async fn watch(self: Rc<Self>) {
         let idle_timeout = self.cluster.config.idle_timeout;
         loop {
             let woken = poll_fn(|cx| {
@@ -209,7 +208,7 @@ impl Connection {
             })
             .await;
             match (self.state.get(), woken) {
-                (State::Closed, _) => return,
+                (State::Closed | State::Gone, _) => return,
                 // The request that uses the connection sees the end of it too,
                 // and closes it when it gives the lease up.
                 (State::Busy, Woken::Closed) => return,
@@ -295,6 +294,12 @@ impl Connection {
         }
     }
 
+    /// Whether a request before this one was sent on it.
+    #[must_use]
+    pub fn was_used(&self) -> bool {
+        self.requests.get() > 0
+    }
+
     /// `max_connection_duration`.
     fn too_old_at(&self) -> Option<Instant> {
         let limit = self.cluster.config.connection_duration_max?;
@@ -320,6 +325,69 @@ impl Connection {
             }
             _ => true,
         }
+    }
+
+    /// How long nobody has used it.
+    pub(super) fn idle_for(&self) -> Duration {
+        reactor::now().saturating_duration_since(self.idle_since.get())
+    }
+
+    /// Leaves this worker for another one, which goes on counting it. The
+    /// connection was taken out of the pool. `None` when it was not fit for
+    /// another request after all; then it is closed.
+    pub(super) async fn leave(&self) -> Option<Travelling> {
+        let Ok(socket) = self.stream.detach().await else {
+            self.close_unusable();
+            return None;
+        };
+        // Somebody may have closed all connections meanwhile.
+        if self.state.get() != State::Busy {
+            return None;
+        }
+        self.state.set(State::Gone);
+        self.count_bytes();
+        self.cluster.stats.upstream_cx_active.dec();
+        self.host.stats.cx_active.dec();
+        let pool = self.pool();
+        pool.open.set(pool.open.get() - 1);
+        pool.leave_if_empty();
+        // Lets the watcher go.
+        self.timer.set(Some(reactor::now()));
+        Some(Travelling {
+            socket,
+            info: UpstreamConnectionInfo::clone(&self.info),
+            priority: self.priority,
+            requests: self.requests.get(),
+            opened: self.opened,
+            permit: self.permit.take(),
+        })
+    }
+
+    /// A connection that another worker has given away.
+    pub(super) fn arrive(cluster: &Rc<Cluster>, host: &Rc<Host>, from: Travelling) -> Rc<Self> {
+        cluster.stats.upstream_cx_active.inc();
+        host.stats.cx_active.inc();
+        let connection = Rc::new(Self {
+            stream: Stream::from_socket(from.socket.into()),
+            info: Rc::new(from.info),
+            cluster: Rc::clone(cluster),
+            host: Rc::clone(host),
+            priority: from.priority,
+            speaks: Speaks::Http1,
+            generation: host.generation(),
+            state: Cell::new(State::Busy),
+            requests: Cell::new(from.requests),
+            opened: from.opened,
+            idle_since: Cell::new(reactor::now()),
+            watcher: RefCell::new(None),
+            timer: Timer::new(),
+            bytes_counted: Cell::new((0, 0)),
+            permit: Cell::new(from.permit),
+        });
+        let open = &connection.pool().open;
+        open.set(open.get() + 1);
+        lending::note(host);
+        connection
     }
 
     /// Adds what went over the wire since the last call to the cluster's byte
@@ -378,7 +446,14 @@ impl Connection {
         // Not with the last reference: the next connection needs it now.
         drop(self.permit.take());
         // Requests that waited for this connection need another one.
-        open_for_waiters(&self.cluster, &self.host, self.priority, self.speaks);
+        open_for_waiters(
+            &self.cluster,
+            &self.host,
+            self.priority,
+            self.speaks,
+            Open::OrBorrow,
+        );
+        pool.leave_if_empty();
         true
     }
 

@@ -11,7 +11,9 @@
 //! use it for one request.
 
 mod connection;
+mod dial;
 mod lease;
+pub mod lending;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -25,7 +27,7 @@ pub use lease::Lease;
 
 use super::circuit_breaker::Permit;
 use super::cluster::Cluster;
-use super::host::Host;
+use super::host::{Host, HostPermit};
 use crate::reactor;
 use connection::open;
 
@@ -36,8 +38,52 @@ pub struct Pool {
     idle: RefCell<Vec<Rc<Connection>>>,
     waiting: RefCell<VecDeque<Rc<Waiter>>>,
     connecting: Cell<usize>,
+    /// Connections that other workers were asked for.
+    asking: Cell<usize>,
     /// Open connections, idle ones included.
     open: Cell<usize>,
+    /// Counts the pool while it has connections or requests that wait.
+    permit: Cell<Option<Permit>>,
+}
+
+impl Pool {
+    /// The request that waits longest and takes this connection.
+    fn next_waiter(&self, connection: &Connection) -> Option<Rc<Waiter>> {
+        let mut waiting = self.waiting.borrow_mut();
+        if !connection.was_used() {
+            return waiting.pop_front();
+        }
+        let place = waiting.iter().position(|one| !one.wants_new.get())?;
+        waiting.remove(place)
+    }
+
+    /// Whether there is nothing in it: no connection, and nobody who waits.
+    fn is_empty(&self) -> bool {
+        let coming = self.connecting.get() + self.asking.get();
+        self.open.get() + coming == 0 && self.waiting.borrow().is_empty()
+    }
+
+    /// Connections that will be there for requests that wait.
+    fn coming(&self) -> usize {
+        self.connecting.get() + self.asking.get()
+    }
+
+    /// Whether some request takes none that was used before.
+    fn wants_new(&self) -> bool {
+        let waiting = self.waiting.borrow();
+        waiting.iter().any(|waiter| waiter.wants_new.get())
+    }
+
+    fn asked_one_less(&self) {
+        self.asking.set(self.asking.get() - 1);
+    }
+
+    /// Gives the pool's permit back if it has become empty.
+    fn leave_if_empty(&self) {
+        if self.is_empty() {
+            drop(self.permit.take());
+        }
+    }
 }
 
 /// What is spoken on a connection. Each has a pool of its own: what was left
@@ -63,6 +109,8 @@ impl Host {
 /// Why a request got no connection.
 #[derive(Debug)]
 pub enum PoolFailure {
+    /// There are as many pools as there may be (flag `UH`).
+    NoPool,
     /// A circuit breaker refused (flag `UO`).
     Overflow,
     /// The host did not answer within the connect timeout (flag `UF`).
@@ -73,6 +121,8 @@ pub enum PoolFailure {
 
 /// A request in the queue.
 struct Waiter {
+    /// Takes no connection that was used before.
+    wants_new: Cell<bool>,
     outcome: RefCell<Option<Result<Lease, WaitFailure>>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -98,16 +148,55 @@ pub async fn acquire(
     if let Some(lease) = idle(host, speaks) {
         return Ok(lease);
     }
+    wait(cluster, host, priority, speaks, false).await
+}
+
+/// A connection to `host` that no request has used before, for one that lost a
+/// pooled connection: the other idle ones may be as dead. Where the connection
+/// limit forbids a new one, it is any other.
+///
+/// # Errors
+/// As [`acquire`].
+pub async fn acquire_new(
+    cluster: &Rc<Cluster>,
+    host: &Rc<Host>,
+    priority: usize,
+    speaks: Speaks,
+) -> Result<Lease, PoolFailure> {
+    wait(cluster, host, priority, speaks, true).await
+}
+
+/// Joins the queue of requests that wait.
+async fn wait(
+    cluster: &Rc<Cluster>,
+    host: &Rc<Host>,
+    priority: usize,
+    speaks: Speaks,
+    wants_new: bool,
+) -> Result<Lease, PoolFailure> {
     let breakers = &cluster.breakers[priority];
+    let pool = host.pool(speaks);
+    if pool.is_empty() {
+        let permit = breakers.pools.acquire();
+        if permit.is_none() {
+            cluster.stats.upstream_cx_pool_overflow.inc();
+            return Err(PoolFailure::NoPool);
+        }
+        pool.permit.set(permit);
+    }
     let Some(_pending) = breakers.pending_requests.acquire() else {
         cluster.stats.upstream_rq_pending_overflow.inc();
+        pool.leave_if_empty();
         return Err(PoolFailure::Overflow);
     };
     cluster.stats.upstream_rq_pending_total.inc();
     let _gauge = PendingGauge::new(cluster, host);
 
-    let place = Place::join(host.pool(speaks));
-    open_for_waiters(cluster, host, priority, speaks);
+    let place = Place::join(pool, wants_new);
+    open_for_waiters(cluster, host, priority, speaks, Open::OrBorrow);
+    if wants_new && pool.coming() < pool.waiting.borrow().len() {
+        place.waiter.wants_new.set(false);
+    }
     match place.turn().await {
         Ok(lease) => Ok(lease),
         Err(WaitFailure::ConnectTimeout) => Err(PoolFailure::ConnectTimeout),
@@ -160,20 +249,42 @@ fn take_idle(pool: &Pool) -> Option<Rc<Connection>> {
     }
 }
 
+/// Where connections for waiting requests come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    /// Another worker is asked first.
+    OrBorrow,
+    /// It was asked in vain.
+    NewOnly,
+}
+
 /// Opens connections until every waiting request has one coming, as far as the
 /// connection limit allows.
-fn open_for_waiters(cluster: &Rc<Cluster>, host: &Rc<Host>, priority: usize, speaks: Speaks) {
+fn open_for_waiters(
+    cluster: &Rc<Cluster>,
+    host: &Rc<Host>,
+    priority: usize,
+    speaks: Speaks,
+    how: Open,
+) {
     let pool = host.pool(speaks);
-    while pool.connecting.get() < pool.waiting.borrow().len() {
-        let permit = cluster.breakers[priority].connections.acquire();
-        if permit.is_none() {
-            cluster.stats.upstream_cx_overflow.inc();
-            // As Envoy: a pool without any connection may open one even above
-            // the limit. Requests would otherwise wait for nothing.
-            if pool.open.get() + pool.connecting.get() > 0 {
-                return;
-            }
+    let may_borrow = how == Open::OrBorrow && speaks == Speaks::Http1 && !pool.wants_new();
+    while pool.coming() < pool.waiting.borrow().len() {
+        if may_borrow && lending::ask(cluster, host, priority) {
+            continue;
         }
+        let permit = match ConnectionPermit::acquire(cluster, host, priority) {
+            Some(permit) => permit,
+            None => {
+                cluster.stats.upstream_cx_overflow.inc();
+                // As Envoy: a pool without any connection may open one even
+                // above the limit. Requests would otherwise wait for nothing.
+                if pool.open.get() + pool.coming() > 0 {
+                    return;
+                }
+                ConnectionPermit::above(cluster, host, priority)
+            }
+        };
         pool.connecting.set(pool.connecting.get() + 1);
         let opening = open(
             Rc::clone(cluster),
@@ -195,8 +306,7 @@ fn put(connection: Rc<Connection>) {
         connection.close_local();
         return;
     }
-    let waiter = pool.waiting.borrow_mut().pop_front();
-    if let Some(waiter) = waiter {
+    if let Some(waiter) = pool.next_waiter(&connection) {
         connection.became_busy();
         waiter.finish(Ok(Lease::new(connection)));
     } else if host.is_draining() {
@@ -231,8 +341,9 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn join(pool: &'a Pool) -> Self {
+    fn join(pool: &'a Pool, wants_new: bool) -> Self {
         let waiter = Rc::new(Waiter {
+            wants_new: Cell::new(wants_new),
             outcome: RefCell::new(None),
             waker: RefCell::new(None),
         });
@@ -267,6 +378,7 @@ impl Drop for Place<'_> {
         if let Some(Ok(lease)) = untaken {
             lease.give_back_unused();
         }
+        self.pool.leave_if_empty();
     }
 }
 
@@ -288,8 +400,36 @@ impl Drop for PendingGauge<'_> {
     }
 }
 
-/// The permits that a connection holds; `None` for one above the limit.
-type ConnectionPermit = Option<Permit>;
+/// What a connection counts as: one of its cluster's, and one of its host's
+/// where that has a limit of its own.
+struct ConnectionPermit {
+    _of_cluster: Permit,
+    _of_host: Option<HostPermit>,
+}
+
+impl ConnectionPermit {
+    /// `None` when a limit is reached.
+    fn acquire(cluster: &Cluster, host: &Host, priority: usize) -> Option<Self> {
+        let of_host = match cluster.config.circuit_breakers.connections_per_host_max[priority] {
+            Some(max) => Some(HostPermit::acquire(host, max)?),
+            None => None,
+        };
+        Some(Self {
+            _of_cluster: cluster.breakers[priority].connections.acquire()?,
+            _of_host: of_host,
+        })
+    }
+
+    /// For a connection that is opened although a limit is reached.
+    fn above(cluster: &Cluster, host: &Host, priority: usize) -> Self {
+        let is_limited =
+            cluster.config.circuit_breakers.connections_per_host_max[priority].is_some();
+        Self {
+            _of_cluster: cluster.breakers[priority].connections.acquire_above(),
+            _of_host: is_limited.then(|| HostPermit::above(host)),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,8 @@ macro_rules! reset_text {
 /// Why a request got no complete response.
 #[derive(Debug)]
 pub enum Failure {
+    /// There may be no other pool of connections.
+    NoPool,
     /// A circuit breaker refused.
     Overflow,
     /// The host did not accept a connection in time.
@@ -113,6 +115,10 @@ impl Failure {
         exchange.response.clear();
         let retried = exchange.info.attempt_count > 1;
         let reply = match self {
+            Self::NoPool => {
+                LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
+                    .flag(ResponseFlag::NoHealthyUpstream)
+            }
             Self::Overflow => {
                 let details = "upstream_reset_before_response_started{overflow}";
                 let reply = LocalReply::new(503, reset_text!("overflow", retried), details)
@@ -205,7 +211,8 @@ impl Failure {
             }
             Self::Expired(Expired::Stream) => info.details.set(details::MAX_DURATION_TIMEOUT),
             Self::Expired(Expired::Request) => info.details.set(details::REQUEST_OVERALL_TIMEOUT),
-            Self::Overflow
+            Self::NoPool
+            | Self::Overflow
             | Self::ConnectTimeout
             | Self::Connect(_)
             | Self::DownstreamClosed

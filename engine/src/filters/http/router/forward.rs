@@ -88,7 +88,7 @@ pub(super) async fn forward<'a>(
     {
         Ok(lease) => lease,
         Err(failure) => {
-            if matches!(failure, Failure::Overflow) {
+            if matches!(failure, Failure::Overflow | Failure::NoPool) {
                 // No host was asked.
                 exchange.info.host = None;
             }
@@ -117,6 +117,37 @@ pub(super) async fn forward<'a>(
     let mut upstream = UpstreamRequest::start(lease, has_body, downstream, exchange);
     let first = connect::head_of_bytes(&mut upstream, downstream, exchange);
     let relayed = relay(manager, &mut upstream, first, downstream, exchange).await;
+    if let Relayed::Failed(failure) = &relayed
+        && !has_body
+        && upstream.may_be_resent(failure, exchange)
+    {
+        upstream.cancel(exchange);
+        let resent = resend(manager, &cluster, &host, forward, downstream, exchange);
+        return Box::pin(resent).await;
+    }
+    finish(relayed, upstream, manager, downstream, exchange)
+}
+
+/// Sends a request again, on a new connection: the pooled one that it was sent
+/// on was closed by its host in the same moment (see
+/// [`UpstreamRequest::may_be_resent`]). No client needs to know of that.
+async fn resend(
+    manager: &ConnectionManager,
+    cluster: &Rc<Cluster>,
+    host: &Rc<Host>,
+    forward: &Forward,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Handled {
+    cluster.stats.upstream_rq_resent.inc();
+    let acquiring = conn_pool::acquire_new(cluster, host, forward.priority as usize, Speaks::Http1);
+    let acquired = granted(acquiring, manager, cluster, forward, downstream, exchange).await;
+    let lease = match acquired {
+        Ok(lease) => lease,
+        Err(failure) => return failure.answer(manager, cluster, downstream, exchange),
+    };
+    let mut upstream = UpstreamRequest::start(lease, false, downstream, exchange);
+    let relayed = relay(manager, &mut upstream, None, downstream, exchange).await;
     finish(relayed, upstream, manager, downstream, exchange)
 }
 
@@ -144,8 +175,20 @@ async fn connection(
     downstream: &Downstream,
     exchange: &mut Exchange,
 ) -> Result<Lease, Failure> {
-    let priority = forward.priority as usize;
-    let mut acquiring = pin!(conn_pool::acquire(cluster, host, priority, speaks));
+    let acquiring = conn_pool::acquire(cluster, host, forward.priority as usize, speaks);
+    granted(acquiring, manager, cluster, forward, downstream, exchange).await
+}
+
+/// Waits for a connection that was asked for.
+async fn granted(
+    acquiring: impl Future<Output = Result<Lease, PoolFailure>>,
+    manager: &ConnectionManager,
+    cluster: &Cluster,
+    forward: &Forward,
+    downstream: &Downstream,
+    exchange: &mut Exchange,
+) -> Result<Lease, Failure> {
+    let mut acquiring = pin!(acquiring);
     let acquired = poll_fn(|cx| {
         if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {
             return Poll::Ready(acquired.map_err(Failure::from));
@@ -352,6 +395,7 @@ pub(super) fn send_head(
 impl From<PoolFailure> for Failure {
     fn from(failure: PoolFailure) -> Self {
         match failure {
+            PoolFailure::NoPool => Self::NoPool,
             PoolFailure::Overflow => Self::Overflow,
             PoolFailure::ConnectTimeout => Self::ConnectTimeout,
             PoolFailure::Connect(error) => Self::Connect(error),

@@ -183,7 +183,8 @@ impl<'a> RetryState<'a> {
             }
             // A limit of ours is not passed by trying again, and nobody waits
             // for the answer to the others.
-            Failure::Overflow
+            Failure::NoPool
+            | Failure::Overflow
             | Failure::DownstreamProtocol
             | Failure::DownstreamClosed
             | Failure::Stopped

@@ -325,7 +325,9 @@ impl Shadow {
             }
             Failure::Protocol => stats.upstream_cx_protocol_error.inc(),
             Failure::Timeout => stats.upstream_rq_timeout.inc(),
-            Failure::Pool(PoolFailure::Overflow) | Failure::Closed | Failure::Cancelled => {}
+            Failure::Pool(PoolFailure::NoPool | PoolFailure::Overflow)
+            | Failure::Closed
+            | Failure::Cancelled => {}
         }
     }
 

@@ -36,7 +36,7 @@ use crate::http::exchange::{Exchange, Expired};
 use crate::http::http1::reader::BodyPart;
 use crate::reactor;
 use crate::stream_info::{ResponseFlag, TimePoint, details};
-use crate::upstream::circuit_breaker::Permit;
+use crate::upstream::circuit_breaker::RequestPermit;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
@@ -87,7 +87,7 @@ enum State {
     /// No connection was idle.
     Connecting(Pin<Box<dyn Future<Output = Result<Lease, PoolFailure>>>>),
     /// The request is on its way. The permit counts it.
-    Active(UpstreamRequest, Option<Permit>),
+    Active(UpstreamRequest, Option<RequestPermit>),
 }
 
 /// What the loop waits for; the number is the try's place.
@@ -261,7 +261,7 @@ impl Tries<'_> {
         let idle = conn_pool::idle(&host, self.speaks);
         let state = match idle {
             Some(_) => State::Ready,
-            None => self.connect(Rc::clone(&host)),
+            None => self.connect(Rc::clone(&host), false),
         };
         self.running.push(Try {
             host,
@@ -277,12 +277,25 @@ impl Tries<'_> {
         }
     }
 
-    fn connect(&self, host: Rc<Host>) -> State {
+    fn connect(&self, host: Rc<Host>, wants_new: bool) -> State {
         let cluster = Rc::clone(&self.cluster);
         let (priority, speaks) = (self.forward.priority as usize, self.speaks);
         State::Connecting(Box::pin(async move {
-            conn_pool::acquire(&cluster, &host, priority, speaks).await
+            if wants_new {
+                conn_pool::acquire_new(&cluster, &host, priority, speaks).await
+            } else {
+                conn_pool::acquire(&cluster, &host, priority, speaks).await
+            }
         }))
+    }
+
+    /// Sends the request of a try again whose pooled connection was closed by
+    /// the host (see [`UpstreamRequest::may_be_resent`]).
+    fn resend(&mut self, mut one: Try) -> Step {
+        self.cluster.stats.upstream_rq_resent.inc();
+        one.state = self.connect(Rc::clone(&one.host), true);
+        self.running.push(one);
+        Step::Wait
     }
 
     /// Sends the request, or as much of it as there is.
@@ -420,6 +433,10 @@ impl Tries<'_> {
                 self.on_connected(place, lease, downstream, exchange)
             }
             TryEvent::Connected(place, Err(failure)) => {
+                if matches!(failure, PoolFailure::Overflow | PoolFailure::NoPool) {
+                    // No host was asked.
+                    exchange.info.host = None;
+                }
                 self.on_failed(place, failure.into(), downstream, exchange)
             }
             TryEvent::Head(place, head) => self.on_head(place, head, exchange),
@@ -603,17 +620,19 @@ impl Tries<'_> {
         exchange: &mut Exchange,
     ) -> Step {
         exchange.response.clear();
-        let one = self.running.remove(place);
-        let sent = matches!(one.state, State::Active(..));
-        match one.state {
-            State::Active(upstream, _) => upstream.break_off(&failure, exchange),
+        let mut one = self.running.remove(place);
+        let state = std::mem::replace(&mut one.state, State::Ready);
+        let sent = matches!(state, State::Active(..));
+        let mut may_be_resent = false;
+        match state {
+            State::Active(upstream, _) => {
+                may_be_resent =
+                    (self.keeping || !self.has_body) && upstream.may_be_resent(&failure, exchange);
+                upstream.break_off(&failure, exchange);
+            }
             State::Ready | State::Connecting(_) => note_unconnected(&one.host, &failure),
         }
         failure.count(self.manager, &self.cluster, exchange);
-        if matches!(failure, Failure::Overflow) {
-            // No host was asked.
-            exchange.info.host = None;
-        }
         if !one.hedged
             && let Some(retry) = &mut self.retry
         {
@@ -634,7 +653,12 @@ impl Tries<'_> {
                 self.next = Next::after(wait, late);
                 return Step::Wait;
             }
-            note(&decision, exchange);
+            if !may_be_resent {
+                note(&decision, exchange);
+            }
+        }
+        if may_be_resent {
+            return self.resend(one);
         }
         // Others may still bring a response.
         if !self.running.is_empty() || self.next.is_some() {

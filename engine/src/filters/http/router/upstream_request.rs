@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use ringway_codecs::header::HeaderId;
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{
     BodyOptions, Framing, ResponseHead, ResponseOptions, Version, encode_request_head,
 };
@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::timeout::poll_deadline;
 use super::{ConnectionManager, Handled};
 use crate::http::downstream::{Downstream, start_line_bytes};
-use crate::http::exchange::{Exchange, Expired};
+use crate::http::exchange::{Exchange, Expired, Tunnel};
 use crate::http::http1::reader::{BodyPart, MessageReader, ReadError};
 use crate::http::http1::writer::BodyWriter;
 use crate::reactor::{self, Chunk, Stream};
@@ -47,6 +47,8 @@ pub(super) struct UpstreamRequest {
     /// Received on the connection before this request.
     received_before: u64,
     sent_before: u64,
+    /// What the kernel had taken of the connection's bytes when it began.
+    taken_before: u64,
 }
 
 impl UpstreamRequest {
@@ -66,7 +68,8 @@ impl UpstreamRequest {
         info.mark(TimePoint::UpstreamTxBegin, now);
         let buffer_limit = lease.cluster().config.buffer_limit;
         let received_before = lease.stream.bytes_received();
-        let sent_before = lease.stream.bytes_sent() + lease.stream.queued() as u64;
+        let taken_before = lease.stream.bytes_sent();
+        let sent_before = taken_before + lease.stream.queued() as u64;
 
         let is_message = lease.speaks() == Speaks::Http1;
         let chunked = is_message && has_body && !exchange.request.contains(HeaderId::ContentLength);
@@ -91,6 +94,7 @@ impl UpstreamRequest {
             send_queue_max: downstream.send_queue_max.min(buffer_limit.max(1) as usize),
             received_before,
             sent_before,
+            taken_before,
             active: ActiveRequest::new(lease),
         };
         if !exchange.replay.is_empty() {
@@ -384,6 +388,24 @@ impl UpstreamRequest {
         failure.answer(manager, &cluster, downstream, exchange)
     }
 
+    /// Whether a request whose host closed the connection may be sent again
+    /// although nothing says so: the connection was a pooled one, which a host
+    /// may close at any time, no byte of an answer came, and either the method
+    /// is idempotent (RFC 9110 section 9.2.2) or no byte of the request has
+    /// left, so that no host can have acted on it. All of the request must
+    /// still be here.
+    pub fn may_be_resent(&self, failure: &Failure, exchange: &Exchange) -> bool {
+        let lease = self.active.lease();
+        let stream = &lease.stream;
+        matches!(failure, Failure::UpstreamClosed)
+            && lease.was_used()
+            && lease.speaks() == Speaks::Http1
+            && exchange.tunnel == Tunnel::None
+            && !exchange.response_started
+            && stream.bytes_received() == self.received_before
+            && (is_idempotent(&exchange.request) || stream.bytes_sent() == self.taken_before)
+    }
+
     /// Ends a request that failed.
     pub fn break_off(mut self, failure: &Failure, exchange: &mut Exchange) {
         self.count_bytes(exchange);
@@ -426,6 +448,15 @@ impl UpstreamRequest {
         bytes.header_received += self.reader.take_field_bytes();
         (self.received_before, self.sent_before) = (received, sent);
     }
+}
+
+/// Whether doing it twice is doing it once (RFC 9110 section 9.2.2).
+fn is_idempotent(request: &HeaderMap) -> bool {
+    let method = request.get(HeaderId::Method).unwrap_or_default();
+    matches!(
+        method,
+        b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
+    )
 }
 
 /// Tells outlier detection of a host that was sent a request and did not answer,

@@ -1,0 +1,167 @@
+//! Reaching a host: the socket as the cluster wants it, and which of the host's
+//! addresses is tried when.
+//!
+//! A host with several addresses is tried at all of them, as RFC 8305 says: the
+//! next one when the one before has failed or has not answered within
+//! [`ATTEMPT_DELAY`]. The first connection that is there is used, the other
+//! attempts are given up.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ringway_config::core::Address;
+use ringway_config::upstream_bind::Source;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::network::address::to_sock_addr;
+use crate::reactor::{self, Stream, Timer, set_socket_option};
+use crate::upstream::cluster::Cluster;
+use crate::upstream::host::Host;
+
+/// Envoy's. RFC 8305 recommends 250 ms.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(300);
+
+/// Connects to a host, and says at which of its addresses.
+pub(super) async fn dial(cluster: &Rc<Cluster>, host: &Host) -> io::Result<(Stream, Address)> {
+    let attempts = host.shared.attempts();
+    if attempts.is_empty() {
+        let address = host.shared.address();
+        return Ok((attempt(cluster, address).await?, address.clone()));
+    }
+    let race = Race {
+        cluster: Rc::clone(cluster),
+        left: attempts.iter().cloned().collect::<Vec<_>>().into_iter(),
+        running: Vec::new(),
+        timer: Timer::new(),
+    };
+    // In a box: it is as large as all attempts, and few hosts have several.
+    Box::pin(race.run()).await
+}
+
+async fn attempt(cluster: &Cluster, address: &Address) -> io::Result<Stream> {
+    let kernel = to_sock_addr(address)?;
+    let socket = prepared(cluster, &kernel)?;
+    Stream::connect_socket(socket, &kernel).await
+}
+
+/// The attempts at the addresses of one host.
+struct Race {
+    cluster: Rc<Cluster>,
+    left: std::vec::IntoIter<Address>,
+    running: Vec<Running>,
+    timer: Timer,
+}
+
+struct Running {
+    address: Address,
+    connecting: Pin<Box<dyn Future<Output = io::Result<Stream>>>>,
+}
+
+impl Race {
+    async fn run(mut self) -> io::Result<(Stream, Address)> {
+        self.begin();
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn begin(&mut self) {
+        let Some(address) = self.left.next() else {
+            return;
+        };
+        let cluster = Rc::clone(&self.cluster);
+        let to = address.clone();
+        self.running.push(Running {
+            address,
+            connecting: Box::pin(async move { attempt(&cluster, &to).await }),
+        });
+        let next = (self.left.len() > 0).then(|| reactor::now() + ATTEMPT_DELAY);
+        self.timer.set(next);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Address)>> {
+        let mut place = 0;
+        while place < self.running.len() {
+            match self.running[place].connecting.as_mut().poll(cx) {
+                Poll::Ready(Ok(stream)) => {
+                    return Poll::Ready(Ok((stream, self.running[place].address.clone())));
+                }
+                Poll::Ready(Err(error)) => {
+                    self.running.remove(place);
+                    if self.left.len() > 0 {
+                        self.begin();
+                    } else if self.running.is_empty() {
+                        return Poll::Ready(Err(error));
+                    }
+                }
+                Poll::Pending => place += 1,
+            }
+        }
+        while self.left.len() > 0 && self.timer.poll_expired(cx).is_ready() {
+            self.begin();
+            let last = self.running.len() - 1;
+            if let Poll::Ready(outcome) = self.running[last].connecting.as_mut().poll(cx) {
+                let ended = self.running.remove(last);
+                match outcome {
+                    Ok(stream) => return Poll::Ready(Ok((stream, ended.address))),
+                    Err(_) if self.left.len() > 0 => self.timer.set(Some(reactor::now())),
+                    Err(error) if self.running.is_empty() => return Poll::Ready(Err(error)),
+                    Err(_) => {}
+                }
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// A socket with the options and the local address that the cluster asks for.
+fn prepared(cluster: &Cluster, to: &SockAddr) -> io::Result<Socket> {
+    let domain = to.domain();
+    let socket = Socket::new(domain, Type::STREAM, None)?;
+    if domain == Domain::UNIX {
+        return Ok(socket);
+    }
+    // Small writes leave at once, as in Envoy.
+    socket.set_tcp_nodelay(true)?;
+    let ipv6 = domain == Domain::IPV6;
+    let source = cluster.config.bind.as_ref();
+    if let Some(source) = source.and_then(|bind| bind.source(ipv6)) {
+        let prepared = bind(&socket, source, ipv6);
+        if prepared.is_err() {
+            cluster.stats.bind_errors.inc();
+        }
+        prepared?;
+    }
+    Ok(socket)
+}
+
+fn bind(socket: &Socket, source: &Source, ipv6: bool) -> io::Result<()> {
+    let set = |after_bind: bool| -> io::Result<()> {
+        let options = source.options.iter();
+        for option in options.filter(|option| option.after_bind == after_bind) {
+            if option.only_ipv6.is_none_or(|only| only == ipv6) {
+                set_socket_option(socket, option.level, option.name, &option.value)?;
+            }
+        }
+        Ok(())
+    };
+    if source.freebind {
+        // The option of IPv4 sockets holds for IPv6 ones, too.
+        set_socket_option(socket, libc::SOL_IP, libc::IP_FREEBIND, &ON)?;
+    }
+    set(false)?;
+    if let Some(address) = source.address {
+        if address.port() == 0 {
+            // The port is chosen when connecting: two connections to different
+            // hosts may have the same. A kernel that cannot chooses it now.
+            let _ = set_socket_option(socket, libc::SOL_IP, libc::IP_BIND_ADDRESS_NO_PORT, &ON);
+        }
+        socket.bind(&address.into())?;
+    }
+    set(true)
+}
+
+/// An option that is on.
+const ON: [u8; 4] = 1i32.to_ne_bytes();

@@ -1,0 +1,61 @@
+//! Pools and limits of clusters under load, with one, two and four workers:
+//! limits are what they say, connections do not multiply with workers, and
+//! what goes wrong at a host stays there as far as it can.
+
+mod client;
+mod connecting;
+mod failures;
+mod lending;
+mod limits;
+mod origin;
+mod resending;
+
+use ringway_tests::bootstrap::{Listener, bootstrap};
+use ringway_tests::process::{Process, Program};
+use ringway_tests::programs;
+use std::time::{Duration, Instant};
+
+const LISTENERS: &[Listener] = &[Listener {
+    name: "main",
+    manager: "",
+    hosts: "- name: all\n  domains: [\"*\"]\n  routes:\n  \
+            - { match: { prefix: \"/short/\" }, route: { cluster: origin, timeout: 0.3s } }\n  \
+            - { match: { prefix: \"/\" }, route: { cluster: origin, timeout: 0s } }\n",
+}];
+
+/// A proxy in front of one cluster, `origin`.
+fn proxy(program: &Program, clusters: &str, workers: u32) -> Process {
+    let text = bootstrap(LISTENERS, clusters);
+    Process::start_with(program, &text, &["--concurrency", &workers.to_string()])
+}
+
+fn on_every_driver(test: impl Fn(&Program)) {
+    for driver in programs::drivers() {
+        println!("on {}", driver.name());
+        test(&Program::Ringway(driver));
+    }
+}
+
+/// Envoy too, if there is one: what is expected of ours is what it does.
+fn on_all_programs(test_name: &str, test: impl Fn(&Program)) {
+    on_every_driver(&test);
+    if let Some(envoy) = programs::envoy(test_name) {
+        println!("on envoy");
+        test(&Program::Envoy(envoy));
+    }
+}
+
+fn await_true(what: &str, mut done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(
+            begin.elapsed() < Duration::from_secs(10),
+            "waited in vain: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn stat(process: &Process, name: &str) -> u64 {
+    process.admin().stat(&format!("cluster.origin.{name}"))
+}
