@@ -204,7 +204,7 @@ envoy.extensions.upstreams.http.v3.HttpProtocolOptions
                 r#"{{"loadBalancingPolicy": {{"policies": [{{"typedExtensionConfig": {{"name": "x", "typedConfig": {lua}}}}}]}}}}"#
             ),
             &[
-                "load_balancing_policy.policies[0].typed_extension_config.typed_config: extension x (envoy.extensions.filters.http.lua.v3.Lua) is not supported yet",
+                "load_balancing_policy.policies[0].typed_extension_config.typed_config: extension x (envoy.extensions.filters.http.lua.v3.Lua) is not supported yet; it is optional and left out",
             ],
         ),
         // A message counts as set even when it is empty or wraps a zero.
