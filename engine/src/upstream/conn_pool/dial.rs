@@ -34,7 +34,7 @@ pub(super) async fn dial(cluster: &Rc<Cluster>, host: &Host) -> io::Result<(Stre
     }
     let race = Race {
         cluster: Rc::clone(cluster),
-        left: attempts.iter().cloned().collect::<Vec<_>>().into_iter(),
+        left: attempts.to_vec().into_iter(),
         running: Vec::new(),
         timer: Timer::new(),
     };
