@@ -43,7 +43,7 @@ pub(super) fn explain(cluster: &Cluster, cx: &Context<'_>) -> Vec<Fact> {
                 false => set("load_assignment"),
             })
             .items(hosts),
-        loads(config, &candidates),
+        loads(&config, &candidates),
     ]
 }
 
@@ -172,7 +172,7 @@ fn parameters(config: &Config, cluster: &Cluster) -> Vec<Fact> {
 }
 
 /// Which share of the requests each priority gets.
-fn loads(config: Config, candidates: &[Candidate<'_>]) -> Fact {
+fn loads(config: &Config, candidates: &[Candidate<'_>]) -> Fact {
     let hosts: Vec<_> = candidates
         .iter()
         .map(|candidate| members::Host {
@@ -187,8 +187,8 @@ fn loads(config: Config, candidates: &[Candidate<'_>]) -> Fact {
     // The shares do not depend on the policy, and this one has no table.
     let config = Config {
         policy: Policy::Random,
+        common: config.common,
         subset: None,
-        ..config
     };
     let members = Members {
         hosts: &hosts,

@@ -102,7 +102,7 @@ mod tests {
             (&["a", "b", "d"], true),
             (&["cd", "ab"], true),
             (&["cd", "cd", "ab"], false),
-            (&["abc", "cd"], false),
+            (&["abcdabc", "cd"], false),
             (&["x"], false),
             (&["abcdabcd0"], false),
             (&["ab", "ab", "cd"], true),
