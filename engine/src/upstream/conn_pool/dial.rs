@@ -6,6 +6,7 @@
 //! [`ATTEMPT_DELAY`]. The first connection that is there is used, the other
 //! attempts are given up.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -34,7 +35,7 @@ pub(super) async fn dial(cluster: &Rc<Cluster>, host: &Host) -> io::Result<(Stre
     }
     let race = Race {
         cluster: Rc::clone(cluster),
-        left: attempts.iter().cloned().collect::<Vec<_>>().into_iter(),
+        left: attempts.iter().cloned().collect(),
         running: Vec::new(),
         timer: Timer::new(),
     };
@@ -51,7 +52,7 @@ async fn attempt(cluster: &Cluster, address: &Address) -> io::Result<Stream> {
 /// The attempts at the addresses of one host.
 struct Race {
     cluster: Rc<Cluster>,
-    left: std::vec::IntoIter<Address>,
+    left: VecDeque<Address>,
     running: Vec<Running>,
     timer: Timer,
 }
@@ -68,7 +69,7 @@ impl Race {
     }
 
     fn begin(&mut self) {
-        let Some(address) = self.left.next() else {
+        let Some(address) = self.left.pop_front() else {
             return;
         };
         let cluster = Rc::clone(&self.cluster);
@@ -77,7 +78,7 @@ impl Race {
             address,
             connecting: Box::pin(async move { attempt(&cluster, &to).await }),
         });
-        let next = (self.left.len() > 0).then(|| reactor::now() + ATTEMPT_DELAY);
+        let next = (!self.left.is_empty()).then(|| reactor::now() + ATTEMPT_DELAY);
         self.timer.set(next);
     }
 
@@ -90,7 +91,7 @@ impl Race {
                 }
                 Poll::Ready(Err(error)) => {
                     self.running.remove(place);
-                    if self.left.len() > 0 {
+                    if !self.left.is_empty() {
                         self.begin();
                     } else if self.running.is_empty() {
                         return Poll::Ready(Err(error));
@@ -99,14 +100,14 @@ impl Race {
                 Poll::Pending => place += 1,
             }
         }
-        while self.left.len() > 0 && self.timer.poll_expired(cx).is_ready() {
+        while !self.left.is_empty() && self.timer.poll_expired(cx).is_ready() {
             self.begin();
             let last = self.running.len() - 1;
             if let Poll::Ready(outcome) = self.running[last].connecting.as_mut().poll(cx) {
                 let ended = self.running.remove(last);
                 match outcome {
                     Ok(stream) => return Poll::Ready(Ok((stream, ended.address))),
-                    Err(_) if self.left.len() > 0 => self.timer.set(Some(reactor::now())),
+                    Err(_) if !self.left.is_empty() => self.timer.set(Some(reactor::now())),
                     Err(error) if self.running.is_empty() => return Poll::Ready(Err(error)),
                     Err(_) => {}
                 }
