@@ -22,6 +22,7 @@ use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
 use crate::core::{self, Address, Node};
 use crate::diagnostics::Diagnostics;
+use crate::dns::Resolver;
 use crate::listener::{self, Listener};
 use crate::load::Loaded;
 use crate::names::Names;
@@ -130,12 +131,16 @@ struct Lowered {
 }
 
 fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
-    let (manager, bind) = (proto.cluster_manager.as_ref(), cluster_bind(proto, cx));
+    let manager = proto.cluster_manager.as_ref();
+    let defaults = cluster::Defaults {
+        bind: cluster_bind(proto, cx),
+        resolver: Resolver::of_bootstrap(proto, cx),
+    };
     let (mut clusters, mut listeners) = (Vec::new(), Vec::new());
     if let Some(resources) = &proto.static_resources {
         cx.field("static_resources", |cx| {
             // Clusters first: they get the lowest numbers, in their order.
-            clusters = lower_clusters(&resources.clusters, bind.as_ref(), cx);
+            clusters = lower_clusters(&resources.clusters, &defaults, cx);
             listeners = lower_listeners(&resources.listeners, cx);
         });
     }
@@ -191,14 +196,14 @@ fn cluster_bind(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Option<UpstreamBind> 
 
 fn lower_clusters(
     protos: &[cluster_pb::Cluster],
-    bind: Option<&UpstreamBind>,
+    defaults: &cluster::Defaults,
     cx: &mut Cx<'_>,
 ) -> Vec<Arc<Cluster>> {
     let mut clusters: Vec<Arc<Cluster>> = Vec::with_capacity(protos.len());
     let mut first_of_name = HashMap::new();
     for (i, proto) in protos.iter().enumerate() {
         cx.index("clusters", i, |cx| {
-            let cluster = Arc::new(cluster::lower(proto, bind, cx));
+            let cluster = Arc::new(cluster::lower(proto, defaults, cx));
             match first_of_name.entry(cluster.name.clone()) {
                 Entry::Occupied(first) => cx.error_at(
                     "name",

@@ -17,8 +17,9 @@ use crate::circuit_breakers::{self, CircuitBreakers};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source, unpack};
 use crate::core::{self, TcpKeepalive};
-use crate::endpoint::{self, Assignment};
-use crate::happy_eyeballs::HappyEyeballs;
+use crate::discovery::{self, Discovery};
+use crate::dns::Resolver;
+use crate::endpoint::Assignment;
 use crate::health_check::{self, HealthCheck};
 use crate::latency_outlier::{self, LatencyOutlier};
 use crate::listener::BUFFER_LIMIT;
@@ -45,8 +46,12 @@ pub struct Cluster {
     pub balancing: Balancing,
     /// What the configuration says of it, for logs.
     pub metadata: Arc<Metadata>,
+    /// Where its hosts come from.
+    pub discovery: Discovery,
     /// The hosts that the file gives it.
     pub assignment: Assignment,
+    /// Listeners wait until its first hosts are known.
+    pub wait_for_warm: bool,
     /// What may be open at once.
     pub circuit_breakers: CircuitBreakers,
     /// Pooled connections without requests are closed after this time;
@@ -81,27 +86,25 @@ pub struct Cluster {
     pub source: Source,
 }
 
-/// Lowers one cluster. `bind` is the source address of clusters that name
-/// none (`cluster_manager.upstream_bind_config`).
-pub(crate) fn lower(proto: &pb::Cluster, bind: Option<&UpstreamBind>, cx: &mut Cx<'_>) -> Cluster {
+/// What the bootstrap says of clusters that say nothing themselves.
+pub(crate) struct Defaults {
+    /// The source address of connections
+    /// (`cluster_manager.upstream_bind_config`).
+    pub bind: Option<UpstreamBind>,
+    /// Who is asked for names.
+    pub resolver: Resolver,
+}
+
+/// Lowers one cluster.
+pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults, cx: &mut Cx<'_>) -> Cluster {
     let http = HttpOptions::lower(proto, cx);
-    let assignment = match &proto.load_assignment {
-        Some(assignment) => {
-            let options = proto.upstream_connection_options.as_ref();
-            let options = options.and_then(|options| options.happy_eyeballs_config.as_ref());
-            let order = HappyEyeballs::lower(options);
-            cx.field("load_assignment", |cx| {
-                endpoint::lower(assignment, order, cx)
-            })
-        }
-        None => Assignment::default(),
-    };
+    let (discovery, assignment) = discovery::lower(proto, &defaults.resolver, cx);
     core::check_plain_transport(proto.transport_socket.as_ref(), cx);
     let bind = match &proto.upstream_bind_config {
         Some(config) => cx.field("upstream_bind_config", |cx| {
             upstream_bind::lower(config, cx)
         }),
-        None => bind.cloned(),
+        None => defaults.bind.clone(),
     };
     let connect_timeout = core::duration(proto.connect_timeout, "connect_timeout", cx);
     let tcp_keepalive = proto
@@ -133,7 +136,9 @@ pub(crate) fn lower(proto: &pb::Cluster, bind: Option<&UpstreamBind>, cx: &mut C
         outlier_detection,
         latency_outlier: latency_outlier::lower(&metadata, cx).map(Box::new),
         metadata: Arc::new(metadata),
+        discovery,
         assignment,
+        wait_for_warm: core::bool_or(proto.wait_for_warm_on_init, true),
         circuit_breakers: circuit_breakers::lower(proto.circuit_breakers.as_ref(), cx),
         idle_timeout: http.idle_timeout,
         connection_duration_max: http.connection_duration_max,

@@ -150,24 +150,7 @@ pub(crate) fn socket_address(
             None
         }
     };
-    let port = match &proto.port_specifier {
-        Some(pb::socket_address::PortSpecifier::PortValue(port)) => match u16::try_from(*port) {
-            Ok(port) => Some(port),
-            Err(_) => {
-                cx.error_at("port_value", format!("{port} is above 65535"));
-                None
-            }
-        },
-        Some(pb::socket_address::PortSpecifier::NamedPort(name)) => {
-            let reason = format!("an IP address needs port_value, not the port name {name:?}");
-            cx.error_at("named_port", reason);
-            None
-        }
-        None => {
-            cx.error("a port_value is needed here");
-            None
-        }
-    };
+    let port = port(proto, "an IP address", cx);
     let address = SocketAddr::new(ip?, port?);
     if proto.ipv4_compat && !may_take_ipv4(address.ip()) {
         let reason =
@@ -179,6 +162,47 @@ pub(crate) fn socket_address(
         address: Address::Socket(address),
         ipv4_compat: proto.ipv4_compat,
     })
+}
+
+/// A name, or an IP address, that is looked up later, with its port.
+pub(crate) fn named_address(proto: Option<&pb::Address>, cx: &mut Cx<'_>) -> Option<(String, u16)> {
+    let Some(pb::address::Address::SocketAddress(socket)) =
+        proto.and_then(|proto| proto.address.as_ref())
+    else {
+        cx.error("a socket_address is needed here: only names and IP addresses are looked up");
+        return None;
+    };
+    cx.field("socket_address", |cx| {
+        if !socket.resolver_name.is_empty() {
+            cx.error_at(
+                "resolver_name",
+                "a cluster that looks names up must not have a custom resolver name",
+            );
+        }
+        Some((socket.address.clone(), port(socket, "a name", cx)?))
+    })
+}
+
+/// `what` needs the port.
+fn port(proto: &pb::SocketAddress, what: &str, cx: &mut Cx<'_>) -> Option<u16> {
+    match &proto.port_specifier {
+        Some(pb::socket_address::PortSpecifier::PortValue(port)) => match u16::try_from(*port) {
+            Ok(port) => Some(port),
+            Err(_) => {
+                cx.error_at("port_value", format!("{port} is above 65535"));
+                None
+            }
+        },
+        Some(pb::socket_address::PortSpecifier::NamedPort(name)) => {
+            let reason = format!("{what} needs port_value, not the port name {name:?}");
+            cx.error_at("named_port", reason);
+            None
+        }
+        None => {
+            cx.error("a port_value is needed here");
+            None
+        }
+    }
 }
 
 fn is_scoped(address: &str) -> bool {

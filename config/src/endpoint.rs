@@ -1,7 +1,7 @@
 //! Endpoints (`envoy.config.endpoint.v3`): the hosts of a cluster. Compiled
 //! types on top, lowering below.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::HealthStatus;
@@ -91,6 +91,36 @@ pub struct HostCheck {
     pub disabled: bool,
 }
 
+/// A host whose addresses have to be found first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// The name, or an address that is written like one.
+    pub name: Arc<str>,
+    /// The port of every address.
+    pub port: u16,
+    /// The host that an address makes; its own is the unspecified one.
+    pub host: Host,
+}
+
+impl Target {
+    /// The host with one of the addresses that were found.
+    #[must_use]
+    pub fn host_at(&self, ip: IpAddr) -> Host {
+        let mut host = Host {
+            address: Address::Socket(SocketAddr::new(ip, self.port)),
+            ..self.host.clone()
+        };
+        // Checked at another port, but not at another address.
+        if let Some(check) = &mut host.health_check
+            && let Some(Address::Socket(address)) = &mut check.address
+            && address.ip().is_unspecified()
+        {
+            address.set_ip(ip);
+        }
+        host
+    }
+}
+
 /// `endpoint.v3.LbEndpoint.health_status`, as far as Envoy tells the values
 /// apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,18 +142,50 @@ pub(crate) fn lower(
     order: HappyEyeballs,
     cx: &mut Cx<'_>,
 ) -> Assignment {
-    let mut lowering = Lowering {
+    let mut hosts = Vec::new();
+    let lowering = Lowering {
         order,
         ..Lowering::default()
     };
-    for (i, group) in proto.endpoints.iter().enumerate() {
-        cx.index("endpoints", i, |cx| lowering.group(group, cx));
-    }
+    let groups = lower_groups(lowering, proto, cx, |lowering, endpoint, group, cx| {
+        hosts.extend(lowering.host(endpoint, group, cx).map(Arc::new));
+    });
     Assignment {
-        hosts: lowering.hosts.into(),
-        groups: lowering.groups.into(),
+        hosts: hosts.into(),
+        groups,
         policy: policy(proto.policy.as_ref()),
     }
+}
+
+/// Lowers the names of a cluster that looks them up: an assignment without
+/// hosts, and what they are to be made of.
+pub(crate) fn lower_targets(
+    proto: &pb::ClusterLoadAssignment,
+    cx: &mut Cx<'_>,
+) -> (Assignment, Vec<Target>) {
+    let mut targets = Vec::new();
+    let lowering = Lowering::default();
+    let groups = lower_groups(lowering, proto, cx, |lowering, endpoint, group, cx| {
+        targets.extend(lowering.target(endpoint, group, cx));
+    });
+    let assignment = Assignment {
+        hosts: Arc::default(),
+        groups,
+        policy: policy(proto.policy.as_ref()),
+    };
+    (assignment, targets)
+}
+
+fn lower_groups(
+    mut lowering: Lowering,
+    proto: &pb::ClusterLoadAssignment,
+    cx: &mut Cx<'_>,
+    mut each: impl FnMut(&Lowering, &pb::LbEndpoint, u32, &mut Cx<'_>),
+) -> Arc<[Group]> {
+    for (i, group) in proto.endpoints.iter().enumerate() {
+        cx.index("endpoints", i, |cx| lowering.group(group, cx, &mut each));
+    }
+    lowering.groups.into()
 }
 
 fn policy(proto: Option<&pb::cluster_load_assignment::Policy>) -> Policy {
@@ -140,7 +202,6 @@ fn policy(proto: Option<&pb::cluster_load_assignment::Policy>) -> Policy {
 /// What hosts share is made once: there may be ten thousands of them.
 #[derive(Default)]
 struct Lowering {
-    hosts: Vec<Arc<Host>>,
     groups: Vec<Group>,
     order: HappyEyeballs,
     no_addresses: Arc<[Address]>,
@@ -149,7 +210,12 @@ struct Lowering {
 }
 
 impl Lowering {
-    fn group(&mut self, proto: &pb::LocalityLbEndpoints, cx: &mut Cx<'_>) {
+    fn group(
+        &mut self,
+        proto: &pb::LocalityLbEndpoints,
+        cx: &mut Cx<'_>,
+        each: &mut impl FnMut(&Lowering, &pb::LbEndpoint, u32, &mut Cx<'_>),
+    ) {
         let group = self.groups.len() as u32;
         let weight = proto.load_balancing_weight.map(|weight| weight.value);
         self.groups.push(Group {
@@ -159,8 +225,7 @@ impl Lowering {
         });
         self.check_sum(proto.priority, weight, cx);
         for (i, endpoint) in proto.lb_endpoints.iter().enumerate() {
-            let host = cx.index("lb_endpoints", i, |cx| self.host(endpoint, group, cx));
-            self.hosts.extend(host.map(Arc::new));
+            cx.index("lb_endpoints", i, |cx| each(self, endpoint, group, cx));
         }
     }
 
@@ -210,26 +275,63 @@ impl Lowering {
         self.order.order(all).into()
     }
 
+    /// A host by its address.
     fn host(&self, proto: &pb::LbEndpoint, group: u32, cx: &mut Cx<'_>) -> Option<Host> {
-        let Some(pb::lb_endpoint::HostIdentifier::Endpoint(endpoint)) = &proto.host_identifier
-        else {
-            cx.error("an endpoint with an address is needed here");
-            return None;
-        };
+        let endpoint = endpoint(proto, cx)?;
         let address = cx.field("endpoint", |cx| {
             cx.field("address", |cx| {
                 core::address(endpoint.address.as_ref(), NOT_AN_IP_HINT, cx)
             })
         })?;
+        let attempts = self.attempts(&address.address, endpoint, cx);
+        Some(Host {
+            attempts,
+            ..self.host_at(address.address, proto, endpoint, group, cx)
+        })
+    }
+
+    /// A host by its name.
+    fn target(&self, proto: &pb::LbEndpoint, group: u32, cx: &mut Cx<'_>) -> Option<Target> {
+        let endpoint = endpoint(proto, cx)?;
+        let (name, port) = cx.field("endpoint", |cx| {
+            cx.field("address", |cx| {
+                core::named_address(endpoint.address.as_ref(), cx)
+            })
+        })?;
+        if !endpoint.additional_addresses.is_empty() {
+            cx.field("endpoint", |cx| {
+                cx.error_at(
+                    "additional_addresses",
+                    "not supported yet for hosts that are looked up by name",
+                );
+            });
+        }
+        let nowhere = Address::Socket((Ipv4Addr::UNSPECIFIED, port).into());
+        let mut host = self.host_at(nowhere, proto, endpoint, group, cx);
+        let name: Arc<str> = name.into();
+        if host.hostname.is_empty() {
+            host.hostname = Arc::clone(&name);
+        }
+        Some(Target { name, port, host })
+    }
+
+    fn host_at(
+        &self,
+        address: Address,
+        proto: &pb::LbEndpoint,
+        endpoint: &pb::Endpoint,
+        group: u32,
+        cx: &mut Cx<'_>,
+    ) -> Host {
         let health_check = endpoint.health_check_config.as_ref().map(|config| {
             cx.field("endpoint.health_check_config", |cx| {
-                Box::new(host_check(config, &address.address, cx))
+                Box::new(host_check(config, &address, cx))
             })
         });
-        Some(Host {
+        Host {
             health_check,
-            attempts: self.attempts(&address.address, endpoint, cx),
-            address: address.address,
+            attempts: Arc::clone(&self.no_addresses),
+            address,
             hostname: match endpoint.hostname.as_str() {
                 "" => Arc::clone(&self.no_name),
                 name => name.into(),
@@ -241,7 +343,17 @@ impl Lowering {
                 None => Arc::clone(&self.no_metadata),
                 given => Arc::new(Metadata::from_proto(given.as_ref())),
             },
-        })
+        }
+    }
+}
+
+fn endpoint<'a>(proto: &'a pb::LbEndpoint, cx: &mut Cx<'_>) -> Option<&'a pb::Endpoint> {
+    match &proto.host_identifier {
+        Some(pb::lb_endpoint::HostIdentifier::Endpoint(endpoint)) => Some(endpoint),
+        _ => {
+            cx.error("an endpoint with an address is needed here");
+            None
+        }
     }
 }
 

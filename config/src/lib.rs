@@ -21,6 +21,8 @@ pub mod context;
 pub mod core;
 pub mod descriptors;
 pub mod diagnostics;
+pub mod discovery;
+pub mod dns;
 mod dump;
 pub mod endpoint;
 pub mod filter_state;

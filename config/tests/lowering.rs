@@ -288,7 +288,7 @@ fn mistakes_in_clusters() {
         ),
         (
             "    type: EDS",
-            "static_resources.clusters[0].type: EDS is not supported yet (only STATIC)",
+            "static_resources.clusters[0].type: EDS is not supported yet (only STATIC, STRICT_DNS, LOGICAL_DNS)",
         ),
         (
             "    protocol_selection: USE_DOWNSTREAM_PROTOCOL",
@@ -296,9 +296,8 @@ fn mistakes_in_clusters() {
              supported yet (only USE_CONFIGURED_PROTOCOL)",
         ),
         (
-            "    health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, \
-             healthy_threshold: 1, tcp_health_check: {}}]",
-            "static_resources.clusters[0].health_checks: not supported yet",
+            "    lrs_server: {self: {}}",
+            "static_resources.clusters[0].lrs_server: not supported yet",
         ),
     ] {
         let found = errors(&bootstrap(LISTENER, cluster, ""));

@@ -78,6 +78,27 @@ impl Fleet {
         }
     }
 
+    /// Starts `count` hosts that have one port and differ in their addresses,
+    /// as the hosts behind a name do: host `i` is 127.0.0.`i + 2`.
+    ///
+    /// # Panics
+    /// When the port is taken on one of the addresses.
+    #[must_use]
+    pub fn start_on_one_port(count: u8) -> Self {
+        let mut hosts: Vec<Host> = Vec::new();
+        for number in 0..count {
+            let port = hosts.first().map_or(0, |first| first.address.port());
+            let mut host = Host {
+                address: SocketAddr::from(([127, 0, 0, number + 2], port)),
+                state: Arc::default(),
+                accepting: None,
+            };
+            host.listen(usize::from(number));
+            hosts.push(host);
+        }
+        Self { hosts }
+    }
+
     /// Where a host listens, or did.
     #[must_use]
     pub fn address(&self, host: usize) -> SocketAddr {

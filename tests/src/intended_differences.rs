@@ -24,6 +24,8 @@ pub enum Suite {
     Requests,
     /// `admin.rs`
     Admin,
+    /// `discovery/`, by the name of its file.
+    Discovery(&'static str),
     /// `routing/`, by the name of its file.
     Routing(&'static str),
 }

@@ -6,6 +6,7 @@
 //! - `bootstrap.rs`: configuration files from short descriptions of listeners.
 //! - `origin.rs`: an upstream that follows a script and remembers what it saw.
 //! - `fleet.rs`: many hosts of a cluster, which can be killed and revived.
+//! - `name_server.rs`: a DNS server whose table the test changes.
 //! - `client.rs`: a raw client that sends exactly the bytes it is given.
 //! - `message.rs`: a tolerant reader of HTTP/1 messages, for what came back.
 //! - `comparison.rs`: a suite of cases on Envoy and on Ringway.
@@ -22,6 +23,7 @@ pub mod comparison;
 pub mod fleet;
 pub mod intended_differences;
 pub mod message;
+pub mod name_server;
 pub mod observation;
 pub mod origin;
 pub mod process;

@@ -185,6 +185,11 @@ impl ClusterManager {
             }
             () = sweep_due => {}
         }
+        self.pending()
+    }
+
+    /// Takes in the events that have come, and says what has to be published.
+    pub fn pending(&mut self) -> Vec<HostsChange> {
         while let Ok(event) = self.events.try_recv() {
             self.apply(event);
         }
@@ -480,8 +485,11 @@ impl ManagedCluster {
     }
 
     fn count_changed(&self, found: &Found) {
-        let matches = &self.shared.transport_socket_matches;
-        matches.total_match_count.add(found.added.len() as u64);
+        // Who looks for hosts counts them: as Envoy, with every answer.
+        if !self.shared.config.discovery.has_to_look() {
+            let matches = &self.shared.transport_socket_matches;
+            matches.total_match_count.add(found.added.len() as u64);
+        }
         // As Envoy, which updates one priority after the other.
         let changed = found.changed_priorities.len() as u64;
         self.shared.stats.membership_change.add(changed);
@@ -567,26 +575,38 @@ impl Found {
             let same = known.entry(member.shared.address()).or_default();
             same.push(member);
         }
+        // Who stays in its priority does not make room for one of another.
+        let stays: Vec<Option<&Member>> = (assignment.hosts.iter())
+            .map(|config| {
+                let same = known.get_mut(&config.address)?;
+                let now = priority(assignment, config);
+                let then = |member: &&Member| priority(assignment_before, &member.config);
+                let place = same.iter().rposition(|member| then(member) == now)?;
+                Some(same.remove(place))
+            })
+            .collect();
         let mut added = Vec::new();
         let mut changed_priorities = BTreeSet::new();
-        let mut member = |config: &Arc<HostConfig>| {
+        let mut member = |(config, stays): (&Arc<HostConfig>, Option<&Member>)| {
+            if let Some(member) = stays {
+                return keep(member, config);
+            }
             let now = priority(assignment, config);
+            changed_priorities.insert(now);
             if let Some(member) = known.get_mut(&config.address).and_then(Vec::pop) {
-                let then = priority(assignment_before, &member.config);
-                if then != now {
-                    changed_priorities.extend([then, now]);
-                }
+                changed_priorities.insert(priority(assignment_before, &member.config));
                 return keep(member, config);
             }
             let shared = SharedHost::new(Arc::clone(config), watch, store);
             added.push(Arc::clone(&shared));
-            changed_priorities.insert(now);
             Member {
                 shared,
                 config: Arc::clone(config),
             }
         };
-        let members = assignment.hosts.iter().map(&mut member).collect();
+        let members = (assignment.hosts.iter().zip(stays))
+            .map(&mut member)
+            .collect();
         let gone = known.into_values().flatten();
         changed_priorities.extend(gone.map(|member| priority(assignment_before, &member.config)));
         Self {

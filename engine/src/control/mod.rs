@@ -1,10 +1,12 @@
 //! The control plane: everything that is not on the path of a request.
 //!
 //! It runs on the main thread, on tokio. [`publish`] carries configurations
-//! and commands to the workers; [`drain`] ends the process without cutting
+//! and commands to the workers; [`discovery`] finds hosts, which
+//! [`cluster_manager`] publishes; [`drain`] ends the process without cutting
 //! requests off.
 
 pub mod cluster_manager;
+pub mod discovery;
 pub mod drain;
 mod health_checkers;
 pub mod outlier_detection;

@@ -1,7 +1,9 @@
 //! Addresses as the configuration writes them, and as the kernel wants them.
 
+use std::ffi::OsStr;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::ffi::OsStrExt as _;
 
 use ringway_config::core::Address;
 use socket2::SockAddr;
@@ -13,7 +15,11 @@ use socket2::SockAddr;
 pub fn to_sock_addr(address: &Address) -> io::Result<SockAddr> {
     match address {
         Address::Socket(address) => Ok(SockAddr::from(*address)),
-        Address::Pipe { path, .. } => SockAddr::unix(path),
+        Address::Pipe { path, .. } => match path.as_os_str().as_bytes() {
+            // The kernel's abstract names begin with a zero.
+            [b'@', name @ ..] => SockAddr::unix(OsStr::from_bytes(&[&[0], name].concat())),
+            _ => SockAddr::unix(path),
+        },
     }
 }
 
@@ -60,6 +66,13 @@ mod tests {
             mode: 0,
         };
         assert!(to_sock_addr(&pipe).expect("fits").is_unix());
+
+        let hidden = Address::Pipe {
+            path: PathBuf::from("@ringway"),
+            mode: 0,
+        };
+        let hidden = to_sock_addr(&hidden).expect("fits");
+        assert_eq!(hidden.as_abstract_namespace(), Some(&b"ringway"[..]));
 
         let too_long = Address::Pipe {
             path: PathBuf::from("x".repeat(200)),

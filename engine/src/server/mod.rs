@@ -5,6 +5,7 @@
 //!
 //! - `compile.rs`: from a loaded file to compiled filters.
 //! - `listen.rs`: binding sockets.
+//! - `starting.rs`: opening the listeners once there is somewhere to send requests.
 //! - `admin_log.rs`: the admin server's access log.
 //! - `validate.rs`: `--mode validate`.
 //! - `explain.rs`: `ringway explain`.
@@ -20,6 +21,7 @@ pub(crate) mod listen;
 pub mod logging;
 mod origin;
 mod runtime;
+mod starting;
 mod validate;
 mod view;
 
@@ -38,12 +40,14 @@ pub use self::explain::explain;
 
 use self::compile::Compiled;
 use self::runtime::Runtime;
+use self::starting::Starting;
 use self::validate::validate;
 use self::view::View;
 use crate::access_loggers::{LogHandle, LogWriter};
 use crate::admin::{self, Action, Loggers, ServerState};
 use crate::cli::{Mode, Options};
 use crate::control::cluster_manager::{ClusterManager, HostsChange};
+use crate::control::discovery;
 use crate::control::drain::drain;
 use crate::control::publish::Publisher;
 use crate::network::address::local_address;
@@ -233,35 +237,29 @@ async fn serve(
     }
 
     cluster_manager.start_health_checks();
-    while cluster_manager.awaits_first_checks() {
-        // The workers are told of all clusters below.
-        cluster_manager.changed().await;
-    }
-
-    // Sockets cannot be copied: each worker's are taken out as it is told.
-    let mut sockets = bound.sockets;
-    let epoch = publisher
-        .publish(|worker| {
-            let mut changes = vec![Change::Runtime(values.values())];
-            changes.extend(
-                clusters
-                    .iter()
-                    .map(|cluster| Change::Cluster(Arc::clone(cluster))),
-            );
-            for (listener, by_worker) in bound.listeners.iter().zip(&mut sockets) {
-                let mine = std::mem::take(&mut by_worker[worker]);
-                changes.push(Change::Listener(Arc::clone(listener), mine));
-            }
-            changes
+    // Before the hosts are looked for: workers then hear of what is found.
+    publisher
+        .publish(|_| {
+            let clusters = clusters.iter().cloned().map(Change::Cluster);
+            std::iter::once(Change::Runtime(values.values()))
+                .chain(clusters)
+                .collect()
         })
         .await;
-    publisher.applied(epoch).await;
-    view.set_state(ServerState::Live);
-    report_start(options, &view, &stats, workers, &publisher);
-    announce(&bound.listeners, &compiled, options);
+    let warming = discovery::start(cluster_manager.shared(), &cluster_manager.events());
+    let starting = Starting {
+        options,
+        compiled: &compiled,
+        stats: &stats,
+        workers,
+        bound,
+        warming,
+        has_names: false,
+    };
 
     let ended = control_loop(
         options,
+        starting,
         &mut publisher,
         &mut cluster_manager,
         &mut commands,
@@ -308,76 +306,6 @@ fn bind_admin(admin: &Admin) -> anyhow::Result<std::net::TcpListener> {
         .with_context(|| format!("{}: cannot bind admin address {address}", admin.source))
 }
 
-fn report_start(
-    options: &Options,
-    view: &View,
-    stats: &ProcessStats,
-    workers: usize,
-    publisher: &Publisher,
-) {
-    let server = &stats.server;
-    server.concurrency.set(workers as u64);
-    server
-        .hot_restart_epoch
-        .set(u64::from(options.restart_epoch));
-    server
-        .initialization_time_ms
-        .record(view.uptime().as_millis() as u64);
-    let listeners = view.listener_count() as u64;
-    stats.listener_manager.listener_added.add(listeners);
-    stats
-        .listener_manager
-        .listener_create_success
-        .add(listeners * workers as u64);
-    stats.listener_manager.total_listeners_active.set(listeners);
-    stats.listener_manager.workers_started.set(1);
-    let clusters = view.cluster_count() as u64;
-    stats.cluster_manager.cluster_added.add(clusters);
-    stats.cluster_manager.active_clusters.set(clusters);
-    if let Some(worker) = publisher.workers().first() {
-        let uring = worker.driver == reactor::DriverKind::IoUring;
-        view.store()
-            .set(view.store().gauge("server.io_uring"), u64::from(uring));
-        tracing::info!(workers, driver = %worker.driver, "workers run");
-        if let Some(reason) = &worker.fallback_reason {
-            tracing::warn!(reason, "io_uring cannot be used here");
-        }
-    }
-}
-
-/// Says what to try next when nobody has configured anything.
-fn announce(
-    listeners: &[Arc<crate::listener::SharedListener>],
-    compiled: &Compiled,
-    options: &Options,
-) {
-    for listener in listeners {
-        for address in &listener.addresses {
-            tracing::info!(listener = &*listener.config.name, %address, "listening");
-        }
-    }
-    if options.has_configuration() {
-        return;
-    }
-    let listen = listeners
-        .first()
-        .and_then(|listener| listener.addresses.first());
-    let admin = compiled.snapshot.admin.as_ref().map(|admin| &admin.address);
-    if let (Some(listen), Some(admin)) = (listen, admin) {
-        eprintln!(
-            "\nRingway runs its built-in configuration: a proxy on {listen} in front of an\n\
-             origin of its own. Try, in another terminal:\n\n  \
-             curl -v http://{listen}/hello\n  \
-             curl 'http://{admin}/stats?usedonly'\n  \
-             curl http://{admin}/help\n\n\
-             Your own configuration, in Envoy's format:\n\n  \
-             cargo run --release -- -c config/examples/basic-proxy.yaml\n  \
-             cargo run --release -- --mode validate -c FILE\n\n\
-             Ctrl-C ends it.\n"
-        );
-    }
-}
-
 /// How the control loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -387,9 +315,12 @@ enum End {
     Quit,
 }
 
-/// Waits for signals and admin commands, and merges statistics now and then.
+/// Waits for signals and admin commands, merges statistics now and then, and
+/// opens the listeners once the clusters are warm.
+#[expect(clippy::too_many_arguments, reason = "all that the main thread owns")]
 async fn control_loop(
     options: &Options,
+    starting: Starting<'_>,
     publisher: &mut Publisher,
     cluster_manager: &mut ClusterManager,
     commands: &mut mpsc::UnboundedReceiver<Action>,
@@ -405,7 +336,20 @@ async fn control_loop(
     // When a graceful drain stops the listeners, and which. Meanwhile signals
     // and commands are heard.
     let mut stop_at: Option<(tokio::time::Instant, bool)> = None;
+    let mut starting = Some(starting);
     loop {
+        if starting.as_ref().is_some_and(|one| one.has_names)
+            && !cluster_manager.awaits_first_checks()
+            && let Some(starting) = starting.take()
+        {
+            starting.open_listeners(publisher, view).await;
+        }
+        let names = async {
+            match &mut starting {
+                Some(starting) if !starting.has_names => starting.warming.done().await,
+                _ => std::future::pending().await,
+            }
+        };
         let stop_due = async {
             match stop_at {
                 Some((at, inbound_only)) => {
@@ -425,10 +369,12 @@ async fn control_loop(
                 Shard::flush();
                 store.merge();
             }
-            changed = cluster_manager.changed() => {
-                if !changed.is_empty() {
-                    let changes = |_| changed.iter().map(HostsChange::for_worker).collect();
-                    publisher.publish(changes).await;
+            changed = cluster_manager.changed() => publish_hosts(publisher, &changed).await,
+            () = names => {
+                // What made the last cluster warm may still be on its way.
+                publish_hosts(publisher, &cluster_manager.pending()).await;
+                if let Some(starting) = &mut starting {
+                    starting.has_names = true;
                 }
             }
             inbound_only = stop_due => {
@@ -458,6 +404,13 @@ async fn control_loop(
                 }
             }
         }
+    }
+}
+
+async fn publish_hosts(publisher: &mut Publisher, changed: &[HostsChange]) {
+    if !changed.is_empty() {
+        let changes = |_| changed.iter().map(HostsChange::for_worker).collect();
+        publisher.publish(changes).await;
     }
 }
 

@@ -59,6 +59,23 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
         "config/src/load_balancing/typed.rs",
     ),
+    // Types of clusters, and who looks their names up.
+    (
+        "envoy.extensions.clusters.dns.v3.DnsCluster",
+        "config/src/discovery.rs",
+    ),
+    (
+        "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+        "config/src/dns/resolver.rs",
+    ),
+    (
+        "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig",
+        "config/src/dns/resolver.rs",
+    ),
+    (
+        "envoy.extensions.network.dns_resolver.hickory.v3.HickoryDnsResolverConfig",
+        "config/src/dns/resolver.rs",
+    ),
     // Parts of a cluster's health check.
     (
         "envoy.extensions.health_checkers.redis.v3.Redis",

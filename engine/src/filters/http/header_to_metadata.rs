@@ -108,6 +108,12 @@ impl HttpFilter for HeaderToMetadata {
         }
     }
 
+    /// Envoy can do this, unlike with most filters.
+    fn compile_override(&mut self, _config: &Any, cx: &mut Cx<'_>) -> Option<u32> {
+        cx.error("rules for a part of the routes are not supported yet");
+        None
+    }
+
     fn request_headers(&self, stream: &mut StreamContext<'_>) -> Flow {
         let exchange = &mut *stream.exchange;
         for rule in &self.request {

@@ -2,6 +2,7 @@
 //! told: status, body, response flag and response-code details as Envoy's.
 
 use std::io;
+use std::net::SocketAddr;
 
 use super::{ConnectionManager, Handled, LocalReply};
 use crate::http::downstream::Downstream;
@@ -136,8 +137,9 @@ impl Failure {
             Self::Connect(error) => {
                 // Only requests without a connection come here: a text may be
                 // formatted.
-                let reason = connect_error_text(&error);
                 let info = &mut exchange.info;
+                let address = info.host.as_ref().map(|host| &*host.address_text);
+                let reason = connect_error_text(&error, address);
                 info.details.compose(format_args!(
                     "upstream_reset_before_response_started{{remote_connection_failure|{reason}}}"
                 ));
@@ -327,7 +329,7 @@ fn expired(
 }
 
 /// Envoy's words for a failed connect.
-fn connect_error_text(error: &io::Error) -> String {
+fn connect_error_text(error: &io::Error, address: Option<&str>) -> String {
     let reason = match error.kind() {
         io::ErrorKind::ConnectionRefused => "Connection refused".to_owned(),
         io::ErrorKind::HostUnreachable => "No route to host".to_owned(),
@@ -343,5 +345,11 @@ fn connect_error_text(error: &io::Error) -> String {
             }
         }
     };
-    format!("delayed connect error: {reason}")
+    match address {
+        // A Unix socket refuses at once.
+        Some(path) if path.parse::<SocketAddr>().is_err() => {
+            format!("immediate connect error: {reason}|remote address:{path}")
+        }
+        _ => format!("delayed connect error: {reason}"),
+    }
 }
