@@ -578,6 +578,16 @@ pub const TABLE: &[Intended] = &[
     admin("*", "extra: *server*io_uring*", "a gauge of ours"),
     admin(
         "*",
+        "extra: *cluster*upstream_cx_lent*",
+        "a counter of ours: connections that came from another worker",
+    ),
+    admin(
+        "*",
+        "extra: *cluster*upstream_rq_resent*",
+        "a counter of ours: requests sent again for their clients",
+    ),
+    admin(
+        "*",
         "extra: *server*hot_restart_generation*",
         "Envoy lists it without --disable-hot-restart only",
     ),
