@@ -31,6 +31,7 @@ const EXAMPLES: &[(&str, Check)] = &[
     ("access-logs.yaml", access_logs),
     ("basic-proxy.json", basic_proxy_json),
     ("basic-proxy.yaml", basic_proxy),
+    ("clusters.yaml", clusters),
     ("direct-response.yaml", direct_response),
     ("guide-chapter-3.yaml", guide_chapter_3),
     ("traffic-management.yaml", traffic_management),
@@ -89,6 +90,30 @@ fn basic_proxy(stage: &Stage) {
         (answer.status(), answer.header("location")),
         (307, Some("/a/b"))
     );
+}
+
+fn clusters(stage: &Stage) {
+    let first = stage.get("example.test", "/cart");
+    let cookie = first
+        .header("set-cookie")
+        .expect("a client without one gets one");
+    assert!(
+        cookie.starts_with("session=") && cookie.contains("Max-Age=3600"),
+        "{cookie}"
+    );
+    for _ in 0..5 {
+        assert_eq!(stage.get("example.test", "/").status(), 200);
+    }
+    // The first priority is healthy: the second is not asked.
+    assert!(stage.origin(9003).seen().is_empty());
+    let clusters = stage.process.admin().get("/clusters").text();
+    assert_eq!(
+        clusters.matches("health_flags::healthy").count(),
+        5,
+        "{clusters}"
+    );
+    let explained = stage.process.admin().get("/explain?path=/cart").text();
+    assert!(explained.contains("MAGLEV"), "{explained}");
 }
 
 fn direct_response(stage: &Stage) {
