@@ -201,9 +201,9 @@ fn encode_fields(out: &mut Vec<u8>, h: &HeaderMap, skip: impl Fn(HeaderId) -> bo
     }
 }
 
-#[inline]
 /// Whether the head's end takes the place of this field. `replaces_length` says
 /// that it tells where the body ends.
+#[inline]
 fn is_framing(id: HeaderId, replaces_length: bool) -> bool {
     id == HeaderId::TransferEncoding || (replaces_length && id == HeaderId::ContentLength)
 }

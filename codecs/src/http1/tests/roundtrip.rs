@@ -168,6 +168,12 @@ fn responses() {
             }
             _ => {}
         }
+        if end == HeadEnd::Empty {
+            // It is said behind everything else, whatever the fields said.
+            let length = (b"content-length".to_vec(), b"0".to_vec());
+            expected.retain(|field| *field != length);
+            expected.push(length);
+        }
         assert_eq!(*fields, expected);
         assert_eq!(data_of(&events), body);
     });
