@@ -222,7 +222,7 @@ fn terminated() -> Vec<Case> {
             .origin(vec![send("hello"), Act::ReadToEnd, Act::Close]),
         case("terminated, origin speaks and closes", "terminate", connect("a:443")).to_head().answers(0)
             .origin(vec![send("hello"), Act::Close]),
-        case("terminated, origin finishes", "terminate", connect("a:443")).to_head().then(Step::Await(1)).then(Step::AwaitBytes(5)).then_send("late").answers(0)
+        case("terminated, origin finishes", "terminate", connect("a:443")).to_head().then(Step::Await(1)).then(Step::AwaitBytes(5)).then(Step::Wait(MS(100))).then_send("late").answers(0)
             .origin(vec![send("hello"), Act::Finish, Act::ReadToEnd]),
         case("terminated, origin resets", "terminate", connect("a:443")).to_head().then(Step::Await(1)).answers(0)
             .origin(vec![Act::Wait(MS(50)), Act::Reset]),
