@@ -29,7 +29,7 @@ pub struct Limits {
     pub requests: Arc<Budget>,
     /// Retries in flight.
     pub retries: Arc<RetryLimit>,
-    /// Pools with connections; `None` is no limit.
+    /// Pools with connections; the largest number is no limit.
     pub pools: Arc<SharedLimit>,
 }
 
