@@ -1,5 +1,7 @@
 //! The protobuf descriptors of Envoy's whole v3 API.
 
+use envoy_types::pb::envoy::config::bootstrap::v3::Bootstrap;
+use prost::Name;
 use prost_reflect::prost_types::field_descriptor_proto::{Label, Type};
 use prost_reflect::prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto};
 use prost_reflect::{DescriptorPool, MessageDescriptor};
@@ -35,9 +37,14 @@ pub fn pool() -> &'static DescriptorPool {
 
 /// The descriptor of `envoy.config.bootstrap.v3.Bootstrap`.
 pub fn bootstrap() -> MessageDescriptor {
+    of::<Bootstrap>()
+}
+
+/// The descriptor of a message of the API.
+pub(crate) fn of<M: Name>() -> MessageDescriptor {
     pool()
-        .get_message_by_name("envoy.config.bootstrap.v3.Bootstrap")
-        .expect("the API has a Bootstrap")
+        .get_message_by_name(&M::full_name())
+        .expect("the descriptors are those of the messages")
 }
 
 /// Whether a message of this full name is a `TypedStruct`: a type URL and a

@@ -10,6 +10,7 @@ use envoy_types::pb::envoy::extensions::clusters::dns::v3::DnsCluster;
 
 use crate::context::{Cx, type_name, unpack};
 use crate::dns::{self, Dns, Resolver};
+use crate::eds::{self, Eds};
 use crate::endpoint::{self, Assignment};
 use crate::happy_eyeballs::HappyEyeballs;
 
@@ -20,6 +21,8 @@ pub enum Discovery {
     Static,
     /// From name servers.
     Dns(Arc<Dns>),
+    /// From whoever manages the proxy.
+    Eds(Arc<Eds>),
 }
 
 impl Discovery {
@@ -28,7 +31,7 @@ impl Discovery {
     pub fn has_to_look(&self) -> bool {
         match self {
             Self::Static => false,
-            Self::Dns(_) => true,
+            Self::Dns(_) | Self::Eds(_) => true,
         }
     }
 }
@@ -40,7 +43,7 @@ pub(crate) fn lower(
     resolver: &Resolver,
     cx: &mut Cx<'_>,
 ) -> (Discovery, Assignment) {
-    match &proto.cluster_discovery_type {
+    let (discovery, assignment) = match &proto.cluster_discovery_type {
         Some(ClusterDiscoveryType::ClusterType(custom)) => {
             by_extension(proto, custom, resolver, cx)
         }
@@ -50,8 +53,39 @@ pub(crate) fn lower(
             by_kind(proto, kind, resolver, cx)
         }
         None => by_kind(proto, DiscoveryType::Static, resolver, cx),
+    };
+    if !is_eds(proto) {
+        check_without_eds(proto, cx);
+    }
+    (discovery, assignment)
+}
+
+fn is_eds(proto: &pb::Cluster) -> bool {
+    match &proto.cluster_discovery_type {
+        Some(ClusterDiscoveryType::Type(kind)) => *kind == i32::from(DiscoveryType::Eds),
+        Some(ClusterDiscoveryType::ClusterType(custom)) => custom.name == EDS,
+        None => false,
     }
 }
+
+/// What only a cluster of type EDS uses.
+fn check_without_eds(proto: &pb::Cluster, cx: &mut Cx<'_>) {
+    if proto.eds_cluster_config.is_some() {
+        let reason = "only a cluster of type EDS may have it";
+        cx.error_at("eds_cluster_config", reason);
+    }
+    let assignment = proto.load_assignment.as_ref();
+    let policy = assignment.and_then(|assignment| assignment.policy.as_ref());
+    if policy.is_some_and(|policy| policy.endpoint_stale_after.is_some()) {
+        cx.warn_at(
+            "load_assignment.policy.endpoint_stale_after",
+            "has no effect: only a cluster of type EDS uses it",
+        );
+    }
+}
+
+/// The older name of the type.
+const EDS: &str = "envoy.cluster.eds";
 
 fn by_kind(
     proto: &pb::Cluster,
@@ -68,15 +102,26 @@ fn by_kind(
             let settings = dns::by_fields(proto, true, resolver, cx);
             names(proto, settings, cx)
         }
-        // The support table refuses the others.
-        DiscoveryType::Static | DiscoveryType::Eds | DiscoveryType::OriginalDst => {
+        DiscoveryType::Eds => {
+            dns::warn_of_unused(proto, "an EDS cluster", cx);
+            if proto.load_assignment.is_some() {
+                cx.warn_at(
+                    "load_assignment",
+                    "has no effect: an EDS cluster does not use it",
+                );
+            }
+            let eds = eds::lower(proto, cx);
+            let discovery = eds.map(|eds| Discovery::Eds(Arc::new(eds)));
+            // Without it there is an error.
+            let discovery = discovery.unwrap_or(Discovery::Static);
+            (discovery, Assignment::default())
+        }
+        // The support table refuses the last.
+        DiscoveryType::Static | DiscoveryType::OriginalDst => {
             dns::warn_of_unused(proto, "a STATIC cluster", cx);
             let assignment = match &proto.load_assignment {
                 Some(assignment) => {
-                    let options = proto.upstream_connection_options.as_ref();
-                    let options =
-                        options.and_then(|options| options.happy_eyeballs_config.as_ref());
-                    let order = HappyEyeballs::lower(options);
+                    let order = HappyEyeballs::of_cluster(proto);
                     cx.field("load_assignment", |cx| {
                         endpoint::lower(assignment, order, cx)
                     })
@@ -118,6 +163,7 @@ fn by_extension(
         "envoy.cluster.static" => DiscoveryType::Static,
         "envoy.cluster.strict_dns" => DiscoveryType::StrictDns,
         "envoy.cluster.logical_dns" => DiscoveryType::LogicalDns,
+        EDS => DiscoveryType::Eds,
         name => {
             let reason = format!("{name:?} without a typed_config is not supported yet");
             cx.error_at("cluster_type", reason);

@@ -10,11 +10,11 @@ use envoy_types::pb::envoy::config::endpoint::v3 as pb;
 use crate::context::Cx;
 use crate::core::{self, Address, Locality};
 use crate::happy_eyeballs::HappyEyeballs;
-use crate::metadata::Metadata;
+use crate::metadata::{LB_NAMESPACE, Metadata, Value};
 
 /// The hosts of a cluster and how they are grouped
 /// (`endpoint.v3.ClusterLoadAssignment`).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Assignment {
     /// All hosts, in the order of the configuration.
     pub hosts: Arc<[Arc<Host>]>,
@@ -76,6 +76,9 @@ pub struct Host {
     pub health: AssignedHealth,
     /// What the configuration says of it, for balancing and logs.
     pub metadata: Arc<Metadata>,
+    /// It is on trial (`canary` in the metadata of the load balancer): what it
+    /// answers is counted apart, too.
+    pub canary: bool,
     /// How its health is checked in another way than its peers'.
     pub health_check: Option<Box<HostCheck>>,
 }
@@ -136,7 +139,7 @@ pub enum AssignedHealth {
     Draining,
 }
 
-/// Lowers the hosts of a STATIC cluster.
+/// Lowers hosts that have addresses.
 pub(crate) fn lower(
     proto: &pb::ClusterLoadAssignment,
     order: HappyEyeballs,
@@ -328,8 +331,14 @@ impl Lowering {
                 Box::new(host_check(config, &address, cx))
             })
         });
+        let metadata = match &proto.metadata {
+            None => Arc::clone(&self.no_metadata),
+            given => Arc::new(Metadata::from_proto(given.as_ref())),
+        };
+        let fields = metadata.get(LB_NAMESPACE);
         Host {
             health_check,
+            canary: fields.and_then(|fields| fields.get("canary")) == Some(&Value::Bool(true)),
             attempts: Arc::clone(&self.no_addresses),
             address,
             hostname: match endpoint.hostname.as_str() {
@@ -339,10 +348,7 @@ impl Lowering {
             weight: core::u32_or(proto.load_balancing_weight, 1).max(1),
             group,
             health: assigned_health(proto.health_status()),
-            metadata: match &proto.metadata {
-                None => Arc::clone(&self.no_metadata),
-                given => Arc::new(Metadata::from_proto(given.as_ref())),
-            },
+            metadata,
         }
     }
 }

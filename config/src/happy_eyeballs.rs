@@ -2,6 +2,7 @@
 //! (`envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig`,
 //! after RFC 8305 section 4).
 
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::upstream_connection_options as pb;
 use envoy_types::pb::envoy::config::cluster::v3::upstream_connection_options::FirstAddressFamilyVersion as Version;
 
@@ -27,7 +28,13 @@ impl Default for HappyEyeballs {
 }
 
 impl HappyEyeballs {
-    pub(crate) fn lower(proto: Option<&pb::HappyEyeballsConfig>) -> Self {
+    /// The order of a cluster.
+    pub(crate) fn of_cluster(proto: &Cluster) -> Self {
+        let options = proto.upstream_connection_options.as_ref();
+        Self::lower(options.and_then(|options| options.happy_eyeballs_config.as_ref()))
+    }
+
+    fn lower(proto: Option<&pb::HappyEyeballsConfig>) -> Self {
         proto.map_or_else(Self::default, |proto| HappyEyeballs {
             first_is_ipv6: match proto.first_address_family_version() {
                 // The support table refuses the last two.

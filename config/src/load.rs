@@ -1,4 +1,5 @@
-//! The whole way from files to a checked `Bootstrap`.
+//! The whole way from files to a checked message: the `Bootstrap`, or a
+//! resource that is read while the proxy runs.
 
 use crate::descriptors;
 use crate::diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
@@ -7,8 +8,8 @@ use crate::loader;
 use crate::merge;
 use crate::{json, rules, support, yaml};
 use envoy_types::pb::envoy::config::bootstrap::v3::Bootstrap;
-use prost::Message;
-use prost_reflect::DynamicMessage;
+use prost::{Message, Name};
+use prost_reflect::{DynamicMessage, MessageDescriptor};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
@@ -28,6 +29,29 @@ pub struct Loaded {
     pub diagnostics: Diagnostics,
     /// The file's name as the operator gave it, or `--config-yaml`.
     pub file: Arc<str>,
+}
+
+/// A resource without errors.
+#[derive(Debug)]
+pub(crate) struct Resource<M> {
+    /// The resource as a typed message.
+    pub message: M,
+    /// Where each path was written.
+    pub marks: Marks,
+    /// The warnings.
+    pub diagnostics: Diagnostics,
+    /// The file.
+    pub file: Arc<str>,
+}
+
+/// Why a resource is not taken. Envoy counts the two apart.
+#[derive(Debug)]
+pub enum Refused {
+    /// There is no file, or its text does not make a message
+    /// (`update_failure`).
+    Text(Diagnostics),
+    /// The message says what cannot be (`update_rejected`).
+    Content(Diagnostics),
 }
 
 /// The syntax of a configuration text.
@@ -54,13 +78,35 @@ pub fn load(
     format: Format,
     options: &LoadOptions,
 ) -> Result<Loaded, Diagnostics> {
-    Draft::from_text(text, name.into(), format, options)?.finish()
+    let descriptor = descriptors::bootstrap();
+    Draft::from_text(&descriptor, text, name.into(), format, options)?.finish()
 }
 
 /// Loads an encoded `Bootstrap` called `name`. Its findings have paths but no
 /// positions.
 pub fn load_binary(bytes: &[u8], name: &str) -> Result<Loaded, Diagnostics> {
-    Draft::from_binary(bytes, name.into())?.finish()
+    Draft::from_binary(descriptors::bootstrap(), bytes, name.into())?.finish()
+}
+
+/// Loads a resource from a file. What it says that the API does not know is
+/// warned of, as in Envoy: whoever writes it may be newer than this proxy.
+pub(crate) fn load_resource<M: Message + Name + Default>(
+    path: &Path,
+) -> Result<Resource<M>, Refused> {
+    let options = LoadOptions {
+        allow_unknown_static_fields: true,
+    };
+    let draft = Draft::from_file(descriptors::of::<M>(), path, &options).map_err(Refused::Text)?;
+    if draft.found.has_errors() {
+        return Err(Refused::Text(draft.found));
+    }
+    let (draft, message) = draft.checked().map_err(Refused::Content)?;
+    Ok(Resource {
+        message,
+        marks: draft.marks,
+        diagnostics: draft.found,
+        file: draft.file,
+    })
 }
 
 /// Loads what the command line names: the file of `--config-path`, with the
@@ -71,9 +117,12 @@ pub fn load_files(
     config_yaml: Option<&str>,
     options: &LoadOptions,
 ) -> Result<Loaded, Diagnostics> {
-    let base = config_path.map(|path| Draft::from_file(path, options));
-    let over =
-        config_yaml.map(|text| Draft::from_text(text, CONFIG_YAML.into(), Format::Yaml, options));
+    let descriptor = descriptors::bootstrap();
+    let base = config_path.map(|path| Draft::from_file(descriptor.clone(), path, options));
+    let over = config_yaml.map(|text| {
+        let file = CONFIG_YAML.into();
+        Draft::from_text(&descriptor, text, file, Format::Yaml, options)
+    });
     match (base, over) {
         (None, None) => Err(failure(
             None,
@@ -111,7 +160,11 @@ struct Draft {
 }
 
 impl Draft {
-    fn from_file(path: &Path, options: &LoadOptions) -> Result<Self, Diagnostics> {
+    fn from_file(
+        descriptor: MessageDescriptor,
+        path: &Path,
+        options: &LoadOptions,
+    ) -> Result<Self, Diagnostics> {
         let file: Arc<str> = path.to_string_lossy().into();
         let refuse = |reason: String| failure(Some(file.clone()), reason);
         let bytes = read(path).map_err(refuse)?;
@@ -120,7 +173,7 @@ impl Draft {
             .map(|ending| ending.to_string_lossy().to_ascii_lowercase());
         // Envoy decides by the name alone, and reads as JSON what it does not know.
         let format = match ending.as_deref() {
-            Some("pb") => return Draft::from_binary(&bytes, file),
+            Some("pb") => return Draft::from_binary(descriptor, &bytes, file),
             Some("pb_text") => {
                 return Err(refuse(
                     "protobuf text format is not supported yet, use YAML or JSON".into(),
@@ -130,7 +183,7 @@ impl Draft {
             _ => Format::Json,
         };
         match std::str::from_utf8(&bytes) {
-            Ok(text) => Draft::from_text(text, file, format, options),
+            Ok(text) => Draft::from_text(&descriptor, text, file, format, options),
             Err(error) => {
                 let good = &bytes[..error.valid_up_to()];
                 Err(failure_at(
@@ -143,6 +196,7 @@ impl Draft {
     }
 
     fn from_text(
+        descriptor: &MessageDescriptor,
         text: &str,
         file: Arc<str>,
         format: Format,
@@ -158,7 +212,7 @@ impl Draft {
         };
         let loaded = loader::load(
             &tree,
-            &descriptors::bootstrap(),
+            descriptor,
             &file,
             options.allow_unknown_static_fields,
             &mut found,
@@ -172,8 +226,13 @@ impl Draft {
         })
     }
 
-    fn from_binary(bytes: &[u8], file: Arc<str>) -> Result<Self, Diagnostics> {
-        match DynamicMessage::decode(descriptors::bootstrap(), bytes) {
+    fn from_binary(
+        descriptor: MessageDescriptor,
+        bytes: &[u8],
+        file: Arc<str>,
+    ) -> Result<Self, Diagnostics> {
+        let name = descriptor.full_name().to_owned();
+        match DynamicMessage::decode(descriptor, bytes) {
             Ok(message) => Ok(Draft {
                 message,
                 marks: Marks::new(file.clone()),
@@ -183,7 +242,7 @@ impl Draft {
             }),
             Err(error) => Err(failure(
                 Some(file),
-                format!("not an encoded envoy.config.bootstrap.v3.Bootstrap: {error}"),
+                format!("not an encoded {name}: {error}"),
             )),
         }
     }
@@ -206,7 +265,19 @@ impl Draft {
     }
 
     /// Runs the phases that look at the message.
-    fn finish(mut self) -> Result<Loaded, Diagnostics> {
+    fn finish(self) -> Result<Loaded, Diagnostics> {
+        let (draft, bootstrap) = self.checked()?;
+        Ok(Loaded {
+            bootstrap,
+            message: draft.message,
+            marks: Arc::new(draft.marks),
+            diagnostics: draft.found,
+            file: draft.file,
+        })
+    }
+
+    /// The draft with all that was found, and its message as a typed one.
+    fn checked<M: Message + Default>(mut self) -> Result<(Self, M), Diagnostics> {
         rules::check(&self.message, &self.marks, &self.failed, &mut self.found);
         support::check(
             support::table(),
@@ -218,14 +289,8 @@ impl Draft {
         if self.found.has_errors() {
             return Err(self.found);
         }
-        match Bootstrap::decode(self.message.encode_to_vec().as_slice()) {
-            Ok(bootstrap) => Ok(Loaded {
-                bootstrap,
-                message: self.message,
-                marks: Arc::new(self.marks),
-                diagnostics: self.found,
-                file: self.file,
-            }),
+        match M::decode(self.message.encode_to_vec().as_slice()) {
+            Ok(message) => Ok((self, message)),
             Err(error) => Err(failure(Some(self.file), error.to_string())),
         }
     }

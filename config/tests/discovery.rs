@@ -29,7 +29,7 @@ fn lower(fields: &str, more: &str) -> (Arc<Dns>, Vec<String>) {
         .collect();
     match &snapshot.clusters[0].discovery {
         Discovery::Dns(dns) => (Arc::clone(dns), warnings),
-        Discovery::Static => panic!("{text}: no cluster of names"),
+        Discovery::Static | Discovery::Eds(_) => panic!("{text}: no cluster of names"),
     }
 }
 

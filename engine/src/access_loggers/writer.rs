@@ -9,7 +9,7 @@
 use super::buffer;
 use super::destination::Destination;
 use super::stats::LogStats;
-use crate::stats::Store;
+use crate::stats::{Shard, Store};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
@@ -250,6 +250,8 @@ impl Files {
             let now = Instant::now();
             if now >= housekeeping {
                 self.close_unused(now);
+                // What others removed is free once every thread has let it go.
+                Shard::flush();
                 housekeeping = now + HOUSEKEEPING;
             }
         }

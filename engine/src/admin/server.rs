@@ -417,7 +417,8 @@ const CONNECTIONS_MAX: usize = 256;
 const HEAD_BYTES_MAX: usize = 60 * 1024;
 /// For a head to arrive, also on a connection kept open between two scrapes.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// Envoy's default `stats_flush_interval`.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
+/// How often this thread hands its statistics over. What others removed is free
+/// only then.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two tries when the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

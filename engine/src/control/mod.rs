@@ -8,6 +8,7 @@
 pub mod cluster_manager;
 pub mod discovery;
 pub mod drain;
+mod file_watcher;
 mod health_checkers;
 pub mod outlier_detection;
 pub mod publish;

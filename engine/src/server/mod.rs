@@ -246,7 +246,12 @@ async fn serve(
                 .collect()
         })
         .await;
-    let warming = discovery::start(cluster_manager.shared(), &cluster_manager.events());
+    let warming = discovery::start(
+        cluster_manager.shared(),
+        &snapshot.names,
+        &cluster_manager.events(),
+        &store,
+    )?;
     let starting = Starting {
         options,
         compiled: &compiled,

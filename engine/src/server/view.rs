@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use ringway_config::discovery::Discovery;
 use ringway_config::endpoint::Group;
 use ringway_config::outlier_detection::Origin;
 use ringway_config::runtime::{BadValue, RuntimeLayers};
@@ -161,7 +162,7 @@ impl View {
                 zone: locality.zone.to_string(),
                 sub_zone: locality.sub_zone.to_string(),
             },
-            canary: false,
+            canary: host.config.canary,
             priority: group.priority,
             success_rate: rate(&host.shared, Origin::External),
             local_origin_success_rate: rate(&host.shared, Origin::Local),
@@ -217,7 +218,9 @@ impl ServerView for View {
             ClusterStatus {
                 name: cluster.config.name.to_string(),
                 observability_name: cluster.config.stat_name.to_string(),
-                eds_service_name: None,
+                eds_service_name: Some(assignment_name(cluster))
+                    .filter(|name| *name != &*cluster.config.name)
+                    .map(ToOwned::to_owned),
                 added_via_api: false,
                 success_rates: success_rates(cluster),
                 default_thresholds: thresholds(&cluster.limits[0]),
@@ -445,8 +448,15 @@ fn config_dump(bootstrap: &Value) -> Value {
     ] })
 }
 
-/// `envoy.admin.v3.EndpointsConfigDump` of clusters whose hosts come from the
-/// file.
+/// The name of a cluster's assignment of hosts.
+fn assignment_name(cluster: &SharedCluster) -> &str {
+    match &cluster.config.discovery {
+        Discovery::Eds(eds) => &eds.name,
+        Discovery::Static | Discovery::Dns(_) => &cluster.config.name,
+    }
+}
+
+/// `envoy.admin.v3.EndpointsConfigDump`.
 fn endpoints_dump(clusters: &[Arc<SharedCluster>]) -> Value {
     let assignments: Vec<Value> = clusters
         .iter()
@@ -458,8 +468,8 @@ fn endpoints_dump(clusters: &[Arc<SharedCluster>]) -> Value {
                 .collect();
             let mut assignment = json!({
                 "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-                "cluster_name": &*cluster.config.name,
-                "policy": { "overprovisioning_factor": cluster.config.assignment.policy.overprovisioning_factor },
+                "cluster_name": assignment_name(cluster),
+                "policy": { "overprovisioning_factor": hosts.policy.overprovisioning_factor },
             });
             if !endpoints.is_empty() {
                 assignment["endpoints"] = endpoints.into();

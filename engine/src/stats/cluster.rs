@@ -122,6 +122,16 @@ stats_struct! {
 }
 
 stats_struct! {
+    /// What clusters whose hosts are named by EDS count besides: under
+    /// [`prefix`].
+    pub struct EdsStats {
+        counters: [init_fetch_timeout, update_rejected],
+        gauges: [update_time],
+        histograms: [update_duration: Milliseconds],
+    }
+}
+
+stats_struct! {
     /// How the ring is shared: under [`prefix`] and `ring_hash_lb.`.
     pub struct RingHashStats {
         gauges: [max_hashes_per_host, min_hashes_per_host, size],

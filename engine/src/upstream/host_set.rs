@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::core::Locality;
-use ringway_config::endpoint::{Assignment, Group, Host as HostConfig};
+use ringway_config::endpoint::{Assignment, Group, Host as HostConfig, Policy};
 use ringway_config::metadata::{LB_NAMESPACE, Value};
 use ringway_config::runtime::RuntimeValues;
 use ringway_lb::balancer::Balancer;
@@ -34,6 +34,8 @@ pub struct HostSet {
     pub members: Arc<[Member]>,
     /// The groups that hosts belong to.
     pub groups: Arc<[Group]>,
+    /// How healthy the groups have to be.
+    pub policy: Policy,
     /// Picks one, by its index in `members`.
     pub balancer: Balancer,
     /// How many there are of each kind.
@@ -117,6 +119,7 @@ impl HostSet {
         Self {
             members,
             groups: Arc::clone(groups),
+            policy: assignment.policy,
             balancer,
             counts,
         }

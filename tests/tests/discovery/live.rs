@@ -1,17 +1,12 @@
 //! Names that change, and name servers that fail, while requests run.
 
+use super::traffic::{Traffic, ask, each_driver};
 use ringway_tests::bootstrap::{Listener, bootstrap};
 use ringway_tests::fleet::Fleet;
-use ringway_tests::message::{self, Kind};
 use ringway_tests::name_server::{NameServer, Reply};
 use ringway_tests::process::{Process, Program};
-use ringway_tests::programs;
-use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::net::TcpStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 const LISTENER: Listener = Listener {
@@ -97,72 +92,6 @@ fn addresses(hosts: &[usize], ttl: u32) -> Reply {
     Reply::Addresses(hosts.iter().map(ip).collect(), ttl)
 }
 
-/// Clients that send one request after the other until they are stopped.
-struct Traffic {
-    stop: Arc<AtomicBool>,
-    statuses: Arc<Mutex<BTreeMap<u16, usize>>>,
-    clients: Vec<JoinHandle<()>>,
-}
-
-impl Traffic {
-    fn start(address: SocketAddr) -> Self {
-        let stop = Arc::<AtomicBool>::default();
-        let statuses = Arc::<Mutex<BTreeMap<u16, usize>>>::default();
-        let client = |_| {
-            let (stop, statuses) = (Arc::clone(&stop), Arc::clone(&statuses));
-            thread::spawn(move || {
-                let mut stream = TcpStream::connect(address).expect("a connection");
-                while !stop.load(SeqCst) {
-                    let status = ask(&mut stream);
-                    let mut statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
-                    *statuses.entry(status).or_default() += 1;
-                }
-            })
-        };
-        let clients = (0..4).map(client).collect();
-        Self {
-            stop,
-            statuses,
-            clients,
-        }
-    }
-
-    /// The number of answers by status.
-    fn stop(self) -> BTreeMap<u16, usize> {
-        self.stop.store(true, SeqCst);
-        for client in self.clients {
-            client.join().expect("a client's requests were answered");
-        }
-        let statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
-        statuses.clone()
-    }
-}
-
-/// One request on a connection that stays open, and the status of its answer.
-fn ask(stream: &mut TcpStream) -> u16 {
-    let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-    stream.write_all(request).expect("the proxy reads");
-    let mut received = Vec::new();
-    loop {
-        let kind = Kind::Response { to_head: false };
-        if let Some((answer, _)) = message::read(&received, kind, false)
-            && answer.complete
-        {
-            return answer.status();
-        }
-        let mut piece = [0; 4096];
-        let size = stream.read(&mut piece).expect("the proxy answers");
-        assert!(size > 0, "the proxy closed after {received:?}");
-        received.extend_from_slice(&piece[..size]);
-    }
-}
-
-fn each_driver(test: impl Fn(&Program)) {
-    for driver in programs::drivers() {
-        test(&Program::Ringway(driver));
-    }
-}
-
 const FAST: &str = "type: STRICT_DNS, dns_refresh_rate: 0.05s,";
 
 /// Hosts come and go a hundred times; no request notices.
@@ -246,18 +175,18 @@ fn a_name_that_flaps_comes_back() {
         let scene = Scene::start(program, &[0], FAST);
         let address = scene.process.listener("live");
         let mut stream = TcpStream::connect(address).expect("a connection");
-        assert_eq!(ask(&mut stream), 200);
+        assert_eq!(ask(&mut stream).status(), 200);
         for host in [1, 2, 0] {
             scene.server.set("a.test", Reply::Error(3));
             scene.await_hosts(0);
             let begun = Instant::now();
             // The workers hear of it a moment later than the gauge.
-            while ask(&mut stream) == 200 {
+            while ask(&mut stream).status() == 200 {
                 assert!(begun.elapsed() < PATIENCE);
             }
             scene.set(&[host]);
             scene.await_hosts(1);
-            while ask(&mut stream) != 200 {
+            while ask(&mut stream).status() != 200 {
                 assert!(begun.elapsed() < PATIENCE);
             }
         }
@@ -282,7 +211,7 @@ fn the_start_waits_for_names_and_not_for_ever() {
         assert!(begun.elapsed() >= Duration::from_secs(1));
         assert!(process.admin().stat("cluster.names.update_failure") >= 1);
         let mut stream = TcpStream::connect(process.listener("live")).expect("a connection");
-        assert_eq!(ask(&mut stream), 503);
+        assert_eq!(ask(&mut stream).status(), 503);
     });
 }
 
@@ -376,6 +305,6 @@ fn thousands_of_records_come_and_go() {
             .count();
         assert!(over_tcp > 0);
         let mut stream = TcpStream::connect(scene.process.listener("live")).expect("a connection");
-        assert!((0..20).all(|_| ask(&mut stream) == 200));
+        assert!((0..20).all(|_| ask(&mut stream).status() == 200));
     });
 }

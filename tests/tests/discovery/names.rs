@@ -1,8 +1,9 @@
 //! Names that are looked up: the hosts that `/clusters` shows and what the
 //! statistics say, in Ringway and in Envoy.
 
+use super::seen::{self, Seen, look};
 use ringway_tests::name_server::{NameServer, Reply};
-use ringway_tests::process::{Process, Program};
+use ringway_tests::process::Process;
 use ringway_tests::programs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -299,73 +300,16 @@ fn configuration(server: &NameServer, refresh: &str) -> String {
         .replace("RESOLVER", &server.resolver())
 }
 
-/// What can be seen of a cluster: its hosts, and its statistics.
-#[derive(Debug, Default, PartialEq)]
-struct Seen {
-    hosts: BTreeSet<String>,
-    stats: BTreeMap<String, u64>,
-}
-
-/// Facts of `/clusters` that discovery decides.
-const FACTS: &[&str] = &[
-    "hostname",
-    "weight",
-    "region",
-    "zone",
-    "sub_zone",
-    "canary",
-    "priority",
-    "health_flags",
-];
-
-fn look(process: &Process, is_stat: impl Fn(&str) -> bool) -> BTreeMap<String, Seen> {
-    let mut all = BTreeMap::<String, Seen>::new();
-    for line in process.admin().get("/clusters").text().lines() {
-        let Some((cluster, rest)) = line.split_once("::") else {
-            continue;
-        };
-        if FACTS
-            .iter()
-            .any(|fact| rest.contains(&format!("::{fact}::")))
-        {
-            all.entry(cluster.to_owned())
-                .or_default()
-                .hosts
-                .insert(rest.to_owned());
-        }
-    }
-    for (name, value) in process.admin().stats() {
-        let Some(rest) = name.strip_prefix("cluster.") else {
-            continue;
-        };
-        // Envoy lists no zeros of clusters that never had a host.
-        if let Some((cluster, stat)) = rest.split_once('.')
-            && is_stat(stat)
-            && value != 0
-        {
-            let seen = all.entry(cluster.to_owned()).or_default();
-            seen.stats.insert(stat.to_owned(), value);
-        }
-    }
-    all
-}
-
 fn compare(theirs: &BTreeMap<String, Seen>, ours: &BTreeMap<String, Seen>, what: &str) {
     for (name, ..) in CLUSTERS {
         assert_eq!(ours.get(*name), theirs.get(*name), "{name} {what}");
     }
 }
 
-fn programs(test: &str) -> Option<Vec<Program>> {
-    let envoy = Program::Envoy(programs::envoy(test)?);
-    let ringways = programs::drivers().into_iter().map(Program::Ringway);
-    Some(std::iter::once(envoy).chain(ringways).collect())
-}
-
 /// Each name has been looked up once when the server is ready.
 #[test]
 fn the_first_hosts_are_envoys() {
-    let Some(programs) = programs("the_first_hosts_are_envoys") else {
+    let Some(programs) = seen::programs("the_first_hosts_are_envoys") else {
         return;
     };
     let server = name_server();
@@ -407,7 +351,7 @@ fn the_first_hosts_are_envoys() {
 /// One name after the other changes; what follows in the clusters is the same.
 #[test]
 fn changes_are_followed_as_envoy_does() {
-    let Some(programs) = programs("changes_are_followed_as_envoy_does") else {
+    let Some(programs) = seen::programs("changes_are_followed_as_envoy_does") else {
         return;
     };
     let is_stat = |stat: &str| stat.starts_with("membership_");

@@ -136,6 +136,42 @@ const REFUSED: &[(&str, Envoy, &str)] = &[
         "cluster_type: \"nope\" without a typed_config is not supported yet",
     ),
     (
+        "type: EDS",
+        Envoy::Refuses,
+        "clusters[0]: a cluster of type EDS needs an eds_cluster_config",
+    ),
+    (
+        "type: EDS, eds_cluster_config: { service_name: s }",
+        Envoy::Refuses,
+        "eds_cluster_config: an eds_config is needed here",
+    ),
+    (
+        "type: EDS, eds_cluster_config: { eds_config: {} }",
+        Envoy::Refuses,
+        "eds_config",
+    ),
+    (
+        "type: EDS, eds_cluster_config: { eds_config: { path: /there/is/none } }",
+        Envoy::Refuses,
+        "eds_cluster_config.eds_config.path: there is no \"/there/is/none\"",
+    ),
+    (
+        "cluster_type: { name: envoy.cluster.eds }, eds_cluster_config: { eds_config: { \
+         path_config_source: { path: /dev/null, watched_directory: { path: /there/is/none } } } }",
+        Envoy::Refuses,
+        "path_config_source.watched_directory.path: there is no \"/there/is/none\"",
+    ),
+    (
+        "type: EDS, eds_cluster_config: { eds_config: { ads: {} } }",
+        Envoy::Takes,
+        "eds_cluster_config.eds_config.ads: not supported yet",
+    ),
+    (
+        "type: STATIC, eds_cluster_config: { eds_config: { path: /dev/null } }",
+        Envoy::Refuses,
+        "eds_cluster_config: only a cluster of type EDS may have it",
+    ),
+    (
         "type: STRICT_DNS, cluster_type: { name: envoy.cluster.strict_dns }, NAMES",
         Envoy::Refuses,
         "cluster_type",
@@ -149,7 +185,9 @@ fn what_cannot_work_is_refused_by_path() {
         let fields = fields
             .replace("TWO_NAMES", TWO_NAMES)
             .replace("NAMES", NAMES);
-        let file = format!("static_resources:\n  clusters:\n  - {{ name: c, {fields} }}\n");
+        // Envoy asks for resources in the name of a node only.
+        let node = "node: { id: me, cluster: mine }\n";
+        let file = format!("{node}static_resources:\n  clusters:\n  - {{ name: c, {fields} }}\n");
         let ours = programs::refusal(&programs::ringway(), &file);
         let ours = ours.unwrap_or_else(|| panic!("taken: {fields}"));
         assert!(ours.contains(said), "{fields}:\n{ours}");

@@ -244,6 +244,7 @@ mod tests {
                 group: 0,
                 health: Default::default(),
                 metadata: Arc::default(),
+                canary: false,
                 health_check: None,
                 attempts: Arc::default(),
             },

@@ -3,31 +3,43 @@
 //! [`start`] spawns a task for each such cluster, which tells what it finds as
 //! [`ClusterEvent`](super::cluster_manager::ClusterEvent)s for as long as the
 //! process runs. `dns.rs` looks names up, again and again; `resolver.rs` is who
-//! it asks. All of it is on the control plane, on tokio.
+//! it asks. `eds.rs` reads who the hosts are. All of it is on the control
+//! plane, on tokio.
 
 mod dns;
+mod eds;
 mod resolver;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::{fmt, io};
 
+use ringway_config::Source;
+use ringway_config::config_source::PathSource;
 use ringway_config::discovery::Discovery;
 use ringway_config::dns::Resolver as ResolverConfig;
+use ringway_config::names::Names as Numbering;
 use tokio::sync::mpsc;
 
 use self::dns::Names;
+use self::eds::Subscription;
 use self::resolver::Resolver;
 use super::cluster_manager::Events;
+use super::file_watcher::{FileWatcher, Moves};
+use crate::stats::Store;
 use crate::upstream::cluster::SharedCluster;
 
-/// Looks for the hosts of these clusters from now on.
-#[must_use]
+/// Looks for the hosts of these clusters from now on. `numbering` is that of
+/// the configuration that they are in. Fails where files cannot be watched.
 pub fn start<'a>(
     clusters: impl Iterator<Item = &'a Arc<SharedCluster>>,
+    numbering: &Arc<Numbering>,
     events: &Events,
-) -> Warming {
+    store: &Store,
+) -> Result<Warming, Unwatched> {
     let (warm, warming) = mpsc::channel(1);
+    let mut watcher = None;
     // Clusters that ask alike share sockets and answers.
     let mut resolvers: HashMap<&ResolverConfig, Arc<Resolver>> = HashMap::new();
     for cluster in clusters {
@@ -41,10 +53,53 @@ pub fn start<'a>(
                 let names = Names::new(cluster, dns, resolver, events);
                 tokio::spawn(names.look_up(warm));
             }
+            Discovery::Eds(eds) => {
+                let hosts = Subscription::new(cluster, eds, numbering, events, store);
+                let moves = watch(&eds.source, &mut watcher).map_err(|error| Unwatched {
+                    cluster: cluster.config.source.clone(),
+                    error,
+                })?;
+                tokio::spawn(hosts.follow(moves, warm));
+            }
         }
     }
-    Warming(warming)
+    if let Some(watcher) = watcher {
+        tokio::spawn(async {
+            if let Err(error) = watcher.run().await {
+                tracing::error!(%error, "files are not watched any more");
+            }
+        });
+    }
+    Ok(Warming(warming))
 }
+
+/// Watches a file with the one watcher, which is made for the first.
+fn watch(source: &PathSource, watcher: &mut Option<FileWatcher>) -> io::Result<Moves> {
+    let watcher = match watcher {
+        Some(watcher) => watcher,
+        none => none.insert(FileWatcher::new()?),
+    };
+    watcher.watch(source)
+}
+
+/// The file with the hosts of a cluster cannot be watched.
+#[derive(Debug)]
+pub struct Unwatched {
+    cluster: Source,
+    error: io::Error,
+}
+
+impl fmt::Display for Unwatched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cluster, error } = self;
+        write!(
+            f,
+            "{cluster}: the file of the hosts cannot be watched: {error}"
+        )
+    }
+}
+
+impl std::error::Error for Unwatched {}
 
 /// Clusters whose first hosts are still looked for. Each task holds a sender
 /// until it has told what it found.
