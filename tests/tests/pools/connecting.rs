@@ -4,6 +4,7 @@
 use crate::client::Client;
 use crate::origin::{Origin, Reply};
 use crate::{on_all_programs, proxy, stat};
+use socket2::{Domain, Socket, Type};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,60 @@ fn the_next_address_is_tried_when_one_refuses() {
         assert!(took < Duration::from_millis(290), "{took:?}");
         let (status, ..) = ask(program, &host(&[refusing(), refusing()], ""));
         assert_eq!(status, 503);
+    });
+}
+
+/// An address that neither accepts nor refuses, for as long as this is kept: its
+/// accept queue is full, and the kernel drops what comes.
+struct Silent {
+    address: SocketAddr,
+    _sockets: Vec<Socket>,
+}
+
+impl Silent {
+    fn new() -> Self {
+        let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let listener = socket();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        listener.bind(&any.into()).expect("a free port");
+        listener.listen(0).expect("a socket that listens");
+        let address = listener.local_addr().expect("its address");
+        let mut sockets = vec![listener];
+        for _ in 0..4 {
+            let filler = socket();
+            filler.set_nonblocking(true).expect("a socket");
+            // In progress, for ever.
+            let _ = filler.connect(&address);
+            sockets.push(filler);
+        }
+        Self {
+            address: address.as_socket().expect("an IP address"),
+            _sockets: sockets,
+        }
+    }
+}
+
+/// The next address has its try after 300 ms, and the first one may still win
+/// then: it is given up when another one has answered, not before.
+#[test]
+fn the_next_address_is_tried_when_one_is_silent() {
+    on_all_programs("the_next_address_is_tried_when_one_is_silent", |program| {
+        let origin = Origin::start(|_| Reply::Ok);
+        let silent = Silent::new();
+        let clusters = host(&[silent.address, origin.address], "connect_timeout: 60s");
+        let (status, _, took) = ask(program, &clusters);
+        assert_eq!(status, 200);
+        // A clock of milliseconds may be one of them early.
+        assert!(took >= Duration::from_millis(299), "{took:?}");
+        assert!(took < Duration::from_secs(30), "{took:?}");
+        // The limit of a connection holds for all its addresses together.
+        let clusters = host(
+            &[silent.address, Silent::new().address],
+            "connect_timeout: 0.5s",
+        );
+        let (status, _, took) = ask(program, &clusters);
+        assert_eq!(status, 503);
+        assert!(took >= Duration::from_millis(499), "{took:?}");
     });
 }
 
