@@ -18,7 +18,7 @@ use envoy_types::pb::envoy::config::listener::v3 as listener_pb;
 
 use crate::application_log;
 use crate::cluster::{self, Cluster};
-use crate::clusters::ClusterId;
+use crate::clusters::{ClusterId, KnownClusters};
 use crate::context::{Cx, Source};
 use crate::core::{self, Address, Node};
 use crate::diagnostics::Diagnostics;
@@ -51,8 +51,8 @@ pub struct Snapshot {
     pub runtime: RuntimeLayers,
     /// Every name that the configuration mentions and that has a number.
     pub names: Arc<Names>,
-    /// Warnings found while lowering (those of the loader are in
-    /// [`Loaded`]).
+    /// What was found while lowering, warnings unless it was done
+    /// [partly](lower_partly) (what the loader found is in [`Loaded`]).
     pub diagnostics: Diagnostics,
 }
 
@@ -87,13 +87,19 @@ pub struct Admin {
 /// Filters, routes and access logs stay messages: the engine compiles them
 /// with the same marks, so that `--mode validate` sees their mistakes too.
 pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
+    let snapshot = lower_partly(loaded);
+    match snapshot.diagnostics.has_errors() {
+        false => Ok(snapshot),
+        true => Err(snapshot.diagnostics),
+    }
+}
+
+/// The same, with what could be lowered even if something could not: for those
+/// who look for more that is wrong. Every cluster is there, if only by name.
+pub fn lower_partly(loaded: &Loaded) -> Snapshot {
     let mut diagnostics = Diagnostics::new();
     let names = Arc::new(Names::default());
     let mut cx = Cx::new(&mut diagnostics, &loaded.marks, loaded.file.clone(), &names);
-    let snapshot = lower_bootstrap(&loaded.bootstrap, &mut cx);
-    if diagnostics.has_errors() {
-        return Err(diagnostics);
-    }
     let Lowered {
         listeners,
         clusters,
@@ -103,8 +109,8 @@ pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
         stats_flush_interval,
         outlier_event_log,
         runtime,
-    } = snapshot;
-    Ok(Snapshot {
+    } = lower_bootstrap(&loaded.bootstrap, &mut cx);
+    Snapshot {
         listeners,
         clusters,
         local_cluster,
@@ -115,7 +121,7 @@ pub fn lower(loaded: &Loaded) -> Result<Snapshot, Diagnostics> {
         runtime,
         names,
         diagnostics,
-    })
+    }
 }
 
 /// A snapshot before it is known whether it is one.
@@ -273,7 +279,8 @@ fn local_cluster(
         return None;
     }
     let found = clusters.iter().find(|cluster| &*cluster.name == name);
-    if found.is_none() {
+    // One without a name, which a broken file may have, may be meant.
+    if found.is_none() && KnownClusters::of(clusters).is_some() {
         cx.error_at(
             "local_cluster_name",
             format!("local cluster {name:?} must be defined"),

@@ -300,7 +300,10 @@ impl HttpOptions {
 
     fn http1(&mut self, proto: &core_pb::Http1ProtocolOptions, cx: &mut Cx<'_>) {
         self.trailers = proto.enable_trailers;
-        core::refuse_if(proto.allow_chunked_length, "allow_chunked_length", cx);
+        // The table cannot say it: listeners share the message, and may.
+        if proto.allow_chunked_length {
+            cx.error_at("allow_chunked_length", "not supported yet");
+        }
         for (set, name) in [
             (proto.accept_http_10, "accept_http_10"),
             (

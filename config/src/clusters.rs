@@ -1,8 +1,12 @@
 //! Cluster names as small numbers, so that no request compares strings.
 
+use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::cluster::Cluster;
 use crate::names::Interner;
+use crate::suggest;
 
 /// A cluster's number: its place in a worker's array of clusters. Valid with
 /// the [`ClusterNames`] that gave it, for the life of the process.
@@ -45,5 +49,47 @@ impl ClusterNames {
     /// Whether no name has a number yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// The clusters that there are, for the check of what names them.
+#[derive(Debug)]
+pub struct KnownClusters {
+    ids: HashSet<ClusterId>,
+    names: Vec<Arc<str>>,
+}
+
+/// Unknown clusters of one route table for which a similar name is looked for:
+/// each is compared with all clusters.
+pub(crate) const SUGGESTIONS_MAX: usize = 50;
+
+impl KnownClusters {
+    /// These clusters. `None` when one has no name, which only a broken file
+    /// has: whatever is named may be that one.
+    #[must_use]
+    pub fn of(clusters: &[Arc<Cluster>]) -> Option<Self> {
+        if clusters.iter().any(|cluster| cluster.name.is_empty()) {
+            return None;
+        }
+        Some(Self {
+            ids: clusters.iter().map(|cluster| cluster.id).collect(),
+            names: clusters.iter().map(|one| Arc::clone(&one.name)).collect(),
+        })
+    }
+
+    /// Whether there is such a cluster.
+    pub(crate) fn has(&self, id: ClusterId) -> bool {
+        self.ids.contains(&id)
+    }
+
+    /// What to say of a name that is no cluster's.
+    pub(crate) fn unknown(&self, name: &str, suggests: bool) -> String {
+        let mut reason = format!("unknown cluster \"{name}\"");
+        let names = || self.names.iter().map(ToString::to_string);
+        if suggests && let Some(near) = suggest::nearest(name, names()) {
+            // Writing to a string cannot fail.
+            let _ = write!(reason, ", did you mean \"{near}\"?");
+        }
+        reason
     }
 }

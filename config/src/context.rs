@@ -1,7 +1,7 @@
 //! What every lowering function carries with it: where it is in the
 //! configuration, where to report, and how clusters are numbered.
 
-use crate::clusters::ClusterNames;
+use crate::clusters::{ClusterNames, KnownClusters};
 use crate::diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
 use crate::names::Names;
 use crate::runtime::RuntimeKeys;
@@ -53,6 +53,8 @@ pub struct Cx<'a> {
     path: String,
     /// The numbering of cluster names.
     pub clusters: &'a ClusterNames,
+    /// The clusters that there are, where that is known.
+    pub known_clusters: Option<&'a KnownClusters>,
     /// The numbering of runtime keys.
     pub runtime_keys: &'a RuntimeKeys,
 }
@@ -72,6 +74,7 @@ impl<'a> Cx<'a> {
             file: file.into(),
             path: String::new(),
             clusters: &names.clusters,
+            known_clusters: None,
             runtime_keys: &names.runtime_keys,
         }
     }

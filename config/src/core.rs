@@ -328,14 +328,6 @@ pub fn bool_or(proto: Option<protobuf::BoolValue>, default: bool) -> bool {
     proto.map_or(default, |value| value.value)
 }
 
-/// Refuses a field that is accepted only while it is off: a wrapper or a
-/// plain boolean that asks for something that is not done yet.
-pub fn refuse_if(set: bool, name: &str, cx: &mut Cx<'_>) {
-    if set {
-        cx.error_at(name, "not supported yet");
-    }
-}
-
 /// A name as a part of a stat name. Colons would end up in every dashboard
 /// query, so Envoy replaces them; so do we, with the same result.
 pub fn stat_name(name: &str) -> String {

@@ -8,7 +8,8 @@ pub use routes::route_table;
 use crate::route::{MatchInput, PeerCertificate, RouteMatch};
 use crate::runtime::RuntimeValues;
 use crate::{
-    Cx, Diagnostics, Format, LoadOptions, Loaded, Names, bootstrap, load, route, to_json, unpack,
+    Cx, Diagnostics, Format, LoadOptions, Loaded, Names, bootstrap, load, load_and_look, route,
+    to_json, unpack,
 };
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
@@ -18,7 +19,7 @@ use ringway_codecs::header::{HeaderId, HeaderMap};
 
 /// The fuzz target: a byte of options, then the text.
 ///
-/// Nothing panics; and what was accepted means the same after it was printed
+/// Nothing panics, also not in what is left of a text that is wrong; and what was accepted means the same after it was printed
 /// as JSON and loaded again, with the same complaints when it is lowered.
 /// Returns whether the text was accepted.
 pub fn load_text(data: &[u8]) -> bool {
@@ -36,7 +37,12 @@ pub fn load_text(data: &[u8]) -> bool {
     let options = LoadOptions {
         allow_unknown_static_fields: first & 2 != 0,
     };
-    let Ok(loaded) = load(text, "fuzz", format, &options) else {
+    let look = |rest: &Loaded| {
+        let mut found = bootstrap::lower_partly(rest).diagnostics;
+        decisions(rest, &mut found);
+        found
+    };
+    let Ok(loaded) = load_and_look(text, "fuzz", format, &options, &look) else {
         return false;
     };
     let printed = to_json(&loaded.message);

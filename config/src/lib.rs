@@ -28,6 +28,7 @@ mod dump;
 pub mod eds;
 pub mod endpoint;
 pub mod filter_state;
+mod follow_up;
 pub mod format_strings;
 #[doc(hidden)]
 pub mod fuzz;
@@ -63,7 +64,10 @@ pub use context::{Cx, Source, type_name, unpack};
 pub use diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
 pub use endpoint::Host;
 pub use listener::{Extension, FilterChain, Listener};
-pub use load::{Format, LoadOptions, Loaded, load, load_binary, load_files, to_json};
+pub use load::{
+    Format, LoadOptions, Loaded, Look, load, load_and_look, load_binary, load_files,
+    load_files_and_look, to_json,
+};
 pub use loader::decode_base64;
 pub use names::Names;
 pub use support::support_page;

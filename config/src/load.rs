@@ -4,6 +4,7 @@
 use crate::descriptors;
 use crate::diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
 pub use crate::dump::to_json;
+use crate::follow_up::Wrong;
 use crate::loader;
 use crate::merge;
 use crate::{json, rules, support, yaml};
@@ -70,6 +71,9 @@ pub struct LoadOptions {
     pub allow_unknown_static_fields: bool,
 }
 
+/// Looks for more mistakes in what can be read of a configuration that has some.
+pub type Look<'l> = &'l dyn Fn(&Loaded) -> Diagnostics;
+
 /// Loads a text called `name`. On failure all errors of all phases are given,
 /// together with the warnings.
 pub fn load(
@@ -78,14 +82,27 @@ pub fn load(
     format: Format,
     options: &LoadOptions,
 ) -> Result<Loaded, Diagnostics> {
+    load_and_look(text, name, format, options, &|_| Diagnostics::new())
+}
+
+/// [`load`], where `look` finds more mistakes than the form of the text has, so
+/// that all are told at once. What it finds where something was wrong before is
+/// left out: it may only follow from that.
+pub fn load_and_look(
+    text: &str,
+    name: &str,
+    format: Format,
+    options: &LoadOptions,
+    look: Look<'_>,
+) -> Result<Loaded, Diagnostics> {
     let descriptor = descriptors::bootstrap();
-    Draft::from_text(&descriptor, text, name.into(), format, options)?.finish()
+    Draft::from_text(&descriptor, text, name.into(), format, options)?.finish(look)
 }
 
 /// Loads an encoded `Bootstrap` called `name`. Its findings have paths but no
 /// positions.
 pub fn load_binary(bytes: &[u8], name: &str) -> Result<Loaded, Diagnostics> {
-    Draft::from_binary(descriptors::bootstrap(), bytes, name.into())?.finish()
+    Draft::from_binary(descriptors::bootstrap(), bytes, name.into())?.finish(&|_| Diagnostics::new())
 }
 
 /// Loads a resource from a file. What it says that the API does not know is
@@ -96,13 +113,17 @@ pub(crate) fn load_resource<M: Message + Name + Default>(
     let options = LoadOptions {
         allow_unknown_static_fields: true,
     };
-    let draft = Draft::from_file(descriptors::of::<M>(), path, &options).map_err(Refused::Text)?;
+    let draft = Draft::from_file(descriptors::of::<M>(), path, &options);
+    let mut draft = draft.map_err(Refused::Text)?;
     if draft.found.has_errors() {
         return Err(Refused::Text(draft.found));
     }
-    let (draft, message) = draft.checked().map_err(Refused::Content)?;
+    draft.check();
+    if draft.found.has_errors() {
+        return Err(Refused::Content(draft.found));
+    }
     Ok(Resource {
-        message,
+        message: draft.decode().map_err(Refused::Content)?,
         marks: draft.marks,
         diagnostics: draft.found,
         file: draft.file,
@@ -117,6 +138,16 @@ pub fn load_files(
     config_yaml: Option<&str>,
     options: &LoadOptions,
 ) -> Result<Loaded, Diagnostics> {
+    load_files_and_look(config_path, config_yaml, options, &|_| Diagnostics::new())
+}
+
+/// [`load_files`], as [`load_and_look`].
+pub fn load_files_and_look(
+    config_path: Option<&Path>,
+    config_yaml: Option<&str>,
+    options: &LoadOptions,
+    look: Look<'_>,
+) -> Result<Loaded, Diagnostics> {
     let descriptor = descriptors::bootstrap();
     let base = config_path.map(|path| Draft::from_file(descriptor.clone(), path, options));
     let over = config_yaml.map(|text| {
@@ -128,8 +159,8 @@ pub fn load_files(
             None,
             "no configuration: give a file with -c or a text with --config-yaml".into(),
         )),
-        (Some(only), None) | (None, Some(only)) => only?.finish(),
-        (Some(Ok(base)), Some(Ok(over))) => base.merge(over)?.finish(),
+        (Some(only), None) | (None, Some(only)) => only?.finish(look),
+        (Some(Ok(base)), Some(Ok(over))) => base.merge(over)?.finish(look),
         (Some(base), Some(over)) => {
             let mut found = Diagnostics::new();
             for draft in [base, over] {
@@ -142,6 +173,10 @@ pub fn load_files(
         }
     }
 }
+
+/// Said of a file that is no JSON and does not claim to be.
+const READ_AS_JSON: &str =
+    "was read as JSON: only names that end in .yaml or .yml are read as YAML";
 
 /// What messages call the text of that flag.
 const CONFIG_YAML: &str = "--config-yaml";
@@ -183,7 +218,15 @@ impl Draft {
             _ => Format::Json,
         };
         match std::str::from_utf8(&bytes) {
-            Ok(text) => Draft::from_text(&descriptor, text, file, format, options),
+            Ok(text) => {
+                let draft = Draft::from_text(&descriptor, text, file.clone(), format, options);
+                draft.map_err(|mut found| {
+                    if format == Format::Json && ending.as_deref() != Some("json") {
+                        found.extend(&refuse(READ_AS_JSON.into()));
+                    }
+                    found
+                })
+            }
             Err(error) => {
                 let good = &bytes[..error.valid_up_to()];
                 Err(failure_at(
@@ -265,19 +308,7 @@ impl Draft {
     }
 
     /// Runs the phases that look at the message.
-    fn finish(self) -> Result<Loaded, Diagnostics> {
-        let (draft, bootstrap) = self.checked()?;
-        Ok(Loaded {
-            bootstrap,
-            message: draft.message,
-            marks: Arc::new(draft.marks),
-            diagnostics: draft.found,
-            file: draft.file,
-        })
-    }
-
-    /// The draft with all that was found, and its message as a typed one.
-    fn checked<M: Message + Default>(mut self) -> Result<(Self, M), Diagnostics> {
+    fn check(&mut self) {
         rules::check(&self.message, &self.marks, &self.failed, &mut self.found);
         support::check(
             support::table(),
@@ -286,13 +317,46 @@ impl Draft {
             &mut self.found,
         );
         self.found.sort();
-        if self.found.has_errors() {
+    }
+
+    /// The message as a typed one; fails where an error was found, too.
+    fn decode<M: Message + Default>(&self) -> Result<M, Diagnostics> {
+        match M::decode(self.message.encode_to_vec().as_slice()) {
+            Ok(message) => Ok(message),
+            Err(_) if self.found.has_errors() => Err(self.found.clone()),
+            Err(error) => Err(failure(Some(self.file.clone()), error.to_string())),
+        }
+    }
+
+    /// Checks the message, and has `look` find more if something is wrong.
+    fn finish(mut self, look: Look<'_>) -> Result<Loaded, Diagnostics> {
+        self.check();
+        let bootstrap = self.decode::<Bootstrap>()?;
+        let broken = self.found.has_errors();
+        let mut loaded = Loaded {
+            bootstrap,
+            message: self.message,
+            marks: Arc::new(self.marks),
+            diagnostics: Diagnostics::new(),
+            file: self.file,
+        };
+        if broken {
+            // Warnings wait until the errors are mended.
+            let wrong = Wrong::new(&self.found, &self.failed);
+            let more: Vec<_> = match wrong.is_everything() {
+                true => Vec::new(),
+                false => look(&loaded).errors().cloned().collect(),
+            };
+            let apart = more.into_iter().filter(|one| wrong.is_apart_from(one));
+            let apart: Vec<_> = apart.collect();
+            for error in apart {
+                self.found.push(error);
+            }
+            self.found.sort();
             return Err(self.found);
         }
-        match M::decode(self.message.encode_to_vec().as_slice()) {
-            Ok(message) => Ok((self, message)),
-            Err(error) => Err(failure(Some(self.file), error.to_string())),
-        }
+        loaded.diagnostics = self.found;
+        Ok(loaded)
     }
 }
 

@@ -109,11 +109,6 @@ pub(crate) fn lower(proto: &pb::OutlierDetection, cx: &mut Cx<'_>) -> OutlierDet
             cx.error("monitors that are extensions are not supported yet");
         });
     }
-    core::refuse_if(
-        core::bool_or(proto.detect_degraded_hosts, false),
-        "detect_degraded_hosts",
-        cx,
-    );
     let base = milliseconds(proto.base_ejection_time, "base_ejection_time", 30_000, cx);
     let max = milliseconds(
         proto.max_ejection_time,

@@ -59,11 +59,6 @@ impl UpstreamBind {
 /// Lowers a bind config; `None` when it asks for nothing.
 pub(crate) fn lower(proto: &pb::BindConfig, cx: &mut Cx<'_>) -> Option<UpstreamBind> {
     check_selector(proto.local_address_selector.as_ref(), cx);
-    core::refuse_if(
-        proto.validate_network_namespaces,
-        "validate_network_namespaces",
-        cx,
-    );
     let freebind = core::bool_or(proto.freebind, false);
     let options = options(&proto.socket_options, cx);
     let first = Source {

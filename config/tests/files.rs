@@ -52,7 +52,8 @@ fn the_ending_decides_the_format() {
     let said = folder.said(Some(&folder.write("b.conf", "node: {}")), None);
     assert_eq!(
         said,
-        "b.conf:1:5: \"node\" is not a value; strings need quotes"
+        "b.conf: was read as JSON: only names that end in .yaml or .yml are read as YAML\n\
+         b.conf:1:5: \"node\" is not a value; strings need quotes"
     );
     let said = folder.said(Some(&folder.write("b.pb_text", "node {}")), None);
     assert_eq!(

@@ -114,10 +114,9 @@ fn check_names(config: &http_connection_manager::Config, cx: &mut Cx<'_>) {
         let mut named = std::iter::once(&config.http_filters)
             .chain(of_upgrades)
             .flatten()
-            .filter(|extension| extension.name == said.filter)
-            .peekable();
+            .filter(|extension| extension.name == said.filter);
         cx.at(&said.source.path, |cx| {
-            if named.peek().is_none() {
+            if !config.filter_names.contains(&said.filter) {
                 cx.warn(format!("no HTTP filter has the name {:?}", &*said.filter));
             }
             if named.any(|extension| type_name(&extension.config.type_url) == ROUTER) {

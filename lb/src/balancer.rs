@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::among::{Among, Which};
 use crate::config::{Common, Config, LocalityMode, Policy, SlowStart};
 use crate::consistent_hashing::TableSizes;
 use crate::events::Events;
@@ -100,6 +101,10 @@ pub trait Request {
     fn priority_loads(&self) -> Option<&Loads> {
         None
     }
+
+    /// Told the hosts that are picked from, before they are; more than once
+    /// where one choice finds nobody. For explanations: requests do not listen.
+    fn among(&mut self, _among: Among<'_>) {}
 }
 
 /// What all groups of a balancer have in common.
@@ -191,7 +196,10 @@ impl Balancer {
                 request,
                 &mut events,
             ),
-            _ => self.group.pick(&self.shared, group, request, &mut events),
+            _ => {
+                request.among(Among::group(Which::All, &self.group));
+                self.group.pick(&self.shared, group, request, &mut events)
+            }
         };
         Pick { host, events }
     }

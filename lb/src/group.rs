@@ -129,6 +129,12 @@ impl Group {
         }
     }
 
+    /// All hosts, by priority.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = u32> {
+        let lists = self.sets.by_priority.iter();
+        lists.flat_map(|set| self.sets.hosts(set.whole[ALL]).iter().copied())
+    }
+
     /// How large the tables of a policy that hashes are: the last one's, as
     /// Envoy's gauges have it.
     pub(crate) fn table_sizes(&self) -> Option<TableSizes> {

@@ -12,6 +12,7 @@
 //! allocates for a pick.
 #![forbid(unsafe_code)]
 
+pub mod among;
 pub mod balancer;
 pub mod client_side_weighted_round_robin;
 pub mod config;

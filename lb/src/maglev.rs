@@ -225,17 +225,7 @@ pub const TABLE_SIZE_MAX: u32 = 5_000_011;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn hosts(weights: &[f64]) -> Vec<NormalizedHost> {
-        let sum: f64 = weights.iter().sum();
-        (0..)
-            .zip(weights)
-            .map(|(host, weight)| NormalizedHost {
-                host,
-                weight: weight / sum,
-            })
-            .collect()
-    }
+    use crate::testing::parts;
 
     fn key(host: u32) -> Cow<'static, str> {
         Cow::Owned(format!("10.0.0.{host}:80"))
@@ -275,7 +265,7 @@ mod tests {
     fn the_last_entries_are_those_that_steps_would_find() {
         for (size, count) in [(2, 1), (3, 2), (11, 4), (101, 7), (1021, 40), (4099, 5)] {
             let weights: Vec<f64> = (0..count).map(|host| f64::from(host % 3 + 1)).collect();
-            let list = hosts(&weights);
+            let list = parts(&weights);
             let (table, _) = MaglevTable::new(size, &list, key);
             let mut turns = Turns::new(size, &list, key);
             let mut expected = vec![None; size as usize];
@@ -301,7 +291,7 @@ mod tests {
     #[test]
     fn every_entry_is_filled_and_shares_are_even() {
         for count in [1, 2, 3, 50, 300] {
-            let (table, sizes) = MaglevTable::new(1021, &hosts(&vec![1.0; count]), key);
+            let (table, sizes) = MaglevTable::new(1021, &parts(&vec![1.0; count]), key);
             assert_eq!(sizes.size, 1021);
             assert!(sizes.max_per_host - sizes.min_per_host <= 1);
             let mut counts = vec![0u64; count];
@@ -315,7 +305,7 @@ mod tests {
 
     #[test]
     fn weights_are_shares_of_the_table() {
-        let (_, sizes) = MaglevTable::new(65_537, &hosts(&[1.0, 2.0, 3.0, 4.0, 5.0]), key);
+        let (_, sizes) = MaglevTable::new(65_537, &parts(&[1.0, 2.0, 3.0, 4.0, 5.0]), key);
         // What the real Envoy's gauges say of these five hosts, whose shares
         // are 65,537/15 and five times as much.
         assert_eq!((sizes.min_per_host, sizes.max_per_host), (4370, 21845));
@@ -323,7 +313,7 @@ mod tests {
 
     #[test]
     fn the_order_of_hosts_does_not_matter() {
-        let list = hosts(&[1.0, 2.0, 3.0]);
+        let list = parts(&[1.0, 2.0, 3.0]);
         let back: Vec<_> = list.iter().rev().copied().collect();
         let (table, _) = MaglevTable::new(101, &list, key);
         let (other, _) = MaglevTable::new(101, &back, |host| key(2 - host));
@@ -333,7 +323,7 @@ mod tests {
 
     #[test]
     fn more_hosts_than_entries_leave_some_without() {
-        let (table, sizes) = MaglevTable::new(7, &hosts(&vec![1.0; 300]), key);
+        let (table, sizes) = MaglevTable::new(7, &parts(&vec![1.0; 300]), key);
         assert_eq!((sizes.min_per_host, sizes.max_per_host), (0, 1));
         assert_eq!(picks(&table, 7).len(), 7);
     }
@@ -341,7 +331,7 @@ mod tests {
     #[test]
     fn all_widths_of_entries_hold_their_hosts() {
         for count in [256, 257, 65_536, 65_537] {
-            let (table, _) = MaglevTable::new(200_003, &hosts(&vec![1.0; count]), key);
+            let (table, _) = MaglevTable::new(200_003, &parts(&vec![1.0; count]), key);
             let highest = picks(&table, 200_003).into_iter().max();
             assert_eq!(highest, Some(count as u32 - 1));
             let bytes = match table {
@@ -356,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_further_attempt_is_another_hash() {
-        let (table, _) = MaglevTable::new(1021, &hosts(&[1.0; 40]), key);
+        let (table, _) = MaglevTable::new(1021, &parts(&[1.0; 40]), key);
         let same = (0..1000u64)
             .filter(|hash| table.pick(*hash, 0) == table.pick(*hash, 1))
             .count();

@@ -186,17 +186,7 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
-
-    fn hosts(weights: &[f64]) -> Vec<NormalizedHost> {
-        let sum: f64 = weights.iter().sum();
-        (0..)
-            .zip(weights)
-            .map(|(host, weight)| NormalizedHost {
-                host,
-                weight: weight / sum,
-            })
-            .collect()
-    }
+    use crate::testing::parts;
 
     fn ring(min_size: u64, max_size: u64, weights: &[f64]) -> (Ring, TableSizes) {
         let options = RingOptions {
@@ -204,7 +194,7 @@ mod tests {
             max_size,
             function: HashFunction::XxHash,
         };
-        Ring::new(options, &hosts(weights), |host| {
+        Ring::new(options, &parts(weights), |host| {
             Cow::Owned(format!("10.0.0.{host}:80"))
         })
     }
@@ -274,7 +264,7 @@ mod tests {
                 max_size: 100,
                 function,
             };
-            Ring::new(options, &hosts(&[1.0; 3]), |host| {
+            Ring::new(options, &parts(&[1.0; 3]), |host| {
                 Cow::Owned(format!("host-{host}"))
             })
             .0

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::among::{Among, Which};
 use crate::balancer::{Request, Shared};
 use crate::config::{FallbackPolicy, SelectorFallback, Subset};
 use crate::events::Events;
@@ -126,6 +127,7 @@ struct Context<'a, R> {
 
 impl<R: Request> Context<'_, R> {
     fn any(&mut self) -> Option<u32> {
+        self.request.among(Among::group(Which::All, self.any));
         self.any
             .pick(self.shared, self.any_cursor, self.request, self.events)
     }
@@ -261,7 +263,10 @@ impl Subsets {
 
     fn pick_from<R: Request>(&self, context: &mut Context<'_, R>, subset: u32) -> Option<u32> {
         let group = match &self.subsets[subset as usize] {
-            Hosts::Single(host) => return Some(*host),
+            Hosts::Single(host) => {
+                context.request.among(Among::single(*host));
+                return Some(*host);
+            }
             Hosts::Group(group) => group,
         };
         let cursors = &mut context.cursor.subsets;
@@ -271,6 +276,7 @@ impl Subsets {
         let seed = context.cursor.seed ^ (u64::from(subset) << 32);
         let cursor = cursors[subset as usize]
             .get_or_insert_with(|| Box::new(group.cursor(context.shared, seed)));
+        context.request.among(Among::group(Which::Subset, group));
         group.pick(context.shared, cursor, context.request, context.events)
     }
 
@@ -288,6 +294,8 @@ impl Subsets {
                     .cursor
                     .default_subset
                     .get_or_insert_with(|| Box::new(group.cursor(context.shared, seed)));
+                let among = Among::group(Which::DefaultSubset, group);
+                context.request.among(among);
                 group.pick(context.shared, cursor, context.request, context.events)
             }
         }

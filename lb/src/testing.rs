@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::balancer::{Balancer, Request};
 use crate::config::{Common, Config, Policy, Subset};
+use crate::consistent_hashing::NormalizedHost;
 use crate::edf::mix;
 use crate::events::Events;
 use crate::members::{Describe, Health, Host, LocalCluster, Locality, Members};
@@ -171,6 +172,18 @@ pub(crate) fn weighted(weights: &[u32]) -> impl Iterator<Item = Host> {
     weights
         .iter()
         .map(|weight| host(0, Health::Healthy, *weight))
+}
+
+/// Hosts with these parts of the whole, which they need not sum up to.
+pub(crate) fn parts(weights: &[f64]) -> Vec<NormalizedHost> {
+    let sum: f64 = weights.iter().sum();
+    (0..)
+        .zip(weights)
+        .map(|(host, weight)| NormalizedHost {
+            host,
+            weight: weight / sum,
+        })
+        .collect()
 }
 
 /// Whether a count is within so many standard deviations of what a binomial

@@ -126,7 +126,7 @@ impl Loader<'_> {
                 message = self.message(descriptor, &entry.node);
                 self.marks.set(&self.path, position);
             } else {
-                self.unknown_field(descriptor, entry);
+                self.unknown_field(descriptor, entry, entries);
             }
         }
         message
@@ -141,7 +141,7 @@ impl Loader<'_> {
         let get = |names: [&str; 2]| entries.iter().find(|e| names.contains(&e.key.as_str()));
         for entry in entries {
             if !["type_url", "typeUrl", "value"].contains(&entry.key.as_str()) {
-                self.unknown_field(descriptor, entry);
+                self.unknown_field(descriptor, entry, entries);
             }
         }
         let Some(inner) = get(["type_url", "typeUrl"]) else {

@@ -49,6 +49,7 @@ pub(crate) fn load(
         marks: Marks::new(file.clone()),
         failed: HashSet::new(),
         path: String::new(),
+        outer: Vec::new(),
         types: suggest::Types::default(),
         unknown: if allow_unknown {
             Severity::Warning
@@ -70,6 +71,8 @@ struct Loader<'a> {
     marks: Marks,
     failed: HashSet<String>,
     path: String,
+    /// The messages that the one in hand is part of, the innermost last.
+    outer: Vec<MessageDescriptor>,
     types: suggest::Types,
     /// How grave a field or enum value is that the API does not have.
     unknown: Severity,
@@ -103,11 +106,8 @@ impl Loader<'_> {
         let mut chosen: HashMap<String, &str> = HashMap::new();
         for entry in entries {
             let key = entry.key.as_str();
-            let found = descriptor
-                .get_field_by_name(key)
-                .or_else(|| descriptor.get_field_by_json_name(key));
-            let Some(field) = found else {
-                self.unknown_field(&descriptor, entry);
+            let Some(field) = field_of(&descriptor, key) else {
+                self.unknown_field(&descriptor, entry, entries);
                 continue;
             };
             if let Some(before) = written.insert(field.number(), key) {
@@ -129,25 +129,51 @@ impl Loader<'_> {
                 continue;
             }
             let name = field.name().to_owned();
+            self.outer.push(descriptor.clone());
             let value = self.within(&name, |l| l.field(&field, &entry.node));
+            self.outer.pop();
             if let Some(value) = value {
                 message.set_field(&field, value);
             }
         }
     }
 
-    fn unknown_field(&mut self, descriptor: &MessageDescriptor, entry: &Entry) {
-        let names = descriptor.fields().map(|f| f.name().to_owned());
-        let near = suggest::nearest(&entry.key, names);
-        let mut reason = format!("{} has no such field", descriptor.full_name());
-        if let Some(near) = near {
+    fn unknown_field(&mut self, of: &MessageDescriptor, entry: &Entry, beside: &[Entry]) {
+        let key = entry.key.as_str();
+        let mut reason = format!("{} has no such field", of.full_name());
+        let deeper = fields_with(of, key);
+        let names = of.fields().map(|f| f.name().to_owned());
+        if let Some(first) = deeper.first() {
+            let list: Vec<_> = deeper.iter().map(|name| format!("\"{name}\"")).collect();
+            let _ = write!(
+                reason,
+                "; \"{key}\" is a field of {}",
+                list.join(" and of ")
+            );
+            // What was meant to be in it is not missing.
+            if !beside.iter().any(|other| other.key == *first) {
+                self.within(first, Loader::fail);
+            }
+        } else if let Some(here) = self.is_field_above(key) {
+            let _ = write!(reason, "; \"{key}\" is a field beside \"{here}\"");
+        } else if let Some(near) = suggest::nearest(key, names) {
             let _ = write!(reason, ", did you mean \"{near}\"?");
             self.within(&near, Loader::fail);
         }
         let severity = self.unknown;
-        self.within(&entry.key, |l| {
+        self.within(key, |l| {
             l.report(severity, entry.key_position, reason);
         });
+    }
+
+    /// The name of the message in hand within the one that it is part of, if
+    /// that has the field `key`.
+    fn is_field_above(&self, key: &str) -> Option<String> {
+        let outer = self.outer.last()?;
+        field_of(outer, key)?;
+        let segment = self.path.rsplit('.').next()?;
+        let name = segment.split('[').next()?;
+        Some(name.to_owned())
     }
 
     fn field(&mut self, field: &FieldDescriptor, node: &Node) -> Option<Value> {
@@ -260,6 +286,33 @@ impl Loader<'_> {
             path: self.path.clone(),
             reason,
         });
+    }
+}
+
+/// The field that a key names, in either spelling.
+fn field_of(message: &MessageDescriptor, key: &str) -> Option<FieldDescriptor> {
+    message
+        .get_field_by_name(key)
+        .or_else(|| message.get_field_by_json_name(key))
+}
+
+/// Fields of a message that a hint names: more are no hint.
+const FIELDS_NAMED_MAX: usize = 3;
+
+/// The fields of `message` that are messages with a field `key`; none if there
+/// are many.
+fn fields_with(message: &MessageDescriptor, key: &str) -> Vec<String> {
+    let has_it = |field: &FieldDescriptor| match field.kind() {
+        Kind::Message(inner) if !field.is_map() => {
+            !inner.full_name().starts_with("google.protobuf.") && field_of(&inner, key).is_some()
+        }
+        _ => false,
+    };
+    let found = message.fields().filter(has_it);
+    let found: Vec<_> = found.map(|field| field.name().to_owned()).collect();
+    match found.len() {
+        0..=FIELDS_NAMED_MAX => found,
+        _ => Vec::new(),
     }
 }
 

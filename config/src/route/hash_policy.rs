@@ -215,11 +215,7 @@ impl fmt::Display for HashPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.subject {
             Subject::Header { name, .. } => {
-                let name = match name {
-                    HeaderKey::Known(id) => id.as_str().as_bytes(),
-                    HeaderKey::Other(name) => name,
-                };
-                write!(f, "header {}", name.escape_ascii())
+                write!(f, "header {}", name.name().escape_ascii())
             }
             Subject::Cookie(cookie) => write!(f, "cookie {}", cookie.name.escape_ascii()),
             Subject::Connection { source_ip: true } => f.write_str("the client's address"),

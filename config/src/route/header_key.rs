@@ -28,6 +28,14 @@ impl HeaderKey {
         (!name.is_empty()).then(|| Self::new(name))
     }
 
+    /// The name, in lower case.
+    pub fn name(&self) -> &[u8] {
+        match self {
+            HeaderKey::Known(id) => id.as_str().as_bytes(),
+            HeaderKey::Other(name) => name,
+        }
+    }
+
     /// The first value of the header.
     pub fn first<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
         match self {

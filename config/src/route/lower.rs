@@ -18,7 +18,7 @@ use super::{
     Action, ClusterReference, Route, RouteConfiguration, RouteIndex, RouteMatcher, TlsRequirement,
     VirtualClusters, VirtualHost,
 };
-use crate::clusters::ClusterId;
+use crate::clusters::{ClusterId, SUGGESTIONS_MAX};
 use crate::context::{Cx, Source};
 use crate::format_strings::FormatStrings;
 use crate::metadata::{Metadata, RouteMetadata};
@@ -66,6 +66,7 @@ pub fn lower(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<Rou
             })
         })
     });
+    check_clusters(message, &lowering, cx);
     entered?;
     Some(RouteConfiguration {
         name: message.name.as_str().into(),
@@ -142,6 +143,22 @@ impl Lowering {
     /// A place in the statistics of the virtual host that is lowered.
     pub(super) fn stat_scope(&mut self, part: StatPart, name: &str) -> StatScopeId {
         self.stat_scopes.add(&self.virtual_host, part, name)
+    }
+}
+
+/// Routes of a static route table may only name clusters that exist, unless
+/// `validate_clusters` is turned off.
+fn check_clusters(message: &proto::RouteConfiguration, lowering: &Lowering, cx: &mut Cx<'_>) {
+    let is_off = message.validate_clusters.is_some_and(|flag| !flag.value);
+    let Some(known) = cx.known_clusters.filter(|_| !is_off) else {
+        return;
+    };
+    let references = lowering.cluster_references.iter();
+    let unknown = references.filter(|reference| !known.has(reference.cluster));
+    for (i, reference) in unknown.enumerate() {
+        let name = cx.clusters.name(reference.cluster);
+        let reason = known.unknown(&name, i < SUGGESTIONS_MAX);
+        cx.at(&reference.source.path, |cx| cx.error(reason));
     }
 }
 

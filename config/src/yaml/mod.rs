@@ -28,6 +28,8 @@ pub(crate) fn parse(text: &str, file: &Arc<str>, found: &mut Diagnostics) -> Opt
         parser: Parser::new_from_str(text),
         anchors: HashMap::new(),
         alias_nodes: 0,
+        text,
+        open: Vec::new(),
         file,
         found,
     };
@@ -49,6 +51,9 @@ struct Reader<'a> {
     parser: Parser<'a, StrInput<'a>>,
     anchors: HashMap<usize, Rc<Node>>,
     alias_nodes: u64,
+    text: &'a str,
+    /// Where the collections begin that are not complete.
+    open: Vec<Position>,
     file: &'a Arc<str>,
     found: &'a mut Diagnostics,
 }
@@ -93,11 +98,15 @@ impl<'a> Reader<'a> {
                 (value, 1, anchor)
             }
             Event::SequenceStart(anchor, _) => {
+                self.open.push(position);
                 let (value, size) = self.sequence(depth)?;
+                self.open.pop();
                 (value, size, anchor)
             }
             Event::MappingStart(anchor, _) => {
+                self.open.push(position);
                 let (value, size) = self.mapping(depth)?;
+                self.open.pop();
                 (value, size, anchor)
             }
             other => return Err(Broken(position, format!("unexpected {other:?}"))),
@@ -223,12 +232,27 @@ impl<'a> Reader<'a> {
                 // The scanner runs ahead and has a limit of its own.
                 let reason = match error.info() {
                     "recursion limit exceeded" => too_deep(),
-                    other => other.to_owned(),
+                    other => match self.open_bracket() {
+                        Some((bracket, at)) => {
+                            format!("{other}; the {bracket:?} at {at} is still open")
+                        }
+                        None => other.to_owned(),
+                    },
                 };
                 Err(Broken(position(error.marker()), reason))
             }
             None => Ok((Event::StreamEnd, Position { line: 1, column: 1 })),
         }
+    }
+
+    /// The innermost bracket that is open, and where it is.
+    fn open_bracket(&self) -> Option<(char, Position)> {
+        let bracket = |at: &Position| {
+            let line = self.text.lines().nth(at.line as usize - 1)?;
+            let first = line.chars().nth(at.column as usize - 1)?;
+            matches!(first, '[' | '{').then_some((first, *at))
+        };
+        self.open.iter().rev().find_map(bracket)
     }
 
     fn report(&mut self, position: Position, reason: String) {

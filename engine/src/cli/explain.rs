@@ -30,11 +30,11 @@ pub struct ExplainOptions {
     #[arg(long, value_name = "METHOD", default_value = "GET")]
     pub method: String,
 
-    /// Host of the request
-    #[arg(long, value_name = "HOST", default_value = "")]
-    pub host: String,
+    /// Host of the request; the address of the listener by default
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
 
-    /// Path of the request, with its query
+    /// Path of the request, with its query, or a whole URL, or *
     #[arg(long, value_name = "PATH", default_value = "/")]
     pub path: String,
 
@@ -53,6 +53,10 @@ pub struct ExplainOptions {
     /// Number that decides fractions and weights
     #[arg(long, value_name = "N", default_value = "0")]
     pub random: String,
+
+    /// Say of all routes that do not match why, not only of the first ones
+    #[arg(long)]
+    pub all_routes: bool,
 
     /// How to print the answer
     #[arg(long, value_enum, default_value_t = Layout::Text)]
@@ -74,11 +78,15 @@ impl ExplainOptions {
     pub fn parameters(&self) -> Vec<(String, String)> {
         let mut parameters = vec![
             ("method".to_owned(), self.method.clone()),
-            ("host".to_owned(), self.host.clone()),
             ("path".to_owned(), self.path.clone()),
             ("remote".to_owned(), self.remote.clone()),
             ("random".to_owned(), self.random.clone()),
         ];
+        let host = self.host.iter();
+        parameters.extend(host.map(|host| ("host".to_owned(), host.clone())));
+        if self.all_routes {
+            parameters.push(("all_routes".to_owned(), "true".to_owned()));
+        }
         let listener = self.listener.iter();
         parameters.extend(listener.map(|name| ("listener".to_owned(), name.clone())));
         let headers = self.headers.iter();

@@ -1,100 +1,115 @@
-//! How the host of a request is chosen: the policy, the hosts that it chooses
-//! from, and what the request tells it.
+//! The balancing of a cluster: the policy, and the hosts that it chooses from.
 
 use ringway_config::cluster::Cluster;
-use ringway_config::endpoint::{AssignedHealth, Host};
+use ringway_config::discovery::Discovery;
 use ringway_config::load_balancing::policy_name;
-use ringway_config::route::HashInput;
-use ringway_lb::balancer::Balancer;
+use ringway_config::route::SubsetCriteria;
+use ringway_lb::among::Which;
 use ringway_lb::config::{Config, FallbackPolicy, HashFunction, LocalityMode, Policy, Selection};
-use ringway_lb::members::{self, Describe, Health, Members};
-use ringway_lb::metadata::Value as Field;
+use ringway_lb::members::Health;
+use ringway_lb::priority::PriorityLoads;
 use serde_json::Value;
-use std::borrow::Cow;
 
+use super::choice::Picks;
 use super::context::Context;
 use super::fact::{Fact, Place};
-use super::forward::Way;
-use crate::filters::http::router;
-use crate::http::exchange::Exchange;
 use crate::upstream::health::coarse;
+use crate::upstream::host_set::Member;
 
-/// The policy with its parameters, its hosts with their health, and the shares
-/// of the priorities.
-pub(super) fn explain(cluster: &Cluster, cx: &Context<'_>) -> Vec<Fact> {
+/// The policy with its parameters, the hosts that it chooses from with their
+/// health, and the shares of the priorities. `subset` is what the metadata of
+/// the host must be.
+pub(super) fn explain(cluster: &Cluster, subset: &SubsetCriteria, cx: &Context<'_>) -> Vec<Fact> {
     let path = &cluster.source.path;
     let set = |field: &str| cx.place(&format!("{path}.{field}"));
     let policy = cluster.assignment.policy;
     let config = cluster.balancing.in_force(policy, cx.sources.runtime);
-    let candidates = candidates(cluster, cx);
     let place = match set("load_balancing_policy") {
         Place::Default => set("lb_policy"),
         written => written,
     };
-    let hosts = candidates.iter().map(Candidate::fact).collect();
-    vec![
+    let mut facts = vec![
         Fact::new("balancing")
             .value(policy_name(&config.policy))
             .place(place)
             .parts(parameters(&config, cluster)),
-        Fact::new("candidate hosts")
-            .place(match candidates.is_empty() {
-                true => Place::Default,
-                false => set("load_assignment"),
-            })
-            .items(hosts),
-        loads(&config, &candidates),
-    ]
+    ];
+    let candidates = Fact::new("candidate hosts").place(set("load_assignment"));
+    let Some(hosts) = cx.hosts(cluster) else {
+        facts.push(candidates.note(looked_up(&cluster.discovery)));
+        return facts;
+    };
+    let picks = Picks::of(hosts, subset.as_slice(), None);
+    let members = picks
+        .hosts
+        .iter()
+        .map(|host| &hosts.members[*host as usize]);
+    let members = members.map(|member| candidate(member, hosts.group(member).priority));
+    let candidates = candidates.items(members.collect());
+    let notes = [
+        of_subset(picks.which).filter(|_| cluster.balancing.has_subsets()),
+        unchecked(cluster, cx),
+    ];
+    let notes: Vec<_> = notes.into_iter().flatten().collect();
+    facts.push(match notes.is_empty() {
+        true => candidates,
+        false => candidates.note(notes.join("; ")),
+    });
+    if let Some(priorities) = &picks.priorities {
+        facts.push(shares(&config, priorities));
+    }
+    facts
+}
+
+/// Where hosts come from that are not known here.
+fn looked_up(discovery: &Discovery) -> String {
+    match discovery {
+        Discovery::Static => "known at run time".into(),
+        Discovery::Dns(dns) => {
+            let names = dns.targets.iter();
+            let names: Vec<_> = names
+                .map(|target| format!("{}:{}", target.name, target.port))
+                .collect();
+            format!("looked up at run time: {}", names.join(", "))
+        }
+        Discovery::Eds(eds) => {
+            format!("read at run time from {}", eds.source.path.display())
+        }
+    }
+}
+
+/// Which hosts of a cluster with subsets these are.
+fn of_subset(which: Option<Which>) -> Option<&'static str> {
+    Some(match which {
+        Some(Which::Subset) => "those of the subset that is asked for",
+        Some(Which::DefaultSubset) => "those of the default subset",
+        Some(Which::All) => "all, without a subset",
+        None => "none: no subset is what is asked for, and nothing stands in for it",
+    })
+}
+
+/// Hosts that nobody checks yet.
+fn unchecked(cluster: &Cluster, cx: &Context<'_>) -> Option<&'static str> {
+    let is_checked = cluster.health_check.is_some() && !cx.sources.is_running;
+    is_checked.then_some("as if all had passed their health checks")
 }
 
 /// A host that may be chosen.
-struct Candidate<'a> {
-    host: &'a Host,
-    priority: u32,
-    health: Health,
-}
-
-/// The hosts that the cluster has now; as they are configured, where nothing
-/// runs.
-fn candidates<'a>(cluster: &'a Cluster, cx: &Context<'a>) -> Vec<Candidate<'a>> {
-    let mut published = cx.sources.hosts.iter();
-    if let Some((_, set)) = published.find(|(id, _)| *id == cluster.id) {
-        let of = |member: &'a crate::upstream::host_set::Member| Candidate {
-            host: &member.config,
-            priority: set.group(member).priority,
-            health: coarse(&member.shared),
-        };
-        return set.members.iter().map(of).collect();
+fn candidate(member: &Member, priority: u32) -> Fact {
+    let host = &member.config;
+    let mut parts = vec![
+        Fact::new("weight").value(host.weight),
+        Fact::new("priority").value(priority),
+        Fact::new("health").value(match coarse(&member.shared) {
+            Health::Healthy => "healthy",
+            Health::Degraded => "degraded",
+            Health::Unhealthy => "unhealthy",
+        }),
+    ];
+    if !host.hostname.is_empty() {
+        parts.push(Fact::new("hostname").value(&*host.hostname));
     }
-    let assignment = &cluster.assignment;
-    let of = |host: &'a std::sync::Arc<Host>| Candidate {
-        host,
-        priority: assignment.groups[host.group as usize].priority,
-        health: match host.health {
-            AssignedHealth::Healthy => Health::Healthy,
-            AssignedHealth::Degraded => Health::Degraded,
-            AssignedHealth::Unhealthy | AssignedHealth::Draining => Health::Unhealthy,
-        },
-    };
-    assignment.hosts.iter().map(of).collect()
-}
-
-impl Candidate<'_> {
-    fn fact(&self) -> Fact {
-        let mut parts = vec![
-            Fact::new("weight").value(self.host.weight),
-            Fact::new("priority").value(self.priority),
-            Fact::new("health").value(match self.health {
-                Health::Healthy => "healthy",
-                Health::Degraded => "degraded",
-                Health::Unhealthy => "unhealthy",
-            }),
-        ];
-        if !self.host.hostname.is_empty() {
-            parts.push(Fact::new("hostname").value(&*self.host.hostname));
-        }
-        Fact::new(self.host.address.to_string()).parts(parts)
-    }
+    Fact::new(host.address.to_string()).parts(parts)
 }
 
 fn parameters(config: &Config, cluster: &Cluster) -> Vec<Fact> {
@@ -172,32 +187,15 @@ fn parameters(config: &Config, cluster: &Cluster) -> Vec<Fact> {
 }
 
 /// Which share of the requests each priority gets.
-fn loads(config: &Config, candidates: &[Candidate<'_>]) -> Fact {
-    let hosts: Vec<_> = candidates
-        .iter()
-        .map(|candidate| members::Host {
-            weight: candidate.host.weight,
-            priority: candidate.priority,
-            locality: 0,
-            health: candidate.health,
-            excluded: false,
-            slow_start_since_ms: None,
-        })
-        .collect();
-    // The shares do not depend on the policy, and this one has no table.
-    let config = Config {
-        policy: Policy::Random,
-        common: config.common,
-        subset: None,
+fn shares(config: &Config, state: &PriorityLoads) -> Fact {
+    let fails_in_panic = match config.common.locality {
+        LocalityMode::ZoneAware(zone) => zone.fail_traffic_on_panic,
+        LocalityMode::None | LocalityMode::Weighted => false,
     };
-    let members = Members {
-        hosts: &hosts,
-        localities: &[],
-        local: None,
-        describe: &Nobody,
+    let in_panic = match fails_in_panic {
+        true => "in panic: requests fail",
+        false => "in panic: all hosts are used, whatever their health",
     };
-    let balancer = Balancer::new(&config, &members);
-    let state = balancer.priorities();
     let items = (0..state.loads.healthy.len()).map(|priority| {
         let mut parts = vec![Fact::new("healthy hosts").value(state.loads.healthy[priority])];
         if state.loads.degraded[priority] > 0 {
@@ -205,114 +203,11 @@ fn loads(config: &Config, candidates: &[Candidate<'_>]) -> Fact {
         }
         let fact = Fact::new(priority.to_string()).parts(parts);
         match state.panic[priority] {
-            true => fact.note("in panic: all hosts are used, whatever their health"),
+            true => fact.note(in_panic),
             false => fact,
         }
     });
     Fact::new("priorities")
         .note("percent of the requests")
         .items(items.collect())
-}
-
-/// Says nothing about hosts: nobody asks.
-struct Nobody;
-
-impl Describe for Nobody {
-    fn hash_key(&self, _host: u32) -> Cow<'_, str> {
-        Cow::Borrowed("")
-    }
-
-    fn metadata(&self, _host: u32, _key: &str) -> Option<Field> {
-        None
-    }
-}
-
-/// What the request tells the balancer: its hash, and what the metadata of its
-/// host must be.
-pub(super) fn of_request(way: &Way<'_>, cluster: &Cluster, exchange: &Exchange) -> Fact {
-    let mut parts = vec![hash_key(way, cluster, exchange)];
-    let subset = router::subset(way.forward, exchange);
-    if !subset.as_slice().is_empty() || cluster.balancing.has_subsets() {
-        parts.push(criteria(way, cluster, exchange));
-    }
-    Fact::new("choice of the host").parts(parts)
-}
-
-fn hash_key(way: &Way<'_>, cluster: &Cluster, exchange: &Exchange) -> Fact {
-    let fact = Fact::new("hash key");
-    let hashes = matches!(
-        cluster.balancing.policy(),
-        Policy::RingHash { .. } | Policy::Maglev { .. }
-    );
-    let Some(policies) = router::hash_policies(way.forward, cluster) else {
-        let note = match hashes {
-            true => "the route has no hash_policy: the host is a random one",
-            false => "the route has no hash_policy",
-        };
-        return fact.value(Value::Null).note(note);
-    };
-    let mut makes_cookie = false;
-    let input = HashInput {
-        headers: &exchange.request,
-        remote: exchange.info.remote().ip(),
-        filter_state: exchange.info.filter_state(),
-    };
-    let (hash, asked) = policies.explain(input, |_| {
-        makes_cookie = true;
-        None
-    });
-    let items = asked.iter().map(|(policy, found)| {
-        let fact = Fact::new(policy.to_string()).place(way.cx.place(&policy.source.path));
-        match found {
-            Some(found) => fact.value(*found),
-            None => fact.value(Value::Null).note("the request has none"),
-        }
-    });
-    let note = match (hashes, hash, makes_cookie) {
-        (false, ..) => "nobody asks for it: the cluster's policy does not hash",
-        (true, _, true) => {
-            "the client gets a cookie, which is a function of its connection, and its hash counts, \
-             too"
-        }
-        (true, None, false) => "the request has none: the host is a random one",
-        (true, Some(_), false) => "by these policies",
-    };
-    fact.value(hash).note(note).items(items.collect())
-}
-
-fn criteria(way: &Way<'_>, cluster: &Cluster, exchange: &Exchange) -> Fact {
-    let subset = router::subset(way.forward, exchange);
-    let items = subset
-        .as_slice()
-        .iter()
-        .map(|(name, value)| Fact::new(&**name).value(json(value)));
-    let place = match way.forward.cluster.weighted(exchange.cluster) {
-        Some(weighted) => format!("{}.metadata_match", weighted.source.path),
-        None => format!("{}.metadata_match", way.path),
-    };
-    let fact = Fact::new("metadata of the host")
-        .place(way.cx.place(&place))
-        .items(items.collect());
-    match cluster.balancing.has_subsets() {
-        true => fact,
-        false => fact.note("nobody asks for it: the cluster has no subsets"),
-    }
-}
-
-fn json(value: &Field) -> Value {
-    match value {
-        Field::Null => Value::Null,
-        Field::Bool(value) => (*value).into(),
-        Field::Number(value) => (*value).into(),
-        Field::String(text) => (&**text).into(),
-        Field::List(values) => values.iter().map(json).collect(),
-        Field::Struct(fields) => {
-            let fields = fields.iter();
-            Value::Object(
-                fields
-                    .map(|(name, value)| (name.to_string(), json(value)))
-                    .collect(),
-            )
-        }
-    }
 }

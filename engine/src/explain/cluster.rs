@@ -1,14 +1,20 @@
 //! The cluster that a request goes to, and its hosts.
 
 use ringway_config::cluster::Cluster;
-use ringway_config::route::Priority;
+use ringway_config::route::{Priority, SubsetCriteria};
 
 use super::balancing;
 use super::context::Context;
 use super::fact::Fact;
 
-/// What is known of the cluster: policy, hosts, breakers.
-pub(super) fn explain(cluster: &Cluster, priority: Priority, cx: &Context<'_>) -> Vec<Fact> {
+/// What is known of the cluster: policy, hosts, breakers. `subset` is what the
+/// metadata of the host must be.
+pub(super) fn explain(
+    cluster: &Cluster,
+    priority: Priority,
+    subset: &SubsetCriteria,
+    cx: &Context<'_>,
+) -> Vec<Fact> {
     let path = &cluster.source.path;
     let thresholds = &cluster.circuit_breakers.thresholds[priority as usize];
     let breakers = Fact::new("circuit breakers")
@@ -24,7 +30,7 @@ pub(super) fn explain(cluster: &Cluster, priority: Priority, cx: &Context<'_>) -
             Fact::new("max retries").value(thresholds.max_retries),
         ]);
     let set = |field: &str| cx.place(&format!("{path}.{field}"));
-    let mut facts = balancing::explain(cluster, cx);
+    let mut facts = balancing::explain(cluster, subset, cx);
     facts.push(breakers);
     facts.push(
         Fact::new("connect timeout")

@@ -14,6 +14,7 @@ use super::Sources;
 use super::fact::{Fact, Place};
 use crate::filters::network::http_connection_manager::Shared;
 use crate::http::exchange::Exchange;
+use crate::upstream::host_set::HostSet;
 
 /// The connection manager that a request has come to.
 #[derive(Clone, Copy)]
@@ -22,6 +23,8 @@ pub(super) struct Context<'a> {
     pub manager: &'a Shared,
     /// Where it is configured.
     pub manager_path: &'a str,
+    /// All routes that do not match are told.
+    pub all_routes: bool,
     /// What everything is looked up in.
     pub sources: &'a Sources<'a>,
 }
@@ -65,6 +68,13 @@ impl<'a> Context<'a> {
             .clusters
             .iter()
             .find(|cluster| cluster.id == id)
+    }
+
+    /// The hosts of a cluster; `None` where they are not known.
+    pub fn hosts(&self, cluster: &Cluster) -> Option<&'a HostSet> {
+        let mut all = self.sources.hosts.iter();
+        let found = all.find(|(id, _)| *id == cluster.id)?;
+        Some(&*found.1)
     }
 
     /// The number of the cluster of this name, if it exists.

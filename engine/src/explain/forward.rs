@@ -3,11 +3,13 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_config::route::{Action, ClusterSpecifier, Forward, SelectedRoute, WeightedClusters};
+use ringway_config::route::{
+    Action, ClusterSpecifier, Forward, HeaderKey, SelectedRoute, WeightedClusters, WeightedName,
+};
 use serde_json::Value;
 
 use super::action::answer;
-use super::balancing;
+use super::choice;
 use super::cluster;
 use super::context::Context;
 use super::fact::Fact;
@@ -35,13 +37,13 @@ pub(super) fn choose(
     exchange.header_mutations = route.mutations(exchange.cluster);
     let (field, note) = match &forward.cluster {
         ClusterSpecifier::Fixed(_) => ("cluster", None),
-        ClusterSpecifier::Header(_) => ("cluster_header", Some("named by the request".into())),
+        ClusterSpecifier::Header(key) => ("cluster_header", Some(named_by(key, exchange, cx))),
         ClusterSpecifier::Weighted(clusters) => (
             "weighted_clusters",
             exchange
                 .cluster
                 .weighted
-                .map(|place| weight(clusters, place, cx)),
+                .map(|place| weight(clusters, place, exchange, cx)),
         ),
         ClusterSpecifier::Plugin(_) => (
             "cluster_specifier_plugin",
@@ -67,14 +69,34 @@ pub(super) fn choose(
                 observability_name: Arc::clone(&found.stat_name),
                 metadata: Arc::clone(&found.metadata),
             }));
-            fact.parts(cluster::explain(found, forward.priority, cx))
+            let subset = router::subset(forward, exchange);
+            fact.parts(cluster::explain(found, forward.priority, &subset, cx))
         }
         None => fact.parts(vec![Fact::new("hosts").note("there is no such cluster")]),
     })
 }
 
+/// How the request names its cluster.
+fn named_by(key: &HeaderKey, exchange: &Exchange, cx: &Context<'_>) -> String {
+    let name = key.name().escape_ascii();
+    let Some(value) = key.first(&exchange.request) else {
+        return format!("the request has no header {name}");
+    };
+    let found = match cx.find_cluster(value) {
+        Some(_) => "",
+        None => ", which is no cluster",
+    };
+    let value = String::from_utf8_lossy(value);
+    format!("the request's header {name} is {value:?}{found}")
+}
+
 /// The weight that the cluster at `place` was picked by.
-fn weight(clusters: &WeightedClusters, place: u32, cx: &Context<'_>) -> String {
+fn weight(
+    clusters: &WeightedClusters,
+    place: u32,
+    exchange: &Exchange,
+    cx: &Context<'_>,
+) -> String {
     let runtime = cx.sources.runtime;
     let (weight, by_runtime) = clusters.weight(place as usize, runtime);
     let total = clusters.total(runtime).unwrap_or_default();
@@ -82,7 +104,11 @@ fn weight(clusters: &WeightedClusters, place: u32, cx: &Context<'_>) -> String {
         true => ", as runtime keys and the file say",
         false => "",
     };
-    format!("picked by weight: {weight} of {total}{by}")
+    let named = match &clusters.clusters()[place as usize].cluster {
+        WeightedName::Fixed(_) => String::new(),
+        WeightedName::Header(key) => format!("; {}", named_by(key, exchange, cx)),
+    };
+    format!("picked by weight: {weight} of {total}{by}{named}")
 }
 
 /// What the router does with a request whose cluster has been chosen. The order
@@ -98,14 +124,11 @@ pub(super) fn explain(
     let Some(cluster) = chosen.and_then(|id| cx.cluster(id)) else {
         let field = format!("{path}.cluster_not_found_response_code");
         return vec![
-            answer(forward.cluster_not_found_status)
+            answer(forward.cluster_not_found_status, exchange)
                 .note("flag NC, details cluster_not_found")
                 .place(cx.place(&field)),
         ];
     };
-    if cluster.assignment.hosts.is_empty() {
-        return vec![answer(503).note("flag UH, details no_healthy_upstream")];
-    }
     let way = Way {
         selected,
         forward,
@@ -123,12 +146,19 @@ pub(super) fn explain(
         cx.manager
             .apply_route_mutations(Message::Request, now, exchange, scratch);
     });
+    let choice = choice::explain(&way, cluster, exchange);
+    if choice.finds_nobody {
+        return vec![
+            answer(503, exchange).note("flag UH, details no_healthy_upstream"),
+            choice.fact,
+        ];
+    }
     limits.extend(timeouts::of_stream(&way, exchange));
     let retries = retries::explain(&way, hedging, exchange);
     router::remove_consumed(exchange);
     let mut facts = vec![
         sent(&way, exchange),
-        balancing::of_request(&way, cluster, exchange),
+        choice.fact,
         Fact::new("timeouts").parts(limits),
     ];
     facts.extend(retries);

@@ -17,10 +17,11 @@
 //!   - `filters.rs`: which filters run, and with whose configuration;
 //!   - `action.rs`: what it is answered with, unless it is sent on;
 //!   - `forward.rs`: how it is sent on, with `cluster.rs`, `balancing.rs`,
-//!     `timeouts.rs`, `retries.rs` and `mirrors.rs`.
+//!     `choice.rs`, `timeouts.rs`, `retries.rs` and `mirrors.rs`.
 
 mod action;
 mod balancing;
+mod choice;
 mod cluster;
 mod context;
 mod document;
@@ -72,8 +73,11 @@ pub struct Sources<'a> {
     pub document: Document<'a>,
     /// All clusters.
     pub clusters: &'a [Arc<Cluster>],
-    /// The hosts that clusters have now; none of clusters that do not run.
+    /// The hosts of the clusters, as far as they are known: without a running
+    /// proxy nobody has looked names up.
     pub hosts: &'a [(ClusterId, Arc<HostSet>)],
+    /// Whether a proxy runs, which has checked its hosts.
+    pub is_running: bool,
     /// The numbering of clusters and runtime keys.
     pub names: &'a Names,
     /// The current runtime values.
@@ -110,9 +114,8 @@ pub fn explain(
             None => "there are no listeners".into(),
         });
     }
-    let request = format!("{} {}{}", question.method, question.host, question.path);
     Ok(Fact::new("request")
-        .value(request)
+        .value(question.to_string())
         .parts(vec![Fact::new("listeners").items(asked)]))
 }
 
@@ -126,6 +129,12 @@ impl Subject<'_> {
             || name_or_port
                 .parse()
                 .is_ok_and(|asked: u16| self.addresses.iter().any(|it| port(it) == Some(asked)))
+    }
+
+    /// What a client calls it that knows no name.
+    fn host(&self) -> String {
+        let local = self.local();
+        local.map_or_else(|| "localhost".into(), |local| local.to_string())
     }
 
     fn local(&self) -> Option<SocketAddr> {
@@ -160,8 +169,10 @@ fn of_listener(question: &Question, subject: &Subject<'_>, sources: &Sources<'_>
     let cx = Context {
         manager,
         manager_path: path,
+        all_routes: question.all_routes,
         sources,
     };
-    parts.extend(request::explain(question, subject.local(), &cx));
+    let head = question.head(&subject.host());
+    parts.extend(request::explain(question, &head, subject.local(), &cx));
     fact.parts(parts)
 }

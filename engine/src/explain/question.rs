@@ -1,21 +1,18 @@
 //! What is asked: a request that nobody has sent, and how the answer is to
 //! look.
 
+use std::fmt;
 use std::net::SocketAddr;
-
-use ringway_codecs::header::{HeaderId, HeaderMap};
-use ringway_config::route::port_start;
-
-use crate::http::http1::reader::RequestFacts;
 
 /// A request to be explained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// Its method.
     pub method: String,
-    /// Its `Host`.
-    pub host: String,
-    /// Its path, with the query. A CONNECT has none.
+    /// Its `Host`; without one a client would name the address of the listener.
+    pub host: Option<String>,
+    /// What its first line asks for: a path with its query, a whole URL, or
+    /// `*`. Empty of a CONNECT, which asks for its host.
     pub path: String,
     /// Its other headers, in order.
     pub headers: Vec<(String, String)>,
@@ -25,15 +22,21 @@ pub struct Question {
     pub listener: Option<String>,
     /// The random number that decides fractions and weighted clusters.
     pub random: u64,
+    /// All routes that do not match are told, not only the first ones.
+    pub all_routes: bool,
 }
 
 /// Names of the parameters that are not headers; a header `NAME` is `h.NAME`.
 pub const PARAMETERS: &[(&str, &str)] = &[
     ("method", "Method of the request; GET by default"),
-    ("host", "Host of the request"),
+    (
+        "host",
+        "Host of the request; the address of the listener by default",
+    ),
     (
         "path",
-        "Path of the request, with its query; / by default, none of a CONNECT",
+        "Path of the request, with its query, or a whole URL, or *; / by default, none of a \
+         CONNECT",
     ),
     ("h.NAME", "A header of the request, repeatable"),
     ("remote", "Address of the client; 127.0.0.1 by default"),
@@ -45,29 +48,37 @@ pub const PARAMETERS: &[(&str, &str)] = &[
         "random",
         "Number that decides fractions and weights; 0 by default",
     ),
+    (
+        "all_routes",
+        "Whether all routes that do not match are told; One of (true, false)",
+    ),
     ("format", "layout; One of (text, json)"),
 ];
 
 impl Question {
     /// Reads name and value pairs.
     ///
+    /// What a client could send is no mistake here, however wrong it is: then
+    /// the answer is that the request is refused.
+    ///
     /// # Errors
     /// What is wrong with which of them.
     pub fn parse<'p>(pairs: impl IntoIterator<Item = (&'p str, &'p str)>) -> Result<Self, String> {
         let mut question = Self {
             method: "GET".into(),
-            host: String::new(),
+            host: None,
             path: ROOT.into(),
             headers: Vec::new(),
             remote: SocketAddr::from(([127, 0, 0, 1], 0)),
             listener: None,
             random: 0,
+            all_routes: false,
         };
         for (name, value) in pairs {
             match name {
                 "method" => question.method = token("method", value)?,
-                "host" => question.host = line("host", value)?,
-                "path" => question.path = path(value)?,
+                "host" => question.host = Some(line("host", value)?),
+                "path" => question.path = line("path", value)?,
                 "remote" => question.remote = remote(value)?,
                 "listener" => question.listener = Some(value.into()),
                 "random" => {
@@ -75,11 +86,16 @@ impl Question {
                         .parse()
                         .map_err(|_| format!("random: {value:?} is not a number"))?;
                 }
+                "all_routes" => {
+                    question.all_routes = value
+                        .parse()
+                        .map_err(|_| format!("all_routes: {value:?} is neither true nor false"))?;
+                }
                 "format" if matches!(value, "text" | "json") => {}
                 "format" => return Err(format!("format: {value:?} is neither text nor json")),
                 _ => match name.strip_prefix("h.") {
                     Some(header) => {
-                        let header = token(name, header)?.to_ascii_lowercase();
+                        let header = token(name, header)?;
                         let value = line(name, value)?;
                         question.headers.push((header, value));
                     }
@@ -87,14 +103,8 @@ impl Question {
                 },
             }
         }
-        if question.headers.len() > HEADERS_MAX {
-            return Err(format!("more than {HEADERS_MAX} headers"));
-        }
-        if question.facts().is_connect {
-            let Self { host, path, .. } = &question;
-            if port_start(host.as_bytes()).is_none() {
-                return Err(format!("host: {host:?} has no port, which a CONNECT needs"));
-            }
+        if question.is_connect() {
+            let path = &question.path;
             if path != ROOT {
                 return Err(format!("path: {path:?} is given, but a CONNECT has none"));
             }
@@ -103,40 +113,56 @@ impl Question {
         Ok(question)
     }
 
-    /// What the codec would say of the request besides its headers.
-    #[must_use]
-    pub fn facts(&self) -> RequestFacts {
-        RequestFacts {
-            is_head: self.method == "HEAD",
-            is_connect: self.method == "CONNECT",
-        }
+    fn is_connect(&self) -> bool {
+        self.method == "CONNECT"
     }
 
-    /// The request's headers as the codec would give them.
+    /// The head that a client sends to the listener at `address`.
     #[must_use]
-    pub fn request(&self) -> HeaderMap {
-        let mut request = HeaderMap::new();
-        request.append(HeaderId::Method, self.method.as_bytes());
-        if !self.facts().is_connect {
-            request.append(HeaderId::Path, self.path.as_bytes());
-        }
-        request.append(HeaderId::Authority, self.host.as_bytes());
-        for (name, value) in &self.headers {
-            if name == "host" {
-                request.set(HeaderId::Authority, value.as_bytes());
-            } else {
-                request.append_name(name.as_bytes(), value.as_bytes());
+    pub fn head(&self, address: &str) -> Vec<u8> {
+        let header = |(name, value): &'_ (String, String)| {
+            name.eq_ignore_ascii_case("host").then(|| value.clone())
+        };
+        let by_header = self.headers.iter().find_map(header);
+        let writes_host = self.host.is_some() || by_header.is_none();
+        let host = self.host.clone().or(by_header);
+        let host = host.as_deref().unwrap_or(address);
+        let target = match self.is_connect() {
+            true => host,
+            false => &self.path,
+        };
+        let mut head = format!("{} {target} HTTP/1.1\r\n", self.method);
+        let mut add = |name: &str, value: &str| {
+            for part in [name, ": ", value, "\r\n"] {
+                head.push_str(part);
             }
+        };
+        if writes_host {
+            add("host", host);
         }
-        request
+        for (name, value) in &self.headers {
+            add(name, value);
+        }
+        head.push_str("\r\n");
+        head.into_bytes()
+    }
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            method, host, path, ..
+        } = self;
+        let host = host.as_deref().unwrap_or_default();
+        match path.starts_with('/') || path.is_empty() || host.is_empty() {
+            true => write!(f, "{method} {host}{path}"),
+            false => write!(f, "{method} {path} of {host}"),
+        }
     }
 }
 
 /// The path of a request that none is given for.
 const ROOT: &str = "/";
-
-/// As many as a connection manager takes by default.
-const HEADERS_MAX: usize = 100;
 
 fn unknown(name: &str) -> String {
     let names: Vec<_> = PARAMETERS.iter().map(|(name, _)| *name).collect();
@@ -146,7 +172,8 @@ fn unknown(name: &str) -> String {
     )
 }
 
-/// A token (RFC 9110, section 5.6.2).
+/// A token (RFC 9110, section 5.6.2): what is none would be read as something
+/// else than a method, or the name of a header.
 fn token(name: &str, value: &str) -> Result<String, String> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     match !value.is_empty() && value.bytes().all(is_token) {
@@ -155,20 +182,11 @@ fn token(name: &str, value: &str) -> Result<String, String> {
     }
 }
 
-/// A header value: nothing that would end its line.
+/// Part of a line of the head: nothing that would end it.
 fn line(name: &str, value: &str) -> Result<String, String> {
-    match value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-        true => Err(format!("{name}: a value cannot hold a line end or NUL")),
+    match value.bytes().any(|byte| matches!(byte, b'\r' | b'\n')) {
+        true => Err(format!("{name}: a value cannot hold a line end")),
         false => Ok(value.trim().into()),
-    }
-}
-
-fn path(value: &str) -> Result<String, String> {
-    match value.starts_with('/') && value.bytes().all(|byte| byte > b' ' && byte != 0x7f) {
-        true => Ok(value.into()),
-        false => Err(format!(
-            "path: {value:?} does not begin with a slash, or holds a space or control byte"
-        )),
     }
 }
 
@@ -183,9 +201,14 @@ fn remote(value: &str) -> Result<SocketAddr, String> {
 mod tests {
     use super::*;
 
+    fn head(pairs: &[(&str, &str)]) -> String {
+        let question = Question::parse(pairs.iter().copied()).expect("all are good");
+        String::from_utf8(question.head("127.0.0.1:80")).expect("text")
+    }
+
     #[test]
     fn every_parameter() {
-        let question = Question::parse([
+        let pairs = [
             ("method", "POST"),
             ("host", "a.example:81"),
             ("path", "/x?y=z"),
@@ -194,57 +217,90 @@ mod tests {
             ("remote", "10.0.0.1"),
             ("listener", "8080"),
             ("random", "7"),
+            ("all_routes", "true"),
             ("format", "json"),
-        ])
-        .expect("all are good");
+        ];
+        let question = Question::parse(pairs).expect("all are good");
         assert_eq!(question.remote.to_string(), "10.0.0.1:0");
         assert_eq!(question.listener.as_deref(), Some("8080"));
         assert_eq!(question.random, 7);
-        let request = question.request();
-        assert_eq!(request.get(HeaderId::Method), Some(&b"POST"[..]));
-        assert_eq!(request.get(HeaderId::Authority), Some(&b"a.example:81"[..]));
-        let values: Vec<_> = request.get_all_name(b"x-one").collect();
-        assert_eq!(values, [b"1", b"2"]);
-    }
-
-    #[test]
-    fn a_connect_has_no_path() {
-        let parse =
-            |host, path| Question::parse([("method", "CONNECT"), ("host", host), ("path", path)]);
-        let question = parse("a.example:443", "/").expect("it is good");
-        assert!(question.facts().is_connect);
-        assert_eq!(question.request().get(HeaderId::Path), None);
-        assert_eq!(question.path, "");
-        let error = parse("a.example:443", "/x").expect_err("there is a path");
-        assert!(error.starts_with("path: \"/x\" is given"), "{error}");
-        let error = parse("a.example", "/").expect_err("there is no port");
-        assert!(
-            error.starts_with("host: \"a.example\" has no port"),
-            "{error}"
+        assert!(question.all_routes);
+        assert_eq!(question.to_string(), "POST a.example:81/x?y=z");
+        assert_eq!(
+            head(&pairs),
+            "POST /x?y=z HTTP/1.1\r\nhost: a.example:81\r\nX-One: 1\r\nx-one: 2\r\n\r\n"
         );
     }
 
     #[test]
-    fn mistakes_are_named() {
-        for (pair, expected) in [
-            (("methd", "GET"), "\"methd\" is not a parameter"),
-            (("method", "G T"), "method: \"G T\" is not a token"),
-            (("method", ""), "method: \"\" is not a token"),
-            (("path", "x"), "path: \"x\" does not begin with a slash"),
-            (("path", "/a b"), "path: \"/a b\""),
-            (("path", "/a\r\nx: y"), "path: "),
-            (("host", "a\r\nb"), "host: a value cannot hold a line end"),
-            (("h.", "1"), "h.: \"\" is not a token"),
-            (("h.a:b", "1"), "h.a:b: \"a:b\" is not a token"),
-            (("h.a", "1\n2"), "h.a: a value cannot hold a line end"),
-            (("remote", "nobody"), "remote: \"nobody\" is not an address"),
-            (("random", "-1"), "random: \"-1\" is not a number"),
-            (("format", "xml"), "format: \"xml\" is neither"),
+    fn every_form_of_a_first_line() {
+        for (pairs, expected, name) in [
+            (
+                &[][..],
+                "GET / HTTP/1.1\r\nhost: 127.0.0.1:80\r\n\r\n",
+                "GET /",
+            ),
+            (
+                &[("method", "OPTIONS"), ("path", "*"), ("host", "a")],
+                "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n",
+                "OPTIONS * of a",
+            ),
+            (
+                &[("path", "http://b/x"), ("host", "a")],
+                "GET http://b/x HTTP/1.1\r\nhost: a\r\n\r\n",
+                "GET http://b/x of a",
+            ),
+            (
+                &[("method", "CONNECT"), ("host", "a:443")],
+                "CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n",
+                "CONNECT a:443",
+            ),
+            (
+                &[("h.Host", "b")],
+                "GET / HTTP/1.1\r\nHost: b\r\n\r\n",
+                "GET /",
+            ),
+            // Two hosts are what a client sends then, and what is refused.
+            (
+                &[("h.Host", "b"), ("host", "")],
+                "GET / HTTP/1.1\r\nhost: \r\nHost: b\r\n\r\n",
+                "GET /",
+            ),
         ] {
-            let error = Question::parse([pair]).expect_err(pair.0);
-            assert!(error.starts_with(expected), "{pair:?}: {error}");
+            assert_eq!(head(pairs), expected);
+            let question = Question::parse(pairs.iter().copied()).expect("all are good");
+            assert_eq!(question.to_string(), name);
         }
-        let many = vec![("h.a", "b"); HEADERS_MAX + 1];
-        assert!(Question::parse(many).is_err());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (pairs, expected) in [
+            (&[("methd", "GET")][..], "\"methd\" is not a parameter"),
+            (&[("method", "G T")], "method: \"G T\" is not a token"),
+            (&[("method", "")], "method: \"\" is not a token"),
+            (&[("path", "/a\r\nx: y")], "path: a value cannot hold"),
+            (
+                &[("host", "a\r\nb")],
+                "host: a value cannot hold a line end",
+            ),
+            (&[("h.", "1")], "h.: \"\" is not a token"),
+            (&[("h.a:b", "1")], "h.a:b: \"a:b\" is not a token"),
+            (&[("h.a", "1\n2")], "h.a: a value cannot hold a line end"),
+            (
+                &[("remote", "nobody")],
+                "remote: \"nobody\" is not an address",
+            ),
+            (&[("random", "-1")], "random: \"-1\" is not a number"),
+            (&[("all_routes", "1")], "all_routes: \"1\" is neither"),
+            (&[("format", "xml")], "format: \"xml\" is neither"),
+            (
+                &[("method", "CONNECT"), ("host", "a:1"), ("path", "/x")],
+                "path: \"/x\" is given, but a CONNECT has none",
+            ),
+        ] {
+            let error = Question::parse(pairs.iter().copied()).expect_err(expected);
+            assert!(error.starts_with(expected), "{error}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use ringway_codecs::http1::{Framing, Version};
+use ringway_codecs::http1::{Framing, HeadReader, Http1Error, RequestHead, RequestOptions};
 use ringway_config::route::RouteMatch;
 
 use super::context::Context;
@@ -16,27 +16,37 @@ use super::{action, filters, forward, route, upgrade};
 use crate::filters::http::FilterChain;
 use crate::filters::network::http_connection_manager::request::{join_lists, set_length};
 use crate::http::conn_manager_utility::{self, Peer, Prepared, Reject};
-use crate::http::connection_header::is_upgrade;
 use crate::http::exchange::{Exchange, ExchangePool};
 use crate::network::address::NO_ADDRESS;
 use crate::stream_info::{ConnectionInfo, SharedRouteMetadata};
 
-/// What becomes of the request that `question` asks about, on a connection to
-/// the address `local`.
+/// What becomes of the request that `question` asks about and of which `head` is
+/// what the client sends, on a connection to the address `local`.
 pub(super) fn explain(
     question: &Question,
+    head: &[u8],
     local: Option<SocketAddr>,
     cx: &Context<'_>,
 ) -> Vec<Fact> {
-    let mut exchange = exchange(question, local, cx.sources.now);
-    let prepared = match prepare(&mut exchange, question, local, cx) {
+    let mut exchange = exchange(question.remote, local, cx.sources.now);
+    let options = &cx.manager.config.request;
+    let head = match read(head, options, &mut exchange.request) {
+        Ok(head) => head,
+        Err(error) => {
+            let mut facts = vec![action::invalid(error, &exchange)];
+            facts.extend(local_replies(cx));
+            return facts;
+        }
+    };
+    exchange.note_head(&head);
+    exchange.request_complete = matches!(head.framing, Framing::None | Framing::Length(0));
+    exchange.random = question.random;
+    let prepared = match prepare(&mut exchange, &head, question.remote, local, cx) {
         Ok(prepared) => prepared,
         Err(reject) => {
-            return vec![
-                Fact::new("answer")
-                    .value(reject.status)
-                    .note(format!("refused before routing: {}", reject.details)),
-            ];
+            let mut facts = vec![action::rejected(reject, &exchange)];
+            facts.extend(local_replies(cx));
+            return facts;
         }
     };
     let mut facts = vec![
@@ -46,8 +56,15 @@ pub(super) fn explain(
                 true => "internal: x-envoy-* headers of the request are obeyed",
                 false => "external: x-envoy-* headers of the request are removed",
             }),
-        headers("request as it is routed", &exchange.request),
+        as_it_is_routed(&head, &exchange),
     ];
+    if head.expect_continue && !exchange.request.contains(HeaderId::Expect) {
+        facts.push(
+            Fact::new("expect")
+                .note("the proxy tells the client to go on (100); the host is not asked")
+                .place(cx.of_manager("proxy_100_continue")),
+        );
+    }
     let found = route::explain(&mut exchange, cx, &mut facts);
     let selected = match found {
         RouteMatch::Route(selected) => Some(selected),
@@ -66,10 +83,10 @@ pub(super) fn explain(
         facts.push(fact);
         if is_refused {
             facts.push(
-                Fact::new("answer")
-                    .value(403)
+                action::answer(403, &exchange)
                     .note("details upgrade_failed; the connection is closed"),
             );
+            facts.extend(local_replies(cx));
             return facts;
         }
     }
@@ -91,23 +108,31 @@ fn local_replies(cx: &Context<'_>) -> Option<Fact> {
     )
 }
 
+/// Reads the head as the client's connection would.
+fn read(
+    head: &[u8],
+    options: &RequestOptions,
+    request: &mut HeaderMap,
+) -> Result<RequestHead, Http1Error> {
+    let read = HeadReader::new().request(head, options, request)?;
+    // It ends in an empty line: what has no end is no head.
+    let (head, _) = read.ok_or(Http1Error::RequestLine)?;
+    Ok(head)
+}
+
 /// Does what is done to every request before it is routed.
 fn prepare(
     exchange: &mut Exchange,
-    question: &Question,
+    head: &RequestHead,
+    remote: SocketAddr,
     local: Option<SocketAddr>,
     cx: &Context<'_>,
 ) -> Result<Prepared, Reject> {
     let request = &mut exchange.request;
-    let framing = match request.contains(HeaderId::TransferEncoding) {
-        true => Framing::Chunked,
-        false => Framing::None,
-    };
-    let asks_for_upgrade = is_upgrade(request);
-    join_lists(request, Version::Http11, asks_for_upgrade);
+    join_lists(request, head.version, head.upgrade);
     let config = &cx.manager.config;
     let peer = Peer {
-        remote: Some(question.remote),
+        remote: Some(remote),
         local,
         tls: false,
     };
@@ -121,29 +146,37 @@ fn prepare(
         &mut fastrand::Rng::with_seed(0),
     )?;
     if !prepared.upgrade {
-        set_length(request, framing);
+        set_length(request, head.framing);
+    }
+    if head.expect_continue && !config.proxy_100_continue {
+        request.remove(HeaderId::Expect);
     }
     if prepared.remote != peer.remote {
         exchange.info.remote_address = prepared.remote;
     }
     exchange.internal = prepared.internal;
-    exchange.random = question.random;
     Ok(prepared)
 }
 
 /// An exchange that no connection has.
 fn exchange(
-    question: &Question,
+    remote: SocketAddr,
     local: Option<SocketAddr>,
-    now: (Instant, SystemTime),
+    (now, wall): (Instant, SystemTime),
 ) -> Box<Exchange> {
-    let connection = ConnectionInfo::new(0, question.remote, local.unwrap_or(NO_ADDRESS));
-    let mut exchange = ExchangePool::default().take(connection.into(), now.0, now.1);
-    exchange.request = question.request();
-    exchange.facts = question.facts();
-    exchange.info.protocol = Some(exchange.protocol());
-    exchange.request_complete = true;
-    exchange
+    let connection = ConnectionInfo::new(0, remote, local.unwrap_or(NO_ADDRESS));
+    ExchangePool::default().take(connection.into(), now, wall)
+}
+
+/// The request as routes see it.
+fn as_it_is_routed(head: &RequestHead, exchange: &Exchange) -> Fact {
+    let fact = headers("request as it is routed", &exchange.request);
+    match head.dropped_underscore_headers {
+        0 => fact,
+        dropped => fact.note(format!(
+            "without {dropped} headers that have an underscore in their names"
+        )),
+    }
 }
 
 /// Headers, those left out whose value is new for every request.

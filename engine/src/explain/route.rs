@@ -10,9 +10,9 @@ use super::fact::Fact;
 use super::scope;
 use crate::http::exchange::Exchange;
 
-/// Routes before the one that matches of which each is told why it did not;
-/// of more the nearest are.
-const ROUTES_SHOWN_MAX: usize = 100;
+/// Routes before the one that matches of which each is told why it did not,
+/// unless all are asked for: more than this nobody reads.
+const ROUTES_SHOWN_MAX: usize = 10;
 
 /// Finds the route as the connection manager does, and says how.
 pub(super) fn explain<'a>(
@@ -156,9 +156,12 @@ fn earlier(
     cx: &Context<'_>,
 ) -> Fact {
     let before = &host.routes[..place.unwrap_or(host.routes.len())];
-    let left_out = before.len().saturating_sub(ROUTES_SHOWN_MAX);
+    let shown = match cx.all_routes {
+        true => before.len(),
+        false => before.len().min(ROUTES_SHOWN_MAX),
+    };
     let mut items = Vec::new();
-    for (number, route) in before.iter().enumerate().skip(left_out) {
+    for (number, route) in before[..shown].iter().enumerate() {
         let name = match &*route.name {
             "" => format!("number {number}"),
             name => name.to_owned(),
@@ -187,9 +190,12 @@ fn earlier(
         );
     }
     let fact = Fact::new("routes that do not match");
-    let fact = match left_out {
+    let fact = match before.len() - shown {
         0 => fact,
-        _ => fact.note(format!("and {left_out} before them")),
+        _ => fact.note(format!(
+            "{}, of which these are the first; all_routes shows all",
+            before.len()
+        )),
     };
     fact.items(items)
 }

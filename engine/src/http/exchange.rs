@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use ringway_codecs::http1::Version;
+use ringway_codecs::http1::{RequestHead, Version};
 use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId, StatScopeId};
 
 use super::body_copy::BodyFeed;
@@ -231,6 +231,16 @@ impl Exchange {
         self.pacer = None;
         self.held.clear();
         self.deadlines = Deadlines::new(now);
+    }
+
+    /// Notes what the head of the request says besides its headers.
+    pub fn note_head(&mut self, head: &RequestHead) {
+        self.version = head.version;
+        self.facts = RequestFacts {
+            is_head: head.is_head,
+            is_connect: head.is_connect,
+        };
+        self.info.protocol = Some(self.protocol());
     }
 
     /// What format strings show of it, outside of access logs.

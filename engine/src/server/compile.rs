@@ -3,20 +3,16 @@
 //! `--mode validate` ends here: whatever this accepts, a start accepts too,
 //! apart from ports in use.
 
-use std::collections::HashSet;
-use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
 use ringway_config::bootstrap::{self, Snapshot};
-use ringway_config::clusters::ClusterId;
+use ringway_config::clusters::KnownClusters;
 use ringway_config::context::Cx;
 use ringway_config::diagnostics::Diagnostics;
 use ringway_config::listener::Listener;
 use ringway_config::load::Loaded;
-use ringway_config::route::RouteConfiguration;
 use ringway_config::runtime;
-use ringway_config::suggest;
 
 use crate::access_loggers::{self, AccessLog, EventLog};
 use crate::control::cluster_manager::EventLogs;
@@ -44,31 +40,31 @@ pub struct CompiledListener {
     pub chain: Option<(Arc<str>, NetworkFilter)>,
 }
 
-/// What compiling the extensions of a lowered file finds: the part of
-/// `--mode validate` that only the engine knows.
-pub fn findings(loaded: &Loaded, snapshot: &Snapshot) -> Diagnostics {
-    let mut found = Diagnostics::new();
-    let _ = compile_listeners(loaded, snapshot, &mut found);
-    let _ = compile_admin_logs(loaded, snapshot, &mut found);
-    let _ = open_event_logs(loaded, snapshot, &mut found);
-    report_unread_runtime_keys(loaded, snapshot, &mut found);
-    found
+/// What lowering and compiling a loaded file finds, for those who look for
+/// nothing else.
+pub fn findings(loaded: &Loaded) -> Diagnostics {
+    match compile(loaded) {
+        Ok(compiled) => compiled.warnings,
+        Err(found) => found,
+    }
 }
 
-/// Lowers and compiles a loaded file.
+/// Lowers and compiles a loaded file. A resource that is wrong keeps nobody from
+/// looking at the others, so that all mistakes are told at once.
 ///
 /// # Errors
 /// All findings of all resources.
 pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
-    let mut snapshot = bootstrap::lower(loaded)?;
+    let mut snapshot = bootstrap::lower_partly(loaded);
     let mut diagnostics = std::mem::take(&mut snapshot.diagnostics);
     let listeners = compile_listeners(loaded, &snapshot, &mut diagnostics);
     let admin_logs = compile_admin_logs(loaded, &snapshot, &mut diagnostics);
     let event_logs = open_event_logs(loaded, &snapshot, &mut diagnostics);
-    report_unread_runtime_keys(loaded, &snapshot, &mut diagnostics);
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
+    // What is not compiled reads no keys.
+    report_unread_runtime_keys(loaded, &snapshot, &mut diagnostics);
     Ok(Compiled {
         snapshot,
         listeners,
@@ -84,7 +80,9 @@ fn compile_listeners(
     diagnostics: &mut Diagnostics,
 ) -> Vec<CompiledListener> {
     let names = Arc::clone(&snapshot.names);
+    let known = KnownClusters::of(&snapshot.clusters);
     let mut cx = Cx::new(diagnostics, &loaded.marks, Arc::clone(&loaded.file), &names);
+    cx.known_clusters = known.as_ref();
     snapshot
         .listeners
         .iter()
@@ -157,39 +155,7 @@ fn compile_chain(
     let chain = listener.filter_chain()?;
     let terminal = chain.filters.last()?;
     let filter = cx.at(&terminal.path, |cx| {
-        let filter = registry::network_filter(terminal, &snapshot.node.cluster, cx);
-        if let Some(NetworkFilter::HttpConnectionManager(config, _)) = &filter {
-            for table in config.routes.tables() {
-                check_clusters(&table.configuration, snapshot, cx);
-            }
-        }
-        filter
+        registry::network_filter(terminal, &snapshot.node.cluster, cx)
     })?;
     Some((Arc::clone(&chain.name), filter))
-}
-
-/// Unknown clusters of one route table for which a similar name is looked for:
-/// each is compared with all clusters.
-const SUGGESTIONS_MAX: usize = 50;
-
-/// Routes of a static route table may only name clusters that exist, unless
-/// `validate_clusters` is turned off.
-fn check_clusters(routes: &RouteConfiguration, snapshot: &Snapshot, cx: &mut Cx<'_>) {
-    if routes.validate_clusters() == Some(false) {
-        return;
-    }
-    let known: HashSet<ClusterId> = snapshot.clusters.iter().map(|one| one.id).collect();
-    let references = routes.cluster_references().iter();
-    let unknown = references.filter(|reference| !known.contains(&reference.cluster));
-    for (i, reference) in unknown.enumerate() {
-        let name = snapshot.names.clusters.name(reference.cluster);
-        let mut reason = format!("unknown cluster \"{name}\"");
-        let names = || snapshot.clusters.iter().map(|one| one.name.to_string());
-        if i < SUGGESTIONS_MAX
-            && let Some(near) = suggest::nearest(&name, names())
-        {
-            let _ = write!(reason, ", did you mean \"{near}\"?");
-        }
-        cx.at(&reference.source.path, |cx| cx.error(reason));
-    }
 }

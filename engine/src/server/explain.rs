@@ -5,18 +5,22 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use ringway_config::bootstrap::Snapshot;
+use ringway_config::clusters::ClusterId;
 use ringway_config::core::Address;
 use ringway_config::load::{self, LoadOptions};
 use ringway_config::to_json;
 
-use super::compile::compile;
+use super::compile::{compile, findings};
 use super::refuse;
 use crate::cli::{ExplainOptions, Layout};
+use crate::control::cluster_manager::{ClusterManager, EventLogs};
 use crate::explain::{self, Document, Question, Sources, Subject};
 use crate::filters::network::http_connection_manager::Shared;
 use crate::network::address::local_address;
 use crate::registry::NetworkFilter;
 use crate::stats::Store;
+use crate::upstream::host_set::HostSet;
 
 /// Prints what the configuration would do with the request.
 ///
@@ -27,10 +31,11 @@ pub fn explain(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
     let pairs = parameters.iter();
     let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_str()));
     let question = Question::parse(pairs).map_err(anyhow::Error::msg)?;
-    let loaded = load::load_files(
+    let loaded = load::load_files_and_look(
         options.config_path.as_deref(),
         options.config_yaml.as_deref(),
         &LoadOptions::default(),
+        &findings,
     );
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -64,13 +69,15 @@ pub fn explain(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
         })
         .collect();
     let bootstrap = to_json(&loaded.message);
+    let hosts = configured_hosts(&compiled.snapshot, &store);
     let sources = Sources {
         document: Document {
             bootstrap: &bootstrap,
             marks: &loaded.marks,
         },
         clusters: &compiled.snapshot.clusters,
-        hosts: &[],
+        hosts: &hosts,
+        is_running: false,
         names: &Arc::clone(&compiled.snapshot.names),
         runtime: &compiled
             .snapshot
@@ -89,4 +96,24 @@ pub fn explain(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
     // A reader that has seen enough is no reason to fail.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The hosts of the clusters that nobody has to look for, as if all of them had
+/// passed their health checks.
+fn configured_hosts(snapshot: &Snapshot, store: &Store) -> Vec<(ClusterId, Arc<HostSet>)> {
+    let mut unchecked = snapshot.clone();
+    for cluster in &mut unchecked.clusters {
+        if cluster.health_check.is_some() {
+            Arc::make_mut(cluster).health_check = None;
+        }
+    }
+    let runtime = snapshot.runtime.values(&snapshot.names.runtime_keys);
+    let logs = EventLogs::default();
+    let manager = ClusterManager::new(&unchecked, Arc::new(runtime), &logs, store);
+    let known = manager
+        .shared()
+        .filter(|cluster| !cluster.config.discovery.has_to_look());
+    known
+        .map(|cluster| (cluster.config.id, cluster.hosts()))
+        .collect()
 }

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use ringway_config::bootstrap::{Admin, Snapshot};
+use ringway_config::bootstrap::Admin;
 use ringway_config::core::Address;
 use ringway_config::diagnostics::Diagnostics;
 use ringway_config::load::{self, Format, LoadOptions, Loaded};
@@ -64,10 +64,9 @@ use crate::worker::{Change, Plan, cpu};
 /// Whatever keeps it from starting; the text is meant for the user.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if options.mode == Mode::Validate {
-        let compile = |loaded: &Loaded, snapshot: &Snapshot| compile::findings(loaded, snapshot);
         let status = validate(
             options,
-            compile,
+            &compile::findings,
             &mut std::io::stdout(),
             &mut std::io::stderr(),
         )?;
@@ -106,10 +105,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn load_configuration(options: &Options) -> Result<Loaded, Diagnostics> {
     let load_options = load_options(options);
     if options.has_configuration() {
-        return load::load_files(
+        return load::load_files_and_look(
             options.config_path.as_deref(),
             options.config_yaml.as_deref(),
             &load_options,
+            &compile::findings,
         );
     }
     let origin = origin::start().map_or(0, |address| address.port());

@@ -1,19 +1,18 @@
 //! `--mode validate`: everything that can be checked without serving.
 
 use crate::cli::Options;
-use ringway_config::bootstrap::{self, Snapshot};
-use ringway_config::{Diagnostics, Loaded, load_files};
+use ringway_config::{Diagnostics, Look, load_files_and_look};
 use std::io::{self, Write};
 
 /// Checks the configuration that `options` name and prints the verdict as
 /// Envoy does: one line on `out` when it is good, the errors on `err` when it
 /// is not. Returns the exit status.
 ///
-/// `compile` is the part that only the engine knows: filters, routes, access
-/// logs. It returns what it found.
+/// `compile` finds what is wrong with a configuration whose form is right, as
+/// far as its form is.
 pub fn validate(
     options: &Options,
-    compile: impl FnOnce(&Loaded, &Snapshot) -> Diagnostics,
+    compile: Look<'_>,
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> io::Result<u8> {
@@ -37,40 +36,33 @@ pub fn validate(
     Ok(0)
 }
 
-fn check(
-    options: &Options,
-    compile: impl FnOnce(&Loaded, &Snapshot) -> Diagnostics,
-) -> Diagnostics {
-    let loaded = load_files(
+fn check(options: &Options, compile: Look<'_>) -> Diagnostics {
+    let loaded = load_files_and_look(
         options.config_path.as_deref(),
         options.config_yaml.as_deref(),
         &super::load_options(options),
+        compile,
     );
     let mut loaded = match loaded {
         Ok(loaded) => loaded,
         Err(found) => return found,
     };
     let mut found = std::mem::take(&mut loaded.diagnostics);
-    match bootstrap::lower(&loaded) {
-        Ok(snapshot) => {
-            found.extend(&snapshot.diagnostics);
-            found.extend(&compile(&loaded, &snapshot));
-        }
-        Err(errors) => found.extend(&errors),
-    }
+    found.extend(&compile(&loaded));
     found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringway_config::Loaded;
 
     fn run(arguments: &[&str]) -> (u8, String, String) {
         let words = ["ringway"].iter().chain(arguments);
         let options = Options::try_parse_from(words).expect("valid arguments");
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let nothing = |_: &Loaded, _: &Snapshot| Diagnostics::new();
-        let status = validate(&options, nothing, &mut out, &mut err);
+        let nothing = |_: &Loaded| Diagnostics::new();
+        let status = validate(&options, &nothing, &mut out, &mut err);
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         (status.expect("memory can be written"), text(out), text(err))
     }

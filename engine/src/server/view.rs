@@ -306,6 +306,7 @@ impl ServerView for View {
             },
             clusters: &clusters,
             hosts: &hosts,
+            is_running: true,
             names: &self.names,
             runtime: &self.runtime.values(),
             node: &self.own,

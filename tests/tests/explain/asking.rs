@@ -53,7 +53,8 @@ impl Request {
     pub(crate) fn ask(&self, scene: &Scene, listener: &str, more: &str) -> Value {
         let mut query = format!(
             "/explain?format=json&listener={listener}&method={}&host={}{more}",
-            self.method, self.host
+            self.method,
+            escaped(self.host)
         );
         if !self.path.is_empty() {
             query.push_str(&format!("&path={}", escaped(self.path)));
@@ -74,6 +75,7 @@ fn escaped(text: &str) -> String {
         .replace('&', "%26")
         .replace('=', "%3D")
         .replace('+', "%2B")
+        .replace('#', "%23")
         .replace(' ', "%20")
 }
 

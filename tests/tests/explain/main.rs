@@ -5,7 +5,9 @@ mod asking;
 mod balancing;
 mod filters;
 mod headers;
+mod hosts;
 mod limits;
+mod refused;
 mod setting;
 mod words;
 
@@ -296,7 +298,14 @@ fn mistakes_in_the_question_are_named() {
             "/explain?listener=nobody",
             "no listener has the name or port \"nobody\"",
         ),
-        ("/explain?path=x", "path: \"x\" does not begin with a slash"),
+        (
+            "/explain?path=/x%0d%0ah:1",
+            "path: a value cannot hold a line end",
+        ),
+        (
+            "/explain?all_routes=1",
+            "all_routes: \"1\" is neither true nor false",
+        ),
         ("/explain?h.a%0d%0ab=1", "is not a token"),
         ("/explain?h.a=1%0d%0ab:2", "a value cannot hold a line end"),
         (

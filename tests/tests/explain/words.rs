@@ -1,11 +1,12 @@
 //! How an explanation reads, and what it admits not to know.
 
-use crate::asking::get;
+use crate::asking::{get, items, text};
 use crate::setting::scene;
 use ringway_tests::bootstrap::{self, Listener, cluster};
 use ringway_tests::observation::{Ports, Scene};
 use ringway_tests::process::Program;
 use ringway_tests::programs::{self, Driver};
+use serde_json::Value;
 use std::process::Command;
 
 #[test]
@@ -124,6 +125,39 @@ fn runtime_values_are_told() {
     assert!(share.starts_with(note), "{told:#}");
 }
 
+/// Of many routes the first are told, and all if that is asked for.
+#[test]
+fn a_long_list_of_routes_is_cut() {
+    let route = |number: usize| {
+        format!(
+            "  - {{ name: r{number}, match: {{ path: /{number} }}, direct_response: {{ status: 200 }} }}\n"
+        )
+    };
+    let routes: String = (0..300).map(route).collect();
+    let hosts = format!("- name: all\n  domains: [\"*\"]\n  routes:\n{routes}");
+    let listener = Listener {
+        name: "many",
+        manager: "",
+        hosts: hosts.leak(),
+    };
+    let scene = Scene::start(&Program::Ringway(Driver::Epoll), &[listener], |ports| {
+        cluster("origin", ports.origin, "")
+    });
+    let earlier = |more: &str| {
+        let told = get("a", "/299", &[]).ask(&scene, "many", more);
+        assert_eq!(told["route"]["value"], "r299", "{told:#}");
+        told["routes_that_do_not_match"].clone()
+    };
+    let few = earlier("");
+    let names: Vec<_> = items(&few).iter().map(|one| text(&one["name"])).collect();
+    let first: Vec<_> = (0..10).map(|number| format!("r{number}")).collect();
+    assert_eq!(names, first, "{few:#}");
+    let note = "299, of which these are the first; all_routes shows all";
+    assert_eq!(few["note"], note);
+    let all = earlier("&all_routes=true");
+    assert_eq!((items(&all).len(), &all["note"]), (299, &Value::Null));
+}
+
 /// A configuration needs no file, and a request no host and no path.
 #[test]
 fn the_command_takes_a_text() {
@@ -157,7 +191,7 @@ fn the_command_takes_a_text() {
             &["--path", "/old/page"][..],
             &[
                 "request: GET /old/page\n",
-                "answer: 301 - redirect to http://HOST/new/page, where HOST is the request's",
+                "answer: 301 - redirect to http://127.0.0.1:0/new/page  (",
             ][..],
         ),
         (
@@ -167,6 +201,17 @@ fn the_command_takes_a_text() {
         (
             &["--method", "CONNECT", "--host", "target.test:443"],
             &["request: CONNECT target.test:443\n"],
+        ),
+        (
+            &["--method", "OPTIONS", "--path", "*"],
+            &[
+                "request: OPTIONS *\n",
+                "answer: 404 - refused before routing",
+            ],
+        ),
+        (
+            &["--path", "/late", "--all-routes"],
+            &["routes that do not match\n"],
         ),
         (
             &["--path", "/plugin", "--host", "a"],

@@ -19,10 +19,7 @@ pub(super) fn answer(
     exchange: &mut Exchange,
 ) -> Handled {
     manager.shared.router_stats.rq_direct_response.inc();
-    // Envoy's rule, whatever RFC 9110 says a 304 points to.
-    if direct.status == 201 || (300..400).contains(&direct.status) {
-        locate(&manager.shared, &SAME_PLACE, exchange);
-    }
+    set_direct_location(&manager.shared, direct, exchange);
     let mut reply = LocalReply::new(direct.status, "", details::DIRECT_RESPONSE);
     let recipe = match &direct.body {
         Body::Bytes(bytes) => {
@@ -46,6 +43,14 @@ pub(super) fn answer(
     manager.reply(downstream, exchange, reply);
     exchange.scratch = body;
     Handled::Answered
+}
+
+/// Puts the `Location` of a direct response into it, if it has one.
+pub fn set_direct_location(shared: &Shared, direct: &DirectResponse, exchange: &mut Exchange) {
+    // Envoy's rule, whatever RFC 9110 says a 304 points to.
+    if direct.status == 201 || (300..400).contains(&direct.status) {
+        locate(shared, &SAME_PLACE, exchange);
+    }
 }
 
 /// Answers with the route's `redirect`.

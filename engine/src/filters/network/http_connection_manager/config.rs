@@ -47,6 +47,9 @@ pub struct Config {
     /// Empty when the configuration names none, which Envoy accepts: such a
     /// chain answers no request.
     pub http_filters: Vec<Extension>,
+    /// The names of all HTTP filters that were written, of upgrades too, and of
+    /// those that were left out.
+    pub filter_names: Box<[Arc<str>]>,
     /// What connections may change to.
     pub upgrades: Vec<UpgradeConfig>,
     /// Limits and policies of the HTTP/1 request codec; its `trailers` also
@@ -126,6 +129,9 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
     let access_logs = access_loggers::compile(&proto.access_log, cx);
     let http_filters = http_filters(&proto.http_filters, "http_filters", "http", cx);
     let upgrades = upgrade::compile(&proto.upgrade_configs, cx);
+    let of_upgrades = proto.upgrade_configs.iter().flat_map(|one| &one.filters);
+    let written = proto.http_filters.iter().chain(of_upgrades);
+    let filter_names = written.map(|filter| filter.name.as_str().into()).collect();
     let timeouts = timeouts(&proto, &common, cx);
     let edge = edge(&proto, cx);
     let local_replies = match &proto.local_reply_config {
@@ -143,6 +149,7 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
         codec: codec(&proto, cx)?,
         routes: routes?,
         http_filters,
+        filter_names,
         upgrades,
         request: RequestOptions {
             head_bytes_max: core::u32_or(proto.max_request_headers_kb, REQUEST_HEADERS_KB) as usize

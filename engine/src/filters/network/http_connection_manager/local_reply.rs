@@ -61,6 +61,12 @@ impl<'a> LocalReply<'a> {
     }
 }
 
+/// Whether the client is told of replies in the words of gRPC.
+#[must_use]
+pub fn speaks_grpc(exchange: &Exchange) -> bool {
+    grpc::is_grpc(&exchange.request) && exchange.request.contains(HeaderId::Path)
+}
+
 impl ConnectionManager {
     /// Queues a local reply. Headers that `exchange.response` already holds
     /// (a redirect's `location`) are kept.
@@ -129,7 +135,7 @@ impl ConnectionManager {
         reply: Rewritten<'_>,
         (grpc_status, body): (Option<u64>, &[u8]),
     ) {
-        if grpc::is_grpc(&exchange.request) && exchange.request.contains(HeaderId::Path) {
+        if speaks_grpc(exchange) {
             let grpc_status = grpc_status.unwrap_or_else(|| grpc::from_http(reply.status).into());
             self.send_grpc_status(downstream, exchange, reply, (grpc_status, body));
             return;

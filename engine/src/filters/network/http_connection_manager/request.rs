@@ -11,7 +11,6 @@ use crate::filters::WorkerContext;
 use crate::http::conn_manager_utility::{self, Edge, Peer, RejectKind};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
-use crate::http::http1::reader::RequestFacts;
 use crate::network::address::NO_ADDRESS;
 use crate::reactor;
 use crate::stream_info::{Protocol, ResponseFlag, TimePoint, details};
@@ -28,11 +27,7 @@ impl ConnectionManager {
         stats.downstream_rq_total.inc();
         stats.downstream_rq_http1_total.inc();
         stats.downstream_rq_active.inc();
-        exchange.version = head.version;
-        exchange.facts = RequestFacts {
-            is_head: head.is_head,
-            is_connect: head.is_connect,
-        };
+        exchange.note_head(head);
         exchange.request_complete = downstream.is_request_read();
         if head.dropped_underscore_headers > 0 {
             let dropped = u64::from(head.dropped_underscore_headers);
@@ -41,9 +36,7 @@ impl ConnectionManager {
                 .dropped_headers_with_underscores
                 .add(dropped);
         }
-        let protocol = exchange.protocol();
         let info = &mut exchange.info;
-        info.protocol = Some(protocol);
         info.downstream_bytes.wire_received += downstream.take_received();
         info.downstream_bytes.header_received += downstream.take_field_bytes();
         if exchange.request_complete {
