@@ -79,7 +79,7 @@ fn check_without_eds(proto: &pb::Cluster, cx: &mut Cx<'_>) {
     if policy.is_some_and(|policy| policy.endpoint_stale_after.is_some()) {
         cx.warn_at(
             "load_assignment.policy.endpoint_stale_after",
-            "has no effect: only a cluster of type EDS uses it",
+            "has no effect: only an EDS cluster uses it",
         );
     }
 }

@@ -102,7 +102,8 @@ pub fn load_and_look(
 /// Loads an encoded `Bootstrap` called `name`. Its findings have paths but no
 /// positions.
 pub fn load_binary(bytes: &[u8], name: &str) -> Result<Loaded, Diagnostics> {
-    Draft::from_binary(descriptors::bootstrap(), bytes, name.into())?.finish(&|_| Diagnostics::new())
+    Draft::from_binary(descriptors::bootstrap(), bytes, name.into())?
+        .finish(&|_| Diagnostics::new())
 }
 
 /// Loads a resource from a file. What it says that the API does not know is

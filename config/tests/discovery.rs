@@ -200,3 +200,13 @@ fn who_is_asked() {
         assert_eq!(dns.resolver, expected, "{fields} / {more}");
     }
 }
+
+#[test]
+fn names_do_not_get_stale() {
+    let fields = "type: STRICT_DNS, load_assignment: { cluster_name: c, policy: { \
+                  endpoint_stale_after: 1s } }";
+    let (_, warnings) = lower(fields, "");
+    let expected = "static_resources.clusters[0].load_assignment.policy.endpoint_stale_after: has \
+                    no effect: only an EDS cluster uses it";
+    assert_eq!(warnings, [expected]);
+}

@@ -152,10 +152,6 @@ fn a_field_without_effect_says_why_whatever_the_cluster() {
             "close_connections_on_host_set_change: has no effect: connections to hosts that stay \
              are kept",
         ),
-        (
-            "load_assignment: {cluster_name: a, policy: {endpoint_stale_after: 1s}}",
-            "endpoint_stale_after: has no effect: only an EDS cluster uses it",
-        ),
     ] {
         for kind in ["STATIC", "STRICT_DNS"] {
             let text =
