@@ -87,7 +87,7 @@ fn write_heads(c: &mut Criterion) {
     group.bench_function("browser request", |b| {
         b.iter(|| {
             out.clear();
-            encode_request_head(&mut out, black_box(&headers), false);
+            encode_request_head(&mut out, black_box(&headers), HeadEnd::Fields);
             out.len()
         });
     });

@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::config::endpoint::v3 as pb;
 use crate::context::Cx;
 use crate::core::{self, Address, Locality};
 use crate::happy_eyeballs::HappyEyeballs;
-use crate::metadata::{LB_NAMESPACE, Metadata, Value};
+use crate::metadata::Metadata;
 
 /// The hosts of a cluster and how they are grouped
 /// (`endpoint.v3.ClusterLoadAssignment`).
@@ -335,10 +335,9 @@ impl Lowering {
             None => Arc::clone(&self.no_metadata),
             given => Arc::new(Metadata::from_proto(given.as_ref())),
         };
-        let fields = metadata.get(LB_NAMESPACE);
         Host {
             health_check,
-            canary: fields.and_then(|fields| fields.get("canary")) == Some(&Value::Bool(true)),
+            canary: metadata.is_canary(),
             attempts: Arc::clone(&self.no_addresses),
             address,
             hostname: match endpoint.hostname.as_str() {

@@ -165,6 +165,13 @@ impl Metadata {
     /// Of whoever has none.
     pub const EMPTY: &'static Metadata = &Metadata(Vec::new());
 
+    /// Whether these, of a host, say that new versions are tried on it.
+    #[must_use]
+    pub fn is_canary(&self) -> bool {
+        let of_host = self.get(LB_NAMESPACE);
+        of_host.and_then(|fields| fields.get("canary")) == Some(&Value::Bool(true))
+    }
+
     /// Takes a message over, apart from its typed metadata.
     pub fn from_proto(proto: Option<&pb::Metadata>) -> Self {
         let mut namespaces: Vec<(Box<str>, Struct)> = proto

@@ -418,6 +418,8 @@ pub struct HostInfo {
     pub hostname: Arc<str>,
     /// The endpoint's metadata.
     pub metadata: Arc<Metadata>,
+    /// Its metadata say that new versions are tried on it.
+    pub is_canary: bool,
 }
 
 /// Facts about an upstream connection that all its requests share.

@@ -43,6 +43,15 @@ impl Comparison {
     /// # Panics
     /// As [`Comparison::run`] does.
     pub fn run_with(&self, test: &str, more: &str) {
+        self.run_after(test, more, &[]);
+    }
+
+    /// [`Comparison::run_with`], after these paths were posted to the admin
+    /// server.
+    ///
+    /// # Panics
+    /// As [`Comparison::run`] does.
+    pub fn run_after(&self, test: &str, more: &str, posted: &[&str]) {
         let Some(envoy) = programs::envoy(test) else {
             return;
         };
@@ -57,7 +66,7 @@ impl Comparison {
         let results: Vec<(String, Vec<Observation>)> = thread::scope(|scope| {
             let running: Vec<_> = listed
                 .into_iter()
-                .map(|program| scope.spawn(move || self.play(&program, cases, more)))
+                .map(|program| scope.spawn(move || self.play(&program, cases, (more, posted))))
                 .collect();
             running
                 .into_iter()
@@ -82,8 +91,16 @@ impl Comparison {
         ledger.judge(wanted.is_empty());
     }
 
-    fn play(&self, program: &Program, cases: &[Case], more: &str) -> (String, Vec<Observation>) {
+    fn play(
+        &self,
+        program: &Program,
+        cases: &[Case],
+        (more, posted): (&str, &[&str]),
+    ) -> (String, Vec<Observation>) {
         let mut scene = Scene::start_with(program, self.listeners, self.clusters, more);
+        for path in posted {
+            scene.process.admin().post(path);
+        }
         let observations = cases
             .iter()
             .map(|case| {

@@ -113,8 +113,6 @@ pub const TABLE: &[Intended] = &[
         "log[0].header_bytes_received",
         "strict: what is no HTTP/1 has no headers",
     ),
-    request("purge", "upstream[0].order", LENGTH_IN_PLACE),
-    request("post without length", "upstream[0].order", LENGTH_IN_PLACE),
     request("*pipelined*", "log[*].wire_bytes_received", READ_AHEAD),
     request(
         "route none with body",
@@ -138,24 +136,9 @@ pub const TABLE: &[Intended] = &[
         "what was asked cannot be answered in HTTP/1.0 terms; 400 comes as HTTP/1.1",
     ),
     request(
-        "envoy headers of an internal client",
-        "stats.cluster.origin.s.*",
-        "x-envoy-upstream-alt-stat-name is taken off and not acted upon yet",
-    ),
-    request(
         "log JSON of odd bytes",
         "log[0]",
         "the same JSON string with other escapes",
-    ),
-    request(
-        "health check by HEAD",
-        "response[0].header.*",
-        "a length is as good as chunks for a body that is not sent",
-    ),
-    request(
-        "health check with body",
-        "*",
-        "the answer does not wait for a body that nobody wants",
     ),
     request("connection nominates host", "log[0].*", REFUSED_AS_SENT),
     request(
@@ -380,11 +363,6 @@ pub const TABLE: &[Intended] = &[
         "stats.cluster.origin.upstream_*",
         REDIRECT_REUSE,
     ),
-    scoped(
-        "no scope for head",
-        "response[0].header.*",
-        "a length is as good as chunks for a body that is not sent",
-    ),
     trees(
         "*",
         "stats.*.downstream_cx_delayed_close_timeout",
@@ -395,11 +373,6 @@ pub const TABLE: &[Intended] = &[
         "tls required of a post",
         "log[0].wire_bytes_received",
         READ_AHEAD,
-    ),
-    trees(
-        "tls required of head",
-        "response[0].header.*",
-        "a length is as good as chunks for a body that is not sent",
     ),
     routing(
         "outliers",
@@ -583,6 +556,11 @@ pub const TABLE: &[Intended] = &[
     ),
     admin(
         "*",
+        "extra: *cluster*upstream_rq_alt_stat_name_overflow*",
+        "a counter of ours: names of requests beyond the limit",
+    ),
+    admin(
+        "*",
         "extra: *cluster*upstream_rq_resent*",
         "a counter of ours: requests sent again for their clients",
     ),
@@ -607,12 +585,6 @@ pub const TABLE: &[Intended] = &[
         "stats.*.downstream_cx_delayed_close_timeout",
         "our FIN comes at once and the client answers it; Envoy sends none before \
          delayed_close_timeout is over",
-    ),
-    routing(
-        "headers",
-        "lengths removed of nothing",
-        "response[0].order",
-        LENGTH_IN_PLACE,
     ),
     routing(
         "headers",
@@ -765,6 +737,40 @@ pub const TABLE: &[Intended] = &[
         "stats.*.downstream_cx_delayed_close_timeout",
         DELAYED_CLOSE,
     ),
+    routing(
+        "requests",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    routing(
+        "requests",
+        "connect, *",
+        "stats.*.downstream_cx_destroy_*",
+        "our FIN comes at once, before the client's own; Envoy waits for the latter and counts it",
+    ),
+    redirected_grpc(
+        "upstream[1].header.grpc-timeout",
+        "a route takes its offset off once; Envoy does it twice for one that a redirect leads to",
+    ),
+    redirected_grpc("log[1].*_bytes_received", REDIRECT_BYTES),
+    redirected_grpc("stats.cluster.origin.upstream_*", REDIRECT_REUSE),
+    counting("*, redirected", "log[1].*_bytes_received", REDIRECT_BYTES),
+    counting(
+        "*, redirected",
+        "stats.cluster.origin.upstream_cx_*",
+        REDIRECT_REUSE,
+    ),
+    counting(
+        "*, redirected",
+        "stats.cluster.origin.upstream_rq_pending_total",
+        REDIRECT_REUSE,
+    ),
+    counting(
+        "named, redirected",
+        "log[1].remote",
+        "a redirect does not change who the client is; Envoy forgets what x-forwarded-for said",
+    ),
     admin("*", "extra: */outliers", "an endpoint that Envoy has not"),
     admin("*", "extra: */explain", EXPLAIN),
     admin("*", "extra: *  h.NAME", EXPLAIN),
@@ -788,12 +794,6 @@ pub const TABLE: &[Intended] = &[
     ),
     routing(
         "actions",
-        "* to head",
-        "response[0].header.*",
-        "a length is as good as chunks for a body that is not sent",
-    ),
-    routing(
-        "actions",
         "answer * with text",
         "*",
         "RFC 9110 sections 15.3.5 and 15.4.5: a 204 and a 304 have no body; what follows their \
@@ -807,6 +807,14 @@ pub const TABLE: &[Intended] = &[
          follows",
     ),
 ];
+
+const fn redirected_grpc(what: &'static str, reason: &'static str) -> Intended {
+    routing("grpc_timeouts", "redirected", what, reason)
+}
+
+const fn counting(case: &'static str, what: &'static str, reason: &'static str) -> Intended {
+    routing("counting", case, what, reason)
+}
 
 const DELAYED_CLOSE: &str = "our FIN comes at once and the client answers it; Envoy sends none \
      before delayed_close_timeout is over";
@@ -863,8 +871,6 @@ const BODY_BEFORE_UPGRADE: &str = "the body of a request that asks for an upgrad
      without its framing";
 const TOO_MANY: &str = "a head with too many headers is refused whole; Envoy has counted those \
      before the one too many";
-const LENGTH_IN_PLACE: &str = "content-length: 0 is a header like others, which filters and routes \
-     see; Envoy's codec adds it at the end";
 const JOINED: &str = "a repeated header is forwarded line by line; Envoy joins some with a comma";
 const NO_CONTENT: &str = "a 204 has no body; the one that Envoy sends is read as the next \
      response";

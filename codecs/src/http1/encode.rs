@@ -15,10 +15,9 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 ///
 /// `:method` and `:path` (of CONNECT, `:authority`) make the request line,
 /// always of HTTP/1.1; `:authority` becomes the Host field and replaces any
-/// other. With `chunked`, `transfer-encoding: chunked` is added at the end and
-/// a Content-Length left out; a Transfer-Encoding in `h` is never written, so
-/// that only the caller's framing counts.
-pub fn encode_request_head(out: &mut Vec<u8>, h: &HeaderMap, chunked: bool) {
+/// other. A Transfer-Encoding in `h` is never written, so that only the
+/// caller's framing counts.
+pub fn encode_request_head(out: &mut Vec<u8>, h: &HeaderMap, end: HeadEnd) {
     out.reserve(h.encoded_size_hint());
     let method = h.get(HeaderId::Method).unwrap_or(b"GET");
     let authority = h.get(HeaderId::Authority);
@@ -37,12 +36,12 @@ pub fn encode_request_head(out: &mut Vec<u8>, h: &HeaderMap, chunked: bool) {
     }
     let skip_host = authority.is_some();
     encode_fields(out, h, |id| {
-        (id == HeaderId::Host && skip_host) || is_framing(id, chunked)
+        (id == HeaderId::Host && skip_host) || is_framing(id, end != HeadEnd::Fields)
     });
-    end_head(out, chunked);
+    end_head(out, end);
 }
 
-/// What a response's head says of the body, behind everything else.
+/// What a head says of the body, behind everything else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadEnd {
     /// Nothing: the fields say it, or nobody does.
@@ -51,6 +50,24 @@ pub enum HeadEnd {
     Chunked,
     /// `content-length: 0`, instead of any other.
     Empty,
+}
+
+impl HeadEnd {
+    /// How the head of a request ends. One without a body says so where its
+    /// method could have one, so that no server waits for it (RFC 9110 section
+    /// 8.6).
+    pub fn of_request(h: &HeaderMap, has_body: bool) -> Self {
+        if h.contains(HeaderId::ContentLength) {
+            return Self::Fields;
+        }
+        if has_body {
+            return Self::Chunked;
+        }
+        match h.get(HeaderId::Method) {
+            None | Some(b"GET" | b"HEAD" | b"DELETE" | b"TRACE" | b"CONNECT") => Self::Fields,
+            Some(_) => Self::Empty,
+        }
+    }
 }
 
 /// Appends a response head: `status` with its usual reason phrase, and the
@@ -82,10 +99,7 @@ pub fn encode_response_head(
     } else if version == Version::Http10 && !h.contains(HeaderId::Connection) {
         out.extend_from_slice(b"connection: keep-alive\r\n");
     }
-    if end == HeadEnd::Empty {
-        out.extend_from_slice(b"content-length: 0\r\n");
-    }
-    end_head(out, end == HeadEnd::Chunked);
+    end_head(out, end);
 }
 
 /// Appends the line before `len` bytes of chunk data. A length of 0 would end
@@ -208,11 +222,12 @@ fn is_framing(id: HeaderId, replaces_length: bool) -> bool {
     id == HeaderId::TransferEncoding || (replaces_length && id == HeaderId::ContentLength)
 }
 
-fn end_head(out: &mut Vec<u8>, chunked: bool) {
-    if chunked {
-        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
+fn end_head(out: &mut Vec<u8>, end: HeadEnd) {
+    out.extend_from_slice(match end {
+        HeadEnd::Fields => b"\r\n",
+        HeadEnd::Chunked => b"transfer-encoding: chunked\r\n\r\n",
+        HeadEnd::Empty => b"content-length: 0\r\n\r\n",
+    });
 }
 
 /// Statuses have three digits: the parser and the configuration see to it.

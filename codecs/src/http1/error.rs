@@ -24,6 +24,8 @@ pub enum Http1Error {
     InvalidTarget,
     /// An absolute-form target whose scheme is neither `http` nor `https`.
     InvalidScheme,
+    /// An absolute-form target of `https` where it is refused.
+    HttpsUrl,
     /// A request target with a `#fragment`.
     PathWithFragment,
     /// A request without Host, and no default for HTTP/1.0.
@@ -78,6 +80,7 @@ impl Http1Error {
     /// The status of the local reply to a request that failed so.
     pub const fn status(self) -> u16 {
         match self {
+            Http1Error::HttpsUrl => 403,
             Http1Error::LowVersion => 426,
             Http1Error::HeadersTooLarge | Http1Error::TooManyHeaders => 431,
             Http1Error::InvalidTransferEncoding => 501,
@@ -92,6 +95,7 @@ impl Http1Error {
             Http1Error::InvalidCharacters => "http1.invalid_characters",
             Http1Error::InvalidUrl => "http1.invalid_url",
             Http1Error::InvalidScheme => "http1.invalid_scheme",
+            Http1Error::HttpsUrl => "http1.https_url_on_plaintext_connection",
             Http1Error::PathWithFragment => "path_normalization_failed",
             Http1Error::MissingHost => "missing_host_header",
             Http1Error::QueryWithoutContentType => "query_missing_content_type",
@@ -151,6 +155,7 @@ impl Http1Error {
             Http1Error::InvalidUrl => "invalid request target",
             Http1Error::InvalidTarget => "malformed request target",
             Http1Error::InvalidScheme => "scheme is neither http nor https",
+            Http1Error::HttpsUrl => "https URL on a connection without TLS",
             Http1Error::PathWithFragment => "fragment in the request target",
             Http1Error::MissingHost => "no host",
             Http1Error::QueryWithoutContentType => "QUERY without content-type",

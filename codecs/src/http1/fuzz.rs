@@ -273,6 +273,7 @@ pub fn request_side(options: u8) -> Side {
             (true, false) => HeadersWithUnderscores::RejectRequest,
             (true, true) => HeadersWithUnderscores::DropHeader,
         },
+        refuse_https_url: bit(6) && bit(7),
         allow_chunked_length: bit(6),
         trailers: !bit(7),
     })
@@ -304,9 +305,12 @@ fn body_options(trailers: bool) -> BodyOptions {
 /// Without `allow_absolute_url` that must be somebody who takes the target as
 /// it is, too: the operator has asked for that.
 fn check_request_again(head: &RequestHead, h: &HeaderMap, allow_absolute_url: bool) {
-    let chunked = head.framing == Framing::Chunked;
+    let end = match head.framing {
+        Framing::Chunked => HeadEnd::Chunked,
+        _ => HeadEnd::Fields,
+    };
     let mut out = Vec::new();
-    encode_request_head(&mut out, h, chunked);
+    encode_request_head(&mut out, h, end);
     let o = RequestOptions {
         allow_absolute_url,
         head_bytes_max: usize::MAX,

@@ -31,6 +31,9 @@ pub struct RequestOptions {
     /// Take `GET http://host/path` apart; otherwise the whole URL is the path,
     /// which no route of ours matches.
     pub allow_absolute_url: bool,
+    /// Refuse `GET https://host/path`: the connection is in plain text, and
+    /// nobody before us has taken TLS off.
+    pub refuse_https_url: bool,
     /// Let HTTP/1.0 in, instead of 426.
     pub accept_http_10: bool,
     /// The authority of HTTP/1.0 requests without Host.
@@ -51,6 +54,7 @@ impl Default for RequestOptions {
             head_bytes_max: REQUEST_HEAD_BYTES_MAX,
             headers_max: HEADERS_MAX,
             allow_absolute_url: true,
+            refuse_https_url: false,
             accept_http_10: false,
             default_host_for_http_10: None,
             underscores: HeadersWithUnderscores::Allow,
@@ -158,6 +162,9 @@ fn interpret(
     let host = raw.headers.iter().find(|h| is_host(h.name));
     let form = match target::parse(method, target.as_bytes())? {
         Target::Absolute { .. } if !o.allow_absolute_url => Target::Path,
+        Target::Absolute {
+            scheme: "https", ..
+        } if o.refuse_https_url => return Err(Http1Error::HttpsUrl),
         form => form,
     };
     let is_connect = form == Target::Authority;

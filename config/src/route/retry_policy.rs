@@ -442,9 +442,7 @@ impl HostPredicate {
         let of_host = metadata.get(LOAD_BALANCER);
         match self {
             HostPredicate::PreviousHosts => false,
-            HostPredicate::CanaryHosts => {
-                of_host.and_then(|fields| fields.get("canary")) == Some(&Value::Bool(true))
-            }
+            HostPredicate::CanaryHosts => metadata.is_canary(),
             HostPredicate::HostMetadata(wanted) => wanted.iter().all(|(name, wanted)| {
                 match of_host.and_then(|fields| fields.get(name)) {
                     // As in Envoy, a list has the value if one of its parts is.

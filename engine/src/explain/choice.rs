@@ -29,7 +29,7 @@ pub(super) struct Explained {
 /// host must be; and the host, where that decides it.
 pub(super) fn explain(way: &Way<'_>, cluster: &Cluster, exchange: &Exchange) -> Explained {
     let key = hash_key(way, cluster, exchange);
-    let subset = router::subset(way.forward, exchange);
+    let subset = router::subset(way.forward, cluster, exchange);
     let mut parts = vec![key.fact];
     if !subset.as_slice().is_empty() || cluster.balancing.has_subsets() {
         parts.push(criteria(way, cluster, exchange));
@@ -227,7 +227,7 @@ fn hash_key(way: &Way<'_>, cluster: &Cluster, exchange: &Exchange) -> HashKey {
 }
 
 fn criteria(way: &Way<'_>, cluster: &Cluster, exchange: &Exchange) -> Fact {
-    let subset = router::subset(way.forward, exchange);
+    let subset = router::subset(way.forward, cluster, exchange);
     let items = subset
         .as_slice()
         .iter()

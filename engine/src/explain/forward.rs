@@ -32,6 +32,7 @@ pub(super) fn choose(
     let Action::Forward(forward) = &route.action else {
         return None;
     };
+    router::set_stream_limit(forward, cx.manager.config.timeouts.stream, exchange);
     let input = cx.match_input(exchange);
     exchange.cluster = forward.cluster.choose(&input, |name| cx.find_cluster(name));
     exchange.header_mutations = route.mutations(exchange.cluster);
@@ -69,7 +70,7 @@ pub(super) fn choose(
                 observability_name: Arc::clone(&found.stat_name),
                 metadata: Arc::clone(&found.metadata),
             }));
-            let subset = router::subset(forward, exchange);
+            let subset = router::subset(forward, found, exchange);
             fact.parts(cluster::explain(found, forward.priority, &subset, cx))
         }
         None => fact.parts(vec![Fact::new("hosts").note("there is no such cluster")]),

@@ -14,7 +14,7 @@ use super::fact::Fact;
 use super::question::Question;
 use super::{action, filters, forward, route, upgrade};
 use crate::filters::http::FilterChain;
-use crate::filters::network::http_connection_manager::request::{join_lists, set_length};
+use crate::filters::network::http_connection_manager::request::join_lists;
 use crate::http::conn_manager_utility::{self, Peer, Prepared, Reject};
 use crate::http::exchange::{Exchange, ExchangePool};
 use crate::network::address::NO_ADDRESS;
@@ -145,9 +145,6 @@ fn prepare(
         internal_only_headers,
         &mut fastrand::Rng::with_seed(0),
     )?;
-    if !prepared.upgrade {
-        set_length(request, head.framing);
-    }
     if head.expect_continue && !config.proxy_100_continue {
         request.remove(HeaderId::Expect);
     }
@@ -155,6 +152,8 @@ fn prepare(
         exchange.info.remote_address = prepared.remote;
     }
     exchange.internal = prepared.internal;
+    exchange.set_connect_port(&prepared);
+    exchange.stream_limit.time = config.timeouts.stream;
     Ok(prepared)
 }
 

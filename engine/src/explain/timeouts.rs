@@ -10,7 +10,7 @@ use super::context::header_or;
 use super::fact::{Fact, Place};
 use super::forward::Way;
 use crate::filters::http::router;
-use crate::http::exchange::{Exchange, Tunnel};
+use crate::http::exchange::{Exchange, StreamLimit, Tunnel};
 
 /// The limits of the upstream's part, which the exchange has already.
 pub(super) fn of_upstream(
@@ -99,8 +99,7 @@ fn upstream_stream(way: &Way<'_>, cluster: &Cluster, exchange: &Exchange) -> Fac
     limit("upstream stream", exchange.limits.upstream_stream, place)
 }
 
-/// The limits of the client's stream. What the route has added to the request's
-/// headers counts here.
+/// The limits of the client's stream.
 pub(super) fn of_stream(way: &Way<'_>, exchange: &Exchange) -> Vec<Fact> {
     let (forward, cx) = (way.forward, way.cx);
     let timeouts = &cx.manager.config.timeouts;
@@ -109,18 +108,17 @@ pub(super) fn of_stream(way: &Way<'_>, exchange: &Exchange) -> Vec<Fact> {
         Some(idle) => (idle, of_route("idle_timeout")),
         None => (timeouts.stream_idle, cx.of_manager("stream_idle_timeout")),
     };
-    let stream = router::stream_limit(forward, timeouts.stream, &exchange.request);
-    let by_grpc = router::asked_by_grpc(forward, &exchange.request).is_some();
+    let StreamLimit { time, is_asked } = exchange.stream_limit;
     let written = match forward.max_stream_duration {
         Some(_) => of_route("max_stream_duration.max_stream_duration"),
         None => cx.of_manager("common_http_protocol_options.max_stream_duration"),
     };
     let stream = limit(
         "stream",
-        stream,
-        header_or(by_grpc, HeaderId::GrpcTimeout, written),
+        time,
+        header_or(is_asked, HeaderId::GrpcTimeout, written),
     );
-    let stream = match by_grpc {
+    let stream = match is_asked {
         true => stream.parts(vec![
             Fact::new("as allowed by")
                 .value("grpc_timeout_header_max")

@@ -271,6 +271,7 @@ fn upstream(info: &mut StreamInfo, connected: bool, name: &str) {
         hostname: name.into(),
 
         metadata: std::sync::Arc::default(),
+        is_canary: false,
     }));
     info.upstream_connection = Some(Rc::new(UpstreamConnectionInfo {
         id: 9,

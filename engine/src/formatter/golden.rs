@@ -139,6 +139,7 @@ pub(crate) fn forwarded() -> Request {
         hostname: "h.c".into(),
 
         metadata: std::sync::Arc::default(),
+        is_canary: false,
     }));
     info.upstream_connection = Some(Rc::new(UpstreamConnectionInfo {
         id: 2,
@@ -215,6 +216,7 @@ pub(crate) fn refused() -> Request {
         hostname: "h.dead".into(),
 
         metadata: std::sync::Arc::default(),
+        is_canary: false,
     }));
     info.downstream_bytes = BytesMeter {
         wire_sent: 232,

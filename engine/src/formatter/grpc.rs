@@ -3,6 +3,9 @@
 use super::Context;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 
+/// The status of a request that took too long.
+pub const DEADLINE_EXCEEDED: u64 = 4;
+
 /// A status number; minus one when what was sent is not a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Status(pub i64);

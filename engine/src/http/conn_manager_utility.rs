@@ -11,7 +11,7 @@ use super::forwarded_for::{self, write_address};
 use super::host_utility::{StripPort, normalize_host};
 use super::internal_address::InternalAddresses;
 use super::path_utility::{self, BadPath, PathOutcome, PathRules};
-use super::{append_to_list, header_utility, referer, request_id};
+use super::{append_to_list, header_utility, join_lines, referer, request_id};
 use crate::formatter::grpc::is_grpc;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use std::net::{IpAddr, SocketAddr};
@@ -149,6 +149,8 @@ pub struct Prepared {
     /// Whether an upgrade is wanted. `Connection` and `Upgrade` are still
     /// there then.
     pub upgrade: bool,
+    /// The port that was taken off the authority.
+    pub stripped_port: Option<u32>,
 }
 
 /// A request that is answered at once.
@@ -191,6 +193,25 @@ pub fn prepare_request(
     connection_header::remove_nominated(headers).map_err(refused_connection)?;
     check_authority(headers)?;
     check_path_form(headers)?;
+    let stripped_port = normalize(headers, edge, peer)?;
+    let prepared = mutate_request_headers(headers, edge, peer, internal_only, rng);
+    Ok(Prepared {
+        stripped_port,
+        ..prepared
+    })
+}
+
+/// The same for a request that a redirect or a page has made of another one,
+/// which has taken that way already: only where it goes is new.
+pub fn prepare_redirected(headers: &mut HeaderMap, edge: &Edge, peer: &Peer) -> Result<(), Reject> {
+    normalize(headers, edge, peer)?;
+    set_scheme(headers, edge, peer);
+    Ok(())
+}
+
+/// Brings path and authority into the form that is routed. Gives the port that
+/// was taken off.
+fn normalize(headers: &mut HeaderMap, edge: &Edge, peer: &Peer) -> Result<Option<u32>, Reject> {
     match path_utility::apply(headers, edge.path) {
         Ok(PathOutcome::Forward) => {}
         // gRPC clients do not follow redirects.
@@ -209,18 +230,11 @@ pub fn prepare_request(
             });
         }
     }
-    normalize_host(
+    Ok(normalize_host(
         headers,
         edge.strip_trailing_host_dot,
         edge.strip_port,
         peer.local.map(|local| local.port()),
-    );
-    Ok(mutate_request_headers(
-        headers,
-        edge,
-        peer,
-        internal_only,
-        rng,
     ))
 }
 
@@ -318,6 +332,7 @@ pub fn mutate_request_headers(
         remote: client.remote,
         internal: client.internal,
         upgrade,
+        stripped_port: None,
     }
 }
 
@@ -497,6 +512,9 @@ fn append_via(headers: &mut HeaderMap, via: &[u8]) {
 ///
 /// `request` is the request as [`prepare_request`] left it.
 pub fn mutate_response_headers(headers: &mut HeaderMap, request: &HeaderMap, edge: &Edge) {
+    if edge.server_header != ServerHeader::Overwrite {
+        join_lines(headers, HeaderId::Server);
+    }
     let overwrite = match edge.server_header {
         ServerHeader::Overwrite => true,
         ServerHeader::AppendIfAbsent => !headers.contains(HeaderId::Server),

@@ -236,8 +236,12 @@ impl Downstream {
             head = (out.len() - before) as u64;
             fields = head - start_line_bytes(&out[before..]) - 2;
         });
-        if framing == ResponseFraming::Empty {
-            exchange.response.set(HeaderId::ContentLength, b"0");
+        // What is said of the connection is a header, for logs; how the body is
+        // framed is not.
+        if close {
+            exchange.response.set(HeaderId::Connection, b"close");
+        } else if http_10 && !exchange.response.contains(HeaderId::Connection) {
+            exchange.response.set(HeaderId::Connection, b"keep-alive");
         }
         exchange.info.downstream_bytes.header_sent += fields;
         exchange.info.downstream_bytes.wire_sent += head;

@@ -13,10 +13,12 @@ use ringway_codecs::http1::{RequestHead, Version};
 use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId, StatScopeId};
 
 use super::body_copy::BodyFeed;
+use super::conn_manager_utility::Prepared;
 use super::http1::reader::RequestFacts;
 use super::pacer::Pacer;
 use super::route_table::TableId;
 use crate::formatter::{AccessLogType, Context};
+use crate::stats::alt_stats::AltStatId;
 use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo, TimePoint};
 
 /// A header arena larger than this is shrunk when the exchange is pooled: one
@@ -59,6 +61,8 @@ pub struct Exchange {
     pub tunnel: Tunnel,
     /// The place of the request's kind in the `upgrade_configs`.
     pub upgrade: Option<usize>,
+    /// The port of a CONNECT whose authority is routed without it.
+    pub connect_port: Option<u32>,
     /// The request comes from inside the trusted network.
     pub internal: bool,
     /// A random number that all decisions about the request share: route
@@ -90,6 +94,8 @@ pub struct Exchange {
     pub route_cleared: bool,
     /// How long the upstream may take.
     pub limits: Limits,
+    /// How long the whole stream may take.
+    pub stream_limit: StreamLimit,
     /// The request's body as far as it has arrived, for another try. Empty
     /// unless the route may try again.
     pub replay: Vec<u8>,
@@ -164,6 +170,7 @@ impl Exchange {
             response_complete: false,
             tunnel: Tunnel::None,
             upgrade: None,
+            connect_port: None,
             internal: false,
             random: 0,
             route_table: TableId::default(),
@@ -177,6 +184,7 @@ impl Exchange {
             filters_entered: 0,
             route_cleared: false,
             limits: Limits::default(),
+            stream_limit: StreamLimit::default(),
             replay: Vec::new(),
             redirects: None,
             tell_attempts: false,
@@ -209,6 +217,7 @@ impl Exchange {
         self.response_complete = false;
         self.tunnel = Tunnel::None;
         self.upgrade = None;
+        self.connect_port = None;
         self.internal = false;
         self.random = 0;
         self.route_table = TableId::default();
@@ -223,6 +232,7 @@ impl Exchange {
         self.filters_entered = 0;
         self.route_cleared = false;
         self.limits = Limits::default();
+        self.stream_limit = StreamLimit::default();
         self.forget_body();
         self.redirects = None;
         self.tell_attempts = false;
@@ -254,6 +264,12 @@ impl Exchange {
             local_reply_body: b"",
             kind: AccessLogType::NotSet,
         }
+    }
+
+    /// Remembers the port that was taken off the authority, if its host is to
+    /// learn it all the same.
+    pub fn set_connect_port(&mut self, prepared: &Prepared) {
+        self.connect_port = prepared.stripped_port.filter(|_| self.facts.is_connect);
     }
 
     /// Whether the client has nothing more to say that belongs to this
@@ -329,14 +345,18 @@ impl Exchange {
     }
 }
 
-/// The places in its route configuration's statistics where a request is
-/// counted.
+/// Where a request is counted besides its cluster: places in the statistics of
+/// its route configuration and of its cluster.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counted {
     /// Its virtual cluster's.
     pub virtual_cluster: Option<StatScopeId>,
     /// Its route's.
     pub route: Option<StatScopeId>,
+    /// The name that it brings.
+    pub alt_stat: Option<AltStatId>,
+    /// The host that has answered is a canary.
+    pub is_canary: bool,
 }
 
 /// How long the upstream may take for a request, as the route, its headers and
@@ -366,6 +386,16 @@ impl Default for Limits {
             timeout_status: 504,
         }
     }
+}
+
+/// How long a stream may take from the request's first byte to the response's
+/// last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamLimit {
+    /// `None` is without limit.
+    pub time: Option<Duration>,
+    /// The request has asked for it, in its `grpc-timeout`.
+    pub is_asked: bool,
 }
 
 /// The redirects that were followed for a request.

@@ -17,20 +17,18 @@ pub enum StripPort {
 }
 
 /// Applies `strip_trailing_host_dot` and the port rules, in this order.
-/// `local_port` is the port that the client connected to. As in Envoy, a CONNECT
-/// loses no port but the listener's own: it is half of what is asked for.
+/// `local_port` is the port that the client connected to. Gives the port that
+/// was taken off.
 pub fn normalize_host(
     headers: &mut HeaderMap,
     strip_trailing_dot: bool,
     strip_port: StripPort,
     local_port: Option<u16>,
-) {
+) -> Option<u32> {
     if !strip_trailing_dot && strip_port == StripPort::Never {
-        return;
+        return None;
     }
-    let Some(authority) = headers.get(HeaderId::Authority) else {
-        return;
-    };
+    let authority = headers.get(HeaderId::Authority)?;
     let dot = if strip_trailing_dot {
         trailing_dot(authority)
     } else {
@@ -41,11 +39,9 @@ pub fn normalize_host(
         Some(start) => copy.split_at(start),
         None => (&copy[..], &b""[..]),
     };
-    let is_connect = || headers.get(HeaderId::Method) == Some(b"CONNECT");
-    let keeps_port = strip_port == StripPort::Any && is_connect();
-    let drops_port = !keeps_port && drops_port(port, strip_port, local_port);
-    if dot.is_none() && !drops_port {
-        return;
+    let dropped = dropped_port(port, strip_port, local_port);
+    if dot.is_none() && dropped.is_none() {
+        return None;
     }
     headers.set_with(HeaderId::Authority, |out| {
         match dot {
@@ -55,9 +51,25 @@ pub fn normalize_host(
             }
             _ => out.extend_from_slice(host),
         }
-        if !drops_port {
+        if dropped.is_none() {
             out.extend_from_slice(port);
         }
+    });
+    dropped
+}
+
+/// Gives the authority of a CONNECT its port back, unless it has one: without
+/// it nobody knows what is asked for.
+pub fn restore_port(headers: &mut HeaderMap, port: u32) {
+    let authority = headers.get(HeaderId::Authority).unwrap_or_default();
+    if port_start(authority).is_some() {
+        return;
+    }
+    let host = ValueCopy::of(authority);
+    headers.set_with(HeaderId::Authority, |out| {
+        out.extend_from_slice(&host);
+        out.push(b':');
+        out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
     });
 }
 
@@ -68,17 +80,15 @@ fn trailing_dot(authority: &[u8]) -> Option<usize> {
 }
 
 /// `port` begins with its colon. Something that is no number stays.
-fn drops_port(port: &[u8], strip_port: StripPort, local_port: Option<u16>) -> bool {
+fn dropped_port(port: &[u8], strip_port: StripPort, local_port: Option<u16>) -> Option<u32> {
     let number = || {
         let digits = std::str::from_utf8(port.get(1..)?).ok()?;
-        digits.parse::<u32>().ok()
+        digits.parse().ok()
     };
     match strip_port {
-        StripPort::Never => false,
-        StripPort::Any => number().is_some(),
-        StripPort::Matching => {
-            number().is_some_and(|number| local_port.map(u32::from) == Some(number))
-        }
+        StripPort::Never => None,
+        StripPort::Any => number(),
+        StripPort::Matching => number().filter(|number| local_port.map(u32::from) == Some(*number)),
     }
 }
 
@@ -87,20 +97,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connect_keeps_its_port() {
-        for (host, strip_port, expected) in [
-            ("a:443", StripPort::Any, "a:443"),
-            ("a:8080", StripPort::Any, "a:8080"),
-            ("a:443", StripPort::Matching, "a:443"),
-            ("a:8080", StripPort::Matching, "a"),
+    fn a_port_that_was_taken_off_can_come_back() {
+        for (host, strip_port, taken, restored) in [
+            ("a:443", StripPort::Any, Some(443), "a:443"),
+            ("a:0443", StripPort::Any, Some(443), "a:443"),
+            ("[::1]:80", StripPort::Any, Some(80), "[::1]:80"),
+            ("a:443", StripPort::Matching, None, "a:443"),
+            ("a:8080", StripPort::Matching, Some(8080), "a:8080"),
+            ("a:8080", StripPort::Never, None, "a:8080"),
+            ("a", StripPort::Any, None, "a"),
         ] {
             let mut headers = HeaderMap::new();
-            headers.append(HeaderId::Method, b"CONNECT");
             headers.append(HeaderId::Authority, host.as_bytes());
-            normalize_host(&mut headers, false, strip_port, Some(8080));
+            let found = normalize_host(&mut headers, false, strip_port, Some(8080));
+            assert_eq!(found, taken, "{host} {strip_port:?}");
+            if let Some(port) = found {
+                restore_port(&mut headers, port);
+            }
             let found = headers.get(HeaderId::Authority);
-            assert_eq!(found, Some(expected.as_bytes()), "{host} {strip_port:?}");
+            assert_eq!(found, Some(restored.as_bytes()), "{host} {strip_port:?}");
         }
+        let mut headers = HeaderMap::new();
+        headers.append(HeaderId::Authority, b"other:1");
+        restore_port(&mut headers, 443);
+        assert_eq!(headers.get(HeaderId::Authority), Some(&b"other:1"[..]));
     }
 
     /// What the upstream of Envoy 1.40 saw, for a listener on port 8080.

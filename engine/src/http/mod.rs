@@ -54,6 +54,16 @@ fn append_to_list(
     });
 }
 
+/// Several lines of a header that is one list become one, as in Envoy.
+pub fn join_lines(headers: &mut HeaderMap, id: HeaderId) {
+    if headers.get_all(id).nth(1).is_none() {
+        return;
+    }
+    let lines: Vec<&[u8]> = headers.get_all(id).collect();
+    let joined = lines.join(&b',');
+    headers.set(id, &joined);
+}
+
 #[cfg(test)]
 mod test_headers {
     //! Header lists written and read as text, for table tests.

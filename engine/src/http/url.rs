@@ -12,7 +12,7 @@ pub enum Scheme {
     Http,
     /// TLS.
     Https,
-    /// One that no upstream speaks.
+    /// Any other.
     Other,
 }
 
@@ -37,7 +37,7 @@ impl<'a> Url<'a> {
         let scheme = match name {
             _ if name.eq_ignore_ascii_case(b"http") => Scheme::Http,
             _ if name.eq_ignore_ascii_case(b"https") => Scheme::Https,
-            _ if !name.is_empty() && name.iter().all(u8::is_ascii_alphabetic) => Scheme::Other,
+            _ if is_scheme(name) => Scheme::Other,
             _ => return None,
         };
         let end = rest
@@ -58,13 +58,16 @@ impl<'a> Url<'a> {
         })
     }
 
-    /// Makes it the URL of a request.
+    /// Makes it the URL of a request, whose scheme is that of its connection if
+    /// this one is none of HTTP's.
     pub fn put_into(&self, request: &mut HeaderMap) {
-        let scheme = match self.scheme {
-            Scheme::Https => "https",
-            Scheme::Http | Scheme::Other => "http",
-        };
-        request.set(HeaderId::Scheme, scheme.as_bytes());
+        match self.scheme {
+            Scheme::Http => request.set(HeaderId::Scheme, b"http"),
+            Scheme::Https => request.set(HeaderId::Scheme, b"https"),
+            Scheme::Other => {
+                request.remove(HeaderId::Scheme);
+            }
+        }
         request.set(HeaderId::Authority, self.authority);
         request.set_with(HeaderId::Path, |out| {
             if without_query(self.path).is_empty() {
@@ -73,6 +76,12 @@ impl<'a> Url<'a> {
             out.extend_from_slice(self.path);
         });
     }
+}
+
+/// RFC 3986 section 3.1.
+fn is_scheme(name: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    name.first().is_some_and(u8::is_ascii_alphabetic) && name.iter().all(is_part)
 }
 
 #[cfg(test)]
@@ -93,7 +102,11 @@ mod tests {
             ("/relative", None),
             ("//a/b", None),
             ("ftp://a/", Some((Scheme::Other, "a", "/"))),
-            ("f+p://a/", None),
+            ("f+p-1.0://a/", Some((Scheme::Other, "a", "/"))),
+            ("f_p://a/", None),
+            ("1a://a/", None),
+            ("-://a/", None),
+            ("://a/", None),
             ("", None),
             ("http://a b/", None),
             ("http://a:99999/", None),

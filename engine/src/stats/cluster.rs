@@ -76,6 +76,7 @@ stats_struct! {
             upstream_internal_redirect_succeeded_total,
             upstream_rq_0rtt,
             upstream_rq_active_overflow,
+            upstream_rq_alt_stat_name_overflow,
             upstream_rq_cancelled,
             upstream_rq_maintenance_mode,
             upstream_rq_max_duration_reached,
@@ -186,16 +187,12 @@ stats_struct! {
     }
 }
 
-/// Response codes and times of a cluster: all of them under [`prefix`], and
-/// again by where the request came from (`internal.`, `external.`) and whether
-/// the upstream called itself a canary (`canary.`). All but
-/// `upstream_rq_completed` are listed once they have counted.
+/// Response codes and times of a cluster. All but `upstream_rq_completed` are
+/// listed once they have counted.
 #[derive(Clone, Debug)]
 pub struct ResponseStats {
-    all: CodesAndTime,
-    internal: CodesAndTime,
-    external: CodesAndTime,
-    canary: CodesAndTime,
+    /// Under [`prefix`].
+    pub sent: OriginStats,
     retry: CodeStats,
 }
 
@@ -205,13 +202,40 @@ impl ResponseStats {
     pub fn new(store: &Store, prefix: &str) -> Self {
         // Listed from the start, unlike its kin.
         let _ = store.counter(&format!("{prefix}upstream_rq_completed"));
+        Self {
+            sent: OriginStats::new(store, prefix),
+            retry: CodeStats::new(store, &format!("{prefix}retry.")),
+        }
+    }
+
+    /// Counts the code of a response that is not sent on because the request is
+    /// tried again: `retry.upstream_rq_<code>` only.
+    pub fn retried(&self, code: u16) {
+        self.retry.record(code);
+    }
+}
+
+/// Response codes and times: all of them under a prefix, and again by where the
+/// request came from (`internal.`, `external.`) and whether the upstream called
+/// itself a canary (`canary.`).
+#[derive(Clone, Debug)]
+pub struct OriginStats {
+    all: CodesAndTime,
+    internal: CodesAndTime,
+    external: CodesAndTime,
+    canary: CodesAndTime,
+}
+
+impl OriginStats {
+    /// Statistics under `prefix`, which ends with a dot.
+    #[must_use]
+    pub fn new(store: &Store, prefix: &str) -> Self {
         let below = |part: &str| CodesAndTime::new(store, &format!("{prefix}{part}"));
         Self {
             all: below(""),
             internal: below("internal."),
             external: below("external."),
             canary: below("canary."),
-            retry: CodeStats::new(store, &format!("{prefix}retry.")),
         }
     }
 
@@ -221,12 +245,6 @@ impl ResponseStats {
         for part in self.parts(internal, canary) {
             part.codes.record(code);
         }
-    }
-
-    /// Counts the code of a response that is not sent on because the request is
-    /// tried again: `retry.upstream_rq_<code>` only.
-    pub fn retried(&self, code: u16) {
-        self.retry.record(code);
     }
 
     /// Records how long an upstream took from the end of the request to the end
@@ -278,9 +296,9 @@ mod tests {
         assert_eq!(before.counters.len(), 1);
         assert!(before.histograms.is_empty());
         store.shard(None).install();
-        responses.code(200, false, false);
-        responses.code(503, true, true);
-        responses.time(5, false, false);
+        responses.sent.code(200, false, false);
+        responses.sent.code(503, true, true);
+        responses.sent.time(5, false, false);
         for (name, count) in [
             ("upstream_rq_completed", 2),
             ("upstream_rq_200", 1),

@@ -24,6 +24,7 @@ mod store;
 mod structs;
 mod tags;
 
+pub mod alt_stats;
 pub mod cluster;
 pub mod health_check;
 pub mod http_connection_manager;

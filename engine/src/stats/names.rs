@@ -17,7 +17,11 @@ use ringway_config::circuit_breakers::Thresholds;
 const WORKERS: u32 = 2;
 
 /// What Envoy has no word for because it does not do it.
-const OWN: &[&str] = &[".upstream_cx_lent", ".upstream_rq_resent"];
+const OWN: &[&str] = &[
+    ".upstream_cx_lent",
+    ".upstream_rq_alt_stat_name_overflow",
+    ".upstream_rq_resent",
+];
 
 struct Proxy {
     store: Store,
@@ -89,8 +93,8 @@ fn names_are_envoys_at_start_and_after_a_request() {
 
     proxy.store.shard(Some(0)).install();
     let _ = Http1CodecStats::new(&proxy.store, "cluster.svc.one.http1.");
-    proxy.responses.code(200, false, false);
-    proxy.responses.time(1, false, false);
+    proxy.responses.sent.code(200, false, false);
+    proxy.responses.sent.time(1, false, false);
     envoys.extend(
         include_str!("golden/names_after_a_request.txt")
             .lines()

@@ -67,7 +67,8 @@ fn without(full: &str, mut removed: Vec<Range<usize>>) -> String {
 }
 
 enum Rule {
-    /// Parts between dots: `*` is any one, `$` the value, `**` whatever follows.
+    /// Parts between dots: `*` is any one, `$` the value, `**` whatever follows,
+    /// of which there must be something.
     Parts(&'static [&'static str]),
     /// Group 1 is removed, group 2 the value.
     Pattern(Regex),
@@ -108,9 +109,10 @@ fn find_parts(parts: &[&str], full: &str) -> Option<Found> {
     let mut parts = parts.iter().copied();
     while let Some(part) = parts.next() {
         if part == "**" {
-            // It is last, or stands for the parts before one that must come.
+            // It is last and stands for one part at least, or for the parts
+            // before one that must come.
             let Some(next) = parts.next() else {
-                return found;
+                return found.filter(|_| at <= full.len());
             };
             let ahead = full.get(at..)?.split('.').position(|part| part == next)?;
             at += full[at..]
@@ -358,7 +360,17 @@ mod tests {
                 "mongo_collection=users mongo_prefix=m",
             ),
             ("", "", ""),
-            ("cluster.", "cluster", "cluster_name="),
+            ("cluster.", "cluster.", ""),
+            (
+                "http.in.fault.aborts_injected",
+                "http.fault.aborts_injected",
+                "http_conn_manager_prefix=in",
+            ),
+            (
+                "http.in.fault.edge.aborts_injected",
+                "http.fault.aborts_injected",
+                "fault_downstream_cluster=edge http_conn_manager_prefix=in",
+            ),
             ("cluster", "cluster", ""),
         ] {
             let tagged = Tagged::new(full);

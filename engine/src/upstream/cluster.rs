@@ -22,6 +22,7 @@ use super::host::Host;
 use super::host_set::{HostSet, Member};
 use super::load_balancer::LoadBalancerContext;
 use super::outlier_detection::Watch;
+use crate::stats::alt_stats::{AltStatId, AltStats};
 use crate::stats::cluster::{
     ClusterStats, MaglevStats, ResponseStats, RingHashStats, SubsetStats, TableStats,
     TransportSocketMatchStats, prefix,
@@ -172,6 +173,8 @@ pub struct Cluster {
     pub shared: Arc<SharedCluster>,
     /// Limits by routing priority: default, high.
     pub breakers: [Breakers; 2],
+    /// Responses by the names that requests bring.
+    pub alt_stats: AltStats,
     store: Store,
     http1_stats: OnceCell<Http1CodecStats>,
     loads: GaugeReader,
@@ -209,6 +212,7 @@ impl Cluster {
                 metadata: Arc::clone(&shared.config.metadata),
             }),
             breakers: [breakers(&shared.limits[0]), breakers(&shared.limits[1])],
+            alt_stats: AltStats::new(),
             store: store.clone(),
             http1_stats: OnceCell::new(),
             loads: store.gauge_reader(),
@@ -230,6 +234,17 @@ impl Cluster {
             let prefix = format!("{}http1.", prefix(&self.config.stat_name));
             Http1CodecStats::new(&self.store, &prefix)
         })
+    }
+
+    /// The statistics that a request with this name is counted under, too, and
+    /// in any case whether there were too many names.
+    pub fn alt_stat(&self, name: &[u8]) -> Option<AltStatId> {
+        let prefix = || prefix(&self.config.stat_name);
+        let found = self.alt_stats.find(name, prefix, &self.store);
+        if found.is_none() {
+            self.stats.upstream_rq_alt_stat_name_overflow.inc();
+        }
+        found
     }
 
     /// The host that takes the next request; `None` when the cluster has none

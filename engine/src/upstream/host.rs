@@ -290,5 +290,6 @@ fn info(config: &HostConfig) -> HostInfo {
         address_text: config.address.to_string().into(),
         hostname: Arc::clone(&config.hostname),
         metadata: Arc::clone(&config.metadata),
+        is_canary: config.canary,
     }
 }

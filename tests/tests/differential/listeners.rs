@@ -150,7 +150,21 @@ pub const LISTENERS: &[Listener] = &[
     to_origin("errors_log", include_str!("logs/errors.yaml")),
     to_origin("header_log", include_str!("logs/header.yaml")),
     to_origin("flag_log", include_str!("logs/flag.yaml")),
-    to_origin("health", include_str!("logs/health.yaml")),
+    to_origin(
+        "health",
+        concat!(
+            include_str!("logs/health.yaml"),
+            include_str!("logs/health_filters.yaml")
+        ),
+    ),
+    to_origin(
+        "health_mapped",
+        concat!(
+            "local_reply_config: { body_format: { text_format_source: { inline_string: \
+             \"%RESPONSE_CODE% of a check\" } } }\n",
+            include_str!("logs/health_filters.yaml")
+        ),
+    ),
     Listener {
         name: "suppressed",
         manager: "http_filters: [{ name: router, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router, suppress_envoy_headers: true } }]",

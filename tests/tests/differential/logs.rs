@@ -1,7 +1,9 @@
 //! Formats and filters of access logs, and the filters that speak of health.
 
 use ringway_tests::case::{Case, case};
+use ringway_tests::client::Step;
 use ringway_tests::origin::Act;
+use std::time::Duration;
 
 pub fn cases() -> Vec<Case> {
     let get = |path: &str, headers: &str| {
@@ -87,6 +89,49 @@ pub fn cases() -> Vec<Case> {
         case(
             "health check with body",
             "health",
+            "POST /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nab",
+        ),
+        case(
+            "health check with body, then another",
+            "health",
+            "POST /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nab",
+        )
+        .then(Step::Await(1))
+        .then_send(get("/healthz", ""))
+        .answers(2),
+        case(
+            "health check with body that comes later",
+            "health",
+            "POST /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab",
+        )
+        .then(Step::Wait(Duration::from_millis(100)))
+        .then_send("cd"),
+        case(
+            "health check in chunks",
+            "health",
+            "POST /healthz HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
+             2\r\nab\r\n0\r\n\r\n",
+        ),
+        case(
+            "health check in bad chunks",
+            "health",
+            "POST /healthz HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nx\r\n",
+        ),
+        case(
+            "health check of gRPC",
+            "health",
+            get("/healthz", "content-type: application/grpc\r\n"),
+        ),
+        case("health check, mapped", "health_mapped", get("/healthz", "")),
+        case(
+            "health check by HEAD, mapped",
+            "health_mapped",
+            "HEAD /healthz HTTP/1.1\r\nhost: a\r\n\r\n",
+        )
+        .to_head(),
+        case(
+            "health check with body, mapped",
+            "health_mapped",
             "POST /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nab",
         ),
         case("health check not", "health", get("/other", "")),

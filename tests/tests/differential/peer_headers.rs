@@ -236,6 +236,8 @@ fn request_ids() -> Vec<Case> {
 }
 
 fn of_the_response() -> Vec<Case> {
+    const TWO: &str = "HTTP/1.1 200 OK\r\nserver: one\r\nx-between: 1\r\nserver: two\r\n\
+                       content-length: 0\r\n\r\n";
     const WITH_SERVER: &str = "HTTP/1.1 200 OK\r\nserver: origin\r\ncontent-length: 0\r\n\r\n";
     const WITHOUT: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
     vec![
@@ -243,6 +245,9 @@ fn of_the_response() -> Vec<Case> {
         case("server if absent, present", "server_if_absent", get("")).answer(WITH_SERVER),
         case("server if absent, absent", "server_if_absent", get("")).answer(WITHOUT),
         case("server passed, present", "server_pass", get("")).answer(WITH_SERVER),
+        case("two servers overwritten", "server_named", get("")).answer(TWO),
+        case("two servers if absent", "server_if_absent", get("")).answer(TWO),
+        case("two servers passed", "server_pass", get("")).answer(TWO),
         case("server passed, absent", "server_pass", get("")).answer(WITHOUT),
         case("server passed, local reply", "server_pass", "GET /none HTTP/1.1\r\n\r\n"),
         case("via", "via", get("")).answer(WITHOUT),

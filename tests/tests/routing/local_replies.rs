@@ -22,6 +22,7 @@ const fn replies(name: &'static str, manager: &'static str) -> Listener {
 const LISTENERS: &[Listener] = &[
     replies("plain", ""),
     replies("mapped", include_str!("local_replies/mappers.yaml")),
+    replies("bytes", include_str!("local_replies/bytes.yaml")),
     replies(
         "json",
         "local_reply_config: { body_format: { json_format: { code: \"%RESPONSE_CODE%\", text: \"%LOCAL_REPLY_BODY%\", path: \"%REQ(:path)%\" } } }",
@@ -81,7 +82,66 @@ fn cases() -> Vec<Case> {
     all.extend(formats());
     all.extend(errors());
     all.extend(grpc_requests());
+    all.extend(logged_bytes());
     all
+}
+
+/// What the log says of the size of a reply's head, which is that of its
+/// headers as they are before the codec adds its own.
+fn logged_bytes() -> Vec<Case> {
+    let asks = |name, line: &str, headers: &str| {
+        case(name, "bytes", format!("{line}\r\nhost: a\r\n{headers}\r\n"))
+    };
+    let get = |name, path: &str, headers| asks(name, &format!("GET {path} HTTP/1.1"), headers);
+    const CLOSE: &str = "connection: close\r\n";
+    const GRPC: &str = "content-type: application/grpc\r\n";
+    vec![
+        get("bytes", "/direct", ""),
+        get("bytes of nothing", "/unauthorized", ""),
+        get("bytes of no content", "/no-content", ""),
+        get("bytes of a redirect", "/redirect", ""),
+        get("bytes and the end", "/direct", CLOSE),
+        get("bytes of nothing and the end", "/unauthorized", CLOSE),
+        get("bytes of a bad request", "/bad", ""),
+        get("bytes of gRPC", "/none", GRPC),
+        get("bytes of gRPC and the end", "/bad", GRPC),
+        get("bytes of gRPC without message", "/unauthorized", GRPC),
+        asks("bytes by HEAD", "HEAD /direct HTTP/1.1", "").to_head(),
+        asks(
+            "bytes of nothing by HEAD",
+            "HEAD /unauthorized HTTP/1.1",
+            "",
+        )
+        .to_head(),
+        asks("bytes of gRPC by HEAD", "HEAD /none HTTP/1.1", GRPC).to_head(),
+        asks(
+            "bytes of a body not read",
+            "POST /direct HTTP/1.1",
+            "content-length: 3\r\n",
+        ),
+        asks("bytes of HTTP/1.0", "GET /direct HTTP/1.0", ""),
+        asks(
+            "bytes of nothing in HTTP/1.0",
+            "GET /unauthorized HTTP/1.0",
+            "",
+        ),
+        asks(
+            "bytes of HTTP/1.0 that stays",
+            "GET /direct HTTP/1.0",
+            "connection: keep-alive\r\n",
+        ),
+        asks(
+            "bytes of nothing by HEAD in HTTP/1.0",
+            "HEAD /unauthorized HTTP/1.0",
+            "",
+        )
+        .to_head(),
+        case(
+            "bytes of no request",
+            "bytes",
+            "GET / HTTP/1.1\r\nhost\r\n\r\n",
+        ),
+    ]
 }
 
 fn mapped() -> Vec<Case> {

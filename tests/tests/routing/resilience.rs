@@ -32,6 +32,31 @@ const LISTENERS: &[Listener] = &[
         manager: "",
         hosts: include_str!("resilience/redirects.yaml"),
     },
+    Listener {
+        name: "redirects_any_port",
+        manager: "strip_any_host_port: true",
+        hosts: include_str!("resilience/redirects.yaml"),
+    },
+    Listener {
+        name: "redirects_own_port",
+        manager: "strip_matching_host_port: true",
+        hosts: include_str!("resilience/redirects.yaml"),
+    },
+    Listener {
+        name: "redirects_normal",
+        manager: "strip_trailing_host_dot: true\nnormalize_path: true\nmerge_slashes: true\npath_with_escaped_slashes_action: REJECT_REQUEST",
+        hosts: include_str!("resilience/redirects.yaml"),
+    },
+    Listener {
+        name: "redirects_unescaped",
+        manager: "path_with_escaped_slashes_action: UNESCAPE_AND_REDIRECT",
+        hosts: include_str!("resilience/redirects.yaml"),
+    },
+    Listener {
+        name: "redirects_https",
+        manager: "scheme_header_transformation: { scheme_to_overwrite: https }",
+        hosts: include_str!("resilience/redirects.yaml"),
+    },
     // Nothing is there for hosts that are not listed.
     Listener {
         name: "unknown_hosts",
@@ -140,6 +165,7 @@ fn cases() -> Vec<Case> {
     all.extend(asked_for());
     all.extend(attempts());
     all.extend(redirects());
+    all.extend(normalized_redirects());
     all.extend(followed_redirects());
     all.extend(redirects_to_unknown_hosts());
     all
@@ -728,6 +754,28 @@ fn redirects() -> Vec<Case> {
         redirected("relative redirect", "/x", to(302, "/b")),
         redirected("redirect without scheme", "/x", to(302, "//next/b")),
         redirected("redirect to ftp", "/x", to(302, "ftp://next/b")),
+        redirected("redirect to ftp allowed", "/cross", to(302, "ftp://next/b")),
+        redirected(
+            "redirect to ftp in capitals allowed",
+            "/cross",
+            to(302, "FTP://next/b"),
+        ),
+        redirected("redirect to ftp unsafe", "/safe", to(302, "ftp://next/b")),
+        redirected(
+            "redirect to any scheme allowed",
+            "/cross",
+            to(302, "x+y-1.0://next/b"),
+        ),
+        redirected(
+            "redirect to no scheme allowed",
+            "/cross",
+            to(302, "x_y://next/b"),
+        ),
+        redirected(
+            "redirect to a number allowed",
+            "/cross",
+            to(302, "1x://next/b"),
+        ),
         redirected("redirect to https", "/x", to(302, "https://next/b")),
         redirected(
             "redirect to https allowed",
@@ -753,6 +801,53 @@ fn redirects() -> Vec<Case> {
         ),
         redirected("no redirects allowed", "/zero", to(302, "http://next/b")),
         redirected("redirect with user", "/x", to(302, "http://u@next/b")),
+    ]
+}
+
+/// Where a redirect leads to is brought into the same form as what clients ask
+/// for, after its route was found once.
+fn normalized_redirects() -> Vec<Case> {
+    let leads = |name, listener, location| {
+        case(name, listener, get("/x")).origin(turns([to(302, location), say(OK)]))
+    };
+    vec![
+        leads(
+            "redirect, any port off",
+            "redirects_any_port",
+            "http://a:99/b",
+        ),
+        leads(
+            "redirect, any port off, in capitals",
+            "redirects_any_port",
+            "HTTP://a:99/b",
+        ),
+        leads(
+            "redirect, other port kept",
+            "redirects_own_port",
+            "http://a:99/b",
+        ),
+        leads("redirect, dot off", "redirects_normal", "http://a./b"),
+        leads(
+            "redirect, path normalized",
+            "redirects_normal",
+            "http://a/b/../c//d",
+        ),
+        leads(
+            "redirect, path not normalized",
+            "redirects",
+            "http://a/b/../c//d",
+        ),
+        leads(
+            "redirect, path refused",
+            "redirects_normal",
+            "http://a/b%2fc",
+        ),
+        leads(
+            "redirect, path redirected",
+            "redirects_unescaped",
+            "http://a/b%2fc",
+        ),
+        leads("redirect, other scheme", "redirects_https", "http://a/b"),
     ]
 }
 

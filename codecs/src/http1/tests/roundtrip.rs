@@ -101,7 +101,8 @@ fn requests() {
         let mut trailers = HeaderMap::new();
         add_fields(rng, &mut trailers);
         let mut out = Vec::new();
-        encode_request_head(&mut out, &h, framing == Framing::Chunked);
+        let end = HeadEnd::of_request(&h, framing == Framing::Chunked);
+        encode_request_head(&mut out, &h, end);
         let body = add_body(rng, &mut out, framing, &trailers);
         let o = RequestOptions {
             trailers: true,
@@ -225,6 +226,46 @@ fn what_is_written() {
     connect.append(HeaderId::Authority, b"a:80");
     connect.append(HeaderId::Host, b"other");
     let mut out = Vec::new();
-    encode_request_head(&mut out, &connect, false);
+    encode_request_head(&mut out, &connect, HeadEnd::of_request(&connect, false));
     assert_eq!(out, b"CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n");
+}
+
+#[test]
+fn requests_without_a_body_say_so_where_they_could_have_one() {
+    use HeadEnd::{Chunked, Empty, Fields};
+    for (method, length, has_body, end) in [
+        ("GET", None, false, Fields),
+        ("HEAD", None, false, Fields),
+        ("DELETE", None, false, Fields),
+        ("TRACE", None, false, Fields),
+        ("CONNECT", None, false, Fields),
+        ("POST", None, false, Empty),
+        ("PUT", None, false, Empty),
+        ("PATCH", None, false, Empty),
+        ("OPTIONS", None, false, Empty),
+        ("PURGE", None, false, Empty),
+        ("POST", None, true, Chunked),
+        ("GET", None, true, Chunked),
+        ("POST", Some("0"), false, Fields),
+        ("POST", Some("3"), true, Fields),
+        ("GET", Some("0"), false, Fields),
+    ] {
+        let mut request = HeaderMap::new();
+        request.append(HeaderId::Method, method.as_bytes());
+        if let Some(length) = length {
+            request.append(HeaderId::ContentLength, length.as_bytes());
+        }
+        let found = HeadEnd::of_request(&request, has_body);
+        assert_eq!(found, end, "{method} {length:?} {has_body}");
+    }
+    let mut post = HeaderMap::new();
+    post.append(HeaderId::Method, b"POST");
+    post.append(HeaderId::Path, b"/");
+    post.append(HeaderId::Authority, b"a");
+    let mut out = Vec::new();
+    encode_request_head(&mut out, &post, Empty);
+    assert_eq!(
+        out,
+        b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"
+    );
 }

@@ -4,7 +4,8 @@ use std::io;
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{
-    BodyDecoder, BodyOptions, HeadReader, ResponseHead, ResponseOptions, encode_request_head,
+    BodyDecoder, BodyOptions, HeadEnd, HeadReader, ResponseHead, ResponseOptions,
+    encode_request_head,
 };
 use ringway_config::health_check::{HttpCheck, StatusRange};
 
@@ -40,7 +41,8 @@ impl Client {
         let mut request = check.request.clone();
         request.set(HeaderId::Authority, authority.as_bytes());
         let mut bytes = Vec::new();
-        encode_request_head(&mut bytes, &request, false);
+        let end = HeadEnd::of_request(&request, !check.send.is_empty());
+        encode_request_head(&mut bytes, &request, end);
         bytes.extend_from_slice(&check.send);
         Self {
             socket: None,

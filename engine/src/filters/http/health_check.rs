@@ -87,40 +87,44 @@ impl HttpFilter for HealthCheck {
             return Flow::Continue;
         }
         exchange.info.health_check = true;
+        if self.pass_through && !stream.worker.is_health_failed() {
+            return Flow::Continue;
+        }
+        match exchange.request_complete {
+            true => self.resume(stream),
+            false => Flow::Discard,
+        }
+    }
+
+    /// Answers a check that has arrived in full.
+    fn resume(&self, stream: &mut StreamContext<'_>) -> Flow {
         let failed = stream.worker.is_health_failed();
         if let Some(stats) = &self.stats {
             stats.request_total.inc();
-            if failed {
-                stats.failed.inc();
-            } else if !self.pass_through {
-                stats.ok.inc();
+            match failed {
+                true => stats.failed.inc(),
+                false => stats.ok.inc(),
             }
         }
-        if self.pass_through && !failed {
-            return Flow::Continue;
-        }
-        let cluster = self.service_cluster.as_bytes();
-        exchange
-            .response
-            .append(HeaderId::XEnvoyUpstreamHealthcheckedCluster, cluster);
         if failed {
-            exchange
-                .response
-                .append(HeaderId::XEnvoyImmediateHealthCheckFail, b"true");
             let reply = LocalReply::new(503, "", "health_check_failed");
             return Flow::Reply(reply.flag(ResponseFlag::FailedLocalHealthCheck));
         }
         Flow::Reply(LocalReply::new(200, "", "health_check_ok"))
     }
 
+    /// Tells checkers who was checked, and everybody that a load balancer in
+    /// front of us should not wait for its next check.
     fn response_headers(&self, stream: &mut StreamContext<'_>) {
-        // The answer of an upstream that was asked in our place.
         let exchange = &mut *stream.exchange;
-        let id = HeaderId::XEnvoyUpstreamHealthcheckedCluster;
-        if exchange.info.health_check && !exchange.response.contains(id) {
-            exchange
-                .response
-                .append(id, self.service_cluster.as_bytes());
+        if exchange.info.health_check {
+            exchange.response.set(
+                HeaderId::XEnvoyUpstreamHealthcheckedCluster,
+                self.service_cluster.as_bytes(),
+            );
+        }
+        if stream.worker.is_health_failed() {
+            (exchange.response).set(HeaderId::XEnvoyImmediateHealthCheckFail, b"true");
         }
     }
 }

@@ -57,7 +57,8 @@ pub trait HttpFilter: Send + Sync {
     /// Sees the request's headers, in the order of the configuration.
     fn request_headers(&self, stream: &mut StreamContext<'_>) -> Flow;
 
-    /// Goes on after the filter has made the request wait.
+    /// Goes on after the filter has made the request wait, or its body was
+    /// discarded.
     fn resume(&self, _stream: &mut StreamContext<'_>) -> Flow {
         Flow::Continue
     }
@@ -144,6 +145,9 @@ pub enum Flow {
     /// where. Meanwhile the connection manager watches the client and the
     /// deadlines, and nothing is read of the request's body.
     Wait(Pin<Box<dyn Future<Output = ()>>>),
+    /// Nowhere until the request's body has arrived, of which nothing is kept;
+    /// then [`HttpFilter::resume`] says where.
+    Discard,
 }
 
 /// What a connection manager's `http_filters` compile to.

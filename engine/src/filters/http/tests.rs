@@ -187,6 +187,10 @@ fn the_health_check_filter_lets_the_host_answer() {
             (other.text(), other.header("connection")),
             ("/other", Some("close"))
         );
+        assert_eq!(
+            other.header("x-envoy-immediate-health-check-fail"),
+            Some("true")
+        );
         drop(client);
         proxy.check_balance();
     });

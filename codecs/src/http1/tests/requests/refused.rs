@@ -7,6 +7,31 @@ use super::{Event, accepted, error_of, line, post, read, side, side_with};
 use crate::header::{HeaderId, HeaderMap};
 
 #[test]
+fn https_urls_are_refused_where_that_is_asked_for() {
+    let refusing = side_with(|o| o.refuse_https_url = true);
+    for (target, refused) in [
+        ("https://b/x", true),
+        ("HTTPS://b", true),
+        ("http://b/x", false),
+        ("/https://b/x", false),
+    ] {
+        let input = line(format!("GET {target} HTTP/1.1").as_bytes());
+        accepted(&side(), &input);
+        match refused {
+            true => assert_eq!(error_of(&refusing, &input), HttpsUrl, "{target}"),
+            false => {
+                accepted(&refusing, &input);
+            }
+        }
+    }
+    let paths = side_with(|o| {
+        o.refuse_https_url = true;
+        o.allow_absolute_url = false;
+    });
+    accepted(&paths, &line(b"GET https://b/x HTTP/1.1"));
+}
+
+#[test]
 fn bad_header_lines() {
     // Numbers are those of the list of bad inputs that the project keeps to.
     let table: &[(&[u8], Http1Error)] = &[
@@ -234,6 +259,7 @@ fn answers_are_envoys() {
         (InvalidTarget, 400, "http1.codec_error"),
         (InvalidUrl, 400, "http1.invalid_url"),
         (InvalidScheme, 400, "http1.invalid_scheme"),
+        (HttpsUrl, 403, "http1.https_url_on_plaintext_connection"),
         (PathWithFragment, 400, "path_normalization_failed"),
         (MissingHost, 400, "missing_host_header"),
         (QueryWithoutContentType, 400, "query_missing_content_type"),

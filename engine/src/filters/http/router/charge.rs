@@ -1,6 +1,7 @@
 //! Whom a request to a host is counted for: its cluster, its virtual cluster,
 //! and its route when that has a `stat_prefix`.
 
+use ringway_codecs::header::HeaderId;
 use ringway_config::route::SelectedRoute;
 
 use super::ConnectionManager;
@@ -15,8 +16,23 @@ pub(super) type Places<'a> = [Option<&'a RouteStats>; 2];
 impl ConnectionManager {
     /// Notes where a request is counted besides its cluster. A request that
     /// never gets a cluster is not counted there, as in Envoy.
-    pub(super) fn begin_charging(&self, selected: &SelectedRoute<'_>, exchange: &mut Exchange) {
+    pub(super) fn begin_charging(
+        &self,
+        selected: &SelectedRoute<'_>,
+        cluster: &Cluster,
+        exchange: &mut Exchange,
+    ) {
         exchange.counted.route = selected.route.stats;
+        if exchange
+            .request
+            .contains(HeaderId::XEnvoyUpstreamAltStatName)
+        {
+            let lines = exchange
+                .request
+                .get_all(HeaderId::XEnvoyUpstreamAltStatName);
+            let name = lines.collect::<Vec<_>>().join(&b',');
+            exchange.counted.alt_stat = cluster.alt_stat(&name);
+        }
         if let Some(clusters) = &selected.virtual_host.virtual_clusters {
             let (stats, name) = clusters.find(&exchange.request);
             exchange.counted.virtual_cluster = Some(stats);
@@ -42,9 +58,21 @@ impl ConnectionManager {
     }
 
     /// Counts the code that a client is answered, of a host or in its place.
-    pub(super) fn charge_code(&self, cluster: &Cluster, code: u16, exchange: &Exchange) {
-        let responses = &cluster.shared.responses;
-        responses.code(code, exchange.internal, false);
+    pub(super) fn charge_code(&self, cluster: &Cluster, code: u16, exchange: &mut Exchange) {
+        let is_canary = is_canary(exchange);
+        exchange.counted.is_canary = is_canary;
+        if !self.counts_responses(exchange) {
+            return;
+        }
+        let internal = exchange.internal;
+        cluster
+            .shared
+            .responses
+            .sent
+            .code(code, internal, is_canary);
+        if let Some(alt) = exchange.counted.alt_stat {
+            (cluster.alt_stats).with(alt, |stats| stats.code(code, internal, is_canary));
+        }
         for stats in self.route_stats(exchange).into_iter().flatten() {
             stats.codes.record(code);
         }
@@ -53,10 +81,29 @@ impl ConnectionManager {
     /// Records how long a host took from the end of the request to the end of
     /// its response.
     pub(super) fn charge_time(&self, cluster: &Cluster, milliseconds: u64, exchange: &Exchange) {
+        if !self.counts_responses(exchange) {
+            return;
+        }
+        let (internal, is_canary) = (exchange.internal, exchange.counted.is_canary);
         let responses = &cluster.shared.responses;
-        responses.time(milliseconds, exchange.internal, false);
+        responses.sent.time(milliseconds, internal, is_canary);
+        if let Some(alt) = exchange.counted.alt_stat {
+            (cluster.alt_stats).with(alt, |stats| stats.time(milliseconds, internal, is_canary));
+        }
         for stats in self.route_stats(exchange).into_iter().flatten() {
             stats.upstream_rq_time.record(milliseconds);
         }
     }
+
+    /// Health checks say nothing of what clients are answered.
+    fn counts_responses(&self, exchange: &Exchange) -> bool {
+        self.shared.router_of(exchange).dynamic_stats && !exchange.info.health_check
+    }
+}
+
+/// Whether the host is one that new versions are tried on, by its own word or
+/// by its metadata.
+fn is_canary(exchange: &Exchange) -> bool {
+    exchange.response.get(HeaderId::XEnvoyUpstreamCanary) == Some(b"true")
+        || (exchange.info.host.as_ref()).is_some_and(|host| host.is_canary)
 }

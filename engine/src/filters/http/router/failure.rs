@@ -5,8 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::{ConnectionManager, Handled, LocalReply};
+use crate::formatter::grpc;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
+use crate::http::http1::reader::ReadError;
 use crate::stream_info::{ResponseFlag, details};
 use crate::upstream::cluster::Cluster;
 
@@ -53,6 +55,18 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What it means that the client's body could not be read; what was wrong
+    /// with it is noted.
+    pub fn of_client(error: &ReadError, exchange: &mut Exchange) -> Self {
+        match error {
+            ReadError::Protocol(error) => {
+                exchange.info.details.set(error.details());
+                Self::DownstreamProtocol
+            }
+            ReadError::Closed | ReadError::Truncated | ReadError::Io(_) => Self::DownstreamClosed,
+        }
+    }
+
     /// Ends the request: with an answer when no response has begun, and
     /// otherwise by giving the connection up.
     pub fn answer(
@@ -316,11 +330,13 @@ fn expired(
         Expired::Request => {
             LocalReply::new(status, "request timeout", details::REQUEST_OVERALL_TIMEOUT)
         }
-        Expired::Stream => LocalReply::new(
-            status,
-            "downstream duration timeout",
-            details::MAX_DURATION_TIMEOUT,
-        ),
+        Expired::Stream => {
+            let details = details::MAX_DURATION_TIMEOUT;
+            LocalReply {
+                grpc_status: Some(grpc::DEADLINE_EXCEEDED),
+                ..LocalReply::new(status, "downstream duration timeout", details)
+            }
+        }
         Expired::Idle => LocalReply::new(status, "stream timeout", details::STREAM_IDLE_TIMEOUT)
             .flag(ResponseFlag::StreamIdleTimeout),
     };

@@ -57,7 +57,7 @@ pub(super) async fn forward<'a>(
             exchange,
         );
     };
-    manager.begin_charging(selected, exchange);
+    manager.begin_charging(selected, &cluster, exchange);
     exchange.info.attempt_count = 1;
     exchange.tell_attempts = forward.resilience.attempt_count_in_response;
     exchange.limits = limits(forward, &cluster.config, &exchange.request);
@@ -105,7 +105,7 @@ pub(super) async fn forward<'a>(
         return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
     }
     shadow::start(manager, forward, exchange);
-    rewrite_host(manager, forward, &host.info(), exchange);
+    rewrite_host(manager, forward, &host, exchange);
     if let Some(limit) = exchange.limits.upstream_stream {
         exchange.deadlines.upstream = Some(reactor::now() + limit);
         downstream.timer.set(exchange.deadlines.next());
@@ -244,8 +244,8 @@ pub(super) async fn relay(
         match event {
             Event::Head(interim_head) if is_interim(&interim_head) => {
                 interim += 1;
-                exchange.response.clear();
                 manager.charge_code(upstream.cluster(), interim_head.status, exchange);
+                exchange.response.clear();
                 if interim > INTERIM_RESPONSES_MAX {
                     return Relayed::Failed(Failure::UpstreamProtocol);
                 }
@@ -383,7 +383,9 @@ pub(super) fn send_head(
         Framing::None if tunnelled => ResponseFraming::Tunnel,
         // Envoy says how the body of the GET would be framed.
         Framing::None if exchange.facts.is_head && !described => ResponseFraming::Unknown,
-        // The route took the length off.
+        // The route took the length off. As in Envoy, a response without a
+        // body says so all the same.
+        Framing::Length(0) if !described => ResponseFraming::Empty,
         Framing::Length(_) if !described => ResponseFraming::Unknown,
         Framing::None | Framing::Length(_) => ResponseFraming::Described,
         Framing::Chunked | Framing::UntilClose => ResponseFraming::Unknown,

@@ -32,13 +32,9 @@ pub(super) fn set_up(
         stats.passthrough_internal_redirect_bad_location.inc();
         return false;
     };
-    // Plain text is all that there is below a listener.
-    let allowed = match target.scheme {
-        Scheme::Http => true,
-        Scheme::Https => policy.allow_cross_scheme,
-        Scheme::Other => false,
-    };
-    if !allowed {
+    // Plain text is all that there is below a listener. As in Envoy, no scheme
+    // changes what is spoken to the host.
+    if target.scheme != Scheme::Http && !policy.allow_cross_scheme {
         stats.passthrough_internal_redirect_unsafe_scheme.inc();
         return false;
     }

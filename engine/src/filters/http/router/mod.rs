@@ -54,7 +54,7 @@ pub use self::pick::subset;
 pub use self::request_headers::{finalize_request_headers, remove_consumed};
 pub use self::retries::Retries;
 pub use self::shadow::{NotMirrored, mirror_target, set_mirror_authority};
-pub use self::timeout::{asked_by_grpc, asked_ms, limits, stream_limit};
+pub use self::timeout::{asked_ms, limits, set_stream_limit};
 pub(in crate::filters) use self::timeout::{poll_deadline, set_stream_deadlines};
 pub use self::tries::{TriesPool, is_hedging};
 use super::super::network::http_connection_manager::local_reply::LocalReply;
@@ -65,10 +65,23 @@ use crate::http::redirect;
 use crate::stream_info::{ResponseFlag, details};
 
 /// The compiled `envoy.extensions.filters.http.router.v3.Router`.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Config {
     /// No `x-envoy-*` header is added to requests and responses.
     pub suppress_envoy_headers: bool,
+    /// Response codes and times are counted for clusters, virtual clusters and
+    /// routes.
+    pub dynamic_stats: bool,
+}
+
+impl Default for Config {
+    /// Envoy's defaults.
+    fn default() -> Self {
+        Self {
+            suppress_envoy_headers: false,
+            dynamic_stats: true,
+        }
+    }
 }
 
 impl Config {
@@ -77,6 +90,7 @@ impl Config {
         let proto = unpack::<pb::Router>(any, cx)?;
         Some(Self {
             suppress_envoy_headers: proto.suppress_envoy_headers,
+            dynamic_stats: proto.dynamic_stats.is_none_or(|on| on.value),
         })
     }
 }
@@ -126,13 +140,14 @@ pub async fn route(
     }
 }
 
-/// Chooses the cluster of a request whose route was found. Filters and logs
-/// read it from the exchange.
+/// Chooses the cluster of a request whose route was found, and notes how long
+/// it may take. Filters and logs read both from the exchange.
 pub fn choose_cluster(manager: &ConnectionManager, route: &Route, exchange: &mut Exchange) {
     exchange.cluster = ClusterChoice::default();
     let Action::Forward(forward) = &route.action else {
         return;
     };
+    set_stream_limit(forward, manager.shared.config.timeouts.stream, exchange);
     let worker = &manager.worker;
     let runtime = worker.runtime.borrow();
     let input = manager.match_input(&exchange.request, exchange, &runtime);

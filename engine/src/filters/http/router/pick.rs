@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::metadata::LB_NAMESPACE;
 use ringway_config::route::{Forward, SubsetCriteria};
 use ringway_lb::priority::Loads;
@@ -35,7 +36,7 @@ pub(super) fn with_context<T>(
     exchange: &mut Exchange,
     f: impl FnOnce(LoadBalancerContext<'_>) -> T,
 ) -> T {
-    let subset = subset(forward, exchange);
+    let subset = subset(forward, &cluster.config, exchange);
     let mut hash = || hash_policy::hash(forward, cluster, exchange);
     let context = LoadBalancerContext::new(&manager.worker.rng)
         .with_hash(&mut hash)
@@ -45,9 +46,17 @@ pub(super) fn with_context<T>(
 }
 
 /// What the metadata of the host must be: what the route says, and what
-/// filters have said of the request, which goes first.
-pub fn subset<'f>(forward: &'f Forward, exchange: &Exchange) -> Cow<'f, SubsetCriteria> {
+/// filters have said of the request, which goes first. Nobody asks about the
+/// latter in a cluster without subsets.
+pub fn subset<'f>(
+    forward: &'f Forward,
+    cluster: &ClusterConfig,
+    exchange: &Exchange,
+) -> Cow<'f, SubsetCriteria> {
     let of_route = forward.subset(exchange.cluster);
+    if !cluster.balancing.has_subsets() {
+        return Cow::Borrowed(of_route);
+    }
     match exchange.info.metadata().get(LB_NAMESPACE) {
         None => Cow::Borrowed(of_route),
         Some(of_request) => Cow::Owned(of_route.with(of_request)),

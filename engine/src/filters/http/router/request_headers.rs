@@ -11,7 +11,8 @@ use super::ConnectionManager;
 use super::timeout::set_expected_timeout;
 use crate::formatter::{AccessLogType, Context};
 use crate::http::exchange::Exchange;
-use crate::stream_info::HostInfo;
+use crate::http::host_utility::restore_port;
+use crate::upstream::host::Host;
 
 /// Says what the host should know, and applies the route's changes, which
 /// `mutate` makes, and rewrites.
@@ -39,6 +40,9 @@ pub fn finalize_request_headers(
     }
     set_weighted_host(forward, exchange);
     mutate(exchange);
+    if let Some(port) = exchange.connect_port {
+        restore_port(&mut exchange.request, port);
+    }
     rewrite_request(shared, forward, exchange);
 }
 
@@ -79,12 +83,13 @@ fn rewrite_request(shared: &Shared, forward: &Forward, exchange: &mut Exchange) 
 pub(super) fn rewrite_host(
     manager: &ConnectionManager,
     forward: &Forward,
-    host: &HostInfo,
+    host: &Host,
     exchange: &mut Exchange,
 ) {
     if !forward.rewrites_host_to_hostname() {
         return;
     }
+    let host = host.info();
     rewriting(&manager.shared, exchange, |headers, with| {
         forward.rewrite_host_to(&host.hostname, headers, with);
     });

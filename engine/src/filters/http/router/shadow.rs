@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use ringway_codecs::http1::{Framing, ResponseHead, Version, encode_request_head};
+use ringway_codecs::http1::{Framing, HeadEnd, ResponseHead, Version, encode_request_head};
 use ringway_config::clusters::ClusterId;
 use ringway_config::route::{Forward, MirrorHost, MirrorTarget, RequestMirrorPolicy, port_start};
 use ringway_config::runtime::RuntimeValues;
@@ -332,7 +332,7 @@ impl Shadow {
     }
 
     fn count_code(&self, status: u16) {
-        self.cluster.shared.responses.code(status, true, false);
+        (self.cluster.shared.responses.sent).code(status, true, false);
     }
 }
 
@@ -350,19 +350,18 @@ struct Sent {
 
 impl Sent {
     fn start(shadow: &Shadow, lease: Lease) -> Self {
-        let chunked = shadow.body.is_some() && !shadow.request.contains(HeaderId::ContentLength);
+        let end = HeadEnd::of_request(&shadow.request, shadow.body.is_some());
         lease
             .stream
-            .write_with(|out| encode_request_head(out, &shadow.request, chunked));
+            .write_with(|out| encode_request_head(out, &shadow.request, end));
         let limit = lease.cluster().config.buffer_limit.max(1) as usize;
         lease.host().note(Outcome::Connected);
         Self {
             active: ActiveRequest::new(lease),
             reader: MessageReader::default(),
-            writer: if chunked {
-                BodyWriter::Chunked
-            } else {
-                BodyWriter::Plain
+            writer: match end {
+                HeadEnd::Chunked => BodyWriter::Chunked,
+                HeadEnd::Fields | HeadEnd::Empty => BodyWriter::Plain,
             },
             send_queue_max: limit.min(SEND_QUEUE_BYTES_MAX),
             head: None,
@@ -495,7 +494,7 @@ impl Sent {
         let took = now.duration_since(shadow.complete_at.unwrap_or(now));
         let cluster = &shadow.cluster;
         let responses = &cluster.shared.responses;
-        responses.time(took.as_millis() as u64, true, false);
+        responses.sent.time(took.as_millis() as u64, true, false);
         let reusable = self.head.as_ref().is_some_and(|head| head.keep_alive);
         let until_close = self.head.as_ref().is_some_and(|head| {
             head.framing == Framing::UntilClose && head.version == Version::Http11

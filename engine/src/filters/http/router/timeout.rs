@@ -10,8 +10,9 @@ use ringway_config::route::{Forward, GrpcTimeout};
 
 use super::ConnectionManager;
 use super::failure::Failure;
+use crate::formatter::grpc::is_grpc;
 use crate::http::downstream::Downstream;
-use crate::http::exchange::{Exchange, Limits, Tunnel};
+use crate::http::exchange::{Exchange, Limits, StreamLimit, Tunnel};
 use crate::reactor;
 
 /// How long the upstream may take. Headers of the request that say so win over
@@ -95,10 +96,7 @@ pub fn set_stream_deadlines(
 ) {
     let timeouts = &manager.shared.config.timeouts;
     let start = exchange.info.start;
-    let stream = match forward {
-        Some(forward) => stream_limit(forward, timeouts.stream, &exchange.request),
-        None => timeouts.stream,
-    };
+    let stream = exchange.stream_limit.time;
     let deadlines = &mut exchange.deadlines;
     deadlines.idle = forward
         .and_then(|forward| forward.idle_timeout)
@@ -111,18 +109,46 @@ pub fn set_stream_deadlines(
     }
 }
 
-/// How long the whole stream may take: the request's `grpc-timeout` where the
-/// route asks for it, else what the route or the connection manager says.
-pub fn stream_limit(
-    forward: &Forward,
-    of_manager: Option<Duration>,
-    request: &HeaderMap,
-) -> Option<Duration> {
-    asked_by_grpc(forward, request).or_else(|| forward.max_stream_duration.unwrap_or(of_manager))
+/// Notes how long the whole stream may take, now that its route is known: the
+/// request's `grpc-timeout` where the route asks for it, else what the route or
+/// the connection manager says.
+///
+/// A route that says anything of it has gRPC hosts told, too: whatever the
+/// client has asked for, the limit that holds is what they get.
+pub fn set_stream_limit(forward: &Forward, of_manager: Option<Duration>, exchange: &mut Exchange) {
+    let limited_before = exchange.stream_limit.time.is_some();
+    exchange.stream_limit = StreamLimit {
+        time: of_manager,
+        is_asked: false,
+    };
+    if !forward.replaces_timeout {
+        return;
+    }
+    let request = &mut exchange.request;
+    let asked = asked_by_grpc(forward, request);
+    let limit = asked.or_else(|| forward.max_stream_duration.unwrap_or(of_manager));
+    exchange.stream_limit = StreamLimit {
+        time: limit,
+        is_asked: asked.is_some(),
+    };
+    if !is_grpc(request) {
+        return;
+    }
+    match limit {
+        Some(limit) => request.set_with(HeaderId::GrpcTimeout, |out| {
+            write_grpc_timeout(limit, out);
+        }),
+        // As in Envoy, what the client has asked for is forgotten only together
+        // with a limit that held until now.
+        None if limited_before => {
+            request.remove(HeaderId::GrpcTimeout);
+        }
+        None => {}
+    }
 }
 
 /// The limit that a gRPC client asks for, as the route allows it.
-pub fn asked_by_grpc(forward: &Forward, request: &HeaderMap) -> Option<Duration> {
+fn asked_by_grpc(forward: &Forward, request: &HeaderMap) -> Option<Duration> {
     let rule = forward.grpc_timeout.as_ref()?;
     let asked = request.get(HeaderId::GrpcTimeout).and_then(grpc_timeout)?;
     Some(grpc_limit(rule, asked))
@@ -133,14 +159,17 @@ fn grpc_limit(rule: &GrpcTimeout, asked: Duration) -> Duration {
     capped.saturating_sub(rule.offset)
 }
 
-/// `grpc-timeout`: at most eight digits and a unit. Less than a millisecond is
-/// rounded up, as in Envoy.
+/// The largest number that a `grpc-timeout` may have: eight digits.
+const GRPC_COUNT_MAX: u64 = 99_999_999;
+
+/// `grpc-timeout`: a number and a unit. As in Envoy, less than a millisecond is
+/// rounded up, and the number may have a sign and spaces around it.
 fn grpc_timeout(value: &[u8]) -> Option<Duration> {
-    let (unit, digits) = value.split_last()?;
-    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+    let (unit, number) = value.split_last()?;
+    let count: u64 = std::str::from_utf8(number).ok()?.trim().parse().ok()?;
+    if count > GRPC_COUNT_MAX {
         return None;
     }
-    let count: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
     let ms = match unit {
         b'H' => count * 3_600_000,
         b'M' => count * 60_000,
@@ -151,6 +180,17 @@ fn grpc_timeout(value: &[u8]) -> Option<Duration> {
         _ => return None,
     };
     Some(Duration::from_millis(ms))
+}
+
+/// Appends a limit as `grpc-timeout` has it: in milliseconds, or in the smallest
+/// unit that leaves no more than eight digits.
+fn write_grpc_timeout(limit: Duration, out: &mut Vec<u8>) {
+    let ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    let units = [(1, b'm'), (1000, b'S'), (60_000, b'M'), (3_600_000, b'H')];
+    let fits = units.iter().find(|(unit, _)| ms / unit <= GRPC_COUNT_MAX);
+    let (count, unit) = fits.map_or((GRPC_COUNT_MAX, b'H'), |(unit, name)| (ms / unit, *name));
+    out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
+    out.push(unit);
 }
 
 /// Polls the one timer for whichever deadline is the nearest.
@@ -211,11 +251,35 @@ mod tests {
             ("", None),
             ("1", None),
             ("-1m", None),
-            ("1 m", None),
+            ("-0m", None),
+            ("1 m", Some(1)),
+            (" +1m", Some(1)),
+            ("000000000007m", Some(7)),
+            ("0x1m", None),
+            ("1m1", None),
             ("1s", None),
         ] {
             let found = grpc_timeout(text.as_bytes());
             assert_eq!(found, ms.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn limits_are_written_as_grpc_timeouts() {
+        for (ms, text) in [
+            (0, "0m"),
+            (2950, "2950m"),
+            (99_999_999, "99999999m"),
+            (100_000_000, "100000S"),
+            (1_000_000_000, "1000000S"),
+            (99_999_999_999, "99999999S"),
+            (100_000_000_000, "1666666M"),
+            (359_999_996_399_950, "99999998H"),
+            (u64::MAX, "99999999H"),
+        ] {
+            let mut out = Vec::new();
+            write_grpc_timeout(Duration::from_millis(ms), &mut out);
+            assert_eq!(out, text.as_bytes(), "{ms}");
         }
     }
 

@@ -316,7 +316,7 @@ impl Tries<'_> {
         shadow::start(self.manager, self.forward, exchange);
         self.manager.charge_request(exchange);
         let host = &self.running[place].host;
-        rewrite_host(self.manager, self.forward, &host.info(), exchange);
+        rewrite_host(self.manager, self.forward, host, exchange);
         let mut upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
         let head = connect::head_of_bytes(&mut upstream, downstream, exchange);
         let now = reactor::now();

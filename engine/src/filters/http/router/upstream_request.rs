@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{
-    BodyOptions, Framing, ResponseHead, ResponseOptions, Version, encode_request_head,
+    BodyOptions, Framing, HeadEnd, ResponseHead, ResponseOptions, Version, encode_request_head,
 };
 
 use ringway_config::cluster::Cluster as ClusterConfig;
@@ -72,13 +72,18 @@ impl UpstreamRequest {
         let sent_before = taken_before + lease.stream.queued() as u64;
 
         let is_message = lease.speaks() == Speaks::Http1;
-        let chunked = is_message && has_body && !exchange.request.contains(HeaderId::ContentLength);
+        let end = match exchange.tunnel {
+            // Not that it has no body: what follows is the other protocol's.
+            Tunnel::Connect | Tunnel::Upgrade | Tunnel::WebSocket if !has_body => HeadEnd::Fields,
+            _ => HeadEnd::of_request(&exchange.request, has_body),
+        };
+        let chunked = is_message && end == HeadEnd::Chunked;
         if is_message {
             info.upstream_protocol = Some(Protocol::Http11);
             let mut field_bytes = 0;
             lease.stream.write_with(|out| {
                 let before = out.len();
-                encode_request_head(out, &exchange.request, chunked);
+                encode_request_head(out, &exchange.request, end);
                 let head = &out[before..];
                 field_bytes = head.len() as u64 - start_line_bytes(head) - 2;
             });
@@ -251,13 +256,7 @@ impl UpstreamRequest {
             .poll_body(&mut exchange.request_trailers, cx)
             .map(|part| match part {
                 Ok(part) => Event::RequestBody(part),
-                Err(ReadError::Protocol(error)) => {
-                    exchange.info.details.set(error.details());
-                    Event::Failed(Failure::DownstreamProtocol)
-                }
-                Err(ReadError::Closed | ReadError::Truncated | ReadError::Io(_)) => {
-                    Event::Failed(Failure::DownstreamClosed)
-                }
+                Err(error) => Event::Failed(Failure::of_client(&error, exchange)),
             })
     }
 

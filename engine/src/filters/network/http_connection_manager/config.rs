@@ -156,6 +156,8 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
                 * 1024,
             headers_max: common.headers_max as usize,
             allow_absolute_url: core::bool_or(http1.allow_absolute_url, true),
+            // As in Envoy: at the edge nobody before us takes TLS off.
+            refuse_https_url: edge.use_remote_address && edge.xff_num_trusted_hops == 0,
             accept_http_10: http1.accept_http_10,
             default_host_for_http_10: Some(http1.default_host_for_http_10)
                 .filter(|host| !host.is_empty())

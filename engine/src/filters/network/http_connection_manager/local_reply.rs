@@ -153,6 +153,8 @@ impl ConnectionManager {
             response.set(HeaderId::ContentType, reply.content_type);
         }
         let framing = match body.is_empty() && !bodiless {
+            // As in Envoy, the head alone says that a body could follow.
+            true if exchange.facts.is_head => ResponseFraming::Unknown,
             true => ResponseFraming::Empty,
             false => ResponseFraming::Described,
         };

@@ -243,6 +243,10 @@ impl ConnectionManager {
                 return handled;
             }
             self.begin_redirected(downstream, exchange);
+            if let Err(rejected) = self.prepare_redirected(exchange) {
+                self.reply(downstream, exchange, rejected);
+                return Handled::Answered;
+            }
         }
     }
 
@@ -285,6 +289,13 @@ impl ConnectionManager {
                     // have room for it.
                     let wait = self.wait_for_filter(waiting, route, downstream, exchange);
                     if let Err(handled) = Box::pin(wait).await {
+                        return handled;
+                    }
+                    flow = filters.resume(exchange, &self.worker, route);
+                }
+                Flow::Discard => {
+                    let discarded = self.discard_body(route, downstream, exchange);
+                    if let Err(handled) = Box::pin(discarded).await {
                         return handled;
                     }
                     flow = filters.resume(exchange, &self.worker, route);

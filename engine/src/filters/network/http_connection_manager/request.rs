@@ -2,15 +2,16 @@
 //! that cannot be.
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use ringway_codecs::http1::{Framing, Http1Error, RequestHead, Version};
+use ringway_codecs::http1::{Http1Error, RequestHead, Version};
 
 use super::ConnectionManager;
 use super::config::Config;
 use super::local_reply::LocalReply;
 use crate::filters::WorkerContext;
-use crate::http::conn_manager_utility::{self, Edge, Peer, RejectKind};
+use crate::http::conn_manager_utility::{self, Edge, Peer, Reject, RejectKind};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
+use crate::http::join_lines;
 use crate::network::address::NO_ADDRESS;
 use crate::reactor;
 use crate::stream_info::{Protocol, ResponseFlag, TimePoint, details};
@@ -29,6 +30,7 @@ impl ConnectionManager {
         stats.downstream_rq_active.inc();
         exchange.note_head(head);
         exchange.request_complete = downstream.is_request_read();
+        exchange.stream_limit.time = self.config().timeouts.stream;
         if head.dropped_underscore_headers > 0 {
             let dropped = u64::from(head.dropped_underscore_headers);
             self.worker
@@ -52,13 +54,7 @@ impl ConnectionManager {
         head: &RequestHead,
     ) -> Result<bool, LocalReply<'static>> {
         join_lists(&mut exchange.request, head.version, head.upgrade);
-        let connection = &exchange.info.connection;
-        let known = |address| (address != NO_ADDRESS).then_some(address);
-        let peer = Peer {
-            remote: known(connection.direct_remote),
-            local: known(connection.local),
-            tls: false,
-        };
+        let peer = peer(exchange);
         // By the scope that the client asks for: rewritten headers may lead to
         // another one.
         let routes = &self.config().routes;
@@ -80,10 +76,24 @@ impl ConnectionManager {
             exchange.info.remote_address = prepared.remote;
         }
         exchange.internal = prepared.internal;
-        if !prepared.upgrade {
-            set_length(&mut exchange.request, head.framing);
-        }
+        exchange.set_connect_port(&prepared);
         Ok(prepared.upgrade)
+    }
+
+    /// Brings the request that a redirect or a page has made into the form that
+    /// is routed; the reply is for one that is refused.
+    pub(super) fn prepare_redirected(
+        &self,
+        exchange: &mut Exchange,
+    ) -> Result<(), LocalReply<'static>> {
+        let peer = peer(exchange);
+        conn_manager_utility::prepare_redirected(&mut exchange.request, &self.edge, &peer).map_err(
+            |Reject {
+                 status,
+                 details,
+                 kind,
+             }| self.refuse(exchange, status, details, kind),
+        )
     }
 
     fn refuse(
@@ -203,6 +213,17 @@ impl ConnectionManager {
     }
 }
 
+/// The client's connection, as far as headers depend on it.
+fn peer(exchange: &Exchange) -> Peer {
+    let connection = &exchange.info.connection;
+    let known = |address| (address != NO_ADDRESS).then_some(address);
+    Peer {
+        remote: known(connection.direct_remote),
+        local: known(connection.local),
+        tls: false,
+    }
+}
+
 /// Joins the headers that are lists, of a request that asks for an `upgrade` or
 /// does not.
 pub fn join_lists(request: &mut HeaderMap, version: Version, upgrade: bool) {
@@ -220,36 +241,11 @@ pub fn join_lists(request: &mut HeaderMap, version: Version, upgrade: bool) {
     }
 }
 
-/// Several lines of a header that is one list become one, as in Envoy.
-fn join_lines(request: &mut HeaderMap, id: HeaderId) {
-    if request.get_all(id).nth(1).is_none() {
-        return;
-    }
-    let lines: Vec<&[u8]> = request.get_all(id).collect();
-    let joined = lines.join(&b','.to_owned());
-    request.set(id, &joined);
-}
-
-/// A request without a body says so where its method could have one: the host
-/// must not wait for it.
-pub fn set_length(request: &mut HeaderMap, framing: Framing) {
-    let bodiless = framing == Framing::None && !request.contains(HeaderId::ContentLength);
-    if !bodiless {
-        return;
-    }
-    let needs_no_body = matches!(
-        request.get(HeaderId::Method),
-        Some(b"GET" | b"HEAD" | b"DELETE" | b"TRACE" | b"CONNECT")
-    );
-    if !needs_no_body {
-        request.append(HeaderId::ContentLength, b"0");
-    }
-}
-
 /// The texts of the statuses that a broken request is answered with.
 fn status_text(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
+        403 => "Forbidden",
         413 => "Payload Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use ringway_codecs::header::HeaderId;
-
 use super::{ConnectionManager, Shared};
 use crate::http::conn_manager_utility;
 use crate::http::downstream::{Downstream, ResponseFraming};
@@ -15,9 +13,6 @@ use crate::stream_info::TimePoint;
 impl Shared {
     /// Changes the request's or the response's headers as its route says, at
     /// the time `now`.
-    ///
-    /// A message that said that it has no body still says so afterwards: as in
-    /// Envoy, a route can only take the length off a body.
     pub fn apply_route_mutations(
         &self,
         message: Message,
@@ -27,13 +22,7 @@ impl Shared {
     ) {
         // What `%DURATION%` is until the request is over.
         exchange.info.mark(TimePoint::RequestComplete, now);
-        let length = message.headers(exchange).get(HeaderId::ContentLength);
-        let is_empty = length == Some(b"0");
         header_parser::apply_route_mutations(message, self.routes_of(exchange), exchange, scratch);
-        let headers = message.headers_mut(exchange);
-        if is_empty && !headers.contains(HeaderId::ContentLength) {
-            headers.append(HeaderId::ContentLength, b"0");
-        }
     }
 }
 

@@ -163,7 +163,7 @@ pub enum SaidBy<'a> {
 
 impl Shared {
     /// Decides whether a request may ask for another protocol, which it does.
-    /// A CONNECT without a route is the router's to answer.
+    /// As in Envoy, one without a route is the router's to answer.
     pub fn rule_on_upgrade<'a>(
         &self,
         exchange: &'a Exchange,
@@ -199,7 +199,7 @@ impl Shared {
         let no_route = matches!(found, RouteMatch::NoVirtualHost | RouteMatch::NoRoute(_));
         let outcome = if allowed {
             Outcome::Allowed { tunnel, place }
-        } else if exchange.facts.is_connect && no_route || self.is_without_scope(exchange) {
+        } else if no_route {
             Outcome::NotFound
         } else {
             Outcome::Refused
@@ -209,11 +209,6 @@ impl Shared {
             outcome,
             said_by,
         }
-    }
-
-    /// As in Envoy, what belongs to no scope is not found, whatever it asks for.
-    fn is_without_scope(&self, exchange: &Exchange) -> bool {
-        self.config.routes.choose(&exchange.request).is_none()
     }
 }
 

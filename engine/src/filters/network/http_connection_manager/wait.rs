@@ -6,13 +6,15 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use ringway_config::route::{Action, SelectedRoute};
+use ringway_config::route::{Action, Forward, SelectedRoute};
 
 use super::super::super::http::router::{Failure, poll_deadline, set_stream_deadlines};
 use super::{ConnectionManager, Handled};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
+use crate::http::http1::reader::BodyPart;
 use crate::reactor;
+use crate::stream_info::TimePoint;
 
 impl ConnectionManager {
     /// Waits for `waiting`; `Err` when the request is over first. Its body
@@ -25,11 +27,7 @@ impl ConnectionManager {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Result<(), Handled> {
-        let forward = route.and_then(|selected| match &selected.route.action {
-            Action::Forward(forward) => Some(&**forward),
-            _ => None,
-        });
-        set_stream_deadlines(self, forward, exchange);
+        set_stream_deadlines(self, forward_of(route), exchange);
         // As in Envoy, a request that is held back has not been read to its end.
         let request = self.config().timeouts.request;
         exchange.deadlines.request = request.map(|limit| exchange.info.start + limit);
@@ -50,6 +48,41 @@ impl ConnectionManager {
             }
             Some(failure) => Err(failure.answer_alone(self, downstream, exchange)),
         }
+    }
+
+    /// Reads the request's body and keeps nothing of it; `Err` when the request
+    /// is over before its end.
+    pub(super) async fn discard_body(
+        &self,
+        route: Option<SelectedRoute<'_>>,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Result<(), Handled> {
+        set_stream_deadlines(self, forward_of(route), exchange);
+        downstream.timer.set(exchange.deadlines.next());
+        while !exchange.request_complete {
+            let part = poll_fn(|cx| {
+                if let Poll::Ready(part) = downstream.poll_body(&mut exchange.request_trailers, cx)
+                {
+                    return Poll::Ready(part.map_err(|error| Failure::of_client(&error, exchange)));
+                }
+                poll_deadline(self, downstream, exchange, cx).map(Err)
+            })
+            .await;
+            exchange.deadlines.progress(reactor::now());
+            match part {
+                Ok(BodyPart::Data(data)) => exchange.info.bytes_received += data.len() as u64,
+                Ok(BodyPart::End) => {
+                    exchange.request_complete = true;
+                    exchange
+                        .info
+                        .mark(TimePoint::DownstreamRxEnd, reactor::now());
+                    exchange.deadlines.request = None;
+                }
+                Err(failure) => return Err(failure.answer_alone(self, downstream, exchange)),
+            }
+        }
+        Ok(())
     }
 
     /// Waits until the last byte of a paced response is out. Nothing but the
@@ -87,5 +120,13 @@ impl ConnectionManager {
             return Poll::Ready(Failure::DownstreamClosed);
         }
         poll_deadline(self, downstream, exchange, cx)
+    }
+}
+
+/// Where a route sends requests, if it does.
+fn forward_of(route: Option<SelectedRoute<'_>>) -> Option<&Forward> {
+    match &route?.route.action {
+        Action::Forward(forward) => Some(forward),
+        _ => None,
     }
 }
