@@ -5,8 +5,12 @@
 //! engine feeds bytes and owns every buffer. A peer can send anything: what
 //! is wrong becomes a value of a small error enum and never a panic.
 //!
+//! - [`base64`]: bytes in headers.
 //! - [`header`]: the ordered header list that all protocols share.
 //! - [`http1`]: HTTP/1 heads, bodies and their encoders.
+//! - [`orca`]: what hosts say of their load.
 
+pub mod base64;
 pub mod header;
 pub mod http1;
+pub mod orca;

@@ -61,6 +61,9 @@ pub struct Cluster {
     pub connection_duration_max: Option<Duration>,
     /// Limit of one upstream request, from its start to its end.
     pub stream_duration_max: Option<Duration>,
+    /// Connections to a host for each of its requests, if more than one
+    /// (`preconnect_policy`).
+    pub per_upstream_preconnect_ratio: Option<f64>,
     /// Requests that one connection may carry; `None` is no limit.
     pub requests_per_connection_max: Option<u32>,
     /// Number of headers that a response may have.
@@ -78,6 +81,11 @@ pub struct Cluster {
     pub health_check: Option<Arc<HealthCheck>>,
     /// New hosts take part in balancing once they have been checked.
     pub ignore_new_hosts_until_first_check: bool,
+    /// Hosts that health checks find healthy go at once when they are no longer
+    /// configured.
+    pub ignore_health_on_host_removal: bool,
+    /// Every connection is given up when a host comes or goes.
+    pub close_connections_on_host_set_change: bool,
     /// When a host that answers badly is left out.
     pub outlier_detection: Option<Box<OutlierDetection>>,
     /// When a host that answers slowly is left out.
@@ -133,6 +141,11 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults, cx: &mut Cx<'_>) -
             .common_lb_config
             .as_ref()
             .is_some_and(|common| common.ignore_new_hosts_until_first_hc),
+        ignore_health_on_host_removal: proto.ignore_health_on_host_removal,
+        close_connections_on_host_set_change: proto
+            .common_lb_config
+            .as_ref()
+            .is_some_and(|common| common.close_connections_on_host_set_change),
         outlier_detection,
         latency_outlier: latency_outlier::lower(&metadata, cx).map(Box::new),
         metadata: Arc::new(metadata),
@@ -143,6 +156,10 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults, cx: &mut Cx<'_>) -
         idle_timeout: http.idle_timeout,
         connection_duration_max: http.connection_duration_max,
         stream_duration_max: http.stream_duration_max,
+        per_upstream_preconnect_ratio: (proto.preconnect_policy.as_ref())
+            .and_then(|policy| policy.per_upstream_preconnect_ratio)
+            .map(|ratio| ratio.value)
+            .filter(|ratio| *ratio > 1.0),
         requests_per_connection_max: http.requests_per_connection_max,
         response_headers_max: http.response_headers_max,
         response_head_bytes_max: http.response_head_bytes_max,

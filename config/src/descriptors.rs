@@ -21,6 +21,10 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
                 .expect("TypedStruct is well formed");
         }
     }
+    for file in contributed() {
+        pool.add_file_descriptor_proto(file)
+            .expect("the contributed messages are well formed");
+    }
     pool
 });
 
@@ -55,27 +59,75 @@ pub(crate) fn is_typed_struct(name: &str) -> bool {
 }
 
 fn typed_struct(package: &str) -> FileDescriptorProto {
-    let field = |name: &str, number, kind, type_name: Option<&str>| FieldDescriptorProto {
+    let fields = vec![
+        field("type_url", 1, Type::String, None),
+        field("value", 2, Type::Message, Some(".google.protobuf.Struct")),
+    ];
+    FileDescriptorProto {
+        name: Some(format!("{}/typed_struct.proto", package.replace('.', "/"))),
+        dependency: vec!["google/protobuf/struct.proto".into()],
+        ..file(package, "TypedStruct", fields)
+    }
+}
+
+/// Messages of extensions that Envoy has in its `contrib` folder. The embedded
+/// descriptors are those of `api/envoy` only.
+fn contributed() -> [FileDescriptorProto; 2] {
+    let message = |name, number, type_name| field(name, number, Type::Message, Some(type_name));
+    let policy = vec![
+        message("decay_time", 1, DURATION),
+        message("aggregation_interval", 2, DURATION),
+        message("max_samples_per_host", 3, ".google.protobuf.UInt32Value"),
+        message("default_rtt", 4, DURATION),
+        message("penalty_value", 5, ".google.protobuf.DoubleValue"),
+    ];
+    [
+        FileDescriptorProto {
+            dependency: vec![
+                "google/protobuf/duration.proto".into(),
+                "google/protobuf/wrappers.proto".into(),
+            ],
+            ..file(
+                "envoy.extensions.load_balancing_policies.peak_ewma.v3alpha",
+                "PeakEwma",
+                policy,
+            )
+        },
+        file(
+            "envoy.extensions.filters.http.peak_ewma.v3alpha",
+            "PeakEwmaConfig",
+            Vec::new(),
+        ),
+    ]
+}
+
+const DURATION: &str = ".google.protobuf.Duration";
+
+/// A file with one message.
+fn file(package: &str, message: &str, field: Vec<FieldDescriptorProto>) -> FileDescriptorProto {
+    FileDescriptorProto {
+        name: Some(format!(
+            "contrib/{}/{message}.proto",
+            package.replace('.', "/")
+        )),
+        package: Some(package.into()),
+        message_type: vec![DescriptorProto {
+            name: Some(message.into()),
+            field,
+            ..Default::default()
+        }],
+        syntax: Some("proto3".into()),
+        ..Default::default()
+    }
+}
+
+fn field(name: &str, number: i32, kind: Type, type_name: Option<&str>) -> FieldDescriptorProto {
+    FieldDescriptorProto {
         name: Some(name.into()),
         number: Some(number),
         label: Some(Label::Optional.into()),
         r#type: Some(i32::from(kind)),
         type_name: type_name.map(Into::into),
-        ..Default::default()
-    };
-    FileDescriptorProto {
-        name: Some(format!("{}/typed_struct.proto", package.replace('.', "/"))),
-        package: Some(package.into()),
-        dependency: vec!["google/protobuf/struct.proto".into()],
-        message_type: vec![DescriptorProto {
-            name: Some("TypedStruct".into()),
-            field: vec![
-                field("type_url", 1, Type::String, None),
-                field("value", 2, Type::Message, Some(".google.protobuf.Struct")),
-            ],
-            ..Default::default()
-        }],
-        syntax: Some("proto3".into()),
         ..Default::default()
     }
 }
@@ -91,6 +143,8 @@ mod tests {
             "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "xds.type.v3.TypedStruct",
             "udpa.type.v1.TypedStruct",
+            "envoy.extensions.load_balancing_policies.peak_ewma.v3alpha.PeakEwma",
+            "envoy.extensions.filters.http.peak_ewma.v3alpha.PeakEwmaConfig",
             "google.protobuf.Any",
         ] {
             assert!(pool().get_message_by_name(name).is_some(), "{name}");

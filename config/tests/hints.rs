@@ -147,11 +147,6 @@ fn a_field_without_effect_says_why_whatever_the_cluster() {
             "update_merge_window: has no effect: changes of hosts take effect at once, those that \
              come together as one",
         ),
-        (
-            "common_lb_config: {close_connections_on_host_set_change: true}",
-            "close_connections_on_host_set_change: has no effect: connections to hosts that stay \
-             are kept",
-        ),
     ] {
         for kind in ["STATIC", "STRICT_DNS"] {
             let text =

@@ -14,6 +14,7 @@ use crate::filters::http::custom_response::CustomResponse;
 use crate::filters::http::fault::Fault;
 use crate::filters::http::header_to_metadata::HeaderToMetadata;
 use crate::filters::http::health_check::HealthCheck;
+use crate::filters::http::peak_ewma::PeakEwma;
 use crate::filters::http::set_filter_state::SetFilterState;
 use crate::filters::http::set_metadata::SetMetadata;
 use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, OverrideTable, router};
@@ -36,6 +37,7 @@ pub const HTTP_FILTERS: &[&str] = &[
     "envoy.extensions.filters.http.fault.v3.HTTPFault",
     "envoy.extensions.filters.http.header_to_metadata.v3.Config",
     "envoy.extensions.filters.http.health_check.v3.HealthCheck",
+    "envoy.extensions.filters.http.peak_ewma.v3alpha.PeakEwmaConfig",
     "envoy.extensions.filters.http.set_filter_state.v3.Config",
     "envoy.extensions.filters.http.set_metadata.v3.Config",
     ROUTER,
@@ -143,6 +145,9 @@ fn http_filter(
         "envoy.extensions.filters.http.header_to_metadata.v3.Config" => {
             let filter = HeaderToMetadata::compile(&extension.config, cx)?;
             Some(Box::new(filter))
+        }
+        "envoy.extensions.filters.http.peak_ewma.v3alpha.PeakEwmaConfig" => {
+            Some(Box::new(PeakEwma))
         }
         "envoy.extensions.filters.http.set_filter_state.v3.Config" => {
             let filter = SetFilterState::compile(&extension.config, cx)?;

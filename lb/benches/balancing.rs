@@ -14,6 +14,7 @@ use ringway_lb::config::{
 };
 use ringway_lb::members::{Describe, Host, LocalCluster, Locality, Members};
 use ringway_lb::metadata::Value;
+use ringway_lb::peak_ewma::Latency;
 
 const HOSTS: u32 = 1000;
 
@@ -59,8 +60,8 @@ impl Request for Plain<'_> {
     fn active_requests_total(&self) -> u32 {
         HOSTS
     }
-    fn latency(&self, host: u32) -> Option<f64> {
-        Some(f64::from(host % 7) + 1.0)
+    fn latency(&self, host: u32) -> Latency {
+        Latency::Measured(f64::from(host % 7) + 1.0)
     }
     fn subset(&self) -> &[(Arc<str>, Value)] {
         self.subset
@@ -168,6 +169,7 @@ fn picking(c: &mut Criterion) {
     bench("least_request_weighted", &config(LEAST_REQUEST), true);
     bench("random", &config(Policy::Random), false);
     let peak_ewma = Policy::PeakEwma {
+        decay_us: 10_000_000,
         default_rtt_ms: 10.0,
         penalty: 1_000_000.0,
     };

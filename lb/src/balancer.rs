@@ -12,6 +12,7 @@ use crate::group::{Group, GroupCursor};
 use crate::host_set::ByLocality;
 use crate::members::{Health, Host, Members, PRIORITY_MAX};
 use crate::metadata::Value;
+use crate::peak_ewma::Latency;
 use crate::priority::{Loads, PriorityLoads};
 use crate::round_robin::Weights;
 use crate::slow_start::SlowStarts;
@@ -86,10 +87,9 @@ pub trait Request {
         0
     }
 
-    /// The moving average of a host's latency in milliseconds; `None` before
-    /// the first response.
-    fn latency(&self, _host: u32) -> Option<f64> {
-        None
+    /// What is known of a host's latency.
+    fn latency(&self, _host: u32) -> Latency {
+        Latency::Assumed(1.0)
     }
 
     /// `metadata_match` of the route (`envoy.lb`), sorted by key.

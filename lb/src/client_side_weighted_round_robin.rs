@@ -19,9 +19,9 @@ pub struct LoadReport {
     pub rps_fractional: f64,
     /// `eps`.
     pub eps: f64,
-    /// The maps by the names that the configuration uses:
-    /// `named_metrics.KEY`, `utilization.KEY`, `request_cost.KEY`.
-    pub maps: Vec<(String, f64)>,
+    /// Entries of the report's maps, by the number of their name in the
+    /// configuration.
+    entries: Vec<f64>,
 }
 
 /// How reports become weights.
@@ -31,24 +31,94 @@ pub struct WeightConfig {
     pub blackout_period_ms: u64,
     /// `weight_expiration_period`: so long a report is worth something.
     pub weight_expiration_period_ms: u64,
+    /// `weight_update_period`: how often weights are made of reports.
+    pub weight_update_period_ms: u64,
     /// `error_utilization_penalty`.
     pub error_utilization_penalty: f64,
     /// `metric_names_for_computing_utilization`.
-    pub metric_names_for_computing_utilization: Vec<String>,
+    pub metrics: Vec<MetricName>,
 }
 
+/// Envoy's defaults: what errors cost is 0, whatever the API says of it.
 impl Default for WeightConfig {
     fn default() -> Self {
         Self {
             blackout_period_ms: 10_000,
             weight_expiration_period_ms: 180_000,
-            error_utilization_penalty: 1.0,
-            metric_names_for_computing_utilization: Vec::new(),
+            weight_update_period_ms: 1000,
+            error_utilization_penalty: 0.0,
+            metrics: Vec::new(),
+        }
+    }
+}
+
+/// A metric by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetricName {
+    /// `cpu_utilization`
+    CpuUtilization,
+    /// `mem_utilization`
+    MemUtilization,
+    /// `application_utilization`
+    ApplicationUtilization,
+    /// `eps`
+    Eps,
+    /// `rps_fractional`
+    RpsFractional,
+    /// The entry of a map: the map's name, a dot and the key, or `*` for the
+    /// highest of all. A name that says nothing is one of these too, and never
+    /// found.
+    Entry(Box<str>),
+}
+
+impl From<&str> for MetricName {
+    fn from(name: &str) -> Self {
+        match name {
+            "cpu_utilization" => Self::CpuUtilization,
+            "mem_utilization" => Self::MemUtilization,
+            "application_utilization" => Self::ApplicationUtilization,
+            "eps" => Self::Eps,
+            "rps_fractional" => Self::RpsFractional,
+            _ => Self::Entry(name.into()),
         }
     }
 }
 
 impl LoadReport {
+    /// Makes it a report that says nothing.
+    pub fn clear(&mut self) {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.clear();
+        *self = Self {
+            entries,
+            ..Self::default()
+        };
+    }
+
+    /// An entry of one of the report's maps, if the configuration asks for it.
+    pub fn set_entry(&mut self, map: &str, key: &[u8], value: f64, config: &WeightConfig) {
+        for (place, name) in config.metrics.iter().enumerate() {
+            let MetricName::Entry(name) = name else {
+                continue;
+            };
+            let rest = name.strip_prefix(map);
+            let Some(wanted) = rest.and_then(|rest| rest.strip_prefix('.')) else {
+                continue;
+            };
+            if wanted != "*" && wanted.as_bytes() != key {
+                continue;
+            }
+            if self.entries.len() <= place {
+                self.entries.resize(place + 1, 0.0);
+            }
+            let before = &mut self.entries[place];
+            *before = match wanted {
+                "*" => value.max(*before),
+                _ => value,
+            };
+        }
+    }
+
     /// Requests a second that the host could serve if it were fully used;
     /// `None` when the report does not say.
     #[must_use]
@@ -69,10 +139,9 @@ impl LoadReport {
     /// The highest of the configured metrics, else the application's own, else
     /// the processor's.
     fn utilization(&self, config: &WeightConfig) -> f64 {
-        let names = &config.metric_names_for_computing_utilization;
-        let highest = names
-            .iter()
-            .filter_map(|name| self.metric(name))
+        let metrics = config.metrics.iter().enumerate();
+        let highest = metrics
+            .map(|(place, name)| self.metric(place, name))
             .fold(0.0, f64::max);
         if highest > 0.0 {
             highest
@@ -83,17 +152,14 @@ impl LoadReport {
         }
     }
 
-    fn metric(&self, name: &str) -> Option<f64> {
+    fn metric(&self, place: usize, name: &MetricName) -> f64 {
         match name {
-            "cpu_utilization" => Some(self.cpu_utilization),
-            "mem_utilization" => Some(self.mem_utilization),
-            "application_utilization" => Some(self.application_utilization),
-            "eps" => Some(self.eps),
-            "rps_fractional" => Some(self.rps_fractional),
-            _ => {
-                let entry = self.maps.iter().find(|(key, _)| key == name)?;
-                Some(entry.1)
-            }
+            MetricName::CpuUtilization => self.cpu_utilization,
+            MetricName::MemUtilization => self.mem_utilization,
+            MetricName::ApplicationUtilization => self.application_utilization,
+            MetricName::Eps => self.eps,
+            MetricName::RpsFractional => self.rps_fractional,
+            MetricName::Entry(_) => self.entries.get(place).copied().unwrap_or(0.0),
         }
     }
 }
@@ -101,20 +167,16 @@ impl LoadReport {
 /// What is known of one host's weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReportedWeight {
-    weight: u32,
-    /// Since when it reports without a long pause.
-    since_ms: Option<u64>,
-    last_ms: u64,
+    /// By its last report.
+    pub weight: u32,
+    /// Since when it reports without a long pause; `None` for a host that does
+    /// not.
+    pub since_ms: Option<u64>,
+    /// When its last report came.
+    pub last_ms: u64,
 }
 
 impl ReportedWeight {
-    /// A report came.
-    pub fn update(&mut self, weight: u32, now_ms: u64) {
-        self.weight = weight;
-        self.since_ms.get_or_insert(now_ms);
-        self.last_ms = now_ms;
-    }
-
     /// The weight, if it is old enough to be trusted and young enough to be
     /// true. After a pause the host has to report for a while again.
     fn valid(&mut self, config: &WeightConfig, now_ms: u64) -> Option<u32> {
@@ -162,6 +224,15 @@ fn median(weights: &mut [u32]) -> u32 {
 mod tests {
     use super::*;
 
+    /// A report comes.
+    fn update(host: &mut ReportedWeight, weight: u32, now_ms: u64) {
+        *host = ReportedWeight {
+            weight,
+            since_ms: host.since_ms.or(Some(now_ms)),
+            last_ms: now_ms,
+        };
+    }
+
     fn report(rps: f64, eps: f64, application: f64, cpu: f64) -> LoadReport {
         LoadReport {
             rps_fractional: rps,
@@ -174,7 +245,10 @@ mod tests {
 
     #[test]
     fn weights_are_requests_by_utilization() {
-        let config = WeightConfig::default();
+        let config = WeightConfig {
+            error_utilization_penalty: 1.0,
+            ..WeightConfig::default()
+        };
         let table = [
             (report(100.0, 0.0, 0.5, 0.1), Some(200)),
             (report(100.0, 0.0, 0.0, 0.1), Some(1000)),
@@ -205,33 +279,43 @@ mod tests {
         assert_eq!(report.weight(&config(0.0)), Some(250));
         assert_eq!(report.weight(&config(1.0)), Some(200));
         assert_eq!(report.weight(&config(6.0)), Some(100));
+        assert_eq!(report.weight(&WeightConfig::default()), Some(250));
     }
 
     #[test]
     fn configured_metrics_come_first_and_the_highest_counts() {
-        let config = |names: &[&str]| WeightConfig {
-            metric_names_for_computing_utilization: names
-                .iter()
-                .map(|name| (*name).to_owned())
-                .collect(),
-            ..WeightConfig::default()
+        let weight = |names: &[&str]| {
+            let config = WeightConfig {
+                metrics: names.iter().map(|name| MetricName::from(*name)).collect(),
+                ..WeightConfig::default()
+            };
+            let mut report = report(100.0, 0.0, 0.5, 0.1);
+            report.set_entry("utilization", b"of before", 0.01, &config);
+            report.clear();
+            report.rps_fractional = 100.0;
+            report.application_utilization = 0.5;
+            report.cpu_utilization = 0.1;
+            report.mem_utilization = 0.25;
+            report.set_entry("named_metrics", b"queue", 0.1, &config);
+            report.set_entry("utilization", b"disk", 0.2, &config);
+            report.set_entry("named_metrics", b"queue", 0.8, &config);
+            report.weight(&config)
         };
-        let report = LoadReport {
-            mem_utilization: 0.25,
-            maps: vec![
-                ("named_metrics.queue".into(), 0.8),
-                ("utilization.disk".into(), 0.2),
-            ],
-            ..report(100.0, 0.0, 0.5, 0.1)
-        };
-        let weight = |names: &[&str]| report.weight(&config(names));
-        assert_eq!(
-            weight(&["named_metrics.queue", "utilization.disk"]),
-            Some(125)
-        );
+        let both = &["named_metrics.queue", "utilization.disk"];
+        assert_eq!(weight(both), Some(125));
         assert_eq!(weight(&["utilization.disk"]), Some(500));
         assert_eq!(weight(&["mem_utilization", "cpu_utilization"]), Some(400));
-        assert_eq!(weight(&["named_metrics.disk"]), Some(200), "not reported");
+        assert_eq!(weight(&["rps_fractional"]), Some(1));
+        assert_eq!(weight(&["named_metrics.*"]), Some(125));
+        for nothing in [
+            "named_metrics.disk",
+            "utilization.of before",
+            "queue",
+            "utilization.",
+            "",
+        ] {
+            assert_eq!(weight(&[nothing]), Some(200), "{nothing:?}");
+        }
     }
 
     #[test]
@@ -239,13 +323,13 @@ mod tests {
         let config = WeightConfig::default();
         let mut host = ReportedWeight::default();
         assert_eq!(host.valid(&config, 0), None);
-        host.update(7, 1000);
+        update(&mut host, 7, 1000);
         assert_eq!(host.valid(&config, 10_999), None);
         assert_eq!(host.valid(&config, 11_000), Some(7));
-        host.update(9, 20_000);
+        update(&mut host, 9, 20_000);
         assert_eq!(host.valid(&config, 200_000), Some(9));
         assert_eq!(host.valid(&config, 200_001), None, "expired");
-        host.update(5, 201_000);
+        update(&mut host, 5, 201_000);
         assert_eq!(host.valid(&config, 210_999), None, "a new blackout");
         assert_eq!(host.valid(&config, 211_000), Some(5));
     }
@@ -259,7 +343,7 @@ mod tests {
                 .map(|report| {
                     let mut host = ReportedWeight::default();
                     if let Some(weight) = report {
-                        host.update(*weight, 0);
+                        update(&mut host, *weight, 0);
                     }
                     host
                 })

@@ -38,9 +38,11 @@ pub enum Policy {
     },
     /// `envoy.load_balancing_policies.random`.
     Random,
-    /// `envoy.load_balancing_policies.peak_ewma`. `decay_time` is what
-    /// `Request::latency` is made with.
+    /// `envoy.load_balancing_policies.peak_ewma`.
     PeakEwma {
+        /// `decay_time`, in microseconds: what `Request::latency` is made
+        /// with.
+        decay_us: u64,
         /// `default_rtt`, in milliseconds: the latency of a host without
         /// samples.
         default_rtt_ms: f64,

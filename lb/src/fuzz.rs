@@ -19,6 +19,7 @@ use crate::edf::mix;
 use crate::events::Events;
 use crate::members::{Describe, Health, Host, LocalCluster, Locality, Members};
 use crate::metadata::Value;
+use crate::peak_ewma::Latency;
 use crate::priority::Loads;
 
 /// The fuzz target.
@@ -179,6 +180,7 @@ fn config(input: &mut Input<'_>) -> Config {
             balance_factor: balance_factor(input),
         },
         5 => Policy::PeakEwma {
+            decay_us: input.number(),
             default_rtt_ms: input.float(),
             penalty: input.float(),
         },
@@ -404,8 +406,11 @@ impl Request for Any {
     fn attempt(&self) -> u32 {
         self.attempt
     }
-    fn latency(&self, host: u32) -> Option<f64> {
-        (!host.is_multiple_of(3)).then(|| f64::from(self.active) * f64::from(host))
+    fn latency(&self, host: u32) -> Latency {
+        match host.is_multiple_of(3) {
+            true => Latency::Assumed(1.0),
+            false => Latency::Measured(f64::from(self.active) * f64::from(host)),
+        }
     }
     fn subset(&self) -> &[(Arc<str>, Value)] {
         &self.subset

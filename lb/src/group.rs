@@ -186,6 +186,7 @@ impl Group {
             Policy::PeakEwma {
                 default_rtt_ms,
                 penalty,
+                ..
             } => peak_ewma::pick(&source.hosts, default_rtt_ms, penalty, request),
             Policy::Random => random::pick(&source.hosts, request.random()),
             Policy::RingHash { .. } | Policy::Maglev { .. } => None,

@@ -5,8 +5,10 @@
 //! Latency is an exponentially weighted moving average by time: a sample that
 //! comes `t` after the one before it weighs `1 - e^(-t / decay_time)`. Unlike
 //! in Envoy the average of a host that gets nothing falls with time (as in
-//! Finagle, where the policy is from), so that a host that was slow once is
-//! tried again instead of being avoided for ever.
+//! Finagle, where the policy is from), and so does the latency that is assumed
+//! of a host without samples: a host that was slow once, or that is new among
+//! hosts that are faster than `default_rtt`, is tried in the end instead of
+//! being avoided for ever.
 
 use crate::balancer::Request;
 use crate::random;
@@ -17,11 +19,30 @@ use crate::random;
 pub struct Ewma {
     /// 0 before the first sample.
     latency_ms: f32,
-    /// When the last sample came, in ticks that wrap around after 19 hours.
+    /// When the last sample came, or the host, in ticks that wrap around after
+    /// 19 hours.
     at: u32,
 }
 
+/// What is known of a host's latency at some moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Latency {
+    /// The moving average in milliseconds.
+    Measured(f64),
+    /// There was no sample yet; this part of `default_rtt` is assumed.
+    Assumed(f64),
+}
+
 impl Ewma {
+    /// The average of a host that is new.
+    #[must_use]
+    pub fn new(now_us: u64) -> Self {
+        Self {
+            latency_ms: 0.0,
+            at: ticks(now_us),
+        }
+    }
+
     /// The average with one more sample. `decay_us` is `decay_time`.
     #[must_use]
     pub fn observe(self, latency_ms: f64, now_us: u64, decay_us: u64) -> Self {
@@ -42,12 +63,25 @@ impl Ewma {
         }
     }
 
-    /// The average at this moment in milliseconds; `None` before the first
-    /// sample.
+    /// The average as if it had been confirmed at this moment: time before it
+    /// does not let it fall any more.
     #[must_use]
-    pub fn latency(self, now_us: u64, decay_us: u64) -> Option<f64> {
-        (self.latency_ms > 0.0)
-            .then(|| f64::from(self.latency_ms) * self.kept(ticks(now_us), decay_us))
+    pub fn keep(self, now_us: u64) -> Self {
+        Self {
+            at: ticks(now_us),
+            ..self
+        }
+    }
+
+    /// What is known at this moment.
+    #[must_use]
+    pub fn latency(self, now_us: u64, decay_us: u64) -> Latency {
+        let kept = self.kept(ticks(now_us), decay_us);
+        if self.latency_ms > 0.0 {
+            Latency::Measured(f64::from(self.latency_ms) * kept)
+        } else {
+            Latency::Assumed(kept)
+        }
     }
 
     /// How much of the average is left.
@@ -63,7 +97,7 @@ impl Ewma {
         u64::from(self.latency_ms.to_bits()) << 32 | u64::from(self.at)
     }
 
-    /// The average that was made a number; 0 is one without samples.
+    /// The average that was made a number.
     #[must_use]
     pub fn from_bits(bits: u64) -> Self {
         Self {
@@ -117,13 +151,13 @@ pub(crate) fn pick<R: Request>(
 }
 
 /// What a request to a host costs.
-fn cost(latency_ms: Option<f64>, active: u32, default_rtt_ms: f64, penalty: f64) -> f64 {
+fn cost(latency: Latency, active: u32, default_rtt_ms: f64, penalty: f64) -> f64 {
     let active = f64::from(active);
-    match latency_ms {
-        Some(latency) => latency * (active + 1.0),
+    match latency {
+        Latency::Measured(latency) => latency * (active + 1.0),
         // It has requests and has never answered: it probably fails.
-        None if active > 0.0 => penalty + active,
-        None => default_rtt_ms,
+        Latency::Assumed(_) if active > 0.0 => penalty + active,
+        Latency::Assumed(part) => default_rtt_ms * part,
     }
 }
 
@@ -136,20 +170,23 @@ mod tests {
     const DECAY_US: u64 = 10_000_000;
 
     const POLICY: Policy = Policy::PeakEwma {
+        decay_us: DECAY_US,
         default_rtt_ms: 10.0,
         penalty: 1_000_000.0,
     };
 
-    fn assert_near(found: Option<f64>, expected: f64) {
-        let found = found.expect("there were samples");
+    fn assert_near(found: Latency, expected: f64) {
+        let Latency::Measured(found) = found else {
+            panic!("there were samples");
+        };
         let off = (found / expected - 1.0).abs();
         assert!(off < 1e-5, "{found} instead of {expected}");
     }
 
     #[test]
     fn the_first_sample_is_the_average() {
-        let none = Ewma::default();
-        assert_eq!(none.latency(5, DECAY_US), None);
+        let none = Ewma::new(0);
+        assert_eq!(none.latency(0, DECAY_US), Latency::Assumed(1.0));
         let one = none.observe(7.0, 1_000_000, DECAY_US);
         assert_near(one.latency(1_000_000, DECAY_US), 7.0);
     }
@@ -167,7 +204,9 @@ mod tests {
         }
         // At the same time: the least part, not the whole.
         let two = one.observe(1000.0, 0, DECAY_US);
-        let latency = two.latency(0, DECAY_US).expect("two samples");
+        let Latency::Measured(latency) = two.latency(0, DECAY_US) else {
+            panic!("there were samples");
+        };
         assert!((10.0..10.01).contains(&latency), "{latency}");
     }
 
@@ -176,6 +215,28 @@ mod tests {
         let slow = Ewma::default().observe(100.0, 0, DECAY_US);
         assert_near(slow.latency(DECAY_US, DECAY_US), 100.0 / 1f64.exp());
         assert_near(slow.latency(4 * DECAY_US, DECAY_US), 100.0 / 4f64.exp());
+    }
+
+    #[test]
+    fn an_average_that_is_kept_does_not_fall() {
+        let slow = Ewma::default().observe(100.0, 0, DECAY_US);
+        let kept = slow.keep(3 * DECAY_US);
+        assert_near(kept.latency(3 * DECAY_US, DECAY_US), 100.0);
+        assert_near(kept.latency(4 * DECAY_US, DECAY_US), 100.0 / 1f64.exp());
+    }
+
+    #[test]
+    fn less_and_less_is_assumed_of_a_host_that_is_new() {
+        let new = Ewma::new(DECAY_US);
+        let assumed = |new: Ewma, at| match new.latency(at, DECAY_US) {
+            Latency::Assumed(part) => part,
+            Latency::Measured(_) => panic!("there was no sample"),
+        };
+        assert!((assumed(new, DECAY_US) - 1.0).abs() < 1e-5);
+        assert!((assumed(new, 3 * DECAY_US) - (-2f64).exp()).abs() < 1e-5);
+        // Unless it fails.
+        let failed = new.keep(3 * DECAY_US);
+        assert!((assumed(failed, 3 * DECAY_US) - 1.0).abs() < 1e-5);
     }
 
     #[test]
@@ -189,7 +250,6 @@ mod tests {
 
     #[test]
     fn an_average_is_one_number() {
-        assert_eq!(Ewma::default().to_bits(), 0);
         let one = Ewma::default().observe(12.5, 123_456_789, DECAY_US);
         assert_eq!(Ewma::from_bits(one.to_bits()), one);
         assert_eq!(size_of::<Ewma>(), 8);
@@ -198,10 +258,11 @@ mod tests {
     #[test]
     fn costs_are_those_of_envoy() {
         let table = [
-            (Some(5.0), 0, 5.0),
-            (Some(5.0), 3, 20.0),
-            (None, 0, 10.0),
-            (None, 2, 1_000_002.0),
+            (Latency::Measured(5.0), 0, 5.0),
+            (Latency::Measured(5.0), 3, 20.0),
+            (Latency::Assumed(1.0), 0, 10.0),
+            (Latency::Assumed(0.5), 0, 5.0),
+            (Latency::Assumed(1.0), 2, 1_000_002.0),
         ];
         for (latency, active, expected) in table {
             let found = cost(latency, active, 10.0, 1_000_000.0);
@@ -215,7 +276,7 @@ mod tests {
     fn picks_follow_the_ranks_of_the_costs() {
         let cluster = Cluster::new(POLICY, weighted(&[1; 5]));
         let (counts, _) = cluster.count_with(50_000, |_, request| {
-            request.latency = vec![Some(1.0), Some(2.0), Some(4.0), Some(8.0), Some(16.0)];
+            request.latency = [1.0, 2.0, 4.0, 8.0, 16.0].map(Latency::Measured).into();
             // What is in flight turns the order of the last two around.
             request.active = vec![0, 0, 0, 3, 0];
         });

@@ -10,6 +10,7 @@ use crate::edf::mix;
 use crate::events::Events;
 use crate::members::{Describe, Health, Host, LocalCluster, Locality, Members};
 use crate::metadata::Value;
+use crate::peak_ewma::Latency;
 use crate::priority::Loads;
 
 pub(crate) const ROUND_ROBIN: Policy = Policy::RoundRobin { slow_start: None };
@@ -41,7 +42,7 @@ pub(crate) struct Fake {
     pub(crate) active: Vec<u32>,
     pub(crate) attempt: u32,
     /// By host; hosts beyond the end have none.
-    pub(crate) latency: Vec<Option<f64>>,
+    pub(crate) latency: Vec<Latency>,
     pub(crate) loads: Option<Loads>,
     pub(crate) subset: Vec<(Arc<str>, Value)>,
 }
@@ -72,8 +73,9 @@ impl Request for Fake {
     fn active_requests_total(&self) -> u32 {
         self.active.iter().sum()
     }
-    fn latency(&self, host: u32) -> Option<f64> {
-        self.latency.get(host as usize).copied().flatten()
+    fn latency(&self, host: u32) -> Latency {
+        let latency = self.latency.get(host as usize);
+        latency.copied().unwrap_or(Latency::Assumed(1.0))
     }
     fn attempt(&self) -> u32 {
         self.attempt

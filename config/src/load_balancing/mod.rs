@@ -4,10 +4,15 @@
 //!
 //! - `older.rs`: the fields of the cluster.
 //! - `typed.rs`: `load_balancing_policy`.
+//! - `client_side_weighted_round_robin.rs`: weights that hosts report, also
+//!   inside `wrr_locality`.
+//! - `peak_ewma.rs`: a policy whose message is written down here.
 //! - `slow_start.rs`: what both say about new hosts.
 //! - `subset.rs`: what both say about hosts by metadata.
 
+mod client_side_weighted_round_robin;
 mod older;
+mod peak_ewma;
 mod slow_start;
 mod subset;
 mod typed;
@@ -18,8 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::common_lb_config::LocalityConfigSpecifier;
 use envoy_types::pb::envoy::config::core::v3::RuntimeDouble;
 use envoy_types::pb::envoy::r#type::v3::Percent;
+use ringway_lb::client_side_weighted_round_robin::WeightConfig;
 use ringway_lb::config::{Common, Config, LocalityBasis, LocalityMode, Policy, ZoneAware};
 
 use crate::context::Cx;
@@ -36,6 +43,8 @@ pub struct Balancing {
     pub hashes_hostname: bool,
     /// Hash policies of the cluster, which take the place of the route's.
     pub hash_policies: Option<Arc<HashPolicies>>,
+    /// How the reports of hosts become weights, where they do.
+    pub reported_weights: Option<Arc<WeightConfig>>,
     keys: Keys,
 }
 
@@ -95,8 +104,9 @@ impl Balancing {
         {
             *bias = given;
         }
-        if let Policy::RoundRobin { slow_start } | Policy::LeastRequest { slow_start, .. } =
-            &mut config.policy
+        if let Policy::RoundRobin { slow_start }
+        | Policy::ClientSideWeightedRoundRobin { slow_start }
+        | Policy::LeastRequest { slow_start, .. } = &mut config.policy
             && let Some(slow_start) = slow_start
             && let Some(given) = self.keys.slow_start_aggression.and_then(number)
         {
@@ -149,17 +159,45 @@ pub(crate) fn lower(proto: &pb::Cluster, cx: &mut Cx<'_>) -> Balancing {
         },
         hashes_hostname: false,
         hash_policies: None,
+        reported_weights: None,
         keys: Keys::new(cx.runtime_keys),
     };
     match &proto.load_balancing_policy {
-        Some(policies) => cx.field("load_balancing_policy", |cx| {
-            if !balancing.take_first(policies, cx) {
-                cx.error("none of these policies is known");
-            }
-        }),
+        Some(policies) => {
+            check_older(proto, cx);
+            cx.field("load_balancing_policy", |cx| {
+                if balancing.take_first(policies, cx).is_none() {
+                    cx.error("none of these policies is known");
+                }
+            });
+        }
         None => balancing.take_older(proto, cx),
     }
     balancing
+}
+
+/// What a policy of the newer form has fields of its own for must not be said
+/// in those of the older one.
+fn check_older(proto: &pb::Cluster, cx: &mut Cx<'_>) {
+    let Some(common) = &proto.common_lb_config else {
+        return;
+    };
+    let locality = common.locality_config_specifier.as_ref();
+    let mut said = Vec::new();
+    said.extend(locality.map(|mode| match mode {
+        LocalityConfigSpecifier::ZoneAwareLbConfig(_) => "zone_aware_lb_config",
+        LocalityConfigSpecifier::LocalityWeightedLbConfig(_) => "locality_weighted_lb_config",
+    }));
+    said.extend(
+        (common.consistent_hashing_lb_config.as_ref()).map(|_| "consistent_hashing_lb_config"),
+    );
+    for field in said {
+        cx.error_at(
+            &format!("common_lb_config.{field}"),
+            "cannot be combined with load_balancing_policy, whose policies have it in their own \
+             fields",
+        );
+    }
 }
 
 /// The policy as `lb_policy` calls it.

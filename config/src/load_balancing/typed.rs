@@ -10,12 +10,15 @@ use envoy_types::pb::envoy::extensions::load_balancing_policies::common::v3::loc
     LocalityConfigSpecifier, zone_aware_lb_config as zone_pb,
 };
 use envoy_types::pb::envoy::extensions::load_balancing_policies::{
+    client_side_weighted_round_robin::v3::ClientSideWeightedRoundRobin,
     least_request::v3 as least_request_pb, maglev::v3::Maglev, random::v3::Random,
     ring_hash::v3 as ring_hash_pb, round_robin::v3::RoundRobin, subset::v3::Subset,
+    wrr_locality::v3::WrrLocality,
 };
 use envoy_types::pb::google::protobuf::{Any, UInt32Value};
 use ringway_lb::config::{HashFunction, LocalityBasis, LocalityMode, Policy, Selection, ZoneAware};
 
+use super::peak_ewma::PeakEwma;
 use super::{
     ALL, BIAS, Balancing, CHOICES, maglev_table_size, percent, ring_sizes, runtime_double, subset,
 };
@@ -24,12 +27,12 @@ use crate::core;
 use crate::route::HashPolicies;
 
 impl Balancing {
-    /// Lowers the first policy that is known; false if none is.
-    pub(super) fn take_first(
+    /// Lowers the first policy that is known, and gives its type.
+    pub(super) fn take_first<'p>(
         &mut self,
-        policies: &pb::LoadBalancingPolicy,
+        policies: &'p pb::LoadBalancingPolicy,
         cx: &mut Cx<'_>,
-    ) -> bool {
+    ) -> Option<&'p str> {
         for (i, policy) in policies.policies.iter().enumerate() {
             let extension = policy.typed_extension_config.as_ref();
             let Some(any) = extension.and_then(|extension| extension.typed_config.as_ref()) else {
@@ -41,10 +44,10 @@ impl Balancing {
                 })
             });
             if known {
-                return true;
+                return Some(&any.type_url);
             }
         }
-        false
+        None
     }
 
     /// False for a type that is not known.
@@ -70,6 +73,21 @@ impl Balancing {
                     self.config.policy = Policy::Random;
                 }
             }
+            "envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin" => {
+                if let Some(proto) = unpack::<ClientSideWeightedRoundRobin>(any, cx) {
+                    self.take_reported_weights(&proto, cx);
+                }
+            }
+            "envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality" => {
+                if let Some(proto) = unpack::<WrrLocality>(any, cx) {
+                    self.take_wrr_locality(&proto, cx);
+                }
+            }
+            "envoy.extensions.load_balancing_policies.peak_ewma.v3alpha.PeakEwma" => {
+                if let Some(proto) = unpack::<PeakEwma>(any, cx) {
+                    self.config.policy = proto.lower(cx);
+                }
+            }
             "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash" => {
                 if let Some(proto) = unpack::<ring_hash_pb::RingHash>(any, cx) {
                     self.config.policy = self.typed_ring_hash(&proto, cx);
@@ -91,7 +109,10 @@ impl Balancing {
                 if let Some(proto) = unpack::<Subset>(any, cx) {
                     let policies = proto.subset_lb_policy.as_ref();
                     cx.field("subset_lb_policy", |cx| {
-                        if !policies.is_some_and(|policies| self.take_first(policies, cx)) {
+                        if policies
+                            .and_then(|policies| self.take_first(policies, cx))
+                            .is_none()
+                        {
                             cx.error("none of these policies is known");
                         }
                     });

@@ -21,7 +21,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 use super::health_checkers::HealthChecker;
+use super::load_weights::LoadWeights;
 use super::outlier_detection::{OutlierDetector, Scene};
+use super::pending_removal;
 use super::zones::Zones;
 use crate::access_loggers::EventLog;
 use crate::stats::Store;
@@ -166,11 +168,15 @@ impl ClusterManager {
         checkers.any(HealthChecker::awaits_first_check)
     }
 
-    /// Waits for an event or until outlier detection has to look at hosts,
+    /// Waits for an event or until somebody has to look at the hosts anew,
     /// takes in all that has come, and says what has to be published.
     pub async fn changed(&mut self) -> Vec<HostsChange> {
         let outliers = self.clusters.iter().filter_map(|one| one.outliers.as_ref());
-        let due = outliers.filter_map(OutlierDetector::due).min();
+        let weights = self.clusters.iter().filter_map(|one| one.weights.as_ref());
+        let due = outliers
+            .filter_map(OutlierDetector::due)
+            .chain(weights.map(LoadWeights::due))
+            .min();
         let sweep_due = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due.into()).await,
@@ -243,7 +249,8 @@ impl ClusterManager {
         }
     }
 
-    /// Lets outlier detection look at hosts where it is time to.
+    /// Lets outlier detection look at hosts where it is time to, and makes
+    /// weights of load reports.
     fn sweep(&mut self) {
         let now = Instant::now();
         for cluster in &mut self.clusters {
@@ -253,6 +260,9 @@ impl ClusterManager {
                 let runtime = &self.surroundings.runtime;
                 let scene = scene(&cluster.members, &self.store, runtime);
                 cluster.is_dirty |= outliers.sweep(scene);
+            }
+            if (cluster.weights.as_ref()).is_some_and(|weights| weights.due() <= now) {
+                cluster.update_weights(now);
             }
         }
     }
@@ -278,6 +288,9 @@ impl ClusterManager {
                 ..
             } => {
                 cluster.is_dirty |= changed;
+                if changed {
+                    cluster.drop_failed(&self.store);
+                }
                 if recovered {
                     cluster.start_slowly(&host);
                 }
@@ -303,6 +316,9 @@ impl ClusterManager {
                         checker.is_some_and(|checker| checker.on_immediate_fail(host))
                     }
                 };
+                if report.what == Reported::ImmediateHealthCheckFail {
+                    cluster.drop_failed(&self.store);
+                }
             }
         }
     }
@@ -345,6 +361,7 @@ struct ManagedCluster {
     members: Arc<[Member]>,
     outliers: Option<OutlierDetector>,
     checker: Option<HealthChecker>,
+    weights: Option<LoadWeights>,
     /// When each host began to take requests, on the clock of the cluster's
     /// balancers; of clusters that start slowly.
     slow_starts: HashMap<*const SharedHost, u64>,
@@ -365,7 +382,8 @@ impl ManagedCluster {
         let events = events.clone();
         // Nobody takes reports any more only when the process ends.
         let report = move |report| drop(events.send(ClusterEvent::Reported(report)));
-        let watch = Watch::new(config, Box::new(report));
+        let created = Instant::now();
+        let watch = Watch::new(config, created, Box::new(report));
         let outliers = watch
             .clone()
             .filter(|watch| watch.detects_outliers())
@@ -379,14 +397,16 @@ impl ManagedCluster {
         }
         let members = Arc::clone(&found.members);
         let hosts = host_set(config, &members, &assignment, &slow_starts, surroundings);
+        let weights = LoadWeights::new(&config.balancing, created);
         let (config, hosts) = (Arc::clone(config), Arc::new(hosts));
-        let shared = SharedCluster::new(config, hosts, watch, Instant::now(), store);
+        let shared = SharedCluster::new(config, hosts, watch, created, store);
         let mut cluster = Self {
             shared: Arc::new(shared),
             assignment,
             members,
             outliers,
             checker: None,
+            weights,
             slow_starts,
             is_dirty: false,
             subsets: 0,
@@ -396,9 +416,27 @@ impl ManagedCluster {
         cluster
     }
 
+    /// Takes what was found. Hosts that are healthy may stay although they are
+    /// not among it.
+    fn assign(&mut self, mut assignment: Assignment, store: &Store) {
+        if pending_removal::is_wanted(&self.shared.config) {
+            assignment = pending_removal::keep_healthy(assignment, &self.assignment, &self.members);
+        }
+        self.take(assignment, store);
+    }
+
+    /// Lets hosts go that are no longer configured, stayed because they were
+    /// healthy, and are so no more.
+    fn drop_failed(&mut self, store: &Store) {
+        let left = pending_removal::without_failed(&self.assignment, &self.members);
+        if let Some(assignment) = left {
+            self.take(assignment, store);
+        }
+    }
+
     /// Takes other hosts. Those that are there already keep what they have
     /// counted, what is known against them, and their connections.
-    fn assign(&mut self, assignment: Assignment, store: &Store) {
+    fn take(&mut self, assignment: Assignment, store: &Store) {
         let watch = self.shared.watch.as_ref();
         let found = Found::compare(&assignment, &self.assignment, &self.members, watch, store);
         self.count_changed(&found);
@@ -414,11 +452,21 @@ impl ManagedCluster {
         self.members = found.members;
         self.assignment = assignment;
         self.forget_slow_starts();
+        self.update_weights(Instant::now());
         if let Some(outliers) = &self.outliers {
             outliers.on_members(&self.members);
         }
         self.set_checked_hosts();
         self.is_dirty = true;
+    }
+
+    fn update_weights(&mut self, now: Instant) {
+        if let Some(weights) = &mut self.weights
+            && let Some(members) = weights.update(&self.members, &self.assignment, now)
+        {
+            self.members = members;
+            self.is_dirty = true;
+        }
     }
 
     fn set_checked_hosts(&mut self) {

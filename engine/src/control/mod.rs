@@ -10,6 +10,8 @@ pub mod discovery;
 pub mod drain;
 mod file_watcher;
 mod health_checkers;
+mod load_weights;
 pub mod outlier_detection;
+mod pending_removal;
 pub mod publish;
 mod zones;

@@ -143,7 +143,12 @@ fn parameters(config: &Config, cluster: &Cluster) -> Vec<Fact> {
             add("hash function", function.into());
         }
         Policy::Maglev { table_size, .. } => add("table size", (*table_size).into()),
-        Policy::PeakEwma { default_rtt_ms, .. } => {
+        Policy::PeakEwma {
+            decay_us,
+            default_rtt_ms,
+            ..
+        } => {
+            add("decay time in ms", (*decay_us as f64 / 1e3).into());
             add("default round trip in ms", (*default_rtt_ms).into());
         }
         Policy::RoundRobin { .. }

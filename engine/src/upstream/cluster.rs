@@ -4,7 +4,7 @@
 //! workers; [`Cluster`] is one worker's: balancer cursor, breakers, pools.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +18,7 @@ use ringway_lb::priority::PriorityLoads;
 
 use super::circuit_breaker::{Breaker, Limits, RequestBreaker, RetryBreaker, RetryPermit};
 use super::conn_pool;
+use super::feedback::LoadReader;
 use super::host::Host;
 use super::host_set::{HostSet, Member};
 use super::load_balancer::LoadBalancerContext;
@@ -175,6 +176,8 @@ pub struct Cluster {
     pub breakers: [Breakers; 2],
     /// Responses by the names that requests bring.
     pub alt_stats: AltStats,
+    /// What load reports are read with.
+    pub load_reader: RefCell<LoadReader>,
     store: Store,
     http1_stats: OnceCell<Http1CodecStats>,
     loads: GaugeReader,
@@ -213,6 +216,7 @@ impl Cluster {
             }),
             breakers: [breakers(&shared.limits[0]), breakers(&shared.limits[1])],
             alt_stats: AltStats::new(),
+            load_reader: RefCell::default(),
             store: store.clone(),
             http1_stats: OnceCell::new(),
             loads: store.gauge_reader(),
@@ -291,6 +295,13 @@ impl Cluster {
     /// are gone are closed as soon as no request uses them.
     pub fn update_hosts(&self, set: Arc<HostSet>, seed: u64) {
         let hosts = &mut *self.hosts.borrow_mut();
+        if self.config.close_connections_on_host_set_change
+            && !has_same_hosts(&hosts.set.members, &set.members)
+        {
+            for host in hosts.own.iter().flatten() {
+                conn_pool::renew(host);
+            }
+        }
         if !Arc::ptr_eq(&set.members, &hosts.set.members) {
             hosts.own = move_hosts(&hosts.set.members, &set.members, &mut hosts.own);
         }
@@ -324,6 +335,15 @@ impl Cluster {
             conn_pool::close_idle(host);
         }
     }
+}
+
+/// Whether no host has come or gone.
+fn has_same_hosts(old: &[Member], new: &[Member]) -> bool {
+    let hosts = |members: &[Member]| -> HashSet<_> {
+        let hosts = members.iter().map(|member| Arc::as_ptr(&member.shared));
+        hosts.collect()
+    };
+    old.len() == new.len() && hosts(old) == hosts(new)
 }
 
 /// This worker's parts of `new` hosts: of those that it had before, the same,

@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use ringway_lb::balancer::Request;
 use ringway_lb::metadata::Value;
+use ringway_lb::peak_ewma::Latency;
 use ringway_lb::priority::Loads;
 
 use super::host_set::Member;
+use super::outlier_detection::Monitor;
 use crate::reactor;
 use crate::stats::cluster::ClusterStats;
 use crate::stats::{Gauge, GaugeReader};
@@ -138,6 +140,12 @@ impl Request for Picking<'_, '_> {
 
     fn attempt(&self) -> u32 {
         self.context.attempt
+    }
+
+    fn latency(&self, host: u32) -> Latency {
+        let monitor = self.members[host as usize].shared.monitor();
+        let latency = monitor.and_then(Monitor::average_latency);
+        latency.unwrap_or(Latency::Assumed(1.0))
     }
 
     fn subset(&self) -> &[(Arc<str>, Value)] {

@@ -10,6 +10,7 @@ pub mod circuit_breaker;
 pub mod cluster;
 pub mod cluster_manager;
 pub mod conn_pool;
+pub mod feedback;
 pub mod health;
 pub mod host;
 pub mod host_set;

@@ -1,21 +1,26 @@
 //! What workers note of how a host does, for outlier detection.
 //!
 //! A [`Monitor`] belongs to a host of a cluster that has outlier detection of
-//! either kind; other hosts have none and pay for none. Workers tell it what
-//! became of each request ([`Monitor::on_outcome`]). What a success costs is a
+//! either kind, or a policy that wants to know how its hosts do; other hosts
+//! have none and pay for none. Workers tell it what became of each request
+//! ([`Monitor::on_outcome`]). What a success costs is a
 //! load of a word that is 0 as long as all goes well, and a count in the
 //! worker's own cells. Whether a host is ejected is for the control plane to
 //! say (`control::outlier_detection`): it reads the counts at every interval,
 //! and is told of a run of errors at once.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringway_codecs::header::HeaderMap;
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::clusters::ClusterId;
 use ringway_config::outlier_detection::{Origin, OutlierDetection, Streak};
 use ringway_config::runtime::RuntimeValues;
+use ringway_lb::peak_ewma::Latency as AverageLatency;
 
+use super::feedback::{Feedback, LoadReader, ReportedLoad, Wanted};
 use super::health::HealthFlag;
 use super::host::SharedHost;
 use crate::stats::{Counter, Store};
@@ -65,6 +70,8 @@ pub struct Watch {
     has_health_check: bool,
     /// How many errors in a row are reported, by [`Streak`].
     limits: [SharedLimit; 3],
+    /// What the balancer wants to know.
+    wanted: Option<Wanted>,
     reporter: Reporter,
     averages: Locked<[Option<Average>; 2]>,
 }
@@ -80,13 +87,16 @@ pub struct Average {
 
 impl Watch {
     /// The watch of a cluster's hosts; `None` for one without outlier
-    /// detection and health checks.
+    /// detection, health checks, and a policy that wants to know something.
+    /// `start` is when the clock of the cluster's balancers starts.
     #[must_use]
-    pub fn new(config: &ClusterConfig, reporter: Reporter) -> Option<Arc<Self>> {
+    pub fn new(config: &ClusterConfig, start: Instant, reporter: Reporter) -> Option<Arc<Self>> {
         let detection = config.outlier_detection.as_deref();
         let has_latency_outlier = config.latency_outlier.is_some();
         let has_health_check = config.health_check.is_some();
-        if detection.is_none() && !has_latency_outlier && !has_health_check {
+        let wanted = Wanted::new(&config.balancing, start);
+        let is_needed = detection.is_some() || has_latency_outlier || has_health_check;
+        if !is_needed && wanted.is_none() {
             return None;
         }
         let watch = Self {
@@ -96,6 +106,7 @@ impl Watch {
             has_latency_outlier,
             has_health_check,
             limits: Default::default(),
+            wanted,
             reporter,
             averages: Locked::default(),
         };
@@ -152,6 +163,7 @@ pub struct Monitor {
     /// By [`Origin`].
     rates: Option<[Rate; 2]>,
     latency: Option<Latency>,
+    feedback: Option<Feedback>,
     record: Locked<Record>,
 }
 
@@ -256,6 +268,7 @@ impl Monitor {
                 samples: store.hidden_counter(),
                 microseconds: store.hidden_counter(),
             }),
+            feedback: watch.wanted.as_ref().map(Feedback::new),
             record: Locked::default(),
             watch: Arc::clone(watch),
         }
@@ -275,6 +288,11 @@ impl Monitor {
 
     /// Notes what became of a request to `host`, whose monitor this is.
     pub fn on_outcome(&self, outcome: Outcome, host: &Arc<SharedHost>) {
+        if outcome == Outcome::Failed
+            && let Some((feedback, wanted)) = self.feedback()
+        {
+            feedback.on_failure(wanted);
+        }
         if !self.watch.has_outlier_detection {
             return;
         }
@@ -296,12 +314,58 @@ impl Monitor {
 
     /// Notes how long the host took to begin a response.
     pub fn on_latency(&self, took: impl FnOnce() -> Option<Duration>) {
-        if let Some(slots) = self.latency
-            && let Some(took) = took()
-        {
+        let feedback = self.feedback();
+        let is_wanted = feedback.is_some_and(|(feedback, _)| feedback.is_latency());
+        if self.latency.is_none() && !is_wanted {
+            return;
+        }
+        let Some(took) = took() else {
+            return;
+        };
+        if let Some(slots) = self.latency {
             slots.samples.inc();
             slots.microseconds.add(took.as_micros() as u64);
         }
+        if let Some((feedback, wanted)) = feedback {
+            feedback.on_latency(wanted, took);
+        }
+    }
+
+    /// Notes how long a request waited for a response that did not begin.
+    pub fn on_no_response(&self, waited: impl FnOnce() -> Option<Duration>) {
+        if let Some((feedback, wanted)) = self.feedback()
+            && let Some(waited) = waited()
+        {
+            feedback.on_latency(wanted, waited);
+        }
+    }
+
+    /// What is known of the host's latency, where the policy wants to know.
+    #[must_use]
+    pub fn average_latency(&self) -> Option<AverageLatency> {
+        let (feedback, wanted) = self.feedback()?;
+        feedback.latency(wanted)
+    }
+
+    /// Looks for a load report in the headers or trailers of a response, where
+    /// weights are made of them. Says whether there was one that counts.
+    pub fn on_headers(&self, headers: &HeaderMap, reader: &RefCell<LoadReader>) -> bool {
+        match self.feedback() {
+            Some((feedback, wanted)) if !feedback.is_latency() => {
+                feedback.on_headers(wanted, headers, &mut reader.borrow_mut())
+            }
+            _ => false,
+        }
+    }
+
+    /// What the host has reported of its load, where weights are made of it.
+    #[must_use]
+    pub fn reported_load(&self) -> Option<&ReportedLoad> {
+        self.feedback.as_ref()?.load()
+    }
+
+    fn feedback(&self) -> Option<(&Feedback, &Wanted)> {
+        self.feedback.as_ref().zip(self.watch.wanted.as_ref())
     }
 
     /// A response of the host said `x-envoy-immediate-health-check-fail`. It is

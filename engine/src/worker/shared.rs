@@ -318,6 +318,33 @@ impl Run {
     }
 }
 
+/// A value that several workers change now and then. `Relaxed`: it is all there
+/// is to read.
+#[derive(Debug)]
+pub struct SharedWord(AtomicU64);
+
+impl SharedWord {
+    /// A word with this value.
+    #[must_use]
+    pub fn new(value: u64) -> Self {
+        Self(AtomicU64::new(value))
+    }
+
+    /// Some recent value.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Makes another value of it, unless somebody else does at the same moment:
+    /// then that one stays. For values that are made anew all the time.
+    pub fn replace_with(&self, f: impl FnOnce(u64) -> u64) {
+        let before = self.0.load(Relaxed);
+        let _ = self.0.compare_exchange(before, f(before), Relaxed, Relaxed);
+    }
+}
+
 /// A number that the control plane sets now and then and workers read.
 /// Independent of everything else, hence `Relaxed`.
 #[derive(Debug, Default)]

@@ -2,13 +2,16 @@
 //! and with hashes the same picks.
 
 mod bad_health;
+mod changing_hosts;
 mod cookies;
 mod hash_policies;
 mod health_checks;
 mod latency_outliers;
+mod load_reports;
 mod localities;
 mod many_checks;
 mod outlier_rates;
+mod peak_ewma;
 mod picks;
 mod policies;
 mod priorities;

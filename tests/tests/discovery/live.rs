@@ -17,19 +17,19 @@ const LISTENER: Listener = Listener {
 };
 
 /// Long enough for a loaded machine; nothing waits for all of it.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A proxy in front of a cluster of one name, `a.test`.
-struct Scene {
-    process: Process,
+pub struct Scene {
+    pub process: Process,
     server: NameServer,
-    fleet: Fleet,
+    pub fleet: Fleet,
 }
 
 impl Scene {
     /// `fields` of the cluster in flow style, each with its comma. At first
     /// the name has the addresses of `hosts`.
-    fn start(program: &Program, hosts: &[usize], fields: &str) -> Self {
+    pub fn start(program: &Program, hosts: &[usize], fields: &str) -> Self {
         let server = NameServer::start();
         let fleet = Fleet::start_on_one_port(3);
         let scene = |process, server, fleet| Self {
@@ -49,16 +49,16 @@ impl Scene {
         scene(process, server, fleet)
     }
 
-    fn set(&self, hosts: &[usize]) {
+    pub fn set(&self, hosts: &[usize]) {
         self.server.set("a.test", addresses(hosts, 1));
     }
 
-    fn stat(&self, name: &str) -> u64 {
+    pub fn stat(&self, name: &str) -> u64 {
         self.process.admin().stat(&format!("cluster.names.{name}"))
     }
 
     /// Waits until the cluster has as many hosts.
-    fn await_hosts(&self, count: u64) {
+    pub fn await_hosts(&self, count: u64) {
         let name = "cluster.names.membership_total";
         let (stats, reached) = (self.process.admin()).await_stats(PATIENCE, |stats| {
             stats.get(name).copied().unwrap_or(0) == count
@@ -67,7 +67,7 @@ impl Scene {
     }
 
     /// Waits until a counter has moved by `more`.
-    fn await_more(&self, stat: &str, more: u64) {
+    pub fn await_more(&self, stat: &str, more: u64) {
         let name = format!("cluster.names.{stat}");
         let before = self.process.admin().stat(&name);
         let (_, moved) = (self.process.admin()).await_stats(PATIENCE, |stats| {

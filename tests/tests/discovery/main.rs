@@ -2,8 +2,10 @@
 //! with traffic running while names change and name servers fail.
 
 mod eds;
+mod first_checks;
 mod live;
 mod names;
+mod pending_removal;
 mod refusals;
 mod removal;
 mod requests;

@@ -8,7 +8,9 @@ mod failures;
 mod lending;
 mod limits;
 mod origin;
+mod preconnecting;
 mod resending;
+mod shared_limits;
 
 use ringway_tests::bootstrap::{Listener, bootstrap};
 use ringway_tests::process::{Process, Program};
@@ -20,6 +22,8 @@ const LISTENERS: &[Listener] = &[Listener {
     manager: "",
     hosts: "- name: all\n  domains: [\"*\"]\n  routes:\n  \
             - { match: { prefix: \"/short/\" }, route: { cluster: origin, timeout: 0.3s } }\n  \
+            - { match: { prefix: \"/again/\" }, route: { cluster: origin, timeout: 0s, \
+            retry_policy: { retry_on: reset } } }\n  \
             - { match: { prefix: \"/\" }, route: { cluster: origin, timeout: 0s } }\n",
 }];
 

@@ -36,12 +36,24 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     // The policies of a cluster's balancing.
     (
+        "envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin",
+        "config/src/load_balancing/typed.rs",
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality",
+        "config/src/load_balancing/typed.rs",
+    ),
+    (
         "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
         "config/src/load_balancing/typed.rs",
     ),
     (
         "envoy.extensions.load_balancing_policies.maglev.v3.Maglev",
         "config/src/load_balancing/typed.rs",
+    ),
+    (
+        "envoy.extensions.load_balancing_policies.peak_ewma.v3alpha.PeakEwma",
+        "config/src/load_balancing/peak_ewma.rs",
     ),
     (
         "envoy.extensions.load_balancing_policies.random.v3.Random",

@@ -39,7 +39,7 @@ impl Bench {
         store.shard(None).install();
         let (sender, reports) = channel();
         let report = move |report| sender.send(report).unwrap();
-        let watch = Watch::new(&config, Box::new(report)).unwrap();
+        let watch = Watch::new(&config, Instant::now(), Box::new(report)).unwrap();
         let members = config.assignment.hosts.iter().map(|host| Member {
             shared: SharedHost::new(Arc::clone(host), Some(&watch), &store),
             config: Arc::clone(host),

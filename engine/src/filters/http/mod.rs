@@ -12,6 +12,7 @@ pub mod fault;
 pub mod header_to_metadata;
 pub mod health_check;
 mod overrides;
+pub mod peak_ewma;
 pub mod router;
 pub mod set_filter_state;
 pub mod set_metadata;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::dial::dial;
 use super::lending::{self, Travelling};
+use super::preconnect::preconnect;
 use super::{
     ConnectionPermit, Open, Pool, Speaks, WaitFailure, fail_waiters, open_for_waiters, put,
 };
@@ -453,6 +454,7 @@ impl Connection {
             self.speaks,
             Open::OrBorrow,
         );
+        preconnect(&self.cluster, &self.host, self.priority, self.speaks);
         pool.leave_if_empty();
         true
     }

@@ -14,6 +14,7 @@ mod connection;
 mod dial;
 mod lease;
 pub mod lending;
+mod preconnect;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -30,6 +31,7 @@ use super::cluster::Cluster;
 use super::host::{Host, HostPermit};
 use crate::reactor;
 use connection::open;
+use preconnect::preconnect;
 
 /// The connections of one worker to one host.
 #[derive(Default)]
@@ -145,7 +147,7 @@ pub async fn acquire(
     priority: usize,
     speaks: Speaks,
 ) -> Result<Lease, PoolFailure> {
-    if let Some(lease) = idle(host, speaks) {
+    if let Some(lease) = idle(cluster, host, priority, speaks) {
         return Ok(lease);
     }
     wait(cluster, host, priority, speaks, false).await
@@ -194,6 +196,7 @@ async fn wait(
 
     let place = Place::join(pool, wants_new);
     open_for_waiters(cluster, host, priority, speaks, Open::OrBorrow);
+    preconnect(cluster, host, priority, speaks);
     if wants_new && pool.coming() < pool.waiting.borrow().len() {
         place.waiter.wants_new.set(false);
     }
@@ -208,8 +211,15 @@ async fn wait(
 
 /// A connection to `host` that nobody uses, if there is one.
 #[must_use]
-pub fn idle(host: &Host, speaks: Speaks) -> Option<Lease> {
-    take_idle(host.pool(speaks)).map(Lease::new)
+pub fn idle(
+    cluster: &Rc<Cluster>,
+    host: &Rc<Host>,
+    priority: usize,
+    speaks: Speaks,
+) -> Option<Lease> {
+    let connection = take_idle(host.pool(speaks))?;
+    preconnect(cluster, host, priority, speaks);
+    Some(Lease::new(connection))
 }
 
 /// Closes the connections of `host` that no request uses.
@@ -285,16 +295,28 @@ fn open_for_waiters(
                 ConnectionPermit::above(cluster, host, priority)
             }
         };
-        pool.connecting.set(pool.connecting.get() + 1);
-        let opening = open(
-            Rc::clone(cluster),
-            Rc::clone(host),
-            priority,
-            permit,
-            speaks,
-        );
-        drop(reactor::spawn(opening));
+        start(cluster, host, priority, permit, speaks);
     }
+}
+
+/// Has a connection opened.
+fn start(
+    cluster: &Rc<Cluster>,
+    host: &Rc<Host>,
+    priority: usize,
+    permit: ConnectionPermit,
+    speaks: Speaks,
+) {
+    let connecting = &host.pool(speaks).connecting;
+    connecting.set(connecting.get() + 1);
+    let opening = open(
+        Rc::clone(cluster),
+        Rc::clone(host),
+        priority,
+        permit,
+        speaks,
+    );
+    drop(reactor::spawn(opening));
 }
 
 /// Gives a free connection to the request that waits longest, or keeps it.

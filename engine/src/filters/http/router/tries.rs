@@ -258,7 +258,12 @@ impl Tries<'_> {
             retry.note_host(&host);
         }
         let place = self.running.len();
-        let idle = conn_pool::idle(&host, self.speaks);
+        let idle = conn_pool::idle(
+            &self.cluster,
+            &host,
+            self.forward.priority as usize,
+            self.speaks,
+        );
         let state = match idle {
             Some(_) => State::Ready,
             None => self.connect(Rc::clone(&host), false),
@@ -565,9 +570,9 @@ impl Tries<'_> {
     /// Ends a try whose response is not wanted. Its connection is kept if the
     /// head was all of it.
     fn give_up(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
-        let one = self.running.remove(place);
+        let mut one = self.running.remove(place);
         one.host.stats.rq_error.inc();
-        if let State::Active(upstream, _) = &one.state {
+        if let State::Active(upstream, _) = &mut one.state {
             upstream.note_head(head, exchange);
         }
         exchange.response.clear();
@@ -579,7 +584,7 @@ impl Tries<'_> {
 
     fn finish_redirected(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
         let one = self.running.remove(place);
-        if let State::Active(upstream, _) = one.state {
+        if let State::Active(mut upstream, _) = one.state {
             upstream.note_head(head, exchange);
             upstream.release(head, exchange);
         }

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{
@@ -49,6 +50,8 @@ pub(super) struct UpstreamRequest {
     sent_before: u64,
     /// What the kernel had taken of the connection's bytes when it began.
     taken_before: u64,
+    /// The response has told of the host's load.
+    load_reported: bool,
 }
 
 impl UpstreamRequest {
@@ -100,6 +103,7 @@ impl UpstreamRequest {
             received_before,
             sent_before,
             taken_before,
+            load_reported: false,
             active: ActiveRequest::new(lease),
         };
         if !exchange.replay.is_empty() {
@@ -299,8 +303,9 @@ impl UpstreamRequest {
     }
 
     /// Tells outlier detection of a response, also of one that is not sent on.
-    pub fn note_head(&self, head: &ResponseHead, exchange: &Exchange) {
-        let host = self.active.lease().host();
+    pub fn note_head(&mut self, head: &ResponseHead, exchange: &Exchange) {
+        let lease = self.active.lease();
+        let host = lease.host();
         let Some(monitor) = host.shared.monitor() else {
             return;
         };
@@ -308,11 +313,19 @@ impl UpstreamRequest {
         if (exchange.response).contains(HeaderId::XEnvoyImmediateHealthCheckFail) {
             monitor.on_immediate_health_check_fail(&host.shared);
         }
-        let begun = || exchange.info.elapsed(TimePoint::UpstreamTxBegin);
-        monitor.on_latency(|| {
-            let since = exchange.info.start + begun()?;
-            Some(reactor::now().duration_since(since))
-        });
+        monitor.on_latency(|| since_sent(exchange));
+        self.load_reported = monitor.on_headers(&exchange.response, &lease.cluster().load_reader);
+    }
+
+    /// Looks for a load report where headers had none.
+    fn note_trailers(&self, exchange: &Exchange) {
+        let lease = self.active.lease();
+        if !self.load_reported
+            && !exchange.response_trailers.is_empty()
+            && let Some(monitor) = lease.host().shared.monitor()
+        {
+            monitor.on_headers(&exchange.response_trailers, &lease.cluster().load_reader);
+        }
     }
 
     /// Ends a request whose response is complete.
@@ -324,6 +337,7 @@ impl UpstreamRequest {
     ) {
         let now = reactor::now();
         exchange.info.mark(TimePoint::UpstreamRxEnd, now);
+        self.note_trailers(exchange);
         let sent = exchange
             .info
             .elapsed(TimePoint::DownstreamRxEnd)
@@ -467,9 +481,18 @@ pub(super) fn note_failure(host: &Host, failure: &Failure, exchange: &Exchange) 
             if !exchange.response_started =>
         {
             host.note(Outcome::TimedOut(exchange.limits.timeout_status));
+            if let Some(monitor) = host.shared.monitor() {
+                monitor.on_no_response(|| since_sent(exchange));
+            }
         }
         _ => {}
     }
+}
+
+/// How long ago the request was begun to be sent to its host.
+fn since_sent(exchange: &Exchange) -> Option<Duration> {
+    let since = exchange.info.start + exchange.info.elapsed(TimePoint::UpstreamTxBegin)?;
+    Some(reactor::now().duration_since(since))
 }
 
 /// Tells outlier detection of a host that could not be connected to. A request
