@@ -62,9 +62,6 @@ pub struct Group {
 pub struct Host {
     /// Where to connect to.
     pub address: Address,
-    /// All its addresses in the order in which they are tried; empty when it
-    /// has but the one.
-    pub attempts: Arc<[Address]>,
     /// The endpoint's `hostname`, for `auto_host_rewrite` and logs; empty
     /// when not given.
     pub hostname: Arc<str>,
@@ -79,8 +76,33 @@ pub struct Host {
     /// It is on trial (`canary` in the metadata of the load balancer): what it
     /// answers is counted apart, too.
     pub canary: bool,
+    /// What few hosts have.
+    pub rare: Option<Box<Rare>>,
+}
+
+impl Host {
+    /// All its addresses in the order in which they are tried; empty when it
+    /// has but the one.
+    #[must_use]
+    pub fn attempts(&self) -> &[Address] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.attempts)
+    }
+
     /// How its health is checked in another way than its peers'.
-    pub health_check: Option<Box<HostCheck>>,
+    #[must_use]
+    pub fn health_check(&self) -> Option<&HostCheck> {
+        self.rare.as_ref()?.health_check.as_ref()
+    }
+}
+
+/// What few hosts have, apart so that the others are small: there may be ten
+/// thousands of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rare {
+    /// See [`Host::attempts`].
+    pub attempts: Box<[Address]>,
+    /// See [`Host::health_check`].
+    pub health_check: Option<HostCheck>,
 }
 
 /// `endpoint.v3.Endpoint.HealthCheckConfig`.
@@ -114,7 +136,8 @@ impl Target {
             ..self.host.clone()
         };
         // Checked at another port, but not at another address.
-        if let Some(check) = &mut host.health_check
+        if let Some(rare) = &mut host.rare
+            && let Some(check) = &mut rare.health_check
             && let Some(Address::Socket(address)) = &mut check.address
             && address.ip().is_unspecified()
         {
@@ -207,7 +230,6 @@ fn policy(proto: Option<&pb::cluster_load_assignment::Policy>) -> Policy {
 struct Lowering {
     groups: Vec<Group>,
     order: HappyEyeballs,
-    no_addresses: Arc<[Address]>,
     no_name: Arc<str>,
     no_metadata: Arc<Metadata>,
 }
@@ -260,9 +282,9 @@ impl Lowering {
         first: &Address,
         endpoint: &pb::Endpoint,
         cx: &mut Cx<'_>,
-    ) -> Arc<[Address]> {
+    ) -> Box<[Address]> {
         if endpoint.additional_addresses.is_empty() {
-            return Arc::clone(&self.no_addresses);
+            return Box::default();
         }
         let mut all = vec![first.clone()];
         for (i, more) in endpoint.additional_addresses.iter().enumerate() {
@@ -287,10 +309,7 @@ impl Lowering {
             })
         })?;
         let attempts = self.attempts(&address.address, endpoint, cx);
-        Some(Host {
-            attempts,
-            ..self.host_at(address.address, proto, endpoint, group, cx)
-        })
+        Some(self.host_at(address.address, attempts, proto, (endpoint, group), cx))
     }
 
     /// A host by its name.
@@ -310,7 +329,7 @@ impl Lowering {
             });
         }
         let nowhere = Address::Socket((Ipv4Addr::UNSPECIFIED, port).into());
-        let mut host = self.host_at(nowhere, proto, endpoint, group, cx);
+        let mut host = self.host_at(nowhere, Box::default(), proto, (endpoint, group), cx);
         let name: Arc<str> = name.into();
         if host.hostname.is_empty() {
             host.hostname = Arc::clone(&name);
@@ -321,24 +340,29 @@ impl Lowering {
     fn host_at(
         &self,
         address: Address,
+        attempts: Box<[Address]>,
         proto: &pb::LbEndpoint,
-        endpoint: &pb::Endpoint,
-        group: u32,
+        (endpoint, group): (&pb::Endpoint, u32),
         cx: &mut Cx<'_>,
     ) -> Host {
         let health_check = endpoint.health_check_config.as_ref().map(|config| {
             cx.field("endpoint.health_check_config", |cx| {
-                Box::new(host_check(config, &address, cx))
+                host_check(config, &address, cx)
             })
         });
+        let is_rare = !attempts.is_empty() || health_check.is_some();
         let metadata = match &proto.metadata {
             None => Arc::clone(&self.no_metadata),
             given => Arc::new(Metadata::from_proto(given.as_ref())),
         };
         Host {
-            health_check,
+            rare: is_rare.then(|| {
+                Box::new(Rare {
+                    attempts,
+                    health_check,
+                })
+            }),
             canary: metadata.is_canary(),
-            attempts: Arc::clone(&self.no_addresses),
             address,
             hostname: match endpoint.hostname.as_str() {
                 "" => Arc::clone(&self.no_name),

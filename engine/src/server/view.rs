@@ -139,7 +139,7 @@ impl View {
     fn host_status(&self, host: &Member, group: &Group) -> HostStatus {
         let counter = |counter| self.store.counter_value(counter);
         let gauge = |gauge| self.store.gauge_value(gauge);
-        let stats = &host.shared.stats;
+        let stats = host.shared.stats();
         let locality = &group.locality;
         HostStatus {
             address: admin_address(&host.config.address),

@@ -37,7 +37,7 @@ pub use codes::CodeStats;
 pub use histogram::{Buckets, DEFAULT_BOUNDS, QUANTILES, Unit};
 pub use shard::{Counter, Gauge, Histogram, Shard};
 pub use store::{
-    Computed, GaugeReader, HistogramValue, Scope, Snapshot, Store, TextReadout, Value,
+    Computed, GaugeReader, Hidden, HistogramValue, Scope, Snapshot, Store, TextReadout, Value,
 };
 pub use tags::{Tag, Tagged};
 

@@ -6,13 +6,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::histogram::{Buckets, Unit};
-use super::shard::{Counter, Gauge, Histogram, Inbox, Retire, Shard};
+use super::shard::{Counter, Gauge, Histogram, Inbox, Shard};
 use crate::worker::shared::StatCells;
 
+mod hidden;
 mod slots;
 mod state;
 
-use slots::GAUGE_SLOTS;
+pub use hidden::Hidden;
+
 use state::{ComputedGauge, ShardEntry, State};
 
 /// All statistics of the process. Clones are handles to the same store.
@@ -75,29 +77,6 @@ impl Store {
         });
         state.code_sets.insert(prefix.into(), id);
         id
-    }
-
-    /// A counter without a name, for what is shown elsewhere than in `/stats`
-    /// (the hosts of `/clusters`). Give it back with [`Store::release_counter`].
-    #[must_use]
-    pub fn hidden_counter(&self) -> Counter {
-        Counter(self.state().slots.take(1))
-    }
-
-    /// A gauge without a name; see [`Store::hidden_counter`].
-    #[must_use]
-    pub fn hidden_gauge(&self) -> Gauge {
-        Gauge(self.state().slots.take(GAUGE_SLOTS))
-    }
-
-    /// Gives a hidden counter back. No thread may count with it any more.
-    pub fn release_counter(&self, counter: Counter) {
-        self.state().retire(Retire::Slots(counter.0, 1));
-    }
-
-    /// Gives a hidden gauge back. No thread may count with it any more.
-    pub fn release_gauge(&self, gauge: Gauge) {
-        self.state().retire(Retire::Slots(gauge.0, GAUGE_SLOTS));
     }
 
     /// Names that begin with `prefix` live until the last scope of that prefix

@@ -13,10 +13,10 @@ use super::conn_pool::Pool;
 use super::health::HealthFlag;
 use super::outlier_detection::{Monitor, Outcome, Watch};
 use crate::network::address::to_sock_addr;
-use crate::stats::{Counter, Gauge, Store};
+use crate::stats::{Counter, Gauge, Hidden, Store};
 use crate::stream_info::HostInfo;
 use crate::worker::shared::HostHealth;
-use crate::worker::shared::limits::SharedLimit;
+use crate::worker::shared::limits::SharedCount;
 
 /// Per-host statistics, shown by `/clusters` and not in `/stats`.
 #[derive(Debug, Clone, Copy)]
@@ -41,36 +41,21 @@ pub struct HostStats {
     pub rq_pending_active: Gauge,
 }
 
-impl HostStats {
-    /// Slots for one host. They have no names: `/stats` does not list them.
-    #[must_use]
-    pub fn new(store: &Store) -> Self {
-        Self {
-            cx_total: store.hidden_counter(),
-            cx_active: store.hidden_gauge(),
-            cx_connect_fail: store.hidden_counter(),
-            rq_total: store.hidden_counter(),
-            rq_timeout: store.hidden_counter(),
-            rq_success: store.hidden_counter(),
-            rq_error: store.hidden_counter(),
-            rq_active: store.hidden_gauge(),
-            rq_pending_active: store.hidden_gauge(),
-        }
-    }
+/// The slots of a [`HostStats`].
+type HostSlots = Hidden<6, 3>;
 
-    fn release(&self, store: &Store) {
-        for counter in [
-            self.cx_total,
-            self.cx_connect_fail,
-            self.rq_total,
-            self.rq_timeout,
-            self.rq_success,
-            self.rq_error,
-        ] {
-            store.release_counter(counter);
-        }
-        for gauge in [self.cx_active, self.rq_active, self.rq_pending_active] {
-            store.release_gauge(gauge);
+impl HostStats {
+    fn of(slots: &HostSlots) -> Self {
+        Self {
+            cx_total: slots.counter(0),
+            cx_connect_fail: slots.counter(1),
+            rq_total: slots.counter(2),
+            rq_timeout: slots.counter(3),
+            rq_success: slots.counter(4),
+            rq_error: slots.counter(5),
+            cx_active: slots.gauge(0),
+            rq_active: slots.gauge(1),
+            rq_pending_active: slots.gauge(2),
         }
     }
 }
@@ -84,12 +69,11 @@ pub struct SharedHost {
     /// host's for good; for everything that may change see
     /// [`Member::config`](super::host_set::Member::config).
     first: Arc<HostConfig>,
-    /// The slots of its statistics.
-    pub stats: HostStats,
+    slots: HostSlots,
     health: HostHealth,
     /// Connections to it, where the cluster limits those of a host: how many
     /// there may be depends on the priority, so the limit is given by who asks.
-    connections: SharedLimit,
+    connections: SharedCount,
     /// Boxed: most clusters have no outlier detection.
     monitor: Option<Box<Monitor>>,
     store: Store,
@@ -101,9 +85,9 @@ impl SharedHost {
     #[must_use]
     pub fn new(config: Arc<HostConfig>, watch: Option<&Arc<Watch>>, store: &Store) -> Arc<Self> {
         let host = Self {
-            stats: HostStats::new(store),
+            slots: HostSlots::new(store),
             health: HostHealth::default(),
-            connections: SharedLimit::new(u32::MAX),
+            connections: SharedCount::default(),
             monitor: watch.map(|watch| Box::new(Monitor::new(watch, store))),
             store: store.clone(),
             first: config,
@@ -117,10 +101,16 @@ impl SharedHost {
         Arc::new(host)
     }
 
+    /// What is counted of it.
+    #[must_use]
+    pub fn stats(&self) -> HostStats {
+        HostStats::of(&self.slots)
+    }
+
     /// Whether it is excepted from the cluster's health checks.
     #[must_use]
     pub fn is_unchecked(&self) -> bool {
-        let check = self.first.health_check.as_deref();
+        let check = self.first.health_check();
         check.is_some_and(|check| check.disabled)
     }
 
@@ -134,7 +124,7 @@ impl SharedHost {
     /// has but the one.
     #[must_use]
     pub fn attempts(&self) -> &[ringway_config::core::Address] {
-        &self.first.attempts
+        self.first.attempts()
     }
 
     /// Its address as the kernel wants it.
@@ -167,7 +157,7 @@ impl SharedHost {
 impl Drop for SharedHost {
     /// Nobody counts for the host any more: the last worker has let it go.
     fn drop(&mut self) {
-        self.stats.release(&self.store);
+        self.slots.release(&self.store);
         if let Some(monitor) = &self.monitor {
             monitor.release(&self.store);
         }
@@ -222,7 +212,7 @@ impl Host {
     #[must_use]
     pub fn new(shared: &Arc<SharedHost>, config: &HostConfig) -> Rc<Self> {
         Rc::new(Self {
-            stats: shared.stats,
+            stats: shared.stats(),
             shared: Arc::clone(shared),
             pool: Pool::default(),
             raw_pool: Pool::default(),
@@ -291,5 +281,27 @@ fn info(config: &HostConfig) -> HostInfo {
         hostname: Arc::clone(&config.hostname),
         metadata: Arc::clone(&config.metadata),
         is_canary: config.canary,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::host_set::Member;
+    use std::mem::size_of;
+
+    /// Memory of an `Arc`: two counts and what is in it.
+    const fn in_arc<T>() -> usize {
+        2 * size_of::<usize>() + size_of::<T>()
+    }
+
+    /// Clusters have hosts by the ten thousand. The balancer adds some bytes to
+    /// each, and each worker a pointer; perf/results/hosts.md has what a process
+    /// was measured to need.
+    #[test]
+    fn an_idle_host_is_small() {
+        let host = in_arc::<HostConfig>() + in_arc::<SharedHost>();
+        let places = size_of::<Member>() + size_of::<Arc<HostConfig>>();
+        assert!(host + places <= 184, "{host} + {places} bytes");
     }
 }

@@ -129,7 +129,7 @@ impl Request for Picking<'_, '_> {
     }
 
     fn active_requests(&self, host: u32) -> u32 {
-        let stats = &self.members[host as usize].shared.stats;
+        let stats = self.members[host as usize].shared.stats();
         self.sum(stats.rq_active, stats.rq_pending_active)
     }
 

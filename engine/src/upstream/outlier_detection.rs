@@ -23,7 +23,7 @@ use ringway_lb::peak_ewma::Latency as AverageLatency;
 use super::feedback::{Feedback, LoadReader, ReportedLoad, Wanted};
 use super::health::HealthFlag;
 use super::host::SharedHost;
-use crate::stats::{Counter, Store};
+use crate::stats::{Counter, Hidden, Store};
 use crate::worker::shared::{Locked, Run, SharedLimit};
 
 /// What became of a request to a host, or of the way there.
@@ -168,17 +168,31 @@ pub struct Monitor {
 }
 
 /// Slots of one origin's requests.
-#[derive(Debug, Clone, Copy)]
-struct Rate {
-    requests: Counter,
-    successes: Counter,
+#[derive(Debug)]
+struct Rate(Hidden<2, 0>);
+
+impl Rate {
+    fn requests(&self) -> Counter {
+        self.0.counter(0)
+    }
+
+    fn successes(&self) -> Counter {
+        self.0.counter(1)
+    }
 }
 
 /// Slots of how long a host takes to begin its responses.
-#[derive(Debug, Clone, Copy)]
-struct Latency {
-    samples: Counter,
-    microseconds: Counter,
+#[derive(Debug)]
+struct Latency(Hidden<2, 0>);
+
+impl Latency {
+    fn samples(&self) -> Counter {
+        self.0.counter(0)
+    }
+
+    fn microseconds(&self) -> Counter {
+        self.0.counter(1)
+    }
 }
 
 /// What the control plane keeps of a host between two intervals; admin reads
@@ -256,18 +270,12 @@ impl Monitor {
     /// A monitor that has seen nothing.
     #[must_use]
     pub fn new(watch: &Arc<Watch>, store: &Store) -> Self {
-        let rate = || Rate {
-            requests: store.hidden_counter(),
-            successes: store.hidden_counter(),
-        };
+        let rate = || Rate(Hidden::new(store));
         let counts_rates = watch.has_outlier_detection;
         Self {
             runs: Default::default(),
             rates: counts_rates.then(|| [rate(), rate()]),
-            latency: watch.has_latency_outlier.then(|| Latency {
-                samples: store.hidden_counter(),
-                microseconds: store.hidden_counter(),
-            }),
+            latency: (watch.has_latency_outlier).then(|| Latency(Hidden::new(store))),
             feedback: watch.wanted.as_ref().map(Feedback::new),
             record: Locked::default(),
             watch: Arc::clone(watch),
@@ -276,14 +284,9 @@ impl Monitor {
 
     /// Gives the slots back.
     pub(super) fn release(&self, store: &Store) {
-        let latency = self
-            .latency
-            .map(|slots| [slots.samples, slots.microseconds]);
-        let rates = self.rates.into_iter().flatten();
-        let rates = rates.map(|slots| [slots.requests, slots.successes]);
-        for counter in rates.chain(latency).flatten() {
-            store.release_counter(counter);
-        }
+        let rates = self.rates.iter().flatten().map(|rate| &rate.0);
+        let latency = self.latency.iter().map(|latency| &latency.0);
+        rates.chain(latency).for_each(|slots| slots.release(store));
     }
 
     /// Notes what became of a request to `host`, whose monitor this is.
@@ -322,9 +325,9 @@ impl Monitor {
         let Some(took) = took() else {
             return;
         };
-        if let Some(slots) = self.latency {
-            slots.samples.inc();
-            slots.microseconds.add(took.as_micros() as u64);
+        if let Some(slots) = &self.latency {
+            slots.samples().inc();
+            slots.microseconds().add(took.as_micros() as u64);
         }
         if let Some((feedback, wanted)) = feedback {
             feedback.on_latency(wanted, took);
@@ -418,9 +421,9 @@ impl Monitor {
             return;
         };
         let rate = &rates[origin as usize];
-        rate.requests.inc();
+        rate.requests().inc();
         if is_success {
-            rate.successes.inc();
+            rate.successes().inc();
         }
     }
 
@@ -438,16 +441,16 @@ impl Monitor {
         let rate = &rates[origin as usize];
         // Successes first: a request that comes in between must not make more
         // successes than requests.
-        let successes = store.counter_value(rate.successes);
-        (store.counter_value(rate.requests), successes)
+        let successes = store.counter_value(rate.successes());
+        (store.counter_value(rate.requests()), successes)
     }
 
     /// Samples of latency so far, and their sum in microseconds.
     #[must_use]
     pub fn latency(&self, store: &Store) -> (u64, u64) {
-        self.latency.map_or((0, 0), |slots| {
-            let microseconds = store.counter_value(slots.microseconds);
-            (store.counter_value(slots.samples), microseconds)
+        self.latency.as_ref().map_or((0, 0), |slots| {
+            let microseconds = store.counter_value(slots.microseconds());
+            (store.counter_value(slots.samples()), microseconds)
         })
     }
 

@@ -245,8 +245,7 @@ mod tests {
                 health: Default::default(),
                 metadata: Arc::default(),
                 canary: false,
-                health_check: None,
-                attempts: Arc::default(),
+                rare: None,
             },
         };
         let ip = |last: u8| IpAddr::from([127, 0, 0, last]);

@@ -37,7 +37,7 @@ enum Client {
 
 impl Session {
     pub fn new(shared: Arc<Shared>, member: &Member, progress: Arc<Locked<Progress>>) -> Self {
-        let own = member.config.health_check.as_deref();
+        let own = member.config.health_check();
         let address: &Address = own
             .and_then(|own| own.address.as_ref())
             .unwrap_or_else(|| member.shared.address());

@@ -8,13 +8,37 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
+/// A count of things of which there may be as many as whoever adds one says.
+#[derive(Debug, Default)]
+pub struct SharedCount(AtomicU32);
+
+impl SharedCount {
+    /// Counts one if fewer than `limit` are counted.
+    #[must_use]
+    pub fn try_add_below(&self, limit: u32) -> bool {
+        self.0
+            .fetch_update(Relaxed, Relaxed, |count| (count < limit).then(|| count + 1))
+            .is_ok()
+    }
+
+    /// Counts one.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// Takes one away.
+    pub fn subtract(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 /// A count with a limit, of things that are rare enough to be counted one by
 /// one: connections, requests that wait, retries. The limit may move, and what
 /// must not fail may be counted above it.
 #[derive(Debug)]
 pub struct SharedLimit {
     limit: AtomicU32,
-    count: AtomicU32,
+    count: SharedCount,
     used: AtomicBool,
 }
 
@@ -24,7 +48,7 @@ impl SharedLimit {
     pub const fn new(limit: u32) -> Self {
         Self {
             limit: AtomicU32::new(limit),
-            count: AtomicU32::new(0),
+            count: SharedCount(AtomicU32::new(0)),
             used: AtomicBool::new(false),
         }
     }
@@ -49,10 +73,7 @@ impl SharedLimit {
     /// Counts one if fewer than `limit` are counted, whatever the usual limit.
     #[must_use]
     pub fn try_add_below(&self, limit: u32) -> bool {
-        let added = self
-            .count
-            .fetch_update(Relaxed, Relaxed, |count| (count < limit).then(|| count + 1))
-            .is_ok();
+        let added = self.count.try_add_below(limit);
         if added {
             self.note_use();
         }
@@ -61,13 +82,13 @@ impl SharedLimit {
 
     /// Counts one, also above the limit.
     pub fn add(&self) {
-        self.count.fetch_add(1, Relaxed);
+        self.count.add();
         self.note_use();
     }
 
     /// Takes one away.
     pub fn subtract(&self) {
-        self.count.fetch_sub(1, Relaxed);
+        self.count.subtract();
     }
 
     /// Whether nothing more is let in. A limit of zero that nothing has ever
@@ -80,7 +101,7 @@ impl SharedLimit {
     /// How many more there may be.
     #[must_use]
     pub fn left(&self) -> u32 {
-        self.limit().saturating_sub(self.count.load(Relaxed))
+        self.limit().saturating_sub(self.count.0.load(Relaxed))
     }
 
     /// Whether anything was ever counted.
