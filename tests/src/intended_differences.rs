@@ -749,6 +749,12 @@ pub const TABLE: &[Intended] = &[
         "stats.*.downstream_cx_destroy_*",
         "our FIN comes at once, before the client's own; Envoy waits for the latter and counts it",
     ),
+    routing(
+        "failed_health",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
     redirected_grpc(
         "upstream[1].header.grpc-timeout",
         "a route takes its offset off once; Envoy does it twice for one that a redirect leads to",

@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringway_codecs::header::HeaderId;
+use ringway_codecs::http1::HeadEnd;
 use ringway_config::route::{
     Action, ClusterSpecifier, Forward, HeaderKey, SelectedRoute, WeightedClusters, WeightedName,
 };
@@ -210,7 +212,11 @@ fn sent(way: &Way<'_>, exchange: &Exchange) -> Fact {
     if way.forward.rewrites_host_to_hostname() {
         notes.push("with the name of the host, if it has one, as its authority");
     }
-    let fact = headers(NAME, &exchange.request);
+    let mut request = exchange.request.clone();
+    if router::head_end(exchange, !exchange.request_complete) == HeadEnd::Empty {
+        request.append(HeaderId::ContentLength, b"0");
+    }
+    let fact = headers(NAME, &request);
     match notes.is_empty() {
         true => fact,
         false => fact.note(notes.join("; ")),

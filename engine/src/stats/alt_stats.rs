@@ -22,20 +22,13 @@ const NAME_BYTES_MAX: usize = 256;
 pub struct AltStatId(u8);
 
 /// The names that a worker has seen at a cluster. Few, if any: they are looked
-/// for one after the other.
+/// for one after the other. An empty list owns no memory.
+#[derive(Default)]
 pub struct AltStats {
     named: RefCell<Vec<(Box<[u8]>, OriginStats)>>,
 }
 
 impl AltStats {
-    /// An empty list, which owns no memory.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            named: RefCell::default(),
-        }
-    }
-
     /// The statistics of `name` below `prefix`, which is the cluster's and ends
     /// with a dot; `None` when there are too many already.
     pub fn find(
@@ -77,7 +70,7 @@ mod tests {
     fn names_are_found_again_and_are_only_so_many() {
         let store = Store::new();
         store.shard(None).install();
-        let stats = AltStats::new();
+        let stats = AltStats::default();
         let find = |name: &str| stats.find(name.as_bytes(), || "cluster.c.".into(), &store);
         let first = find("first").expect("there is room");
         assert_eq!(find("first.."), Some(first));
@@ -96,7 +89,7 @@ mod tests {
 
     #[test]
     fn long_names_are_refused() {
-        let (store, stats) = (Store::new(), AltStats::new());
+        let (store, stats) = (Store::new(), AltStats::default());
         let find = |len| stats.find(&vec![b'n'; len], String::new, &store);
         assert_eq!(find(NAME_BYTES_MAX + 1), None);
         assert!(find(NAME_BYTES_MAX).is_some());

@@ -215,7 +215,7 @@ impl Cluster {
                 metadata: Arc::clone(&shared.config.metadata),
             }),
             breakers: [breakers(&shared.limits[0]), breakers(&shared.limits[1])],
-            alt_stats: AltStats::new(),
+            alt_stats: AltStats::default(),
             load_reader: RefCell::default(),
             store: store.clone(),
             http1_stats: OnceCell::new(),

@@ -11,7 +11,7 @@ macro_rules! checked {
     ($before:literal, $pass_through:literal) => {
         concat!(
             $before,
-            "http_filters:\n- name: health\n  typed_config:\n",
+            "drain_timeout: 0.1s\nhttp_filters:\n- name: health\n  typed_config:\n",
             "    \"@type\": type.googleapis.com/envoy.extensions.filters.http.health_check.v3.HealthCheck\n",
             "    pass_through_mode: ",
             $pass_through,
@@ -31,7 +31,7 @@ const fn listener(name: &'static str, manager: &'static str) -> Listener {
 }
 
 const LISTENERS: &[Listener] = &[
-    listener("unchecked", ""),
+    listener("unchecked", "drain_timeout: 0.1s"),
     listener("checked", checked!("", "false")),
     listener("passed", checked!("", "true")),
     listener(

@@ -57,6 +57,7 @@ pub use self::shadow::{NotMirrored, mirror_target, set_mirror_authority};
 pub use self::timeout::{asked_ms, limits, set_stream_limit};
 pub(in crate::filters) use self::timeout::{poll_deadline, set_stream_deadlines};
 pub use self::tries::{TriesPool, is_hedging};
+pub use self::upstream_request::head_end;
 use super::super::network::http_connection_manager::local_reply::LocalReply;
 use super::super::network::http_connection_manager::{ConnectionManager, Handled};
 use crate::http::downstream::Downstream;

@@ -65,6 +65,7 @@ impl UpstreamRequest {
     ) -> Self {
         lease.host().note(Outcome::Connected);
         let now = reactor::now();
+        let end = head_end(exchange, has_body);
         let info = &mut exchange.info;
         info.upstream_connection = Some(Rc::clone(&lease.info));
         info.mark(TimePoint::UpstreamPoolReady, now);
@@ -75,11 +76,6 @@ impl UpstreamRequest {
         let sent_before = taken_before + lease.stream.queued() as u64;
 
         let is_message = lease.speaks() == Speaks::Http1;
-        let end = match exchange.tunnel {
-            // Not that it has no body: what follows is the other protocol's.
-            Tunnel::Connect | Tunnel::Upgrade | Tunnel::WebSocket if !has_body => HeadEnd::Fields,
-            _ => HeadEnd::of_request(&exchange.request, has_body),
-        };
         let chunked = is_message && end == HeadEnd::Chunked;
         if is_message {
             info.upstream_protocol = Some(Protocol::Http11);
@@ -460,6 +456,15 @@ impl UpstreamRequest {
         bytes.wire_sent += sent - self.sent_before;
         bytes.header_received += self.reader.take_field_bytes();
         (self.received_before, self.sent_before) = (received, sent);
+    }
+}
+
+/// How the head of the exchange's request ends.
+pub fn head_end(exchange: &Exchange, has_body: bool) -> HeadEnd {
+    match exchange.tunnel {
+        // Not that it has no body: what follows is the other protocol's.
+        Tunnel::Connect | Tunnel::Upgrade | Tunnel::WebSocket if !has_body => HeadEnd::Fields,
+        _ => HeadEnd::of_request(&exchange.request, has_body),
     }
 }
 
