@@ -64,7 +64,7 @@ impl Wanted {
 /// something to say at the same moment one of them is enough.
 #[derive(Debug)]
 pub(super) enum Feedback {
-    /// The bits of an [`Ewma`].
+    /// The bits of an [`Ewma`], or [`UNKNOWN`].
     Latency(SharedWord),
     /// What its load reports say.
     Load(ReportedLoad),
@@ -74,10 +74,7 @@ impl Feedback {
     /// Of a host that is new.
     pub(super) fn new(wanted: &Wanted) -> Self {
         match wanted.what {
-            What::Latency { .. } => {
-                let now_us = wanted.since_start(Instant::now()).as_micros() as u64;
-                Self::Latency(SharedWord::new(Ewma::new(now_us).to_bits()))
-            }
+            What::Latency { .. } => Self::Latency(SharedWord::new(UNKNOWN)),
             What::Load(_) => Self::Load(ReportedLoad::default()),
         }
     }
@@ -111,8 +108,15 @@ impl Feedback {
     pub(super) fn latency(&self, wanted: &Wanted) -> Option<Latency> {
         match (self, &wanted.what) {
             (Self::Latency(average), What::Latency { decay_us }) => {
-                let average = Ewma::from_bits(average.get());
-                Some(average.latency(wanted.now_us(), *decay_us))
+                let bits = average.get();
+                if bits == UNKNOWN {
+                    // What is assumed of it falls from now on.
+                    let new = Ewma::new(wanted.now_us());
+                    average.replace_with(|_| new.to_bits());
+                    return Some(Latency::Assumed(1.0));
+                }
+                let latency = Ewma::from_bits(bits).latency(wanted.now_us(), *decay_us);
+                Some(latency)
             }
             _ => None,
         }
@@ -147,6 +151,9 @@ impl Feedback {
         }
     }
 }
+
+/// The average of a host that nobody has asked about yet.
+const UNKNOWN: u64 = 0;
 
 /// What a host's load reports say. Workers write it with every report, the
 /// control plane reads it once a period.

@@ -330,6 +330,10 @@ fn shares(program: &Program, fields: &str, groups: &[&[u32]]) -> Vec<f64> {
     counts.into_iter().map(percent).collect()
 }
 
+/// Fields of a cluster, what the hosts of each of its localities report, and
+/// the percentages that they get.
+type Shared<'a> = (String, &'a [&'a [u32]], &'a [f64]);
+
 #[test]
 fn requests_are_shared_by_the_weights_that_were_reported() {
     let name = "requests_are_shared_by_the_weights_that_were_reported";
@@ -337,7 +341,7 @@ fn requests_are_shared_by_the_weights_that_were_reported() {
         return;
     };
     let periods = "blackout_period: 0.1s, weight_update_period: 0.1s";
-    let cases: &[(String, &[&[u32]], &[f64])] = &[
+    let cases: &[Shared<'_>] = &[
         (policy(periods), &[&[100, 200, 700]], &[10.0, 20.0, 70.0]),
         // Three quarters of the requests for the first zone.
         (
