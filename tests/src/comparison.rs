@@ -12,7 +12,21 @@ use crate::observation::{self, Observation, Ports, Scene};
 use crate::process::Program;
 use crate::programs;
 use std::collections::HashSet;
+use std::fmt::Debug;
 use std::thread;
+
+/// What `play` sees of Envoy, once it has seen the same of Ringway with each
+/// driver; `None` where there is no Envoy. `test` is the name of the test.
+///
+/// # Panics
+/// When it has seen something else.
+pub fn as_in_envoy<T: Debug + PartialEq>(test: &str, play: impl Fn(&Program) -> T) -> Option<T> {
+    let theirs = play(&Program::Envoy(programs::envoy(test)?));
+    for program in programs::drivers().into_iter().map(Program::Ringway) {
+        assert_eq!(play(&program), theirs, "{test} on {}", program.name());
+    }
+    Some(theirs)
+}
 
 /// A suite of cases that are played on one configuration.
 #[derive(Clone, Copy)]

@@ -213,8 +213,10 @@ fn sent(way: &Way<'_>, exchange: &Exchange) -> Fact {
         notes.push("with the name of the host, if it has one, as its authority");
     }
     let mut request = exchange.request.clone();
-    if router::head_end(exchange, !exchange.request_complete) == HeadEnd::Empty {
-        request.append(HeaderId::ContentLength, b"0");
+    match router::head_end(exchange, !exchange.request_complete) {
+        HeadEnd::Fields => {}
+        HeadEnd::Empty => request.append(HeaderId::ContentLength, b"0"),
+        HeadEnd::Chunked => request.append(HeaderId::TransferEncoding, b"chunked"),
     }
     let fact = headers(NAME, &request);
     match notes.is_empty() {

@@ -99,6 +99,7 @@ const REQUESTS: &[Request] = &[
     get("a", "http://b?y", &[]),
     get("a", "http://b", &[]),
     get("a", "ftp://b/x", &[]),
+    get("a", "https://b/x", &[]),
     get("a", "http://u@b/x", &[]),
     get("a", "/x/../gone", &[]),
     get("a", "/x%2Fy", &[]),

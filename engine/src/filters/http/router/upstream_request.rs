@@ -54,6 +54,16 @@ pub(super) struct UpstreamRequest {
     load_reported: bool,
 }
 
+/// What the head that the host gets says of the request's body.
+#[must_use]
+pub fn head_end(exchange: &Exchange, has_body: bool) -> HeadEnd {
+    match exchange.tunnel {
+        // Not that it has no body: what follows is the other protocol's.
+        Tunnel::Connect | Tunnel::Upgrade | Tunnel::WebSocket if !has_body => HeadEnd::Fields,
+        _ => HeadEnd::of_request(&exchange.request, has_body),
+    }
+}
+
 impl UpstreamRequest {
     /// Queues the request's head on a connection, and what is kept of its
     /// body. `has_body` says that the request has one or may have one.
@@ -456,15 +466,6 @@ impl UpstreamRequest {
         bytes.wire_sent += sent - self.sent_before;
         bytes.header_received += self.reader.take_field_bytes();
         (self.received_before, self.sent_before) = (received, sent);
-    }
-}
-
-/// How the head of the exchange's request ends.
-pub fn head_end(exchange: &Exchange, has_body: bool) -> HeadEnd {
-    match exchange.tunnel {
-        // Not that it has no body: what follows is the other protocol's.
-        Tunnel::Connect | Tunnel::Upgrade | Tunnel::WebSocket if !has_body => HeadEnd::Fields,
-        _ => HeadEnd::of_request(&exchange.request, has_body),
     }
 }
 
