@@ -1,6 +1,16 @@
 //! Base64 of values in headers (RFC 4648 section 4). Padding may be missing or
 //! be any: not all who write such headers write it.
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+/// Without padding, which is taken off before.
+const UNPADDED: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
+
 /// Appends the bytes to `out`; false when a character is none of the alphabet,
 /// the length is impossible, or bits are left over that are not 0.
 #[must_use]
@@ -8,28 +18,7 @@ pub fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
     let unpadded = match text {
         [text @ .., b'=', b'='] | [text @ .., b'='] | text => text,
     };
-    if unpadded.len() % 4 == 1 {
-        return false;
-    }
-    let (mut bits, mut held) = (0u32, 0u32);
-    for character in unpadded {
-        let six = match character {
-            b'A'..=b'Z' => character - b'A',
-            b'a'..=b'z' => character - b'a' + 26,
-            b'0'..=b'9' => character - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return false,
-        };
-        bits = bits << 6 | u32::from(six);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            out.push((bits >> held) as u8);
-            bits &= (1 << held) - 1;
-        }
-    }
-    bits == 0
+    UNPADDED.decode_vec(unpadded, out).is_ok()
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 use crate::context::type_name;
 use crate::descriptors;
 use crate::loader::{ANY, any_content, any_type_url, has_own_form, is_wrapper};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use prost_reflect::{DynamicMessage, Kind, MapKey, ReflectMessage, Value};
 use serde_json::{Map, Number, Value as Json, json};
 
@@ -78,7 +80,7 @@ fn field(kind: &Kind, value: &Value) -> Json {
         },
         Value::F64(value) => number(*value),
         Value::String(value) => Json::String(value.clone()),
-        Value::Bytes(value) => Json::String(base64(value)),
+        Value::Bytes(value) => Json::String(STANDARD.encode(value)),
         Value::EnumNumber(number) => match kind {
             Kind::Enum(of) => match of.get_value(*number) {
                 Some(value) => Json::String(value.name().to_owned()),
@@ -123,7 +125,9 @@ fn any(any: &DynamicMessage) -> Json {
         Some(Err(_)) | None => {
             let bytes = any.get_field_by_number(2);
             let bytes = bytes.as_ref().and_then(|value| value.as_bytes());
-            let text = bytes.map(|bytes| base64(bytes)).unwrap_or_default();
+            let text = bytes
+                .map(|bytes| STANDARD.encode(bytes))
+                .unwrap_or_default();
             entries.insert("value".into(), Json::String(text));
         }
     }
@@ -166,44 +170,11 @@ fn key_text(key: &MapKey) -> String {
     }
 }
 
-/// Base64 with the standard alphabet and padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let mut three = [0; 3];
-        three[..group.len()].copy_from_slice(group);
-        let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
-        for place in 0..4 {
-            if place > group.len() {
-                text.push('=');
-            } else {
-                let six = bits >> (18 - 6 * place) & 0x3f;
-                text.push(char::from(ALPHABET[six as usize]));
-            }
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use envoy_types::pb::google::protobuf::Any;
     use prost::Message;
-
-    #[test]
-    fn base64_of_every_length() {
-        for (bytes, text) in [
-            (&b""[..], ""),
-            (b"f", "Zg=="),
-            (b"fo", "Zm8="),
-            (b"foo", "Zm9v"),
-            (b"\xfb\xff\xfe", "+//+"),
-        ] {
-            assert_eq!(base64(bytes), text);
-        }
-    }
 
     #[test]
     fn what_was_written_comes_back() {

@@ -4,6 +4,8 @@
 use super::time;
 use super::value::Value;
 use crate::formatter::escape;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use std::collections::BTreeMap;
 
 impl Value<'_> {
@@ -83,7 +85,7 @@ impl Value<'_> {
         let mut out = Vec::new();
         match self {
             Value::Text(text) => out.extend_from_slice(text),
-            Value::Bytes(bytes) => write_base64(bytes, &mut out),
+            Value::Bytes(bytes) => out.extend_from_slice(BASE64_STANDARD.encode(bytes).as_bytes()),
             Value::Duration(nanos) => time::write_json_duration(*nanos, &mut out)?,
             Value::Timestamp(nanos) => time::write_json_timestamp(*nanos, &mut out)?,
             _ => return None,
@@ -125,23 +127,6 @@ fn write_number(value: f64, out: &mut Vec<u8>) {
         scientific
     };
     out.extend_from_slice(shorter.as_bytes());
-}
-
-/// RFC 4648, with padding.
-fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for chunk in bytes.chunks(3) {
-        let at = |place: usize| u32::from(chunk.get(place).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for place in 0..4 {
-            let digit = (bits >> (18 - 6 * place) & 63) as usize;
-            out.push(if place <= chunk.len() {
-                DIGITS[digit]
-            } else {
-                b'='
-            });
-        }
-    }
 }
 
 #[cfg(test)]
