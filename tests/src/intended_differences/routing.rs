@@ -425,6 +425,12 @@ pub(super) const TABLE: &[Intended] = &[
         "our FIN comes at once, before the client's own; Envoy waits for the latter and counts it",
     ),
     routing(
+        "requests",
+        "upgrade without route, then more",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
         "failed_health",
         "*",
         "stats.*.downstream_cx_delayed_close_timeout",

@@ -116,14 +116,13 @@ fn upgrades() -> Vec<Case> {
             "/none",
             UNKNOWN,
         ),
-        to(
+        case(
             "upgrade without route, then more",
             "plain",
-            "a",
-            "/none",
-            UNKNOWN,
-        )
-        .then_send("GET /x HTTP/1.1\r\nhost: a\r\n\r\n"),
+            format!(
+                "GET /none HTTP/1.1\r\nhost: a\r\n{UNKNOWN}\r\nGET /x HTTP/1.1\r\nhost: a\r\n\r\n"
+            ),
+        ),
         to("upgrade of a route", "plain", "a", "/x", UNKNOWN),
         to("upgrade of a redirect", "plain", "a", "/redirect", UNKNOWN),
         to("upgrade of an answer", "plain", "a", "/answer", UNKNOWN),
@@ -231,13 +230,11 @@ fn urls() -> Vec<Case> {
             "edge",
             "GET https://a/x HTTP/1.1\r\nhost: a\r\n\r\nGET /x HTTP/1.1\r\nhost: a\r\n\r\n",
         ),
-        asks(
+        case(
             "https with a body at the edge",
             "edge",
-            "POST https://a/x",
-            "content-length: 3\r\n",
-        )
-        .then_send("abc"),
+            "POST https://a/x HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc",
+        ),
     ]
 }
 
