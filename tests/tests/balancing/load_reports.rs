@@ -107,7 +107,7 @@ const REPORTS: &[&str] = &[
 
 /// The periods of each cluster: reports of all hosts are there before the first
 /// of them counts.
-const PERIODS: &str = "blackout_period: 1s, weight_update_period: 0.1s";
+const PERIODS: &str = "blackout_period: 5s, weight_update_period: 0.1s";
 
 /// Fields of the policy, and of the cluster.
 const CLUSTERS: &[(&str, &str)] = &[
@@ -214,7 +214,7 @@ fn weights(process: &Process, cluster: &str, fleet: &Fleet) -> Vec<u32> {
 }
 
 /// How long weights may take to change.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until the weights of a cluster are `done`.
 fn await_weights(
@@ -250,10 +250,12 @@ fn report_all(program: &Program) -> Vec<Vec<u32>> {
         yaml += &cluster(name, &fields, &endpoints);
     }
     let process = start(program, &names, &yaml);
-    let clusters = names.iter().map(|name| -> Vec<u32> {
+    for name in &names {
         // With equal weights each host gets one.
         let counts = ask(&process, name, REPORTS.len(), REPORTS.len());
         assert!(counts.iter().all(|count| *count == 1), "{counts:?}");
+    }
+    let clusters = names.iter().map(|name| -> Vec<u32> {
         let mut before = Vec::new();
         await_weights(&process, name, &fleet, |weights| weights[0] > 1);
         // Those of hosts that reported a moment later follow.

@@ -133,9 +133,15 @@ fn a_host_that_is_not_known_is_tried_in_the_end() {
             load(&process, 2, 1, 20);
             assert!(begun.elapsed() < PATIENCE, "the other is never tried");
         }
-        let counts = load(&process, 2, 4, 100);
-        programs::say(&format!("{}: known {counts:?}", process.name()));
-        assert!(counts.iter().all(|count| *count >= 20), "{counts:?}");
+        // Its first answer may have been a slow one.
+        loop {
+            let counts = load(&process, 2, 4, 100);
+            programs::say(&format!("{}: known {counts:?}", process.name()));
+            if counts.iter().all(|count| *count >= 20) {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{counts:?}");
+        }
     });
 }
 
