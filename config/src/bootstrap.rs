@@ -16,6 +16,7 @@ use envoy_types::pb::envoy::config::bootstrap::v3 as pb;
 use envoy_types::pb::envoy::config::cluster::v3 as cluster_pb;
 use envoy_types::pb::envoy::config::listener::v3 as listener_pb;
 
+use crate::aggregate;
 use crate::application_log;
 use crate::cluster::{self, Cluster};
 use crate::clusters::{ClusterId, KnownClusters};
@@ -226,6 +227,7 @@ fn lower_clusters(
             }
         });
     }
+    aggregate::check(&clusters, cx);
     clusters
 }
 

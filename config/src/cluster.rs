@@ -107,6 +107,11 @@ pub(crate) struct Defaults {
 pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults, cx: &mut Cx<'_>) -> Cluster {
     let http = HttpOptions::lower(proto, cx);
     let (discovery, assignment) = discovery::lower(proto, &defaults.resolver, cx);
+    let balancing = load_balancing::lower(proto, cx);
+    // What could not be lowered is an error already.
+    if discovery != Discovery::Static || !discovery::is_typed(proto) {
+        load_balancing::check_provided(&balancing, &discovery, cx);
+    }
     core::check_plain_transport(proto.transport_socket.as_ref(), cx);
     let bind = match &proto.upstream_bind_config {
         Some(config) => cx.field("upstream_bind_config", |cx| {
@@ -135,7 +140,7 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults, cx: &mut Cx<'_>) -
         stat_name: stat_name.into(),
         connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         buffer_limit: core::u32_or(proto.per_connection_buffer_limit_bytes, BUFFER_LIMIT),
-        balancing: load_balancing::lower(proto, cx),
+        balancing,
         health_check: health_check::lower(&proto.health_checks, cx),
         ignore_new_hosts_until_first_check: proto
             .common_lb_config

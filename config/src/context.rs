@@ -3,6 +3,7 @@
 
 use crate::clusters::{ClusterNames, KnownClusters};
 use crate::diagnostics::{Diagnostic, Diagnostics, Marks, Position, Severity};
+use crate::dns_cache::DnsCaches;
 use crate::names::Names;
 use crate::runtime::RuntimeKeys;
 use envoy_types::pb::google::protobuf::Any;
@@ -57,6 +58,8 @@ pub struct Cx<'a> {
     pub known_clusters: Option<&'a KnownClusters>,
     /// The numbering of runtime keys.
     pub runtime_keys: &'a RuntimeKeys,
+    /// The caches of names that requests ask for.
+    pub dns_caches: &'a DnsCaches,
 }
 
 impl<'a> Cx<'a> {
@@ -76,6 +79,7 @@ impl<'a> Cx<'a> {
             clusters: &names.clusters,
             known_clusters: None,
             runtime_keys: &names.runtime_keys,
+            dns_caches: &names.dns_caches,
         }
     }
 

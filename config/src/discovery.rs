@@ -6,13 +6,20 @@ use envoy_types::pb::envoy::config::cluster::v3 as pb;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, CustomClusterType, DiscoveryType,
 };
+use envoy_types::pb::envoy::extensions::clusters::aggregate::v3 as aggregate_pb;
 use envoy_types::pb::envoy::extensions::clusters::dns::v3::DnsCluster;
+use envoy_types::pb::envoy::extensions::clusters::dynamic_forward_proxy::v3 as proxy_pb;
+use envoy_types::pb::envoy::extensions::clusters::dynamic_forward_proxy::v3::cluster_config::ClusterImplementationSpecifier;
+use envoy_types::pb::google::protobuf::Any;
 
+use crate::aggregate::{self, Aggregate};
 use crate::context::{Cx, type_name, unpack};
 use crate::dns::{self, Dns, Resolver};
+use crate::dns_cache::{self, DnsCacheId};
 use crate::eds::{self, Eds};
 use crate::endpoint::{self, Assignment};
 use crate::happy_eyeballs::HappyEyeballs;
+use crate::original_dst::{self, OriginalDst};
 
 /// Where the hosts of a cluster come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +28,12 @@ pub enum Discovery {
     Static,
     /// From name servers.
     Dns(Arc<Dns>),
+    /// From the requests, each of which says where it goes.
+    OriginalDst(Arc<OriginalDst>),
+    /// It has none of its own: other clusters have them.
+    Aggregate(Aggregate),
+    /// From the requests, each of which names its host, and from name servers.
+    DynamicForwardProxy(DnsCacheId),
     /// From whoever manages the proxy.
     Eds(Arc<Eds>),
 }
@@ -30,8 +43,21 @@ impl Discovery {
     #[must_use]
     pub fn has_to_look(&self) -> bool {
         match self {
-            Self::Static => false,
+            Self::Static
+            | Self::OriginalDst(_)
+            | Self::Aggregate(_)
+            | Self::DynamicForwardProxy(_) => false,
             Self::Dns(_) | Self::Eds(_) => true,
+        }
+    }
+
+    /// Whether it says itself where requests go, so that there is nothing to
+    /// balance (`lb_policy: CLUSTER_PROVIDED`).
+    #[must_use]
+    pub fn provides_balancing(&self) -> bool {
+        match self {
+            Self::Static | Self::Dns(_) | Self::Eds(_) => false,
+            Self::OriginalDst(_) | Self::Aggregate(_) | Self::DynamicForwardProxy(_) => true,
         }
     }
 }
@@ -54,10 +80,21 @@ pub(crate) fn lower(
         }
         None => by_kind(proto, DiscoveryType::Static, resolver, cx),
     };
+    if !matches!(discovery, Discovery::OriginalDst(_)) {
+        original_dst::warn_of_unused(proto, cx);
+    }
     if !is_eds(proto) {
         check_without_eds(proto, cx);
     }
     (discovery, assignment)
+}
+
+/// Whether a `typed_config` says where the hosts come from; never from the file.
+pub(crate) fn is_typed(proto: &pb::Cluster) -> bool {
+    match &proto.cluster_discovery_type {
+        Some(ClusterDiscoveryType::ClusterType(custom)) => custom.typed_config.is_some(),
+        Some(ClusterDiscoveryType::Type(_)) | None => false,
+    }
 }
 
 fn is_eds(proto: &pb::Cluster) -> bool {
@@ -102,6 +139,14 @@ fn by_kind(
             let settings = dns::by_fields(proto, true, resolver, cx);
             names(proto, settings, cx)
         }
+        DiscoveryType::OriginalDst => {
+            dns::warn_of_unused(proto, "an ORIGINAL_DST cluster", cx);
+            let settings = original_dst::lower(proto, cx);
+            (
+                Discovery::OriginalDst(Arc::new(settings)),
+                Assignment::on_demand(),
+            )
+        }
         DiscoveryType::Eds => {
             dns::warn_of_unused(proto, "an EDS cluster", cx);
             if proto.load_assignment.is_some() {
@@ -116,8 +161,7 @@ fn by_kind(
             let discovery = discovery.unwrap_or(Discovery::Static);
             (discovery, Assignment::default())
         }
-        // The support table refuses the last.
-        DiscoveryType::Static | DiscoveryType::OriginalDst => {
+        DiscoveryType::Static => {
             dns::warn_of_unused(proto, "a STATIC cluster", cx);
             let assignment = match &proto.load_assignment {
                 Some(assignment) => {
@@ -142,20 +186,22 @@ fn by_extension(
 ) -> (Discovery, Assignment) {
     if let Some(any) = &custom.typed_config {
         dns::warn_of_unused(proto, "a cluster with a cluster_type of its own", cx);
-        let settings = cx.field("cluster_type", |cx| {
-            cx.field("typed_config", |cx| match type_name(&any.type_url) {
-                "envoy.extensions.clusters.dns.v3.DnsCluster" => {
-                    let config = unpack::<DnsCluster>(any, cx)?;
-                    Some(dns::by_type(&config, resolver, cx))
-                }
-                name => {
-                    cx.error(format!("{name} is not a type of cluster"));
-                    None
-                }
-            })
+        let typed = cx.field("cluster_type", |cx| {
+            cx.field("typed_config", |cx| Typed::lower(any, resolver, cx))
         });
-        return match settings {
-            Some(settings) => names(proto, settings, cx),
+        return match typed {
+            Some(Typed::Names(settings)) => names(proto, settings, cx),
+            Some(Typed::Aggregate(aggregate)) => {
+                warn_of_assignment(proto, "an aggregate cluster has no hosts of its own", cx);
+                (Discovery::Aggregate(aggregate), Assignment::default())
+            }
+            Some(Typed::DynamicForwardProxy(cache)) => {
+                warn_of_assignment(proto, "requests say where they go", cx);
+                (
+                    Discovery::DynamicForwardProxy(cache),
+                    Assignment::on_demand(),
+                )
+            }
             None => (Discovery::Static, Assignment::default()),
         };
     }
@@ -163,6 +209,7 @@ fn by_extension(
         "envoy.cluster.static" => DiscoveryType::Static,
         "envoy.cluster.strict_dns" => DiscoveryType::StrictDns,
         "envoy.cluster.logical_dns" => DiscoveryType::LogicalDns,
+        "envoy.cluster.original_dst" => DiscoveryType::OriginalDst,
         EDS => DiscoveryType::Eds,
         name => {
             let reason = format!("{name:?} without a typed_config is not supported yet");
@@ -171,6 +218,50 @@ fn by_extension(
         }
     };
     by_kind(proto, kind, resolver, cx)
+}
+
+/// What a `typed_config` says that a cluster is.
+enum Typed {
+    Names(dns::Settings),
+    Aggregate(Aggregate),
+    DynamicForwardProxy(DnsCacheId),
+}
+
+impl Typed {
+    fn lower(any: &Any, resolver: &Resolver, cx: &mut Cx<'_>) -> Option<Self> {
+        match type_name(&any.type_url) {
+            "envoy.extensions.clusters.dns.v3.DnsCluster" => {
+                let config = unpack::<DnsCluster>(any, cx)?;
+                Some(Self::Names(dns::by_type(&config, resolver, cx)))
+            }
+            "envoy.extensions.clusters.aggregate.v3.ClusterConfig" => {
+                let config = unpack::<aggregate_pb::ClusterConfig>(any, cx)?;
+                Some(Self::Aggregate(aggregate::lower(&config, cx)))
+            }
+            "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig" => {
+                let config = unpack::<proxy_pb::ClusterConfig>(any, cx)?;
+                let Some(ClusterImplementationSpecifier::DnsCacheConfig(cache)) =
+                    &config.cluster_implementation_specifier
+                else {
+                    cx.error("a dns_cache_config is needed here");
+                    return None;
+                };
+                cx.field("dns_cache_config", |cx| dns_cache::lower(cache, cx))
+                    .map(Self::DynamicForwardProxy)
+            }
+            name => {
+                cx.error(format!("{name} is not a type of cluster"));
+                None
+            }
+        }
+    }
+}
+
+/// Warns of hosts that nobody asks for.
+fn warn_of_assignment(proto: &pb::Cluster, reason: &str, cx: &mut Cx<'_>) {
+    if proto.load_assignment.is_some() {
+        cx.warn_at("load_assignment", format!("has no effect: {reason}"));
+    }
 }
 
 /// A cluster of names.

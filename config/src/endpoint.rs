@@ -24,6 +24,21 @@ pub struct Assignment {
     pub policy: Policy,
 }
 
+impl Assignment {
+    /// Of a cluster whose hosts come as they are needed: they are all alike.
+    pub(crate) fn on_demand() -> Self {
+        let group = Group {
+            locality: Arc::default(),
+            priority: 0,
+            weight: None,
+        };
+        Self {
+            groups: Arc::new([group]),
+            ..Self::default()
+        }
+    }
+}
+
 /// `endpoint.v3.ClusterLoadAssignment.Policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -103,6 +118,24 @@ pub struct Rare {
     pub attempts: Box<[Address]>,
     /// See [`Host::health_check`].
     pub health_check: Option<HostCheck>,
+}
+
+impl Host {
+    /// A host of which no configuration says anything, the only kind in its
+    /// cluster.
+    #[must_use]
+    pub fn at(address: Address, hostname: Arc<str>) -> Self {
+        Self {
+            address,
+            hostname,
+            weight: 1,
+            canary: false,
+            group: 0,
+            health: AssignedHealth::default(),
+            metadata: Arc::default(),
+            rare: None,
+        }
+    }
 }
 
 /// `endpoint.v3.Endpoint.HealthCheckConfig`.

@@ -10,6 +10,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3 as proto;
 
 use crate::cidr::CidrRange;
 use crate::context::Cx;
+use crate::original_dst;
 use crate::route::StringMatcher;
 
 /// Objects by key, in the order in which they were set.
@@ -31,6 +32,8 @@ pub enum Object {
     HashableText(Box<[u8]>),
     /// `envoy.network.ip`
     Ip(IpAddr),
+    /// `envoy.network.transport_socket.original_dst_address`
+    Address(SocketAddr),
 }
 
 /// Makes an object of a text.
@@ -42,6 +45,8 @@ pub enum Factory {
     HashableText,
     /// `envoy.network.ip`
     Ip,
+    /// `envoy.network.transport_socket.original_dst_address`
+    Address,
 }
 
 /// A compiled test of an object.
@@ -93,7 +98,7 @@ impl Object {
     pub(crate) fn hashable(&self) -> Option<&[u8]> {
         match self {
             Object::HashableText(text) => Some(text),
-            Object::Text(_) | Object::Ip(_) => None,
+            Object::Text(_) | Object::Ip(_) | Object::Address(_) => None,
         }
     }
 
@@ -106,6 +111,11 @@ impl Object {
                 // Writing to a Vec cannot fail.
                 let _ = write!(out, "{}", SocketAddr::new(*address, 0));
             }
+            Object::Address(address) => {
+                use std::io::Write as _;
+                // Writing to a Vec cannot fail.
+                let _ = write!(out, "{address}");
+            }
         }
     }
 }
@@ -117,6 +127,7 @@ impl Factory {
             "envoy.string" => Some(Factory::Text),
             "envoy.hashable_string" => Some(Factory::HashableText),
             "envoy.network.ip" => Some(Factory::Ip),
+            original_dst::FILTER_STATE_KEY => Some(Factory::Address),
             _ => None,
         }
     }
@@ -127,6 +138,7 @@ impl Factory {
             Factory::Text => Some(Object::Text(text.into())),
             Factory::HashableText => Some(Object::HashableText(text.into())),
             Factory::Ip => std::str::from_utf8(text).ok()?.parse().ok().map(Object::Ip),
+            Factory::Address => original_dst::parse_address(text).map(Object::Address),
         }
     }
 }
@@ -146,6 +158,9 @@ impl FilterStateMatcher {
             }
             (Test::Address { ranges, invert }, Some(Object::Ip(address))) => {
                 ranges.iter().any(|range| range.contains(*address)) != *invert
+            }
+            (Test::Address { ranges, invert }, Some(Object::Address(address))) => {
+                ranges.iter().any(|range| range.contains(address.ip())) != *invert
             }
             (Test::Address { .. }, Some(Object::Text(_) | Object::HashableText(_))) => false,
         }

@@ -5,6 +5,24 @@ mod routes;
 
 pub use routes::route_table;
 
+/// The fuzz target: where a request says that it goes, as an address and as a
+/// name.
+///
+/// Nothing panics; an address reads back as itself; and the key of a host ends
+/// with a port.
+pub fn destination(data: &[u8]) {
+    if let Some(address) = parse_address(data) {
+        assert_eq!(parse_address(address.to_string().as_bytes()), Some(address));
+    }
+    let mut key = Vec::new();
+    write_key(data, 80, &mut key);
+    let key = String::from_utf8_lossy(&key);
+    let (_, port) = split_key(&key);
+    assert!(key.ends_with(&port.to_string()), "{key}");
+}
+
+use crate::dns_cache::{split_key, write_key};
+use crate::original_dst::parse_address;
 use crate::route::{MatchInput, PeerCertificate, RouteMatch};
 use crate::runtime::RuntimeValues;
 use crate::{

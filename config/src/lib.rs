@@ -11,6 +11,7 @@
 //! opens sockets, starts threads or reads the environment.
 #![forbid(unsafe_code)]
 
+pub mod aggregate;
 mod application_log;
 pub mod bootstrap;
 pub mod cidr;
@@ -24,6 +25,7 @@ pub mod descriptors;
 pub mod diagnostics;
 pub mod discovery;
 pub mod dns;
+pub mod dns_cache;
 mod dump;
 pub mod eds;
 pub mod endpoint;
@@ -45,6 +47,7 @@ mod merge;
 pub mod metadata;
 pub mod metadata_match;
 pub mod names;
+pub mod original_dst;
 pub mod outlier_detection;
 pub mod route;
 mod rules;

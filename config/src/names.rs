@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::clusters::ClusterNames;
+use crate::dns_cache::DnsCaches;
 use crate::runtime::RuntimeKeys;
 
 /// All numberings of a process. A number is never taken back, so it stays valid
@@ -15,6 +16,8 @@ pub struct Names {
     pub clusters: ClusterNames,
     /// Runtime keys.
     pub runtime_keys: RuntimeKeys,
+    /// Caches of names that requests ask for.
+    pub dns_caches: DnsCaches,
 }
 
 /// Gives names numbers from 0 on and never takes one back.

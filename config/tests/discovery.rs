@@ -29,7 +29,7 @@ fn lower(fields: &str, more: &str) -> (Arc<Dns>, Vec<String>) {
         .collect();
     match &snapshot.clusters[0].discovery {
         Discovery::Dns(dns) => (Arc::clone(dns), warnings),
-        Discovery::Static | Discovery::Eds(_) => panic!("{text}: no cluster of names"),
+        other => panic!("{text}: no cluster of names: {other:?}"),
     }
 }
 
@@ -56,6 +56,16 @@ fn names_and_what_their_hosts_are_made_of() {
     assert_eq!((dns.respect_ttl, dns.is_logical), (None, false));
     assert_eq!(dns.family, LookupFamily::Auto);
     assert_eq!(dns.resolver, Resolver::default());
+}
+
+#[test]
+fn what_only_other_types_use_is_warned_of() {
+    let fields = "type: STRICT_DNS, cleanup_interval: 1s, original_dst_lb_config: {}, NAME";
+    let (_, warnings) = lower(fields, "");
+    let no_effect = "has no effect: only an ORIGINAL_DST cluster uses it";
+    let expected = ["original_dst_lb_config", "cleanup_interval"]
+        .map(|field| format!("static_resources.clusters[0].{field}: {no_effect}"));
+    assert_eq!(warnings, expected);
 }
 
 #[test]

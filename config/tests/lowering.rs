@@ -287,11 +287,6 @@ fn mistakes_in_clusters() {
              no such protocol options; envoy.extensions.upstreams.http.v3.HttpProtocolOptions are known",
         ),
         (
-            "    type: ORIGINAL_DST",
-            "static_resources.clusters[0].type: ORIGINAL_DST is not supported yet (only STATIC, \
-             STRICT_DNS, LOGICAL_DNS, EDS)",
-        ),
-        (
             "    protocol_selection: USE_DOWNSTREAM_PROTOCOL",
             "static_resources.clusters[0].protocol_selection: USE_DOWNSTREAM_PROTOCOL is not \
              supported yet (only USE_CONFIGURED_PROTOCOL)",

@@ -11,6 +11,7 @@ use ringway_config::listener::Extension;
 use ringway_config::type_name;
 
 use crate::filters::http::custom_response::CustomResponse;
+use crate::filters::http::dynamic_forward_proxy::DynamicForwardProxy;
 use crate::filters::http::fault::Fault;
 use crate::filters::http::header_to_metadata::HeaderToMetadata;
 use crate::filters::http::health_check::HealthCheck;
@@ -34,6 +35,7 @@ pub const NETWORK_FILTERS: &[&str] =
 /// The types of HTTP filters.
 pub const HTTP_FILTERS: &[&str] = &[
     CUSTOM_RESPONSE,
+    "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
     "envoy.extensions.filters.http.fault.v3.HTTPFault",
     "envoy.extensions.filters.http.header_to_metadata.v3.Config",
     "envoy.extensions.filters.http.health_check.v3.HealthCheck",
@@ -135,6 +137,10 @@ fn http_filter(
 ) -> Option<Box<dyn HttpFilter>> {
     match type_name(&extension.config.type_url) {
         CUSTOM_RESPONSE => Some(Box::new(CustomResponse::compile(&extension.config, cx)?)),
+        "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig" => {
+            let filter = DynamicForwardProxy::compile(&extension.config, cx)?;
+            Some(Box::new(filter))
+        }
         "envoy.extensions.filters.http.fault.v3.HTTPFault" => {
             Some(Box::new(Fault::compile(&extension.config, cx)?))
         }

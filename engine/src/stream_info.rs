@@ -151,6 +151,12 @@ impl StreamInfo {
         &mut self.state.get_or_insert_default().metadata
     }
 
+    /// Tells why the host that the request names has no address.
+    pub fn set_dns_failure(&mut self, reason: &str) {
+        let details = &mut self.details;
+        details.compose(format_args!("dns_resolution_failure{{{reason}}}"));
+    }
+
     /// [`StreamInfo::filter_state`], to be changed.
     pub fn filter_state_mut(&mut self) -> &mut FilterState {
         &mut self.state.get_or_insert_default().filter_state

@@ -28,6 +28,23 @@ pub enum Availability {
 }
 
 impl Loads {
+    /// All requests are for these hosts of one of so many priorities.
+    #[must_use]
+    pub fn only(priority: u32, availability: Availability, priorities: usize) -> Self {
+        let mut loads = Self {
+            healthy: vec![0; priorities],
+            degraded: vec![0; priorities],
+        };
+        let of = match availability {
+            Availability::Healthy => &mut loads.healthy,
+            Availability::Degraded => &mut loads.degraded,
+        };
+        if let Some(load) = of.get_mut(priority as usize) {
+            *load = 100;
+        }
+        loads
+    }
+
     /// The priority and the hosts for a number that is either random or the
     /// hash of the request. Healthy hosts of all priorities come first.
     #[must_use]
@@ -63,6 +80,8 @@ pub struct PriorityLoads {
     pub degraded: Vec<u32>,
     /// Whether a priority is in panic: all its hosts are used.
     pub panic: Vec<bool>,
+    /// Its hosts, by priority.
+    pub counts: Vec<Counts>,
 }
 
 impl PriorityLoads {
@@ -83,9 +102,20 @@ impl PriorityLoads {
             .iter()
             .map(|counts| counts.availability(factor, by_weight))
             .unzip();
+        Self::of(counts, healthy, degraded, common.healthy_panic_threshold)
+    }
+
+    /// The loads of priorities of which it is known how much they can take;
+    /// at least one.
+    fn of(
+        counts: Vec<Counts>,
+        healthy: Vec<u32>,
+        degraded: Vec<u32>,
+        healthy_panic_threshold: f64,
+    ) -> Self {
         let available = normalized(&healthy, &degraded);
         let mut loads = distribute(&healthy, &degraded, available);
-        let threshold = panic_threshold(common.healthy_panic_threshold);
+        let threshold = panic_threshold(healthy_panic_threshold);
         let panic: Vec<_> = counts
             .iter()
             .map(|counts| available < 100 && counts.is_in_panic(threshold))
@@ -103,7 +133,36 @@ impl PriorityLoads {
             healthy,
             degraded,
             panic,
+            counts,
         }
+    }
+
+    /// The priorities of several clusters one behind the other, as those of an
+    /// aggregate cluster with this panic threshold; and where each was before,
+    /// as places of `parts` and priorities there. Priorities without hosts are
+    /// left out. `None` if there are no hosts at all.
+    #[must_use]
+    pub fn joined<'a>(
+        parts: impl Iterator<Item = &'a PriorityLoads>,
+        healthy_panic_threshold: f64,
+    ) -> Option<(Self, Vec<(usize, u32)>)> {
+        let (mut counts, mut healthy, mut degraded) = (Vec::new(), Vec::new(), Vec::new());
+        let mut before = Vec::new();
+        for (place, part) in parts.enumerate() {
+            for (priority, of_priority) in part.counts.iter().enumerate() {
+                if of_priority.hosts > 0 {
+                    counts.push(*of_priority);
+                    healthy.push(part.healthy[priority]);
+                    degraded.push(part.degraded[priority]);
+                    before.push((place, priority as u32));
+                }
+            }
+        }
+        if counts.is_empty() {
+            return None;
+        }
+        let joined = Self::of(counts, healthy, degraded, healthy_panic_threshold);
+        Some((joined, before))
     }
 }
 
@@ -123,15 +182,15 @@ pub(crate) fn is_panic(available: u64, counted: u64, threshold: u32) -> bool {
 }
 
 /// Numbers and weights of the hosts of one priority.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
     hosts: u64,
     all: Sums,
     healthy: Sums,
     degraded: Sums,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sums {
     number: u64,
     weight: u64,

@@ -5,7 +5,7 @@
 use crate::admin::{Admin, Stats};
 use crate::bootstrap::{self, LOG_OPERATORS, Listener};
 use crate::case::Case;
-use crate::client::{self, Outcome};
+use crate::client::{self, Outcome, Step};
 use crate::message::{self, Message};
 use crate::origin::{Origin, Seen};
 use crate::process::{Process, Program};
@@ -155,7 +155,12 @@ impl Scene {
         let log_path = self.process.folder().join(format!("{}.log", case.listener));
         let log_start = std::fs::metadata(&log_path).map_or(0, |file| file.len() as usize);
 
-        let outcome = client::converse(self.addresses[case.listener], &case.steps, &case.expected);
+        let steps: Vec<_> = case
+            .steps
+            .iter()
+            .map(|step| self.with_ports(step))
+            .collect();
+        let outcome = client::converse(self.addresses[case.listener], &steps, &case.expected);
 
         let after = self.settle(admin, case, &before);
         let moved = differences(&before, &after);
@@ -184,6 +189,24 @@ impl Scene {
             }
         }
         (all, outcome)
+    }
+
+    /// A step in whose bytes `{ORIGIN}` and `{REFUSED}` are ports.
+    fn with_ports(&self, step: &Step) -> Step {
+        let replaced = |bytes: &[u8]| {
+            // What is no text has no names in it.
+            let Ok(text) = std::str::from_utf8(bytes) else {
+                return bytes.to_vec();
+            };
+            text.replace("{ORIGIN}", &self.ports.origin.to_string())
+                .replace("{REFUSED}", &self.ports.refused.to_string())
+                .into_bytes()
+        };
+        match step {
+            Step::Send(bytes) => Step::Send(replaced(bytes)),
+            Step::Pieces(bytes, size) => Step::Pieces(replaced(bytes), *size),
+            other => other.clone(),
+        }
     }
 
     /// The stats once the proxy has nothing more to do for this case.

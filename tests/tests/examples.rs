@@ -33,6 +33,7 @@ const EXAMPLES: &[(&str, Check)] = &[
     ("basic-proxy.yaml", basic_proxy),
     ("clusters.yaml", clusters),
     ("direct-response.yaml", direct_response),
+    ("forward-proxy.yaml", forward_proxy),
     ("guide-chapter-3.yaml", guide_chapter_3),
     ("traffic-management.yaml", traffic_management),
     ("virtual-hosts.yaml", virtual_hosts),
@@ -114,6 +115,22 @@ fn clusters(stage: &Stage) {
     );
     let explained = stage.process.admin().get("/explain?path=/cart").text();
     assert!(explained.contains("MAGLEV"), "{explained}");
+}
+
+fn forward_proxy(stage: &Stage) {
+    // A host that no port of the file leads to.
+    let origin = Origin::start();
+    let port = origin.address().port();
+    assert_eq!(stage.get(&format!("localhost:{port}"), "/a").status(), 200);
+    assert_eq!(stage.get(&format!("127.0.0.1:{port}"), "/b").status(), 200);
+    let to = format!("x-to: 127.0.0.1:{port}\r\n");
+    assert_eq!(stage.ask("example.test", "/direct", &to).status(), 200);
+    assert_eq!(origin.seen().len(), 3);
+    assert_eq!(stage.get("example.test", "/direct").status(), 503);
+    assert_eq!(stage.get("example.test", "/spare").status(), 200);
+    assert_eq!(stage.origin(9003).seen().len(), 1);
+    let explained = stage.process.admin().get("/explain?path=/spare").text();
+    assert!(explained.contains("priority 0 of second"), "{explained}");
 }
 
 fn direct_response(stage: &Stage) {

@@ -107,19 +107,24 @@ pub(crate) fn by_fields(
     let failure = proto.dns_failure_refresh_rate.as_ref();
     Settings {
         is_logical,
-        family: match proto.dns_lookup_family() {
-            DnsLookupFamily::Auto => LookupFamily::Auto,
-            DnsLookupFamily::V4Only => LookupFamily::V4Only,
-            DnsLookupFamily::V6Only => LookupFamily::V6Only,
-            DnsLookupFamily::V4Preferred => LookupFamily::V4Preferred,
-            DnsLookupFamily::All => LookupFamily::All,
-        },
+        family: lookup_family(proto.dns_lookup_family()),
         refresh: refresh(proto.dns_refresh_rate, cx),
         jitter: jitter(proto.dns_jitter, cx),
         failure_refresh: failure
             .and_then(|rate| failure_refresh(rate.base_interval, rate.max_interval, cx)),
         respect_ttl: proto.respect_dns_ttl.then_some(Duration::ZERO),
         resolver: Resolver::of_cluster(proto, default, cx),
+    }
+}
+
+/// Which addresses are asked for.
+pub(crate) fn lookup_family(proto: DnsLookupFamily) -> LookupFamily {
+    match proto {
+        DnsLookupFamily::Auto => LookupFamily::Auto,
+        DnsLookupFamily::V4Only => LookupFamily::V4Only,
+        DnsLookupFamily::V6Only => LookupFamily::V6Only,
+        DnsLookupFamily::V4Preferred => LookupFamily::V4Preferred,
+        DnsLookupFamily::All => LookupFamily::All,
     }
 }
 
@@ -164,7 +169,8 @@ fn jitter(proto: Option<protobuf::Duration>, cx: &mut Cx<'_>) -> Duration {
     core::duration(proto, "dns_jitter", cx).unwrap_or(Duration::ZERO)
 }
 
-fn failure_refresh(
+/// `dns_failure_refresh_rate`.
+pub(crate) fn failure_refresh(
     base: Option<protobuf::Duration>,
     max: Option<protobuf::Duration>,
     cx: &mut Cx<'_>,

@@ -30,6 +30,7 @@ use ringway_lb::client_side_weighted_round_robin::WeightConfig;
 use ringway_lb::config::{Common, Config, LocalityBasis, LocalityMode, Policy, ZoneAware};
 
 use crate::context::Cx;
+use crate::discovery::Discovery;
 use crate::endpoint;
 use crate::route::HashPolicies;
 use crate::runtime::{RuntimeKey, RuntimeKeys, RuntimeValue, RuntimeValues};
@@ -43,6 +44,9 @@ pub struct Balancing {
     pub hashes_hostname: bool,
     /// Hash policies of the cluster, which take the place of the route's.
     pub hash_policies: Option<Arc<HashPolicies>>,
+    /// The cluster itself says where requests go (`CLUSTER_PROVIDED`), so that
+    /// nothing else here matters.
+    pub is_provided: bool,
     /// How the reports of hosts become weights, where they do.
     pub reported_weights: Option<Arc<WeightConfig>>,
     keys: Keys,
@@ -159,6 +163,7 @@ pub(crate) fn lower(proto: &pb::Cluster, cx: &mut Cx<'_>) -> Balancing {
         },
         hashes_hostname: false,
         hash_policies: None,
+        is_provided: false,
         reported_weights: None,
         keys: Keys::new(cx.runtime_keys),
     };
@@ -173,7 +178,26 @@ pub(crate) fn lower(proto: &pb::Cluster, cx: &mut Cx<'_>) -> Balancing {
         }
         None => balancing.take_older(proto, cx),
     }
+    if balancing.is_provided {
+        balancing.config.common.locality = LocalityMode::None;
+    }
     balancing
+}
+
+/// Refuses a cluster whose type and policy do not fit.
+pub(crate) fn check_provided(balancing: &Balancing, discovery: &Discovery, cx: &mut Cx<'_>) {
+    match (balancing.is_provided, discovery.provides_balancing()) {
+        (true, false) => cx.error_at(
+            "lb_policy",
+            "CLUSTER_PROVIDED is for clusters that say themselves where requests go, and this \
+             type does not",
+        ),
+        (false, true) => cx.error_at(
+            "lb_policy",
+            "this type of cluster says itself where requests go, so it has to be CLUSTER_PROVIDED",
+        ),
+        (true, true) | (false, false) => {}
+    }
 }
 
 /// What a policy of the newer form has fields of its own for must not be said

@@ -51,8 +51,14 @@ impl Balancing {
                 );
                 Policy::Random
             }
-            // The support table refuses CLUSTER_PROVIDED.
-            LbPolicy::RoundRobin | LbPolicy::ClusterProvided => self.round_robin(given, cx),
+            LbPolicy::ClusterProvided => {
+                self.is_provided = true;
+                if proto.lb_subset_config.is_some() {
+                    cx.error_at("lb_subset_config", "CLUSTER_PROVIDED knows no subsets");
+                }
+                Policy::Random
+            }
+            LbPolicy::RoundRobin => self.round_robin(given, cx),
         };
     }
 

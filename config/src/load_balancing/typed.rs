@@ -122,6 +122,9 @@ impl Balancing {
                     self.config.subset = Some(subset::lower_typed(&proto, cx));
                 }
             }
+            "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided" => {
+                self.is_provided = true;
+            }
             _ => return false,
         }
         true

@@ -3,7 +3,7 @@
 use ringway_codecs::header::{HeaderId, HeaderMap};
 
 /// A header's name as the header list looks it up.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum HeaderKey {
     /// One of those that have a number.
     Known(HeaderId),

@@ -15,6 +15,8 @@ use ringway_config::bootstrap::Snapshot;
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::clusters::ClusterId;
 use ringway_config::core::Address;
+use ringway_config::discovery::Discovery;
+use ringway_config::dns_cache::DnsCacheId;
 use ringway_config::endpoint::{Assignment, Host as HostConfig};
 use ringway_config::runtime::RuntimeValues;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -22,15 +24,18 @@ use tokio::sync::watch;
 
 use super::health_checkers::HealthChecker;
 use super::load_weights::LoadWeights;
+use super::on_demand::OnDemand;
 use super::outlier_detection::{OutlierDetector, Scene};
 use super::pending_removal;
 use super::zones::Zones;
 use crate::access_loggers::EventLog;
 use crate::stats::Store;
 use crate::upstream::cluster::SharedCluster;
+use crate::upstream::dns_cache::Known;
 use crate::upstream::health::HealthFlag;
 use crate::upstream::host::SharedHost;
 use crate::upstream::host_set::{Facts, HostSet, Member};
+use crate::upstream::original_dst::Registry;
 use crate::upstream::outlier_detection::{Report, Reported, Watch};
 use crate::worker::Change;
 
@@ -38,6 +43,17 @@ use crate::worker::Change;
 pub enum ClusterEvent {
     /// These are its hosts now.
     Hosts(ClusterId, Assignment),
+    /// What is known of the names of a cache, and the hosts that they are.
+    Names {
+        /// The cache.
+        cache: DnsCacheId,
+        /// What workers are told.
+        known: Arc<Known>,
+        /// The hosts of every cluster that uses the cache.
+        hosts: Vec<Arc<HostConfig>>,
+    },
+    /// A worker has made a host of an address that a request asked for.
+    Made(ClusterId, Arc<SharedHost>),
     /// Something is known against a host, or no longer.
     Health {
         /// The cluster that it belongs to.
@@ -88,6 +104,8 @@ pub struct ClusterManager {
     runtime_sender: watch::Sender<Arc<RuntimeValues>>,
     events: UnboundedReceiver<ClusterEvent>,
     sender: Events,
+    /// What is known of names and was not published yet.
+    names: HashMap<DnsCacheId, Arc<Known>>,
 }
 
 impl ClusterManager {
@@ -132,6 +150,7 @@ impl ClusterManager {
             runtime_sender,
             events,
             sender,
+            names: HashMap::new(),
         };
         manager.tell_runtime();
         if manager.surroundings.local.is_some() {
@@ -171,12 +190,7 @@ impl ClusterManager {
     /// Waits for an event or until somebody has to look at the hosts anew,
     /// takes in all that has come, and says what has to be published.
     pub async fn changed(&mut self) -> Vec<HostsChange> {
-        let outliers = self.clusters.iter().filter_map(|one| one.outliers.as_ref());
-        let weights = self.clusters.iter().filter_map(|one| one.weights.as_ref());
-        let due = outliers
-            .filter_map(OutlierDetector::due)
-            .chain(weights.map(LoadWeights::due))
-            .min();
+        let due = self.clusters.iter().filter_map(ManagedCluster::due).min();
         let sweep_due = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due.into()).await,
@@ -232,7 +246,11 @@ impl ClusterManager {
         }
         let surroundings = &self.surroundings;
         let dirty = self.clusters.iter_mut().filter(|cluster| cluster.is_dirty);
-        dirty.map(|cluster| cluster.rebuild(surroundings)).collect()
+        let hosts = dirty.map(|cluster| cluster.rebuild(surroundings));
+        // Requests that wait for names find the hosts there.
+        let names = self.names.drain();
+        let names = names.map(|(cache, known)| HostsChange::Names(cache, known));
+        hosts.chain(names).collect()
     }
 
     /// Zone-aware clusters depend on who the members of this proxy's own
@@ -249,11 +267,12 @@ impl ClusterManager {
         }
     }
 
-    /// Lets outlier detection look at hosts where it is time to, and makes
-    /// weights of load reports.
+    /// Lets outlier detection look at hosts where it is time to, makes weights
+    /// of load reports, and lets those go that nobody asks for any more.
     fn sweep(&mut self) {
         let now = Instant::now();
         for cluster in &mut self.clusters {
+            cluster.clean_up(now, &self.store);
             let outliers = cluster.outliers.as_mut();
             let due = outliers.filter(|one| one.due().is_some_and(|due| due <= now));
             if let Some(outliers) = due {
@@ -267,9 +286,25 @@ impl ClusterManager {
         }
     }
 
+    /// Every cluster of the cache has these hosts now.
+    fn apply_names(&mut self, cache: DnsCacheId, known: Arc<Known>, hosts: &[Arc<HostConfig>]) {
+        for cluster in &mut self.clusters {
+            if cluster.shared.config.discovery == Discovery::DynamicForwardProxy(cache) {
+                cluster.set_named(hosts, &self.store);
+            }
+        }
+        self.names.insert(cache, known);
+    }
+
     fn apply(&mut self, event: ClusterEvent) {
         let id = match &event {
+            ClusterEvent::Names {
+                cache,
+                known,
+                hosts,
+            } => return self.apply_names(*cache, Arc::clone(known), hosts),
             ClusterEvent::Hosts(id, _)
+            | ClusterEvent::Made(id, _)
             | ClusterEvent::Health { cluster: id, .. }
             | ClusterEvent::Checked { cluster: id, .. } => *id,
             ClusterEvent::Reported(report) => report.cluster,
@@ -278,7 +313,14 @@ impl ClusterManager {
             return;
         };
         match event {
+            ClusterEvent::Names { .. } => {}
             ClusterEvent::Hosts(_, assignment) => cluster.assign(assignment, &self.store),
+            ClusterEvent::Made(_, host) => {
+                if let Some(on_demand) = &mut cluster.on_demand {
+                    on_demand.on_made(host);
+                    cluster.is_dirty = true;
+                }
+            }
             ClusterEvent::Health { host, flag, on, .. } => cluster.set_health(&host, flag, on),
             ClusterEvent::Checked {
                 host,
@@ -333,17 +375,22 @@ fn scene<'a>(members: &'a [Member], store: &'a Store, runtime: &'a RuntimeValues
     }
 }
 
-/// New hosts for a cluster.
-pub struct HostsChange {
-    cluster: ClusterId,
-    hosts: Arc<HostSet>,
+/// Something that is to be published.
+pub enum HostsChange {
+    /// New hosts for a cluster.
+    Hosts(ClusterId, Arc<HostSet>),
+    /// What is known of the names of a cache.
+    Names(DnsCacheId, Arc<Known>),
 }
 
 impl HostsChange {
     /// The change for one worker.
     #[must_use]
     pub fn for_worker(&self) -> Change {
-        Change::Hosts(self.cluster, Arc::clone(&self.hosts))
+        match self {
+            Self::Hosts(cluster, hosts) => Change::Hosts(*cluster, Arc::clone(hosts)),
+            Self::Names(cache, known) => Change::Names(*cache, Arc::clone(known)),
+        }
     }
 }
 
@@ -361,6 +408,8 @@ struct ManagedCluster {
     members: Arc<[Member]>,
     outliers: Option<OutlierDetector>,
     checker: Option<HealthChecker>,
+    /// Where hosts are made as requests ask for them.
+    on_demand: Option<OnDemand>,
     weights: Option<LoadWeights>,
     /// When each host began to take requests, on the clock of the cluster's
     /// balancers; of clusters that start slowly.
@@ -379,6 +428,7 @@ impl ManagedCluster {
         logs: &EventLogs,
         store: &Store,
     ) -> Self {
+        let announcing = events.clone();
         let events = events.clone();
         // Nobody takes reports any more only when the process ends.
         let report = move |report| drop(events.send(ClusterEvent::Reported(report)));
@@ -399,13 +449,21 @@ impl ManagedCluster {
         let hosts = host_set(config, &members, &assignment, &slow_starts, surroundings);
         let weights = LoadWeights::new(&config.balancing, created);
         let (config, hosts) = (Arc::clone(config), Arc::new(hosts));
-        let shared = SharedCluster::new(config, hosts, watch, created, store);
+        let on_demand = OnDemand::new(&config.discovery);
+        let registry = on_demand.is_some().then(|| {
+            let id = config.id;
+            let announce = move |host| drop(announcing.send(ClusterEvent::Made(id, host)));
+            Registry::new(&config, watch.clone(), store, Box::new(announce))
+        });
+        let shared =
+            SharedCluster::new(config, hosts, watch, created, store).with_registry(registry);
         let mut cluster = Self {
             shared: Arc::new(shared),
             assignment,
             members,
             outliers,
             checker: None,
+            on_demand,
             weights,
             slow_starts,
             is_dirty: false,
@@ -449,15 +507,11 @@ impl ManagedCluster {
             }
             self.start_slowly(host);
         }
-        self.members = found.members;
         self.assignment = assignment;
+        self.members = found.members;
         self.forget_slow_starts();
         self.update_weights(Instant::now());
-        if let Some(outliers) = &self.outliers {
-            outliers.on_members(&self.members);
-        }
-        self.set_checked_hosts();
-        self.is_dirty = true;
+        self.note_members();
     }
 
     fn update_weights(&mut self, now: Instant) {
@@ -466,6 +520,81 @@ impl ManagedCluster {
         {
             self.members = members;
             self.is_dirty = true;
+        }
+    }
+
+    fn set_members(&mut self, members: Arc<[Member]>) {
+        self.members = members;
+        self.note_members();
+    }
+
+    /// Tells whoever looks at hosts that there are others.
+    fn note_members(&mut self) {
+        if let Some(outliers) = &self.outliers {
+            outliers.on_members(&self.members);
+        }
+        self.set_checked_hosts();
+        self.is_dirty = true;
+    }
+
+    /// When its hosts have to be looked at.
+    fn due(&self) -> Option<Instant> {
+        let outliers = self.outliers.as_ref().and_then(OutlierDetector::due);
+        let on_demand = self.on_demand.as_ref().and_then(OnDemand::due);
+        let weights = self.weights.as_ref().map(LoadWeights::due);
+        [outliers, on_demand, weights].into_iter().flatten().min()
+    }
+
+    /// Takes the hosts that workers have made.
+    fn take_made(&mut self) {
+        let made = self.on_demand.as_mut();
+        let Some((members, added)) = made.and_then(|made| made.take_made(&self.members)) else {
+            return;
+        };
+        // As Envoy, which is told of one after the other.
+        self.shared.stats.membership_change.add(added);
+        let matches = &self.shared.transport_socket_matches;
+        matches.total_match_count.add(added);
+        self.set_members(members);
+    }
+
+    /// Takes the hosts that the names of its cache are now.
+    fn set_named(&mut self, hosts: &[Arc<HostConfig>], store: &Store) {
+        let watch = self.shared.watch.as_ref();
+        let before: HashMap<&str, &Member> = (self.members.iter())
+            .map(|member| (&*member.config.hostname, member))
+            .collect();
+        let mut added = 0;
+        let members: Arc<[Member]> = (hosts.iter())
+            .map(|config| match before.get(&*config.hostname) {
+                Some(member) if Arc::ptr_eq(&member.config, config) => (*member).clone(),
+                found => {
+                    added += u64::from(found.is_none());
+                    Member {
+                        shared: SharedHost::new(Arc::clone(config), watch, store),
+                        config: Arc::clone(config),
+                    }
+                }
+            })
+            .collect();
+        let gone = (before.len() as u64 + added).saturating_sub(members.len() as u64);
+        let matches = &self.shared.transport_socket_matches;
+        matches.total_match_count.add(added);
+        // As Envoy, where a host that gets another address is the same one.
+        self.shared.stats.membership_change.add(added + gone);
+        self.set_members(members);
+    }
+
+    /// Lets the hosts go that nobody asks for any more, if it is time to.
+    fn clean_up(&mut self, now: Instant, store: &Store) {
+        let due = self.on_demand.as_mut();
+        let due = due.filter(|one| one.due().is_some_and(|due| due <= now));
+        let (Some(on_demand), Some(registry)) = (due, &self.shared.registry) else {
+            return;
+        };
+        if let Some(left) = on_demand.clean_up(&self.members, registry, store) {
+            self.shared.stats.membership_change.inc();
+            self.set_members(left);
         }
     }
 
@@ -522,14 +651,12 @@ impl ManagedCluster {
     }
 
     fn rebuild(&mut self, surroundings: &Surroundings) -> HostsChange {
+        self.take_made();
         self.is_dirty = false;
         let hosts = Arc::new(self.host_set(surroundings));
         self.shared.set_hosts(Arc::clone(&hosts));
         self.count_members();
-        HostsChange {
-            cluster: self.shared.config.id,
-            hosts,
-        }
+        HostsChange::Hosts(self.shared.config.id, hosts)
     }
 
     fn count_changed(&self, found: &Found) {
@@ -566,10 +693,12 @@ impl ManagedCluster {
         stats.membership_healthy.set(counts.healthy);
         stats.membership_degraded.set(counts.degraded);
         stats.membership_excluded.set(counts.excluded);
-        let weights = self.members.iter().map(|member| member.config.weight);
-        stats
-            .max_host_weight
-            .set(u64::from(weights.max().unwrap_or(0)));
+        // Envoy's balancers compute it, and there is none.
+        if !self.shared.config.balancing.is_provided {
+            let weights = self.members.iter().map(|member| member.config.weight);
+            let max = weights.max().unwrap_or(0);
+            stats.max_host_weight.set(u64::from(max));
+        }
     }
 }
 

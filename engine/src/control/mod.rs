@@ -11,6 +11,7 @@ pub mod drain;
 mod file_watcher;
 mod health_checkers;
 mod load_weights;
+mod on_demand;
 pub mod outlier_detection;
 mod pending_removal;
 pub mod publish;

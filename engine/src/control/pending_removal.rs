@@ -18,7 +18,11 @@ pub fn is_wanted(config: &ClusterConfig) -> bool {
     let comes_and_goes = match &config.discovery {
         Discovery::Dns(dns) => !dns.is_logical,
         Discovery::Eds(_) => true,
-        Discovery::Static => false,
+        // What is made on demand goes when nobody asks for it.
+        Discovery::Static
+        | Discovery::OriginalDst(_)
+        | Discovery::DynamicForwardProxy(_)
+        | Discovery::Aggregate(_) => false,
     };
     config.health_check.is_some() && !config.ignore_health_on_host_removal && comes_and_goes
 }

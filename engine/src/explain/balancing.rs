@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::choice::Picks;
 use super::context::Context;
 use super::fact::{Fact, Place};
+use super::provided;
 use crate::upstream::health::coarse;
 use crate::upstream::host_set::Member;
 
@@ -20,6 +21,9 @@ use crate::upstream::host_set::Member;
 /// health, and the shares of the priorities. `subset` is what the metadata of
 /// the host must be.
 pub(super) fn explain(cluster: &Cluster, subset: &SubsetCriteria, cx: &Context<'_>) -> Vec<Fact> {
+    if let Some(facts) = provided::explain(cluster, cx) {
+        return facts;
+    }
     let path = &cluster.source.path;
     let set = |field: &str| cx.place(&format!("{path}.{field}"));
     let policy = cluster.assignment.policy;
@@ -56,13 +60,13 @@ pub(super) fn explain(cluster: &Cluster, subset: &SubsetCriteria, cx: &Context<'
         false => candidates.note(notes.join("; ")),
     });
     if let Some(priorities) = &picks.priorities {
-        facts.push(shares(&config, priorities));
+        facts.push(shares(&config, priorities, |priority| priority.to_string()));
     }
     facts
 }
 
 /// Where hosts come from that are not known here.
-fn looked_up(discovery: &Discovery) -> String {
+pub(super) fn looked_up(discovery: &Discovery) -> String {
     match discovery {
         Discovery::Static => "known at run time".into(),
         Discovery::Dns(dns) => {
@@ -74,6 +78,9 @@ fn looked_up(discovery: &Discovery) -> String {
         }
         Discovery::Eds(eds) => {
             format!("read at run time from {}", eds.source.path.display())
+        }
+        Discovery::OriginalDst(_) | Discovery::DynamicForwardProxy(_) | Discovery::Aggregate(_) => {
+            "known at run time".into()
         }
     }
 }
@@ -95,7 +102,7 @@ fn unchecked(cluster: &Cluster, cx: &Context<'_>) -> Option<&'static str> {
 }
 
 /// A host that may be chosen.
-fn candidate(member: &Member, priority: u32) -> Fact {
+pub(super) fn candidate(member: &Member, priority: u32) -> Fact {
     let host = &member.config;
     let mut parts = vec![
         Fact::new("weight").value(host.weight),
@@ -192,7 +199,11 @@ fn parameters(config: &Config, cluster: &Cluster) -> Vec<Fact> {
 }
 
 /// Which share of the requests each priority gets.
-fn shares(config: &Config, state: &PriorityLoads) -> Fact {
+pub(super) fn shares(
+    config: &Config,
+    state: &PriorityLoads,
+    name: impl Fn(usize) -> String,
+) -> Fact {
     let fails_in_panic = match config.common.locality {
         LocalityMode::ZoneAware(zone) => zone.fail_traffic_on_panic,
         LocalityMode::None | LocalityMode::Weighted => false,
@@ -206,7 +217,7 @@ fn shares(config: &Config, state: &PriorityLoads) -> Fact {
         if state.loads.degraded[priority] > 0 {
             parts.push(Fact::new("degraded hosts").value(state.loads.degraded[priority]));
         }
-        let fact = Fact::new(priority.to_string()).parts(parts);
+        let fact = Fact::new(name(priority)).parts(parts);
         match state.panic[priority] {
             true => fact.note(in_panic),
             false => fact,

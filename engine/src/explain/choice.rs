@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::fact::Fact;
 use super::forward::Way;
+use super::provided;
 use crate::filters::http::router;
 use crate::http::exchange::Exchange;
 use crate::upstream::host_set::HostSet;
@@ -27,7 +28,10 @@ pub(super) struct Explained {
 
 /// What the request tells the balancer: its hash, and what the metadata of its
 /// host must be; and the host, where that decides it.
-pub(super) fn explain(way: &Way<'_>, cluster: &Cluster, exchange: &Exchange) -> Explained {
+pub(super) fn explain(way: &Way<'_>, cluster: &Cluster, exchange: &mut Exchange) -> Explained {
+    if let Some(explained) = provided::of_request(cluster, exchange, way.cx) {
+        return explained;
+    }
     let key = hash_key(way, cluster, exchange);
     let subset = router::subset(way.forward, cluster, exchange);
     let mut parts = vec![key.fact];

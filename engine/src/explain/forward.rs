@@ -139,7 +139,7 @@ pub(super) fn explain(
         cx,
     };
     exchange.info.attempt_count = 1;
-    exchange.limits = router::limits(forward, cluster, &exchange.request);
+    exchange.limits = router::limits(forward, &exchange.request);
     let is_hedging = router::is_hedging(forward, &exchange.request);
     let mut limits = timeouts::of_upstream(&way, cluster, is_hedging, exchange);
     let hedging = retries::hedging(&way, is_hedging, exchange);

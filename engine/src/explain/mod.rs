@@ -17,7 +17,7 @@
 //!   - `filters.rs`: which filters run, and with whose configuration;
 //!   - `action.rs`: what it is answered with, unless it is sent on;
 //!   - `forward.rs`: how it is sent on, with `cluster.rs`, `balancing.rs`,
-//!     `choice.rs`, `timeouts.rs`, `retries.rs` and `mirrors.rs`.
+//!     `provided.rs`, `choice.rs`, `timeouts.rs`, `retries.rs` and `mirrors.rs`.
 
 mod action;
 mod balancing;
@@ -29,6 +29,7 @@ mod fact;
 mod filters;
 mod forward;
 mod mirrors;
+mod provided;
 mod question;
 mod request;
 mod retries;

@@ -96,7 +96,8 @@ fn upstream_stream(way: &Way<'_>, cluster: &Cluster, exchange: &Exchange) -> Fac
         })
         .find(|place| *place != Place::Default);
     let place = header_or(asked, HEADER, written.unwrap_or(Place::Default));
-    limit("upstream stream", exchange.limits.upstream_stream, place)
+    let most = (exchange.limits).upstream_stream(cluster.stream_duration_max);
+    limit("upstream stream", most, place)
 }
 
 /// The limits of the client's stream.

@@ -27,6 +27,7 @@ use crate::stats::http_connection_manager::{Http1CodecStats, RouterStats};
 use crate::stats::{Counter, Store};
 use crate::stream_info::SharedRouteMetadata;
 use crate::upstream::cluster_manager::ClusterManager;
+use crate::upstream::dns_cache::DnsCaches;
 
 /// What a worker's context is made of.
 pub struct WorkerFacts {
@@ -60,6 +61,8 @@ pub struct WorkerContext {
     route_metadata: RefCell<HashMap<*const RouteMetadata, Rc<SharedRouteMetadata>>>,
     /// The clusters that routes refer to.
     pub clusters: ClusterManager,
+    /// The names that requests ask for.
+    pub dns_caches: DnsCaches,
     /// The current runtime values, replaced as a whole.
     pub runtime: RefCell<Arc<RuntimeValues>>,
     /// What requests that may be tried again are made with.
@@ -109,6 +112,7 @@ impl WorkerContext {
             async_client_stats: OnceCell::new(),
             route_metadata: RefCell::default(),
             clusters: ClusterManager::default(),
+            dns_caches: DnsCaches::default(),
             runtime: RefCell::default(),
             tries: TriesPool::default(),
             exchanges: RefCell::new(ExchangePool::default()),

@@ -175,7 +175,7 @@ impl FilterStateValue {
                 Written::Safe
             }
             // It has no message.
-            Some(Object::Ip(_)) => return Written::Nothing,
+            Some(Object::Ip(_) | Object::Address(_)) => return Written::Nothing,
         };
         out.truncate(start.saturating_add(self.length_max).min(out.len()));
         written
@@ -201,7 +201,7 @@ impl FilterStateValue {
                 out.push(b'"');
                 true
             }
-            None | Some(Object::Ip(_)) => false,
+            None | Some(Object::Ip(_) | Object::Address(_)) => false,
         }
     }
 }

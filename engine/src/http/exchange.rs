@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{RequestHead, Version};
+use ringway_config::dns_cache;
 use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId, StatScopeId};
 
 use super::body_copy::BodyFeed;
@@ -154,7 +155,25 @@ pub trait Held: std::fmt::Debug {
     }
 }
 
+/// Appends the host that a request names, with its port: what caches of names
+/// know it by.
+pub fn write_destination(request: &HeaderMap, out: &mut Vec<u8>) {
+    let host = request.get(HeaderId::Authority).unwrap_or_default();
+    dns_cache::write_key(host, HTTP_PORT, out);
+}
+
+/// What a host that names no port means, as hosts are spoken to in plain text.
+const HTTP_PORT: u16 = 80;
+
 impl Exchange {
+    /// Calls `f` with the host that the request names, as
+    /// [`write_destination`] has it.
+    pub fn with_destination<T>(&mut self, f: impl FnOnce(&str) -> T) -> T {
+        self.scratch.clear();
+        write_destination(&self.request, &mut self.scratch);
+        f(&String::from_utf8_lossy(&self.scratch))
+    }
+
     fn new(connection: Rc<ConnectionInfo>, now: Instant, wall: SystemTime) -> Self {
         Self {
             request: HeaderMap::new(),
@@ -369,8 +388,8 @@ pub struct Limits {
     pub per_try: Option<Duration>,
     /// One try without progress.
     pub per_try_idle: Option<Duration>,
-    /// One try from its start, whatever it does.
-    pub upstream_stream: Option<Duration>,
+    /// One try from its start, whatever it does, if the request says so.
+    pub asked_upstream_stream: Option<Option<Duration>>,
     /// The status when the route or a try took too long: 504, or the 204 that
     /// the request has asked for.
     pub timeout_status: u16,
@@ -382,9 +401,18 @@ impl Default for Limits {
             route: None,
             per_try: None,
             per_try_idle: None,
-            upstream_stream: None,
+            asked_upstream_stream: None,
             timeout_status: 504,
         }
+    }
+}
+
+impl Limits {
+    /// How long one try may take from its start; `of_cluster` is what the
+    /// cluster of its host says.
+    #[must_use]
+    pub fn upstream_stream(&self, of_cluster: Option<Duration>) -> Option<Duration> {
+        self.asked_upstream_stream.unwrap_or(of_cluster)
     }
 }
 

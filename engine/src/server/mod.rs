@@ -47,7 +47,7 @@ use crate::access_loggers::{LogHandle, LogWriter};
 use crate::admin::{self, Action, Loggers, ServerState};
 use crate::cli::{Mode, Options};
 use crate::control::cluster_manager::{ClusterManager, HostsChange};
-use crate::control::discovery;
+use crate::control::discovery::{self, DnsCache};
 use crate::control::drain::drain;
 use crate::control::publish::Publisher;
 use crate::network::address::local_address;
@@ -207,6 +207,9 @@ async fn serve(
     let logs = &compiled.event_logs;
     let mut cluster_manager = ClusterManager::new(snapshot, values.values(), logs, &store);
     let clusters: Vec<_> = cluster_manager.shared().cloned().collect();
+    let caches = snapshot.names.dns_caches.all();
+    let caches = caches.iter().map(|cache| DnsCache::new(cache, &store));
+    let caches: Vec<_> = caches.collect();
     let view = Arc::new(View::new(
         options,
         loaded,
@@ -241,11 +244,14 @@ async fn serve(
     publisher
         .publish(|_| {
             let clusters = clusters.iter().cloned().map(Change::Cluster);
+            let caches = caches.iter().map(|cache| Arc::clone(&cache.shared));
             std::iter::once(Change::Runtime(values.values()))
                 .chain(clusters)
+                .chain(caches.map(Change::DnsCache))
                 .collect()
         })
         .await;
+    discovery::start_caches(caches, &cluster_manager.events());
     let warming = discovery::start(
         cluster_manager.shared(),
         &snapshot.names,

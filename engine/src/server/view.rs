@@ -453,7 +453,11 @@ fn config_dump(bootstrap: &Value) -> Value {
 fn assignment_name(cluster: &SharedCluster) -> &str {
     match &cluster.config.discovery {
         Discovery::Eds(eds) => &eds.name,
-        Discovery::Static | Discovery::Dns(_) => &cluster.config.name,
+        Discovery::Static
+        | Discovery::Dns(_)
+        | Discovery::OriginalDst(_)
+        | Discovery::DynamicForwardProxy(_)
+        | Discovery::Aggregate(_) => &cluster.config.name,
     }
 }
 

@@ -26,6 +26,7 @@ mod tags;
 
 pub mod alt_stats;
 pub mod cluster;
+pub mod dns_cache;
 pub mod health_check;
 pub mod http_connection_manager;
 pub mod listener;

@@ -11,6 +11,12 @@ pub const ROUTE_CONFIGURATION_NOT_FOUND: &str = "route_configuration_not_found";
 pub const CLUSTER_NOT_FOUND: &str = "cluster_not_found";
 /// The cluster has no host to choose.
 pub const NO_HEALTHY_UPSTREAM: &str = "no_healthy_upstream";
+/// The cache of names has no room for another one.
+pub const DNS_CACHE_OVERFLOW: &str = "dns_cache_overflow";
+/// Too many requests wait for names.
+pub const DNS_PENDING_OVERFLOW: &str = "dns_cache_pending_requests_overflow";
+/// The same, found by the filter.
+pub const PROXY_PENDING_OVERFLOW: &str = "dynamic_forward_proxy_pending_request_overflow";
 /// The route answers by itself, redirects included.
 pub const DIRECT_RESPONSE: &str = "direct_response";
 /// A request without a Host.

@@ -5,23 +5,27 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use ringway_config::cluster::Cluster as ClusterConfig;
+use ringway_config::discovery::Discovery;
 use ringway_config::runtime::RuntimeValues;
 use ringway_lb::balancer::Cursor;
 use ringway_lb::config::Policy;
 use ringway_lb::events::Events;
 use ringway_lb::priority::PriorityLoads;
 
+use super::aggregate::Aggregate;
 use super::circuit_breaker::{Breaker, Limits, RequestBreaker, RetryBreaker, RetryPermit};
 use super::conn_pool;
 use super::feedback::LoadReader;
 use super::host::Host;
 use super::host_set::{HostSet, Member};
 use super::load_balancer::LoadBalancerContext;
+use super::original_dst::{self, Registry};
 use super::outlier_detection::Watch;
 use crate::stats::alt_stats::{AltStatId, AltStats};
 use crate::stats::cluster::{
@@ -53,6 +57,8 @@ pub struct SharedCluster {
     pub created: Instant,
     /// What outlier detection has in common for its hosts, if there is any.
     pub watch: Option<Arc<Watch>>,
+    /// The hosts that requests have asked for by address, where they may.
+    pub registry: Option<Arc<Registry>>,
     /// The hosts that were published last.
     hosts: Latest<HostSet>,
 }
@@ -98,9 +104,17 @@ impl SharedCluster {
             limits: [limits(0, "default"), limits(1, "high")],
             created,
             watch,
+            registry: None,
             hosts: Latest::new(hosts),
             config,
         }
+    }
+
+    /// Its requests may ask for hosts by address.
+    #[must_use]
+    pub fn with_registry(mut self, registry: Option<Registry>) -> Self {
+        self.registry = registry.map(Arc::new);
+        self
     }
 
     /// The hosts that were published last. For the control plane and admin:
@@ -182,6 +196,10 @@ pub struct Cluster {
     http1_stats: OnceCell<Http1CodecStats>,
     loads: GaugeReader,
     hosts: RefCell<Hosts>,
+    /// The hosts that requests have asked for by address.
+    asked_for: Option<original_dst::Hosts>,
+    /// What a cluster is that has no hosts but those of others.
+    pub aggregate: Option<Aggregate>,
 }
 
 /// A worker's view of the hosts of a cluster.
@@ -225,6 +243,11 @@ impl Cluster {
                 own: vec![None; set.members.len()],
                 set,
             }),
+            aggregate: match &shared.config.discovery {
+                Discovery::Aggregate(config) => Some(Aggregate::new(config)),
+                _ => None,
+            },
+            asked_for: shared.registry.as_ref().map(original_dst::Hosts::new),
             shared,
         });
         cluster.shared.count_events(built);
@@ -270,8 +293,40 @@ impl Cluster {
         Some(Rc::clone(host))
     }
 
+    /// The host at an address that a request asks for; `None` when the cluster
+    /// knows no such hosts, or too many.
+    #[must_use]
+    pub fn host_at(&self, address: SocketAddr) -> Option<Rc<Host>> {
+        self.asked_for.as_ref()?.at(address)
+    }
+
+    /// The host of a name that a request asks for, with its port.
+    #[must_use]
+    pub fn host_named(&self, name: &str) -> Option<Rc<Host>> {
+        let Hosts { set, own, .. } = &mut *self.hosts.borrow_mut();
+        let index = *set.by_name.get(name)? as usize;
+        let Member { shared, config } = &set.members[index];
+        let host = own[index].get_or_insert_with(|| Host::new(shared, config));
+        Some(Rc::clone(host))
+    }
+
+    /// The hosts that it has now.
+    #[must_use]
+    pub fn host_set(&self) -> Arc<HostSet> {
+        Arc::clone(&self.hosts.borrow().set)
+    }
+
+    /// The percentage of healthy hosts below which all are used.
+    #[must_use]
+    pub fn panic_threshold(&self) -> f64 {
+        self.hosts.borrow().set.panic_threshold
+    }
+
     /// Calls `f` with the state of the priorities.
     pub fn with_priorities<T>(&self, f: impl FnOnce(&PriorityLoads) -> T) -> T {
+        if let Some(joined) = self.aggregate.as_ref().and_then(Aggregate::joined) {
+            return f(&joined.priorities);
+        }
         f(self.hosts.borrow().set.balancer.priorities())
     }
 
@@ -279,6 +334,9 @@ impl Cluster {
     /// more. Looks through all of them.
     #[must_use]
     pub fn priority_of(&self, host: &Rc<Host>) -> Option<u32> {
+        if let Some(aggregate) = &self.aggregate {
+            return aggregate.joined()?.priority_of(host);
+        }
         let Hosts { set, own, .. } = &*self.hosts.borrow();
         let is_it = |own: &Option<Rc<Host>>| own.as_ref().is_some_and(|own| Rc::ptr_eq(own, host));
         let member = &set.members[own.iter().position(is_it)?];
@@ -309,10 +367,15 @@ impl Cluster {
         self.shared.count_events(set.balancer.built());
         hosts.set = set;
         // What was opened to a host before it failed may be as bad as it is.
-        for host in hosts.own.iter().flatten() {
+        let renew_unfit = |host: &Rc<Host>| {
             if host.became_unfit() {
                 conn_pool::renew(host);
             }
+        };
+        hosts.own.iter().flatten().for_each(renew_unfit);
+        if let Some(asked_for) = &self.asked_for {
+            asked_for.forget_ended();
+            asked_for.for_each(renew_unfit);
         }
     }
 
@@ -333,6 +396,9 @@ impl Cluster {
     pub fn close_idle(&self) {
         for host in self.hosts.borrow().own.iter().flatten() {
             conn_pool::close_idle(host);
+        }
+        if let Some(asked_for) = &self.asked_for {
+            asked_for.for_each(|host| conn_pool::close_idle(host));
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The clusters of one worker, by the ids that routes refer to them with.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ringway_config::clusters::ClusterId;
 
 use super::cluster::Cluster;
+use super::host_set::HostSet;
 
 /// This worker's view of all clusters. A route's name was resolved to an id
 /// when the configuration was lowered, so a request's look-up is an index.
@@ -14,6 +16,7 @@ use super::cluster::Cluster;
 pub struct ClusterManager {
     by_id: RefCell<Vec<Option<Rc<Cluster>>>>,
     by_name: RefCell<HashMap<Box<[u8]>, ClusterId>>,
+    generation: Cell<u64>,
 }
 
 impl ClusterManager {
@@ -42,6 +45,25 @@ impl ClusterManager {
         let name = cluster.config.name.as_bytes().into();
         self.by_name.borrow_mut().insert(name, cluster.config.id);
         by_id[index] = Some(cluster);
+        self.begin_generation();
+    }
+
+    /// A cluster has other hosts, or the same with another health.
+    pub fn update_hosts(&self, id: ClusterId, hosts: Arc<HostSet>, seed: u64) {
+        if let Some(cluster) = self.get(id) {
+            cluster.update_hosts(hosts, seed);
+            self.begin_generation();
+        }
+    }
+
+    /// Another number whenever a cluster or its hosts are others.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.get()
+    }
+
+    fn begin_generation(&self) {
+        self.generation.set(self.generation.get() + 1);
     }
 
     /// Closes every idle upstream connection; part of shutting a worker down.

@@ -15,8 +15,8 @@ use super::outlier_detection::{Monitor, Outcome, Watch};
 use crate::network::address::to_sock_addr;
 use crate::stats::{Counter, Gauge, Hidden, Store};
 use crate::stream_info::HostInfo;
-use crate::worker::shared::HostHealth;
 use crate::worker::shared::limits::SharedCount;
+use crate::worker::shared::{HostHealth, Usage};
 
 /// Per-host statistics, shown by `/clusters` and not in `/stats`.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +71,8 @@ pub struct SharedHost {
     first: Arc<HostConfig>,
     slots: HostSlots,
     health: HostHealth,
+    /// Whether anybody uses it, where hosts are made on demand.
+    pub usage: Usage,
     /// Connections to it, where the cluster limits those of a host: how many
     /// there may be depends on the priority, so the limit is given by who asks.
     connections: SharedCount,
@@ -87,6 +89,7 @@ impl SharedHost {
         let host = Self {
             slots: HostSlots::new(store),
             health: HostHealth::default(),
+            usage: Usage::default(),
             connections: SharedCount::default(),
             monitor: watch.map(|watch| Box::new(Monitor::new(watch, store))),
             store: store.clone(),
@@ -112,6 +115,12 @@ impl SharedHost {
     pub fn is_unchecked(&self) -> bool {
         let check = self.first.health_check();
         check.is_some_and(|check| check.disabled)
+    }
+
+    /// The configuration that it was first seen with.
+    #[must_use]
+    pub fn first(&self) -> &Arc<HostConfig> {
+        &self.first
     }
 
     /// Where it is.

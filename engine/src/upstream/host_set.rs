@@ -5,10 +5,12 @@
 //! have. Nothing in it changes.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::core::Locality;
+use ringway_config::discovery::Discovery;
 use ringway_config::endpoint::{Assignment, Group, Host as HostConfig, Policy};
 use ringway_config::metadata::{LB_NAMESPACE, Value};
 use ringway_config::runtime::RuntimeValues;
@@ -40,6 +42,10 @@ pub struct HostSet {
     pub balancer: Balancer,
     /// How many there are of each kind.
     pub counts: Counts,
+    /// The places of hosts by their names, where requests ask for them by name.
+    pub by_name: HashMap<Arc<str>, u32>,
+    /// The percentage of healthy hosts below which all are used.
+    pub panic_threshold: f64,
 }
 
 /// The numbers that `cluster.<name>.membership_*` show.
@@ -104,8 +110,9 @@ impl HostSet {
                 weight: group.weight,
             })
             .collect();
+        let in_force = (config.balancing).in_force(assignment.policy, facts.runtime);
         let balancer = Balancer::new(
-            &config.balancing.in_force(assignment.policy, facts.runtime),
+            &in_force,
             &Members {
                 hosts: &hosts,
                 localities: &localities,
@@ -117,11 +124,16 @@ impl HostSet {
             },
         );
         Self {
-            members,
             groups: Arc::clone(groups),
             policy: assignment.policy,
             balancer,
             counts,
+            by_name: match config.discovery {
+                Discovery::DynamicForwardProxy(_) => by_name(&members),
+                _ => HashMap::new(),
+            },
+            members,
+            panic_threshold: in_force.common.healthy_panic_threshold,
         }
     }
 
@@ -130,6 +142,13 @@ impl HostSet {
     pub fn group(&self, member: &Member) -> &Group {
         &self.groups[member.config.group as usize]
     }
+}
+
+fn by_name(members: &[Member]) -> HashMap<Arc<str>, u32> {
+    let places = (0..).zip(members);
+    places
+        .map(|(place, member)| (Arc::clone(&member.config.hostname), place))
+        .collect()
 }
 
 /// What a balancer may ask about a host while its table is built.

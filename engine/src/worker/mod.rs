@@ -20,6 +20,7 @@ use std::time::Duration;
 use core_affinity::CoreId;
 use ringway_config::clusters::ClusterId;
 use ringway_config::core::Node;
+use ringway_config::dns_cache::DnsCacheId;
 use ringway_config::listener::TrafficDirection;
 use ringway_config::runtime::RuntimeValues;
 use socket2::Socket;
@@ -32,6 +33,7 @@ use crate::reactor::{self, DriverKind, Reactor, RemoteWaker};
 use crate::stats::{Shard, Store};
 use crate::upstream::cluster::{Cluster, SharedCluster};
 use crate::upstream::conn_pool::lending::{Lending, Workers};
+use crate::upstream::dns_cache::{Known, SharedDnsCache};
 use crate::upstream::host_set::HostSet;
 
 /// Updates that may wait for a worker. The control plane publishes one at a
@@ -56,6 +58,10 @@ pub struct Update {
 pub enum Change {
     /// A new cluster, or a new version of one.
     Cluster(Arc<SharedCluster>),
+    /// A new cache of names.
+    DnsCache(Arc<SharedDnsCache>),
+    /// What is known of the names of a cache.
+    Names(DnsCacheId, Arc<Known>),
     /// Other hosts for a cluster, or the same with another health.
     Hosts(ClusterId, Arc<HostSet>),
     /// A new listener with this worker's sockets, one an address.
@@ -276,11 +282,11 @@ impl Worker {
                     .clusters
                     .insert(Cluster::new(shared, seed, &self.store));
             }
+            Change::DnsCache(shared) => self.context.dns_caches.add(&shared),
+            Change::Names(id, known) => self.context.dns_caches.get(id).set(known),
             Change::Hosts(id, hosts) => {
-                if let Some(cluster) = self.context.clusters.get(id) {
-                    let seed = self.context.rng.borrow_mut().u64(..);
-                    cluster.update_hosts(hosts, seed);
-                }
+                let seed = self.context.rng.borrow_mut().u64(..);
+                self.context.clusters.update_hosts(id, hosts, seed);
             }
             Change::Listener(shared, sockets) => {
                 let name = Arc::clone(&shared.config.name);

@@ -10,6 +10,7 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// The statistics of one thread: a growing array of 64-bit cells.
 ///
@@ -254,8 +255,9 @@ impl<T> Latest<T> {
     }
 }
 
-/// State of the control plane that several of its tasks change and that admin
-/// reads, such as the bookkeeping of ejections. Workers never touch it.
+/// State that several threads change, none of them often: what the control
+/// plane and admin share, such as the bookkeeping of ejections, and what
+/// workers look up once and keep. Nothing that every request needs is in one.
 #[derive(Debug, Default)]
 pub struct Locked<T>(Mutex<T>);
 
@@ -315,6 +317,69 @@ impl Run {
         if self.0.load(Relaxed) != 0 {
             self.0.store(0, Relaxed);
         }
+    }
+}
+
+/// Whether something that workers share is still used. Workers say so with
+/// each use, which as a rule only reads, so its cache line is shared; the
+/// control plane looks now and then and ends what nobody has used. `Relaxed`:
+/// whoever must not miss an end asks under the lock under which it happens.
+#[derive(Debug, Default)]
+pub struct Usage(AtomicU32);
+
+impl Usage {
+    const USED: u32 = 1;
+    const ENDED: u32 = 2;
+
+    /// It is used.
+    #[inline]
+    pub fn mark(&self) {
+        if self.0.load(Relaxed) & Self::USED == 0 {
+            self.0.fetch_or(Self::USED, Relaxed);
+        }
+    }
+
+    /// Whether it was used since this was asked last.
+    pub fn take(&self) -> bool {
+        self.0.fetch_and(!Self::USED, Relaxed) & Self::USED != 0
+    }
+
+    /// It is not to be used any more.
+    pub fn end(&self) {
+        self.0.fetch_or(Self::ENDED, Relaxed);
+    }
+
+    /// Whether it has ended.
+    #[inline]
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.0.load(Relaxed) & Self::ENDED != 0
+    }
+}
+
+/// When something that workers share was last used, to a tenth of a second: a
+/// use within that time only reads, so the cache line is shared. Times are
+/// those since a moment that both sides know. `Relaxed`, as nothing is
+/// published through it.
+#[derive(Debug, Default)]
+pub struct LastUse(AtomicU64);
+
+impl LastUse {
+    const GRAIN_MS: u64 = 100;
+
+    /// It is used at this time.
+    #[inline]
+    pub fn mark(&self, now: Duration) {
+        let now = now.as_millis() as u64;
+        if now >= self.0.load(Relaxed).saturating_add(Self::GRAIN_MS) {
+            self.0.store(now, Relaxed);
+        }
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Relaxed))
     }
 }
 
@@ -496,6 +561,29 @@ mod tests {
         assert_eq!(hits, 1);
         run.end();
         assert_eq!(run.add(), 1);
+    }
+
+    #[test]
+    fn a_use_is_seen_once_and_an_end_stays() {
+        let usage = Usage::default();
+        assert!(!usage.take());
+        usage.mark();
+        usage.mark();
+        assert!(usage.take());
+        assert!(!usage.take() && !usage.has_ended());
+        usage.end();
+        usage.mark();
+        assert!(usage.take() && usage.has_ended());
+    }
+
+    #[test]
+    fn the_last_use_is_known_to_a_tenth_of_a_second() {
+        let millis = Duration::from_millis;
+        let last = LastUse::default();
+        for (used, known) in [(50, 0), (100, 100), (199, 100), (200, 200), (150, 200)] {
+            last.mark(millis(used));
+            assert_eq!(last.get(), millis(known), "used at {used}");
+        }
     }
 
     #[test]

@@ -203,3 +203,54 @@ fn loads_are_always_a_whole() {
     }
     assert_eq!(cases, 9 * 4096);
 }
+
+/// The loads of clusters one behind the other, and where they come from.
+fn joined(
+    threshold: f64,
+    clusters: &[&[(usize, usize, usize)]],
+) -> (PriorityLoads, Vec<(usize, u32)>) {
+    let of = |cluster: &&[_]| loads(&Common::default(), &hosts(cluster));
+    let parts: Vec<_> = clusters.iter().map(of).collect();
+    PriorityLoads::joined(parts.iter(), threshold).expect("there are hosts")
+}
+
+#[test]
+fn clusters_one_behind_the_other_share_as_priorities_do() {
+    let (found, origins) = joined(50.0, &[&[(1, 0, 3)], &[(0, 0, 0), (1, 0, 0)], &[(5, 0, 0)]]);
+    assert_eq!(found.loads.healthy, [35, 65, 0]);
+    assert_eq!(
+        origins,
+        [(0, 0), (1, 1), (2, 0)],
+        "an empty priority is none"
+    );
+    // Degraded hosts come after the healthy ones of all clusters.
+    let (found, _) = joined(50.0, &[&[(0, 1, 0)], &[(1, 0, 1)]]);
+    assert_eq!(found.loads.healthy, [0, 70]);
+    assert_eq!(found.loads.degraded, [30, 0]);
+}
+
+#[test]
+fn clusters_without_a_healthy_host_share_by_their_numbers() {
+    let dead: &[&[_]] = &[&[(0, 0, 2)], &[(0, 0, 1)]];
+    let (found, _) = joined(50.0, dead);
+    assert_eq!(found.loads.healthy, [67, 33]);
+    // Without panic all are for the first, which has nothing.
+    let (found, _) = joined(0.0, dead);
+    assert_eq!(found.loads.healthy, [100, 0]);
+}
+
+#[test]
+fn clusters_without_hosts_have_nothing_to_share() {
+    let empty = loads(&Common::default(), &[]);
+    assert_eq!(PriorityLoads::joined([&empty].into_iter(), 50.0), None);
+    assert_eq!(PriorityLoads::joined([].into_iter(), 50.0), None);
+}
+
+#[test]
+fn all_for_one_priority() {
+    let loads = Loads::only(1, Availability::Degraded, 3);
+    assert_eq!(
+        (loads.healthy, loads.degraded),
+        (vec![0; 3], vec![0, 100, 0])
+    );
+}

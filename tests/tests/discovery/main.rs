@@ -3,8 +3,10 @@
 
 mod eds;
 mod first_checks;
+mod forward_proxy;
 mod live;
 mod names;
+mod original_dst;
 mod pending_removal;
 mod refusals;
 mod removal;

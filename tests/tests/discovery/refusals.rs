@@ -176,6 +176,118 @@ const REFUSED: &[(&str, Envoy, &str)] = &[
         Envoy::Refuses,
         "cluster_type",
     ),
+    (
+        "type: ORIGINAL_DST",
+        Envoy::Refuses,
+        "clusters[0].lb_policy: this type of cluster says itself where requests go",
+    ),
+    (
+        "type: STATIC, lb_policy: CLUSTER_PROVIDED",
+        Envoy::Refuses,
+        "clusters[0].lb_policy: CLUSTER_PROVIDED is for clusters that say themselves",
+    ),
+    (
+        "type: STATIC, load_balancing_policy: { policies: [ { typed_extension_config: { name: x, \
+         typed_config: { TYPE.load_balancing_policies.cluster_provided.v3.ClusterProvided } } } ] }",
+        Envoy::Refuses,
+        "clusters[0].lb_policy: CLUSTER_PROVIDED is for clusters that say themselves",
+    ),
+    (
+        "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, NAMES",
+        Envoy::Refuses,
+        "clusters[0].load_assignment: an ORIGINAL_DST cluster has no hosts of its own",
+    ),
+    (
+        "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, cleanup_interval: 0s",
+        Envoy::Refuses,
+        "clusters[0].cleanup_interval",
+    ),
+    (
+        "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, lb_subset_config: { subset_selectors: \
+         [ { keys: [ a ] } ] }",
+        Envoy::Refuses,
+        "clusters[0].lb_subset_config: CLUSTER_PROVIDED knows no subsets",
+    ),
+    (
+        "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, original_dst_lb_config: { \
+         http_header_name: x }",
+        Envoy::Refuses,
+        "original_dst_lb_config.http_header_name: has no effect without use_http_header",
+    ),
+    (
+        "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, original_dst_lb_config: { \
+         upstream_port_override: 65536 }",
+        Envoy::Refuses,
+        "original_dst_lb_config.upstream_port_override",
+    ),
+    (
+        "cluster_type: { name: x, typed_config: { TYPE.clusters.aggregate.v3.ClusterConfig, \
+         clusters: [ a ] } }",
+        Envoy::Refuses,
+        "clusters[0].lb_policy: this type of cluster says itself where requests go",
+    ),
+    (
+        "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
+         TYPE.clusters.aggregate.v3.ClusterConfig, clusters: [] } }",
+        Envoy::Refuses,
+        "clusters[0].cluster_type.typed_config.clusters",
+    ),
+    (
+        "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
+         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, dns_cache_config: { name: \"\" } } }",
+        Envoy::Refuses,
+        "clusters[0].cluster_type.typed_config.dns_cache_config.name",
+    ),
+    (
+        "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
+         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig } }",
+        Envoy::Takes,
+        "clusters[0].cluster_type.typed_config: a dns_cache_config is needed here",
+    ),
+    (
+        "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
+         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, sub_clusters_config: {} } }",
+        Envoy::Takes,
+        "clusters[0].cluster_type.typed_config.sub_clusters_config: not supported yet",
+    ),
+    (
+        "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
+         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, dns_cache_config: { \
+         name: c, max_hosts: 0 } } }",
+        Envoy::Refuses,
+        "dns_cache_config.max_hosts",
+    ),
+    (
+        "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
+         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, dns_cache_config: { \
+         name: c, dns_min_refresh_rate: 0.5s } } }",
+        Envoy::Refuses,
+        "dns_cache_config.dns_min_refresh_rate",
+    ),
+    (
+        "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
+         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, dns_cache_config: { \
+         name: c, max_hosts: 1, preresolve_hostnames: [ { address: a, port_value: 1 }, \
+         { address: b, port_value: 1 } ] } } }",
+        Envoy::Refuses,
+        "dns_cache_config.preresolve_hostnames: are 2, more than the max_hosts of 1",
+    ),
+    (
+        "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
+         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, dns_cache_config: { \
+         name: c } } } }\n  - { name: d, lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
+         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, dns_cache_config: { \
+         name: c, max_hosts: 3 } } }",
+        Envoy::Refuses,
+        "clusters[1].cluster_type.typed_config.dns_cache_config: the DNS cache \"c\" has different \
+         settings at ",
+    ),
+    (
+        "cluster_type: { name: x, typed_config: { \
+         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, dns_cache_config: { name: c } } }",
+        Envoy::Refuses,
+        "clusters[0].lb_policy: this type of cluster says itself where requests go",
+    ),
 ];
 
 #[test]
@@ -183,6 +295,7 @@ fn what_cannot_work_is_refused_by_path() {
     let envoy = programs::envoy("what_cannot_work_is_refused_by_path");
     for (fields, verdict, said) in REFUSED {
         let fields = fields
+            .replace("TYPE", "\"@type\": type.googleapis.com/envoy.extensions")
             .replace("TWO_NAMES", TWO_NAMES)
             .replace("NAMES", NAMES);
         // Envoy asks for resources in the name of a node only.

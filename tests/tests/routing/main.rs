@@ -2,12 +2,14 @@
 //! subject: see [`ringway_tests::comparison`].
 
 mod actions;
+mod aggregates;
 mod cel;
 mod connect;
 mod counting;
 mod custom_response;
 mod failed_health;
 mod fault;
+mod forward_proxy;
 mod grpc_timeouts;
 mod headers;
 mod limits;
@@ -17,6 +19,7 @@ mod matching;
 mod metadata;
 mod mirroring;
 mod operators;
+mod original_dst;
 mod outliers;
 mod overrides;
 mod requests;

@@ -73,6 +73,22 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     // Types of clusters, and who looks their names up.
     (
+        "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided",
+        "config/src/load_balancing/typed.rs",
+    ),
+    (
+        "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
+        "config/src/discovery.rs",
+    ),
+    (
+        "envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig",
+        "engine/src/filters/http/dynamic_forward_proxy.rs",
+    ),
+    (
+        "envoy.extensions.clusters.aggregate.v3.ClusterConfig",
+        "config/src/discovery.rs",
+    ),
+    (
         "envoy.extensions.clusters.dns.v3.DnsCluster",
         "config/src/discovery.rs",
     ),

@@ -174,18 +174,21 @@ impl Names {
 /// Whether these are the hosts' addresses, in whatever order: servers rotate
 /// their answers.
 fn is_same(hosts: &[Arc<Host>], addresses: &[IpAddr]) -> bool {
-    let known: HashSet<_> = hosts
-        .iter()
-        .filter_map(|host| match &host.address {
-            Address::Socket(address) => Some(address.ip()),
-            Address::Pipe { .. } => None,
-        })
-        .collect();
+    let known = hosts.iter().filter_map(|host| match &host.address {
+        Address::Socket(address) => Some(address.ip()),
+        Address::Pipe { .. } => None,
+    });
+    is_same_set(known, addresses)
+}
+
+/// Whether these are the addresses, each of which is there once.
+pub(super) fn is_same_set(known: impl Iterator<Item = IpAddr>, addresses: &[IpAddr]) -> bool {
+    let known: HashSet<_> = known.collect();
     known.len() == addresses.len() && addresses.iter().all(|ip| known.contains(ip))
 }
 
 /// A time below a bound that doubles with each failure.
-fn back_off(rate: &FailureRefresh, failures: u32) -> Duration {
+pub(super) fn back_off(rate: &FailureRefresh, failures: u32) -> Duration {
     let doubled = 1_u32.checked_shl(failures.saturating_sub(1));
     let bound = doubled.and_then(|by| rate.base.checked_mul(by));
     let bound = bound.map_or(rate.max, |bound| bound.min(rate.max));

@@ -25,22 +25,65 @@ pub struct Answer {
     pub addresses: Vec<IpAddr>,
     /// The shortest of their times to live; `None` where they have none.
     pub ttl: Option<Duration>,
+    /// Why there are no addresses, in the words of response-code details, where
+    /// there are none.
+    pub absence: &'static str,
 }
 
 /// Nobody could tell: no answer, a refusal, a name that is none.
 #[derive(Debug)]
-pub struct Unknown(String);
+pub struct Unknown {
+    text: String,
+    /// The same in the words of response-code details, which are c-ares'.
+    pub reason: &'static str,
+}
 
 impl Unknown {
+    /// What is asked for is no name.
+    pub(super) const BAD_NAME: &'static str = "cares_failure:Misformatted domain name";
+    const NO_SERVER: &'static str = "cares_failure:Could not contact DNS servers";
+
     /// The answer had no address where one is needed.
     pub(super) fn no_addresses() -> Self {
-        Self("the name has no address".to_owned())
+        Self {
+            text: "the name has no address".to_owned(),
+            reason: NO_DATA,
+        }
+    }
+
+    fn of(error: &NetError) -> Self {
+        let code = match error {
+            NetError::Dns(DnsError::ResponseCode(code)) => Some(*code),
+            NetError::Dns(DnsError::NoRecordsFound(none)) => Some(none.response_code),
+            _ => None,
+        };
+        Self {
+            reason: match (code, error) {
+                (Some(ResponseCode::NXDomain), _) => NOT_FOUND,
+                (Some(ResponseCode::NoError), _) => NO_DATA,
+                (Some(ResponseCode::FormErr), _) => {
+                    "cares_failure:DNS server claims query was misformatted"
+                }
+                (Some(ResponseCode::NotImp), _) => {
+                    "cares_failure:DNS server does not implement requested operation"
+                }
+                (Some(ResponseCode::Refused), _) => "cares_failure:DNS server refused query",
+                (Some(_), _) => "cares_failure:DNS server returned general failure",
+                (None, NetError::Timeout) => "cares_failure:Timeout while contacting DNS servers",
+                (None, NetError::Io(_) | NetError::NoConnections) => Self::NO_SERVER,
+                (None, _) => "cares_failure:Misformatted DNS reply",
+            },
+            text: error.to_string(),
+        }
     }
 }
 
+const NOT_FOUND: &str = "cares_norecords:Domain name not found";
+const NO_DATA: &str = "cares_norecords:DNS server returned answer with no data";
+
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -102,7 +145,10 @@ impl Resolver {
         if let Ok(address) = name.parse() {
             return Ok(literal(address, family));
         }
-        let name = Name::from_str_relaxed(name).map_err(|error| Unknown(error.to_string()))?;
+        let name = Name::from_str_relaxed(name).map_err(|error| Unknown {
+            text: error.to_string(),
+            reason: Unknown::BAD_NAME,
+        })?;
         let v4 = || self.ask(&name, RecordType::A);
         let v6 = || self.ask(&name, RecordType::AAAA);
         match family {
@@ -129,7 +175,10 @@ impl Resolver {
             true if !self.servers.is_empty() => fastrand::usize(..self.servers.len()),
             _ => 0,
         };
-        let mut last = Unknown("there is no name server to ask".to_owned());
+        let mut last = Unknown {
+            text: "there is no name server to ask".to_owned(),
+            reason: Unknown::NO_SERVER,
+        };
         for _ in 0..self.tries {
             let (before, from) = self.servers.split_at(first);
             for server in from.iter().chain(before) {
@@ -144,12 +193,16 @@ impl Resolver {
                         return Ok(self.answer(records));
                     }
                     Err(error) if says_there_is_none(&error) => {
+                        let unknown = Unknown::of(&error);
                         return match self.absence_is_failure {
-                            true => Err(Unknown(error.to_string())),
-                            false => Ok(Answer::default()),
+                            true => Err(unknown),
+                            false => Ok(Answer {
+                                absence: unknown.reason,
+                                ..Answer::default()
+                            }),
                         };
                     }
-                    Err(error) => last = Unknown(error.to_string()),
+                    Err(error) => last = Unknown::of(&error),
                 }
             }
         }
@@ -157,7 +210,10 @@ impl Resolver {
     }
 
     fn answer(&self, records: impl Iterator<Item = (IpAddr, u32)>) -> Answer {
-        let mut answer = Answer::default();
+        let mut answer = Answer {
+            absence: NO_DATA,
+            ..Answer::default()
+        };
         let mut seen = HashSet::new();
         for (address, ttl) in records {
             let ttl = Duration::from_secs(u64::from(ttl));
@@ -206,6 +262,7 @@ fn literal(address: IpAddr, family: LookupFamily) -> Answer {
     Answer {
         addresses: fits.then_some(address).into_iter().collect(),
         ttl: None,
+        absence: NO_DATA,
     }
 }
 

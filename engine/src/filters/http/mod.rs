@@ -8,6 +8,7 @@
 //! connection manager calls it when every filter has let the request pass.
 
 pub mod custom_response;
+pub mod dynamic_forward_proxy;
 pub mod fault;
 pub mod header_to_metadata;
 pub mod health_check;

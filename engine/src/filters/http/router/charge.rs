@@ -13,6 +13,25 @@ use crate::upstream::cluster::Cluster;
 /// them.
 pub(super) type Places<'a> = [Option<&'a RouteStats>; 2];
 
+/// The clusters that have to do with a request. They are one, unless the
+/// route's is an aggregate: then the host's is one of those.
+#[derive(Clone, Copy)]
+pub(super) struct Clusters<'a> {
+    /// What the request as a whole is counted for.
+    pub route: &'a Cluster,
+    /// What its connection is counted for.
+    pub host: &'a Cluster,
+}
+
+impl<'a> Clusters<'a> {
+    pub(super) fn one(cluster: &'a Cluster) -> Self {
+        Self {
+            route: cluster,
+            host: cluster,
+        }
+    }
+}
+
 impl ConnectionManager {
     /// Notes where a request is counted besides its cluster. A request that
     /// never gets a cluster is not counted there, as in Envoy.

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use super::charge::Clusters;
 use super::{ConnectionManager, Handled, LocalReply};
 use crate::formatter::grpc;
 use crate::http::downstream::Downstream;
@@ -69,15 +70,15 @@ impl Failure {
 
     /// Ends the request: with an answer when no response has begun, and
     /// otherwise by giving the connection up.
-    pub fn answer(
+    pub(super) fn answer(
         self,
         manager: &ConnectionManager,
-        cluster: &Cluster,
+        clusters: Clusters<'_>,
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        self.count(manager, cluster, exchange);
-        self.answer_counted(manager, cluster, downstream, exchange)
+        self.count(manager, clusters, exchange);
+        self.answer_counted(manager, clusters.route, downstream, exchange)
     }
 
     /// [`Failure::answer`] for a request that no cluster has to do with (any
@@ -238,12 +239,17 @@ impl Failure {
     }
 
     /// Counts the failure, whatever comes of it.
-    pub fn count(&self, manager: &ConnectionManager, cluster: &Cluster, exchange: &Exchange) {
-        let stats = &cluster.stats;
+    pub(super) fn count(
+        &self,
+        manager: &ConnectionManager,
+        clusters: Clusters<'_>,
+        exchange: &Exchange,
+    ) {
+        let (stats, of_host) = (&clusters.route.stats, &clusters.host.stats);
         match self {
-            Self::UpstreamProtocol => stats.upstream_cx_protocol_error.inc(),
+            Self::UpstreamProtocol => of_host.upstream_cx_protocol_error.inc(),
             Self::ConnectTimeout | Self::Connect(_) => {
-                stats.upstream_rq_pending_failure_eject.inc();
+                of_host.upstream_rq_pending_failure_eject.inc();
             }
             Self::Expired(Expired::Route) => {
                 stats.upstream_rq_timeout.inc();
@@ -251,7 +257,7 @@ impl Failure {
                     stats.requests.upstream_rq_timeout.inc();
                 }
             }
-            Self::Expired(Expired::Upstream) => stats.upstream_rq_max_duration_reached.inc(),
+            Self::Expired(Expired::Upstream) => of_host.upstream_rq_max_duration_reached.inc(),
             Self::Expired(Expired::Try) => stats.upstream_rq_per_try_timeout.inc(),
             Self::Expired(Expired::TryIdle) => stats.upstream_rq_per_try_idle_timeout.inc(),
             _ => self.count_of_client(manager),

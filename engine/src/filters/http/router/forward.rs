@@ -16,11 +16,14 @@ use std::time::Instant;
 
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::{Framing, ResponseHead};
+use ringway_config::discovery::Discovery;
 use ringway_config::route::{Forward, SelectedRoute};
 
+use super::charge::Clusters;
 use super::failure::{Failure, reply_for_host};
 use super::hash_policy;
-use super::pick::pick_host;
+use super::look_up::look_up;
+use super::pick::{Picked, pick_host};
 use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_host};
 use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
@@ -60,29 +63,50 @@ pub(super) async fn forward<'a>(
     manager.begin_charging(selected, &cluster, exchange);
     exchange.info.attempt_count = 1;
     exchange.tell_attempts = forward.resilience.attempt_count_in_response;
-    exchange.limits = limits(forward, &cluster.config, &exchange.request);
+    exchange.limits = limits(forward, &exchange.request);
     let hedging = is_hedging(forward, &exchange.request);
     // Before a host is picked: format strings know none.
     finalize_request_headers(&manager.shared, forward, hedging, exchange, |exchange| {
         manager.apply_route_mutations(Message::Request, exchange);
     });
-    let Some(host) = pick_host(manager, forward, &cluster, exchange) else {
+    let mut picked = pick_host(manager, forward, None, &cluster, exchange);
+    let mut why_not = details::NO_HEALTHY_UPSTREAM;
+    if picked.is_none()
+        && let Discovery::DynamicForwardProxy(cache) = cluster.config.discovery
+    {
+        // In a box: few requests wait for a name.
+        let looking = look_up(manager, cache, selected, downstream, exchange);
+        match Box::pin(looking).await {
+            Ok(true) => picked = pick_host(manager, forward, None, &cluster, exchange),
+            Ok(false) => why_not = "",
+            Err(handled) => return handled,
+        }
+    }
+    let Some(picked) = picked else {
         cluster.stats.upstream_cx_none_healthy.inc();
-        let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
+        let reply = LocalReply::new(503, "no healthy upstream", why_not)
             .flag(ResponseFlag::NoHealthyUpstream);
         return reply_for_host(Some(&cluster), manager, downstream, exchange, reply);
     };
-    exchange.info.host = Some(host.info());
+    exchange.info.host = Some(picked.host.info());
     set_deadlines(manager, forward, downstream, exchange);
 
     if may_try_again(forward, exchange) {
-        let at = (cluster, host, hedging);
+        let at = (cluster, picked, hedging);
         return forward_with_tries(manager, selected, forward, at, downstream, exchange).await;
     }
+    let Picked {
+        host,
+        cluster: of_host,
+    } = picked;
+    let clusters = Clusters {
+        route: &cluster,
+        host: &of_host,
+    };
     remove_consumed(exchange);
     let speaks = connect::speaks(forward, exchange);
     let lease = match connection(
-        manager, &cluster, &host, forward, speaks, downstream, exchange,
+        manager, &of_host, &host, forward, speaks, downstream, exchange,
     )
     .await
     {
@@ -93,20 +117,21 @@ pub(super) async fn forward<'a>(
                 exchange.info.host = None;
             }
             note_unconnected(&host, &failure);
-            return failure.answer(manager, &cluster, downstream, exchange);
+            return failure.answer(manager, clusters, downstream, exchange);
         }
     };
-    let permit = cluster.breakers[forward.priority as usize]
+    let permit = of_host.breakers[forward.priority as usize]
         .requests
         .acquire();
     if permit.is_none() && speaks == Speaks::Http1 {
-        cluster.stats.upstream_rq_active_overflow.inc();
+        of_host.stats.upstream_rq_active_overflow.inc();
         lease.give_back_unused();
-        return Failure::Overflow.answer(manager, &cluster, downstream, exchange);
+        return Failure::Overflow.answer(manager, clusters, downstream, exchange);
     }
     shadow::start(manager, forward, exchange);
     rewrite_host(manager, forward, &host, exchange);
-    if let Some(limit) = exchange.limits.upstream_stream {
+    let stream_max = of_host.config.stream_duration_max;
+    if let Some(limit) = exchange.limits.upstream_stream(stream_max) {
         exchange.deadlines.upstream = Some(reactor::now() + limit);
         downstream.timer.set(exchange.deadlines.next());
     }
@@ -115,6 +140,7 @@ pub(super) async fn forward<'a>(
     let has_body = !exchange.request_complete || !exchange.replay.is_empty();
     manager.charge_request(exchange);
     let mut upstream = UpstreamRequest::start(lease, has_body, downstream, exchange);
+    upstream.set_route_cluster(&cluster);
     let first = connect::head_of_bytes(&mut upstream, downstream, exchange);
     let relayed = relay(manager, &mut upstream, first, downstream, exchange).await;
     if let Relayed::Failed(failure) = &relayed
@@ -122,7 +148,8 @@ pub(super) async fn forward<'a>(
         && upstream.may_be_resent(failure, exchange)
     {
         upstream.cancel(exchange);
-        let resent = resend(manager, &cluster, &host, forward, downstream, exchange);
+        let again = (&cluster, &of_host, &host);
+        let resent = resend(manager, again, forward, downstream, exchange);
         return Box::pin(resent).await;
     }
     finish(relayed, upstream, manager, downstream, exchange)
@@ -133,20 +160,26 @@ pub(super) async fn forward<'a>(
 /// [`UpstreamRequest::may_be_resent`]). No client needs to know of that.
 async fn resend(
     manager: &ConnectionManager,
-    cluster: &Rc<Cluster>,
-    host: &Rc<Host>,
+    (cluster, of_host, host): (&Rc<Cluster>, &Rc<Cluster>, &Rc<Host>),
     forward: &Forward,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Handled {
-    cluster.stats.upstream_rq_resent.inc();
-    let acquiring = conn_pool::acquire_new(cluster, host, forward.priority as usize, Speaks::Http1);
-    let acquired = granted(acquiring, manager, cluster, forward, downstream, exchange).await;
+    of_host.stats.upstream_rq_resent.inc();
+    let acquiring = conn_pool::acquire_new(of_host, host, forward.priority as usize, Speaks::Http1);
+    let acquired = granted(acquiring, manager, of_host, forward, downstream, exchange).await;
     let lease = match acquired {
         Ok(lease) => lease,
-        Err(failure) => return failure.answer(manager, cluster, downstream, exchange),
+        Err(failure) => {
+            let clusters = Clusters {
+                route: cluster,
+                host: of_host,
+            };
+            return failure.answer(manager, clusters, downstream, exchange);
+        }
     };
     let mut upstream = UpstreamRequest::start(lease, false, downstream, exchange);
+    upstream.set_route_cluster(cluster);
     let relayed = relay(manager, &mut upstream, None, downstream, exchange).await;
     finish(relayed, upstream, manager, downstream, exchange)
 }
@@ -244,7 +277,7 @@ pub(super) async fn relay(
         match event {
             Event::Head(interim_head) if is_interim(&interim_head) => {
                 interim += 1;
-                manager.charge_code(upstream.cluster(), interim_head.status, exchange);
+                manager.charge_code(upstream.route_cluster(), interim_head.status, exchange);
                 exchange.response.clear();
                 if interim > INTERIM_RESPONSES_MAX {
                     return Relayed::Failed(Failure::UpstreamProtocol);
@@ -270,7 +303,13 @@ pub(super) async fn relay(
             }
             Event::Head(response) => {
                 upstream.on_head(&response, exchange);
-                if !send_head(manager, upstream.cluster(), &response, downstream, exchange) {
+                if !send_head(
+                    manager,
+                    upstream.route_cluster(),
+                    &response,
+                    downstream,
+                    exchange,
+                ) {
                     return Relayed::Replaced(response);
                 }
                 head = Some(response);
@@ -289,7 +328,7 @@ pub(super) async fn relay(
             }
             Event::RequestBody(BodyPart::Data(data)) => {
                 exchange.info.bytes_received += data.len() as u64;
-                shadow::data(upstream.cluster(), exchange, &data);
+                shadow::data(upstream.route_cluster(), exchange, &data);
                 upstream.send_data(data);
             }
             Event::RequestBody(BodyPart::End) => {

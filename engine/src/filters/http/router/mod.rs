@@ -8,6 +8,7 @@
 //! - `hash_policy.rs`: what requests have in common that go to one host.
 //! - `pick.rs`: what the balancer is told; `retry_priority.rs`: which
 //!   priorities further tries go to.
+//! - `look_up.rs`: hosts that requests name and that are not known yet.
 //! - `timeout.rs`: how long it may take.
 //! - `tries.rs`: the way of a request that may be tried more than once;
 //!   `retries.rs`: what is asked for; `retry_state.rs`: whether, when and where
@@ -27,6 +28,7 @@ mod failure;
 mod forward;
 mod hash_policy;
 mod internal_redirect;
+mod look_up;
 mod pick;
 mod request_headers;
 mod retries;

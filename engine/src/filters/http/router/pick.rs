@@ -3,46 +3,145 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use ringway_codecs::header::HeaderMap;
 use ringway_config::cluster::Cluster as ClusterConfig;
-use ringway_config::metadata::LB_NAMESPACE;
+use ringway_config::discovery::Discovery;
+use ringway_config::filter_state::FilterState;
+use ringway_config::metadata::{LB_NAMESPACE, Metadata};
+use ringway_config::original_dst::OriginalDst;
 use ringway_config::route::{Forward, SubsetCriteria};
 use ringway_lb::priority::Loads;
 
+use super::retry_state::RetryState;
 use super::{ConnectionManager, hash_policy};
-use crate::http::exchange::Exchange;
+use crate::filters::WorkerContext;
+use crate::http::exchange::{Exchange, write_destination};
+use crate::upstream::aggregate::Joined;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
 use crate::upstream::load_balancer::LoadBalancerContext;
 
-/// The host of the first try.
+/// A host, and the cluster that has it: the route's, or one of an aggregate's.
+pub(super) struct Picked {
+    pub host: Rc<Host>,
+    pub cluster: Rc<Cluster>,
+}
+
+/// The host of a try: the balancer's choice, or where the request itself says
+/// that it goes. `retry` is what is known of the tries before.
 pub(super) fn pick_host(
     manager: &ConnectionManager,
     forward: &Forward,
-    cluster: &Cluster,
+    retry: Option<&RetryState<'_>>,
+    cluster: &Rc<Cluster>,
     exchange: &mut Exchange,
-) -> Option<Rc<Host>> {
-    let told = (forward, None);
-    with_context(manager, told, cluster, exchange, |mut context| {
-        cluster.pick_host(&mut context)
+) -> Option<Picked> {
+    let told = (manager, forward, retry);
+    let loads = retry.and_then(RetryState::loads);
+    let host = match &cluster.config.discovery {
+        Discovery::Static | Discovery::Dns(_) | Discovery::Eds(_) => {
+            balance(told, loads, cluster, exchange)?
+        }
+        Discovery::OriginalDst(config) => {
+            let info = &exchange.info;
+            let (metadata, state) = (info.metadata(), info.filter_state());
+            pick_destination(config, cluster, &exchange.request, metadata, state)?
+        }
+        Discovery::DynamicForwardProxy(_) => {
+            exchange.with_destination(|name| cluster.host_named(name))?
+        }
+        Discovery::Aggregate(_) => {
+            let joined = join(&manager.worker, cluster)?;
+            let number = manager.worker.rng.borrow_mut().u64(..);
+            let (cluster, loads) = joined.choose(loads, number)?;
+            let host = balance(told, Some(loads), cluster, exchange)?;
+            return Some(Picked {
+                host,
+                cluster: Rc::clone(cluster),
+            });
+        }
+    };
+    Some(Picked {
+        host,
+        cluster: Rc::clone(cluster),
     })
 }
 
-/// Calls `f` with what the request tells, and the priority loads of this try
-/// where they are not the cluster's.
-pub(super) fn with_context<T>(
-    manager: &ConnectionManager,
-    (forward, loads): (&Forward, Option<&Loads>),
+/// The host that the balancer of `cluster` picks.
+fn balance(
+    (manager, forward, retry): (&ConnectionManager, &Forward, Option<&RetryState<'_>>),
+    loads: Option<&Loads>,
     cluster: &Cluster,
     exchange: &mut Exchange,
-    f: impl FnOnce(LoadBalancerContext<'_>) -> T,
-) -> T {
+) -> Option<Rc<Host>> {
     let subset = subset(forward, &cluster.config, exchange);
     let mut hash = || hash_policy::hash(forward, cluster, exchange);
-    let context = LoadBalancerContext::new(&manager.worker.rng)
+    let mut context = LoadBalancerContext::new(&manager.worker.rng)
         .with_hash(&mut hash)
         .with_subset(subset.as_slice())
         .with_loads(loads);
-    f(context)
+    match retry {
+        Some(retry) => retry.pick_host(cluster, context),
+        None => cluster.pick_host(&mut context),
+    }
+}
+
+/// The host of a copy of a request, of which nothing is known but its headers.
+pub(super) fn pick_host_of_copy(
+    worker: &WorkerContext,
+    cluster: &Rc<Cluster>,
+    request: &HeaderMap,
+) -> Option<Picked> {
+    let context = || LoadBalancerContext::new(&worker.rng);
+    let host = match &cluster.config.discovery {
+        Discovery::Static | Discovery::Dns(_) | Discovery::Eds(_) => {
+            cluster.pick_host(&mut context())?
+        }
+        Discovery::OriginalDst(config) => {
+            let (metadata, state) = (Metadata::EMPTY, FilterState::EMPTY);
+            pick_destination(config, cluster, request, metadata, state)?
+        }
+        Discovery::DynamicForwardProxy(_) => {
+            let mut name = Vec::new();
+            write_destination(request, &mut name);
+            cluster.host_named(&String::from_utf8_lossy(&name))?
+        }
+        Discovery::Aggregate(_) => {
+            let joined = join(worker, cluster)?;
+            let number = worker.rng.borrow_mut().u64(..);
+            let (cluster, loads) = joined.choose(None, number)?;
+            return Some(Picked {
+                host: cluster.pick_host(&mut context().with_loads(Some(loads)))?,
+                cluster: Rc::clone(cluster),
+            });
+        }
+    };
+    Some(Picked {
+        host,
+        cluster: Rc::clone(cluster),
+    })
+}
+
+/// The clusters of an aggregate; `None` while they have no hosts.
+fn join(worker: &WorkerContext, aggregate: &Cluster) -> Option<Rc<Joined>> {
+    let threshold = aggregate.panic_threshold();
+    (aggregate.aggregate.as_ref()?).join(&worker.clusters, threshold)
+}
+
+/// The host that a request asks for by its address.
+fn pick_destination(
+    config: &OriginalDst,
+    cluster: &Cluster,
+    request: &HeaderMap,
+    metadata: &Metadata,
+    state: &FilterState,
+) -> Option<Rc<Host>> {
+    let said = config.destination(request, metadata, state);
+    if said.invalid > 0 {
+        let invalid = cluster.stats.original_dst_host_invalid;
+        invalid.add(u64::from(said.invalid));
+    }
+    cluster.host_at(said.address?)
 }
 
 /// What the metadata of the host must be: what the route says, and what

@@ -116,6 +116,7 @@ mod tests {
 
     fn priorities(healthy: &[u32], degraded: &[u32]) -> PriorityLoads {
         PriorityLoads {
+            counts: Vec::new(),
             loads: Loads::default(),
             healthy: healthy.to_vec(),
             degraded: degraded.to_vec(),

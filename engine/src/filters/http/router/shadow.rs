@@ -21,11 +21,13 @@ use std::time::{Duration, Instant};
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{Framing, HeadEnd, ResponseHead, Version, encode_request_head};
 use ringway_config::clusters::ClusterId;
+use ringway_config::discovery::Discovery;
 use ringway_config::route::{Forward, MirrorHost, MirrorTarget, RequestMirrorPolicy, port_start};
 use ringway_config::runtime::RuntimeValues;
 
 use super::ConnectionManager;
 use super::forward::{INTERIM_RESPONSES_MAX, is_interim};
+use super::pick::{Picked, pick_host_of_copy};
 use super::upstream_request::{ActiveRequest, body_options, response_options};
 use crate::filters::WorkerContext;
 use crate::http::body_copy::{BodyCopy, Copied, body_copy};
@@ -40,7 +42,6 @@ use crate::stats::http_connection_manager::RouterStats;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
-use crate::upstream::load_balancer::LoadBalancerContext;
 use crate::upstream::outlier_detection::Outcome;
 
 /// Starts the shadows of a request, once: when its headers are ready to be sent
@@ -219,31 +220,38 @@ impl Shadow {
     async fn run(mut self, stats: RouterStats) {
         stats.rq_total.inc();
         let cluster = Rc::clone(&self.cluster);
-        let mut context = LoadBalancerContext::new(&self.worker.rng);
-        let Some(host) = cluster.pick_host(&mut context) else {
-            cluster.stats.upstream_cx_none_healthy.inc();
+        let Some(picked) = pick_host_of_copy(&self.worker, &cluster, &self.request) else {
+            // As in Envoy, copies look no name up, and that there is no host
+            // for them is not counted then.
+            if !matches!(cluster.config.discovery, Discovery::DynamicForwardProxy(_)) {
+                cluster.stats.upstream_cx_none_healthy.inc();
+            }
             self.count_code(503);
             return;
         };
-        let lease = match self.connection(&host).await {
+        let Picked {
+            host,
+            cluster: of_host,
+        } = picked;
+        let lease = match self.connection(&of_host, &host).await {
             Ok(lease) => lease,
             Err(failure) => {
                 if matches!(failure, Failure::Timeout | Failure::Cancelled) {
-                    cluster.stats.upstream_rq_cancelled.inc();
+                    of_host.stats.upstream_rq_cancelled.inc();
                 }
                 if let Failure::Pool(PoolFailure::Connect(_) | PoolFailure::ConnectTimeout) =
                     failure
                 {
                     host.note(Outcome::Failed);
                 }
-                self.fail(&failure);
+                self.fail(&failure, &of_host);
                 return;
             }
         };
-        let Some(_permit) = cluster.breakers[PRIORITY].requests.acquire() else {
-            cluster.stats.upstream_rq_active_overflow.inc();
+        let Some(_permit) = of_host.breakers[PRIORITY].requests.acquire() else {
+            of_host.stats.upstream_rq_active_overflow.inc();
             lease.give_back_unused();
-            self.fail(&Failure::Pool(PoolFailure::Overflow));
+            self.fail(&Failure::Pool(PoolFailure::Overflow), &of_host);
             return;
         };
         let mut sent = Sent::start(&self, lease);
@@ -266,9 +274,9 @@ impl Shadow {
                     Failure::Pool(_) | Failure::Cancelled => {}
                 }
                 if sent.head.is_none() {
-                    self.fail(&failure);
+                    self.fail(&failure, &of_host);
                 } else {
-                    self.count(&failure);
+                    self.count(&failure, &of_host);
                 }
             }
         }
@@ -276,9 +284,12 @@ impl Shadow {
 
     /// Waits for a connection, as long as the client's request and the deadline
     /// allow.
-    async fn connection(&mut self, host: &Rc<Host>) -> Result<Lease, Failure> {
-        let cluster = Rc::clone(&self.cluster);
-        let mut acquiring = pin!(conn_pool::acquire(&cluster, host, PRIORITY, Speaks::Http1));
+    async fn connection(
+        &mut self,
+        cluster: &Rc<Cluster>,
+        host: &Rc<Host>,
+    ) -> Result<Lease, Failure> {
+        let mut acquiring = pin!(conn_pool::acquire(cluster, host, PRIORITY, Speaks::Http1));
         poll_fn(|cx| {
             if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {
                 return Poll::Ready(acquired.map_err(Failure::Pool));
@@ -307,8 +318,8 @@ impl Shadow {
     }
 
     /// Counts a failure and the status that a client would have got for it.
-    fn fail(&self, failure: &Failure) {
-        self.count(failure);
+    fn fail(&self, failure: &Failure, of_host: &Cluster) {
+        self.count(failure, of_host);
         match failure {
             Failure::Pool(_) | Failure::Closed => self.count_code(503),
             Failure::Protocol => self.count_code(502),
@@ -317,14 +328,14 @@ impl Shadow {
         }
     }
 
-    fn count(&self, failure: &Failure) {
-        let stats = &self.cluster.stats;
+    fn count(&self, failure: &Failure, of_host: &Cluster) {
+        let stats = &of_host.stats;
         match failure {
             Failure::Pool(PoolFailure::Connect(_) | PoolFailure::ConnectTimeout) => {
                 stats.upstream_rq_pending_failure_eject.inc();
             }
             Failure::Protocol => stats.upstream_cx_protocol_error.inc(),
-            Failure::Timeout => stats.upstream_rq_timeout.inc(),
+            Failure::Timeout => self.cluster.stats.upstream_rq_timeout.inc(),
             Failure::Pool(PoolFailure::NoPool | PoolFailure::Overflow)
             | Failure::Closed
             | Failure::Cancelled => {}
@@ -477,7 +488,7 @@ impl Sent {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Copied::End(mut trailers)) => {
-                if !shadow.cluster.config.trailers {
+                if !self.active.lease().cluster().config.trailers {
                     trailers.clear();
                 }
                 self.writer.end(stream, &trailers);
@@ -492,18 +503,18 @@ impl Sent {
     fn complete(self, shadow: &Shadow) {
         let now = reactor::now();
         let took = now.duration_since(shadow.complete_at.unwrap_or(now));
-        let cluster = &shadow.cluster;
-        let responses = &cluster.shared.responses;
+        let responses = &shadow.cluster.shared.responses;
         responses.sent.time(took.as_millis() as u64, true, false);
         let reusable = self.head.as_ref().is_some_and(|head| head.keep_alive);
         let until_close = self.head.as_ref().is_some_and(|head| {
             head.framing == Framing::UntilClose && head.version == Version::Http11
         });
+        let stats = &self.active.lease().cluster().stats;
         if !reusable && !until_close {
-            cluster.stats.upstream_cx_close_notify.inc();
+            stats.upstream_cx_close_notify.inc();
         }
         if self.reader.has_unread() || self.active.lease().stream.has_unread() {
-            cluster.stats.upstream_cx_protocol_error.inc();
+            stats.upstream_cx_protocol_error.inc();
         }
         // A response that overtook its request leaves half a request on the
         // connection: dropping the lease closes it.

@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use ringway_config::cluster::Cluster;
 use ringway_config::route::{Forward, GrpcTimeout};
 
 use super::ConnectionManager;
@@ -17,7 +16,7 @@ use crate::reactor;
 
 /// How long the upstream may take. Headers of the request that say so win over
 /// the route; 0 is no limit.
-pub fn limits(forward: &Forward, cluster: &Cluster, request: &HeaderMap) -> Limits {
+pub fn limits(forward: &Forward, request: &HeaderMap) -> Limits {
     let policy = forward.resilience.retry.as_deref();
     // The route's `max_stream_duration` replaces its timeout.
     let of_route = match forward.replaces_timeout {
@@ -27,13 +26,12 @@ pub fn limits(forward: &Forward, cluster: &Cluster, request: &HeaderMap) -> Limi
     let route = asked_ms(request, HeaderId::XEnvoyUpstreamRqTimeoutMs).unwrap_or(of_route);
     let per_try = asked_ms(request, HeaderId::XEnvoyUpstreamRqPerTryTimeoutMs)
         .unwrap_or_else(|| policy.and_then(|policy| policy.per_try_timeout));
-    let asked_stream = asked_ms(request, HeaderId::XEnvoyUpstreamStreamDurationMs);
     Limits {
         route,
         // One that the route's timeout cuts off anyway is none.
         per_try: per_try.filter(|per_try| route.is_none_or(|route| *per_try < route)),
         per_try_idle: policy.and_then(|policy| policy.per_try_idle_timeout),
-        upstream_stream: asked_stream.unwrap_or(cluster.stream_duration_max),
+        asked_upstream_stream: asked_ms(request, HeaderId::XEnvoyUpstreamStreamDurationMs),
         timeout_status: match request.contains(HeaderId::XEnvoyUpstreamRqTimeoutAltResponse) {
             true => 204,
             false => 504,

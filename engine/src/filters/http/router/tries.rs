@@ -23,9 +23,10 @@ use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::ResponseHead;
 use ringway_config::route::{BodyLimit, Forward, RetryPolicy, SelectedRoute};
 
+use super::charge::Clusters;
 use super::failure::{Failure, reply_for_host};
 use super::forward::{finish, is_interim, relay, request_ended};
-use super::pick::with_context;
+use super::pick::{Picked, pick_host};
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
@@ -70,6 +71,8 @@ impl TriesPool {
 /// One request to one host.
 struct Try {
     host: Rc<Host>,
+    /// The host's.
+    cluster: Rc<Cluster>,
     state: State,
     /// `per_try_timeout`, from the end of the request.
     deadline: Option<Instant>,
@@ -165,13 +168,13 @@ pub fn is_hedging(forward: &Forward, request: &HeaderMap) -> bool {
     }
 }
 
-/// Tries the request, the first time at `host`, until there is a response for
+/// Tries the request, the first time where `picked` says, until there is a response for
 /// the client, and sends it on. The request's headers are ready.
 pub(super) async fn forward_with_tries<'a>(
     manager: &'a ConnectionManager,
     selected: &'a SelectedRoute<'a>,
     forward: &'a Forward,
-    (cluster, host, hedging): (Rc<Cluster>, Rc<Host>, bool),
+    (cluster, picked, hedging): (Rc<Cluster>, Picked, bool),
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Handled {
@@ -200,7 +203,7 @@ pub(super) async fn forward_with_tries<'a>(
         body_max: body_max(forward, downstream),
         overflowed: false,
     };
-    let mut step = tries.begin(host, downstream, exchange);
+    let mut step = tries.begin(picked, downstream, exchange);
     let head = loop {
         match step {
             Step::Wait => {}
@@ -243,10 +246,10 @@ fn body_max(forward: &Forward, downstream: &Downstream) -> usize {
 }
 
 impl Tries<'_> {
-    /// Starts a try at `host`.
+    /// Starts a try at a host.
     fn begin(
         &mut self,
-        host: Rc<Host>,
+        Picked { host, cluster }: Picked,
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Step {
@@ -266,10 +269,11 @@ impl Tries<'_> {
         );
         let state = match idle {
             Some(_) => State::Ready,
-            None => self.connect(Rc::clone(&host), false),
+            None => self.connect(&cluster, &host, false),
         };
         self.running.push(Try {
             host,
+            cluster,
             state,
             deadline: None,
             idle_deadline: None,
@@ -282,8 +286,8 @@ impl Tries<'_> {
         }
     }
 
-    fn connect(&self, host: Rc<Host>, wants_new: bool) -> State {
-        let cluster = Rc::clone(&self.cluster);
+    fn connect(&self, cluster: &Rc<Cluster>, host: &Rc<Host>, wants_new: bool) -> State {
+        let (cluster, host) = (Rc::clone(cluster), Rc::clone(host));
         let (priority, speaks) = (self.forward.priority as usize, self.speaks);
         State::Connecting(Box::pin(async move {
             if wants_new {
@@ -297,8 +301,8 @@ impl Tries<'_> {
     /// Sends the request of a try again whose pooled connection was closed by
     /// the host (see [`UpstreamRequest::may_be_resent`]).
     fn resend(&mut self, mut one: Try) -> Step {
-        self.cluster.stats.upstream_rq_resent.inc();
-        one.state = self.connect(Rc::clone(&one.host), true);
+        one.cluster.stats.upstream_rq_resent.inc();
+        one.state = self.connect(&one.cluster, &one.host, true);
         self.running.push(one);
         Step::Wait
     }
@@ -311,10 +315,11 @@ impl Tries<'_> {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Step {
-        let breakers = &self.cluster.breakers[self.forward.priority as usize];
+        let of_host = &self.running[place].cluster;
+        let breakers = &of_host.breakers[self.forward.priority as usize];
         let permit = breakers.requests.acquire();
         if permit.is_none() && self.speaks == Speaks::Http1 {
-            self.cluster.stats.upstream_rq_active_overflow.inc();
+            of_host.stats.upstream_rq_active_overflow.inc();
             lease.give_back_unused();
             return self.on_failed(place, Failure::Overflow, downstream, exchange);
         }
@@ -323,11 +328,14 @@ impl Tries<'_> {
         let host = &self.running[place].host;
         rewrite_host(self.manager, self.forward, host, exchange);
         let mut upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
+        upstream.set_route_cluster(&self.cluster);
         let head = connect::head_of_bytes(&mut upstream, downstream, exchange);
         let now = reactor::now();
         let one = &mut self.running[place];
         one.state = State::Active(upstream, permit);
-        one.stream_deadline = exchange.limits.upstream_stream.map(|limit| now + limit);
+        let stream_max = one.cluster.config.stream_duration_max;
+        let stream_max = exchange.limits.upstream_stream(stream_max);
+        one.stream_deadline = stream_max.map(|limit| now + limit);
         if exchange.request_complete {
             one.start_clocks(now, exchange);
         }
@@ -637,7 +645,7 @@ impl Tries<'_> {
             }
             State::Ready | State::Connecting(_) => note_unconnected(&one.host, &failure),
         }
-        failure.count(self.manager, &self.cluster, exchange);
+        failure.count(self.manager, self.clusters(&one), exchange);
         if !one.hedged
             && let Some(retry) = &mut self.retry
         {
@@ -679,6 +687,13 @@ impl Tries<'_> {
         Step::Over(failure.answer_counted(self.manager, &self.cluster, downstream, exchange))
     }
 
+    fn clusters<'c>(&'c self, one: &'c Try) -> Clusters<'c> {
+        Clusters {
+            route: &self.cluster,
+            host: &one.cluster,
+        }
+    }
+
     /// Begins the next try.
     fn retry(&mut self, downstream: &mut Downstream, exchange: &mut Exchange) -> Step {
         let Some(next) = self.next.take() else {
@@ -690,19 +705,9 @@ impl Tries<'_> {
         if let Some(retry) = &mut self.retry {
             retry.update_priorities(&self.cluster);
         }
-        let (cluster, retry) = (&self.cluster, self.retry.as_ref());
-        let told = (self.forward, retry.and_then(RetryState::loads));
-        let picked = with_context(
-            self.manager,
-            told,
-            cluster,
-            exchange,
-            |mut context| match retry {
-                Some(retry) => retry.pick_host(cluster, context),
-                None => cluster.pick_host(&mut context),
-            },
-        );
-        let Some(host) = picked else {
+        let retry = self.retry.as_ref();
+        let picked = pick_host(self.manager, self.forward, retry, &self.cluster, exchange);
+        let Some(picked) = picked else {
             self.cancel_all(exchange);
             let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
                 .flag(ResponseFlag::NoHealthyUpstream);
@@ -739,7 +744,7 @@ impl Tries<'_> {
                 &mut exchange.request,
             );
         }
-        self.begin(host, downstream, exchange)
+        self.begin(picked, downstream, exchange)
     }
 
     /// Ends the request without a response of any host.
@@ -751,20 +756,20 @@ impl Tries<'_> {
     ) -> Handled {
         exchange.forget_body();
         if !matches!(failure, Failure::Expired(Expired::Route)) {
-            failure.count(self.manager, &self.cluster, exchange);
+            failure.count(self.manager, Clusters::one(&self.cluster), exchange);
             self.cancel_all(exchange);
             return failure.answer_counted(self.manager, &self.cluster, downstream, exchange);
         }
         // Every try that the route's timeout ends counts as one that timed out.
         let ended = self.running.len();
         for _ in 0..ended {
-            failure.count(self.manager, &self.cluster, exchange);
+            failure.count(self.manager, Clusters::one(&self.cluster), exchange);
         }
         for one in self.running.drain(..) {
             match one.state {
                 State::Active(upstream, _) => upstream.break_off(&failure, exchange),
                 State::Ready | State::Connecting(_) => {
-                    self.cluster.stats.upstream_rq_cancelled.inc();
+                    one.cluster.stats.upstream_rq_cancelled.inc();
                 }
             }
         }
@@ -780,7 +785,7 @@ impl Tries<'_> {
             match one.state {
                 State::Active(upstream, _) => upstream.cancel(exchange),
                 State::Ready | State::Connecting(_) => {
-                    self.cluster.stats.upstream_rq_cancelled.inc();
+                    one.cluster.stats.upstream_rq_cancelled.inc();
                 }
             }
         }

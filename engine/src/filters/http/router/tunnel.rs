@@ -72,7 +72,13 @@ pub(super) async fn run(
     upstream.on_head(&head, exchange);
     // RFC 9110 sections 9.3.6 and 15.2: there is no content.
     exchange.response.remove(HeaderId::ContentLength);
-    if !send_head(manager, upstream.cluster(), &head, downstream, exchange) {
+    if !send_head(
+        manager,
+        upstream.route_cluster(),
+        &head,
+        downstream,
+        exchange,
+    ) {
         return Relayed::Closed;
     }
     // The request was answered: only how long the whole may take, and how

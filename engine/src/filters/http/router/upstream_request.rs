@@ -12,6 +12,7 @@ use ringway_codecs::http1::{
 
 use ringway_config::cluster::Cluster as ClusterConfig;
 
+use super::charge::Clusters;
 use super::failure::Failure;
 use super::timeout::poll_deadline;
 use super::{ConnectionManager, Handled};
@@ -41,6 +42,8 @@ pub(super) enum Event {
 /// One request on a connection to a host.
 pub(super) struct UpstreamRequest {
     active: ActiveRequest,
+    /// The route's cluster, where it is an aggregate.
+    aggregate: Option<Rc<Cluster>>,
     reader: MessageReader,
     writer: BodyWriter,
     /// High watermark of the host's send queue, in bytes.
@@ -111,6 +114,7 @@ impl UpstreamRequest {
             taken_before,
             load_reported: false,
             active: ActiveRequest::new(lease),
+            aggregate: None,
         };
         if !exchange.replay.is_empty() {
             let stream = &started.active.lease().stream;
@@ -150,9 +154,24 @@ impl UpstreamRequest {
             (lease.speaks() == Speaks::Http1).then_some(Protocol::Http11);
     }
 
-    /// The cluster that the request goes to.
-    pub fn cluster(&self) -> &Cluster {
+    /// The cluster of the host.
+    fn cluster(&self) -> &Cluster {
         self.active.lease().cluster()
+    }
+
+    /// The route's cluster, which counts what becomes of the request.
+    pub fn route_cluster(&self) -> &Cluster {
+        match &self.aggregate {
+            Some(aggregate) => aggregate,
+            None => self.cluster(),
+        }
+    }
+
+    /// Says which cluster is the route's.
+    pub fn set_route_cluster(&mut self, cluster: &Rc<Cluster>) {
+        if !Rc::ptr_eq(cluster, self.active.lease().cluster()) {
+            self.aggregate = Some(Rc::clone(cluster));
+        }
     }
 
     /// Polls both directions and the clock. A side is read only while the
@@ -349,7 +368,7 @@ impl UpstreamRequest {
             .elapsed(TimePoint::DownstreamRxEnd)
             .unwrap_or_default();
         let took = now.duration_since(exchange.info.start + sent);
-        manager.charge_time(self.cluster(), took.as_millis() as u64, exchange);
+        manager.charge_time(self.route_cluster(), took.as_millis() as u64, exchange);
         self.give_back(head, exchange);
     }
 
@@ -402,9 +421,14 @@ impl UpstreamRequest {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        let cluster = Rc::clone(self.active.lease().cluster());
+        let of_host = Rc::clone(self.active.lease().cluster());
+        let aggregate = self.aggregate.clone();
         self.break_off(&failure, exchange);
-        failure.answer(manager, &cluster, downstream, exchange)
+        let clusters = Clusters {
+            route: aggregate.as_deref().unwrap_or(&of_host),
+            host: &of_host,
+        };
+        failure.answer(manager, clusters, downstream, exchange)
     }
 
     /// Whether a request whose host closed the connection may be sent again

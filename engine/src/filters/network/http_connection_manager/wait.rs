@@ -20,7 +20,7 @@ impl ConnectionManager {
     /// Waits for `waiting`; `Err` when the request is over first. Its body
     /// stays where it is: the kernel takes no more from the client than the
     /// socket's own limit.
-    pub(super) async fn wait_for_filter(
+    pub(in crate::filters) async fn wait_for_filter(
         &self,
         mut waiting: Pin<Box<dyn Future<Output = ()>>>,
         route: Option<SelectedRoute<'_>>,

@@ -1,0 +1,267 @@
+//! Dynamic forward proxies: requests whose hosts are looked up by a filter or
+//! by their cluster, and what is answered where that fails.
+
+use ringway_tests::bootstrap::Listener;
+use ringway_tests::case::{Case, case};
+use ringway_tests::client::Step;
+use ringway_tests::comparison::Comparison;
+use ringway_tests::intended_differences::Suite;
+use ringway_tests::name_server::{NameServer, Reply};
+use ringway_tests::observation::Ports;
+use std::sync::LazyLock;
+
+const TYPE: &str = "\"@type\": type.googleapis.com/envoy.extensions";
+
+/// The caches, and what they say beside their name and their resolver.
+const CACHES: &[(&str, &str)] = &[
+    ("usual", ""),
+    ("alone", ""),
+    ("small", ", max_hosts: 1"),
+    (
+        "busy",
+        ", dns_cache_circuit_breaker: { max_pending_requests: 0 }",
+    ),
+    ("hasty", ", dns_query_timeout: 0.2s"),
+    (
+        "prepared",
+        ", preresolve_hostnames: [ { address: one.test, port_value: 7 }, \
+         { address: nobody.test, port_value: 7 } ]",
+    ),
+];
+
+/// Asked by all programs.
+static SERVER: LazyLock<NameServer> = LazyLock::new(|| {
+    let server = NameServer::start();
+    for name in ["one.test", "two.test", "three.test", "four.test"] {
+        server.set_addresses(name, &["127.0.0.1"]);
+    }
+    server.set_addresses("several.test", &["127.0.0.1", "127.0.0.2"]);
+    server.set_addresses("none.test", &[]);
+    server.set("broken.test", Reply::Error(2));
+    server.set("refused.test", Reply::Error(5));
+    server.set("silent.test", Reply::Silence);
+    server
+});
+
+fn cache(name: &str) -> String {
+    let more = CACHES.iter().find(|(one, _)| *one == name);
+    let (_, more) = more.expect("a cache of this name");
+    // Names that do not change while cases run.
+    format!(
+        "dns_cache_config: {{ name: {name}, dns_lookup_family: V4_ONLY, dns_refresh_rate: 3600s, \
+         {}{more} }}",
+        SERVER.resolver()
+    )
+}
+
+fn clusters(ports: Ports) -> String {
+    let mut all = ringway_tests::bootstrap::cluster("origin", ports.origin, "");
+    for (name, _) in CACHES {
+        all += &format!(
+            "- {{ name: {name}, lb_policy: CLUSTER_PROVIDED, cluster_type: {{ name: \
+             envoy.clusters.dynamic_forward_proxy, typed_config: {{ \
+             {TYPE}.clusters.dynamic_forward_proxy.v3.ClusterConfig, {} }} }} }}\n",
+            cache(name)
+        );
+    }
+    all
+}
+
+/// A filter for each cache but one, off unless a route turns it on.
+fn manager() -> String {
+    let mut text = String::from("http_filters:\n");
+    for (name, _) in CACHES.iter().filter(|(name, _)| *name != "alone") {
+        text += &format!(
+            "- {{ name: {name}, disabled: {}, typed_config: {{ \
+             {TYPE}.filters.http.dynamic_forward_proxy.v3.FilterConfig, {} }} }}\n",
+            *name != "usual",
+            cache(name)
+        );
+    }
+    text + &format!(
+        "- {{ name: router, typed_config: {{ {TYPE}.filters.http.router.v3.Router }} }}\n"
+    )
+}
+
+fn hosts() -> String {
+    let rewrite = |more: &str| {
+        format!(
+            "typed_per_filter_config: {{ usual: {{ \
+             {TYPE}.filters.http.dynamic_forward_proxy.v3.PerRouteConfig{more} }} }}"
+        )
+    };
+    let mut routes = vec![
+        format!("match: {{ path: /literal }}, route: {{ cluster: usual }}, {}", rewrite(", host_rewrite_literal: one.test")),
+        format!("match: {{ path: /header }}, route: {{ cluster: usual }}, {}", rewrite(", host_rewrite_header: x-where")),
+        format!("match: {{ path: /neither }}, route: {{ cluster: usual }}, {}", rewrite("")),
+        "match: { path: /elsewhere }, route: { cluster: origin }".to_owned(),
+        "match: { path: /nowhere }, route: { cluster: nothing }".to_owned(),
+        "match: { path: /direct }, direct_response: { status: 200 }".to_owned(),
+        "match: { path: /rewritten }, route: { cluster: usual, host_rewrite_literal: one.test }".to_owned(),
+        "match: { path: /named }, route: { cluster: usual, auto_host_rewrite: true }".to_owned(),
+        "match: { path: /retry }, route: { cluster: usual, timeout: 0s, retry_policy: { retry_on: \"5xx\", num_retries: 2, retry_back_off: { base_interval: 0.001s } } }".to_owned(),
+        "match: { path: /mirror }, route: { cluster: origin, request_mirror_policies: [ { cluster: usual } ] }".to_owned(),
+    ];
+    for (name, _) in CACHES {
+        let on = |name: &str| {
+            format!(
+                "typed_per_filter_config: {{ {name}: {{ \"@type\": \
+                 type.googleapis.com/envoy.config.route.v3.FilterConfig, config: {{}} }} }}"
+            )
+        };
+        if !["usual", "alone"].contains(name) {
+            routes.push(format!(
+                "match: {{ path: /filtered/{name} }}, route: {{ cluster: {name} }}, {}",
+                on(name)
+            ));
+        }
+        routes.push(format!(
+            "match: {{ path: /{name} }}, route: {{ cluster: {name} }}"
+        ));
+    }
+    let routes: Vec<_> = routes
+        .iter()
+        .map(|route| format!("  - {{ {route} }}\n"))
+        .collect();
+    format!(
+        "- name: all\n  domains: [\"*\"]\n  routes:\n{}",
+        routes.concat()
+    )
+}
+
+fn cases() -> Vec<Case> {
+    let get = |path: &str, host: &str, more: &str| {
+        format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{more}\r\n")
+    };
+    let to = |name, path, host| case(name, "proxy", get(path, host, ""));
+    vec![
+        to("a name", "/usual", "one.test:{ORIGIN}"),
+        to("a name again", "/usual", "one.test:{ORIGIN}"),
+        to("another name", "/usual", "two.test:{ORIGIN}"),
+        to("another port", "/usual", "one.test:{REFUSED}"),
+        to("no port", "/usual", "three.test"),
+        to("large letters", "/usual", "ONE.test:{ORIGIN}"),
+        to("several addresses", "/usual", "several.test:{ORIGIN}"),
+        to("an address", "/usual", "127.0.0.1:{ORIGIN}"),
+        to("an address again", "/usual", "127.0.0.1:{ORIGIN}"),
+        to("an address that refuses", "/usual", "127.0.0.1:{REFUSED}"),
+        to("an address of the other family", "/usual", "[::1]:{ORIGIN}"),
+        to("a name that is not known", "/usual", "nobody.test:{ORIGIN}"),
+        to(
+            "a name that is not known again",
+            "/usual",
+            "nobody.test:{ORIGIN}",
+        ),
+        to("a name without addresses", "/usual", "none.test:{ORIGIN}"),
+        to("a broken server", "/usual", "broken.test:{ORIGIN}"),
+        to("a server that refuses", "/usual", "refused.test:{ORIGIN}"),
+        to("a bad name", "/usual", "a..b:{ORIGIN}"),
+        to(
+            "a long name",
+            "/usual",
+            &format!("{}.test:{{ORIGIN}}", "x".repeat(64)),
+        ),
+        case(
+            "two requests",
+            "proxy",
+            get("/usual", "one.test:{ORIGIN}", ""),
+        )
+        .then(Step::Await(1))
+        .then_send(get("/usual", "two.test:{ORIGIN}", ""))
+        .answers(2),
+        to("a literal of the route", "/literal", "nobody.test"),
+        case(
+            "a header",
+            "proxy",
+            get("/header", "nobody.test", "x-where: one.test:{ORIGIN}\r\n"),
+        ),
+        case(
+            "a header twice",
+            "proxy",
+            get(
+                "/header",
+                "nobody.test",
+                "x-where: one.test:{ORIGIN}\r\nx-where: b.test\r\n",
+            ),
+        ),
+        to("no header", "/header", "one.test:{ORIGIN}"),
+        to("a route that says nothing", "/neither", "one.test:{ORIGIN}"),
+        to("another cluster", "/elsewhere", "nobody.test"),
+        to("no cluster", "/nowhere", "nobody.test"),
+        to("a direct answer", "/direct", "nobody.test"),
+        to(
+            "a host that the route rewrites",
+            "/rewritten",
+            "two.test:{ORIGIN}",
+        ),
+        to("a host that is named", "/named", "one.test:{ORIGIN}"),
+        to("retries", "/retry", "one.test:{REFUSED}"),
+        to("retries of nobody", "/retry", "nobody.test:{ORIGIN}"),
+        to("a mirror", "/mirror", "one.test:{REFUSED}"),
+        to("without the filter", "/alone", "one.test:{ORIGIN}"),
+        to("without the filter again", "/alone", "one.test:{ORIGIN}"),
+        to(
+            "without the filter unknown",
+            "/alone",
+            "nobody.test:{ORIGIN}",
+        ),
+        to(
+            "without the filter unknown again",
+            "/alone",
+            "nobody.test:{ORIGIN}",
+        ),
+        to(
+            "without the filter broken",
+            "/alone",
+            "broken.test:{ORIGIN}",
+        ),
+        to("one name", "/filtered/small", "one.test:{ORIGIN}"),
+        to("one name too many", "/filtered/small", "two.test:{ORIGIN}"),
+        to("the one name again", "/filtered/small", "one.test:{ORIGIN}"),
+        to(
+            "one name too many for the cluster",
+            "/small",
+            "one.test:{REFUSED}",
+        ),
+        to("nobody may wait", "/filtered/busy", "one.test:{ORIGIN}"),
+        to(
+            "a look-up that takes too long",
+            "/filtered/hasty",
+            "silent.test:{ORIGIN}",
+        ),
+        to(
+            "a look-up that took too long",
+            "/filtered/hasty",
+            "silent.test:{ORIGIN}",
+        ),
+        to("a prepared name", "/filtered/prepared", "one.test:7"),
+        to(
+            "a prepared name that is not known",
+            "/filtered/prepared",
+            "nobody.test:7",
+        ),
+        case(
+            "a body",
+            "proxy",
+            "POST /usual HTTP/1.1\r\nhost: four.test:{ORIGIN}\r\ncontent-length: 5\r\n\r\nhello",
+        ),
+    ]
+}
+
+/// Forward proxies compared with the real Envoy.
+#[test]
+fn forward_proxy() {
+    // What listeners are made of lives as long as the process.
+    let listener = Listener {
+        name: "proxy",
+        manager: manager().leak(),
+        hosts: hosts().leak(),
+    };
+    Comparison {
+        suite: Suite::Routing("forward_proxy"),
+        listeners: Box::leak(Box::new([listener])),
+        clusters,
+        cases,
+    }
+    .run("forward_proxy");
+}
