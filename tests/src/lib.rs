@@ -11,6 +11,7 @@
 //! - `message.rs`: a tolerant reader of HTTP/1 messages, for what came back.
 //! - `comparison.rs`: a suite of cases on Envoy and on Ringway.
 //! - `case.rs`, `observation.rs`: one exchange, and everything seen of it.
+//! - `stop.rs`: the end of threads that run beside a test.
 //! - `intended_differences.rs`: where we differ from Envoy on purpose.
 //!
 //! Start reading at [`case::Case`]. Nothing here leaves loopback.
@@ -28,3 +29,4 @@ pub mod observation;
 pub mod origin;
 pub mod process;
 pub mod programs;
+pub mod stop;

@@ -7,6 +7,7 @@ use ringway_tests::observation::Scene;
 use ringway_tests::origin::{Act, Origin};
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs;
+use ringway_tests::stop::StopOnDrop;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -306,6 +307,7 @@ fn killing_the_origin_under_load_gives_only_503_and_heals() {
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
         let mut second = None;
         thread::scope(|scope| {
+            let _stopping = StopOnDrop(&stop);
             for _ in 0..4 {
                 scope.spawn(|| {
                     let mut stream = TcpStream::connect(address).expect("a connection");
@@ -328,7 +330,6 @@ fn killing_the_origin_under_load_gives_only_503_and_heals() {
             let before = count(&good);
             second = Some(Process::start(program, &again));
             await_true("good answers again", || count(&good) > before + 100);
-            stop.store(true, Ordering::Relaxed);
         });
         drop(second);
         assert_eq!(count(&other), 0, "neither 200 nor 503");

@@ -62,7 +62,7 @@ impl Scene {
         outcome
             .messages
             .first()
-            .map_or(0, |message| message.status())
+            .map_or(0, ringway_tests::message::Message::status)
     }
 
     fn await_stat(&self, name: &str, value: u64) {

@@ -33,7 +33,7 @@ fn ask(process: &Process, host: SocketAddr) -> u16 {
     outcome
         .messages
         .first()
-        .map_or(0, |message| message.status())
+        .map_or(0, ringway_tests::message::Message::status)
 }
 
 fn listed(process: &Process) -> String {

@@ -6,6 +6,7 @@ use crate::origin::{Origin, Reply};
 use crate::{await_true, on_all_programs, proxy, stat};
 use ringway_tests::bootstrap::cluster;
 use ringway_tests::process::Process;
+use ringway_tests::stop::StopOnDrop;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -17,6 +18,7 @@ const CLIENTS: usize = 6;
 fn traffic(address: SocketAddr, path: &str, meanwhile: impl FnOnce()) -> Vec<io::Result<Answer>> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let stopping = StopOnDrop(&stop);
         let running: Vec<_> = (0..CLIENTS)
             .map(|_| {
                 scope.spawn(|| {
@@ -34,7 +36,7 @@ fn traffic(address: SocketAddr, path: &str, meanwhile: impl FnOnce()) -> Vec<io:
             })
             .collect();
         meanwhile();
-        stop.store(true, SeqCst);
+        drop(stopping);
         running
             .into_iter()
             .flat_map(|client| client.join().expect("a client"))

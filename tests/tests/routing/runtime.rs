@@ -10,6 +10,7 @@ use ringway_tests::message::Message;
 use ringway_tests::observation::{Ports, Scene};
 use ringway_tests::process::Program;
 use ringway_tests::programs;
+use ringway_tests::stop::StopOnDrop;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -397,6 +398,7 @@ fn traffic_shifts_under_load_without_a_failed_request() {
         let address = scene.address("shift");
         let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
         std::thread::scope(|scope| {
+            let stopping = StopOnDrop(&stop);
             for _ in 0..2 {
                 scope.spawn(|| {
                     while !stop.load(Ordering::Relaxed) {
@@ -425,7 +427,7 @@ fn traffic_shifts_under_load_without_a_failed_request() {
                     "{driver:?} {percent} %: {new} of {DRAWS}"
                 );
             }
-            stop.store(true, Ordering::Relaxed);
+            drop(stopping);
         });
         let answered = scene.process.admin().stat("http.shift.downstream_rq_2xx");
         let total = scene.process.admin().stat("http.shift.downstream_rq_total");
@@ -460,7 +462,7 @@ fn ask(address: SocketAddr, requests: usize) -> Vec<String> {
 
 /// Waits until the last change has reached the worker.
 fn await_answer(address: SocketAddr, wanted: &str) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let answers = ask(address, 200);
         let reached = match wanted {
