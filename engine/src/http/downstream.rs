@@ -64,6 +64,8 @@ pub struct Downstream {
     body_options: BodyOptions,
     writer: BodyWriter,
     received: bool,
+    /// What was sent before the response that is told of next.
+    sent_before: u64,
 }
 
 impl Downstream {
@@ -87,7 +89,20 @@ impl Downstream {
             body_options,
             writer: BodyWriter::Plain,
             received: false,
+            sent_before: 0,
         }
+    }
+
+    /// Bytes for the client so far, those that are still queued included.
+    #[must_use]
+    pub fn bytes_sent(&self) -> u64 {
+        self.stream.bytes_sent() + self.stream.queued() as u64
+    }
+
+    /// Bytes for the client since this was asked last.
+    pub fn take_sent(&mut self) -> u64 {
+        let now = self.bytes_sent();
+        now - std::mem::replace(&mut self.sent_before, now)
     }
 
     /// Polls until something of the next request has arrived.
@@ -122,9 +137,7 @@ impl Downstream {
 
     /// Queues bytes of a tunnel for the client.
     pub fn send_raw(&mut self, exchange: &mut Exchange, data: Chunk) {
-        let bytes = data.len() as u64;
-        exchange.info.bytes_sent += bytes;
-        exchange.info.downstream_bytes.wire_sent += bytes;
+        exchange.info.bytes_sent += data.len() as u64;
         self.stream.write_chunk(data);
     }
 
@@ -222,7 +235,7 @@ impl Downstream {
         };
         exchange.keep_alive = !close;
         exchange.response_started = true;
-        let (mut head, mut fields) = (0, 0);
+        let mut fields = 0;
         self.stream.write_with(|out| {
             let before = out.len();
             encode_response_head(
@@ -233,8 +246,8 @@ impl Downstream {
                 close,
                 exchange.version,
             );
-            head = (out.len() - before) as u64;
-            fields = head - start_line_bytes(&out[before..]) - 2;
+            let head = &out[before..];
+            fields = head.len() as u64 - start_line_bytes(head) - 2;
         });
         // What is said of the connection is a header, for logs; how the body is
         // framed is not.
@@ -244,7 +257,6 @@ impl Downstream {
             exchange.response.set(HeaderId::Connection, b"keep-alive");
         }
         exchange.info.downstream_bytes.header_sent += fields;
-        exchange.info.downstream_bytes.wire_sent += head;
     }
 
     /// Queues a part of the response's body.

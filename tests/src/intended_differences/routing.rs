@@ -436,6 +436,12 @@ pub(super) const TABLE: &[Intended] = &[
         "stats.*.downstream_cx_delayed_close_timeout",
         DELAYED_CLOSE,
     ),
+    routing(
+        "answering_filters",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
     redirected_grpc(
         "upstream[1].header.grpc-timeout",
         "a route takes its offset off once; Envoy does it twice for one that a redirect leads to",

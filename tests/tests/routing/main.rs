@@ -3,6 +3,7 @@
 
 mod actions;
 mod aggregates;
+mod answering_filters;
 mod cel;
 mod connect;
 mod counting;

@@ -193,7 +193,7 @@ impl FilterChain {
 
     /// Runs the request's headers through the filters that have not seen them
     /// yet, until one answers or has to wait. The number of filters that saw
-    /// the request is kept in the exchange: the response runs through these.
+    /// the request is kept in the exchange.
     #[inline]
     pub fn request_headers(
         &self,
@@ -280,18 +280,19 @@ impl FilterChain {
         self.replaces_responses
     }
 
-    /// What a filter has for the response's place, if one has anything, and the
-    /// place of the filter. The body of a reply is appended to `body`.
+    /// Runs the response's headers through the filters before place `before`,
+    /// last one first, until one has something for the response's place: that,
+    /// and the place of the filter. The body of a reply is appended to `body`.
     #[inline]
     pub fn replace_response<'s>(
         &'s self,
         exchange: &mut Exchange,
         worker: &WorkerContext,
+        before: usize,
         body: &mut Vec<u8>,
     ) -> Option<(usize, Replacement<'s>)> {
-        let entered = exchange.filters_entered;
         let row = self.overrides.row(exchange);
-        for (place, filter) in self.filters.iter().enumerate().take(entered).rev() {
+        for (place, filter) in self.filters.iter().enumerate().take(before).rev() {
             if row.is_off(place) {
                 continue;
             }
@@ -304,6 +305,7 @@ impl FilterChain {
             if let Some(replacement) = filter.replace_response(&mut stream, body) {
                 return Some((place, replacement));
             }
+            filter.response_headers(&mut stream);
         }
         None
     }
@@ -317,7 +319,7 @@ impl FilterChain {
         worker: &WorkerContext,
     ) -> u16 {
         let row = self.overrides.row(exchange);
-        if page.filter >= exchange.filters_entered || row.is_off(page.filter) {
+        if row.is_off(page.filter) {
             return exchange.info.response_code;
         }
         let mut stream = StreamContext {
@@ -329,13 +331,13 @@ impl FilterChain {
         self.filters[page.filter].finish_page(page.policy, page.instead_of, &mut stream)
     }
 
-    /// Runs the response's headers through the filters that saw the request,
-    /// last one first.
+    /// Runs the response's headers through the filters, last one first: as in
+    /// Envoy through all of them, also where an earlier one has answered and
+    /// those behind it have not seen the request.
     #[inline]
     pub fn response_headers(&self, exchange: &mut Exchange, worker: &WorkerContext) {
-        let entered = exchange.filters_entered;
         let row = self.overrides.row(exchange);
-        for (place, filter) in self.filters.iter().enumerate().take(entered).rev() {
+        for (place, filter) in self.filters.iter().enumerate().rev() {
             if row.is_off(place) {
                 continue;
             }

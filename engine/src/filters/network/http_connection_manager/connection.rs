@@ -344,10 +344,7 @@ impl ConnectionManager {
     }
 
     fn count_bytes(&self, downstream: &Downstream, counted: &mut (u64, u64)) {
-        let now = (
-            downstream.stream.bytes_received(),
-            downstream.stream.bytes_sent(),
-        );
+        let now = (downstream.stream.bytes_received(), downstream.bytes_sent());
         self.stats()
             .downstream_cx_rx_bytes_total
             .add(now.0 - counted.0);

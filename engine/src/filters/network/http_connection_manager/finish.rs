@@ -48,6 +48,7 @@ impl ConnectionManager {
         exchange.info.mark(TimePoint::RequestComplete, now);
         let bytes = &mut exchange.info.downstream_bytes;
         bytes.wire_received += downstream.take_received();
+        bytes.wire_sent += downstream.take_sent();
         bytes.header_received += downstream.take_field_bytes();
         let stats = self.stats();
         stats.downstream_rq_active.dec();

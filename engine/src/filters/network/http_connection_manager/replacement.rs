@@ -15,7 +15,9 @@ use crate::http::exchange::{Exchange, FetchedPage};
 use crate::stream_info::details;
 
 impl ConnectionManager {
-    /// Puts what a filter has in the response's place, if one has anything.
+    /// Runs the response's headers through the filters, and puts what one of
+    /// them has in its place; false if none has anything. As in Envoy, no filter
+    /// before that one sees either.
     pub(super) fn replace_response(
         &self,
         downstream: &mut Downstream,
@@ -25,19 +27,26 @@ impl ConnectionManager {
         body.clear();
         body.shrink_to(BODY_BYTES_KEPT_MAX);
         let filters = self.shared.filters_of(exchange);
-        let replacement = filters.replace_response(exchange, &self.worker, &mut body);
-        let replaced = match replacement {
-            None => false,
-            Some((_, Replacement::Reply(reply))) => {
-                exchange.response_replaced = true;
-                let reply = LocalReply {
-                    body: &body,
-                    ..reply
-                };
-                self.reply(downstream, exchange, reply);
-                true
+        let mut before = usize::MAX;
+        let replaced = loop {
+            match filters.replace_response(exchange, &self.worker, before, &mut body) {
+                None => break false,
+                Some((_, Replacement::Reply(reply))) => {
+                    exchange.response_replaced = true;
+                    let reply = LocalReply {
+                        body: &body,
+                        ..reply
+                    };
+                    self.reply(downstream, exchange, reply);
+                    break true;
+                }
+                Some((filter, Replacement::Fetch(fetch))) => {
+                    if self.fetch(filter, fetch, exchange) {
+                        break true;
+                    }
+                    before = filter;
+                }
             }
-            Some((filter, Replacement::Fetch(fetch))) => self.fetch(filter, fetch, exchange),
         };
         self.worker.replacement_body.replace(body);
         replaced

@@ -60,14 +60,14 @@ impl ConnectionManager {
         exchange.info.response_code = status;
         let filters = self.shared.filters_of(exchange);
         let (mut status, mut framing) = (status, framing);
-        if filters.replaces_responses() {
-            if let Some(page) = exchange.page {
-                (status, framing) = self.finish_page(page, status, framing, exchange);
-            } else if !exchange.response_replaced && self.replace_response(downstream, exchange) {
-                return false;
-            }
+        if let Some(page) = exchange.page {
+            (status, framing) = self.finish_page(page, status, framing, exchange);
+            filters.response_headers(exchange, &self.worker);
+        } else if !filters.replaces_responses() {
+            filters.response_headers(exchange, &self.worker);
+        } else if !exchange.response_replaced && self.replace_response(downstream, exchange) {
+            return false;
         }
-        filters.response_headers(exchange, &self.worker);
         // Envoy's order, for whoever compares bytes.
         self.worker
             .date
