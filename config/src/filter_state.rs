@@ -15,13 +15,7 @@ use crate::route::StringMatcher;
 
 /// Objects by key, in the order in which they were set.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct FilterState(Vec<(Box<str>, Entry)>);
-
-#[derive(Clone, Debug, PartialEq)]
-struct Entry {
-    object: Object,
-    read_only: bool,
-}
+pub struct FilterState(Vec<(Box<str>, Object)>);
 
 /// An object.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,16 +68,15 @@ impl FilterState {
         self.0
             .iter()
             .find(|(name, _)| **name == *key)
-            .map(|(_, entry)| &entry.object)
+            .map(|(_, object)| object)
     }
 
-    /// Sets an object. One that is read only stays, and so does the kind of
-    /// access that it was first set with.
-    pub fn set(&mut self, key: &str, object: Object, read_only: bool) {
+    /// Sets an object; one that has the key is replaced. Envoy 1.40 knows no
+    /// objects that stay, whatever its configuration says.
+    pub fn set(&mut self, key: &str, object: Object) {
         match self.0.iter_mut().find(|(name, _)| **name == *key) {
-            None => self.0.push((key.into(), Entry { object, read_only })),
-            Some((_, entry)) if !entry.read_only && !read_only => entry.object = object,
-            Some(_) => {}
+            None => self.0.push((key.into(), object)),
+            Some((_, before)) => *before = object,
         }
     }
 

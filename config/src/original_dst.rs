@@ -205,7 +205,7 @@ mod tests {
         let mut objects = FilterState::default();
         if !state.is_empty() {
             let address = state.parse().expect("an address");
-            objects.set(FILTER_STATE_KEY, Object::Address(address), false);
+            objects.set(FILTER_STATE_KEY, Object::Address(address));
         }
         of.destination(&headers, &said, &objects)
     }

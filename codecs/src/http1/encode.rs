@@ -91,8 +91,10 @@ pub fn encode_response_head(
     out.push(b' ');
     out.extend_from_slice(reason_phrase(status).as_bytes());
     out.extend_from_slice(b"\r\n");
+    // RFC 9110 section 8.6: a 204 has no Content-Length, not even 0.
+    let reframes = end != HeadEnd::Fields || status == 204;
     encode_fields(out, h, |id| {
-        (id == HeaderId::Connection && close) || is_framing(id, end != HeadEnd::Fields)
+        (id == HeaderId::Connection && close) || is_framing(id, reframes)
     });
     if close {
         out.extend_from_slice(b"connection: close\r\n");

@@ -137,6 +137,8 @@ fn bodies() -> Vec<Case> {
 fn responses() -> Vec<Case> {
     vec![
         case("no content", "plain", GET).answer("HTTP/1.1 204 No Content\r\nx-a: b\r\n\r\n"),
+        case("no content of length 0", "plain", GET)
+            .answer("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\nx-a: b\r\n\r\n"),
         case("not modified", "plain", GET).answer("HTTP/1.1 304 Not Modified\r\netag: \"x\"\r\n\r\n"),
         case("not modified with length", "plain", GET)
             .answer("HTTP/1.1 304 Not Modified\r\ncontent-length: 10\r\n\r\n"),

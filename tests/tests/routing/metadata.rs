@@ -24,6 +24,11 @@ const LISTENERS: &[Listener] = &[
         manager: include_str!("metadata/not_cleared.yaml"),
         hosts: include_str!("metadata/routes.yaml"),
     },
+    Listener {
+        name: "layered",
+        manager: include_str!("metadata/layered.yaml"),
+        hosts: include_str!("metadata/layered_routes.yaml"),
+    },
 ];
 
 fn clusters(ports: Ports) -> String {
@@ -48,7 +53,13 @@ fn get(path: &str, headers: &str) -> String {
 fn cases() -> Vec<Case> {
     let filters = |name, path, headers: &str| case(name, "filters", get(path, headers));
     let long = |bytes: usize| format!("x-v: {}\r\n", "v".repeat(bytes));
+    let layered = |name, path| case(name, "layered", get(path, ""));
     vec![
+        layered("layers of filter and host", "/"),
+        layered("layers of route", "/over"),
+        layered("layers off", "/off"),
+        layered("layers that clear the route", "/clear"),
+        layered("layers of a weighted cluster", "/weighted"),
         filters("nothing", "/rest", ""),
         filters("text", "/a", "x-v: text\r\n"),
         filters("text in several lines", "/rest", "x-v: a\r\nx-v: b\r\n"),

@@ -154,7 +154,7 @@ fn only_texts_that_say_so_are_hashed() {
         (Object::Ip(Ipv4Addr::LOCALHOST.into()), None),
     ] {
         let mut state = FilterState::default();
-        state.set("k", object.clone(), false);
+        state.set("k", object.clone());
         let input = HashInput {
             headers: &request(&[]),
             remote: Ipv4Addr::LOCALHOST.into(),

@@ -12,8 +12,21 @@ use crate::formatter::Format;
 
 /// The compiled filter.
 pub struct SetFilterState {
+    own: Objects,
+    /// What routes, virtual hosts and route configurations say, by number.
+    overrides: Vec<Override>,
+}
+
+/// What one place of the configuration says.
+struct Objects {
     values: Box<[Value]>,
     clear_route_cache: bool,
+}
+
+struct Override {
+    objects: Objects,
+    /// What a wider level says, which comes first.
+    outer: Option<u32>,
 }
 
 /// A compiled `envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue`.
@@ -21,13 +34,30 @@ struct Value {
     key: Box<str>,
     factory: Factory,
     format: Format,
-    read_only: bool,
     skip_if_empty: bool,
 }
 
 impl SetFilterState {
     /// Compiles `envoy.extensions.filters.http.set_filter_state.v3.Config`.
     pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Self> {
+        Some(Self {
+            own: Objects::compile(any, cx)?,
+            overrides: Vec::new(),
+        })
+    }
+
+    /// As in Envoy the widest level comes first, and each has its say.
+    fn set_overrides(&self, number: u32, stream: &mut StreamContext<'_>) {
+        let one = &self.overrides[number as usize];
+        if let Some(outer) = one.outer {
+            self.set_overrides(outer, stream);
+        }
+        one.objects.set(stream);
+    }
+}
+
+impl Objects {
+    fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Self> {
         let proto = unpack::<pb::Config>(any, cx)?;
         let values: Vec<_> = proto
             .on_request_headers
@@ -40,6 +70,16 @@ impl SetFilterState {
             values: values?,
             clear_route_cache: proto.clear_route_cache,
         })
+    }
+
+    fn set(&self, stream: &mut StreamContext<'_>) {
+        for value in &self.values {
+            // Each may be made of those before it.
+            if let Some(object) = value.create(stream) {
+                let state = stream.exchange.info.filter_state_mut();
+                state.set(&value.key, object);
+            }
+        }
     }
 }
 
@@ -74,8 +114,6 @@ impl Value {
             key: key.as_str().into(),
             factory: factory?,
             format: format?,
-            #[expect(deprecated, reason = "Envoy still accepts it")]
-            read_only: proto.read_only,
             skip_if_empty: proto.skip_if_empty,
         })
     }
@@ -96,15 +134,31 @@ impl HttpFilter for SetFilterState {
         "envoy.filters.http.set_filter_state"
     }
 
-    fn request_headers(&self, stream: &mut StreamContext<'_>) -> Flow {
-        for value in &self.values {
-            // Each may be made of those before it.
-            if let Some(object) = value.create(stream) {
-                let state = stream.exchange.info.filter_state_mut();
-                state.set(&value.key, object, value.read_only);
-            }
+    fn compile_override(&mut self, config: &Any, cx: &mut Cx<'_>) -> Option<u32> {
+        let objects = Objects::compile(config, cx)?;
+        if objects.clear_route_cache {
+            cx.warn_at(
+                "clear_route_cache",
+                "has no effect: the filter's own configuration decides, in Envoy too",
+            );
         }
-        if self.clear_route_cache {
+        self.overrides.push(Override {
+            objects,
+            outer: None,
+        });
+        Some(self.overrides.len() as u32 - 1)
+    }
+
+    fn link_overrides(&mut self, inner: u32, outer: u32) {
+        self.overrides[inner as usize].outer = Some(outer);
+    }
+
+    fn request_headers(&self, stream: &mut StreamContext<'_>) -> Flow {
+        self.own.set(stream);
+        if let Some(number) = stream.settings {
+            self.set_overrides(number, stream);
+        }
+        if self.own.clear_route_cache {
             stream.clear_route_cache();
         }
         Flow::Continue
