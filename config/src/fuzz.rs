@@ -5,11 +5,11 @@ mod routes;
 
 pub use routes::route_table;
 
-/// The fuzz target: where a request says that it goes, as an address and as a
-/// name.
+/// The fuzz target: where a request says that it goes, as an address, as a name
+/// and as a list of hosts.
 ///
-/// Nothing panics; an address reads back as itself; and the key of a host ends
-/// with a port.
+/// Nothing panics; an address reads back as itself; the key of a host ends with
+/// a port; and hosts come out of a list as they went in.
 pub fn destination(data: &[u8]) {
     if let Some(address) = parse_address(data) {
         assert_eq!(parse_address(address.to_string().as_bytes()), Some(address));
@@ -19,9 +19,17 @@ pub fn destination(data: &[u8]) {
     let key = String::from_utf8_lossy(&key);
     let (_, port) = split_key(&key);
     assert!(key.ends_with(&port.to_string()), "{key}");
+    let (mut hosts, mut again) = (AskedHosts::default(), AskedHosts::default());
+    hosts.add(data);
+    while let Some(host) = hosts.take_next() {
+        again.add(host.as_bytes());
+        assert_eq!(again.take_next(), Some(host));
+        assert_eq!(again.take_next(), None);
+    }
 }
 
 use crate::dns_cache::{split_key, write_key};
+use crate::load_balancing::AskedHosts;
 use crate::original_dst::parse_address;
 use crate::route::{MatchInput, PeerCertificate, RouteMatch};
 use crate::runtime::RuntimeValues;

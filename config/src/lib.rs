@@ -46,6 +46,7 @@ pub mod matcher;
 mod merge;
 pub mod metadata;
 pub mod metadata_match;
+pub mod metadata_path;
 pub mod names;
 pub mod original_dst;
 pub mod outlier_detection;

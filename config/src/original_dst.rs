@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{LbConfig, OriginalDstLbConfig};
-use envoy_types::pb::envoy::r#type::metadata::v3::metadata_key::path_segment::Segment;
 use ringway_codecs::header::HeaderMap;
 
 use crate::context::Cx;
 use crate::core;
 use crate::filter_state::{FilterState, Object};
-use crate::metadata::{Found, Metadata, Value};
+use crate::metadata::Metadata;
+use crate::metadata_path::MetadataPath;
 use crate::route::HeaderKey;
 
 /// The object of the filter state that says where a request goes, whatever
@@ -30,12 +30,6 @@ pub struct OriginalDst {
     port: Option<u16>,
     /// How often hosts that nobody uses are let go.
     pub cleanup_interval: Duration,
-}
-
-#[derive(Debug, PartialEq)]
-struct MetadataPath {
-    namespace: Box<str>,
-    path: Box<[Box<str>]>,
 }
 
 /// Where a request says that it wants to go.
@@ -66,13 +60,7 @@ impl OriginalDst {
             Some(Object::Address(address)) => Some(*address),
             _ => None,
         };
-        let of_metadata = || {
-            let MetadataPath { namespace, path } = self.metadata.as_ref()?;
-            match metadata.find(namespace, path)? {
-                Found::Value(Value::Text(text)) => Some(&**text),
-                _ => None,
-            }
-        };
+        let of_metadata = || self.metadata.as_ref()?.text(metadata);
         let of_header = || self.header.as_ref()?.first(headers);
         let address = address
             .or_else(|| of_metadata().and_then(&mut parse))
@@ -90,15 +78,8 @@ impl OriginalDst {
     /// people.
     pub fn sources(&self) -> Vec<String> {
         let mut sources = vec![format!("the filter state {FILTER_STATE_KEY}")];
-        if let Some(MetadataPath { namespace, path }) = &self.metadata {
-            sources.push(format!("the metadata {namespace}:{}", path.join(":")));
-        }
-        if let Some(header) = &self.header {
-            sources.push(format!(
-                "the header {}",
-                String::from_utf8_lossy(header.name())
-            ));
-        }
+        sources.extend(self.metadata.as_ref().map(of_metadata));
+        sources.extend(self.header.as_ref().map(of_header));
         sources
     }
 
@@ -106,6 +87,16 @@ impl OriginalDst {
     pub fn port(&self) -> Option<u16> {
         self.port
     }
+}
+
+/// A header that says where a request goes; for people.
+pub(crate) fn of_header(header: &HeaderKey) -> String {
+    format!("the header {}", String::from_utf8_lossy(header.name()))
+}
+
+/// The same of metadata.
+pub(crate) fn of_metadata(path: &MetadataPath) -> String {
+    format!("the metadata {path}")
 }
 
 /// An address with its port, as Envoy reads it: `1.2.3.4:80`, `[::1]:80`. The
@@ -152,16 +143,7 @@ pub(crate) fn lower(proto: &pb::Cluster, cx: &mut Cx<'_>) -> OriginalDst {
                 name => name,
             })
         }),
-        metadata: given.metadata_key.as_ref().map(|key| MetadataPath {
-            namespace: key.key.as_str().into(),
-            path: (key.path.iter())
-                .filter_map(|segment| match segment.segment.as_ref()? {
-                    Segment::Key(key) => Some(key.as_str().into()),
-                    // The support table refuses it.
-                    Segment::Index(_) => None,
-                })
-                .collect(),
-        }),
+        metadata: given.metadata_key.as_ref().map(MetadataPath::lower),
         // The rules refuse numbers that are none of a port.
         port: (given.upstream_port_override).and_then(|port| u16::try_from(port.value).ok()),
         cleanup_interval: cleanup_interval.unwrap_or(CLEANUP_INTERVAL),
@@ -189,7 +171,7 @@ const CLEANUP_INTERVAL: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::Struct;
+    use crate::metadata::{Struct, Value};
 
     fn destination(of: &OriginalDst, header: &str, metadata: &str, state: &str) -> Destination {
         let mut headers = HeaderMap::new();
@@ -214,10 +196,7 @@ mod tests {
     fn who_says_where_a_request_goes() {
         let mut of = OriginalDst {
             header: Some(HeaderKey::new("X-To")),
-            metadata: Some(MetadataPath {
-                namespace: "n".into(),
-                path: ["a".into(), "b".into()].into(),
-            }),
+            metadata: Some(MetadataPath::new("n", &["a", "b"])),
             port: None,
             cleanup_interval: CLEANUP_INTERVAL,
         };

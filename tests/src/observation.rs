@@ -191,7 +191,7 @@ impl Scene {
         (all, outcome)
     }
 
-    /// A step in whose bytes `{ORIGIN}` and `{REFUSED}` are ports.
+    /// A step in whose bytes `{ORIGIN}`, `{MIRROR}` and `{REFUSED}` are ports.
     fn with_ports(&self, step: &Step) -> Step {
         let replaced = |bytes: &[u8]| {
             // What is no text has no names in it.
@@ -199,6 +199,7 @@ impl Scene {
                 return bytes.to_vec();
             };
             text.replace("{ORIGIN}", &self.ports.origin.to_string())
+                .replace("{MIRROR}", &self.ports.mirror.to_string())
                 .replace("{REFUSED}", &self.ports.refused.to_string())
                 .into_bytes()
         };

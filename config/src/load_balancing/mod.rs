@@ -6,17 +6,20 @@
 //! - `typed.rs`: `load_balancing_policy`.
 //! - `client_side_weighted_round_robin.rs`: weights that hosts report, also
 //!   inside `wrr_locality`.
+//! - `override_host.rs`: requests that ask for hosts, before another policy.
 //! - `peak_ewma.rs`: a policy whose message is written down here.
 //! - `slow_start.rs`: what both say about new hosts.
 //! - `subset.rs`: what both say about hosts by metadata.
 
 mod client_side_weighted_round_robin;
 mod older;
+mod override_host;
 mod peak_ewma;
 mod slow_start;
 mod subset;
 mod typed;
 
+pub use override_host::{AskedHosts, OverrideHost};
 pub use subset::criteria;
 
 use std::sync::Arc;
@@ -49,6 +52,8 @@ pub struct Balancing {
     pub is_provided: bool,
     /// How the reports of hosts become weights, where they do.
     pub reported_weights: Option<Arc<WeightConfig>>,
+    /// Where requests ask for hosts before the policy is asked, if they may.
+    pub override_host: Option<Arc<OverrideHost>>,
     keys: Keys,
 }
 
@@ -165,6 +170,7 @@ pub(crate) fn lower(proto: &pb::Cluster, cx: &mut Cx<'_>) -> Balancing {
         hash_policies: None,
         is_provided: false,
         reported_weights: None,
+        override_host: None,
         keys: Keys::new(cx.runtime_keys),
     };
     match &proto.load_balancing_policy {

@@ -11,9 +11,9 @@ use envoy_types::pb::envoy::extensions::load_balancing_policies::common::v3::loc
 };
 use envoy_types::pb::envoy::extensions::load_balancing_policies::{
     client_side_weighted_round_robin::v3::ClientSideWeightedRoundRobin,
-    least_request::v3 as least_request_pb, maglev::v3::Maglev, random::v3::Random,
-    ring_hash::v3 as ring_hash_pb, round_robin::v3::RoundRobin, subset::v3::Subset,
-    wrr_locality::v3::WrrLocality,
+    least_request::v3 as least_request_pb, maglev::v3::Maglev, override_host::v3::OverrideHost,
+    random::v3::Random, ring_hash::v3 as ring_hash_pb, round_robin::v3::RoundRobin,
+    subset::v3::Subset, wrr_locality::v3::WrrLocality,
 };
 use envoy_types::pb::google::protobuf::{Any, UInt32Value};
 use ringway_lb::config::{HashFunction, LocalityBasis, LocalityMode, Policy, Selection, ZoneAware};
@@ -116,10 +116,22 @@ impl Balancing {
                             cx.error("none of these policies is known");
                         }
                     });
+                    if self.override_host.is_some() {
+                        cx.error_at(
+                            "subset_lb_policy",
+                            "an override_host policy inside of subsets is not supported: have the \
+                             subsets in its fallback_policy",
+                        );
+                    }
                     if self.config.subset.is_some() {
                         cx.error_at("subset_lb_policy", "subsets of subsets are not supported");
                     }
                     self.config.subset = Some(subset::lower_typed(&proto, cx));
+                }
+            }
+            "envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost" => {
+                if let Some(proto) = unpack::<OverrideHost>(any, cx) {
+                    self.take_override_host(&proto, cx);
                 }
             }
             "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided" => {

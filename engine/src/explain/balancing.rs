@@ -32,12 +32,17 @@ pub(super) fn explain(cluster: &Cluster, subset: &SubsetCriteria, cx: &Context<'
         Place::Default => set("lb_policy"),
         written => written,
     };
-    let mut facts = vec![
-        Fact::new("balancing")
-            .value(policy_name(&config.policy))
-            .place(place)
-            .parts(parameters(&config, cluster)),
-    ];
+    let balancing = Fact::new("balancing")
+        .value(policy_name(&config.policy))
+        .place(place)
+        .parts(parameters(&config, cluster));
+    let mut facts = vec![match &cluster.balancing.override_host {
+        None => balancing,
+        Some(asking) => balancing.note(format!(
+            "of requests that ask for none of the hosts by {}",
+            asking.sources().join(" or ")
+        )),
+    }];
     let candidates = Fact::new("candidate hosts").place(set("load_assignment"));
     let Some(hosts) = cx.hosts(cluster) else {
         facts.push(candidates.note(looked_up(&cluster.discovery)));

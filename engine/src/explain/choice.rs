@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use ringway_config::cluster::Cluster;
+use ringway_config::load_balancing::AskedHosts;
 use ringway_config::route::HashInput;
 use ringway_lb::among::{Among, Which};
 use ringway_lb::balancer::Request;
@@ -32,9 +33,17 @@ pub(super) fn explain(way: &Way<'_>, cluster: &Cluster, exchange: &mut Exchange)
     if let Some(explained) = provided::of_request(cluster, exchange, way.cx) {
         return explained;
     }
+    let asked = asked_host(way, cluster, exchange);
+    if let Some(Asked { fact, finds: true }) = asked {
+        return Explained {
+            fact: Fact::new("choice of the host").parts(vec![fact]),
+            finds_nobody: false,
+        };
+    }
     let key = hash_key(way, cluster, exchange);
     let subset = router::subset(way.forward, cluster, exchange);
-    let mut parts = vec![key.fact];
+    let mut parts: Vec<_> = asked.into_iter().map(|asked| asked.fact).collect();
+    parts.push(key.fact);
     if !subset.as_slice().is_empty() || cluster.balancing.has_subsets() {
         parts.push(criteria(way, cluster, exchange));
     }
@@ -57,6 +66,46 @@ pub(super) fn explain(way: &Way<'_>, cluster: &Cluster, exchange: &mut Exchange)
         fact: Fact::new("choice of the host").parts(parts),
         finds_nobody,
     }
+}
+
+/// The host that a request asks for.
+struct Asked {
+    fact: Fact,
+    /// The cluster has it.
+    finds: bool,
+}
+
+/// What a request says about its host, where it may: that is what its first
+/// try goes by. `None` where nobody asks it.
+fn asked_host(way: &Way<'_>, cluster: &Cluster, exchange: &Exchange) -> Option<Asked> {
+    let config = cluster.balancing.override_host.as_ref()?;
+    let mut hosts = AskedHosts::default();
+    config.ask(&exchange.request, exchange.info.metadata(), &mut hosts);
+    let set = way.cx.hosts(cluster);
+    let (mut first, mut found) = (None, None);
+    while found.is_none()
+        && let Some(host) = hosts.take_next()
+    {
+        first.get_or_insert_with(|| host.to_owned());
+        found = set.and_then(|set| set.by_name.contains_key(host).then(|| host.to_owned()));
+    }
+    let note = match (&found, &first, set.is_some()) {
+        (Some(_), ..) => "takes the request, whatever its health",
+        (None, None, _) => "the request asks for none: unless a filter does, the policy picks it",
+        (None, Some(_), true) => "the cluster has none that the request asks for: the policy picks",
+        (None, Some(_), false) => "takes the request if it is one of the cluster's then",
+    };
+    let sources = config.sources().into_iter().map(Fact::new);
+    let fact = Fact::new("host asked for").items(sources.collect());
+    let finds = found.is_some();
+    Some(Asked {
+        fact: match found.or(first) {
+            Some(host) => fact.value(host),
+            None => fact.value(Value::Null),
+        }
+        .note(note),
+        finds,
+    })
 }
 
 /// The host that is picked every time.
@@ -104,7 +153,7 @@ impl Picks {
         let mut found = Vec::new();
         let mut cursor = set.balancer.cursor(0);
         for percent in 0..PICKS {
-            let mut asked = Asked {
+            let mut asked = Unsent {
                 hash,
                 percent,
                 rng: fastrand::Rng::with_seed(percent.into()),
@@ -133,7 +182,7 @@ impl Picks {
 }
 
 /// A request that is never sent.
-struct Asked<'a> {
+struct Unsent<'a> {
     hash: Option<u64>,
     percent: u32,
     rng: fastrand::Rng,
@@ -142,7 +191,7 @@ struct Asked<'a> {
     among: Option<(Which, Vec<u32>, Option<PriorityLoads>)>,
 }
 
-impl Request for Asked<'_> {
+impl Request for Unsent<'_> {
     fn hash(&mut self) -> Option<u64> {
         self.hash
     }

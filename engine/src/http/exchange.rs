@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{RequestHead, Version};
 use ringway_config::dns_cache;
+use ringway_config::load_balancing::AskedHosts;
 use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId, StatScopeId};
 
 use super::body_copy::BodyFeed;
@@ -113,6 +114,9 @@ pub struct Exchange {
     pub held: Vec<Box<dyn Held>>,
     /// What ends the request if nothing else does.
     pub deadlines: Deadlines,
+    /// The hosts that the request has asked for; `None` until a request asks
+    /// for any, and the memory is kept for the next.
+    pub asked_hosts: Option<Box<AskedHosts>>,
     /// The request's copies for other clusters have been started.
     pub mirrored: bool,
     /// Where copies of the request's body go.
@@ -211,6 +215,7 @@ impl Exchange {
             pacer: None,
             held: Vec::new(),
             deadlines: Deadlines::new(now),
+            asked_hosts: None,
             mirrored: false,
             shadows: Vec::new(),
         }
@@ -256,6 +261,7 @@ impl Exchange {
         self.redirects = None;
         self.tell_attempts = false;
         self.filter_overrides = OverridesId::default();
+        self.forget_asked_hosts();
         self.mirrored = false;
         self.pacer = None;
         self.held.clear();
@@ -320,9 +326,17 @@ impl Exchange {
         self.response_replaced = false;
         self.filters_entered = 0;
         self.route_cleared = false;
+        self.forget_asked_hosts();
         self.mirrored = false;
         self.shadows.clear();
         self.deadlines = Deadlines::new(now);
+    }
+
+    /// What the request asks for is to be found out anew.
+    fn forget_asked_hosts(&mut self) {
+        if let Some(hosts) = &mut self.asked_hosts {
+            hosts.clear();
+        }
     }
 
     /// Forgets what the route said, before another one is looked up.

@@ -300,7 +300,8 @@ impl Cluster {
         self.asked_for.as_ref()?.at(address)
     }
 
-    /// The host of a name that a request asks for, with its port.
+    /// The host that a request asks for by what it is called in
+    /// [`HostSet::by_name`]: a name with its port, or an address.
     #[must_use]
     pub fn host_named(&self, name: &str) -> Option<Rc<Host>> {
         let Hosts { set, own, .. } = &mut *self.hosts.borrow_mut();

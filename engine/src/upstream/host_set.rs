@@ -42,7 +42,8 @@ pub struct HostSet {
     pub balancer: Balancer,
     /// How many there are of each kind.
     pub counts: Counts,
-    /// The places of hosts by their names, where requests ask for them by name.
+    /// The places of hosts by what requests ask for them by, where they do:
+    /// names, or addresses.
     pub by_name: HashMap<Arc<str>, u32>,
     /// The percentage of healthy hosts below which all are used.
     pub panic_threshold: f64,
@@ -130,6 +131,7 @@ impl HostSet {
             counts,
             by_name: match config.discovery {
                 Discovery::DynamicForwardProxy(_) => by_name(&members),
+                _ if config.balancing.override_host.is_some() => by_address(&members, groups),
                 _ => HashMap::new(),
             },
             members,
@@ -149,6 +151,19 @@ fn by_name(members: &[Member]) -> HashMap<Arc<str>, u32> {
     places
         .map(|(place, member)| (Arc::clone(&member.config.hostname), place))
         .collect()
+}
+
+/// Of hosts with the same address the first one counts, as in Envoy.
+fn by_address(members: &[Member], groups: &[Group]) -> HashMap<Arc<str>, u32> {
+    let priority = |member: &Member| groups[member.config.group as usize].priority;
+    let mut places: Vec<_> = (0..).zip(members).collect();
+    places.sort_by_key(|(_, member)| priority(member));
+    let mut found = HashMap::new();
+    for (place, member) in places {
+        let address = member.config.address.to_string();
+        found.entry(address.into()).or_insert(place);
+    }
+    found
 }
 
 /// What a balancer may ask about a host while its table is built.

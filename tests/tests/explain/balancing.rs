@@ -39,6 +39,8 @@ const LISTENER: Listener = Listener {
       cluster: turns
       metadata_match: { filter_metadata: { envoy.lb: { stage: prod } } }
       hash_policy: [ { header: { header_name: x-key } } ]
+  - match: { path: \"/asked\" }
+    route: { cluster: asked }
   - match: { path: \"/subset\" }
     route:
       metadata_match: { filter_metadata: { envoy.lb: { stage: dev, version: 1 } } }
@@ -59,6 +61,16 @@ fn clusters(fleet: &Fleet) -> String {
             "lb_policy: RING_HASH, ring_hash_lb_config: { minimum_ring_size: 64 },",
         ),
         ("turns", ""),
+        (
+            "asked",
+            "load_balancing_policy: { policies: [ { typed_extension_config: { name: o, \
+             typed_config: { \"@type\": type.googleapis.com/envoy.extensions.\
+             load_balancing_policies.override_host.v3.OverrideHost, override_host_sources: [ { \
+             header: x-to }, { metadata: { key: said, path: [ { key: k } ] } } ], fallback_policy: { \
+             policies: [ { typed_extension_config: { name: r, typed_config: { \"@type\": \
+             type.googleapis.com/envoy.extensions.load_balancing_policies.random.v3.Random } } } \
+             ] } } } } ] },",
+        ),
         (
             "parts",
             "lb_policy: MAGLEV, lb_subset_config: { subset_selectors: [ { keys: [ stage ] } ] },",
@@ -219,6 +231,49 @@ fn the_metadata_that_a_host_must_have_is_told() {
         told["choice_of_the_host"]["metadata_of_the_host"].is_null(),
         "{told:#}"
     );
+}
+
+#[test]
+fn the_host_that_a_request_asks_for_is_told() {
+    let fleet = Fleet::start(3);
+    let scene = scene(&fleet);
+    let address = fleet.address(1).to_string();
+    let list: &'static str = format!("127.0.0.9:1, {address}").leak();
+    let headers: &'static [(&str, &str)] = vec![("x-to", list)].leak();
+    let told = ask(&scene, "/asked", headers);
+    let choice = &told["choice_of_the_host"];
+    assert_eq!(choice["host_asked_for"]["value"], address, "{told:#}");
+    assert!(choice["hash_key"].is_null(), "nobody hashes: {told:#}");
+    let (_, outcome) = scene.play_with_outcome(&get("a", "/asked", headers).case("hashed"));
+    let answer = outcome.finals().next().expect("an answer");
+    assert_eq!(
+        answer.header("x-host"),
+        Some("1"),
+        "unhealthy, but asked for"
+    );
+
+    for (headers, value, note) in [
+        (
+            &[("x-to", "127.0.0.9:1")][..],
+            json!("127.0.0.9:1"),
+            "the cluster has none",
+        ),
+        (&[], Value::Null, "the request asks for none"),
+    ] {
+        let told = ask(&scene, "/asked", headers);
+        let fact = &told["choice_of_the_host"]["host_asked_for"];
+        assert_eq!(fact["value"], value, "{told:#}");
+        let said = fact["note"].as_str().expect("a note");
+        assert!(said.starts_with(note), "{told:#}");
+        assert_eq!(items(fact).len(), 2, "{told:#}");
+        let balancing = &told["cluster"]["balancing"];
+        assert_eq!(balancing["value"], "RANDOM", "{told:#}");
+        assert_eq!(
+            balancing["note"],
+            "of requests that ask for none of the hosts by the header x-to or the metadata said:k",
+            "{told:#}"
+        );
+    }
 }
 
 /// Requests that are told to have one hash go to one host, and to none that is

@@ -22,6 +22,7 @@ mod mirroring;
 mod operators;
 mod original_dst;
 mod outliers;
+mod override_host;
 mod overrides;
 mod requests;
 mod resilience;

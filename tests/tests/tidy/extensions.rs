@@ -52,6 +52,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "config/src/load_balancing/typed.rs",
     ),
     (
+        "envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost",
+        "config/src/load_balancing/typed.rs",
+    ),
+    (
         "envoy.extensions.load_balancing_policies.peak_ewma.v3alpha.PeakEwma",
         "config/src/load_balancing/peak_ewma.rs",
     ),

@@ -7,6 +7,7 @@ use ringway_codecs::header::HeaderMap;
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::discovery::Discovery;
 use ringway_config::filter_state::FilterState;
+use ringway_config::load_balancing::{AskedHosts, OverrideHost};
 use ringway_config::metadata::{LB_NAMESPACE, Metadata};
 use ringway_config::original_dst::OriginalDst;
 use ringway_config::route::{Forward, SubsetCriteria};
@@ -40,7 +41,11 @@ pub(super) fn pick_host(
     let loads = retry.and_then(RetryState::loads);
     let host = match &cluster.config.discovery {
         Discovery::Static | Discovery::Dns(_) | Discovery::Eds(_) => {
-            balance(told, loads, cluster, exchange)?
+            // As in Envoy nobody asks for hosts of an aggregate's clusters.
+            match cluster.config.balancing.override_host.as_deref() {
+                None => balance(told, loads, cluster, exchange)?,
+                Some(config) => ask_or_balance(config, told, loads, cluster, exchange)?,
+            }
         }
         Discovery::OriginalDst(config) => {
             let info = &exchange.info;
@@ -67,9 +72,55 @@ pub(super) fn pick_host(
     })
 }
 
+/// What is known of a request and its tries before.
+type Told<'a> = (
+    &'a ConnectionManager,
+    &'a Forward,
+    Option<&'a RetryState<'a>>,
+);
+
+/// The host that the request asks for, or the one that the balancer of
+/// `cluster` picks.
+fn ask_or_balance(
+    config: &OverrideHost,
+    told: Told<'_>,
+    loads: Option<&Loads>,
+    cluster: &Cluster,
+    exchange: &mut Exchange,
+) -> Option<Rc<Host>> {
+    let Exchange {
+        asked_hosts,
+        request,
+        info,
+        ..
+    } = exchange;
+    let hosts = asked_hosts.get_or_insert_default();
+    config.ask(request, info.metadata(), hosts);
+    let host = match asked_host(cluster, hosts) {
+        Some(host) => host,
+        None => balance(told, loads, cluster, exchange)?,
+    };
+    if let Some(path) = &config.selected_host {
+        let address = &host.info().address_text;
+        path.set_text(exchange.info.metadata_mut(), address.as_bytes());
+    }
+    Some(host)
+}
+
+/// The next of the hosts that a request asks for which the cluster has,
+/// whatever its health: each is for one try.
+fn asked_host(cluster: &Cluster, hosts: &mut AskedHosts) -> Option<Rc<Host>> {
+    while let Some(address) = hosts.take_next() {
+        if let Some(host) = cluster.host_named(address) {
+            return Some(host);
+        }
+    }
+    None
+}
+
 /// The host that the balancer of `cluster` picks.
 fn balance(
-    (manager, forward, retry): (&ConnectionManager, &Forward, Option<&RetryState<'_>>),
+    (manager, forward, retry): Told<'_>,
     loads: Option<&Loads>,
     cluster: &Cluster,
     exchange: &mut Exchange,
@@ -95,7 +146,14 @@ pub(super) fn pick_host_of_copy(
     let context = || LoadBalancerContext::new(&worker.rng);
     let host = match &cluster.config.discovery {
         Discovery::Static | Discovery::Dns(_) | Discovery::Eds(_) => {
-            cluster.pick_host(&mut context())?
+            let mut hosts = AskedHosts::default();
+            if let Some(config) = &cluster.config.balancing.override_host {
+                config.ask(request, Metadata::EMPTY, &mut hosts);
+            }
+            match asked_host(cluster, &mut hosts) {
+                Some(host) => host,
+                None => cluster.pick_host(&mut context())?,
+            }
         }
         Discovery::OriginalDst(config) => {
             let (metadata, state) = (Metadata::EMPTY, FilterState::EMPTY);
