@@ -136,6 +136,19 @@ impl MutationLevels {
         *self == MutationLevels::default()
     }
 
+    /// Those of the weighted cluster, and those of all other levels.
+    pub fn split(self) -> (MutationLevels, MutationLevels) {
+        let others = MutationLevels {
+            weighted_cluster: None,
+            ..self
+        };
+        let weighted = MutationLevels {
+            others: [None; 3],
+            ..self
+        };
+        (weighted, others)
+    }
+
     /// The numbers in order.
     pub fn iter(&self) -> impl Iterator<Item = MutationsId> + use<> {
         let levels = [

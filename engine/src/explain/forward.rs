@@ -143,12 +143,13 @@ pub(super) fn explain(
     let is_hedging = router::is_hedging(forward, &exchange.request);
     let mut limits = timeouts::of_upstream(&way, cluster, is_hedging, exchange);
     let hedging = retries::hedging(&way, is_hedging, exchange);
-    router::finalize_request_headers(cx.manager, forward, is_hedging, exchange, |exchange| {
+    let mutate = |levels, exchange: &mut Exchange| {
         let (now, _) = cx.sources.now;
         let scratch = &mut Scratch::default();
         cx.manager
-            .apply_route_mutations(Message::Request, now, exchange, scratch);
-    });
+            .apply_route_mutations(levels, Message::Request, now, exchange, scratch);
+    };
+    router::finalize_request_headers(cx.manager, forward, is_hedging, exchange, mutate);
     let choice = choice::explain(&way, cluster, exchange);
     if choice.finds_nobody {
         return vec![

@@ -7,7 +7,7 @@
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::route::{
-    AppendAction, HeaderChanges, HeaderMutation, HeaderToAdd, HeaderValue,
+    AppendAction, HeaderChanges, HeaderMutation, HeaderToAdd, HeaderValue, MutationLevels,
 };
 
 use super::append_to_list;
@@ -77,15 +77,16 @@ pub struct AddedHeaders {
     pub formats: Box<[Formatter]>,
 }
 
-/// Changes the headers of a message as the request's route, its virtual host
-/// and so on say.
+/// Changes the headers of a message as `levels` of the request's route, its
+/// virtual host and so on say.
 pub fn apply_route_mutations(
+    levels: MutationLevels,
     message: Message,
     routes: &RouteTable,
     exchange: &mut Exchange,
     scratch: &mut Scratch,
 ) {
-    for id in exchange.header_mutations.iter() {
+    for id in levels.iter() {
         let mutations = routes.configuration.header_mutations().get(id);
         let changes = match message {
             Message::Request => &mutations.request,

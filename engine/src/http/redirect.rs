@@ -31,13 +31,16 @@ pub fn set_location(
 }
 
 /// Puts the URL of a request that should have come over TLS into the response:
-/// the same with `https`, its port kept. Gives the status.
+/// the same with `https`, its port kept. None for a CONNECT, which has no path.
+/// Gives the status.
 pub fn set_tls_location(request: &HeaderMap, response: &mut HeaderMap) -> u16 {
-    response.set_with(HeaderId::Location, |out| {
-        out.extend_from_slice(b"https://");
-        out.extend_from_slice(request.get(HeaderId::Authority).unwrap_or_default());
-        out.extend_from_slice(request.get(HeaderId::Path).unwrap_or_default());
-    });
+    if let Some(path) = request.get(HeaderId::Path) {
+        response.set_with(HeaderId::Location, |out| {
+            out.extend_from_slice(b"https://");
+            out.extend_from_slice(request.get(HeaderId::Authority).unwrap_or_default());
+            out.extend_from_slice(path);
+        });
+    }
     301
 }
 

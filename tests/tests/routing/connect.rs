@@ -31,6 +31,25 @@ const LISTENERS: &[Listener] = &[
 - name: direct
   domains: [\"direct:443\"]
   routes: [{ match: { connect_matcher: {} }, direct_response: { status: 200, body: { inline_string: hello } } }]
+- name: moved
+  domains: [\"moved:443\"]
+  routes: [{ match: { connect_matcher: {} }, redirect: { https_redirect: true } }]
+- name: moved_path
+  domains: [\"moved-path:443\"]
+  routes: [{ match: { connect_matcher: {} }, redirect: { host_redirect: h, path_redirect: /p } }]
+- name: moved_prefix
+  domains: [\"moved-prefix:443\"]
+  routes: [{ match: { connect_matcher: {} }, redirect: { prefix_rewrite: /p } }]
+- name: moved_regex
+  domains: [\"moved-regex:443\"]
+  routes: [{ match: { connect_matcher: {} }, redirect: { regex_rewrite: { pattern: { regex: \"^/?\" }, substitution: /q } } }]
+- name: moved_here
+  domains: [\"moved-here:443\"]
+  routes: [{ match: { connect_matcher: {} }, direct_response: { status: 301 } }]
+- name: tls
+  domains: [\"tls:443\"]
+  require_tls: ALL
+  routes: [{ match: { connect_matcher: {} }, route: { cluster: origin } }]
 - name: slow
   domains: [\"slow:443\"]
   routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, timeout: 0.3s, idle_timeout: 1s } }]
@@ -264,6 +283,20 @@ fn refused() -> Vec<Case> {
         ),
         case("prefix does not match", "forward", connect("b:443")),
         case("direct response", "forward", connect("direct:443")),
+        case("redirect", "forward", connect("moved:443")),
+        case("redirect of the path", "forward", connect("moved-path:443")),
+        case(
+            "redirect of a prefix",
+            "forward",
+            connect("moved-prefix:443"),
+        ),
+        case(
+            "redirect of a pattern",
+            "forward",
+            connect("moved-regex:443"),
+        ),
+        case("direct redirect", "forward", connect("moved-here:443")),
+        case("TLS required", "forward", connect("tls:443")),
         case("no host", "forward", connect("empty:443")),
         case("connect refused", "forward", connect("refused:443")),
         case("connect stuck", "forward", connect("stuck:443")),

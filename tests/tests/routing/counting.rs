@@ -3,10 +3,13 @@
 
 use ringway_tests::bootstrap::{Listener, cluster};
 use ringway_tests::case::{Case, case};
-use ringway_tests::comparison::Comparison;
+use ringway_tests::comparison::{self, Comparison};
 use ringway_tests::intended_differences::Suite;
-use ringway_tests::observation::Ports;
+use ringway_tests::observation::{Ports, Scene};
 use ringway_tests::origin::{self, Act};
+use ringway_tests::process::Program;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// A router, and what comes before it.
 macro_rules! filters {
@@ -56,6 +59,7 @@ fn clusters(ports: Ports) -> String {
     [
         cluster("origin", ports.origin, ""),
         cluster("refused", ports.refused, ""),
+        cluster("stuck", ports.stuck, "connect_timeout: 0.1s"),
         cluster("renamed", ports.origin, "alt_stat_name: other_name"),
         described("canary", "true"),
         described("no_canary", "\"true\""),
@@ -87,7 +91,38 @@ fn with(code: u16, headers: &str) -> Vec<Act> {
 const CANARY: &str = "x-envoy-upstream-canary: true\r\n";
 const INTERNAL: &str = "x-forwarded-for: 10.0.0.1\r\n";
 
+/// Answers after interim ones.
+fn interims() -> Vec<Case> {
+    const LAST: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let after = |name, codes: &[u16]| {
+        let heads = codes
+            .iter()
+            .map(|code| format!("HTTP/1.1 {code} Some\r\n\r\n"));
+        let mut text: String = heads.collect();
+        text.push_str(LAST);
+        asks(name, "counting", "/", "x-marked: 1\r\n").origin(origin::answer(text))
+    };
+    vec![
+        after("interim", &[103]),
+        after("interim twice", &[103, 103]),
+        after("interim of two kinds", &[102, 103]),
+        after("interim of two kinds, 100 last", &[103, 100]),
+        after("interim 100 twice", &[100, 100]),
+        after("interim 104", &[104]),
+        after("interim 105", &[105]),
+        after("interim 150", &[150]),
+        after("interim 199, then 103", &[199, 103]),
+        after("interim 150 in between", &[102, 150, 103]),
+    ]
+}
+
 fn cases() -> Vec<Case> {
+    let mut all = interims();
+    all.extend(responses());
+    all
+}
+
+fn responses() -> Vec<Case> {
     let canary = |name, path, acts: Vec<Act>| asks(name, "counting", path, "").origin(acts);
     let named = |name, path, alt: &str| {
         let headers = format!("{INTERNAL}x-envoy-upstream-alt-stat-name: {alt}\r\n");
@@ -225,4 +260,70 @@ fn responses_are_counted_as_envoy_does() {
         cases,
     };
     suite.run("responses_are_counted_as_envoy_does");
+}
+
+/// Cases that end well or not for their hosts, and how many there are of each.
+fn cases_of_hosts() -> Vec<Case> {
+    let grpc = "content-type: application/grpc\r\n";
+    let twice = |name, path| asks(name, "counting", path, "");
+    vec![
+        asks("an answer", "counting", "/", ""),
+        asks("an error", "counting", "/", "").origin(with(503, "")),
+        asks("an error that is retried", "counting", "/retried", "").origin(vec![
+            Act::Read,
+            Act::Turns(vec![said(503, ""), said(200, "")]),
+        ]),
+        asks("no answer", "counting", "/", "").origin(vec![Act::Read, Act::Close]),
+        asks("no answer in time", "counting", "/late", "")
+            .origin(vec![Act::Read, Act::Wait(Duration::from_millis(300))]),
+        twice("refused", "/refused"),
+        twice("refused again", "/refused"),
+        twice("refused and retried", "/refused-retried"),
+        asks("refused gRPC", "counting", "/refused", grpc),
+        twice("stuck", "/stuck"),
+        twice("stuck longer than the route", "/stuck-late"),
+        twice("copy that is refused", "/copied-refused"),
+        twice("copy that is stuck", "/copied-stuck"),
+    ]
+}
+
+/// What each of the cases changes in what `/clusters` says of requests to hosts.
+fn requests_of_hosts(program: &Program) -> Vec<(&'static str, Vec<String>)> {
+    let scene = Scene::start(program, LISTENERS, clusters);
+    let ports = scene.ports();
+    let named = |line: &str| {
+        line.replace(&format!(":{}:", ports.refused), ":REFUSED:")
+            .replace(&format!(":{}:", ports.origin), ":ORIGIN:")
+            .replace(&format!(":{}:", ports.stuck), ":STUCK:")
+    };
+    let look = || -> BTreeSet<String> {
+        let text = scene.process.admin().get("/clusters").text();
+        let lines = text.lines().filter(|line| line.contains("::rq_"));
+        lines.map(named).collect()
+    };
+    let mut before = look();
+    let mut seen = Vec::new();
+    for case in cases_of_hosts() {
+        drop(scene.play(&case));
+        let after = look();
+        seen.push((case.name, after.difference(&before).cloned().collect()));
+        before = after;
+    }
+    seen
+}
+
+#[test]
+fn hosts_count_their_requests_as_envoy_does() {
+    let test = "hosts_count_their_requests_as_envoy_does";
+    let Some(seen) = comparison::as_in_envoy(test, requests_of_hosts) else {
+        return;
+    };
+    let of = |case: &str| {
+        let mut found = seen.iter().filter(|(name, _)| *name == case);
+        found.next().map(|(_, lines)| lines.join(" "))
+    };
+    let refused = of("refused").expect("the case was played");
+    assert_eq!(refused, "refused::127.0.0.1:REFUSED::rq_error::1");
+    let stuck = of("stuck").expect("the case was played");
+    assert_eq!(stuck, "stuck::127.0.0.1:STUCK::rq_error::1");
 }

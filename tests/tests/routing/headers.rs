@@ -70,6 +70,14 @@ fn get_with(path: &str, headers: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: a\r\n{headers}\r\n")
 }
 
+/// An error, then an answer.
+fn retried() -> Vec<Act> {
+    let no = b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_vec();
+    let ok = ok_with("").into_bytes();
+    let turns = vec![vec![Act::Send(no)], vec![Act::Send(ok)]];
+    vec![Act::Read, Act::Turns(turns)]
+}
+
 /// An answer with these headers.
 fn ok_with(headers: &str) -> String {
     format!("HTTP/1.1 200 OK\r\n{headers}content-length: 2\r\n\r\nok")
@@ -120,6 +128,28 @@ fn levels() -> Vec<Case> {
             get_with("/weighted/", SENT),
         )
         .answer(ok_with(ANSWERED)),
+        case(
+            "levels of a weighted cluster with a host",
+            "levels",
+            get("/weighted-host/"),
+        ),
+        case(
+            "levels of a weighted cluster with a host specific",
+            "specific",
+            get("/weighted-host/"),
+        ),
+        case(
+            "levels of a weighted cluster with a host retried",
+            "levels",
+            get("/weighted-host/"),
+        )
+        .origin(retried()),
+        case(
+            "levels of a weighted cluster with a host retried specific",
+            "specific",
+            get("/weighted-host/"),
+        )
+        .origin(retried()),
         case(
             "levels of a weighted cluster that refuses",
             "levels",

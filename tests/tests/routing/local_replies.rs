@@ -3,6 +3,7 @@
 
 use ringway_tests::bootstrap::{Listener, cluster, empty_cluster};
 use ringway_tests::case::{Case, case};
+use ringway_tests::client::Step;
 use ringway_tests::comparison::Comparison;
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::Ports;
@@ -38,6 +39,10 @@ const LISTENERS: &[Listener] = &[
     replies(
         "head_timeout",
         "request_headers_timeout: 0.1s\nlocal_reply_config: { body_format: { text_format_source: { inline_string: \"%RESPONSE_CODE% %LOCAL_REPLY_BODY% %REQ(:path)%\" } } }",
+    ),
+    replies(
+        "flags",
+        "local_reply_config: { mappers: [{ filter: { response_flag_filter: { flags: [DPE] } }, headers_to_add: [{ header: { key: x-filter, value: matched } }] }, { filter: { not_health_check_filter: {} }, headers_to_add: [{ header: { key: x-flags, value: \"%RESPONSE_FLAGS%\" } }] }], body_format: { text_format_source: { inline_string: \"%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\" } } }",
     ),
     replies(
         "server_pass",
@@ -146,6 +151,38 @@ fn logged_bytes() -> Vec<Case> {
 
 fn mapped() -> Vec<Case> {
     vec![
+        case("flags of no request", "flags", "garbage\r\n\r\n"),
+        case(
+            "flags of a request without host",
+            "flags",
+            "GET / HTTP/1.1\r\n\r\n",
+        ),
+        case(
+            "flags of two lengths",
+            "flags",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        ),
+        case(
+            "flags of a bad chunk",
+            "flags",
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
+        )
+        .then(Step::Wait(Duration::from_millis(50)))
+        .then_send("zz\r\n")
+        .origin([Act::ReadHead, Act::Drain]),
+        case(
+            "flags of a large head",
+            "flags",
+            get_with("/", &format!("x: {}\r\n", "y".repeat(62_000))),
+        ),
+        case("flags of a path with a fragment", "flags", get("/a#b")),
+        case("flags of a relative path", "flags", get("*")),
+        case(
+            "flags of a refused upgrade",
+            "flags",
+            get_with("/", "connection: upgrade\r\nupgrade: foo\r\n"),
+        ),
+        case("flags of no connection", "flags", get("/refused")),
         case("mapped status", "mapped", get("/none")),
         case(
             "mapped no host",

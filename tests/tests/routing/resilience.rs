@@ -392,6 +392,11 @@ fn resets() -> Vec<Case> {
             say(OK),
         ])),
         origin(
+            "unknown interim response ends no retries",
+            "/5xx",
+            [say("HTTP/1.1 150 Odd\r\n\r\n"), say(status(503, ""))].concat(),
+        ),
+        origin(
             "switching protocols unasked",
             "/5xx",
             say("HTTP/1.1 101 Switching\r\n\r\n"),

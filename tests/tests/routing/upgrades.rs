@@ -111,6 +111,13 @@ fn switch_and_talk() -> Vec<Act> {
     acts
 }
 
+/// Does this with the first request, and with the second what
+/// [`switch_and_talk`] does.
+fn second_switches(first: Vec<Act>) -> Vec<Act> {
+    let second = switch_and_talk().split_off(1);
+    vec![Act::ReadHead, Act::Turns(vec![first, second])]
+}
+
 /// Waits for the upgrade, says four bytes, hears four, and leaves.
 fn talk(name: &'static str, listener: &'static str, head: impl AsRef<[u8]>) -> Case {
     case(name, listener, head)
@@ -224,6 +231,13 @@ fn granted() -> Vec<Case> {
                 Act::ReadToEnd,
                 Act::Close,
             ]),
+        talk("switched by the second host", "upgrades", asks("/retried")).origin(second_switches(
+            vec![Act::Send(
+                b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_vec(),
+            )],
+        )),
+        talk("switched after a reset", "upgrades", asks("/retried"))
+            .origin(second_switches(vec![Act::Reset])),
         talk("switched to something else", "upgrades", asks("/x")).origin(vec![
             Act::ReadHead,
             Act::Send(

@@ -72,13 +72,21 @@ pub(super) fn redirect(
 /// rewritten on the way if the redirect says so.
 pub fn set_redirect(shared: &Shared, target: &Redirect, exchange: &mut Exchange) {
     if let PathRedirect::Rewrite(rewrite) = &target.path {
+        // As in Envoy, what a CONNECT does not have is rewritten as well.
+        if !exchange.request.contains(HeaderId::Path) {
+            exchange.request.set(HeaderId::Path, b"");
+        }
         rewrite_path(shared, rewrite, exchange);
     }
     locate(shared, target, exchange);
 }
 
-/// Puts the URL of `target` for this request into the response.
+/// Puts the URL of `target` for this request into the response. As in Envoy, a
+/// CONNECT, which asks for no path, is told of no other place.
 fn locate(shared: &Shared, target: &Redirect, exchange: &mut Exchange) {
+    if !exchange.request.contains(HeaderId::Path) {
+        return;
+    }
     let routes = shared.routes_of(exchange);
     let mut response = std::mem::take(&mut exchange.response);
     set_location(target, &exchange.request, &mut response, |id, out| {

@@ -176,9 +176,11 @@ impl Failure {
                 // Where this request ends nobody knows: nothing behind it is
                 // read as another one.
                 exchange.keep_alive = false;
-                let reply = LocalReply::new(400, "Bad Request", "")
-                    .flag(ResponseFlag::DownstreamProtocolError);
+                let reply = LocalReply::new(400, "Bad Request", "");
                 manager.reply(downstream, exchange, reply);
+                // As in Envoy, the reply itself cannot tell of it yet.
+                let flags = &mut exchange.info.flags;
+                flags.set(ResponseFlag::DownstreamProtocolError);
                 return Handled::Answered;
             }
             Self::Expired(expired) => {

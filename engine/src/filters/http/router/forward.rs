@@ -22,6 +22,7 @@ use ringway_config::route::{Forward, SelectedRoute};
 use super::charge::Clusters;
 use super::failure::{Failure, reply_for_host};
 use super::hash_policy;
+use super::interim::is_interim;
 use super::look_up::look_up;
 use super::pick::{Picked, pick_host};
 use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_host};
@@ -38,10 +39,6 @@ use crate::stream_info::{ResponseFlag, TimePoint, details};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
 use crate::upstream::host::Host;
-
-/// Interim responses (1xx) that are read before a host is taken to send them
-/// for ever. Real ones send one or two.
-pub(super) const INTERIM_RESPONSES_MAX: u32 = 64;
 
 /// Sends the request to the route's cluster and the response to the client.
 pub(super) async fn forward<'a>(
@@ -66,9 +63,10 @@ pub(super) async fn forward<'a>(
     exchange.limits = limits(forward, &exchange.request);
     let hedging = is_hedging(forward, &exchange.request);
     // Before a host is picked: format strings know none.
-    finalize_request_headers(&manager.shared, forward, hedging, exchange, |exchange| {
-        manager.apply_route_mutations(Message::Request, exchange);
-    });
+    let mutate = |levels, exchange: &mut Exchange| {
+        manager.apply_route_mutations(levels, Message::Request, exchange);
+    };
+    finalize_request_headers(&manager.shared, forward, hedging, exchange, mutate);
     let mut picked = pick_host(manager, forward, None, &cluster, exchange);
     let mut why_not = details::NO_HEALTHY_UPSTREAM;
     if picked.is_none()
@@ -261,7 +259,8 @@ pub(super) async fn relay(
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Relayed {
-    let mut interim: u32 = 0;
+    let mut is_interim_charged = false;
+    let mut has_continued = false;
     let mut head: Option<ResponseHead> = None;
     let mut received = first;
     loop {
@@ -275,14 +274,16 @@ pub(super) async fn relay(
         let now = reactor::now();
         exchange.deadlines.progress(now);
         match event {
-            Event::Head(interim_head) if is_interim(&interim_head) => {
-                interim += 1;
-                manager.charge_code(upstream.route_cluster(), interim_head.status, exchange);
-                exchange.response.clear();
-                if interim > INTERIM_RESPONSES_MAX {
-                    return Relayed::Failed(Failure::UpstreamProtocol);
+            Event::Head(interim) if is_interim(interim.status) => {
+                // As in Envoy, what follows the first is not told of.
+                if !std::mem::replace(&mut is_interim_charged, true) {
+                    manager.charge_code(upstream.route_cluster(), interim.status, exchange);
                 }
-                if interim_head.status == 100 && manager.shared.config.proxy_100_continue {
+                exchange.response.clear();
+                if interim.status == 100
+                    && manager.shared.config.proxy_100_continue
+                    && !std::mem::replace(&mut has_continued, true)
+                {
                     manager.send_continue(downstream);
                 }
             }
@@ -384,11 +385,6 @@ pub(super) fn host_moved(now: Instant, exchange: &mut Exchange) {
     }
 }
 
-/// A 1xx response that is followed by another one.
-pub(super) fn is_interim(head: &ResponseHead) -> bool {
-    (100..200).contains(&head.status) && head.status != 101
-}
-
 /// Turns the host's response head into the client's; false when a filter has
 /// answered in its place.
 pub(super) fn send_head(
@@ -416,7 +412,7 @@ pub(super) fn send_head(
     manager.charge_code(cluster, head.status, exchange);
     exchange.info.response_code = head.status;
     let tunnelled = tunnel::begins(head, exchange);
-    manager.apply_route_mutations(Message::Response, exchange);
+    manager.apply_route_mutations(exchange.header_mutations, Message::Response, exchange);
     let described = exchange.response.contains(HeaderId::ContentLength);
     let framing = match head.framing {
         Framing::None if tunnelled => ResponseFraming::Tunnel,

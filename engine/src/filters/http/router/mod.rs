@@ -27,6 +27,7 @@ mod direct_response;
 mod failure;
 mod forward;
 mod hash_policy;
+mod interim;
 mod internal_redirect;
 mod look_up;
 mod pick;

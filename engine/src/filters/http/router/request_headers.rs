@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::format_strings::FormatId;
-use ringway_config::route::{Forward, PathRewrite, Rewriting};
+use ringway_config::route::{Forward, MutationLevels, PathRewrite, Rewriting};
 
 use super::super::super::network::http_connection_manager::Shared;
 use super::ConnectionManager;
@@ -21,7 +21,7 @@ pub fn finalize_request_headers(
     forward: &Forward,
     hedged: bool,
     exchange: &mut Exchange,
-    mutate: impl FnOnce(&mut Exchange),
+    mutate: impl Fn(MutationLevels, &mut Exchange),
 ) {
     let envoy_headers = !shared.router_of(exchange).suppress_envoy_headers;
     if envoy_headers {
@@ -38,8 +38,7 @@ pub fn finalize_request_headers(
     for id in CONSUMED_FIRST {
         exchange.request.remove(id);
     }
-    set_weighted_host(forward, exchange);
-    mutate(exchange);
+    mutate_and_set_weighted_host(forward, exchange, mutate);
     if let Some(port) = exchange.connect_port {
         restore_port(&mut exchange.request, port);
     }
@@ -61,14 +60,25 @@ pub(super) fn set_attempt_count(exchange: &mut Exchange) {
         .set_decimal(HeaderId::XEnvoyAttemptCount, count);
 }
 
-/// Gives the request the authority that goes with the cluster that was picked
-/// by weight. Without a trace of what it was: as in Envoy, the route's changes
-/// and rewrites take this one for the original.
-fn set_weighted_host(forward: &Forward, exchange: &mut Exchange) {
+/// Applies the changes and gives the request the authority that goes with the
+/// cluster that was picked by weight. Without a trace of what it was: as in
+/// Envoy, only that cluster's own changes see the client's, all others and the
+/// rewrites take this one for the original.
+fn mutate_and_set_weighted_host(
+    forward: &Forward,
+    exchange: &mut Exchange,
+    mutate: impl Fn(MutationLevels, &mut Exchange),
+) {
+    let levels = exchange.header_mutations;
     let weighted = forward.cluster.weighted(exchange.cluster);
-    if let Some(host) = weighted.and_then(|cluster| cluster.host_rewrite.as_ref()) {
-        exchange.request.set(HeaderId::Authority, host);
-    }
+    let Some(host) = weighted.and_then(|cluster| cluster.host_rewrite.as_ref()) else {
+        mutate(levels, exchange);
+        return;
+    };
+    let (of_weighted, of_others) = levels.split();
+    mutate(of_weighted, exchange);
+    exchange.request.set(HeaderId::Authority, host);
+    mutate(of_others, exchange);
 }
 
 /// Rewrites the request's host and path as the route says.

@@ -116,6 +116,12 @@ impl<'a> RetryState<'a> {
         self.decide(wanted, told, source)
     }
 
+    /// Decides about a try that was answered with another protocol: it is what
+    /// was asked for.
+    pub fn on_switched(&mut self, source: &mut Source<'_>) -> Decision {
+        self.decide(false, None, source)
+    }
+
     /// Whether such a head is tried again, as far as it alone decides.
     pub fn would_retry_head(&self, status: u16, response: &HeaderMap) -> bool {
         let on = self.retries.on;

@@ -26,7 +26,7 @@ use ringway_config::route::{Forward, MirrorHost, MirrorTarget, RequestMirrorPoli
 use ringway_config::runtime::RuntimeValues;
 
 use super::ConnectionManager;
-use super::forward::{INTERIM_RESPONSES_MAX, is_interim};
+use super::interim::{Interims, is_interim, is_known};
 use super::pick::{Picked, pick_host_of_copy};
 use super::upstream_request::{ActiveRequest, body_options, response_options};
 use crate::filters::WorkerContext;
@@ -242,6 +242,7 @@ impl Shadow {
                 if let Failure::Pool(PoolFailure::Connect(_) | PoolFailure::ConnectTimeout) =
                     failure
                 {
+                    host.stats.rq_error.inc();
                     host.note(Outcome::Failed);
                 }
                 self.fail(&failure, &of_host);
@@ -354,7 +355,8 @@ struct Sent {
     writer: BodyWriter,
     send_queue_max: usize,
     head: Option<ResponseHead>,
-    interim: u32,
+    interims: Interims,
+    is_interim_counted: bool,
     response: HeaderMap,
     bytes: Vec<u8>,
 }
@@ -376,7 +378,8 @@ impl Sent {
             },
             send_queue_max: limit.min(SEND_QUEUE_BYTES_MAX),
             head: None,
-            interim: 0,
+            interims: Interims::default(),
+            is_interim_counted: false,
             response: HeaderMap::new(),
             bytes: Vec::new(),
         }
@@ -444,14 +447,13 @@ impl Sent {
             // Nobody asked for another protocol.
             return Err(Failure::Protocol);
         }
-        shadow.count_code(head.status);
-        if is_interim(&head) {
-            self.interim += 1;
-            return match self.interim > INTERIM_RESPONSES_MAX {
-                true => Err(Failure::Protocol),
-                false => Ok(()),
-            };
+        if is_interim(head.status) {
+            if is_known(head.status) && !std::mem::replace(&mut self.is_interim_counted, true) {
+                shadow.count_code(head.status);
+            }
+            return self.interims.note().map_err(|_| Failure::Protocol);
         }
+        shadow.count_code(head.status);
         let host = self.active.lease().host();
         host.note(Outcome::Response(head.status));
         let stats = &host.stats;

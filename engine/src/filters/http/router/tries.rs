@@ -25,13 +25,14 @@ use ringway_config::route::{BodyLimit, Forward, RetryPolicy, SelectedRoute};
 
 use super::charge::Clusters;
 use super::failure::{Failure, reply_for_host};
-use super::forward::{finish, is_interim, relay, request_ended};
+use super::forward::{finish, relay, request_ended};
+use super::interim::is_interim;
 use super::pick::{Picked, pick_host};
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
 use super::upstream_request::{Event, UpstreamRequest, note_failure, note_unconnected};
-use super::{ConnectionManager, Handled, LocalReply, connect, internal_redirect, shadow};
+use super::{ConnectionManager, Handled, LocalReply, connect, internal_redirect, shadow, tunnel};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
 use crate::http::http1::reader::BodyPart;
@@ -520,14 +521,16 @@ impl Tries<'_> {
     fn on_head(&mut self, place: usize, head: ResponseHead, exchange: &mut Exchange) -> Step {
         // What follows an interim response is not tried again: the next host
         // might not send one. After 101 there is no other response.
-        if is_interim(&head) || head.status == 101 {
+        let switches = tunnel::begins(&head, exchange) && head.status == 101;
+        if is_interim(head.status) || head.status == 101 && !switches {
             return Step::Won(place, head);
         }
         let mut refused = false;
         if self.running[place].hedged {
             let retry = self.retry.as_ref();
-            refused =
-                retry.is_some_and(|retry| retry.would_retry_head(head.status, &exchange.response));
+            refused = !switches
+                && retry
+                    .is_some_and(|retry| retry.would_retry_head(head.status, &exchange.response));
         } else if let Some(retry) = &mut self.retry {
             let mut rng = self.manager.worker.rng.borrow_mut();
             let source = &mut Source {
@@ -536,8 +539,12 @@ impl Tries<'_> {
                 priority: self.forward.priority as usize,
                 rng: &mut rng,
             };
-            let wall = reactor::wall_clock();
-            let decision = retry.on_head(head.status, &exchange.response, wall, source);
+            let decision = if switches {
+                retry.on_switched(source)
+            } else {
+                let wall = reactor::wall_clock();
+                retry.on_head(head.status, &exchange.response, wall, source)
+            };
             drop(rng);
             if let Decision::Retry(wait) = decision {
                 self.cluster.shared.responses.retried(head.status);

@@ -2,7 +2,7 @@
 //! what comes back.
 
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
@@ -14,6 +14,7 @@ use ringway_config::cluster::Cluster as ClusterConfig;
 
 use super::charge::Clusters;
 use super::failure::Failure;
+use super::interim::{Interims, is_interim, is_known};
 use super::timeout::poll_deadline;
 use super::{ConnectionManager, Handled};
 use crate::http::downstream::{Downstream, start_line_bytes};
@@ -29,7 +30,7 @@ use crate::upstream::outlier_detection::Outcome;
 
 /// What the loop of the router waits for.
 pub(super) enum Event {
-    /// A response head, interim ones included.
+    /// A response head, interim ones that mean something included.
     Head(ResponseHead),
     /// A part of the response.
     ResponseBody(BodyPart),
@@ -55,6 +56,7 @@ pub(super) struct UpstreamRequest {
     taken_before: u64,
     /// The response has told of the host's load.
     load_reported: bool,
+    interims: Interims,
 }
 
 /// What the head that the host gets says of the request's body.
@@ -113,6 +115,7 @@ impl UpstreamRequest {
             sent_before,
             taken_before,
             load_reported: false,
+            interims: Interims::default(),
             active: ActiveRequest::new(lease),
             aggregate: None,
         };
@@ -230,27 +233,42 @@ impl UpstreamRequest {
                 }
             }
         }
-        let lease = self.active.lease();
-        let (stream, config) = (&lease.stream, &lease.cluster().config);
-        let event = if has_head {
-            self.reader
-                .poll_body(stream, &mut exchange.response_trailers, cx)
-                .map_ok(Event::ResponseBody)
-        } else {
-            self.reader
-                .poll_response(
-                    stream,
-                    &response_options(config),
-                    &body_options(config),
-                    exchange.facts,
-                    &mut exchange.response,
-                    cx,
-                )
-                .map_ok(Event::Head)
-        };
-        event.map(|result| {
-            result.unwrap_or_else(|error| Event::Failed(self.upstream_failure(has_head, &error)))
-        })
+        loop {
+            let lease = self.active.lease();
+            let (stream, config) = (&lease.stream, &lease.cluster().config);
+            let event = if has_head {
+                self.reader
+                    .poll_body(stream, &mut exchange.response_trailers, cx)
+                    .map_ok(Event::ResponseBody)
+            } else {
+                self.reader
+                    .poll_response(
+                        stream,
+                        &response_options(config),
+                        &body_options(config),
+                        exchange.facts,
+                        &mut exchange.response,
+                        cx,
+                    )
+                    .map_ok(Event::Head)
+            };
+            let event = match ready!(event) {
+                Ok(Event::Head(head)) if is_interim(head.status) => {
+                    if let Err(failure) = self.interims.note() {
+                        exchange.response.clear();
+                        return Poll::Ready(Event::Failed(failure));
+                    }
+                    if !is_known(head.status) {
+                        exchange.response.clear();
+                        continue;
+                    }
+                    Event::Head(head)
+                }
+                Ok(event) => event,
+                Err(error) => Event::Failed(self.upstream_failure(has_head, &error)),
+            };
+            return Poll::Ready(event);
+        }
     }
 
     /// Polls for the next part of the request, as far as the host takes it.
@@ -525,10 +543,12 @@ fn since_sent(exchange: &Exchange) -> Option<Duration> {
     Some(reactor::now().duration_since(since))
 }
 
-/// Tells outlier detection of a host that could not be connected to. A request
-/// whose own time ends before that says nothing against the host, as in Envoy.
+/// Counts a host that could not be connected to, and tells outlier detection.
+/// A request whose own time ends before that says nothing against the host, as
+/// in Envoy.
 pub(super) fn note_unconnected(host: &Host, failure: &Failure) {
     if matches!(failure, Failure::Connect(_) | Failure::ConnectTimeout) {
+        host.stats.rq_error.inc();
         host.note(Outcome::Failed);
     }
 }

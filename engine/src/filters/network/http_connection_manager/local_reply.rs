@@ -87,7 +87,7 @@ impl ConnectionManager {
             exchange.keep_alive = false;
         }
         set_status(exchange, reply.status);
-        self.apply_route_mutations(Message::Response, exchange);
+        self.apply_route_mutations(exchange.header_mutations, Message::Response, exchange);
         if reply.overloaded {
             exchange.response.set(HeaderId::XEnvoyOverloaded, b"true");
         }

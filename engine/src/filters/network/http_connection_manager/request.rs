@@ -160,13 +160,17 @@ impl ConnectionManager {
         let reply = if error.is_protocol_error() {
             stats.downstream_cx_protocol_error.inc();
             LocalReply::new(status, status_text(status), error.details())
-                .flag(ResponseFlag::DownstreamProtocolError)
         } else {
             // Its head was understood, and is all that there is.
             exchange.request_complete = true;
             LocalReply::new(status, "", error.details())
         };
         self.reply(downstream, exchange, reply);
+        if error.is_protocol_error() {
+            // As in Envoy, the reply itself cannot tell of it yet.
+            let flags = &mut exchange.info.flags;
+            flags.set(ResponseFlag::DownstreamProtocolError);
+        }
     }
 
     /// Counts a request whose client left before its head was complete.

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use ringway_config::route::MutationLevels;
+
 use super::{ConnectionManager, Shared};
 use crate::http::conn_manager_utility;
 use crate::http::downstream::{Downstream, ResponseFraming};
@@ -11,10 +13,11 @@ use crate::reactor;
 use crate::stream_info::TimePoint;
 
 impl Shared {
-    /// Changes the request's or the response's headers as its route says, at
-    /// the time `now`.
+    /// Changes the request's or the response's headers as `levels` of its route
+    /// say, at the time `now`.
     pub fn apply_route_mutations(
         &self,
+        levels: MutationLevels,
         message: Message,
         now: Instant,
         exchange: &mut Exchange,
@@ -22,19 +25,30 @@ impl Shared {
     ) {
         // What `%DURATION%` is until the request is over.
         exchange.info.mark(TimePoint::RequestComplete, now);
-        header_parser::apply_route_mutations(message, self.routes_of(exchange), exchange, scratch);
+        header_parser::apply_route_mutations(
+            levels,
+            message,
+            self.routes_of(exchange),
+            exchange,
+            scratch,
+        );
     }
 }
 
 impl ConnectionManager {
     /// [`Shared::apply_route_mutations`], where there is anything to change.
-    pub fn apply_route_mutations(&self, message: Message, exchange: &mut Exchange) {
-        if exchange.header_mutations.is_empty() {
+    pub fn apply_route_mutations(
+        &self,
+        levels: MutationLevels,
+        message: Message,
+        exchange: &mut Exchange,
+    ) {
+        if levels.is_empty() {
             return;
         }
         let scratch = &mut self.worker.header_scratch.borrow_mut();
         self.shared
-            .apply_route_mutations(message, reactor::now(), exchange, scratch);
+            .apply_route_mutations(levels, message, reactor::now(), exchange, scratch);
     }
 
     /// Queues `100 Continue`.
