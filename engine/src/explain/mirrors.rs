@@ -45,7 +45,7 @@ fn one(policy: &RequestMirrorPolicy, way: &Way<'_>, exchange: &Exchange) -> Fact
             fact.value("copied")
         }
         Err(why) => fact.value("not copied").note(match why {
-            NotMirrored::Tunnel => "what follows an upgrade cannot be copied",
+            NotMirrored::Connect => "what follows a CONNECT cannot be copied",
             NotMirrored::NotInShare => "the request is not in the share",
             NotMirrored::NoCluster => "there is no such cluster",
         }),

@@ -28,6 +28,11 @@ const LISTENERS: &[Listener] = &[
         hosts: include_str!("mirroring/mutations.yaml"),
     },
     Listener {
+        name: "upgrading",
+        manager: "upgrade_configs: [{ upgrade_type: websocket }, { upgrade_type: foo }, { upgrade_type: CONNECT }]",
+        hosts: include_str!("mirroring/routes.yaml"),
+    },
+    Listener {
         name: "trailers",
         manager: "http_protocol_options: { enable_trailers: true }",
         hosts: include_str!("mirroring/routes.yaml"),
@@ -91,7 +96,110 @@ fn cases() -> Vec<Case> {
     all.extend(changes());
     all.extend(targets());
     all.extend(failures());
+    all.extend(interims());
+    all.extend(upgrades());
     all
+}
+
+/// Mirrors that answer early.
+fn interims() -> Vec<Case> {
+    let after = |name, codes: &[u16]| {
+        let heads = codes
+            .iter()
+            .map(|code| format!("HTTP/1.1 {code} Some\r\n\r\n"));
+        let mut text: String = heads.collect();
+        text.push_str("HTTP/1.1 204 Well\r\n\r\n");
+        case(name, "plain", get("/one")).mirror(vec![Act::Read, Act::Send(text.into_bytes())])
+    };
+    vec![
+        after("mirror answers 103 twice", &[103, 103]),
+        after("mirror answers 102 and 100 first", &[102, 100]),
+        after("mirror answers 150 first", &[150]),
+        after("mirror answers 150 and 103 first", &[150, 103]),
+    ]
+}
+
+/// What a mirror does is done within this time: the end of the request is its
+/// end as well.
+const OF_MIRROR: Duration = Duration::from_millis(100);
+
+/// Requests for another protocol.
+fn upgrades() -> Vec<Case> {
+    let switching = |to: &str| {
+        let head = format!("HTTP/1.1 101 Now\r\nconnection: upgrade\r\nupgrade: {to}\r\n\r\n");
+        Act::Send(head.into_bytes())
+    };
+    let talks = |to: &str| {
+        let pong = Act::Send(b"pong".to_vec());
+        let rest = [Act::ReadBytes(4), pong, Act::ReadToEnd, Act::Close];
+        [vec![Act::ReadHead, switching(to)], rest.to_vec()].concat()
+    };
+    let asks = |name, path, to: &str| {
+        let fields = format!("connection: upgrade\r\nupgrade: {to}\r\n");
+        case(name, "upgrading", get_with(path, &fields))
+    };
+    let talk = |name, path, to: &str| {
+        asks(name, path, to)
+            .then(Step::Await(1))
+            .then(Step::Wait(OF_MIRROR))
+            .then_send("ping")
+            .then(Step::AwaitBytes(4))
+            .then(Step::Wait(OF_MIRROR))
+            .then(Step::Leave)
+            .origin(talks(to))
+    };
+    let no = b"HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno";
+    let refuses = || vec![Act::ReadHead, Act::Send(no.to_vec())];
+    let refuses_late = || {
+        let mut acts = refuses();
+        acts.insert(1, Act::Wait(OF_MIRROR));
+        acts
+    };
+    vec![
+        talk("upgrade, mirror answers", "/one", "websocket"),
+        talk("upgrade to foo, mirror answers", "/one", "foo"),
+        talk("upgrade, mirror refuses", "/one", "websocket").mirror(refuses()),
+        talk("upgrade, mirror switches", "/one", "websocket").mirror(vec![
+            Act::ReadHead,
+            switching("websocket"),
+            Act::ReadToEnd,
+            Act::Close,
+        ]),
+        talk("upgrade, mirror switches and closes", "/one", "websocket").mirror(vec![
+            Act::ReadHead,
+            switching("websocket"),
+            Act::Close,
+        ]),
+        talk("upgrade, mirror closes", "/one", "websocket").mirror(vec![Act::ReadHead, Act::Close]),
+        talk("upgrade, several mirrors", "/several", "websocket"),
+        asks("upgrade refused", "/one", "websocket").origin(refuses_late()),
+        asks("upgrade refused, mirror switches", "/one", "foo")
+            .origin(refuses_late())
+            .mirror(vec![
+                Act::ReadHead,
+                switching("foo"),
+                Act::ReadToEnd,
+                Act::Close,
+            ]),
+        case(
+            "connect",
+            "upgrading",
+            "CONNECT connected:443 HTTP/1.1\r\nhost: connected:443\r\n\r\n",
+        )
+        .to_head()
+        .then(Step::Await(1))
+        .then_send("ping")
+        .then(Step::AwaitBytes(4))
+        .then(Step::Leave)
+        .origin(vec![
+            Act::ReadHead,
+            Act::Send(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()),
+            Act::ReadBytes(4),
+            Act::Send(b"pong".to_vec()),
+            Act::ReadToEnd,
+            Act::Close,
+        ]),
+    ]
 }
 
 fn copies() -> Vec<Case> {

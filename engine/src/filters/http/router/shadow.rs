@@ -87,7 +87,8 @@ fn start_each(
             continue;
         };
         let request = headers_of_copy(manager, policy, exchange);
-        let body = (!exchange.request_complete).then(|| {
+        // What follows a request for another protocol is copied as it is.
+        let body = (!exchange.is_request_over()).then(|| {
             let (feed, copy) = body_copy();
             exchange.shadows.push(feed);
             copy
@@ -98,6 +99,7 @@ fn start_each(
             request,
             body,
             facts: exchange.facts,
+            tunnel: exchange.tunnel,
             timeout: exchange.limits.route,
             timer: Timer::new(),
             complete_at: None,
@@ -109,8 +111,8 @@ fn start_each(
 /// Why a policy does not copy a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotMirrored {
-    /// What follows a CONNECT or an upgrade is no body that could be copied.
-    Tunnel,
+    /// What follows a CONNECT is no body that could be copied.
+    Connect,
     /// It is not among the share of requests that are copied.
     NotInShare,
     /// It names no cluster that exists.
@@ -125,8 +127,8 @@ pub fn mirror_target(
     runtime: &RuntimeValues,
     find: impl Fn(&[u8]) -> Option<ClusterId>,
 ) -> Result<ClusterId, NotMirrored> {
-    if exchange.facts.is_connect || exchange.tunnel != Tunnel::None {
-        return Err(NotMirrored::Tunnel);
+    if exchange.facts.is_connect || exchange.tunnel == Tunnel::Connect {
+        return Err(NotMirrored::Connect);
     }
     let fraction = policy.fraction.as_ref();
     if fraction.is_some_and(|fraction| !fraction.takes(runtime, exchange.random)) {
@@ -198,6 +200,8 @@ struct Shadow {
     /// The rest of the request; `None` once it has been sent.
     body: Option<BodyCopy>,
     facts: RequestFacts,
+    /// What the request asks its connection to become.
+    tunnel: Tunnel,
     /// From the end of the request to the end of the response.
     timeout: Option<Duration>,
     timer: Timer,
@@ -357,13 +361,18 @@ struct Sent {
     head: Option<ResponseHead>,
     interims: Interims,
     is_interim_counted: bool,
+    /// The host has agreed to another protocol.
+    has_switched: bool,
     response: HeaderMap,
     bytes: Vec<u8>,
 }
 
 impl Sent {
     fn start(shadow: &Shadow, lease: Lease) -> Self {
-        let end = HeadEnd::of_request(&shadow.request, shadow.body.is_some());
+        let end = match shadow.tunnel {
+            Tunnel::None => HeadEnd::of_request(&shadow.request, shadow.body.is_some()),
+            _ => HeadEnd::Fields,
+        };
         lease
             .stream
             .write_with(|out| encode_request_head(out, &shadow.request, end));
@@ -380,6 +389,7 @@ impl Sent {
             head: None,
             interims: Interims::default(),
             is_interim_counted: false,
+            has_switched: false,
             response: HeaderMap::new(),
             bytes: Vec::new(),
         }
@@ -410,7 +420,12 @@ impl Sent {
     ) -> Poll<Result<bool, Failure>> {
         let lease = self.active.lease();
         let (stream, config) = (&lease.stream, &lease.cluster().config);
-        let step = if self.head.is_some() {
+        let step = if self.has_switched {
+            self.reader.poll_raw(stream, cx).map(|read| match read? {
+                Some(_) => Ok(Step::More),
+                None => Err(ReadError::Closed),
+            })
+        } else if self.head.is_some() {
             self.reader
                 .poll_body(stream, &mut self.response, cx)
                 .map_ok(|part| match part {
@@ -434,6 +449,7 @@ impl Sent {
             Ok(Step::More) => Ok(false),
             Ok(Step::End) => Ok(true),
             Err(ReadError::Closed) if self.head.is_none() => Err(Failure::Closed),
+            Err(_) if self.has_switched => Err(Failure::Closed),
             Err(ReadError::Io(_)) if self.head.is_none() && !self.reader.is_within_head() => {
                 Err(Failure::Closed)
             }
@@ -443,9 +459,14 @@ impl Sent {
 
     fn on_head(&mut self, head: ResponseHead, shadow: &Shadow) -> Result<(), Failure> {
         self.response.clear();
-        if head.status == 101 {
+        match shadow.tunnel {
             // Nobody asked for another protocol.
-            return Err(Failure::Protocol);
+            Tunnel::None if head.status == 101 => return Err(Failure::Protocol),
+            // As in Envoy, no handshake is no response.
+            Tunnel::WebSocket if (200..400).contains(&head.status) => {
+                return Err(Failure::Cancelled);
+            }
+            _ => self.has_switched = head.status == 101,
         }
         if is_interim(head.status) {
             if is_known(head.status) && !std::mem::replace(&mut self.is_interim_counted, true) {
@@ -475,6 +496,9 @@ impl Sent {
         let Some(body) = &shadow.body else {
             return Poll::Pending;
         };
+        if shadow.tunnel != Tunnel::None && !self.has_switched {
+            return Poll::Pending;
+        }
         let stream = &self.active.lease().stream;
         if stream.queued() > self.send_queue_max {
             match stream.poll_writable(cx, self.send_queue_max / 2) {

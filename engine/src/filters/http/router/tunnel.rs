@@ -19,7 +19,7 @@ use super::failure::Failure;
 use super::forward::{Relayed, host_moved, send_head};
 use super::timeout::poll_deadline;
 use super::upstream_request::UpstreamRequest;
-use super::{ConnectionManager, LocalReply};
+use super::{ConnectionManager, LocalReply, shadow};
 use crate::http::connection_header;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Tunnel};
@@ -97,6 +97,7 @@ pub(super) async fn run(
             }
             Event::FromClient(data) => {
                 exchange.info.bytes_received += data.len() as u64;
+                shadow::data(upstream.route_cluster(), exchange, &data);
                 upstream.stream().write_chunk(data);
             }
             // The end of plain TCP is all that there is; of HTTP/1 it is the
