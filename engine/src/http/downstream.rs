@@ -93,7 +93,9 @@ impl Downstream {
         }
     }
 
-    /// Bytes for the client so far, those that are still queued included.
+    /// Bytes for the client so far, those that are still queued included. What
+    /// was queued is forgotten when the connection breaks, so they may be fewer
+    /// than before.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
         self.stream.bytes_sent() + self.stream.queued() as u64
@@ -102,7 +104,7 @@ impl Downstream {
     /// Bytes for the client since this was asked last.
     pub fn take_sent(&mut self) -> u64 {
         let now = self.bytes_sent();
-        now - std::mem::replace(&mut self.sent_before, now)
+        now.saturating_sub(std::mem::replace(&mut self.sent_before, now))
     }
 
     /// Polls until something of the next request has arrived.

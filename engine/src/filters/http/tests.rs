@@ -46,7 +46,7 @@ impl HttpFilter for Tracer {
 }
 
 #[test]
-fn requests_run_forward_and_responses_backward_through_the_filters_that_saw_them() {
+fn requests_run_forward_to_who_answers_and_responses_backward_through_all() {
     let worker = WorkerContext::new(
         WorkerFacts {
             index: 0,
@@ -64,8 +64,8 @@ fn requests_run_forward_and_responses_backward_through_the_filters_that_saw_them
     // Which filter answers, and who sees request and response then.
     let cases = [
         (None, "abc", "cba"),
-        (Some("a"), "a", "a"),
-        (Some("b"), "ab", "ba"),
+        (Some("a"), "a", "cba"),
+        (Some("b"), "ab", "cba"),
         (Some("c"), "abc", "cba"),
     ];
     for (answering, request, response) in cases {

@@ -505,7 +505,8 @@ impl UpstreamRequest {
         let sent = stream.bytes_sent() + stream.queued() as u64;
         let bytes = &mut exchange.info.upstream_bytes;
         bytes.wire_received += received - self.received_before;
-        bytes.wire_sent += sent - self.sent_before;
+        // What was queued is forgotten when the connection breaks.
+        bytes.wire_sent += sent.saturating_sub(self.sent_before);
         bytes.header_received += self.reader.take_field_bytes();
         (self.received_before, self.sent_before) = (received, sent);
     }

@@ -348,10 +348,11 @@ impl ConnectionManager {
         self.stats()
             .downstream_cx_rx_bytes_total
             .add(now.0 - counted.0);
+        // What is counted stays counted, also if the connection breaks.
         self.stats()
             .downstream_cx_tx_bytes_total
-            .add(now.1 - counted.1);
-        *counted = now;
+            .add(now.1.saturating_sub(counted.1));
+        *counted = (now.0, now.1.max(counted.1));
     }
 
     fn count_end(&self, downstream: &Downstream, end: End, opened: Instant) {
