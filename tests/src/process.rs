@@ -25,6 +25,13 @@ pub enum Program {
     Envoy(PathBuf),
 }
 
+/// Runs a test on each driver that works here.
+pub fn each_driver(test: impl Fn(&Program)) {
+    for driver in programs::drivers() {
+        test(&Program::Ringway(driver));
+    }
+}
+
 impl Program {
     /// For messages.
     #[must_use]

@@ -6,7 +6,7 @@
 use crate::shares::exchange;
 use ringway_tests::bootstrap::{EVERYTHING_TO_ORIGIN, Listener, bootstrap};
 use ringway_tests::fleet::{Fleet, Manner};
-use ringway_tests::process::{Process, Program};
+use ringway_tests::process::{Process, Program, each_driver};
 use ringway_tests::programs;
 use std::net::TcpStream;
 use std::thread;
@@ -75,17 +75,11 @@ fn load(process: &Process, hosts: usize, clients: usize, requests: usize) -> Vec
 
 const ONE_WORKER: &[&str] = &["--concurrency", "1"];
 
-fn on_each_driver(test: impl Fn(&Program)) {
-    for driver in programs::drivers() {
-        test(&Program::Ringway(driver));
-    }
-}
-
 #[test]
 fn a_slow_host_gets_next_to_nothing_and_its_share_back_when_it_is_fast_again() {
     // Two workers have one average.
     let flags = &["--concurrency", "2"];
-    on_each_driver(|program| {
+    each_driver(|program| {
         let fleet = Fleet::start(4);
         fleet.set(0, Manner::Slow(SLOW));
         let process = start(program, &fleet, "decay_time: 0.5s", flags);
@@ -116,7 +110,7 @@ fn a_slow_host_gets_next_to_nothing_and_its_share_back_when_it_is_fast_again() {
 
 #[test]
 fn a_host_that_is_not_known_is_tried_in_the_end() {
-    on_each_driver(|program| {
+    each_driver(|program| {
         let fleet = Fleet::start(2);
         // Of two hosts both are compared each time, and the one that has
         // answered is faster than what is assumed of the other.
@@ -147,7 +141,7 @@ fn a_host_that_is_not_known_is_tried_in_the_end() {
 
 #[test]
 fn where_nobody_has_answered_yet_the_one_with_fewer_requests_is_taken() {
-    on_each_driver(|program| {
+    each_driver(|program| {
         let fleet = Fleet::start(3);
         for host in 0..3 {
             fleet.set(host, Manner::Slow(SLOW * 5));
@@ -165,7 +159,7 @@ fn where_nobody_has_answered_yet_the_one_with_fewer_requests_is_taken() {
 
 #[test]
 fn a_host_that_does_not_answer_in_time_is_slow() {
-    on_each_driver(|program| {
+    each_driver(|program| {
         let fleet = Fleet::start(2);
         let process = start(program, &fleet, "decay_time: 1s", ONE_WORKER);
         // Both are known and fast.

@@ -1,10 +1,10 @@
 //! Names that change, and name servers that fail, while requests run.
 
-use super::traffic::{Traffic, ask, each_driver};
+use super::traffic::{Traffic, ask};
 use ringway_tests::bootstrap::{Listener, bootstrap};
 use ringway_tests::fleet::Fleet;
 use ringway_tests::name_server::{NameServer, Reply};
-use ringway_tests::process::{Process, Program};
+use ringway_tests::process::{Process, Program, each_driver};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};

@@ -3,10 +3,10 @@
 
 use super::eds::put;
 use super::seen;
-use super::traffic::{Traffic, ask, each_driver};
+use super::traffic::{Traffic, ask};
 use ringway_tests::bootstrap::{Listener, bootstrap};
 use ringway_tests::fleet::{Fleet, Manner};
-use ringway_tests::process::{Process, Program};
+use ringway_tests::process::{Process, Program, each_driver};
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;

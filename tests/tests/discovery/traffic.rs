@@ -1,8 +1,6 @@
 //! Requests that run while hosts change.
 
 use ringway_tests::message::{self, Kind, Message};
-use ringway_tests::process::Program;
-use ringway_tests::programs;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -68,12 +66,5 @@ pub fn ask(stream: &mut TcpStream) -> Message {
         let size = stream.read(&mut piece).expect("the proxy answers");
         assert!(size > 0, "the proxy closed after {received:?}");
         received.extend_from_slice(&piece[..size]);
-    }
-}
-
-/// Runs a test on each driver that works here.
-pub fn each_driver(test: impl Fn(&Program)) {
-    for driver in programs::drivers() {
-        test(&Program::Ringway(driver));
     }
 }

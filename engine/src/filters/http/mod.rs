@@ -65,8 +65,9 @@ pub trait HttpFilter: Send + Sync {
         Flow::Continue
     }
 
-    /// Sees the response's headers, in the opposite order, unless a filter
-    /// before this one has answered the request.
+    /// Sees the response's headers, in the opposite order, also those of an
+    /// answer that has kept the request from this filter, and not those of a
+    /// response that a filter behind this one has put something in the place of.
     fn response_headers(&self, _stream: &mut StreamContext<'_>) {}
 
     /// Whether [`HttpFilter::replace_response`] may ever answer.

@@ -1,4 +1,5 @@
-//! What a request tells the balancer of its cluster.
+//! The host of a try: what a request tells the balancer of its cluster, and
+//! where it says itself that it goes.
 
 use std::borrow::Cow;
 use std::rc::Rc;
