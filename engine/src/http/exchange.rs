@@ -53,6 +53,9 @@ pub struct Exchange {
     pub version: Version,
     /// The connection may carry another request after this one.
     pub keep_alive: bool,
+    /// The connection is old enough, or has had all the requests that it may
+    /// have: it ends with this one, whatever the request is.
+    pub connection_ends: bool,
     /// The whole request has been received.
     pub request_complete: bool,
     /// The response's head has been queued.
@@ -188,6 +191,7 @@ impl Exchange {
             facts: RequestFacts::default(),
             version: Version::Http11,
             keep_alive: true,
+            connection_ends: false,
             request_complete: false,
             response_started: false,
             response_complete: false,
@@ -236,6 +240,7 @@ impl Exchange {
         self.facts = RequestFacts::default();
         self.version = Version::Http11;
         self.keep_alive = true;
+        self.connection_ends = false;
         self.request_complete = false;
         self.response_started = false;
         self.response_complete = false;

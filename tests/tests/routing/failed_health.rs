@@ -32,6 +32,18 @@ const fn listener(name: &'static str, manager: &'static str) -> Listener {
 
 const LISTENERS: &[Listener] = &[
     listener("unchecked", "drain_timeout: 0.1s"),
+    listener(
+        "old",
+        "drain_timeout: 0.1s\nhttp_protocol_options: { accept_http_10: true }",
+    ),
+    listener(
+        "once",
+        "drain_timeout: 0.1s\ncommon_http_protocol_options: { max_requests_per_connection: 1 }",
+    ),
+    listener(
+        "upgrading",
+        "drain_timeout: 0.1s\nupgrade_configs: [{ upgrade_type: websocket }]",
+    ),
     listener("checked", checked!("", "false")),
     listener("passed", checked!("", "true")),
     listener(
@@ -77,13 +89,54 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// Responses after which the connection would be closed anyway.
+fn closing_cases() -> Vec<Case> {
+    let asks = |name, listener, request: &'static str| case(name, listener, request);
+    const UPGRADE: &str =
+        "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    vec![
+        asks(
+            "the client closes",
+            "unchecked",
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+        ),
+        asks("upgrade failed", "unchecked", UPGRADE),
+        asks("upgrade not agreed", "upgrading", UPGRADE),
+        asks("upgrade agreed", "upgrading", UPGRADE).answer(
+            "HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        ),
+        asks(
+            "CONNECT without route",
+            "unchecked",
+            "CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n",
+        ),
+        asks("no host", "unchecked", "GET / HTTP/1.1\r\n\r\n"),
+        asks(
+            "no header",
+            "unchecked",
+            "GET / HTTP/1.1\r\nhost: a\r\nnothing\r\n\r\n",
+        ),
+        asks("HTTP/1.0", "old", "GET / HTTP/1.0\r\nhost: a\r\n\r\n"),
+        asks(
+            "HTTP/1.0 that stays",
+            "old",
+            "GET / HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n",
+        ),
+        asks(
+            "the last request of a connection",
+            "once",
+            "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
+    ]
+}
+
 #[test]
 fn failed_health_is_told_as_envoy_does() {
     let suite = Comparison {
         suite: Suite::Routing("failed_health"),
         listeners: LISTENERS,
         clusters,
-        cases,
+        cases: || [cases(), closing_cases()].concat(),
     };
     let test = "failed_health_is_told_as_envoy_does";
     suite.run_after(test, "", &["/healthcheck/fail"]);

@@ -105,6 +105,7 @@ impl ConnectionManager {
                     served += 1;
                     if self.config().requests_per_connection_max == Some(served) {
                         self.stats().downstream_cx_max_requests_reached.inc();
+                        exchange.connection_ends = true;
                         exchange.keep_alive = false;
                     }
                     let handled = self.handle(downstream, &mut exchange, &head).await;
@@ -285,13 +286,10 @@ impl ConnectionManager {
         match outcome {
             Ok(head) => {
                 let mut exchange = taken();
-                exchange.keep_alive = head.keep_alive && close_at.is_none();
-                if timeouts
-                    .connection
-                    .is_some_and(|age| opened + age <= reactor::now())
-                {
-                    exchange.keep_alive = false;
-                }
+                let is_old = |age| opened + age <= reactor::now();
+                exchange.connection_ends =
+                    close_at.is_some() || timeouts.connection.is_some_and(is_old);
+                exchange.keep_alive = head.keep_alive && !exchange.connection_ends;
                 Ok((exchange, head))
             }
             Err(Stop::Invalid(error)) => Err(NoRequest::Invalid(taken(), error)),

@@ -94,7 +94,8 @@ impl ConnectionManager {
         );
         let stats = self.stats();
         let draining = self.is_draining();
-        if draining && exchange.keep_alive {
+        // Where it would have ended anyway, no drain is to blame.
+        if draining && !exchange.connection_ends {
             stats.downstream_cx_drain_close.inc();
         }
         // A request that is still arriving would be taken for the next one.
