@@ -29,6 +29,7 @@ pub mod dns_cache;
 mod dump;
 pub mod eds;
 pub mod endpoint;
+pub mod field_mask;
 pub mod filter_state;
 mod follow_up;
 pub mod format_strings;

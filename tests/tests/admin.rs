@@ -5,9 +5,10 @@
 
 use ringway_tests::bootstrap::{Listener, cluster, empty_cluster};
 use ringway_tests::case::case;
+use ringway_tests::comparison;
 use ringway_tests::intended_differences::{Ledger, Suite};
 use ringway_tests::message::Message;
-use ringway_tests::observation::Scene;
+use ringway_tests::observation::{Ports, Scene};
 use ringway_tests::process::Program;
 use ringway_tests::programs::{self, Driver};
 use serde_json::Value;
@@ -52,6 +53,59 @@ const REQUESTS: &[(&str, &str, Body)] = &[
     ("GET", "/config_dump?resource=static_clusters", Body::Json),
     ("GET", "/config_dump?resource=nothing", Body::Lines),
     ("GET", "/config_dump?mask=bootstrap.node", Body::Json),
+    ("GET", "/config_dump?mask=version_info", Body::Json),
+    ("GET", "/config_dump?mask=bootstrap.node.none", Body::Exact),
+    (
+        "GET",
+        "/config_dump?mask=static_clusters.cluster",
+        Body::Exact,
+    ),
+    (
+        "GET",
+        "/config_dump?mask=static_clusters,last_updated",
+        Body::Exact,
+    ),
+    (
+        "GET",
+        "/config_dump?resource=static_clusters&mask=cluster.name,last_updated",
+        Body::Json,
+    ),
+    (
+        "GET",
+        "/config_dump?resource=static_clusters&mask=,",
+        Body::Json,
+    ),
+    // The words in which Envoy repeats a mask are protobuf's for debugging.
+    (
+        "GET",
+        "/config_dump?resource=static_clusters&mask=cluster",
+        Body::Any,
+    ),
+    (
+        "GET",
+        "/config_dump?resource=static_clusters&mask=cluster.none",
+        Body::Any,
+    ),
+    (
+        "GET",
+        "/config_dump?resource=static_clusters&mask=none",
+        Body::Any,
+    ),
+    (
+        "GET",
+        "/config_dump?resource=static_listeners&mask=listener.name",
+        Body::Json,
+    ),
+    (
+        "GET",
+        "/config_dump?resource=static_listeners&mask=listener.filter_chains.name",
+        Body::Any,
+    ),
+    (
+        "GET",
+        "/config_dump?resource=dynamic_active_clusters&mask=none",
+        Body::Json,
+    ),
     ("GET", "/config_dump?name_regex=origin", Body::Json),
     ("GET", "/config_dump?include_eds", Body::Json),
     ("GET", "/init_dump", Body::Json),
@@ -189,6 +243,45 @@ fn admin_answers_as_envoys_does() {
         }
     }
     ledger.judge(true);
+}
+
+/// Histograms count as used when an interval with values is over, and not
+/// before. The interval here is longer than the test.
+#[test]
+fn histograms_are_used_when_their_interval_is_over() {
+    let test = "histograms_are_used_when_their_interval_is_over";
+    let play = |program: &Program| {
+        let more = "stats_flush_interval: 200s\n";
+        let clusters = |ports: Ports| {
+            [
+                cluster("origin", ports.origin, ""),
+                cluster("refused", ports.refused, ""),
+                empty_cluster("empty"),
+            ]
+            .concat()
+        };
+        let scene = Scene::start_with(program, LISTENERS, clusters, more);
+        let _ = scene.play(&case("/to", "a", "GET /to HTTP/1.1\r\nhost: a\r\n\r\n"));
+        ["usedonly&type=Histograms", "type=Histograms"].map(|query| {
+            let answer = scene.process.admin().get(&format!("/stats?{query}"));
+            let names = answer.text();
+            let names = names.lines().map(name);
+            // Ours only: of the admin server and of the loops.
+            let wanted = |name: &String| {
+                ["cluster.", "http.a."]
+                    .iter()
+                    .any(|of| name.starts_with(of))
+            };
+            names.filter(wanted).collect::<BTreeSet<_>>()
+        })
+    };
+    let Some([used, listed]) = comparison::as_in_envoy(test, play) else {
+        return;
+    };
+    assert!(
+        used.is_empty() && listed.contains("http.a.downstream_rq_time"),
+        "{used:?} {listed:?}"
+    );
 }
 
 /// Traffic, then every request of the table.

@@ -2,12 +2,11 @@
 //!
 //! `resource` picks one repeated field of a section, `mask` keeps some fields,
 //! `name_regex` keeps the resources whose name matches. They work on proto JSON;
-//! the sections' own fields are known by the table below, deeper ones are taken
-//! as they come, so a path that no message has gives nothing instead of Envoy's
-//! error.
+//! what a mask may name is decided by the descriptors of the messages.
 
 use hyper::StatusCode;
 use regex::Regex;
+use ringway_config::{field_mask, type_name};
 use serde_json::{Map, Value, json};
 
 use super::endpoint::{Endpoint, Process};
@@ -71,7 +70,8 @@ fn select(dump: Value, query: &Query) -> Result<Value, Refusal> {
             .iter_mut()
             .for_each(|section| keep_named(section, regex));
     }
-    let mask = query.non_empty("mask");
+    // A mask without paths masks nothing.
+    let mask = (query.non_empty("mask")).filter(|mask| mask.contains(|byte| byte != ','));
     let configs = match (query.non_empty("resource"), mask) {
         (Some(resource), mask) => elements(sections, resource, mask)?,
         (None, Some(mask)) => masked_sections(&sections, mask)?,
@@ -137,26 +137,6 @@ const SECTIONS: &[(&str, &[(&str, &str)])] = &[
 /// Fields of sections that are not repeated.
 const SINGLE_FIELDS: &[&str] = &["bootstrap", "version_info", "last_updated"];
 
-/// Fields of a section's elements.
-const ELEMENT_FIELDS: &[&str] = &[
-    "name",
-    "version_info",
-    "last_updated",
-    "error_state",
-    "client_status",
-    "active_state",
-    "warming_state",
-    "draining_state",
-    "cluster",
-    "listener",
-    "route_config",
-    "route_configs",
-    "scoped_route_configs",
-    "endpoint_config",
-    "secret",
-    "ecds_filter",
-];
-
 /// The message's short name and the repeated fields of a section.
 fn section_of(
     section: &Value,
@@ -207,11 +187,7 @@ fn typed(element: Value, type_url: &str, mask: Option<&str>) -> Result<Value, Re
     let typed = Value::from(typed);
     let Some(mask) = mask else { return Ok(typed) };
     let paths = paths(mask);
-    let known = |path: &&[&str]| {
-        path.first()
-            .is_some_and(|field| ELEMENT_FIELDS.contains(field))
-    };
-    match paths.iter().map(Vec::as_slice).all(|path| known(&path)) {
+    match paths.iter().all(|path| names_a_field(&typed, path)) {
         true => Ok(masked(&typed, &paths)),
         false => {
             let reason = format!("FieldMask {mask} could not be successfully used.");
@@ -220,14 +196,35 @@ fn typed(element: Value, type_url: &str, mask: Option<&str>) -> Result<Value, Re
     }
 }
 
+/// Whether a path names a field of an element. Its resource is an `Any`, and
+/// what the path names in it is a matter of the resource's own message.
+fn names_a_field(element: &Value, path: &[&str]) -> bool {
+    let message = message_name(element);
+    let Some((first, rest)) = path.split_first() else {
+        return false;
+    };
+    if !field_mask::is_any(message, first) {
+        return field_mask::names_a_field(message, path);
+    }
+    match element.get(*first) {
+        Some(resource) => field_mask::names_a_field(message_name(resource), rest),
+        None => true,
+    }
+}
+
+/// The full name of the message of a value that tells its type.
+fn message_name(value: &Value) -> &str {
+    let type_url = value.get("@type").and_then(Value::as_str);
+    type_url.map_or("", type_name)
+}
+
 /// The sections to which every path of the mask applies.
 fn masked_sections(sections: &[Value], mask: &str) -> Result<Vec<Value>, Refusal> {
     let paths = paths(mask);
     let configs: Vec<Value> = (sections.iter())
         .filter(|section| {
-            section_of(section).is_some_and(|(_, repeated)| {
-                paths.iter().all(|path| applies(path, section, repeated))
-            })
+            let message = message_name(section);
+            (paths.iter()).all(|path| field_mask::names_a_field(message, path))
         })
         .map(|section| masked(section, &paths))
         .collect();
@@ -238,19 +235,9 @@ fn masked_sections(sections: &[Value], mask: &str) -> Result<Vec<Value>, Refusal
     Ok(configs)
 }
 
-fn applies(path: &[&str], section: &Value, repeated: &[(&str, &str)]) -> bool {
-    let Some((first, rest)) = path.split_first() else {
-        return false;
-    };
-    match repeated.iter().any(|(field, _)| field == first) {
-        // A mask cannot reach into the elements of a repeated field.
-        true => rest.is_empty(),
-        false => SINGLE_FIELDS.contains(first) && section.get(first).is_some(),
-    }
-}
-
 fn paths(mask: &str) -> Vec<Vec<&str>> {
-    mask.split(',')
+    (mask.split(','))
+        .filter(|path| !path.is_empty())
         .map(|path| path.split('.').collect())
         .collect()
 }

@@ -48,6 +48,31 @@ fn parse(text: &[u8]) -> i64 {
         .map_or(-1, i64::from)
 }
 
+/// The HTTP status that the gRPC status in these headers or trailers stands
+/// for; `None` where there is none.
+#[must_use]
+pub fn http_status(fields: &HeaderMap) -> Option<u16> {
+    let text = fields.get(HeaderId::GrpcStatus)?;
+    let status = match text {
+        b"" => return None,
+        text => parse(text),
+    };
+    Some(match status {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    })
+}
+
 /// The mapping of the gRPC specification, "HTTP to gRPC Status Code Mapping".
 #[must_use]
 pub fn from_http(code: u16) -> u32 {

@@ -230,11 +230,11 @@ impl Store {
             text: Arc::clone(text),
         });
         let histograms = state.histograms.iter().filter_map(|(name, entry)| {
-            let used = state.sum(entry.handle.used) > 0;
-            (used || entry.always_listed).then(|| HistogramValue {
+            let is_listed = entry.always_listed || state.sum(entry.handle.used) > 0;
+            is_listed.then(|| HistogramValue {
                 name: Arc::clone(name),
                 unit: entry.unit,
-                used,
+                used: entry.cumulative.count() > 0,
                 interval: Arc::clone(&entry.interval),
                 cumulative: Arc::clone(&entry.cumulative),
             })
@@ -374,7 +374,8 @@ pub struct HistogramValue {
     pub name: Arc<str>,
     /// What its values mean.
     pub unit: Unit,
-    /// Whether anything was ever recorded, merged or not.
+    /// Whether anything was ever merged; as in Envoy, what was recorded since
+    /// then is no use yet.
     pub used: bool,
     /// The values of the last complete interval.
     pub interval: Arc<Buckets>,

@@ -79,6 +79,12 @@ pub(super) const TABLE: &[Intended] = &[
         JOINED,
     ),
     routing(
+        "counting",
+        "half an answer to gRPC",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    routing(
         "mirroring",
         "*",
         "stats.*.downstream_cx_delayed_close_timeout",

@@ -58,8 +58,24 @@ fn clusters(ports: Ports) -> String {
     };
     [
         cluster("origin", ports.origin, ""),
+        cluster(
+            "trailers",
+            ports.origin,
+            "typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \
+             \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
+             explicit_http_config: { http_protocol_options: { enable_trailers: true } } } }",
+        ),
         cluster("refused", ports.refused, ""),
         cluster("stuck", ports.stuck, "connect_timeout: 0.1s"),
+        cluster(
+            "hurried",
+            ports.origin,
+            "typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \
+             \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
+             common_http_protocol_options: { max_stream_duration: 0.05s }, \
+             explicit_http_config: { http_protocol_options: {} } } }",
+        ),
+        cluster("mirror", ports.mirror, ""),
         cluster("renamed", ports.origin, "alt_stat_name: other_name"),
         described("canary", "true"),
         described("no_canary", "\"true\""),
@@ -232,6 +248,21 @@ fn responses() -> Vec<Case> {
             "/",
             &format!("{INTERNAL}x-envoy-upstream-alt-stat-name: name\r\n"),
         ),
+        asks("uncounted, copied", "uncounted", "/copied", ""),
+        asks(
+            "uncounted, copied to no connection",
+            "uncounted",
+            "/copied-refused",
+            "",
+        ),
+        asks("counted and copied", "counted", "/copied", "").mirror(with(503, "")),
+        asks(
+            "half an answer to gRPC",
+            "counted",
+            "/",
+            "content-type: application/grpc\r\n",
+        )
+        .origin(half_an_answer(Act::Close)),
         asks("counted", "counted", "/", ""),
         asks("no health check", "checked", "/", ""),
         asks("health check", "checked", "/", "x-check: 1\r\n"),
@@ -274,8 +305,7 @@ fn cases_of_hosts() -> Vec<Case> {
             Act::Turns(vec![said(503, ""), said(200, "")]),
         ]),
         asks("no answer", "counting", "/", "").origin(vec![Act::Read, Act::Close]),
-        asks("no answer in time", "counting", "/late", "")
-            .origin(vec![Act::Read, Act::Wait(Duration::from_millis(300))]),
+        silent("no answer in time", "counting", "/late", ""),
         twice("refused", "/refused"),
         twice("refused again", "/refused"),
         twice("refused and retried", "/refused-retried"),
@@ -284,6 +314,121 @@ fn cases_of_hosts() -> Vec<Case> {
         twice("stuck longer than the route", "/stuck-late"),
         twice("copy that is refused", "/copied-refused"),
         twice("copy that is stuck", "/copied-stuck"),
+        silent(
+            "no answer in time, which is no error",
+            "counting",
+            "/late",
+            NO_ERROR,
+        ),
+        silent(
+            "longer than the stream may take",
+            "counting",
+            "/limited",
+            "",
+        ),
+        silent("longer than it may be idle", "counting", "/idle", ""),
+        silent("longer than a host may take", "counting", "/hurried", ""),
+        silent("longer than each try", "counting", "/tried", ""),
+        twice("half an answer", "/").origin(half_an_answer(Act::Close)),
+        twice("half an answer in time", "/late")
+            .origin(half_an_answer(Act::Wait(Duration::from_millis(300)))),
+    ]
+}
+
+/// A request that is not answered for a while.
+fn silent(name: &'static str, listener: &'static str, path: &str, headers: &str) -> Case {
+    let waits = vec![Act::Read, Act::Wait(Duration::from_millis(300))];
+    asks(name, listener, path, headers).origin(waits)
+}
+
+/// Wants to be answered 204 when there is no answer in time.
+const NO_ERROR: &str =
+    "x-forwarded-for: 10.0.0.1\r\nx-envoy-upstream-rq-timeout-alt-response: 1\r\n";
+
+/// A head that promises ten bytes, five of them, and then something else.
+fn half_an_answer(then: Act) -> Vec<Act> {
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345";
+    vec![Act::Read, Act::Send(half.into()), then]
+}
+
+/// Answers to gRPC, whose own status decides.
+fn cases_of_grpc() -> Vec<Case> {
+    let grpc = "content-type: application/grpc\r\n";
+    let answered = |name, answer: &str| {
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\n{answer}");
+        asks(name, "counting", "/trailers", grpc).origin(origin::answer(answer))
+    };
+    const CHUNKED: &str = "transfer-encoding: chunked\r\n";
+    let ends = |trailer: &str| format!("{CHUNKED}\r\n1\r\nx\r\n0\r\n{trailer}\r\n");
+    vec![
+        answered("gRPC, well", &ends("grpc-status: 0\r\n")),
+        answered("gRPC, not found", &ends("grpc-status: 5\r\n")),
+        answered("gRPC, internal error", &ends("grpc-status: 13\r\n")),
+        answered("gRPC, no number", &ends("grpc-status: x\r\n")),
+        answered("gRPC without trailers", &ends("")),
+        answered(
+            "gRPC by its head, well",
+            "grpc-status: 0\r\ncontent-length: 0\r\n\r\n",
+        ),
+        answered(
+            "gRPC by its head, unavailable",
+            "grpc-status: 14\r\ncontent-length: 0\r\n\r\n",
+        ),
+        answered("gRPC by its head, nothing", "content-length: 0\r\n\r\n"),
+        answered(
+            "gRPC by its head with a body",
+            "grpc-status: 14\r\ncontent-length: 1\r\n\r\nx",
+        ),
+        asks("gRPC, an error of HTTP", "counting", "/", grpc).origin(with(503, "")),
+        asks("gRPC, half an answer", "counting", "/", grpc).origin(half_an_answer(Act::Close)),
+        asks("gRPC, half an answer in time", "counting", "/late", grpc)
+            .origin(half_an_answer(Act::Wait(Duration::from_millis(300)))),
+        asks("gRPC, trailers that nobody reads", "counting", "/", grpc).origin(origin::answer(
+            format!("HTTP/1.1 200 OK\r\n{}", ends("grpc-status: 0\r\n")),
+        )),
+        asks("gRPC, copied", "counting", "/copied", grpc)
+            .origin(origin::answer(
+                "HTTP/1.1 200 OK\r\ngrpc-status: 0\r\ncontent-length: 0\r\n\r\n",
+            ))
+            .mirror(origin::answer(
+                "HTTP/1.1 200 OK\r\ngrpc-status: 14\r\ncontent-length: 0\r\n\r\n",
+            )),
+    ]
+}
+
+/// Errors where the router counts no responses: by itself, and as the request
+/// is a health check.
+fn cases_that_are_not_counted() -> Vec<Case> {
+    let check = "x-check: 1\r\n";
+    vec![
+        asks("uncounted", "uncounted", "/", ""),
+        asks("uncounted error", "uncounted", "/", "").origin(with(503, "")),
+        asks("uncounted, retried", "uncounted", "/retried", "").origin(vec![
+            Act::Read,
+            Act::Turns(vec![said(503, ""), said(200, "")]),
+        ]),
+        asks("uncounted, no answer", "uncounted", "/", "").origin(vec![Act::Read, Act::Close]),
+        silent("uncounted, not in time", "uncounted", "/late", ""),
+        silent(
+            "uncounted, not in time, no error",
+            "uncounted",
+            "/late",
+            NO_ERROR,
+        ),
+        asks("uncounted, refused", "uncounted", "/refused", ""),
+        asks(
+            "uncounted, refused and retried",
+            "uncounted",
+            "/refused-retried",
+            "",
+        ),
+        asks("uncounted, stuck", "uncounted", "/stuck", ""),
+        asks("uncounted, copied", "uncounted", "/copied-refused", ""),
+        asks("uncounted, copied to an error", "uncounted", "/copied", "").mirror(with(503, "")),
+        asks("check, error", "checked", "/", check).origin(with(503, "")),
+        asks("check, refused", "checked", "/refused", check),
+        asks("check, no answer", "checked", "/", check).origin(vec![Act::Read, Act::Close]),
+        silent("check, not in time", "checked", "/late", check),
     ]
 }
 
@@ -295,6 +440,7 @@ fn requests_of_hosts(program: &Program) -> Vec<(&'static str, Vec<String>)> {
         line.replace(&format!(":{}:", ports.refused), ":REFUSED:")
             .replace(&format!(":{}:", ports.origin), ":ORIGIN:")
             .replace(&format!(":{}:", ports.stuck), ":STUCK:")
+            .replace(&format!(":{}:", ports.mirror), ":MIRROR:")
     };
     let look = || -> BTreeSet<String> {
         let text = scene.process.admin().get("/clusters").text();
@@ -303,7 +449,12 @@ fn requests_of_hosts(program: &Program) -> Vec<(&'static str, Vec<String>)> {
     };
     let mut before = look();
     let mut seen = Vec::new();
-    for case in cases_of_hosts() {
+    let cases = [
+        cases_of_hosts(),
+        cases_of_grpc(),
+        cases_that_are_not_counted(),
+    ];
+    for case in cases.concat() {
         drop(scene.play(&case));
         let after = look();
         seen.push((case.name, after.difference(&before).cloned().collect()));

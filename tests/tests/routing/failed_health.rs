@@ -102,9 +102,8 @@ fn closing_cases() -> Vec<Case> {
         ),
         asks("upgrade failed", "unchecked", UPGRADE),
         asks("upgrade not agreed", "upgrading", UPGRADE),
-        asks("upgrade agreed", "upgrading", UPGRADE).answer(
-            "HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
-        ),
+        asks("upgrade agreed", "upgrading", UPGRADE)
+            .answer("HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"),
         asks(
             "CONNECT without route",
             "unchecked",

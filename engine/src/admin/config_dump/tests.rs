@@ -73,6 +73,20 @@ fn a_mask_keeps_fields_of_sections_or_of_elements() {
 }
 
 #[test]
+fn a_mask_without_paths_masks_nothing() {
+    assert_eq!(ask("mask=,"), Ok(dump()));
+    let all = ask("resource=static_clusters");
+    assert_eq!(ask("resource=static_clusters&mask=,"), all);
+    // Where there is no element, there is nothing that a path could name.
+    assert_eq!(
+        ask("resource=dynamic_active_clusters&mask=foo"),
+        Ok(json!({}))
+    );
+    let versions = ask("mask=version_info").expect("some sections have one");
+    assert_eq!(versions["configs"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
 fn names_must_match_as_a_whole() {
     let named = |query: &str| {
         let selected = ask(query).expect("it is valid");
@@ -110,9 +124,24 @@ fn what_cannot_be_done_is_refused() {
             "FieldMask static_clusters.cluster could not be successfully applied to any configs.",
         ),
         (
+            "mask=bootstrap.node.foo",
+            400,
+            "FieldMask bootstrap.node.foo could not be successfully applied to any configs.",
+        ),
+        (
             "resource=static_clusters&mask=foo",
             400,
             "FieldMask foo could not be successfully used.",
+        ),
+        (
+            "resource=static_clusters&mask=cluster",
+            400,
+            "FieldMask cluster could not be successfully used.",
+        ),
+        (
+            "resource=static_clusters&mask=last_updated,cluster.foo",
+            400,
+            "FieldMask last_updated,cluster.foo could not be successfully used.",
         ),
     ] {
         assert_eq!(ask(query), Err((status, reason.to_owned())), "{query}");

@@ -115,7 +115,7 @@ impl ConnectionManager {
     }
 
     /// Health checks say nothing of what clients are answered.
-    fn counts_responses(&self, exchange: &Exchange) -> bool {
+    pub(super) fn counts_responses(&self, exchange: &Exchange) -> bool {
         self.shared.router_of(exchange).dynamic_stats && !exchange.info.health_check
     }
 }

@@ -22,6 +22,7 @@ use ringway_config::route::{Forward, SelectedRoute};
 use super::charge::Clusters;
 use super::failure::{Failure, reply_for_host};
 use super::hash_policy;
+use super::host_result;
 use super::interim::is_interim;
 use super::look_up::look_up;
 use super::pick::{Picked, pick_host};
@@ -114,7 +115,7 @@ pub(super) async fn forward<'a>(
                 // No host was asked.
                 exchange.info.host = None;
             }
-            note_unconnected(&host, &failure);
+            fail_unconnected(manager, &host, &failure, exchange);
             return failure.answer(manager, clusters, downstream, exchange);
         }
     };
@@ -173,6 +174,7 @@ async fn resend(
                 route: cluster,
                 host: of_host,
             };
+            fail_unconnected(manager, host, &failure, exchange);
             return failure.answer(manager, clusters, downstream, exchange);
         }
     };
@@ -180,6 +182,20 @@ async fn resend(
     upstream.set_route_cluster(cluster);
     let relayed = relay(manager, &mut upstream, None, downstream, exchange).await;
     finish(relayed, upstream, manager, downstream, exchange)
+}
+
+/// Notes a host that could not be connected to. That a request's own time ends
+/// before it is says nothing of the host.
+fn fail_unconnected(
+    manager: &ConnectionManager,
+    host: &Host,
+    failure: &Failure,
+    exchange: &Exchange,
+) {
+    note_unconnected(host, failure);
+    if !matches!(failure, Failure::Expired(_)) {
+        host_result::on_failure(manager, host, failure, false, exchange);
+    }
 }
 
 /// Answers a request whose cluster does not exist.
@@ -292,7 +308,7 @@ pub(super) async fn relay(
                 return Box::pin(tunnel).await;
             }
             Event::Head(head) if tunnel::is_unsuccessful_handshake(&head, exchange) => {
-                upstream.on_head(&head, exchange);
+                upstream.on_head(&head, manager, exchange);
                 tunnel::refuse_handshake(manager, &head, downstream, exchange);
                 return Relayed::Closed;
             }
@@ -303,7 +319,7 @@ pub(super) async fn relay(
                 return Relayed::Failed(Failure::UpstreamProtocol);
             }
             Event::Head(response) => {
-                upstream.on_head(&response, exchange);
+                upstream.on_head(&response, manager, exchange);
                 if !send_head(
                     manager,
                     upstream.route_cluster(),

@@ -18,7 +18,8 @@
 //! - `shadow.rs`: copies of it that go to other clusters.
 //! - `tunnel.rs`: what follows when a connection's protocol changes.
 //! - `connect.rs`: CONNECT that ends here.
-//! - `charge.rs`: what a request is counted for.
+//! - `charge.rs`: what a request is counted for; `host_result.rs`: and what it
+//!   says of its host.
 //! - `failure.rs`: what the client is told when there is no response.
 
 mod charge;
@@ -27,6 +28,7 @@ mod direct_response;
 mod failure;
 mod forward;
 mod hash_policy;
+mod host_result;
 mod interim;
 mod internal_redirect;
 mod look_up;

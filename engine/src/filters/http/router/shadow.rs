@@ -26,6 +26,7 @@ use ringway_config::route::{Forward, MirrorHost, MirrorTarget, RequestMirrorPoli
 use ringway_config::runtime::RuntimeValues;
 
 use super::ConnectionManager;
+use super::host_result;
 use super::interim::{Interims, is_interim, is_known};
 use super::pick::{Picked, pick_host_of_copy};
 use super::upstream_request::{ActiveRequest, body_options, response_options};
@@ -102,6 +103,7 @@ fn start_each(
             tunnel: exchange.tunnel,
             timeout: exchange.limits.route,
             timer: Timer::new(),
+            counts_responses: manager.shared.router_of(exchange).dynamic_stats,
             complete_at: None,
         };
         drop(reactor::spawn(shadow.run(*worker.async_client_stats())));
@@ -205,6 +207,8 @@ struct Shadow {
     /// From the end of the request to the end of the response.
     timeout: Option<Duration>,
     timer: Timer,
+    /// The router of the request counts responses, and so those to its copies.
+    counts_responses: bool,
     /// When the request was complete.
     complete_at: Option<Instant>,
 }
@@ -246,7 +250,9 @@ impl Shadow {
                 if let Failure::Pool(PoolFailure::Connect(_) | PoolFailure::ConnectTimeout) =
                     failure
                 {
-                    host.stats.rq_error.inc();
+                    if self.counts_responses {
+                        host.stats.rq_error.inc();
+                    }
                     host.note(Outcome::Failed);
                 }
                 self.fail(&failure, &of_host);
@@ -267,13 +273,17 @@ impl Shadow {
                 match failure {
                     Failure::Timeout => {
                         stats_of_host.rq_timeout.inc();
-                        stats_of_host.rq_error.inc();
                         if sent.head.is_none() {
+                            if self.counts_responses {
+                                stats_of_host.rq_error.inc();
+                            }
                             host.note(Outcome::TimedOut(504));
                         }
                     }
                     Failure::Closed | Failure::Protocol => {
-                        stats_of_host.rq_error.inc();
+                        if sent.is_result_open || sent.head.is_none() && self.counts_responses {
+                            stats_of_host.rq_error.inc();
+                        }
                         host.note(Outcome::Failed);
                     }
                     Failure::Pool(_) | Failure::Cancelled => {}
@@ -348,7 +358,9 @@ impl Shadow {
     }
 
     fn count_code(&self, status: u16) {
-        (self.cluster.shared.responses.sent).code(status, true, false);
+        if self.counts_responses {
+            (self.cluster.shared.responses.sent).code(status, true, false);
+        }
     }
 }
 
@@ -363,6 +375,8 @@ struct Sent {
     is_interim_counted: bool,
     /// The host has agreed to another protocol.
     has_switched: bool,
+    /// Only the end of the response tells how the host did.
+    is_result_open: bool,
     response: HeaderMap,
     bytes: Vec<u8>,
 }
@@ -390,6 +404,7 @@ impl Sent {
             interims: Interims::default(),
             is_interim_counted: false,
             has_switched: false,
+            is_result_open: false,
             response: HeaderMap::new(),
             bytes: Vec::new(),
         }
@@ -445,7 +460,12 @@ impl Sent {
                 .map_ok(Step::Head)
         };
         step.map(|step| match step {
-            Ok(Step::Head(head)) => self.on_head(head, shadow).map(|()| false),
+            Ok(Step::Head(head)) => {
+                let taken = self.on_head(head, shadow);
+                // Trailers come into it next.
+                self.response.clear();
+                taken.map(|()| false)
+            }
             Ok(Step::More) => Ok(false),
             Ok(Step::End) => Ok(true),
             Err(ReadError::Closed) if self.head.is_none() => Err(Failure::Closed),
@@ -458,7 +478,6 @@ impl Sent {
     }
 
     fn on_head(&mut self, head: ResponseHead, shadow: &Shadow) -> Result<(), Failure> {
-        self.response.clear();
         match shadow.tunnel {
             // Nobody asked for another protocol.
             Tunnel::None if head.status == 101 => return Err(Failure::Protocol),
@@ -477,12 +496,9 @@ impl Sent {
         shadow.count_code(head.status);
         let host = self.active.lease().host();
         host.note(Outcome::Response(head.status));
-        let stats = &host.stats;
-        if head.status >= 500 {
-            stats.rq_error.inc();
-        } else {
-            stats.rq_success.inc();
-        }
+        let (request, response) = (&shadow.request, &self.response);
+        let counts = shadow.counts_responses;
+        self.is_result_open = host_result::on_head(&host.stats, &head, request, response, counts);
         self.head = Some(head);
         Ok(())
     }
@@ -529,8 +545,13 @@ impl Sent {
     fn complete(self, shadow: &Shadow) {
         let now = reactor::now();
         let took = now.duration_since(shadow.complete_at.unwrap_or(now));
-        let responses = &shadow.cluster.shared.responses;
-        responses.sent.time(took.as_millis() as u64, true, false);
+        if shadow.counts_responses {
+            let responses = &shadow.cluster.shared.responses;
+            responses.sent.time(took.as_millis() as u64, true, false);
+        }
+        if self.is_result_open {
+            host_result::on_end(&self.active.lease().host().stats, &self.response);
+        }
         let reusable = self.head.as_ref().is_some_and(|head| head.keep_alive);
         let until_close = self.head.as_ref().is_some_and(|head| {
             head.framing == Framing::UntilClose && head.version == Version::Http11

@@ -32,7 +32,9 @@ use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source, Wait};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
 use super::upstream_request::{Event, UpstreamRequest, note_failure, note_unconnected};
-use super::{ConnectionManager, Handled, LocalReply, connect, internal_redirect, shadow, tunnel};
+use super::{
+    ConnectionManager, Handled, LocalReply, connect, host_result, internal_redirect, shadow, tunnel,
+};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
 use crate::http::http1::reader::BodyPart;
@@ -648,7 +650,7 @@ impl Tries<'_> {
             State::Active(upstream, _) => {
                 may_be_resent =
                     (self.keeping || !self.has_body) && upstream.may_be_resent(&failure, exchange);
-                upstream.break_off(&failure, exchange);
+                upstream.break_off(&failure, self.manager, exchange);
             }
             State::Ready | State::Connecting(_) => note_unconnected(&one.host, &failure),
         }
@@ -669,6 +671,7 @@ impl Tries<'_> {
             );
             drop(rng);
             if let Decision::Retry(wait) = decision {
+                host_result::on_failure(self.manager, &one.host, &failure, true, exchange);
                 let late = matches!(failure, Failure::Expired(Expired::Try | Expired::TryIdle));
                 self.next = Next::after(wait, late);
                 return Step::Wait;
@@ -680,6 +683,7 @@ impl Tries<'_> {
         if may_be_resent {
             return self.resend(one);
         }
+        host_result::on_failure(self.manager, &one.host, &failure, false, exchange);
         // Others may still bring a response.
         if !self.running.is_empty() || self.next.is_some() {
             let code = if matches!(failure, Failure::UpstreamProtocol) {
@@ -774,7 +778,10 @@ impl Tries<'_> {
         }
         for one in self.running.drain(..) {
             match one.state {
-                State::Active(upstream, _) => upstream.break_off(&failure, exchange),
+                State::Active(upstream, _) => {
+                    upstream.break_off(&failure, self.manager, exchange);
+                    host_result::on_failure(self.manager, &one.host, &failure, false, exchange);
+                }
                 State::Ready | State::Connecting(_) => {
                     one.cluster.stats.upstream_rq_cancelled.inc();
                 }

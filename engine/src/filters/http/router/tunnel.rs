@@ -69,7 +69,7 @@ pub(super) async fn run(
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Relayed {
-    upstream.on_head(&head, exchange);
+    upstream.on_head(&head, manager, exchange);
     // RFC 9110 sections 9.3.6 and 15.2: there is no content.
     exchange.response.remove(HeaderId::ContentLength);
     if !send_head(

@@ -14,6 +14,7 @@ use ringway_config::cluster::Cluster as ClusterConfig;
 
 use super::charge::Clusters;
 use super::failure::Failure;
+use super::host_result;
 use super::interim::{Interims, is_interim, is_known};
 use super::timeout::poll_deadline;
 use super::{ConnectionManager, Handled};
@@ -57,6 +58,8 @@ pub(super) struct UpstreamRequest {
     /// The response has told of the host's load.
     load_reported: bool,
     interims: Interims,
+    /// Only the end of the response tells how the host did.
+    is_result_open: bool,
 }
 
 /// What the head that the host gets says of the request's body.
@@ -116,6 +119,7 @@ impl UpstreamRequest {
             taken_before,
             load_reported: false,
             interims: Interims::default(),
+            is_result_open: false,
             active: ActiveRequest::new(lease),
             aggregate: None,
         };
@@ -330,7 +334,12 @@ impl UpstreamRequest {
     }
 
     /// Records the response's head.
-    pub fn on_head(&mut self, head: &ResponseHead, exchange: &mut Exchange) {
+    pub fn on_head(
+        &mut self,
+        head: &ResponseHead,
+        manager: &ConnectionManager,
+        exchange: &mut Exchange,
+    ) {
         exchange
             .info
             .mark(TimePoint::UpstreamRxBegin, reactor::now());
@@ -338,11 +347,13 @@ impl UpstreamRequest {
         // may tell of them.
         self.count_bytes(exchange);
         self.note_head(head, exchange);
-        if head.status >= 500 {
-            self.active.lease().host().stats.rq_error.inc();
-        } else {
-            self.active.lease().host().stats.rq_success.inc();
-        }
+        self.is_result_open = host_result::on_head(
+            &self.active.lease().host().stats,
+            head,
+            &exchange.request,
+            &exchange.response,
+            manager.counts_responses(exchange),
+        );
     }
 
     /// Tells outlier detection of a response, also of one that is not sent on.
@@ -381,6 +392,10 @@ impl UpstreamRequest {
         let now = reactor::now();
         exchange.info.mark(TimePoint::UpstreamRxEnd, now);
         self.note_trailers(exchange);
+        if self.is_result_open {
+            let stats = &self.active.lease().host().stats;
+            host_result::on_end(stats, &exchange.response_trailers);
+        }
         let sent = exchange
             .info
             .elapsed(TimePoint::DownstreamRxEnd)
@@ -441,7 +456,9 @@ impl UpstreamRequest {
     ) -> Handled {
         let of_host = Rc::clone(self.active.lease().cluster());
         let aggregate = self.aggregate.clone();
-        self.break_off(&failure, exchange);
+        let host = Rc::clone(self.active.lease().host());
+        self.break_off(&failure, manager, exchange);
+        host_result::on_failure(manager, &host, &failure, false, exchange);
         let clusters = Clusters {
             route: aggregate.as_deref().unwrap_or(&of_host),
             host: &of_host,
@@ -467,19 +484,31 @@ impl UpstreamRequest {
             && (is_idempotent(&exchange.request) || stream.bytes_sent() == self.taken_before)
     }
 
-    /// Ends a request that failed.
-    pub fn break_off(mut self, failure: &Failure, exchange: &mut Exchange) {
+    /// Ends a request that failed. What that says of its host depends on what
+    /// follows, see [`host_result::on_failure`].
+    pub fn break_off(
+        mut self,
+        failure: &Failure,
+        manager: &ConnectionManager,
+        exchange: &mut Exchange,
+    ) {
         self.count_bytes(exchange);
         let host = self.active.lease().host();
         note_failure(host, failure, exchange);
         let stats = &host.stats;
         match failure {
-            Failure::Expired(_) => {
-                stats.rq_timeout.inc();
-                stats.rq_error.inc();
-            }
-            Failure::UpstreamClosed | Failure::UpstreamProtocol => {
-                stats.rq_error.inc();
+            Failure::Expired(Expired::Route) => stats.rq_timeout.inc(),
+            Failure::Expired(Expired::Try | Expired::TryIdle)
+            | Failure::UpstreamClosed
+            | Failure::UpstreamProtocol => {
+                if matches!(failure, Failure::Expired(_)) {
+                    stats.rq_timeout.inc();
+                }
+                if self.is_result_open {
+                    stats.rq_error.inc();
+                    let stats = &manager.shared.router_stats;
+                    stats.rq_reset_after_downstream_response_started.inc();
+                }
             }
             _ => {}
         }
@@ -544,12 +573,11 @@ fn since_sent(exchange: &Exchange) -> Option<Duration> {
     Some(reactor::now().duration_since(since))
 }
 
-/// Counts a host that could not be connected to, and tells outlier detection.
+/// Tells outlier detection of a host that could not be connected to.
 /// A request whose own time ends before that says nothing against the host, as
 /// in Envoy.
 pub(super) fn note_unconnected(host: &Host, failure: &Failure) {
     if matches!(failure, Failure::Connect(_) | Failure::ConnectTimeout) {
-        host.stats.rq_error.inc();
         host.note(Outcome::Failed);
     }
 }
