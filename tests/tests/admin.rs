@@ -118,6 +118,7 @@ const REQUESTS: &[(&str, &str, Body)] = &[
     ("GET", "/stats?filter=(", Body::Lines),
     ("GET", "/stats?type=Gauges&filter=^cluster", Body::Names),
     ("GET", "/stats?type=Histograms&usedonly", Body::Names),
+    ("GET", "/stats?filter=max_host_weight", Body::Exact),
     ("GET", "/stats?type=nothing", Body::Lines),
     ("GET", "/stats?format=nothing", Body::Lines),
     (

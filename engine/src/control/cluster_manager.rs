@@ -418,6 +418,8 @@ struct ManagedCluster {
     is_dirty: bool,
     /// Subsets of hosts at last.
     subsets: u64,
+    /// The last priority that there is or was.
+    last_priority: u32,
 }
 
 impl ManagedCluster {
@@ -468,6 +470,7 @@ impl ManagedCluster {
             slow_starts,
             is_dirty: false,
             subsets: 0,
+            last_priority: 0,
         };
         cluster.count_changed(&found);
         cluster.count_members();
@@ -480,7 +483,23 @@ impl ManagedCluster {
         if pending_removal::is_wanted(&self.shared.config) {
             assignment = pending_removal::keep_healthy(assignment, &self.assignment, &self.members);
         }
+        self.count_weights(&assignment);
         self.take(assignment, store);
+    }
+
+    /// Counts the largest weight of what EDS says. As Envoy, which weighs one
+    /// priority after the other, those included that there were once: the last
+    /// one counts.
+    fn count_weights(&mut self, found: &Assignment) {
+        if !matches!(self.shared.config.discovery, Discovery::Eds(_)) {
+            return;
+        }
+        let priority = |host: &HostConfig| found.groups[host.group as usize].priority;
+        let given = found.groups.iter().map(|group| group.priority);
+        self.last_priority = given.max().unwrap_or(0).max(self.last_priority);
+        let last = (found.hosts.iter()).filter(|host| priority(host) == self.last_priority);
+        let max = last.map(|host| host.weight).max().unwrap_or(1);
+        self.shared.stats.max_host_weight.set(max.into());
     }
 
     /// Lets hosts go that are no longer configured, stayed because they were
@@ -693,12 +712,6 @@ impl ManagedCluster {
         stats.membership_healthy.set(counts.healthy);
         stats.membership_degraded.set(counts.degraded);
         stats.membership_excluded.set(counts.excluded);
-        // Envoy's balancers compute it, and there is none.
-        if !self.shared.config.balancing.is_provided {
-            let weights = self.members.iter().map(|member| member.config.weight);
-            let max = weights.max().unwrap_or(0);
-            stats.max_host_weight.set(u64::from(max));
-        }
     }
 }
 

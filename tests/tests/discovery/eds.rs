@@ -100,6 +100,16 @@ const FILES: &[(&str, &str)] = &[
         ),
     ),
     (
+        "the last priority is the heaviest",
+        assignment!(
+            "11b",
+            "",
+            "{ lb_endpoints: [ @84 ] }, { priority: 1, lb_endpoints: [ \
+             { load_balancing_weight: 7, endpoint: { address: { socket_address: { \
+             address: 127.0.0.1, port_value: 85 } } } } ] }"
+        ),
+    ),
+    (
         "healthy again, in another priority",
         assignment!(
             "12",
@@ -194,6 +204,7 @@ fn is_stat(stat: &str) -> bool {
         .iter()
         .any(|start| stat.starts_with(start) && !timed.iter().any(|name| stat.starts_with(name)))
         || stat.ends_with("total_match_count")
+        || stat == "max_host_weight"
 }
 
 /// Waits until the file has been read as many times as it was put there.

@@ -2,10 +2,11 @@
 
 use ringway_tests::bootstrap::{Listener, cluster};
 use ringway_tests::case::{Case, case};
-use ringway_tests::comparison::Comparison;
+use ringway_tests::comparison::{self, Comparison};
 use ringway_tests::intended_differences::Suite;
-use ringway_tests::observation::Ports;
+use ringway_tests::observation::{Ports, Scene};
 use ringway_tests::origin::{self, Act};
+use ringway_tests::process::Program;
 use std::time::Duration;
 
 const ROUTES: &str = include_str!("custom_response/routes.yaml");
@@ -378,4 +379,79 @@ fn custom_response() {
         cases,
     }
     .run("custom_response");
+}
+
+/// A listener whose filter picks `own` for every response, and whose route
+/// picks `of_route`; nothing is picked where they are empty.
+macro_rules! counted {
+    ($name:literal, $own:expr, $of_route:expr) => {
+        Listener {
+            name: $name,
+            manager: concat!(
+                "http_filters:\n- name: envoy.filters.http.custom_response\n  typed_config: { \
+                 \"@type\": type.googleapis.com/envoy.extensions.filters.http.custom_response.v3.\
+                 CustomResponse, ",
+                $own,
+                " }\n- name: router\n  typed_config: { \"@type\": \
+                 type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }\n"
+            ),
+            hosts: concat!(
+                "- name: a\n  domains: [a]\n  routes:\n  - match: { prefix: / }\n    \
+                 route: { cluster: origin }\n    typed_per_filter_config:\n      \
+                 envoy.filters.http.custom_response: { \"@type\": type.googleapis.com/\
+                 envoy.extensions.filters.http.custom_response.v3.CustomResponse, ",
+                $of_route,
+                " }\n"
+            ),
+        }
+    };
+}
+
+macro_rules! redirect {
+    ($uri:literal) => {
+        concat!(
+            "custom_response_matcher: { on_no_match: { action: { name: page, typed_config: { \
+             \"@type\": type.googleapis.com/envoy.extensions.http.custom_response.\
+             redirect_policy.v3.RedirectPolicy, uri: \"http://",
+            $uri,
+            "/\" } } } }"
+        )
+    };
+}
+
+/// What was and was not counted, by listeners whose filters and routes fetch
+/// pages or have none.
+fn counters_of_pages(program: &Program) -> Vec<Vec<String>> {
+    let listeners: &[&[Listener]] = &[
+        &[counted!("neither", "", "")],
+        &[counted!("own", redirect!("nobody"), "")],
+        &[counted!("route", "", redirect!("nobody"))],
+        &[counted!("both", redirect!("nobody"), redirect!("no-one"))],
+    ];
+    let look = |listeners: &&[Listener]| {
+        let scene = Scene::start(program, listeners, clusters);
+        for listener in *listeners {
+            drop(scene.play(&case("asked", listener.name, get("/"))));
+        }
+        let text = scene
+            .process
+            .admin()
+            .get("/stats?filter=custom_response_")
+            .text();
+        text.lines().map(ToOwned::to_owned).collect()
+    };
+    listeners.iter().map(look).collect()
+}
+
+#[test]
+fn pages_are_counted_where_envoy_counts_them() {
+    let test = "pages_are_counted_where_envoy_counts_them";
+    let Some(seen) = comparison::as_in_envoy(test, counters_of_pages) else {
+        return;
+    };
+    assert!(seen[0].is_empty());
+    let own = "http.own.custom_response_redirect_no_route: 1";
+    assert!(seen[1].iter().any(|line| line == own), "{seen:?}");
+    let of_route = "custom_response_redirect_no_route: 1";
+    assert!(seen[2].iter().any(|line| line == of_route), "{seen:?}");
 }

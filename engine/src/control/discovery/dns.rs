@@ -119,12 +119,20 @@ impl Names {
         };
         let matches = &self.cluster.transport_socket_matches;
         matches.total_match_count.add(addresses.len() as u64);
+        let target = &dns.targets[place];
+        if !dns.is_logical {
+            // As Envoy, which weighs what it is told of one name.
+            let weight = match addresses {
+                [] => 1,
+                _ => target.host.weight,
+            };
+            stats.max_host_weight.set(weight.into());
+        }
         let known = &mut self.known[place];
         known.failures = 0;
         if is_same(&known.hosts, addresses) {
             stats.update_no_rebuild.inc();
         } else {
-            let target = &dns.targets[place];
             known.hosts = addresses
                 .iter()
                 .map(|ip| Arc::new(target.host_at(*ip)))

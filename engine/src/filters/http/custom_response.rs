@@ -28,7 +28,8 @@ use crate::stats::Store;
 use crate::stats_struct;
 
 stats_struct! {
-    /// `http.<stat_prefix>.custom_response_*`.
+    /// `http.<stat_prefix>.custom_response_*`, and without a prefix those of
+    /// policies that routes have.
     pub struct CustomResponseStats {
         counters: [custom_response_invalid_uri, custom_response_redirect_no_route],
         gauges: [],
@@ -42,7 +43,12 @@ pub struct CustomResponse {
     overrides: Vec<Override>,
     /// The policies that fetch pages, by number.
     redirects: Vec<RedirectPolicy>,
-    stats: Option<CustomResponseStats>,
+    /// How many of them are the filter's own; the others are routes'.
+    own_redirects: u32,
+    /// Of the filter's own redirects, if there are any.
+    own_stats: Option<CustomResponseStats>,
+    /// Of those that routes have, if there are any.
+    route_stats: Option<CustomResponseStats>,
 }
 
 /// What a level of the routes says.
@@ -86,11 +92,14 @@ impl CustomResponse {
     /// Compiles the message, or reports why not.
     pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Self> {
         let mut redirects = Vec::new();
+        let own = matcher(any, &mut redirects, cx)?;
         Some(Self {
-            own: matcher(any, &mut redirects, cx)?,
+            own,
             overrides: Vec::new(),
+            own_redirects: u32::try_from(redirects.len()).ok()?,
             redirects,
-            stats: None,
+            own_stats: None,
+            route_stats: None,
         })
     }
 }
@@ -116,7 +125,12 @@ impl HttpFilter for CustomResponse {
     }
 
     fn register(&mut self, store: &Store, prefix: &str) {
-        self.stats = Some(CustomResponseStats::new(store, prefix));
+        // As in Envoy there is nothing to count where nothing is fetched, and
+        // what routes say belongs to no connection manager.
+        let has_own = self.own_redirects > 0;
+        let routes_have = self.redirects.len() > self.own_redirects as usize;
+        self.own_stats = has_own.then(|| CustomResponseStats::new(store, prefix));
+        self.route_stats = routes_have.then(|| CustomResponseStats::new(store, ""));
     }
 
     fn compile_override(&mut self, config: &Any, cx: &mut Cx<'_>) -> Option<u32> {
@@ -178,16 +192,18 @@ impl CustomResponse {
         if !RedirectPolicy::may_fetch(stream.exchange) {
             return None;
         }
+        let stats = match policy < self.own_redirects {
+            true => self.own_stats?,
+            false => self.route_stats?,
+        };
         let request = self.redirects[policy as usize].request(stream);
-        if request.is_none()
-            && let Some(stats) = &self.stats
-        {
+        if request.is_none() {
             stats.custom_response_invalid_uri.inc();
         }
         Some(Fetch {
             request: request?,
             policy,
-            no_route: self.stats?.custom_response_redirect_no_route,
+            no_route: stats.custom_response_redirect_no_route,
         })
     }
 }
