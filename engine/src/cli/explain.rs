@@ -30,7 +30,11 @@ pub struct ExplainOptions {
     #[arg(long, value_name = "METHOD", default_value = "GET")]
     pub method: String,
 
-    /// Host of the request; the address of the listener by default
+    /// Protocol of the request: HTTP/1.1 or HTTP/1.0
+    #[arg(long, value_name = "PROTOCOL", default_value = "HTTP/1.1")]
+    pub protocol: String,
+
+    /// Host of the request; the address of the listener by default, none of HTTP/1.0
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
 
@@ -78,6 +82,7 @@ impl ExplainOptions {
     pub fn parameters(&self) -> Vec<(String, String)> {
         let mut parameters = vec![
             ("method".to_owned(), self.method.clone()),
+            ("protocol".to_owned(), self.protocol.clone()),
             ("path".to_owned(), self.path.clone()),
             ("remote".to_owned(), self.remote.clone()),
             ("random".to_owned(), self.random.clone()),

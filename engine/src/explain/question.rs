@@ -4,12 +4,17 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use ringway_codecs::http1::Version;
+
 /// A request to be explained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// Its method.
     pub method: String,
-    /// Its `Host`; without one a client would name the address of the listener.
+    /// The protocol that it is written in.
+    pub protocol: Version,
+    /// Its `Host`; without one a client would name the address of the listener,
+    /// and nothing in HTTP/1.0, which does not ask for it.
     pub host: Option<String>,
     /// What its first line asks for: a path with its query, a whole URL, or
     /// `*`. Empty of a CONNECT, which asks for its host.
@@ -31,12 +36,16 @@ pub const PARAMETERS: &[(&str, &str)] = &[
     ("method", "Method of the request; GET by default"),
     (
         "host",
-        "Host of the request; the address of the listener by default",
+        "Host of the request; the address of the listener by default, none of HTTP/1.0",
     ),
     (
         "path",
         "Path of the request, with its query, or a whole URL, or *; / by default, none of a \
          CONNECT",
+    ),
+    (
+        "protocol",
+        "Protocol of the request; One of (HTTP/1.1, HTTP/1.0)",
     ),
     ("h.NAME", "A header of the request, repeatable"),
     ("remote", "Address of the client; 127.0.0.1 by default"),
@@ -66,6 +75,7 @@ impl Question {
     pub fn parse<'p>(pairs: impl IntoIterator<Item = (&'p str, &'p str)>) -> Result<Self, String> {
         let mut question = Self {
             method: "GET".into(),
+            protocol: Version::Http11,
             host: None,
             path: ROOT.into(),
             headers: Vec::new(),
@@ -78,6 +88,7 @@ impl Question {
             match name {
                 "method" => question.method = token("method", value)?,
                 "host" => question.host = Some(line("host", value)?),
+                "protocol" => question.protocol = protocol(value)?,
                 "path" => question.path = line("path", value)?,
                 "remote" => question.remote = remote(value)?,
                 "listener" => question.listener = Some(value.into()),
@@ -124,14 +135,15 @@ impl Question {
             name.eq_ignore_ascii_case("host").then(|| value.clone())
         };
         let by_header = self.headers.iter().find_map(header);
-        let writes_host = self.host.is_some() || by_header.is_none();
+        let names_host = self.protocol == Version::Http11 && by_header.is_none();
+        let writes_host = self.host.is_some() || names_host;
         let host = self.host.clone().or(by_header);
         let host = host.as_deref().unwrap_or(address);
         let target = match self.is_connect() {
             true => host,
             false => &self.path,
         };
-        let mut head = format!("{} {target} HTTP/1.1\r\n", self.method);
+        let mut head = format!("{} {target} {}\r\n", self.method, self.protocol.as_str());
         let mut add = |name: &str, value: &str| {
             for part in [name, ": ", value, "\r\n"] {
                 head.push_str(part);
@@ -188,6 +200,12 @@ fn line(name: &str, value: &str) -> Result<String, String> {
         true => Err(format!("{name}: a value cannot hold a line end")),
         false => Ok(value.trim().into()),
     }
+}
+
+fn protocol(value: &str) -> Result<Version, String> {
+    let known = [Version::Http11, Version::Http10];
+    let named = known.into_iter().find(|version| version.as_str() == value);
+    named.ok_or_else(|| format!("protocol: {value:?} is neither HTTP/1.1 nor HTTP/1.0"))
 }
 
 fn remote(value: &str) -> Result<SocketAddr, String> {
@@ -260,6 +278,16 @@ mod tests {
                 "GET / HTTP/1.1\r\nHost: b\r\n\r\n",
                 "GET /",
             ),
+            (
+                &[("protocol", "HTTP/1.0")],
+                "GET / HTTP/1.0\r\n\r\n",
+                "GET /",
+            ),
+            (
+                &[("protocol", "HTTP/1.0"), ("host", "a")],
+                "GET / HTTP/1.0\r\nhost: a\r\n\r\n",
+                "GET a/",
+            ),
             // Two hosts are what a client sends then, and what is refused.
             (
                 &[("h.Host", "b"), ("host", "")],
@@ -292,6 +320,10 @@ mod tests {
                 "remote: \"nobody\" is not an address",
             ),
             (&[("random", "-1")], "random: \"-1\" is not a number"),
+            (
+                &[("protocol", "http/1.0")],
+                "protocol: \"http/1.0\" is neither",
+            ),
             (&[("all_routes", "1")], "all_routes: \"1\" is neither"),
             (&[("format", "xml")], "format: \"xml\" is neither"),
             (

@@ -94,6 +94,7 @@ pub(super) const TABLE: &[Intended] = &[
     admin("*", "extra: *  listener", EXPLAIN),
     admin("*", "extra: *  method", EXPLAIN),
     admin("*", "extra: *  path", EXPLAIN),
+    admin("*", "extra: *  protocol", EXPLAIN),
     admin("*", "extra: *  random", EXPLAIN),
     admin("*", "extra: *  remote", EXPLAIN),
 ];

@@ -10,6 +10,8 @@ pub(crate) type Headers = &'static [(&'static str, &'static str)];
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
     pub(crate) method: &'static str,
+    pub(crate) protocol: &'static str,
+    /// Empty for a request of HTTP/1.0 that names none.
     pub(crate) host: &'static str,
     /// Empty for a CONNECT.
     pub(crate) path: &'static str,
@@ -19,6 +21,7 @@ pub(crate) struct Request {
 pub(crate) const fn get(host: &'static str, path: &'static str, headers: Headers) -> Request {
     Request {
         method: "GET",
+        protocol: "HTTP/1.1",
         host,
         path,
         headers,
@@ -28,6 +31,7 @@ pub(crate) const fn get(host: &'static str, path: &'static str, headers: Headers
 pub(crate) const fn connect(host: &'static str, headers: Headers) -> Request {
     Request {
         method: "CONNECT",
+        protocol: "HTTP/1.1",
         host,
         path: "",
         headers,
@@ -38,24 +42,34 @@ impl Request {
     /// The case that sends it to a listener.
     pub(crate) fn case(&self, listener: &'static str) -> Case {
         let Request {
-            method, host, path, ..
+            method,
+            protocol,
+            host,
+            path,
+            ..
         } = self;
         let target = if path.is_empty() { host } else { path };
+        let host = match host.is_empty() {
+            true => String::new(),
+            false => format!("host: {host}\r\n"),
+        };
         let lines = self.headers.iter();
         let lines: String = lines
             .map(|(name, value)| format!("{name}: {value}\r\n"))
             .collect();
-        let head = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n{lines}\r\n");
+        let head = format!("{method} {target} {protocol}\r\n{host}{lines}\r\n");
         case("explained", listener, head)
     }
 
     /// What is told of it; `more` are parameters.
     pub(crate) fn ask(&self, scene: &Scene, listener: &str, more: &str) -> Value {
         let mut query = format!(
-            "/explain?format=json&listener={listener}&method={}&host={}{more}",
-            self.method,
-            escaped(self.host)
+            "/explain?format=json&listener={listener}&method={}&protocol={}{more}",
+            self.method, self.protocol
         );
+        if !self.host.is_empty() {
+            query.push_str(&format!("&host={}", escaped(self.host)));
+        }
         if !self.path.is_empty() {
             query.push_str(&format!("&path={}", escaped(self.path)));
         }

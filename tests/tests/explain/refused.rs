@@ -32,6 +32,12 @@ const LISTENERS: &[Listener] = &[
         hosts: HOSTS,
     },
     Listener {
+        name: "old",
+        manager: "http_protocol_options: { accept_http_10: true, \
+                  default_host_for_http_10: old.example }",
+        hosts: HOSTS,
+    },
+    Listener {
         name: "rejects",
         manager: "normalize_path: true\n\
                   path_with_escaped_slashes_action: REJECT_REQUEST\n\
@@ -57,6 +63,13 @@ const GRPC: (&str, &str) = ("content-type", "application/grpc");
 
 const fn with(method: &'static str, request: Request) -> Request {
     Request { method, ..request }
+}
+
+const fn old(request: Request) -> Request {
+    Request {
+        protocol: "HTTP/1.0",
+        ..request
+    }
 }
 
 const REQUESTS: &[Request] = &[
@@ -115,6 +128,22 @@ const REQUESTS: &[Request] = &[
             &[("content-length", "0"), ("content-length", "0")],
         ),
     ),
+    with(
+        "POST",
+        get(
+            "a",
+            "/x",
+            &[("content-length", "1"), ("content-length", "2")],
+        ),
+    ),
+    with("POST", get("a", "/x", &[("content-length", "1, 2")])),
+    with("POST", get("a", "/x", &[("content-length", "+1")])),
+    with("POST", get("a", "/x", &[("content-length", "")])),
+    with("POST", get("a", "/x", &[("content-length", "0x1")])),
+    with(
+        "POST",
+        get("a", "/x", &[("content-length", "99999999999999999999")]),
+    ),
     with("POST", get("a", "/x", &[("transfer-encoding", "gzip")])),
     with(
         "POST",
@@ -128,6 +157,25 @@ const REQUESTS: &[Request] = &[
     connect("a:80", &[("content-length", "9")]),
     connect("a", &[]),
     connect("a:80", &[]),
+    // The old protocol, which one listener takes.
+    old(get("a", "/x", &[])),
+    old(get("", "/x", &[])),
+    old(get("", "/moved", &[])),
+    old(get("a b", "/x", &[])),
+    old(get("a", "/gone", &[])),
+    old(get("a", "x", &[])),
+    old(get("a", "http://b/moved", &[])),
+    old(get("a", "/x", &[("connection", "keep-alive")])),
+    old(get(
+        "a",
+        "/x",
+        &[("connection", "upgrade"), ("upgrade", "websocket")],
+    )),
+    old(with("POST", get("a", "/x", &[("content-length", "0")]))),
+    old(with(
+        "POST",
+        get("a", "/x", &[("transfer-encoding", "chunked")]),
+    )),
     // Headers.
     get("a", "/x", &[("x_y", "1"), ("x-y", "2")]),
     get("a", "/x", &[("connection", "x-forwarded-for")]),
