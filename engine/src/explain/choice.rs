@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use ringway_config::cluster::Cluster;
+use ringway_config::discovery::Discovery;
 use ringway_config::load_balancing::AskedHosts;
 use ringway_config::route::HashInput;
 use ringway_lb::among::{Among, Which};
@@ -25,6 +26,9 @@ pub(super) struct Explained {
     pub fact: Fact,
     /// There is no host that may take the request.
     pub finds_nobody: bool,
+    /// What the host is called, which may be nothing, where that is certain:
+    /// there is one, or all have the same name.
+    pub hostname: Option<Arc<str>>,
 }
 
 /// What the request tells the balancer: its hash, and what the metadata of its
@@ -34,10 +38,15 @@ pub(super) fn explain(way: &Way<'_>, cluster: &Cluster, exchange: &mut Exchange)
         return explained;
     }
     let asked = asked_host(way, cluster, exchange);
-    if let Some(Asked { fact, finds: true }) = asked {
+    if let Some(Asked {
+        fact,
+        hostname: Some(hostname),
+    }) = asked
+    {
         return Explained {
             fact: Fact::new("choice of the host").parts(vec![fact]),
             finds_nobody: false,
+            hostname: Some(hostname),
         };
     }
     let key = hash_key(way, cluster, exchange);
@@ -48,11 +57,15 @@ pub(super) fn explain(way: &Way<'_>, cluster: &Cluster, exchange: &mut Exchange)
         parts.push(criteria(way, cluster, exchange));
     }
     let mut finds_nobody = false;
+    let mut hostname = common_hostname(cluster, way.cx.hosts(cluster));
     if let Some(set) = way.cx.hosts(cluster) {
         let picks = Picks::of(set, subset.as_slice(), key.hash);
         finds_nobody = picks.without_host == PICKS;
         if let Some(host) = picks.only.filter(|_| key.decides || picks.hosts.len() == 1) {
             parts.push(picked(host, set, cluster));
+            if !is_bounded(cluster) {
+                hostname = Some(Arc::clone(&set.members[host as usize].config.hostname));
+            }
         }
         if picks.without_host > 0 {
             parts.push(
@@ -65,14 +78,31 @@ pub(super) fn explain(way: &Way<'_>, cluster: &Cluster, exchange: &mut Exchange)
     Explained {
         fact: Fact::new("choice of the host").parts(parts),
         finds_nobody,
+        hostname,
     }
+}
+
+/// What all hosts of a cluster are called. Those that have not been looked up
+/// are called by what is looked up.
+fn common_hostname(cluster: &Cluster, set: Option<&HostSet>) -> Option<Arc<str>> {
+    let names: Vec<&Arc<str>> = match (set, &cluster.discovery) {
+        (Some(set), _) => (set.members.iter())
+            .map(|member| &member.config.hostname)
+            .collect(),
+        (None, Discovery::Dns(dns)) => (dns.targets.iter())
+            .map(|target| &target.host.hostname)
+            .collect(),
+        (None, _) => Vec::new(),
+    };
+    let (first, others) = names.split_first()?;
+    (others.iter().all(|name| name == first)).then(|| Arc::clone(first))
 }
 
 /// The host that a request asks for.
 struct Asked {
     fact: Fact,
-    /// The cluster has it.
-    finds: bool,
+    /// What it is called, if the cluster has it.
+    hostname: Option<Arc<str>>,
 }
 
 /// What a request says about its host, where it may: that is what its first
@@ -87,7 +117,11 @@ fn asked_host(way: &Way<'_>, cluster: &Cluster, exchange: &Exchange) -> Option<A
         && let Some(host) = hosts.take_next()
     {
         first.get_or_insert_with(|| host.to_owned());
-        found = set.and_then(|set| set.by_name.contains_key(host).then(|| host.to_owned()));
+        found = set.and_then(|set| {
+            let place = *set.by_asked.get(host)?;
+            let hostname = Arc::clone(&set.members[place as usize].config.hostname);
+            Some((host.to_owned(), hostname))
+        });
     }
     let note = match (&found, &first, set.is_some()) {
         (Some(_), ..) => "takes the request, whatever its health",
@@ -97,14 +131,13 @@ fn asked_host(way: &Way<'_>, cluster: &Cluster, exchange: &Exchange) -> Option<A
     };
     let sources = config.sources().into_iter().map(Fact::new);
     let fact = Fact::new("host asked for").items(sources.collect());
-    let finds = found.is_some();
+    let (host, hostname) = match found {
+        Some((host, hostname)) => (Some(host), Some(hostname)),
+        None => (first, None),
+    };
     Some(Asked {
-        fact: match found.or(first) {
-            Some(host) => fact.value(host),
-            None => fact.value(Value::Null),
-        }
-        .note(note),
-        finds,
+        fact: fact.value(host).note(note),
+        hostname,
     })
 }
 
@@ -112,13 +145,19 @@ fn asked_host(way: &Way<'_>, cluster: &Cluster, exchange: &Exchange) -> Option<A
 fn picked(host: u32, set: &HostSet, cluster: &Cluster) -> Fact {
     let address = set.members[host as usize].config.address.to_string();
     let fact = Fact::new("host").value(address);
+    match is_bounded(cluster) {
+        true => fact.note("unless it has more than its part of the requests"),
+        false => fact,
+    }
+}
+
+/// Whether a host that has too many requests is passed over.
+fn is_bounded(cluster: &Cluster) -> bool {
     match cluster.balancing.policy() {
-        Policy::RingHash { balance_factor, .. } | Policy::Maglev { balance_factor, .. }
-            if balance_factor.is_some() =>
-        {
-            fact.note("unless it has more than its part of the requests")
+        Policy::RingHash { balance_factor, .. } | Policy::Maglev { balance_factor, .. } => {
+            balance_factor.is_some()
         }
-        _ => fact,
+        _ => false,
     }
 }
 

@@ -160,8 +160,13 @@ pub(super) fn explain(
     limits.extend(timeouts::of_stream(&way, exchange));
     let retries = retries::explain(&way, hedging, exchange);
     router::remove_consumed(exchange);
+    let mut is_uncertain = forward.rewrites_host_to_hostname();
+    if is_uncertain && let Some(hostname) = &choice.hostname {
+        is_uncertain = false;
+        router::rewrite_host_to(cx.manager, forward, hostname, exchange);
+    }
     let mut facts = vec![
-        sent(&way, exchange),
+        sent(&way, is_uncertain, exchange),
         choice.fact,
         Fact::new("timeouts").parts(limits),
     ];
@@ -194,8 +199,8 @@ impl Way<'_> {
     }
 }
 
-/// The request as its host gets it.
-fn sent(way: &Way<'_>, exchange: &Exchange) -> Fact {
+/// The request as its host gets it, which may say who that is.
+fn sent(way: &Way<'_>, is_host_uncertain: bool, exchange: &Exchange) -> Fact {
     const NAME: &str = "request as it is sent upstream";
     if router::carries_bytes(way.forward, exchange) {
         let upgrade = way.forward.upgrades.find(b"CONNECT");
@@ -210,8 +215,8 @@ fn sent(way: &Way<'_>, exchange: &Exchange) -> Fact {
     if filters.any(|said| said != Said::Off) {
         notes.push("without what filters change");
     }
-    if way.forward.rewrites_host_to_hostname() {
-        notes.push("with the name of the host, if it has one, as its authority");
+    if is_host_uncertain {
+        notes.push("with the name of the host that is picked, if it has one, as its authority");
     }
     let mut request = exchange.request.clone();
     match router::head_end(exchange, !exchange.request_complete) {

@@ -2,6 +2,8 @@
 //! (`CLUSTER_PROVIDED`): wherever the request wants to go, or one of other
 //! clusters.
 
+use std::net::SocketAddr;
+
 use ringway_config::aggregate::Aggregate;
 use ringway_config::cluster::Cluster;
 use ringway_config::discovery::Discovery;
@@ -16,6 +18,7 @@ use super::choice::Explained;
 use super::context::Context;
 use super::fact::Fact;
 use crate::http::exchange::Exchange;
+use crate::upstream::original_dst;
 
 /// What is known of such a cluster; `None` of one that is balanced.
 pub(super) fn explain(cluster: &Cluster, cx: &Context<'_>) -> Option<Vec<Fact>> {
@@ -107,11 +110,17 @@ pub(super) fn of_request(
     exchange: &mut Exchange,
     cx: &Context<'_>,
 ) -> Option<Explained> {
+    let mut hostname = None;
     let (fact, finds_nobody) = match &cluster.discovery {
         Discovery::Static | Discovery::Dns(_) | Discovery::Eds(_) => return None,
-        Discovery::OriginalDst(config) => (destination(config, exchange), false),
+        Discovery::OriginalDst(config) => {
+            let (fact, address) = destination(config, exchange);
+            hostname = address.map(|address| original_dst::hostname(&cluster.name, address));
+            (fact, false)
+        }
         Discovery::DynamicForwardProxy(_) => {
             let name = exchange.with_destination(str::to_owned);
+            hostname = Some(name.as_str().into());
             let destination = Fact::new("destination")
                 .value(name)
                 .note("the host of the request, with its port");
@@ -132,18 +141,20 @@ pub(super) fn of_request(
     Some(Explained {
         fact: Fact::new("choice of the host").parts(vec![fact]),
         finds_nobody,
+        hostname,
     })
 }
 
-fn destination(config: &OriginalDst, exchange: &Exchange) -> Fact {
+fn destination(config: &OriginalDst, exchange: &Exchange) -> (Fact, Option<SocketAddr>) {
     let said = config.destination(&exchange.request, Metadata::EMPTY, FilterState::EMPTY);
     let sources = config.sources().into_iter().map(Fact::new);
     let fact = Fact::new("destination").items(sources.collect());
-    match said.address {
+    let fact = match said.address {
         Some(address) => fact.value(address.to_string()),
         None => fact.value(Value::Null).note(match said.invalid {
             0 => "nothing says where: unless a filter does, the answer is 503",
             _ => "what the request says is no address: unless a filter says one, the answer is 503",
         }),
-    }
+    };
+    (fact, said.address)
 }

@@ -301,11 +301,11 @@ impl Cluster {
     }
 
     /// The host that a request asks for by what it is called in
-    /// [`HostSet::by_name`]: a name with its port, or an address.
+    /// [`HostSet::by_asked`]: a name with its port, or an address.
     #[must_use]
     pub fn host_named(&self, name: &str) -> Option<Rc<Host>> {
         let Hosts { set, own, .. } = &mut *self.hosts.borrow_mut();
-        let index = *set.by_name.get(name)? as usize;
+        let index = *set.by_asked.get(name)? as usize;
         let Member { shared, config } = &set.members[index];
         let host = own[index].get_or_insert_with(|| Host::new(shared, config));
         Some(Rc::clone(host))

@@ -44,7 +44,7 @@ pub struct HostSet {
     pub counts: Counts,
     /// The places of hosts by what requests ask for them by, where they do:
     /// names, or addresses.
-    pub by_name: HashMap<Arc<str>, u32>,
+    pub by_asked: HashMap<Arc<str>, u32>,
     /// The percentage of healthy hosts below which all are used.
     pub panic_threshold: f64,
 }
@@ -129,7 +129,7 @@ impl HostSet {
             policy: assignment.policy,
             balancer,
             counts,
-            by_name: match config.discovery {
+            by_asked: match config.discovery {
                 Discovery::DynamicForwardProxy(_) => by_name(&members),
                 _ if config.balancing.override_host.is_some() => by_address(&members, groups),
                 _ => HashMap::new(),

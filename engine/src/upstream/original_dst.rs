@@ -68,7 +68,7 @@ impl Registry {
             }
             let host = Arc::new(HostConfig::at(
                 Address::Socket(address),
-                format!("{}{address}", self.config.name).into(),
+                hostname(&self.config.name, address),
             ));
             let host = SharedHost::new(host, self.watch.as_ref(), &self.store);
             host.usage.mark();
@@ -151,6 +151,11 @@ impl Hosts {
             !ended
         });
     }
+}
+
+/// What the host at an address is called in a cluster, as Envoy calls it.
+pub fn hostname(cluster: &str, address: SocketAddr) -> Arc<str> {
+    format!("{cluster}{address}").into()
 }
 
 #[cfg(test)]

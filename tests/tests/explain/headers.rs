@@ -105,7 +105,7 @@ const REQUESTS: &[Request] = &[
 
 /// What comes of a request, as far as an explanation tells it.
 #[derive(Debug, PartialEq, Eq)]
-struct Result {
+pub(crate) struct Result {
     /// The status of an answer that the proxy gives itself.
     answer: Option<String>,
     /// The request line and all headers that the host gets.
@@ -115,7 +115,7 @@ struct Result {
 }
 
 impl Result {
-    fn told(told: &Value) -> Self {
+    pub(crate) fn told(told: &Value) -> Self {
         let answer = Some(&told["answer"]["value"]).filter(|value| !value.is_null());
         let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for header in items(&told["request_as_it_is_sent_upstream"]) {
@@ -149,7 +149,22 @@ impl Result {
         }
     }
 
-    fn seen(seen: &Observation) -> Self {
+    /// The host that the request names.
+    pub(crate) fn host(&self) -> String {
+        let sent = self.sent.as_ref().and_then(|sent| sent.get("host"));
+        sent.cloned().unwrap_or_default()
+    }
+
+    /// The same with the origin's port as an observation names it.
+    pub(crate) fn masked(mut self, port: u16) -> Self {
+        let port = format!(":{port}");
+        for value in self.sent.iter_mut().flat_map(BTreeMap::values_mut) {
+            *value = value.replace(&port, ":ORIGIN");
+        }
+        self
+    }
+
+    pub(crate) fn seen(seen: &Observation) -> Self {
         let line = seen.get("upstream[0].line").cloned();
         let sent = line.map(|line| {
             let headers = seen.iter().filter_map(|(name, value)| {

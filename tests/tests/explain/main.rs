@@ -5,6 +5,7 @@ mod asking;
 mod balancing;
 mod filters;
 mod headers;
+mod host_names;
 mod hosts;
 mod limits;
 mod refused;

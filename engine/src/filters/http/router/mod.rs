@@ -56,7 +56,7 @@ pub(in crate::filters) use self::failure::Failure;
 use self::forward::{forward, no_cluster};
 pub use self::hash_policy::policies as hash_policies;
 pub use self::pick::subset;
-pub use self::request_headers::{finalize_request_headers, remove_consumed};
+pub use self::request_headers::{finalize_request_headers, remove_consumed, rewrite_host_to};
 pub use self::retries::Retries;
 pub use self::shadow::{NotMirrored, mirror_target, set_mirror_authority};
 pub use self::timeout::{asked_ms, limits, set_stream_limit};

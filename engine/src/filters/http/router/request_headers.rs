@@ -96,12 +96,20 @@ pub(super) fn rewrite_host(
     host: &Host,
     exchange: &mut Exchange,
 ) {
-    if !forward.rewrites_host_to_hostname() {
-        return;
+    if forward.rewrites_host_to_hostname() {
+        rewrite_host_to(&manager.shared, forward, &host.info().hostname, exchange);
     }
-    let host = host.info();
-    rewriting(&manager.shared, exchange, |headers, with| {
-        forward.rewrite_host_to(&host.hostname, headers, with);
+}
+
+/// Puts the name of a host into the authority's place, if it has one.
+pub fn rewrite_host_to(
+    shared: &Shared,
+    forward: &Forward,
+    hostname: &str,
+    exchange: &mut Exchange,
+) {
+    rewriting(shared, exchange, |headers, with| {
+        forward.rewrite_host_to(hostname, headers, with);
     });
 }
 
