@@ -118,6 +118,40 @@ impl Filter {
         }
     }
 
+    /// Whether a request would be logged that is not sent; `None` where chance
+    /// decides, or the time that it takes.
+    pub fn foresee(&self, cx: &Context<'_>, runtime: &RuntimeValues) -> Option<bool> {
+        // As soon as one is certain to decide, the others do not matter.
+        let among = |filters: &[Filter], decisive: bool| {
+            let mut foreseen = filters.iter().map(|filter| filter.foresee(cx, runtime));
+            let is_decided = foreseen.clone().any(|one| one == Some(decisive));
+            match is_decided {
+                true => Some(decisive),
+                false => foreseen.all(|one| one.is_some()).then_some(!decisive),
+            }
+        };
+        match self {
+            Filter::Duration(_) => None,
+            Filter::Sample {
+                key,
+                numerator,
+                denominator,
+                ..
+            } => match runtime.integer(*key, *numerator) {
+                0 => Some(false),
+                share if share >= *denominator => Some(true),
+                _ => None,
+            },
+            Filter::And(filters) => among(filters, false),
+            Filter::Or(filters) => among(filters, true),
+            Filter::StatusCode(_)
+            | Filter::NotHealthCheck
+            | Filter::ResponseFlag(_)
+            | Filter::Header(_)
+            | Filter::LogType { .. } => Some(self.passes(cx, runtime)),
+        }
+    }
+
     /// Compiles the message, or reports why not.
     pub fn compile(message: &proto::AccessLogFilter, cx: &mut Cx<'_>) -> Option<Filter> {
         let Some(specifier) = &message.filter_specifier else {

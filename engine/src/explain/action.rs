@@ -5,14 +5,16 @@ use ringway_codecs::http1::Http1Error;
 use ringway_config::route::{Action, Body, DirectResponse, RouteMatch};
 
 use super::context::Context;
-use super::fact::Fact;
-use super::forward;
+use super::fact::{Fact, Place};
+use super::{forward, local_reply};
 use crate::filters::http::router;
-use crate::filters::network::http_connection_manager::local_reply::speaks_grpc;
+use crate::filters::network::http_connection_manager::local_reply::{LocalReply, speaks_grpc};
+use crate::filters::network::http_connection_manager::request::{reply_to_error, reply_to_reject};
 use crate::formatter::grpc;
 use crate::http::conn_manager_utility::{Reject, RejectKind};
 use crate::http::exchange::Exchange;
 use crate::http::redirect::set_tls_location;
+use crate::stream_info::{ResponseFlag, details};
 
 /// What becomes of a request that no filter answers. `cluster` is the one that
 /// was chosen.
@@ -23,11 +25,16 @@ pub(super) fn explain(
     cx: &Context<'_>,
 ) -> Vec<Fact> {
     let selected = match found {
-        RouteMatch::NoVirtualHost | RouteMatch::NoRoute(_) => return vec![not_found(exchange)],
+        RouteMatch::NoVirtualHost | RouteMatch::NoRoute(_) => {
+            let reply = LocalReply::new(404, "", details::ROUTE_NOT_FOUND);
+            let reply = reply.flag(ResponseFlag::NoRouteFound);
+            let note = "flag NR, details route_not_found";
+            return answered(&reply, |fact| fact.note(note), exchange, cx);
+        }
         RouteMatch::TlsRequired(host) => {
             let status = set_tls_location(&exchange.request, &mut exchange.response);
-            let field = format!("{}.require_tls", host.source.path);
-            return vec![redirect(status, exchange).place(cx.place(&field))];
+            let place = cx.place(&format!("{}.require_tls", host.source.path));
+            return redirect(status, place, exchange, cx);
         }
         RouteMatch::Route(selected) => selected,
     };
@@ -40,22 +47,37 @@ pub(super) fn explain(
         }
         Action::DirectResponse(direct) => {
             router::set_direct_location(cx.manager, direct, exchange);
-            vec![direct_response(direct, exchange).place(place("direct_response"))]
+            direct_response(direct, place("direct_response"), exchange, cx)
         }
         Action::Redirect(target) => {
             router::set_redirect(cx.manager, target, exchange);
-            vec![redirect(target.status, exchange).place(place("redirect"))]
+            redirect(target.status, place("redirect"), exchange, cx)
         }
-        Action::NonForwarding => vec![
-            answer(503, exchange)
-                .note("flag NC, unless a filter answers")
-                .place(place("non_forwarding_action")),
-        ],
+        Action::NonForwarding => {
+            let reply = LocalReply::new(503, "", details::CLUSTER_NOT_FOUND);
+            let reply = reply.flag(ResponseFlag::NoClusterFound);
+            let place = place("non_forwarding_action");
+            let tell = |fact: Fact| fact.note("flag NC, unless a filter answers").place(place);
+            answered(&reply, tell, exchange, cx)
+        }
     }
 }
 
+/// An answer that the proxy gives itself, of which `tell` says why, and what
+/// the configuration makes of it.
+pub(super) fn answered(
+    reply: &LocalReply<'_>,
+    tell: impl FnOnce(Fact) -> Fact,
+    exchange: &mut Exchange,
+    cx: &Context<'_>,
+) -> Vec<Fact> {
+    let mut facts = vec![tell(answer(reply.status, exchange))];
+    facts.extend(local_reply::explain(reply, exchange, cx));
+    facts
+}
+
 /// An answer that the proxy gives itself, in the words of the client.
-pub(super) fn answer(status: u16, exchange: &Exchange) -> Fact {
+fn answer(status: u16, exchange: &Exchange) -> Fact {
     let fact = Fact::new("answer");
     match speaks_grpc(exchange) {
         false => fact.value(status),
@@ -68,56 +90,69 @@ pub(super) fn answer(status: u16, exchange: &Exchange) -> Fact {
 }
 
 /// The answer to what is no request.
-pub(super) fn invalid(error: Http1Error, exchange: &Exchange) -> Fact {
+pub(super) fn invalid(error: Http1Error, exchange: &mut Exchange, cx: &Context<'_>) -> Vec<Fact> {
     let flag = match error.is_protocol_error() {
         true => "flag DPE, ",
         false => "",
     };
-    answer(error.status(), exchange).note(format!(
+    let note = format!(
         "refused before routing: {error}; {flag}details {}; the connection is closed",
         error.details()
-    ))
+    );
+    answered(&reply_to_error(error), |fact| fact.note(note), exchange, cx)
 }
 
 /// The answer to a request that is not routed.
-pub(super) fn rejected(reject: Reject, exchange: &Exchange) -> Fact {
+pub(super) fn rejected(reject: Reject, exchange: &mut Exchange, cx: &Context<'_>) -> Vec<Fact> {
     let Reject {
-        status, details, ..
+        status,
+        details,
+        kind,
     } = reject;
-    let fact = answer(status, exchange);
-    match reject.kind {
-        RejectKind::ProtocolError => fact.note(format!(
-            "refused before routing: flag DPE, details {details}; the connection is closed"
-        )),
-        RejectKind::Close => fact.note(format!(
-            "refused before routing: details {details}; the connection is closed"
-        )),
-        RejectKind::Reply => fact.note(format!("refused before routing: details {details}")),
+    let reply = reply_to_reject(status, details, kind);
+    let note = match kind {
+        RejectKind::ProtocolError => {
+            format!("refused before routing: flag DPE, details {details}; the connection is closed")
+        }
+        RejectKind::Close => {
+            format!("refused before routing: details {details}; the connection is closed")
+        }
+        RejectKind::Reply => format!("refused before routing: details {details}"),
         RejectKind::RedirectToPath => {
             let path = exchange.request.get(HeaderId::Path).unwrap_or_default();
-            fact.note(format!("redirect to {}", String::from_utf8_lossy(path)))
+            format!("redirect to {}", String::from_utf8_lossy(path))
         }
-    }
+    };
+    answered(&reply, |fact| fact.note(note), exchange, cx)
 }
 
-fn not_found(exchange: &Exchange) -> Fact {
-    answer(404, exchange).note("flag NR, details route_not_found")
-}
-
-fn direct_response(direct: &DirectResponse, exchange: &Exchange) -> Fact {
-    let body = match &direct.body {
-        Body::Bytes(bytes) => format!("{} bytes", bytes.len()),
-        Body::Recipe(_) => "a body that is made for the request".to_owned(),
+fn direct_response(
+    direct: &DirectResponse,
+    place: Place,
+    exchange: &mut Exchange,
+    cx: &Context<'_>,
+) -> Vec<Fact> {
+    let mut made = Vec::new();
+    let (bytes, body) = match &direct.body {
+        Body::Bytes(bytes) => (&**bytes, format!("{} bytes", bytes.len())),
+        Body::Recipe(recipe) => {
+            router::make_body(cx.manager, *recipe, exchange, &mut made);
+            (&*made, "a body that is made for the request".to_owned())
+        }
     };
     let location = exchange.response.get(HeaderId::Location);
     let location = location.map(|value| format!(", location {}", String::from_utf8_lossy(value)));
-    let location = location.unwrap_or_default();
-    answer(direct.status, exchange).note(format!("direct response, {body}{location}"))
+    let note = format!("direct response, {body}{}", location.unwrap_or_default());
+    let mut reply = LocalReply::new(direct.status, "", details::DIRECT_RESPONSE);
+    reply.body = bytes;
+    answered(&reply, |fact| fact.note(note).place(place), exchange, cx)
 }
 
 /// A redirect to the place that the response names.
-fn redirect(status: u16, exchange: &Exchange) -> Fact {
+fn redirect(status: u16, place: Place, exchange: &mut Exchange, cx: &Context<'_>) -> Vec<Fact> {
     let location = exchange.response.get(HeaderId::Location);
     let location = String::from_utf8_lossy(location.unwrap_or_default());
-    answer(status, exchange).note(format!("redirect to {location}"))
+    let note = format!("redirect to {location}");
+    let reply = LocalReply::new(status, "", details::DIRECT_RESPONSE);
+    answered(&reply, |fact| fact.note(note).place(place), exchange, cx)
 }

@@ -10,17 +10,18 @@ use ringway_config::route::{
 };
 use serde_json::Value;
 
-use super::action::answer;
+use super::action::answered;
 use super::choice;
 use super::cluster;
 use super::context::Context;
 use super::fact::Fact;
 use super::request::headers;
-use super::{mirrors, retries, timeouts};
+use super::{local_reply, mirrors, retries, timeouts};
 use crate::filters::http::{Said, router};
+use crate::filters::network::http_connection_manager::local_reply::LocalReply;
 use crate::http::exchange::Exchange;
 use crate::http::header_parser::{Message, Scratch};
-use crate::stream_info::ClusterInfo;
+use crate::stream_info::{ClusterInfo, ResponseFlag, details};
 
 /// Chooses the cluster as the connection manager does when it has found the
 /// route. Nothing where the route sends the request nowhere.
@@ -126,11 +127,12 @@ pub(super) fn explain(
     let chosen = exchange.cluster.cluster;
     let Some(cluster) = chosen.and_then(|id| cx.cluster(id)) else {
         let field = format!("{path}.cluster_not_found_response_code");
-        return vec![
-            answer(forward.cluster_not_found_status, exchange)
-                .note("flag NC, details cluster_not_found")
-                .place(cx.place(&field)),
-        ];
+        let status = forward.cluster_not_found_status;
+        let reply = LocalReply::new(status, "", details::CLUSTER_NOT_FOUND);
+        let reply = reply.flag(ResponseFlag::NoClusterFound);
+        let note = "flag NC, details cluster_not_found";
+        let tell = |fact: Fact| fact.note(note).place(cx.place(&field));
+        return answered(&reply, tell, exchange, cx);
     };
     let way = Way {
         selected,
@@ -139,6 +141,7 @@ pub(super) fn explain(
         cx,
     };
     exchange.info.attempt_count = 1;
+    exchange.tell_attempts = forward.resilience.attempt_count_in_response;
     exchange.limits = router::limits(forward, &exchange.request);
     let is_hedging = router::is_hedging(forward, &exchange.request);
     let mut limits = timeouts::of_upstream(&way, cluster, is_hedging, exchange);
@@ -152,10 +155,13 @@ pub(super) fn explain(
     router::finalize_request_headers(cx.manager, forward, is_hedging, exchange, mutate);
     let choice = choice::explain(&way, cluster, exchange);
     if choice.finds_nobody {
-        return vec![
-            answer(503, exchange).note("flag UH, details no_healthy_upstream"),
-            choice.fact,
-        ];
+        let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM);
+        let mut reply = reply.flag(ResponseFlag::NoHealthyUpstream);
+        reply.tells_attempts = true;
+        let note = "flag UH, details no_healthy_upstream";
+        let mut facts = answered(&reply, |fact| fact.note(note), exchange, cx);
+        facts.push(choice.fact);
+        return facts;
     }
     limits.extend(timeouts::of_stream(&way, exchange));
     let retries = retries::explain(&way, hedging, exchange);
@@ -173,6 +179,7 @@ pub(super) fn explain(
     facts.extend(retries);
     facts.push(internal_redirects(&way));
     facts.push(mirrors::explain(&way, exchange));
+    facts.extend(local_reply::of_others(cx));
     facts
 }
 

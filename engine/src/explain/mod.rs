@@ -15,7 +15,8 @@
 //!   - `route.rs`: virtual host, routes, and why the earlier ones did not match;
 //!   - `upgrade.rs`: whether it may ask for another protocol;
 //!   - `filters.rs`: which filters run, and with whose configuration;
-//!   - `action.rs`: what it is answered with, unless it is sent on;
+//!   - `action.rs`: what it is answered with, unless it is sent on, and
+//!     `local_reply.rs`: what the configuration makes of that;
 //!   - `forward.rs`: how it is sent on, with `cluster.rs`, `balancing.rs`,
 //!     `provided.rs`, `choice.rs`, `timeouts.rs`, `retries.rs` and `mirrors.rs`.
 
@@ -28,6 +29,7 @@ mod document;
 mod fact;
 mod filters;
 mod forward;
+mod local_reply;
 mod mirrors;
 mod provided;
 mod question;

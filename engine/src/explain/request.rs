@@ -14,11 +14,12 @@ use super::fact::Fact;
 use super::question::Question;
 use super::{action, filters, forward, route, upgrade};
 use crate::filters::http::FilterChain;
+use crate::filters::network::http_connection_manager::local_reply::LocalReply;
 use crate::filters::network::http_connection_manager::request::join_lists;
 use crate::http::conn_manager_utility::{self, Peer, Prepared, Reject};
 use crate::http::exchange::{Exchange, ExchangePool};
 use crate::network::address::NO_ADDRESS;
-use crate::stream_info::{ConnectionInfo, SharedRouteMetadata};
+use crate::stream_info::{ConnectionInfo, SharedRouteMetadata, details};
 
 /// What becomes of the request that `question` asks about and of which `head` is
 /// what the client sends, on a connection to the address `local`.
@@ -33,9 +34,7 @@ pub(super) fn explain(
     let head = match read(head, options, &mut exchange.request) {
         Ok(head) => head,
         Err(error) => {
-            let mut facts = vec![action::invalid(error, &exchange)];
-            facts.extend(local_replies(cx));
-            return facts;
+            return action::invalid(error, &mut exchange, cx);
         }
     };
     exchange.note_head(&head);
@@ -44,9 +43,7 @@ pub(super) fn explain(
     let prepared = match prepare(&mut exchange, &head, question.remote, local, cx) {
         Ok(prepared) => prepared,
         Err(reject) => {
-            let mut facts = vec![action::rejected(reject, &exchange)];
-            facts.extend(local_replies(cx));
-            return facts;
+            return action::rejected(reject, &mut exchange, cx);
         }
     };
     let mut facts = vec![
@@ -82,30 +79,17 @@ pub(super) fn explain(
         let (is_refused, fact) = upgrade::explain(&found, &mut exchange, cx);
         facts.push(fact);
         if is_refused {
-            facts.push(
-                action::answer(403, &exchange)
-                    .note("details upgrade_failed; the connection is closed"),
-            );
-            facts.extend(local_replies(cx));
+            let reply = LocalReply::new(403, "", details::UPGRADE_FAILED);
+            let note = "details upgrade_failed; the connection is closed";
+            let tell = |fact: Fact| fact.note(note);
+            facts.extend(action::answered(&reply, tell, &mut exchange, cx));
             return facts;
         }
     }
     FilterChain::set_overrides(&mut exchange, selected);
     facts.push(filters::explain(&exchange, selected.as_ref(), cx));
     facts.extend(action::explain(&found, cluster, &mut exchange, cx));
-    facts.extend(local_replies(cx));
     facts
-}
-
-/// What else decides about an answer of the proxy's own: its mappers look at the
-/// response, which does not exist here.
-fn local_replies(cx: &Context<'_>) -> Option<Fact> {
-    cx.manager.config.local_replies.as_ref()?;
-    Some(
-        Fact::new("local reply config")
-            .note("it may change status, headers and body of what the proxy answers itself")
-            .place(cx.of_manager("local_reply_config")),
-    )
 }
 
 /// Reads the head as the client's connection would.

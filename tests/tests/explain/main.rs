@@ -8,6 +8,7 @@ mod headers;
 mod host_names;
 mod hosts;
 mod limits;
+mod mapped;
 mod refused;
 mod setting;
 mod words;

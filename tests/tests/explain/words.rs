@@ -50,30 +50,6 @@ fn masked(line: &str) -> String {
     line
 }
 
-/// What the proxy answers is not what the client gets where replies are mapped.
-#[test]
-fn mapped_replies_are_admitted() {
-    const LISTENER: Listener = Listener {
-        name: "mapped",
-        manager: "local_reply_config: { body_format: { text_format_source: { inline_string: x } } }",
-        hosts: "- { name: none, domains: [nowhere] }",
-    };
-    let program = Program::Ringway(Driver::Epoll);
-    let scene = Scene::start(&program, &[LISTENER], |ports| {
-        cluster("origin", ports.origin, "")
-    });
-    let told = get("a", "/", &[]).ask(&scene, "mapped", "");
-    assert_eq!(told["answer"]["value"], 404, "{told:#}");
-    let place = told["local_reply_config"]["set_at"].as_str();
-    assert!(
-        place.is_some_and(|place| place.contains(".yaml:")),
-        "{told:#}"
-    );
-    // Where nothing is configured, nothing is said.
-    let told = get("a", "/plain", &[]).ask(&self::scene(), "decisions", "");
-    assert!(told["local_reply_config"].is_null(), "{told:#}");
-}
-
 /// What is in force is told, not only what the file says.
 #[test]
 fn runtime_values_are_told() {

@@ -1,7 +1,7 @@
 //! Answers that the route itself holds: `direct_response` and `redirect`.
 
 use ringway_codecs::header::HeaderId;
-use ringway_config::route::{Body, DirectResponse, PathRedirect, Redirect};
+use ringway_config::route::{Body, DirectResponse, PathRedirect, RecipeId, Redirect};
 
 use super::super::super::network::http_connection_manager::Shared;
 use super::request_headers::rewrite_path;
@@ -27,22 +27,29 @@ pub(super) fn answer(
             manager.reply(downstream, exchange, reply);
             return Handled::Answered;
         }
-        Body::Recipe(recipe) => manager.shared.routes_of(exchange).body(*recipe),
+        Body::Recipe(recipe) => *recipe,
     };
     let mut body = std::mem::take(&mut exchange.scratch);
     body.clear();
-    recipe.write(&exchange.format_context(), &mut body);
+    make_body(&manager.shared, recipe, exchange, &mut body);
+    reply.body = &body;
+    manager.reply(downstream, exchange, reply);
+    exchange.scratch = body;
+    Handled::Answered
+}
+
+/// Appends the body that a recipe makes for the request to `out`, which is
+/// empty, and says in the response what it is.
+pub fn make_body(shared: &Shared, recipe: RecipeId, exchange: &mut Exchange, out: &mut Vec<u8>) {
+    let recipe = shared.routes_of(exchange).body(recipe);
+    recipe.write(&exchange.format_context(), out);
     if let Some(content_type) = recipe.content_type()
-        && !body.is_empty()
+        && !out.is_empty()
     {
         exchange
             .response
             .append(HeaderId::ContentType, content_type);
     }
-    reply.body = &body;
-    manager.reply(downstream, exchange, reply);
-    exchange.scratch = body;
-    Handled::Answered
 }
 
 /// Puts the `Location` of a direct response into it, if it has one.

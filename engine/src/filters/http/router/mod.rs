@@ -51,7 +51,7 @@ use ringway_config::context::{Cx, unpack};
 use ringway_config::route::{Action, ClusterChoice, Route, RouteMatch};
 
 pub use self::connect::carries_bytes;
-pub use self::direct_response::{set_direct_location, set_redirect};
+pub use self::direct_response::{make_body, set_direct_location, set_redirect};
 pub(in crate::filters) use self::failure::Failure;
 use self::forward::{forward, no_cluster};
 pub use self::hash_policy::policies as hash_policies;

@@ -1,13 +1,16 @@
 //! Responses that the proxy makes itself.
 
-use ringway_codecs::header::HeaderId;
+use std::time::Instant;
 
-use super::ConnectionManager;
+use ringway_codecs::header::{HeaderId, HeaderMap};
+
 use super::local_reply_config::{JSON, Rewritten, TEXT_PLAIN, set_status};
+use super::{ConnectionManager, Shared};
 use crate::formatter::grpc;
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
-use crate::http::header_parser::{self, AddedHeaders, Message};
+use crate::http::header_parser::{self, AddedHeaders, Message, Scratch};
+use crate::reactor;
 use crate::stream_info::ResponseFlag;
 
 /// Bytes of a rewritten body that a worker keeps room for.
@@ -67,14 +70,43 @@ pub fn speaks_grpc(exchange: &Exchange) -> bool {
     grpc::is_grpc(&exchange.request) && exchange.request.contains(HeaderId::Path)
 }
 
-impl ConnectionManager {
-    /// Queues a local reply. Headers that `exchange.response` already holds
-    /// (a redirect's `location`) are kept.
-    pub fn reply(
+/// Says in the headers of a reply what its body is.
+pub fn describe_body(reply: Rewritten<'_>, body: &[u8], response: &mut HeaderMap) {
+    if is_bodiless(reply.status) || body.is_empty() {
+        response.remove(HeaderId::ContentLength);
+    } else {
+        response.set_decimal(HeaderId::ContentLength, body.len());
+    }
+    if body.is_empty() {
+        response.remove(HeaderId::ContentType);
+    } else if reply.replaces_content_type || !response.contains(HeaderId::ContentType) {
+        response.set(HeaderId::ContentType, reply.content_type);
+    }
+}
+
+/// What a body is as a message of gRPC: a JSON format ends its line, which a
+/// header cannot.
+pub fn grpc_message<'b>(reply: Rewritten<'_>, body: &'b [u8]) -> &'b [u8] {
+    match body.strip_suffix(b"\n") {
+        Some(line) if reply.content_type == JSON => line,
+        _ => body,
+    }
+}
+
+/// Whether responses of this status have no body, whatever they say.
+fn is_bodiless(status: u16) -> bool {
+    status == 204 || status == 304
+}
+
+impl Shared {
+    /// Makes `exchange` tell of a local reply, before anything but the route
+    /// has changed it.
+    pub fn prepare_reply(
         &self,
-        downstream: &mut Downstream,
+        reply: &LocalReply<'_>,
+        now: Instant,
         exchange: &mut Exchange,
-        reply: LocalReply<'_>,
+        scratch: &mut Scratch,
     ) {
         if let Some(flag) = reply.flag {
             exchange.info.flags.set(flag);
@@ -87,7 +119,10 @@ impl ConnectionManager {
             exchange.keep_alive = false;
         }
         set_status(exchange, reply.status);
-        self.apply_route_mutations(exchange.header_mutations, Message::Response, exchange);
+        let levels = exchange.header_mutations;
+        if !levels.is_empty() {
+            self.apply_route_mutations(levels, Message::Response, now, exchange, scratch);
+        }
         if reply.overloaded {
             exchange.response.set(HeaderId::XEnvoyOverloaded, b"true");
         }
@@ -95,16 +130,24 @@ impl ConnectionManager {
             exchange.set_attempt_count();
         }
         if let Some(added) = reply.headers {
-            let mut scratch = self.worker.header_scratch.borrow_mut();
             let (changes, formats) = (&added.changes, &added.formats);
-            header_parser::apply(
-                changes,
-                formats,
-                Message::Replacement,
-                exchange,
-                &mut scratch,
-            );
+            header_parser::apply(changes, formats, Message::Replacement, exchange, scratch);
         }
+    }
+}
+
+impl ConnectionManager {
+    /// Queues a local reply. Headers that `exchange.response` already holds
+    /// (a redirect's `location`) are kept.
+    pub fn reply(
+        &self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        reply: LocalReply<'_>,
+    ) {
+        let now = reactor::now();
+        let scratch = &mut *self.worker.header_scratch.borrow_mut();
+        self.shared.prepare_reply(&reply, now, exchange, scratch);
         let Some(config) = &self.config().local_replies else {
             let as_is = Rewritten {
                 status: reply.status,
@@ -121,7 +164,7 @@ impl ConnectionManager {
             exchange,
             (reply.status, reply.body),
             &self.worker.runtime.borrow(),
-            &mut self.worker.header_scratch.borrow_mut(),
+            (now, scratch),
             &mut body,
         );
         self.send_local_reply(downstream, exchange, rewritten, (reply.grpc_status, &body));
@@ -140,18 +183,8 @@ impl ConnectionManager {
             self.send_grpc_status(downstream, exchange, reply, (grpc_status, body));
             return;
         }
-        let response = &mut exchange.response;
-        let bodiless = reply.status == 204 || reply.status == 304;
-        if bodiless || body.is_empty() {
-            response.remove(HeaderId::ContentLength);
-        } else {
-            response.set_decimal(HeaderId::ContentLength, body.len());
-        }
-        if body.is_empty() {
-            response.remove(HeaderId::ContentType);
-        } else if reply.replaces_content_type || !response.contains(HeaderId::ContentType) {
-            response.set(HeaderId::ContentType, reply.content_type);
-        }
+        describe_body(reply, body, &mut exchange.response);
+        let bodiless = is_bodiless(reply.status);
         let framing = match body.is_empty() && !bodiless {
             // As in Envoy, the head alone says that a body could follow.
             true if exchange.facts.is_head => ResponseFraming::Unknown,
@@ -184,11 +217,7 @@ impl ConnectionManager {
             response.set_decimal(HeaderId::GrpcStatus, grpc_status);
         }
         if !body.is_empty() && !is_head {
-            // A JSON format ends its line, which a header cannot.
-            let message = match body.strip_suffix(b"\n") {
-                Some(line) if reply.content_type == JSON => line,
-                _ => body,
-            };
+            let message = grpc_message(reply, body);
             response.set_with(HeaderId::GrpcMessage, |out| {
                 grpc::write_message(message, out);
             });

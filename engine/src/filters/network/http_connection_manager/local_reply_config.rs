@@ -4,6 +4,8 @@
 //! The first mapper whose filter passes may change status, body and headers;
 //! then the body is written in a format: the mapper's, or the one for all.
 
+use std::time::Instant;
+
 use envoy_types::pb::envoy::config::core::v3 as core_pb;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as pb;
 use ringway_codecs::header::HeaderId;
@@ -18,7 +20,6 @@ use crate::formatter::{Context, Format, Formatter};
 use crate::http::exchange::Exchange;
 use crate::http::header_parser::{self, Message, Scratch};
 use crate::http::route_table::compile_formats;
-use crate::reactor;
 use crate::stream_info::TimePoint;
 
 /// What a body is without a format that says otherwise.
@@ -53,9 +54,21 @@ struct BodyFormat {
     content_type: Box<[u8]>,
 }
 
+/// Which of the mappers takes a reply: the first whose filter passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taker {
+    /// None does.
+    Nobody,
+    /// The one at this place.
+    Mapper(usize),
+    /// The one at this place, if chance or the time that it takes will have it.
+    Perhaps(usize),
+}
+
 /// What a local reply is after it was rewritten.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rewritten<'c> {
+pub struct Rewritten<'c> {
+    /// The status.
     pub status: u16,
     /// What the body is, unless a header says so already.
     pub content_type: &'c [u8],
@@ -72,15 +85,65 @@ impl LocalReplyConfig {
         exchange: &mut Exchange,
         (status, body): (u16, &[u8]),
         runtime: &RuntimeValues,
+        (now, scratch): (Instant, &mut Scratch),
+        out: &mut Vec<u8>,
+    ) -> Rewritten<'_> {
+        self.prepare(exchange, status, now);
+        let context = context(exchange, b"");
+        let mut mappers = self.mappers.iter();
+        let mapper = mappers.find(|mapper| mapper.filter.passes(&context, runtime));
+        self.rewrite_by(mapper, exchange, (status, body), scratch, out)
+    }
+
+    /// For filters and formats, which run before the head is sent and the
+    /// request is over.
+    fn prepare(&self, exchange: &mut Exchange, status: u16, now: Instant) {
+        exchange.info.response_code = status;
+        exchange.info.mark(TimePoint::RequestComplete, now);
+    }
+
+    /// Which mapper would take a reply with this status at the time `now`.
+    pub fn foresee(
+        &self,
+        exchange: &mut Exchange,
+        status: u16,
+        runtime: &RuntimeValues,
+        now: Instant,
+    ) -> Taker {
+        self.prepare(exchange, status, now);
+        let context = context(exchange, b"");
+        for (place, mapper) in self.mappers.iter().enumerate() {
+            match mapper.filter.foresee(&context, runtime) {
+                Some(true) => return Taker::Mapper(place),
+                Some(false) => {}
+                None => return Taker::Perhaps(place),
+            }
+        }
+        Taker::Nobody
+    }
+
+    /// What [`rewrite`](Self::rewrite) does where the mapper at `place` takes
+    /// the reply, or none does.
+    pub fn rewrite_as(
+        &self,
+        place: Option<usize>,
+        exchange: &mut Exchange,
+        reply: (u16, &[u8]),
         scratch: &mut Scratch,
         out: &mut Vec<u8>,
     ) -> Rewritten<'_> {
-        // For filters and formats, which run before the head is sent and the
-        // request is over.
-        exchange.info.response_code = status;
-        exchange
-            .info
-            .mark(TimePoint::RequestComplete, reactor::now());
+        let mapper = place.map(|place| &self.mappers[place]);
+        self.rewrite_by(mapper, exchange, reply, scratch, out)
+    }
+
+    fn rewrite_by<'c>(
+        &'c self,
+        mapper: Option<&'c Mapper>,
+        exchange: &mut Exchange,
+        (status, body): (u16, &[u8]),
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> Rewritten<'c> {
         let mut rewritten = Rewritten {
             status,
             content_type: TEXT_PLAIN,
@@ -89,10 +152,6 @@ impl LocalReplyConfig {
         let mut text = body;
         let mut body_format = self.body_format.as_ref();
         let mut says_content_type = false;
-        let mapper = self
-            .mappers
-            .iter()
-            .find(|mapper| mapper.filter.passes(&context(exchange, b""), runtime));
         if let Some(mapper) = mapper {
             text = mapper.body.as_deref().unwrap_or(body);
             says_content_type = mapper.change_headers(&self.formats, exchange, scratch, out);

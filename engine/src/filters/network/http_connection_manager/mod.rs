@@ -21,7 +21,7 @@ pub mod config;
 mod connection;
 mod finish;
 pub mod local_reply;
-mod local_reply_config;
+pub mod local_reply_config;
 mod replacement;
 pub mod request;
 mod response;

@@ -120,9 +120,6 @@ impl ConnectionManager {
                 exchange.request_complete = false;
                 self.stats().downstream_cx_protocol_error.inc();
                 exchange.keep_alive = false;
-                let text = status_text(status);
-                return LocalReply::new(status, text, details)
-                    .flag(ResponseFlag::DownstreamProtocolError);
             }
             RejectKind::Close => exchange.keep_alive = false,
             RejectKind::RedirectToPath => {
@@ -131,7 +128,7 @@ impl ConnectionManager {
             }
             RejectKind::Reply => {}
         }
-        LocalReply::new(status, "", details)
+        reply_to_reject(status, details, kind)
     }
 
     /// Answers a request that broke the protocol; the connection ends with it.
@@ -156,16 +153,13 @@ impl ConnectionManager {
                 .requests_rejected_with_underscores_in_headers
                 .inc();
         }
-        let status = error.status();
-        let reply = if error.is_protocol_error() {
+        if error.is_protocol_error() {
             stats.downstream_cx_protocol_error.inc();
-            LocalReply::new(status, status_text(status), error.details())
         } else {
             // Its head was understood, and is all that there is.
             exchange.request_complete = true;
-            LocalReply::new(status, "", error.details())
-        };
-        self.reply(downstream, exchange, reply);
+        }
+        self.reply(downstream, exchange, reply_to_error(error));
         if error.is_protocol_error() {
             // As in Envoy, the reply itself cannot tell of it yet.
             let flags = &mut exchange.info.flags;
@@ -225,6 +219,31 @@ fn peer(exchange: &Exchange) -> Peer {
         remote: known(connection.direct_remote),
         local: known(connection.local),
         tls: false,
+    }
+}
+
+/// The answer to what is no request.
+pub fn reply_to_error(error: Http1Error) -> LocalReply<'static> {
+    let status = error.status();
+    let text = match error.is_protocol_error() {
+        true => status_text(status),
+        false => "",
+    };
+    LocalReply::new(status, text, error.details())
+}
+
+/// The answer to a request that is not routed.
+pub fn reply_to_reject(
+    status: u16,
+    details: &'static str,
+    kind: RejectKind,
+) -> LocalReply<'static> {
+    match kind {
+        RejectKind::ProtocolError => LocalReply::new(status, status_text(status), details)
+            .flag(ResponseFlag::DownstreamProtocolError),
+        RejectKind::Close | RejectKind::RedirectToPath | RejectKind::Reply => {
+            LocalReply::new(status, "", details)
+        }
     }
 }
 
