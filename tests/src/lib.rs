@@ -12,6 +12,7 @@
 //! - `comparison.rs`: a suite of cases on Envoy and on Ringway.
 //! - `case.rs`, `observation.rs`: one exchange, and everything seen of it.
 //! - `stop.rs`: the end of threads that run beside a test.
+//! - `tries.rs`: what a busy machine may spoil is measured again.
 //! - `intended_differences.rs`: where we differ from Envoy on purpose.
 //!
 //! Start reading at [`case::Case`]. Nothing here leaves loopback.
@@ -30,3 +31,4 @@ pub mod origin;
 pub mod process;
 pub mod programs;
 pub mod stop;
+pub mod tries;

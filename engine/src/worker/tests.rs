@@ -163,7 +163,7 @@ fn draining_closes_connections_that_had_begun_their_response_before_it() {
         );
         let begin = Instant::now();
         assert!(half.is_at_end());
-        assert!(begin.elapsed() < Duration::from_secs(5));
+        assert!(begin.elapsed() < PATIENCE);
         proxy.check_balance();
     });
 }
@@ -212,11 +212,7 @@ fn connections_that_ask_for_nothing_do_not_hold_a_drain_up() {
         for client in &mut silent {
             assert!(client.is_at_end());
         }
-        assert!(
-            begin.elapsed() < Duration::from_secs(5),
-            "{:?}",
-            begin.elapsed()
-        );
+        assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
         proxy.check_balance();
     });
 }
@@ -258,7 +254,7 @@ fn a_drain_gives_up_at_its_limit() {
             let begin = Instant::now();
             let limit = Duration::from_millis(200);
             assert_eq!(drain(&mut publisher, limit).await, 1);
-            assert!(begin.elapsed() >= limit && begin.elapsed() < limit * 10);
+            assert!(begin.elapsed() >= limit && begin.elapsed() < PATIENCE);
             release.send(()).unwrap();
             assert_eq!(stuck.response().text(), "/wait");
             assert!(stuck.is_at_end());
@@ -310,11 +306,7 @@ fn a_worker_stops_with_everything_in_flight() {
         });
         let begin = Instant::now();
         drop(proxy);
-        assert!(
-            begin.elapsed() < Duration::from_secs(5),
-            "{:?}",
-            begin.elapsed()
-        );
+        assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
         for (n, client) in clients.iter_mut().enumerate() {
             let end = client.read_response(false);
             let expected = [

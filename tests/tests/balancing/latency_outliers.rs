@@ -5,7 +5,8 @@
 use ringway_tests::bootstrap::{EVERYTHING_TO_ORIGIN, Listener, bootstrap};
 use ringway_tests::fleet::{Fleet, Manner};
 use ringway_tests::process::{Process, Program};
-use ringway_tests::programs;
+use ringway_tests::programs::{self, Driver};
+use ringway_tests::tries::one_of_some;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -152,22 +153,27 @@ fn a_host_that_turns_slow_is_left_out_within_two_seconds() {
         programs::say(&row("envoy", before, &windows));
     }
     for driver in programs::drivers() {
-        let (windows, before, outliers) = play(&Program::Ringway(driver));
-        programs::say(&row(driver.name(), before, &windows));
-        assert!(outliers.contains("::detector::LATENCY\n"), "{outliers}");
-        assert!(
-            outliers.contains("::reason::mean ") && outliers.contains("::ejections::1\n"),
-            "{outliers}"
-        );
-        programs::say(outliers.lines().nth(1).unwrap_or_default());
-        let recovered = (RECOVERY_MAX.as_millis() / WINDOW.as_millis()) as usize;
-        // Of a hundred requests at most one still goes there, so the p99 is that
-        // of the others. How long these take depends on what else the machine
-        // does, and is only shown.
-        for (number, window) in windows.iter().enumerate().skip(recovered) {
-            let share = window.slow_share;
-            assert!(share <= 0.01, "{share} in window {number}");
-        }
-        assert!(windows[0].slow_share > 0.01, "it had its share before");
+        one_of_some(|| recovers(driver));
     }
+}
+
+/// Plays on a driver, and looks at what was seen.
+fn recovers(driver: Driver) {
+    let (windows, before, outliers) = play(&Program::Ringway(driver));
+    programs::say(&row(driver.name(), before, &windows));
+    assert!(outliers.contains("::detector::LATENCY\n"), "{outliers}");
+    assert!(
+        outliers.contains("::reason::mean ") && outliers.contains("::ejections::1\n"),
+        "{outliers}"
+    );
+    programs::say(outliers.lines().nth(1).unwrap_or_default());
+    let recovered = (RECOVERY_MAX.as_millis() / WINDOW.as_millis()) as usize;
+    // Of a hundred requests at most one still goes there, so the p99 is that
+    // of the others. How long these take depends on what else the machine
+    // does, and is only shown.
+    for (number, window) in windows.iter().enumerate().skip(recovered) {
+        let share = window.slow_share;
+        assert!(share <= 0.01, "{share} in window {number}");
+    }
+    assert!(windows[0].slow_share > 0.01, "it had its share before");
 }

@@ -6,6 +6,7 @@ use ringway_tests::bootstrap::{Listener, bootstrap};
 use ringway_tests::fleet::{Fleet, Manner};
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs;
+use ringway_tests::tries::one_of_some;
 use std::fmt::Write as _;
 use std::net::TcpStream;
 use std::thread;
@@ -361,11 +362,13 @@ fn requests_are_shared_by_the_weights_that_were_reported() {
     all.extend(programs::drivers().into_iter().map(Program::Ringway));
     for (fields, groups, expected) in cases {
         for program in &all {
-            let found = shares(program, fields, groups);
-            for (found, expected) in found.iter().zip(*expected) {
-                // What a turn more or less makes.
-                assert!((found - expected).abs() < 1.5, "{found} not {expected}");
-            }
+            one_of_some(|| {
+                let found = shares(program, fields, groups);
+                for (found, expected) in found.iter().zip(*expected) {
+                    // What a turn more or less makes.
+                    assert!((found - expected).abs() < 1.5, "{found} not {expected}");
+                }
+            });
         }
     }
 }

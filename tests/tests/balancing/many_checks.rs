@@ -4,6 +4,7 @@ use ringway_tests::bootstrap::{EVERYTHING_TO_ORIGIN, Listener, bootstrap, cluste
 use ringway_tests::fleet::Fleet;
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs;
+use ringway_tests::tries::one_of_some;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -68,24 +69,26 @@ fn a_thousand_hosts_are_checked_beside_the_traffic() {
     let ports = fleet.ports();
     let origin = cluster("origin", ports[0], "");
     for driver in programs::drivers() {
-        let name = driver.name();
-        let program = Program::Ringway(driver);
-        let alone = times(&Process::start(&program, &bootstrap(LISTENERS, &origin)));
-        let both = origin.clone() + &many(ports[1]);
-        let process = Process::start(&program, &bootstrap(LISTENERS, &both));
-        // Nobody listens before every host has been checked.
-        let stat = |name: &str| process.admin().stat(&format!("cluster.many.{name}"));
-        assert_eq!(stat("membership_healthy"), HOSTS as u64);
-        let before = stat("health_check.attempt");
-        assert!(before >= HOSTS as u64);
-        let checked = times(&process);
-        let attempts = stat("health_check.attempt") - before;
-        programs::say(&format!(
-            "{name}: median and p99 {alone:.1?} alone, {checked:.1?} beside {attempts} checks"
-        ));
-        // Two seconds of a check a second and host, with jitter.
-        assert!(attempts >= HOSTS as u64, "{attempts} checks");
-        assert_eq!(stat("membership_healthy"), HOSTS as u64);
-        assert_eq!(stat("health_check.failure"), 0);
+        one_of_some(|| {
+            let name = driver.name();
+            let program = Program::Ringway(driver);
+            let alone = times(&Process::start(&program, &bootstrap(LISTENERS, &origin)));
+            let both = origin.clone() + &many(ports[1]);
+            let process = Process::start(&program, &bootstrap(LISTENERS, &both));
+            // Nobody listens before every host has been checked.
+            let stat = |name: &str| process.admin().stat(&format!("cluster.many.{name}"));
+            assert_eq!(stat("membership_healthy"), HOSTS as u64);
+            let before = stat("health_check.attempt");
+            assert!(before >= HOSTS as u64);
+            let checked = times(&process);
+            let attempts = stat("health_check.attempt") - before;
+            programs::say(&format!(
+                "{name}: median and p99 {alone:.1?} alone, {checked:.1?} beside {attempts} checks"
+            ));
+            // Two seconds of a check a second and host, with jitter.
+            assert!(attempts >= HOSTS as u64, "{attempts} checks");
+            assert_eq!(stat("membership_healthy"), HOSTS as u64);
+            assert_eq!(stat("health_check.failure"), 0);
+        });
     }
 }

@@ -6,6 +6,7 @@ use ringway_tests::client::{Expectation, Step, converse};
 use ringway_tests::fleet::{Fleet, Manner};
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs;
+use ringway_tests::tries::one_of_some;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -221,7 +222,8 @@ fn rates_are_compared_as_envoy_compares_them() {
     };
     let mut listed = vec![Program::Envoy(envoy)];
     listed.extend(programs::drivers().into_iter().map(Program::Ringway));
-    for case in CASES {
+    // Which requests an interval has is a matter of time.
+    let compare = |case: &Case| {
         let seen: Vec<Seen> = std::thread::scope(|scope| {
             let running: Vec<_> = listed
                 .iter()
@@ -242,6 +244,9 @@ fn rates_are_compared_as_envoy_compares_them() {
             }
             assert_eq!((counts, events), (&seen[0].1, &seen[0].2), "{what}");
         }
+    };
+    for case in CASES {
+        one_of_some(|| compare(case));
     }
 }
 
@@ -271,7 +276,7 @@ fn ejections_end_and_last_longer_each_time() {
         };
         let mut lasted = Vec::new();
         for _ in 0..2 {
-            let deadline = Instant::now() + Duration::from_secs(10);
+            let deadline = Instant::now() + Duration::from_secs(30);
             // The worker may still be about to learn that the host is back.
             while active() == 0 {
                 ask(&process, 2);
@@ -284,11 +289,12 @@ fn ejections_end_and_last_longer_each_time() {
             }
             lasted.push(since.elapsed());
         }
-        let least = |times: u32| Duration::from_secs(1) * times - Duration::from_millis(200);
+        // An ejection is seen some time after it has begun.
+        let least = |times: u32| Duration::from_secs(1) * times - Duration::from_millis(500);
         assert!(lasted[0] >= least(1), "{lasted:?}");
         assert!(lasted[1] >= least(2), "{lasted:?}");
         // Lines are written a moment after what they tell of.
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(20);
         while events(&process).len() < 4 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }

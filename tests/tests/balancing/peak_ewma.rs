@@ -8,6 +8,7 @@ use ringway_tests::bootstrap::{EVERYTHING_TO_ORIGIN, Listener, bootstrap};
 use ringway_tests::fleet::{Fleet, Manner};
 use ringway_tests::process::{Process, Program, each_driver};
 use ringway_tests::programs;
+use ringway_tests::tries::one_of_some;
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -73,13 +74,18 @@ fn load(process: &Process, hosts: usize, clients: usize, requests: usize) -> Vec
     })
 }
 
+/// How fast hosts are depends on what else the machine does.
+fn each_driver_in_some_tries(play: impl Fn(&Program)) {
+    each_driver(|program| one_of_some(|| play(program)));
+}
+
 const ONE_WORKER: &[&str] = &["--concurrency", "1"];
 
 #[test]
 fn a_slow_host_gets_next_to_nothing_and_its_share_back_when_it_is_fast_again() {
     // Two workers have one average.
     let flags = &["--concurrency", "2"];
-    each_driver(|program| {
+    each_driver_in_some_tries(|program| {
         let fleet = Fleet::start(4);
         fleet.set(0, Manner::Slow(SLOW));
         let process = start(program, &fleet, "decay_time: 0.5s", flags);
@@ -110,7 +116,7 @@ fn a_slow_host_gets_next_to_nothing_and_its_share_back_when_it_is_fast_again() {
 
 #[test]
 fn a_host_that_is_not_known_is_tried_in_the_end() {
-    each_driver(|program| {
+    each_driver_in_some_tries(|program| {
         let fleet = Fleet::start(2);
         // Of two hosts both are compared each time, and the one that has
         // answered is faster than what is assumed of the other.
@@ -141,7 +147,7 @@ fn a_host_that_is_not_known_is_tried_in_the_end() {
 
 #[test]
 fn where_nobody_has_answered_yet_the_one_with_fewer_requests_is_taken() {
-    each_driver(|program| {
+    each_driver_in_some_tries(|program| {
         let fleet = Fleet::start(3);
         for host in 0..3 {
             fleet.set(host, Manner::Slow(SLOW * 5));
@@ -159,7 +165,7 @@ fn where_nobody_has_answered_yet_the_one_with_fewer_requests_is_taken() {
 
 #[test]
 fn a_host_that_does_not_answer_in_time_is_slow() {
-    each_driver(|program| {
+    each_driver_in_some_tries(|program| {
         let fleet = Fleet::start(2);
         let process = start(program, &fleet, "decay_time: 1s", ONE_WORKER);
         // Both are known and fast.

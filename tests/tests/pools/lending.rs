@@ -6,6 +6,7 @@ use crate::{await_true, on_every_driver, proxy, stat};
 use ringway_tests::bootstrap::cluster;
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs;
+use ringway_tests::tries::one_of_some;
 use std::time::Duration;
 
 /// Longer than a connection is kept from other workers.
@@ -44,7 +45,9 @@ fn one_connection_serves_all_workers() {
             // A lender that the machine keeps from running for some
             // milliseconds is not waited for: one connection takes the place
             // of the other.
-            assert_eq!(stat(&process, "upstream_cx_active"), 1);
+            await_true("one connection is left", || {
+                stat(&process, "upstream_cx_active") == 1
+            });
             let closed = stat(&process, "upstream_cx_destroy");
             assert_eq!(connections as u64, 1 + closed);
             // The chance that one worker got all of the requests is below 1e-6.
@@ -98,10 +101,13 @@ fn bursts(program: &Program) -> u64 {
 #[test]
 fn connections_of_a_burst_are_shared() {
     on_every_driver(|program| {
-        let connections = bursts(program);
-        // Without lending each worker keeps as many as its largest part was.
-        let bound = CLIENTS + CLIENTS / 3;
-        assert!(connections <= bound as u64, "{connections}");
+        // A worker that the machine keeps from running lends nothing.
+        one_of_some(|| {
+            let connections = bursts(program);
+            // Without lending each worker keeps as many as its largest part was.
+            let bound = CLIENTS + CLIENTS / 3;
+            assert!(connections <= bound as u64, "{connections}");
+        });
     });
     if let Some(envoy) = programs::envoy("connections_of_a_burst_are_shared") {
         let _ = bursts(&Program::Envoy(envoy));

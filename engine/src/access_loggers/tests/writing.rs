@@ -201,7 +201,7 @@ fn a_pipe_that_nobody_reads_drops_and_counts_and_stalls_nobody() {
     })
     .join()
     .unwrap();
-    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(20), "{slowest:?}");
     let reading = std::thread::spawn(move || {
         // What the pipe held, then what was kept back for it, until the writer
         // closes its end.

@@ -323,21 +323,25 @@ fn expressions_by_chance_do_no_harm() {
             // By the grammar.
             _ => by_grammar(&mut random, 5),
         };
-        let began = Instant::now();
         // The checks of the fuzz target, with two values of peers.
         let mut data = vec![random.u8(..), 1, 2, 3, 4];
         data.extend_from_slice(text.as_bytes());
         data.extend_from_slice(b"\xff/name\xff/path?q=a\xff\xff\xff\xff\xffa\tvalue");
-        cel_expression(&data);
-        if let Ok(expression) = Expression::compile(&text) {
-            compiled += 1;
-            valued += u32::from(expression.evaluate(&request.context()).is_some());
-        }
-        let took = began.elapsed();
-        assert!(
-            took < Duration::from_secs(1),
-            "seed {seed}: {text}: {took:?}"
-        );
+        let (mut compiles, mut has_value) = (false, false);
+        let mut took = || {
+            let began = Instant::now();
+            cel_expression(&data);
+            if let Ok(expression) = Expression::compile(&text) {
+                compiles = true;
+                has_value = expression.evaluate(&request.context()).is_some();
+            }
+            began.elapsed()
+        };
+        // What keeps the machine busy for a second does so once in a while.
+        let is_short = (0..5).any(|_| took() < Duration::from_secs(1));
+        assert!(is_short, "seed {seed}: {text}");
+        compiled += u32::from(compiles);
+        valued += u32::from(has_value);
     }
     assert!(compiled > 10_000 && valued > 1_000, "{compiled} {valued}");
 }

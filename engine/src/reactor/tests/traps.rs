@@ -59,11 +59,10 @@ fn unread_queues_do_not_starve_others() {
                 client.write(&vec![b'x'; 20_000]);
                 hoarders.push((client, server));
             }
-            sleep(Duration::from_millis(30)).await;
+            settled(|| metrics().copied_out > 0).await;
             let (client, server) = pair().await;
             client.write(b"through");
             assert_eq!(&server.recv().await.unwrap().unwrap()[..], b"through");
-            assert!(metrics().copied_out > 0);
             for (client, server) in &hoarders {
                 client.shutdown_write();
                 assert_eq!(read_to_end(server).await.len(), 20_000);
@@ -93,14 +92,13 @@ fn a_slow_peer_does_not_keep_the_buffers() {
                     slow_end.writable(100_000).await.unwrap();
                 }
             });
-            sleep(Duration::from_millis(200)).await;
+            settled(|| metrics().copied_out > 0).await;
             assert!(!forwarder.is_finished(), "the peer took everything");
             let (client, server) = pair().await;
             for _ in 0..100 {
                 client.write(&[b'y'; 3_000]);
                 assert_eq!(server.recv().await.unwrap().unwrap().len(), 3_000);
             }
-            assert!(metrics().copied_out > 0);
             // Nothing was lost by copying, nor by interrupting a send.
             let mut bytes = 0;
             while let Some(chunk) = slow.recv().await.unwrap() {
@@ -262,7 +260,8 @@ fn shutting_down_waits_for_the_operations() {
         });
         let before = Instant::now();
         drop(reactor);
-        assert!(before.elapsed() < Duration::from_secs(5));
+        // The timer that is left has a thousand.
+        assert!(before.elapsed() < Duration::from_secs(60));
         let refused = std::net::TcpStream::connect(listener_address.get().unwrap());
         assert!(refused.is_err(), "the listener is closed");
         drop(kept);

@@ -115,11 +115,7 @@ fn a_client_that_sends_requests_and_never_reads_is_given_up() {
             sent += requests.len();
             assert!(sent < BUFFERS_MAX, "{sent} bytes of requests were taken");
         }
-        assert!(
-            begin.elapsed() < Duration::from_secs(15),
-            "{:?}",
-            begin.elapsed()
-        );
+        assert!(begin.elapsed() < 5 * PATIENCE, "{:?}", begin.elapsed());
         assert_eq!(proxy.http("downstream_rq_idle_timeout"), 1);
     });
 }
@@ -192,11 +188,7 @@ fn stuck_clients_leave_receive_buffers_to_others() {
         for _ in 0..20 {
             let begin = Instant::now();
             assert_eq!(client.ask("/direct").text(), "direct");
-            assert!(
-                begin.elapsed() < Duration::from_secs(2),
-                "{:?}",
-                begin.elapsed()
-            );
+            assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
         }
         drop((stuck, client));
         proxy.check_balance();

@@ -13,6 +13,7 @@ mod tunnels;
 
 use std::time::{Duration, Instant};
 
+use crate::test_support::PATIENCE;
 use crate::test_support::client::Broken;
 use crate::test_support::on_both_drivers;
 use crate::test_support::origin::{Origin, OriginConnection, with_length};

@@ -300,7 +300,7 @@ fn a_hedge_answers_once_and_leaves_nothing() {
     };
     let slow = || {
         Origin::answering(|request| {
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(200));
             with_length(request.path().as_bytes())
         })
     };

@@ -13,11 +13,12 @@ fn limits(manager: &'static str) -> Setup {
     }
 }
 
-/// Long enough for the limit, and short enough for a machine in a hurry.
+/// Not at once, and before any limit that nobody has set: clocks that are read
+/// once a turn, and a machine that is busy, allow for no more.
 fn assert_in_time(begin: Instant) {
     let took = begin.elapsed();
-    assert!(took >= LIMIT.mul_f32(0.9), "after {took:?}, too early");
-    assert!(took < Duration::from_secs(5), "after {took:?}, too late");
+    assert!(took >= LIMIT / 2, "after {took:?}, too early");
+    assert!(took < PATIENCE, "after {took:?}, too late");
 }
 
 #[test]
@@ -192,34 +193,37 @@ fn streams_have_a_longest_life() {
 #[test]
 fn idle_connections_are_drained_and_closed() {
     let setup =
-        limits("common_http_protocol_options: { idle_timeout: 0.1s }, drain_timeout: 0.2s,");
+        limits("common_http_protocol_options: { idle_timeout: 0.1s }, drain_timeout: 0.3s,");
     run(&setup, Origin::echo, |proxy, _| {
         let mut silent = proxy.connect();
         let begin = Instant::now();
         assert!(silent.is_at_end());
-        assert!(
-            begin.elapsed() >= Duration::from_millis(280),
-            "{:?}",
-            begin.elapsed()
-        );
-
+        // More than the longer one of the two.
+        let took = begin.elapsed();
+        assert!(took > Duration::from_millis(330), "{took:?}");
+        assert_eq!(proxy.http("downstream_cx_idle_timeout"), 1);
+    });
+    let setup = limits("common_http_protocol_options: { idle_timeout: 0.1s }, drain_timeout: 60s,");
+    run(&setup, Origin::echo, |proxy, _| {
         let mut client = proxy.connect();
         assert_eq!(client.ask("/a").header("connection"), None);
-        std::thread::sleep(LIMIT * 2);
+        wait_until("it is idle for too long", || {
+            proxy.http("downstream_cx_idle_timeout") == 1
+        });
         let last = client.ask("/b");
         assert_eq!(
             (last.text(), last.header("connection")),
             ("/b", Some("close"))
         );
         assert!(client.is_at_end());
-        assert_eq!(proxy.http("downstream_cx_idle_timeout"), 2);
+        assert_eq!(proxy.http("downstream_cx_idle_timeout"), 1);
     });
 }
 
 #[test]
 fn connections_have_a_longest_life() {
     let setup = limits(
-        "common_http_protocol_options: { max_connection_duration: 0.1s }, drain_timeout: 0.1s,",
+        "common_http_protocol_options: { max_connection_duration: 2s }, drain_timeout: 0.1s,",
     );
     run(&setup, Origin::echo, |proxy, _| {
         let mut client = proxy.connect();
