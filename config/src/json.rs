@@ -16,6 +16,7 @@ pub(crate) fn parse(text: &str, file: &Arc<str>, found: &mut Diagnostics) -> Opt
     let mut reader = Reader {
         rest: text.strip_prefix('\u{feff}').unwrap_or(text),
         position: Position { line: 1, column: 1 },
+        open: Vec::new(),
         file,
         found,
     };
@@ -43,6 +44,8 @@ type Read<T> = Result<T, Broken>;
 struct Reader<'a> {
     rest: &'a str,
     position: Position,
+    /// The brackets that are open, and where they are.
+    open: Vec<(char, Position)>,
     file: &'a Arc<str>,
     found: &'a mut Diagnostics,
 }
@@ -60,8 +63,7 @@ impl<'a> Reader<'a> {
             Some('"') => (Value::Scalar(Scalar::Text(self.string()?)), 1),
             Some(c) if c == '-' || c.is_ascii_digit() => (Value::Scalar(self.number()?), 1),
             Some(c) if c.is_ascii_alphabetic() => (Value::Scalar(self.word()?), 1),
-            Some(c) => return Err(self.broken(&format!("expected a value, got {c:?}"))),
-            None => return Err(self.broken("expected a value, got the end of the document")),
+            Some(_) | None => return Err(self.unexpected("a value")),
         };
         Ok(Rc::new(Node {
             value,
@@ -71,11 +73,12 @@ impl<'a> Reader<'a> {
     }
 
     fn object(&mut self, depth: usize) -> Read<(Value, u64)> {
-        self.expect('{')?;
+        self.open('{')?;
         let mut entries: Vec<Entry> = Vec::new();
         let mut places: HashMap<String, (Position, usize)> = HashMap::new();
         let mut size = 1;
         if self.take('}') {
+            self.open.pop();
             return Ok((Value::Mapping(entries), size));
         }
         loop {
@@ -99,17 +102,18 @@ impl<'a> Reader<'a> {
                 entries.push(entry);
             }
             if !self.take(',') {
-                self.expect('}')?;
+                self.close('}')?;
                 return Ok((Value::Mapping(entries), size));
             }
         }
     }
 
     fn array(&mut self, depth: usize) -> Read<(Value, u64)> {
-        self.expect('[')?;
+        self.open('[')?;
         let mut items = Vec::new();
         let mut size = 1;
         if self.take(']') {
+            self.open.pop();
             return Ok((Value::Sequence(items), size));
         }
         loop {
@@ -117,7 +121,7 @@ impl<'a> Reader<'a> {
             size += node.size;
             items.push(node);
             if !self.take(',') {
-                self.expect(']')?;
+                self.close(']')?;
                 return Ok((Value::Sequence(items), size));
             }
         }
@@ -132,7 +136,7 @@ impl<'a> Reader<'a> {
                 Some('\\') => text.push(self.escape()?),
                 Some(c) if c >= ' ' => text.push(c),
                 Some(_) => return Err(self.broken("a control character in a string")),
-                None => return Err(self.broken("the string has no end")),
+                None => return Err(self.broken(&self.within("the string has no end".into()))),
             }
         }
     }
@@ -227,10 +231,38 @@ impl<'a> Reader<'a> {
         if self.take(c) {
             return Ok(());
         }
-        Err(match self.peek() {
-            Some(other) => self.broken(&format!("expected {c:?}, got {other:?}")),
-            None => self.broken(&format!("expected {c:?}, got the end of the document")),
-        })
+        Err(self.unexpected(&format!("{c:?}")))
+    }
+
+    fn open(&mut self, bracket: char) -> Read<()> {
+        self.skip_space();
+        let position = self.position;
+        self.expect(bracket)?;
+        self.open.push((bracket, position));
+        Ok(())
+    }
+
+    fn close(&mut self, bracket: char) -> Read<()> {
+        self.expect(bracket)?;
+        self.open.pop();
+        Ok(())
+    }
+
+    fn unexpected(&self, wanted: &str) -> Broken {
+        let got = match self.peek() {
+            Some(other) => format!("{other:?}"),
+            None => "the end of the document".to_owned(),
+        };
+        self.broken(&self.within(format!("expected {wanted}, got {got}")))
+    }
+
+    /// The reason with the innermost bracket that is open: the mistake may be
+    /// that it is.
+    fn within(&self, reason: String) -> String {
+        match self.open.last() {
+            Some((bracket, at)) => format!("{reason}; the {bracket:?} at {at} is still open"),
+            None => reason,
+        }
     }
 
     fn peek(&self) -> Option<char> {
@@ -340,11 +372,38 @@ mod tests {
     fn what_is_refused_says_where() {
         for (text, reason) in [
             ("", "f:1:1: expected a value, got the end of the document"),
-            ("{", "f:1:2: expected '\"', got the end of the document"),
-            ("{\"a\":1,}", "f:1:8: expected '\"', got '}'"),
-            ("[1,]", "f:1:4: expected a value, got ']'"),
-            ("[1 2]", "f:1:4: expected ']', got '2'"),
-            ("{a: 1}", "f:1:2: expected '\"', got 'a'"),
+            (
+                "{",
+                "f:1:2: expected '\"', got the end of the document; the '{' at 1:1 is still open",
+            ),
+            (
+                "{\"a\":1,}",
+                "f:1:8: expected '\"', got '}'; the '{' at 1:1 is still open",
+            ),
+            (
+                "[1,]",
+                "f:1:4: expected a value, got ']'; the '[' at 1:1 is still open",
+            ),
+            (
+                "[1 2]",
+                "f:1:4: expected ']', got '2'; the '[' at 1:1 is still open",
+            ),
+            (
+                "{a: 1}",
+                "f:1:2: expected '\"', got 'a'; the '{' at 1:1 is still open",
+            ),
+            (
+                "{\"a\": [1],\n \"b\": [{}, {\"c\": [2}]}",
+                "f:2:20: expected ']', got '}'; the '[' at 2:18 is still open",
+            ),
+            (
+                "{\"a\": [1],\n \"b\": [{}, {\"c\": [2]]}",
+                "f:2:21: expected '}', got ']'; the '{' at 2:12 is still open",
+            ),
+            (
+                "[{\"a\": \"b]}",
+                "f:1:12: the string has no end; the '{' at 1:2 is still open",
+            ),
             ("yes", "f:1:4: \"yes\" is not a value; strings need quotes"),
             ("01", "f:1:3: \"01\" is not a number"),
             ("1.", "f:1:3: \"1.\" is not a number"),

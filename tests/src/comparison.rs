@@ -9,7 +9,7 @@ use crate::bootstrap::Listener;
 use crate::case::Case;
 use crate::intended_differences::{Ledger, Suite};
 use crate::observation::{self, Observation, Ports, Scene};
-use crate::process::Program;
+use crate::process::{Program, compared_programs};
 use crate::programs;
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -66,7 +66,7 @@ impl Comparison {
     /// # Panics
     /// As [`Comparison::run`] does.
     pub fn run_after(&self, test: &str, more: &str, posted: &[&str]) {
-        let Some(envoy) = programs::envoy(test) else {
+        let Some(listed) = compared_programs(test) else {
             return;
         };
         let wanted = std::env::var("RINGWAY_CASES").unwrap_or_default();
@@ -74,8 +74,6 @@ impl Comparison {
         let names: HashSet<_> = cases.iter().map(|case| case.name).collect();
         assert_eq!(names.len(), cases.len(), "two cases have the same name");
         cases.retain(|case| case.name.contains(&wanted));
-        let mut listed = vec![Program::Envoy(envoy)];
-        listed.extend(programs::drivers().into_iter().map(Program::Ringway));
         let cases = &cases;
         let results: Vec<(String, Vec<Observation>)> = thread::scope(|scope| {
             let running: Vec<_> = listed

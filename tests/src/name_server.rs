@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 /// What is said of a name.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Question {
     pub kind: u16,
     /// It came over TCP.
     pub over_tcp: bool,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// A running name server. It lives as long as the process.
@@ -160,6 +163,7 @@ fn answer(question: &[u8], over_tcp: bool, state: &Mutex<State>) -> Option<Vec<u
         name: name.clone(),
         kind,
         over_tcp,
+        at: Instant::now(),
     });
     let section = &question[HEADER_BYTES..end + 4];
     let (mut owner, mut records, mut count) = (vec![0xc0, HEADER_BYTES as u8], Vec::new(), 0);

@@ -25,6 +25,20 @@ pub enum Program {
     Envoy(PathBuf),
 }
 
+/// Envoy, if it is there, and then Ringway on each driver that works here.
+/// `test` is the name of the test, for the message where it is not.
+pub fn all_programs(test: &str) -> Vec<Program> {
+    let envoy = programs::envoy(test).map(Program::Envoy);
+    let ours = programs::drivers().into_iter().map(Program::Ringway);
+    envoy.into_iter().chain(ours).collect()
+}
+
+/// [`all_programs`] of a test that compares: none where there is no Envoy.
+pub fn compared_programs(test: &str) -> Option<Vec<Program>> {
+    let all = all_programs(test);
+    matches!(all.first(), Some(Program::Envoy(_))).then_some(all)
+}
+
 /// Runs a test on each driver that works here.
 pub fn each_driver(test: impl Fn(&Program)) {
     for driver in programs::drivers() {

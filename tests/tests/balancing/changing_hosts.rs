@@ -4,7 +4,7 @@
 use crate::shares::exchange;
 use ringway_tests::bootstrap::{EVERYTHING_TO_ORIGIN, Listener, bootstrap};
 use ringway_tests::fleet::{Fleet, Manner};
-use ringway_tests::process::{Process, Program};
+use ringway_tests::process::{Process, Program, compared_programs};
 use ringway_tests::programs;
 use ringway_tests::tries::one_of_some;
 use std::io::Write as _;
@@ -45,12 +45,6 @@ fn start(program: &Program, listeners: &[Listener], fleet: &Fleet, fields: &str)
     Process::start(program, &bootstrap(listeners, &clusters))
 }
 
-fn all_programs(test: &str) -> Option<Vec<Program>> {
-    let mut all = vec![Program::Envoy(programs::envoy(test)?)];
-    all.extend(programs::drivers().into_iter().map(Program::Ringway));
-    Some(all)
-}
-
 /// Waits until so many hosts are healthy.
 fn await_healthy(process: &Process, count: u64) {
     let name = "cluster.origin.membership_healthy";
@@ -79,7 +73,7 @@ fn share(process: &Process, host: &str, time: Duration) -> f64 {
 
 #[test]
 fn a_host_that_comes_back_gets_its_share_by_and_by() {
-    let Some(all) = all_programs("a_host_that_comes_back_gets_its_share_by_and_by") else {
+    let Some(all) = compared_programs("a_host_that_comes_back_gets_its_share_by_and_by") else {
         return;
     };
     let checks = "health_checks: [ { timeout: 1s, interval: 0.1s, no_traffic_interval: 0.1s, \
@@ -153,7 +147,7 @@ const REQUESTS: usize = 14;
 
 #[test]
 fn a_host_with_its_bound_of_requests_leaves_them_to_the_next() {
-    let Some(all) = all_programs("a_host_with_its_bound_of_requests_leaves_them_to_the_next")
+    let Some(all) = compared_programs("a_host_with_its_bound_of_requests_leaves_them_to_the_next")
     else {
         return;
     };

@@ -4,7 +4,7 @@
 use crate::shares::exchange;
 use ringway_tests::bootstrap::{Listener, bootstrap};
 use ringway_tests::fleet::{Fleet, Manner};
-use ringway_tests::process::{Process, Program};
+use ringway_tests::process::{Process, Program, compared_programs};
 use ringway_tests::programs;
 use ringway_tests::tries::one_of_some;
 use std::fmt::Write as _;
@@ -340,7 +340,7 @@ type Shared<'a> = (String, &'a [&'a [u32]], &'a [f64]);
 #[test]
 fn requests_are_shared_by_the_weights_that_were_reported() {
     let name = "requests_are_shared_by_the_weights_that_were_reported";
-    let Some(envoy) = programs::envoy(name) else {
+    let Some(all) = compared_programs(name) else {
         return;
     };
     let periods = "blackout_period: 0.1s, weight_update_period: 0.1s";
@@ -358,8 +358,6 @@ fn requests_are_shared_by_the_weights_that_were_reported() {
             &[10.0, 20.0, 30.0, 40.0],
         ),
     ];
-    let mut all = vec![Program::Envoy(envoy)];
-    all.extend(programs::drivers().into_iter().map(Program::Ringway));
     for (fields, groups, expected) in cases {
         for program in &all {
             one_of_some(|| {
@@ -375,11 +373,9 @@ fn requests_are_shared_by_the_weights_that_were_reported() {
 
 #[test]
 fn reports_of_long_ago_count_no_more() {
-    let Some(envoy) = programs::envoy("reports_of_long_ago_count_no_more") else {
+    let Some(all) = compared_programs("reports_of_long_ago_count_no_more") else {
         return;
     };
-    let mut all = vec![Program::Envoy(envoy)];
-    all.extend(programs::drivers().into_iter().map(Program::Ringway));
     for program in all {
         let fleet = Fleet::start(3);
         let report = |host: usize, rps: u32| {
@@ -458,7 +454,7 @@ fn refused() -> Vec<String> {
 
 #[test]
 fn what_envoy_refuses_of_weights_is_refused() {
-    let Some(envoy) = programs::envoy("what_envoy_refuses_of_weights_is_refused") else {
+    let Some(programs) = compared_programs("what_envoy_refuses_of_weights_is_refused") else {
         return;
     };
     let taken = [
@@ -468,8 +464,6 @@ fn what_envoy_refuses_of_weights_is_refused() {
         within_localities("metric_names_for_computing_utilization: [ a ]"),
         format!("lrs_report_endpoint_metrics: [ eps ], {}", policy("")),
     ];
-    let mut programs = vec![Program::Envoy(envoy)];
-    programs.extend(programs::drivers().into_iter().map(Program::Ringway));
     for program in programs {
         let accepts = |fields: &String| {
             let endpoints = format!("{{ lb_endpoints: [ {} ] }}", endpoint(1));

@@ -4,7 +4,7 @@
 use ringway_tests::bootstrap::{Listener, bootstrap};
 use ringway_tests::client::{Expectation, Step, converse};
 use ringway_tests::fleet::{Fleet, Manner};
-use ringway_tests::process::{Process, Program};
+use ringway_tests::process::{Process, Program, compared_programs};
 use ringway_tests::programs;
 use ringway_tests::tries::one_of_some;
 use std::collections::BTreeMap;
@@ -217,11 +217,9 @@ fn play(program: &Program, case: &Case) -> Seen {
 
 #[test]
 fn rates_are_compared_as_envoy_compares_them() {
-    let Some(envoy) = programs::envoy("rates_are_compared_as_envoy_compares_them") else {
+    let Some(listed) = compared_programs("rates_are_compared_as_envoy_compares_them") else {
         return;
     };
-    let mut listed = vec![Program::Envoy(envoy)];
-    listed.extend(programs::drivers().into_iter().map(Program::Ringway));
     // Which requests an interval has is a matter of time.
     let compare = |case: &Case| {
         let seen: Vec<Seen> = std::thread::scope(|scope| {

@@ -3,7 +3,7 @@
 
 use super::seen::{self, Seen};
 use ringway_tests::admin::Stats;
-use ringway_tests::process::Process;
+use ringway_tests::process::{Process, compared_programs};
 use ringway_tests::programs;
 use std::collections::BTreeMap;
 use std::fs;
@@ -235,7 +235,7 @@ fn show(process: &Process) -> Shown {
 
 #[test]
 fn every_file_is_taken_or_refused_as_by_envoy() {
-    let Some(programs) = seen::programs("every_file_is_taken_or_refused_as_by_envoy") else {
+    let Some(programs) = compared_programs("every_file_is_taken_or_refused_as_by_envoy") else {
         return;
     };
     let mut envoys: Vec<Shown> = Vec::new();
@@ -273,7 +273,7 @@ fn every_file_is_taken_or_refused_as_by_envoy() {
 /// when it is.
 #[test]
 fn a_bad_first_file_leaves_the_cluster_empty() {
-    let Some(programs) = seen::programs("a_bad_first_file_leaves_the_cluster_empty") else {
+    let Some(programs) = compared_programs("a_bad_first_file_leaves_the_cluster_empty") else {
         return;
     };
     let mut envoys: Vec<Shown> = Vec::new();
@@ -302,7 +302,7 @@ fn a_bad_first_file_leaves_the_cluster_empty() {
 /// whatever it is called: that is how mounted volumes change.
 #[test]
 fn a_directory_is_watched_instead() {
-    let Some(programs) = seen::programs("a_directory_is_watched_instead") else {
+    let Some(programs) = compared_programs("a_directory_is_watched_instead") else {
         return;
     };
     for program in &programs {
@@ -336,7 +336,7 @@ fn a_directory_is_watched_instead() {
 /// Hosts that nobody names again in time are gone.
 #[test]
 fn stale_hosts_are_gone() {
-    let Some(programs) = seen::programs("stale_hosts_are_gone") else {
+    let Some(programs) = compared_programs("stale_hosts_are_gone") else {
         return;
     };
     let mut envoys = None;

@@ -53,6 +53,20 @@ impl Scene {
         self.server.set("a.test", addresses(hosts, 1));
     }
 
+    /// When the name was looked up, until there were so many look-ups.
+    pub fn await_look_ups(&self, count: usize) -> Vec<Instant> {
+        let begun = Instant::now();
+        loop {
+            let asked = self.server.asked().into_iter();
+            let times: Vec<_> = asked.map(|question| question.at).collect();
+            if times.len() >= count {
+                return times;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{} look-ups", times.len());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub fn stat(&self, name: &str) -> u64 {
         self.process.admin().stat(&format!("cluster.names.{name}"))
     }

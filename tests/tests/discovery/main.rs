@@ -1,6 +1,7 @@
 //! Where the hosts of clusters come from: compared with the real Envoy, and
 //! with traffic running while names change and name servers fail.
 
+mod asked_hosts;
 mod eds;
 mod first_checks;
 mod forward_proxy;

@@ -1,9 +1,9 @@
 //! Names that are looked up: the hosts that `/clusters` shows and what the
 //! statistics say, in Ringway and in Envoy.
 
-use super::seen::{self, Seen, look};
+use super::seen::{Seen, look};
 use ringway_tests::name_server::{NameServer, Reply};
-use ringway_tests::process::Process;
+use ringway_tests::process::{Process, compared_programs};
 use ringway_tests::programs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -309,7 +309,7 @@ fn compare(theirs: &BTreeMap<String, Seen>, ours: &BTreeMap<String, Seen>, what:
 /// Each name has been looked up once when the server is ready.
 #[test]
 fn the_first_hosts_are_envoys() {
-    let Some(programs) = seen::programs("the_first_hosts_are_envoys") else {
+    let Some(programs) = compared_programs("the_first_hosts_are_envoys") else {
         return;
     };
     let server = name_server();
@@ -356,7 +356,7 @@ fn the_first_hosts_are_envoys() {
 /// One name after the other changes; what follows in the clusters is the same.
 #[test]
 fn changes_are_followed_as_envoy_does() {
-    let Some(programs) = seen::programs("changes_are_followed_as_envoy_does") else {
+    let Some(programs) = compared_programs("changes_are_followed_as_envoy_does") else {
         return;
     };
     let is_stat = |stat: &str| stat.starts_with("membership_");

@@ -3,8 +3,7 @@
 
 use super::live::{PATIENCE, Scene};
 use super::traffic::ask;
-use ringway_tests::process::Program;
-use ringway_tests::programs;
+use ringway_tests::process::{Program, compared_programs};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,13 +13,8 @@ const CHECKED: &str = "type: STRICT_DNS, dns_refresh_rate: 0.05s, health_checks:
                        healthy_threshold: 1, http_health_check: { path: / } } ],";
 
 fn on_all(test: &str, play: impl Fn(&Program)) {
-    let Some(envoy) = programs::envoy(test) else {
-        return;
-    };
-    play(&Program::Envoy(envoy));
-    for driver in programs::drivers() {
-        play(&Program::Ringway(driver));
-    }
+    let programs = compared_programs(test);
+    programs.iter().flatten().for_each(play);
 }
 
 /// Waits until so many hosts are healthy.

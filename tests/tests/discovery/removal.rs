@@ -2,11 +2,10 @@
 //! were there once.
 
 use super::eds::put;
-use super::seen;
 use super::traffic::{Traffic, ask};
 use ringway_tests::bootstrap::{Listener, bootstrap};
 use ringway_tests::fleet::{Fleet, Manner};
-use ringway_tests::process::{Process, Program, each_driver};
+use ringway_tests::process::{Process, Program, compared_programs, each_driver};
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -25,19 +24,25 @@ const LISTENER: Listener = Listener {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A proxy in front of a cluster whose hosts a file names.
-struct Scene {
-    process: Process,
+pub struct Scene {
+    pub process: Process,
     _folder: TempDir,
     place: PathBuf,
 }
 
 impl Scene {
     fn start(program: &Program, hosts: &[SocketAddr]) -> Self {
+        Self::start_with(program, hosts, "")
+    }
+
+    /// `fields` are further ones of the cluster, in flow style, each with its
+    /// comma.
+    pub fn start_with(program: &Program, hosts: &[SocketAddr], fields: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let place = folder.path().join("hosts.json");
         put(&place, &assignment(hosts));
         let clusters = format!(
-            "- {{ name: named, type: EDS, eds_cluster_config: {{ eds_config: {{ \
+            "- {{ name: named, type: EDS, {fields} eds_cluster_config: {{ eds_config: {{ \
              path_config_source: {{ path: {} }} }} }} }}\n",
             place.display()
         );
@@ -56,7 +61,7 @@ impl Scene {
     }
 
     /// Names other hosts and waits until they are known.
-    fn name(&self, hosts: &[SocketAddr]) {
+    pub fn name(&self, hosts: &[SocketAddr]) {
         let updates = self.stat("update_success");
         put(&self.place, &assignment(hosts));
         self.await_stat("update_success", updates + 1);
@@ -75,7 +80,7 @@ impl Scene {
         assert!(reached, "{name} is not {value}: {:?}", stats.get(&full));
     }
 
-    fn connect(&self) -> TcpStream {
+    pub fn connect(&self) -> TcpStream {
         TcpStream::connect(self.process.listener("removal")).expect("a connection")
     }
 
@@ -106,7 +111,7 @@ fn assignment(hosts: &[SocketAddr]) -> String {
 /// connections close.
 #[test]
 fn a_host_goes_with_requests_in_flight() {
-    let Some(programs) = seen::programs("a_host_goes_with_requests_in_flight") else {
+    let Some(programs) = compared_programs("a_host_goes_with_requests_in_flight") else {
         return;
     };
     for program in &programs {

@@ -1,7 +1,6 @@
 //! What discovery does to clusters, as `/clusters` and the statistics show it.
 
-use ringway_tests::process::{Process, Program};
-use ringway_tests::programs;
+use ringway_tests::process::Process;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What can be seen of a cluster: its hosts, and its statistics.
@@ -56,11 +55,4 @@ pub fn look(process: &Process, is_stat: impl Fn(&str) -> bool) -> BTreeMap<Strin
         }
     }
     all
-}
-
-/// Envoy, if it is there, and Ringway on each driver.
-pub fn programs(test: &str) -> Option<Vec<Program>> {
-    let envoy = Program::Envoy(programs::envoy(test)?);
-    let ringways = programs::drivers().into_iter().map(Program::Ringway);
-    Some(std::iter::once(envoy).chain(ringways).collect())
 }

@@ -52,8 +52,15 @@ impl Traffic {
 
 /// One request on a connection that stays open, and its answer.
 pub fn ask(stream: &mut TcpStream) -> Message {
-    let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-    stream.write_all(request).expect("the proxy reads");
+    ask_with(stream, "")
+}
+
+/// [`ask`], with more header lines.
+pub fn ask_with(stream: &mut TcpStream, headers: &str) -> Message {
+    let request = format!("GET / HTTP/1.1\r\nhost: a\r\n{headers}\r\n");
+    stream
+        .write_all(request.as_bytes())
+        .expect("the proxy reads");
     let mut received = Vec::new();
     loop {
         let kind = Kind::Response { to_head: false };

@@ -13,7 +13,7 @@ mod resending;
 mod shared_limits;
 
 use ringway_tests::bootstrap::{Listener, bootstrap};
-use ringway_tests::process::{Process, Program};
+use ringway_tests::process::{Process, Program, all_programs};
 use ringway_tests::programs;
 use std::time::{Duration, Instant};
 
@@ -42,10 +42,9 @@ fn on_every_driver(test: impl Fn(&Program)) {
 
 /// Envoy too, if there is one: what is expected of ours is what it does.
 fn on_all_programs(test_name: &str, test: impl Fn(&Program)) {
-    on_every_driver(&test);
-    if let Some(envoy) = programs::envoy(test_name) {
-        println!("on envoy");
-        test(&Program::Envoy(envoy));
+    for program in all_programs(test_name) {
+        println!("on {}", program.name());
+        test(&program);
     }
 }
 
