@@ -66,6 +66,7 @@ pub struct Downstream {
     received: bool,
     /// What was sent before the response that is told of next.
     sent_before: u64,
+    buffered_before: u32,
 }
 
 impl Downstream {
@@ -90,6 +91,7 @@ impl Downstream {
             writer: BodyWriter::Plain,
             received: false,
             sent_before: 0,
+            buffered_before: 0,
         }
     }
 
@@ -105,6 +107,17 @@ impl Downstream {
     pub fn take_sent(&mut self) -> u64 {
         let now = self.bytes_sent();
         now.saturating_sub(std::mem::replace(&mut self.sent_before, now))
+    }
+
+    /// By how much what counts as buffered has changed since this was asked
+    /// last: as in Envoy what the last receive has brought, until there is
+    /// another one, or the connection `is_over`.
+    pub fn take_buffered(&mut self, is_over: bool) -> i64 {
+        let now = match is_over {
+            true => 0,
+            false => self.stream.last_received(),
+        };
+        i64::from(now) - i64::from(std::mem::replace(&mut self.buffered_before, now))
     }
 
     /// Polls until something of the next request has arrived.

@@ -476,6 +476,7 @@ impl Io {
             return;
         }
         socket.bytes_received += chunk.len() as u64;
+        socket.last_received = chunk.len() as u32;
         // Many small chunks that nobody reads must not each keep a whole buffer.
         let small = chunk.len() < COPY_BELOW_BYTES && self.faults.is_none();
         if !(small && socket.received.try_append(&chunk)) {

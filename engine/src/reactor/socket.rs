@@ -82,6 +82,8 @@ pub(super) struct Socket {
     pub(super) write_waker: Option<Waker>,
 
     pub(super) bytes_received: u64,
+    /// What the last receive has brought.
+    pub(super) last_received: u32,
     pub(super) bytes_sent: u64,
     pub(super) peer: Option<SocketAddr>,
     pub(super) connect: Option<Box<Connecting>>,
@@ -126,6 +128,7 @@ impl Socket {
             closed_waker: None,
             write_waker: None,
             bytes_received: 0,
+            last_received: 0,
             bytes_sent: 0,
             peer: None,
             connect: None,

@@ -320,6 +320,11 @@ impl Stream {
         self.core.io.borrow().sockets[self.slot].bytes_received
     }
 
+    /// Bytes that the last receive has brought, read or not.
+    pub fn last_received(&self) -> u32 {
+        self.core.io.borrow().sockets[self.slot].last_received
+    }
+
     /// Bytes that the kernel has taken so far.
     pub fn bytes_sent(&self) -> u64 {
         self.core.io.borrow().sockets[self.slot].bytes_sent

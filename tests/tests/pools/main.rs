@@ -2,6 +2,7 @@
 //! limits are what they say, connections do not multiply with workers, and
 //! what goes wrong at a host stays there as far as it can.
 
+mod buffered;
 mod client;
 mod connecting;
 mod failures;

@@ -69,6 +69,7 @@ pub struct Connection {
     /// Wakes the watcher: at the end of the idle time, or to let it go.
     timer: Timer,
     bytes_counted: Cell<(u64, u64)>,
+    buffered_counted: Cell<u32>,
     permit: Cell<Option<ConnectionPermit>>,
 }
 
@@ -126,6 +127,7 @@ pub(super) async fn open(
                 watcher: RefCell::new(None),
                 timer,
                 bytes_counted: Cell::new((0, 0)),
+                buffered_counted: Cell::new(0),
                 permit: Cell::new(Some(permit)),
             });
             let open = &connection.pool().open;
@@ -347,6 +349,7 @@ impl Connection {
         }
         self.state.set(State::Gone);
         self.count_bytes();
+        self.count_buffered(0);
         self.cluster.stats.upstream_cx_active.dec();
         self.host.stats.cx_active.dec();
         let pool = self.pool();
@@ -383,6 +386,7 @@ impl Connection {
             watcher: RefCell::new(None),
             timer: Timer::new(),
             bytes_counted: Cell::new((0, 0)),
+            buffered_counted: Cell::new(0),
             permit: Cell::new(from.permit),
         });
         let open = &connection.pool().open;
@@ -399,6 +403,17 @@ impl Connection {
         let stats = &self.cluster.stats;
         stats.upstream_cx_rx_bytes_total.add(now.0 - before.0);
         stats.upstream_cx_tx_bytes_total.add(now.1 - before.1);
+        self.count_buffered(self.stream.last_received());
+    }
+
+    /// Says what the connection's last receive has brought: as in Envoy that
+    /// counts as buffered until there is another one, or the connection closes.
+    fn count_buffered(&self, now: u32) {
+        let before = self.buffered_counted.replace(now);
+        if now != before {
+            let by = i64::from(now) - i64::from(before);
+            self.cluster.stats.upstream_cx_rx_bytes_buffered.add(by);
+        }
     }
 
     /// Closes the connection for a reason of ours.
@@ -432,6 +447,7 @@ impl Connection {
             return false;
         }
         self.count_bytes();
+        self.count_buffered(0);
         let stats = &self.cluster.stats;
         stats.upstream_cx_destroy.inc();
         stats.upstream_cx_active.dec();

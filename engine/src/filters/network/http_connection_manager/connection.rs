@@ -84,7 +84,7 @@ impl ConnectionManager {
         let end = self
             .serve_requests(&mut downstream, &registration, opened)
             .await;
-        self.count_end(&downstream, end, opened);
+        self.count_end(&mut downstream, end, opened);
         self.close(downstream, end).await;
     }
 
@@ -341,7 +341,7 @@ impl ConnectionManager {
         }
     }
 
-    fn count_bytes(&self, downstream: &Downstream, counted: &mut (u64, u64)) {
+    fn count_bytes(&self, downstream: &mut Downstream, counted: &mut (u64, u64)) {
         let now = (downstream.stream.bytes_received(), downstream.bytes_sent());
         self.stats()
             .downstream_cx_rx_bytes_total
@@ -351,9 +351,18 @@ impl ConnectionManager {
             .downstream_cx_tx_bytes_total
             .add(now.1.saturating_sub(counted.1));
         *counted = (now.0, now.1.max(counted.1));
+        self.count_buffered(downstream, false);
     }
 
-    fn count_end(&self, downstream: &Downstream, end: End, opened: Instant) {
+    fn count_buffered(&self, downstream: &mut Downstream, is_over: bool) {
+        let by = downstream.take_buffered(is_over);
+        if by != 0 {
+            self.stats().downstream_cx_rx_bytes_buffered.add(by);
+        }
+    }
+
+    fn count_end(&self, downstream: &mut Downstream, end: End, opened: Instant) {
+        self.count_buffered(downstream, true);
         let stats = self.stats();
         stats.downstream_cx_destroy.inc();
         stats.downstream_cx_active.dec();
