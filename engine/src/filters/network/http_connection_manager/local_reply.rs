@@ -146,8 +146,9 @@ impl ConnectionManager {
         reply: LocalReply<'_>,
     ) {
         let now = reactor::now();
-        let scratch = &mut *self.worker.header_scratch.borrow_mut();
-        self.shared.prepare_reply(&reply, now, exchange, scratch);
+        let scratch = &self.worker.header_scratch;
+        // Not borrowed while the reply is sent: filters may change it, too.
+        (self.shared).prepare_reply(&reply, now, exchange, &mut scratch.borrow_mut());
         let Some(config) = &self.config().local_replies else {
             let as_is = Rewritten {
                 status: reply.status,
@@ -164,7 +165,7 @@ impl ConnectionManager {
             exchange,
             (reply.status, reply.body),
             &self.worker.runtime.borrow(),
-            (now, scratch),
+            (now, &mut scratch.borrow_mut()),
             &mut body,
         );
         self.send_local_reply(downstream, exchange, rewritten, (reply.grpc_status, &body));
