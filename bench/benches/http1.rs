@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use ringway_codecs::header::HeaderMap;
+use ringway_codecs::header::{HeaderMap, NameCase};
 use ringway_codecs::http1::{
     BodyDecoder, BodyOptions, Framing, HeadEnd, HeadReader, RequestOptions, ResponseOptions,
     Version, encode_request_head, encode_response_head,
@@ -87,7 +87,12 @@ fn write_heads(c: &mut Criterion) {
     group.bench_function("browser request", |b| {
         b.iter(|| {
             out.clear();
-            encode_request_head(&mut out, black_box(&headers), HeadEnd::Fields);
+            encode_request_head(
+                &mut out,
+                black_box(&headers),
+                HeadEnd::Fields,
+                NameCase::Lower,
+            );
             out.len()
         });
     });
@@ -110,6 +115,7 @@ fn write_heads(c: &mut Criterion) {
                 HeadEnd::Fields,
                 false,
                 Version::Http11,
+                NameCase::Lower,
             );
             out.len()
         });

@@ -20,6 +20,7 @@ use crate::core::{self, TcpKeepalive};
 use crate::discovery::{self, Discovery};
 use crate::dns::Resolver;
 use crate::endpoint::Assignment;
+use crate::header_key_format::HeaderNames;
 use crate::health_check::{self, HealthCheck};
 use crate::latency_outlier::{self, LatencyOutlier};
 use crate::listener::BUFFER_LIMIT;
@@ -73,6 +74,8 @@ pub struct Cluster {
     /// Response trailers are passed on instead of dropped, and request
     /// trailers are sent (`enable_trailers`).
     pub trailers: bool,
+    /// How names of headers look.
+    pub header_names: HeaderNames,
     /// Keep-alive of upstream sockets.
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// Local addresses and options of upstream sockets.
@@ -169,6 +172,7 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults, cx: &mut Cx<'_>) -
         response_headers_max: http.response_headers_max,
         response_head_bytes_max: http.response_head_bytes_max,
         trailers: http.trailers,
+        header_names: http.header_names,
         tcp_keepalive,
         bind,
         source: cx.source(),
@@ -188,6 +192,7 @@ struct HttpOptions {
     response_headers_max: u32,
     response_head_bytes_max: usize,
     trailers: bool,
+    header_names: HeaderNames,
 }
 
 /// Envoy's defaults.
@@ -201,6 +206,7 @@ impl Default for HttpOptions {
             response_headers_max: 100,
             response_head_bytes_max: 80 * 1024,
             trailers: false,
+            header_names: HeaderNames::default(),
         }
     }
 }
@@ -322,12 +328,18 @@ impl HttpOptions {
 
     fn http1(&mut self, proto: &core_pb::Http1ProtocolOptions, cx: &mut Cx<'_>) {
         self.trailers = proto.enable_trailers;
+        self.header_names = HeaderNames::lower(proto.header_key_format.as_ref(), cx);
         // The table cannot say it: listeners share the message, and may.
         if proto.allow_chunked_length {
             cx.error_at("allow_chunked_length", "not supported yet");
         }
         for (set, name) in [
             (proto.accept_http_10, "accept_http_10"),
+            (proto.allow_custom_methods, "allow_custom_methods"),
+            (
+                !proto.ignore_http_11_upgrade.is_empty(),
+                "ignore_http_11_upgrade",
+            ),
             (
                 !proto.default_host_for_http_10.is_empty(),
                 "default_host_for_http_10",

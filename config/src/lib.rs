@@ -36,6 +36,7 @@ pub mod format_strings;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod happy_eyeballs;
+pub mod header_key_format;
 pub mod health_check;
 mod json;
 pub mod latency_outlier;

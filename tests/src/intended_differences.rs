@@ -1,9 +1,10 @@
 //! Where Ringway differs from Envoy 1.40 on purpose: the one table, by suite.
 //!
-//! - `requests.rs`, `admin.rs`, `routing.rs`, `upgrades.rs`: its entries.
+//! - `requests.rs`, `admin.rs`, `routing.rs`, `upgrades.rs`, `codec.rs`: its entries.
 //! - `ledger.rs`: what makes sure that it is neither too short nor too long.
 
 mod admin;
+mod codec;
 mod ledger;
 mod requests;
 mod routing;
@@ -42,6 +43,7 @@ fn table() -> impl Iterator<Item = &'static Intended> {
     [
         requests::TABLE,
         admin::TABLE,
+        codec::TABLE,
         routing::TABLE,
         upgrades::TABLE,
     ]

@@ -472,11 +472,23 @@ fn await_log(path: &std::path::Path, start: usize, lines: i64) -> String {
     loop {
         let bytes = std::fs::read(path).unwrap_or_default();
         let new = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).into_owned();
-        if new.lines().count() as i64 >= lines || Instant::now() > deadline {
+        let of_ends = new.lines().filter(|line| !is_before_end(line));
+        if of_ends.count() as i64 >= lines || Instant::now() > deadline {
             return new;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Whether a line says at its start that its request was not over.
+fn is_before_end(line: &str) -> bool {
+    [
+        "DownstreamStart ",
+        "DownstreamPeriodic ",
+        "DownstreamTunnelSuccessfullyEstablished ",
+    ]
+    .iter()
+    .any(|kind| line.starts_with(kind))
 }
 
 fn hash(bytes: &[u8]) -> u64 {

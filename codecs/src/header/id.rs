@@ -76,6 +76,7 @@ header_ids! {
     WwwAuthenticate => "www-authenticate",
     ProxyAuthenticate => "proxy-authenticate",
     ProxyAuthorization => "proxy-authorization",
+    ProxyStatus => "proxy-status",
     Forwarded => "forwarded",
     AccessControlAllowOrigin => "access-control-allow-origin",
     AccessControlAllowMethods => "access-control-allow-methods",

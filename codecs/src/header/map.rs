@@ -1,5 +1,6 @@
 //! The list itself.
 
+use super::spelling::Kept;
 use super::{HeaderId, HeaderName};
 
 /// An ordered list of headers, duplicates and pseudo headers included.
@@ -20,6 +21,8 @@ pub struct HeaderMap {
     pub(super) arena: Vec<u8>,
     entries: Vec<Entry>,
     present: u128,
+    /// Few lists keep any, and the memory only if they have.
+    pub(super) spelling: Option<Box<Kept>>,
 }
 
 impl HeaderMap {
@@ -34,6 +37,9 @@ impl HeaderMap {
         self.arena.clear();
         self.entries.clear();
         self.present = 0;
+        if self.spelling.is_some() {
+            self.forget_spelling();
+        }
     }
 
     /// Gives memory back when the arena holds more than `max_bytes`, so that
@@ -337,7 +343,7 @@ impl Range {
     }
 
     #[inline]
-    fn of(self, arena: &[u8]) -> &[u8] {
+    pub(super) fn of(self, arena: &[u8]) -> &[u8] {
         &arena[self.bounds()]
     }
 }

@@ -7,10 +7,13 @@
 mod id;
 mod map;
 mod received;
+mod spelling;
 
 pub use id::HeaderId;
 pub use map::HeaderMap;
 pub(crate) use map::Range;
+pub(crate) use spelling::Spelling;
+pub use spelling::{NameCase, PreserveCase};
 
 /// A header name as it is kept: an id, or the lower-case bytes.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]

@@ -18,6 +18,12 @@ pub(super) fn is_reg_name(b: u8) -> bool {
     CLASS[usize::from(b)] & REG_NAME != 0
 }
 
+/// Bytes that an authority of RFC 3986 section 3.2 has somewhere.
+#[inline]
+pub fn is_authority(b: u8) -> bool {
+    CLASS[usize::from(b)] & AUTHORITY != 0
+}
+
 /// Control bytes that Envoy reports as invalid characters: all but HTAB, LF
 /// and CR, which the grammar of lines has an opinion on.
 #[inline]
@@ -28,6 +34,7 @@ pub(super) fn is_forbidden_control(b: u8) -> bool {
 const TOKEN: u8 = 1;
 const VALUE: u8 = 2;
 const REG_NAME: u8 = 4;
+const AUTHORITY: u8 = 8;
 
 static CLASS: [u8; 256] = classes();
 
@@ -44,7 +51,10 @@ const fn classes() -> [u8; 256] {
             table[b] |= VALUE;
         }
         if alphanumeric || contains(b"-._~!$&'()*+,;=", byte) {
-            table[b] |= REG_NAME;
+            table[b] |= REG_NAME | AUTHORITY;
+        }
+        if contains(b"%:@[]", byte) {
+            table[b] |= AUTHORITY;
         }
         b += 1;
     }
@@ -72,6 +82,7 @@ mod tests {
         assert_eq!(count(is_token), 62 + 15);
         assert_eq!(count(is_value), 256 - 33 + 1);
         assert_eq!(count(is_reg_name), 62 + 15);
+        assert_eq!(count(is_authority), 62 + 15 + 5);
         assert_eq!(count(is_forbidden_control), 33 - 3);
     }
 }

@@ -1,12 +1,14 @@
 //! Writing messages: heads, chunk lines and trailers, appended to a vector
 //! that the caller owns and reuses.
 //!
-//! Names are written in lower case, as they are kept. Values are written as
-//! they are: whoever puts a value into the list has made sure that it has no
-//! line ends (parsed ones cannot have any).
+//! Names are written in lower case, as they are kept, unless the connection
+//! wants them in [`NameCase::Proper`] or the list knows how its peer wrote
+//! them. Values are written as they are: whoever puts a value into the list has
+//! made sure that it has no line ends (parsed ones cannot have any).
 
 use super::Version;
-use crate::header::{HeaderId, HeaderMap, HeaderName};
+use super::names::{LowerCase, Names, ProperCase};
+use crate::header::{HeaderId, HeaderMap, HeaderName, NameCase};
 
 /// Ends the data of a chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
@@ -17,7 +19,15 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 /// always of HTTP/1.1; `:authority` becomes the Host field and replaces any
 /// other. A Transfer-Encoding in `h` is never written, so that only the
 /// caller's framing counts.
-pub fn encode_request_head(out: &mut Vec<u8>, h: &HeaderMap, end: HeadEnd) {
+pub fn encode_request_head(out: &mut Vec<u8>, h: &HeaderMap, end: HeadEnd, case: NameCase) {
+    match (h.spelling(), case) {
+        (None, NameCase::Lower) => request_head(out, h, end, LowerCase),
+        (None, NameCase::Proper) => request_head(out, h, end, ProperCase),
+        (Some(spelling), _) => request_head(out, h, end, spelling),
+    }
+}
+
+fn request_head(out: &mut Vec<u8>, h: &HeaderMap, end: HeadEnd, names: impl Names) {
     out.reserve(h.encoded_size_hint());
     let method = h.get(HeaderId::Method).unwrap_or(b"GET");
     let authority = h.get(HeaderId::Authority);
@@ -30,15 +40,15 @@ pub fn encode_request_head(out: &mut Vec<u8>, h: &HeaderMap, end: HeadEnd) {
     out.extend_from_slice(target);
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Some(authority) = authority {
-        out.extend_from_slice(b"host: ");
+        names.push_start(out, b"host: ");
         out.extend_from_slice(authority);
         out.extend_from_slice(b"\r\n");
     }
     let skip_host = authority.is_some();
-    encode_fields(out, h, |id| {
+    encode_fields(out, h, names, |id| {
         (id == HeaderId::Host && skip_host) || is_framing(id, end != HeadEnd::Fields)
     });
-    end_head(out, end);
+    end_head(out, end, names);
 }
 
 /// What a head says of the body, behind everything else.
@@ -75,7 +85,8 @@ impl HeadEnd {
 ///
 /// With `close`, `connection: close` is written instead of any Connection
 /// field of `h`. An HTTP/1.0 client that stays connected is told
-/// `connection: keep-alive`, unless `h` has a Connection field.
+/// `connection: keep-alive`, unless `h` has a Connection field or another head
+/// follows.
 pub fn encode_response_head(
     out: &mut Vec<u8>,
     status: u16,
@@ -83,25 +94,45 @@ pub fn encode_response_head(
     end: HeadEnd,
     close: bool,
     version: Version,
+    case: NameCase,
+) {
+    match (h.spelling(), case) {
+        (None, NameCase::Lower) => response_head(out, status, h, end, close, version, LowerCase),
+        (None, NameCase::Proper) => response_head(out, status, h, end, close, version, ProperCase),
+        (Some(spelling), _) => response_head(out, status, h, end, close, version, spelling),
+    }
+}
+
+fn response_head(
+    out: &mut Vec<u8>,
+    status: u16,
+    h: &HeaderMap,
+    end: HeadEnd,
+    close: bool,
+    version: Version,
+    names: impl Names,
 ) {
     out.reserve(h.encoded_size_hint());
     out.extend_from_slice(version.as_str().as_bytes());
     out.push(b' ');
     push_status(out, status);
     out.push(b' ');
-    out.extend_from_slice(reason_phrase(status).as_bytes());
+    match names.reason_phrase() {
+        None => out.extend_from_slice(reason_phrase(status).as_bytes()),
+        Some(phrase) => out.extend_from_slice(phrase),
+    }
     out.extend_from_slice(b"\r\n");
-    // RFC 9110 section 8.6: a 204 has no Content-Length, not even 0.
-    let reframes = end != HeadEnd::Fields || status == 204;
-    encode_fields(out, h, |id| {
+    // RFC 9110 section 8.6: 1xx and 204 have no Content-Length, not even 0.
+    let reframes = end != HeadEnd::Fields || status < 200 || status == 204;
+    encode_fields(out, h, names, |id| {
         (id == HeaderId::Connection && close) || is_framing(id, reframes)
     });
     if close {
-        out.extend_from_slice(b"connection: close\r\n");
-    } else if version == Version::Http10 && !h.contains(HeaderId::Connection) {
-        out.extend_from_slice(b"connection: keep-alive\r\n");
+        names.push_start(out, b"connection: close\r\n");
+    } else if version == Version::Http10 && status >= 200 && !h.contains(HeaderId::Connection) {
+        names.push_start(out, b"connection: keep-alive\r\n");
     }
-    end_head(out, end);
+    end_head(out, end, names);
 }
 
 /// Appends the line before `len` bytes of chunk data. A length of 0 would end
@@ -122,11 +153,12 @@ pub fn encode_chunk_header(out: &mut Vec<u8>, len: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the last chunk and the trailers.
+/// Appends the last chunk and the trailers, whose names are in lower case
+/// always, as Envoy's are.
 pub fn encode_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        encode_fields(out, trailers, |_| false);
+        encode_fields(out, trailers, LowerCase, |_| false);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -136,8 +168,6 @@ pub const fn reason_phrase(status: u16) -> &'static str {
     match status {
         100 => "Continue",
         101 => "Switching Protocols",
-        102 => "Processing",
-        103 => "Early Hints",
         200 => "OK",
         201 => "Created",
         202 => "Accepted",
@@ -202,7 +232,12 @@ pub const fn reason_phrase(status: u16) -> &'static str {
 
 /// Writes all fields but pseudo headers and those that `skip` names.
 #[inline]
-fn encode_fields(out: &mut Vec<u8>, h: &HeaderMap, skip: impl Fn(HeaderId) -> bool) {
+fn encode_fields(
+    out: &mut Vec<u8>,
+    h: &HeaderMap,
+    names: impl Names,
+    skip: impl Fn(HeaderId) -> bool,
+) {
     for (name, value) in h.iter() {
         if let HeaderName::Known(id) = name
             && (id.is_pseudo() || skip(id))
@@ -210,7 +245,7 @@ fn encode_fields(out: &mut Vec<u8>, h: &HeaderMap, skip: impl Fn(HeaderId) -> bo
             continue;
         }
         debug_assert!(memchr::memchr3(b'\r', b'\n', 0, value).is_none());
-        out.extend_from_slice(name.as_bytes());
+        names.push(out, name.as_bytes());
         out.extend_from_slice(b": ");
         out.extend_from_slice(value);
         out.extend_from_slice(b"\r\n");
@@ -224,12 +259,13 @@ fn is_framing(id: HeaderId, replaces_length: bool) -> bool {
     id == HeaderId::TransferEncoding || (replaces_length && id == HeaderId::ContentLength)
 }
 
-fn end_head(out: &mut Vec<u8>, end: HeadEnd) {
-    out.extend_from_slice(match end {
-        HeadEnd::Fields => b"\r\n",
-        HeadEnd::Chunked => b"transfer-encoding: chunked\r\n\r\n",
-        HeadEnd::Empty => b"content-length: 0\r\n\r\n",
-    });
+#[inline]
+fn end_head(out: &mut Vec<u8>, end: HeadEnd, names: impl Names) {
+    match end {
+        HeadEnd::Fields => out.extend_from_slice(b"\r\n"),
+        HeadEnd::Chunked => names.push_start(out, b"transfer-encoding: chunked\r\n\r\n"),
+        HeadEnd::Empty => names.push_start(out, b"content-length: 0\r\n\r\n"),
+    }
 }
 
 /// Statuses have three digits: the parser and the configuration see to it.

@@ -14,7 +14,7 @@ pub enum Http1Error {
     UnknownMethod,
     /// A version that is not of the form `HTTP/x.y`.
     MalformedVersion,
-    /// HTTP/1.0 where it is not accepted, or a version other than 1.0 and 1.1.
+    /// A version other than HTTP/1.1 where HTTP/1.0 is not accepted.
     LowVersion,
     /// A control byte in the request line, a field name or a field value.
     InvalidCharacters,
@@ -34,8 +34,11 @@ pub enum Http1Error {
     QueryWithoutContentType,
     /// More than one Host field.
     DuplicateHost,
-    /// A Host field that is not `host[:port]`.
+    /// A Host field with bytes that no authority has.
     InvalidAuthority,
+    /// A Host field that is not `host[:port]` for other reasons. Envoy lets it
+    /// through.
+    MalformedAuthority,
     /// The status line is not `HTTP/1.x SP 3DIGIT [SP reason]`, or the status
     /// is below 100.
     StatusLine,
@@ -60,7 +63,8 @@ pub enum Http1Error {
     ContentLengthAndChunked,
     /// A Transfer-Encoding other than exactly `chunked`, once.
     InvalidTransferEncoding,
-    /// Transfer-Encoding in HTTP/1.0, or in a response that has no body.
+    /// Transfer-Encoding in a request of HTTP/1.0, or in a response that has no
+    /// body.
     TransferEncodingNotAllowed,
     /// Content-Length above zero where no body may be: CONNECT, 1xx, 204.
     BodyDisallowed,
@@ -99,7 +103,9 @@ impl Http1Error {
             Http1Error::PathWithFragment => "path_normalization_failed",
             Http1Error::MissingHost => "missing_host_header",
             Http1Error::QueryWithoutContentType => "query_missing_content_type",
-            Http1Error::DuplicateHost | Http1Error::InvalidAuthority => "http.invalid_authority",
+            Http1Error::DuplicateHost
+            | Http1Error::InvalidAuthority
+            | Http1Error::MalformedAuthority => "http.invalid_authority",
             Http1Error::HeadersTooLarge => "http1.headers_too_large",
             Http1Error::TooManyHeaders => "http1.too_many_headers",
             Http1Error::UnexpectedUnderscore => "http1.unexpected_underscore",
@@ -125,16 +131,25 @@ impl Http1Error {
         }
     }
 
-    /// True for violations of the protocol: the access log has the flag `DPE`
-    /// and no request headers. The others are refused requests that Envoy's
-    /// connection manager, not its codec, answers: they are logged with their
-    /// headers and without a flag.
+    /// True for violations of the protocol: the access log has the flag `DPE`.
+    /// The others are reasons of [`RequestHead::refused`](super::RequestHead::refused),
+    /// which Envoy's connection manager, not its codec, finds: they are logged
+    /// without a flag.
     pub const fn is_protocol_error(self) -> bool {
         !matches!(
             self,
             Http1Error::MissingHost
                 | Http1Error::PathWithFragment
                 | Http1Error::QueryWithoutContentType
+        )
+    }
+
+    /// True for a violation that is logged with the request's headers: Envoy
+    /// does not mind it.
+    pub const fn tells_headers(self) -> bool {
+        matches!(
+            self,
+            Http1Error::DuplicateHost | Http1Error::MalformedAuthority
         )
     }
 
@@ -160,7 +175,7 @@ impl Http1Error {
             Http1Error::MissingHost => "no host",
             Http1Error::QueryWithoutContentType => "QUERY without content-type",
             Http1Error::DuplicateHost => "more than one host",
-            Http1Error::InvalidAuthority => "invalid host",
+            Http1Error::InvalidAuthority | Http1Error::MalformedAuthority => "invalid host",
             Http1Error::StatusLine => "malformed status line",
             Http1Error::FieldName => "malformed field name",
             Http1Error::LineEnd => "line does not end in CRLF",

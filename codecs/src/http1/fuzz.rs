@@ -11,7 +11,7 @@ use super::{
     Http1Error, REQUEST_HEAD_BYTES_MAX, RESPONSE_HEAD_BYTES_MAX, RequestHead, RequestOptions,
     ResponseHead, ResponseOptions, encode_last_chunk, encode_request_head, encode_response_head,
 };
-use crate::header::{HeaderId, HeaderMap};
+use crate::header::{HeaderId, HeaderMap, NameCase, PreserveCase};
 
 /// Names and values in order.
 pub type Fields = Vec<(Vec<u8>, Vec<u8>)>;
@@ -125,7 +125,9 @@ impl Reader<'_> {
                 let Some((head, consumed)) = self.heads.request(rest, o, &mut self.fields)? else {
                     return Ok(rest.len());
                 };
-                check_request_again(&head, &self.fields, o.allow_absolute_url);
+                if head.refused.is_none() {
+                    check_request_again(&head, &self.fields, o);
+                }
                 self.tunnel = head.is_connect;
                 let framing = head.framing;
                 let fields = fields(&self.fields);
@@ -276,6 +278,8 @@ pub fn request_side(options: u8) -> Side {
         refuse_https_url: bit(6) && bit(7),
         allow_chunked_length: bit(6),
         trailers: !bit(7),
+        allow_custom_methods: bit(1) && bit(2),
+        preserve_case: (bit(3) && bit(6)).then(PreserveCase::default),
     })
 }
 
@@ -287,6 +291,13 @@ pub fn response_side(options: u8) -> Side {
             head_bytes_max: if bit(0) { 200 } else { RESPONSE_HEAD_BYTES_MAX },
             headers_max: if bit(1) { 5 } else { HEADERS_MAX },
             trailers: !bit(2),
+            preserve_case: bit(5).then_some(PreserveCase {
+                others: match bit(6) {
+                    true => NameCase::Proper,
+                    false => NameCase::Lower,
+                },
+                reason_phrase: bit(7),
+            }),
         },
         head: bit(3),
         connect: bit(4),
@@ -304,15 +315,27 @@ fn body_options(trailers: bool) -> BodyOptions {
 /// whom we stand in here.
 /// Without `allow_absolute_url` that must be somebody who takes the target as
 /// it is, too: the operator has asked for that.
-fn check_request_again(head: &RequestHead, h: &HeaderMap, allow_absolute_url: bool) {
+fn check_request_again(head: &RequestHead, h: &HeaderMap, read_with: &RequestOptions) {
+    for case in [NameCase::Lower, NameCase::Proper] {
+        check_written_request(head, h, read_with, case);
+    }
+}
+
+fn check_written_request(
+    head: &RequestHead,
+    h: &HeaderMap,
+    read_with: &RequestOptions,
+    case: NameCase,
+) {
     let end = match head.framing {
         Framing::Chunked => HeadEnd::Chunked,
         _ => HeadEnd::Fields,
     };
     let mut out = Vec::new();
-    encode_request_head(&mut out, h, end);
+    encode_request_head(&mut out, h, end, case);
     let o = RequestOptions {
-        allow_absolute_url,
+        allow_absolute_url: read_with.allow_absolute_url,
+        allow_custom_methods: read_with.allow_custom_methods,
         head_bytes_max: usize::MAX,
         headers_max: h.len() + 2,
         ..RequestOptions::default()
@@ -334,13 +357,24 @@ fn check_request_again(head: &RequestHead, h: &HeaderMap, allow_absolute_url: bo
 }
 
 fn check_response_again(head: &ResponseHead, h: &HeaderMap, was_head: bool, was_connect: bool) {
+    for case in [NameCase::Lower, NameCase::Proper] {
+        check_written_response(head, h, (was_head, was_connect), case);
+    }
+}
+
+fn check_written_response(
+    head: &ResponseHead,
+    h: &HeaderMap,
+    (was_head, was_connect): (bool, bool),
+    case: NameCase,
+) {
     // Only a head that says where its body ends can say it twice.
     let end = match head.framing {
         Framing::Chunked => HeadEnd::Chunked,
         _ => HeadEnd::Fields,
     };
     let mut out = Vec::new();
-    encode_response_head(&mut out, head.status, h, end, false, head.version);
+    encode_response_head(&mut out, head.status, h, end, false, head.version, case);
     let o = ResponseOptions {
         head_bytes_max: usize::MAX,
         headers_max: h.len() + 2,
@@ -355,11 +389,14 @@ fn check_response_again(head: &ResponseHead, h: &HeaderMap, was_head: bool, was_
     assert_eq!(second.framing, head.framing);
     assert_eq!(second.status, head.status);
     let mut expected = plain_fields(h);
-    if head.status == 204 {
+    if head.status < 200 || head.status == 204 {
         // Not sent on, though it came.
         expected.retain(|(name, _)| !name.eq_ignore_ascii_case(b"content-length"));
     }
-    if head.version == super::Version::Http10 && !h.contains(HeaderId::Connection) {
+    if head.version == super::Version::Http10
+        && head.status >= 200
+        && !h.contains(HeaderId::Connection)
+    {
         expected.push((b"connection".to_vec(), b"keep-alive".to_vec()));
     }
     assert_eq!(expected, plain_fields(&again));

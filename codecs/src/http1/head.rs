@@ -6,9 +6,9 @@
 //! arrives, and the whole is parsed once more when the last one is there, so
 //! that the cost stays linear however the bytes are cut.
 
-use super::request::{self, RequestHead, RequestOptions};
+use super::request::{self, RequestHead, RequestOptions, Understood};
 use super::response::{self, ResponseHead, ResponseOptions};
-use super::{Http1Error, chars};
+use super::{Http1Error, Version, chars};
 use crate::header::HeaderMap;
 use httparse::{Header, Status};
 use std::mem::MaybeUninit;
@@ -31,8 +31,8 @@ pub struct HeadReader {
     empty_lines: u8,
     /// The CR of an empty line was the last byte of a buffer.
     cr_pending: bool,
-    /// See [`HeadReader::field_bytes`].
-    field_bytes: u32,
+    /// See [`HeadReader::field_bytes`] and [`HeadReader::version`].
+    understood: Understood,
 }
 
 impl HeadReader {
@@ -52,7 +52,14 @@ impl HeadReader {
     /// [`field_bytes`] counts it.
     #[inline]
     pub fn field_bytes(&self) -> u32 {
-        self.field_bytes
+        self.understood.field_bytes
+    }
+
+    /// The version of the last request head, also of one that was refused once
+    /// its fields were understood; otherwise HTTP/1.1.
+    #[inline]
+    pub fn version(&self) -> Version {
+        self.understood.version
     }
 
     /// Takes the next received bytes of a request head.
@@ -61,9 +68,12 @@ impl HeadReader {
     /// `Ok(Some((head, consumed)))`: the head is complete, `out` has its
     /// fields, and `consumed` bytes of this `input` belong to it.
     ///
+    /// A head may be complete and still one that is to be refused: see
+    /// [`RequestHead::refused`].
+    ///
     /// `out` is cleared first. After an error for which
-    /// [`is_protocol_error`](Http1Error::is_protocol_error) is false it holds
-    /// the fields, for the access log; after any other it is empty.
+    /// [`tells_headers`](Http1Error::tells_headers) it holds the fields, for the
+    /// access log; after any other it is empty.
     pub fn request(
         &mut self,
         input: &[u8],
@@ -71,7 +81,7 @@ impl HeadReader {
         out: &mut HeaderMap,
     ) -> Result<Option<(RequestHead, usize)>, Http1Error> {
         out.clear();
-        self.field_bytes = 0;
+        self.understood = Understood::NOTHING;
         let skipped = match self.is_empty() {
             true => self.skip_empty_lines(input)?,
             false => 0,
@@ -84,12 +94,12 @@ impl HeadReader {
             bytes: o.head_bytes_max,
             fields: o.headers_max,
         };
-        let mut field_bytes = 0;
+        let mut understood = Understood::NOTHING;
         let parsed = self.advance(rest, limits, |bytes| {
-            request::parse(bytes, o, out, &mut field_bytes)
+            request::parse(bytes, o, out, &mut understood)
         });
-        self.field_bytes = field_bytes;
-        if matches!(parsed, Err(e) if e.is_protocol_error()) {
+        self.understood = understood;
+        if matches!(parsed, Err(e) if !e.tells_headers()) {
             out.clear();
         }
         let head = parsed?;
@@ -110,7 +120,7 @@ impl HeadReader {
         out: &mut HeaderMap,
     ) -> Result<Option<(ResponseHead, usize)>, Http1Error> {
         out.clear();
-        self.field_bytes = 0;
+        self.understood = Understood::NOTHING;
         if input.is_empty() {
             return Ok(None);
         }
@@ -126,7 +136,7 @@ impl HeadReader {
         let parsed = self.advance(input, limits, |bytes| {
             response::parse(bytes, o, asked, out, &mut field_bytes)
         });
-        self.field_bytes = field_bytes;
+        self.understood.field_bytes = field_bytes;
         if parsed.is_err() {
             out.clear();
         }

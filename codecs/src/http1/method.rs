@@ -1,9 +1,23 @@
 //! The methods that are let through.
 
+use super::chars;
+
+/// Whether a method is let in. With `allow_custom_methods` any token is, apart
+/// from the one that the preface of HTTP/2 begins with.
+#[inline]
+pub(super) fn is_let_in(method: &[u8], allow_custom_methods: bool) -> bool {
+    is_known(method) || allow_custom_methods && is_custom(method)
+}
+
+#[cold]
+fn is_custom(method: &[u8]) -> bool {
+    method != b"PRI" && !method.is_empty() && method.iter().all(|&b| chars::is_token(b))
+}
+
 /// True for the methods that Envoy 1.40 forwards. Any other token gets 400
 /// there, and so it does here: routing rules can then rely on a closed set.
 #[inline]
-pub(super) fn is_known(method: &[u8]) -> bool {
+fn is_known(method: &[u8]) -> bool {
     matches!(
         method,
         b"GET" | b"POST" | b"PUT" | b"HEAD" | b"DELETE" | b"OPTIONS" | b"PATCH"

@@ -19,11 +19,13 @@ mod framing;
 pub mod fuzz;
 mod head;
 mod method;
+mod names;
 mod request;
 mod response;
 mod target;
 
 pub use body::{BodyDecoder, BodyOptions, BodyStep};
+pub use chars::is_authority as is_authority_byte;
 pub use encode::{
     CHUNK_END, HeadEnd, encode_chunk_header, encode_last_chunk, encode_request_head,
     encode_response_head,

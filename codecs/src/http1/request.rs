@@ -4,7 +4,7 @@ use super::framing::{Coding, FramingFields};
 use super::head::{self, HeadBytes, with_slots};
 use super::target::{self, Port, Target};
 use super::{Framing, HEADERS_MAX, Http1Error, REQUEST_HEAD_BYTES_MAX, Version, chars, method};
-use crate::header::{HeaderId, HeaderMap, Range};
+use crate::header::{HeaderId, HeaderMap, PreserveCase, Range};
 use httparse::{ParserConfig, Status};
 
 /// What to do with field names that contain an underscore, which some
@@ -45,6 +45,10 @@ pub struct RequestOptions {
     pub allow_chunked_length: bool,
     /// Pass trailers on (`enable_trailers`).
     pub trailers: bool,
+    /// Let methods in that Envoy's parser does not know.
+    pub allow_custom_methods: bool,
+    /// Send names on as they are received.
+    pub preserve_case: Option<PreserveCase>,
 }
 
 impl Default for RequestOptions {
@@ -60,6 +64,8 @@ impl Default for RequestOptions {
             underscores: HeadersWithUnderscores::Allow,
             allow_chunked_length: false,
             trailers: false,
+            allow_custom_methods: false,
+            preserve_case: None,
         }
     }
 }
@@ -86,6 +92,9 @@ pub struct RequestHead {
     /// The number of fields that [`HeadersWithUnderscores::DropHeader`] left
     /// out.
     pub dropped_underscore_headers: u32,
+    /// Why the request is to be refused, though it is a message whose end is
+    /// known.
+    pub refused: Option<Http1Error>,
 }
 
 impl HeadBytes for RequestHead {
@@ -94,14 +103,35 @@ impl HeadBytes for RequestHead {
     }
 }
 
+/// What is known of a head whose fields were understood, also of a refused one.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Understood {
+    /// The size of the fields.
+    pub(super) field_bytes: u32,
+    /// What the client may be answered in.
+    pub(super) version: Version,
+}
+
+impl Default for Understood {
+    fn default() -> Understood {
+        Understood::NOTHING
+    }
+}
+
+impl Understood {
+    pub(super) const NOTHING: Understood = Understood {
+        field_bytes: 0,
+        version: Version::Http11,
+    };
+}
+
 /// Parses the head at the start of `bytes`, which does not begin with an empty
-/// line, into `out`, which is empty. `None` when it is not complete. A head
-/// whose fields were understood has their size in `field_bytes`, refused or not.
+/// line, into `out`, which is empty. `None` when it is not complete.
 pub(super) fn parse(
     bytes: &[u8],
     o: &RequestOptions,
     out: &mut HeaderMap,
-    field_bytes: &mut u32,
+    understood: &mut Understood,
 ) -> Result<Option<RequestHead>, Http1Error> {
     // Errors behind the limit must not be seen: how the bytes are cut into
     // buffers would then decide which error is reported.
@@ -110,23 +140,58 @@ pub(super) fn parse(
         let mut raw = httparse::Request::new(&mut []);
         match ParserConfig::default().parse_request_with_uninit_headers(&mut raw, window, slots) {
             Ok(Status::Complete(end)) => {
-                let parsed = interpret(&window[..end], &raw, o, out, field_bytes);
-                if let Err(error) = &parsed
-                    && !error.is_syntax_error()
-                {
-                    *field_bytes = head::all_field_bytes(raw.headers);
+                let parsed = interpret(&window[..end], &raw, o, out, &mut understood.field_bytes);
+                match &parsed {
+                    Ok(head) => understood.version = head.version,
+                    Err(error) => note_refused(*error, &raw, o, understood),
                 }
                 parsed.map(Some)
             }
             Ok(Status::Partial) if bytes.len() > window.len() => Err(Http1Error::HeadersTooLarge),
             Ok(Status::Partial) => Ok(None),
-            Err(e) => match syntax_error(e, window) {
+            Err(e) => match syntax_error(e, window, o) {
+                Some(Http1Error::LowVersion) => parse_as_http_10(bytes, o, out, understood),
                 Some(error) => Err(error),
                 None if bytes.len() > window.len() => Err(Http1Error::HeadersTooLarge),
                 None => Ok(None),
             },
         }
     })
+}
+
+/// Parses a head of another version as Envoy understands it: what is not
+/// HTTP/1.1 is HTTP/1.0.
+#[cold]
+fn parse_as_http_10(
+    bytes: &[u8],
+    o: &RequestOptions,
+    out: &mut HeaderMap,
+    understood: &mut Understood,
+) -> Result<Option<RequestHead>, Http1Error> {
+    // One byte more than allowed shows that the head is too large.
+    let mut bytes = bytes[..bytes.len().min(o.head_bytes_max.saturating_add(1))].to_vec();
+    let line_end = memchr::memchr(b'\n', &bytes).ok_or(Http1Error::RequestLine)?;
+    let line = &mut bytes[..line_end];
+    let version_end = line.trim_ascii_end().len();
+    line[version_end - HTTP_10.len()..version_end].copy_from_slice(HTTP_10);
+    parse(&bytes, o, out, understood)
+}
+
+/// Notes what is known of a head that is refused.
+#[cold]
+fn note_refused(
+    error: Http1Error,
+    raw: &httparse::Request<'_, '_>,
+    o: &RequestOptions,
+    understood: &mut Understood,
+) {
+    if error.is_syntax_error() {
+        return;
+    }
+    understood.field_bytes = head::all_field_bytes(raw.headers);
+    if raw.version == Some(0) && o.accept_http_10 {
+        understood.version = Version::Http10;
+    }
 }
 
 /// Fills `out` and decides everything that the fields decide.
@@ -145,11 +210,10 @@ fn interpret(
     if !head::head_ends_in_crlf(head) {
         return Err(Http1Error::LineEnd);
     }
-    if !method::is_known(method) {
+    if !method::is_let_in(method, o.allow_custom_methods) {
         return Err(Http1Error::UnknownMethod);
     }
     let version = match minor {
-        0 if !o.accept_http_10 => return Err(Http1Error::LowVersion),
         0 => Version::Http10,
         _ => Version::Http11,
     };
@@ -159,6 +223,9 @@ fn interpret(
         len: part.len() as u32,
     };
 
+    if let Some(options) = o.preserve_case {
+        out.keep_spelling(options);
+    }
     let host = raw.headers.iter().find(|h| is_host(h.name));
     let form = match target::parse(method, target.as_bytes())? {
         Target::Absolute { .. } if !o.allow_absolute_url => Target::Path,
@@ -209,8 +276,11 @@ fn interpret(
             fields.dropped += 1;
             continue;
         }
+        if o.preserve_case.is_some() {
+            out.push_spelling(name);
+        }
         if is_host(field.name) {
-            fields.on_host(field.value)?;
+            fields.on_host(field.value);
             continue;
         }
         if let Some(id) = out.push_received(range(name), range(field.value)) {
@@ -218,30 +288,47 @@ fn interpret(
         }
     }
 
-    let framing = fields.framing(version, is_connect, o, out)?;
+    let framing = fields.framing(is_connect, o, out)?;
+    if version == Version::Http10 {
+        if !o.accept_http_10 {
+            return Err(Http1Error::LowVersion);
+        }
+        // A proxy of HTTP/1.0 before us knows no coding, and has taken the
+        // request to end elsewhere (RFC 9112 section 6.1).
+        if framing == Framing::Chunked {
+            return Err(Http1Error::TransferEncodingNotAllowed);
+        }
+    }
+    if let Some(error) = fields.bad_host {
+        return Err(error);
+    }
     *field_bytes = head::head_field_bytes(sum);
     let mixed = fields.mixed_lengths();
-    let head_of_request = RequestHead {
+    Ok(RequestHead {
         version,
         framing,
         keep_alive: fields.keeps_alive(version) && !mixed,
-        expect_continue: fields.expect_continue && version == Version::Http11,
+        expect_continue: fields.expect_continue,
         upgrade: fields.framing.upgrade && fields.upgrade_named,
         is_head: method == b"HEAD",
         is_connect,
         head_bytes: head.len(),
         dropped_underscore_headers: fields.dropped,
-    };
+        refused: refusal(method, target, out),
+    })
+}
+
+/// Why a request is refused that breaks no rule of the protocol's grammar.
+#[inline]
+fn refusal(method: &[u8], target: &[u8], out: &HeaderMap) -> Option<Http1Error> {
     if !out.contains(HeaderId::Authority) {
-        return Err(Http1Error::MissingHost);
+        return Some(Http1Error::MissingHost);
     }
     if memchr::memchr(b'#', target).is_some() {
-        return Err(Http1Error::PathWithFragment);
+        return Some(Http1Error::PathWithFragment);
     }
-    if method == b"QUERY" && !out.contains(HeaderId::ContentType) {
-        return Err(Http1Error::QueryWithoutContentType);
-    }
-    Ok(head_of_request)
+    let is_query = method == b"QUERY" && !out.contains(HeaderId::ContentType);
+    is_query.then_some(Http1Error::QueryWithoutContentType)
 }
 
 /// What the fields say, gathered in one walk.
@@ -249,20 +336,27 @@ fn interpret(
 struct Fields {
     framing: FramingFields,
     hosts: u32,
+    bad_host: Option<Http1Error>,
     dropped: u32,
     expect_continue: bool,
     upgrade_named: bool,
 }
 
 impl Fields {
-    fn on_host(&mut self, value: &[u8]) -> Result<(), Http1Error> {
+    /// Never fails: what is wrong with the framing or the version is reported
+    /// first, as by Envoy.
+    fn on_host(&mut self, value: &[u8]) {
         self.hosts += 1;
-        if self.hosts > 1 {
-            return Err(Http1Error::DuplicateHost);
-        }
-        match target::is_authority(value, Port::Optional) {
-            true => Ok(()),
-            false => Err(Http1Error::InvalidAuthority),
+        let error = match target::is_authority(value, Port::Optional) {
+            true if self.hosts == 1 => return,
+            true => Http1Error::DuplicateHost,
+            false if value.iter().all(|&b| chars::is_authority(b)) => {
+                Http1Error::MalformedAuthority
+            }
+            false => Http1Error::InvalidAuthority,
+        };
+        if self.bad_host != Some(Http1Error::InvalidAuthority) {
+            self.bad_host = Some(error);
         }
     }
 
@@ -285,16 +379,12 @@ impl Fields {
     /// RFC 9112 section 6.3 for requests, in Envoy's order of complaints.
     fn framing(
         &self,
-        version: Version,
         is_connect: bool,
         o: &RequestOptions,
         out: &mut HeaderMap,
     ) -> Result<Framing, Http1Error> {
         let f = &self.framing;
         if f.coding != Coding::Absent {
-            if version == Version::Http10 {
-                return Err(Http1Error::TransferEncodingNotAllowed);
-            }
             if f.content_length.is_some() && !o.allow_chunked_length {
                 return Err(Http1Error::ContentLengthAndChunked);
             }
@@ -352,7 +442,7 @@ fn push_path(out: &mut HeaderMap, range: Range, path: &[u8]) {
 
 /// The reason for an error of httparse; `None` when it takes more bytes to
 /// tell.
-fn syntax_error(error: httparse::Error, head: &[u8]) -> Option<Http1Error> {
+fn syntax_error(error: httparse::Error, head: &[u8], o: &RequestOptions) -> Option<Http1Error> {
     let line_end = memchr::memchr(b'\n', head);
     match error {
         httparse::Error::Token => Some(match first_bad_line_byte(head) {
@@ -360,7 +450,7 @@ fn syntax_error(error: httparse::Error, head: &[u8]) -> Option<Http1Error> {
             _ => Http1Error::RequestLine,
         }),
         // Whether it is a version at all shows when the line is complete.
-        httparse::Error::Version => Some(version_error(&head[..line_end?])),
+        httparse::Error::Version => Some(version_error(&head[..line_end?], o)),
         e => {
             let fields = line_end.map_or(head.len(), |at| at + 1);
             Some(head::field_error(e, &head[fields..]))
@@ -385,10 +475,11 @@ fn first_bad_line_byte(head: &[u8]) -> Option<u8> {
 
 /// `line` has a well-formed method and target, and a version that is neither
 /// 1.0 nor 1.1.
-fn version_error(line: &[u8]) -> Http1Error {
+fn version_error(line: &[u8], o: &RequestOptions) -> Http1Error {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let mut parts = line.splitn(3, |&b| b == b' ');
-    if !parts.next().is_some_and(method::is_known) {
+    let method = parts.next().unwrap_or_default();
+    if !method::is_let_in(method, o.allow_custom_methods) {
         return Http1Error::UnknownMethod;
     }
     match parts.nth(1).unwrap_or_default() {
@@ -400,3 +491,6 @@ fn version_error(line: &[u8]) -> Http1Error {
         _ => Http1Error::MalformedVersion,
     }
 }
+
+/// The digits of the version that all others but HTTP/1.1 are taken for.
+const HTTP_10: &[u8; 3] = b"1.0";

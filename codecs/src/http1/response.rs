@@ -3,7 +3,7 @@
 use super::framing::{Coding, FramingFields};
 use super::head::{self, HeadBytes, with_slots};
 use super::{Framing, HEADERS_MAX, Http1Error, RESPONSE_HEAD_BYTES_MAX, Version};
-use crate::header::{HeaderId, HeaderMap, Range};
+use crate::header::{HeaderId, HeaderMap, PreserveCase, Range};
 use httparse::{ParserConfig, Status};
 
 /// Limits on what an upstream may send.
@@ -15,6 +15,8 @@ pub struct ResponseOptions {
     pub headers_max: usize,
     /// Pass trailers on (`enable_trailers`).
     pub trailers: bool,
+    /// Send names on as they are received.
+    pub preserve_case: Option<PreserveCase>,
 }
 
 impl Default for ResponseOptions {
@@ -24,6 +26,7 @@ impl Default for ResponseOptions {
             head_bytes_max: RESPONSE_HEAD_BYTES_MAX,
             headers_max: HEADERS_MAX,
             trailers: false,
+            preserve_case: None,
         }
     }
 }
@@ -78,7 +81,7 @@ pub(super) fn parse(
         let mut raw = httparse::Response::new(&mut []);
         match ParserConfig::default().parse_response_with_uninit_headers(&mut raw, window, slots) {
             Ok(Status::Complete(end)) => {
-                interpret(&window[..end], &raw, asked, out, field_bytes).map(Some)
+                interpret(&window[..end], &raw, o, asked, out, field_bytes).map(Some)
             }
             Ok(Status::Partial) if bytes.len() > window.len() => Err(Http1Error::HeadersTooLarge),
             Ok(Status::Partial) => Ok(None),
@@ -91,6 +94,7 @@ pub(super) fn parse(
 fn interpret(
     head: &[u8],
     raw: &httparse::Response<'_, '_>,
+    o: &ResponseOptions,
     asked: Asked,
     out: &mut HeaderMap,
     field_bytes: &mut u32,
@@ -116,6 +120,13 @@ fn interpret(
     // httparse accepts only `HTTP/1.x SP 3DIGIT`, so the digits are here.
     out.push_known(HeaderId::Status, range(&head[STATUS_AT]));
 
+    if let Some(options) = o.preserve_case {
+        out.keep_spelling(options);
+        if options.reason_phrase {
+            out.push_reason_phrase(raw.reason.unwrap_or_default().as_bytes());
+        }
+    }
+
     let mut fields = FramingFields::default();
     let mut sum = 0;
     for field in &*raw.headers {
@@ -124,6 +135,9 @@ fn interpret(
             return Err(Http1Error::LineEnd);
         }
         sum += head::field_bytes(name.len(), field.value.len());
+        if o.preserve_case.is_some() {
+            out.push_spelling(name);
+        }
         match out.push_received(range(name), range(field.value)) {
             Some(HeaderId::ContentLength) => fields.on_content_length(field.value)?,
             Some(HeaderId::TransferEncoding) => fields.on_transfer_encoding(field.value),

@@ -77,7 +77,7 @@ impl StringMatcher {
     }
 
     /// Compiles the message, or reports why not.
-    pub(crate) fn lower(message: &proto::StringMatcher, cx: &mut Cx<'_>) -> Option<Self> {
+    pub fn lower(message: &proto::StringMatcher, cx: &mut Cx<'_>) -> Option<Self> {
         use proto::string_matcher::MatchPattern;
         let case = if message.ignore_case {
             Case::Insensitive

@@ -91,16 +91,26 @@ fn answer(status: u16, exchange: &Exchange) -> Fact {
 
 /// The answer to what is no request.
 pub(super) fn invalid(error: Http1Error, exchange: &mut Exchange, cx: &Context<'_>) -> Vec<Fact> {
-    let flag = match error.is_protocol_error() {
-        true => "flag DPE, ",
-        false => "",
+    let (flag, end) = match error.is_protocol_error() {
+        true => ("flag DPE, ", CLOSED),
+        false => ("", after_bad_request(cx)),
     };
     let note = format!(
-        "refused before routing: {error}; {flag}details {}; the connection is closed",
+        "refused before routing: {error}; {flag}details {}{end}",
         error.details()
     );
     answered(&reply_to_error(error), |fact| fact.note(note), exchange, cx)
 }
+
+/// What becomes of the connection of a request that is understood and a bad one.
+fn after_bad_request(cx: &Context<'_>) -> &'static str {
+    match cx.manager.config.stays_after_bad_request {
+        true => "",
+        false => CLOSED,
+    }
+}
+
+const CLOSED: &str = "; the connection is closed";
 
 /// The answer to a request that is not routed.
 pub(super) fn rejected(reject: Reject, exchange: &mut Exchange, cx: &Context<'_>) -> Vec<Fact> {
@@ -112,11 +122,12 @@ pub(super) fn rejected(reject: Reject, exchange: &mut Exchange, cx: &Context<'_>
     let reply = reply_to_reject(status, details, kind);
     let note = match kind {
         RejectKind::ProtocolError => {
-            format!("refused before routing: flag DPE, details {details}; the connection is closed")
+            format!("refused before routing: flag DPE, details {details}{CLOSED}")
         }
-        RejectKind::Close => {
-            format!("refused before routing: details {details}; the connection is closed")
-        }
+        RejectKind::Close => format!(
+            "refused before routing: details {details}{}",
+            after_bad_request(cx)
+        ),
         RejectKind::Reply => format!("refused before routing: details {details}"),
         RejectKind::RedirectToPath => {
             let path = exchange.request.get(HeaderId::Path).unwrap_or_default();

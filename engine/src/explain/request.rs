@@ -101,7 +101,10 @@ fn read(
     let read = HeadReader::new().request(head, options, request)?;
     // It ends in an empty line: what has no end is no head.
     let (head, _) = read.ok_or(Http1Error::RequestLine)?;
-    Ok(head)
+    match head.refused {
+        Some(error) => Err(error),
+        None => Ok(head),
+    }
 }
 
 /// Does what is done to every request before it is routed.

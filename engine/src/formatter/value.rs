@@ -279,12 +279,7 @@ fn flags(info: &StreamInfo, name: fn(ResponseFlag) -> &'static str, out: &mut Ve
     if info.flags.is_empty() {
         out.push(b'-');
     }
-    for (position, flag) in info.flags.iter().enumerate() {
-        if position > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(name(flag).as_bytes());
-    }
+    info.flags.write(name, out);
     Written::Safe
 }
 

@@ -14,7 +14,9 @@ use super::path_utility::{self, BadPath, PathOutcome, PathRules};
 use super::{append_to_list, header_utility, join_lines, referer, request_id};
 use crate::formatter::grpc::is_grpc;
 use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_config::route::StringMatcher;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// The parts of `HttpConnectionManager` that decide how headers change.
 /// `Default` gives Envoy's defaults.
@@ -31,12 +33,16 @@ pub struct Edge {
     pub append_x_forwarded_port: bool,
     /// `internal_address_config`.
     pub internal_addresses: InternalAddresses,
+    /// `ignore_http_11_upgrade`.
+    pub ignored_upgrades: Arc<[StringMatcher]>,
     /// `scheme_header_transformation.scheme_to_overwrite`.
     pub scheme_to_overwrite: Option<Scheme>,
     /// `generate_request_id`.
     pub generate_request_id: bool,
     /// `preserve_external_request_id`.
     pub preserve_external_request_id: bool,
+    /// `pack_trace_reason`: ids tell whether the request is traced.
+    pub pack_trace_reason: bool,
     /// `always_set_request_id_in_response`.
     pub always_set_request_id_in_response: bool,
     /// `via`; empty for none.
@@ -70,9 +76,11 @@ impl Default for Edge {
             skip_xff_append: false,
             append_x_forwarded_port: false,
             internal_addresses: InternalAddresses::default(),
+            ignored_upgrades: Arc::default(),
             scheme_to_overwrite: None,
             generate_request_id: true,
             preserve_external_request_id: false,
+            pack_trace_reason: true,
             always_set_request_id_in_response: false,
             via: Box::default(),
             user_agent: None,
@@ -190,6 +198,9 @@ pub fn prepare_request(
     rng: &mut fastrand::Rng,
 ) -> Result<Prepared, Reject> {
     connection_header::ignore_h2c_upgrade(headers);
+    if !edge.ignored_upgrades.is_empty() {
+        connection_header::ignore_upgrades(headers, &edge.ignored_upgrades);
+    }
     connection_header::remove_nominated(headers).map_err(refused_connection)?;
     check_authority(headers)?;
     check_path_form(headers)?;
@@ -321,8 +332,14 @@ pub fn mutate_request_headers(
     }
     if edge.generate_request_id {
         let replace = edge_request && !edge.preserve_external_request_id;
-        if replace || !headers.contains(HeaderId::XRequestId) {
+        let is_absent = || {
+            let id = headers.get(HeaderId::XRequestId);
+            id.is_none_or(<[u8]>::is_empty)
+        };
+        if replace || is_absent() {
             request_id::set_new(headers, rng);
+        } else if edge_request && edge.pack_trace_reason {
+            request_id::forget_trace_reason(headers);
         }
     }
     // `forward_client_cert_details: SANITIZE`; the other modes need a client
@@ -506,6 +523,13 @@ fn append_via(headers: &mut HeaderMap, via: &[u8]) {
     }
 }
 
+/// Prepares an interim response for the client: what is added to responses is
+/// added to the one that follows.
+pub fn mutate_interim_headers(headers: &mut HeaderMap, request: &HeaderMap, edge: &Edge) {
+    connection_header::remove_response_hop_by_hop(headers, false);
+    tell_request_id(headers, request, edge);
+}
+
 /// Prepares a response for the client: hop-by-hop headers go, `Server`,
 /// `X-Request-Id` and `Via` come. Local replies take the same way. `Date` is
 /// [`DateCache::set`](super::date::DateCache::set)'s.
@@ -527,10 +551,14 @@ pub fn mutate_response_headers(headers: &mut HeaderMap, request: &HeaderMap, edg
         && connection_header::is_upgrade(request)
         && connection_header::is_upgrade(headers);
     connection_header::remove_response_hop_by_hop(headers, upgraded);
+    tell_request_id(headers, request, edge);
+    append_via(headers, &edge.via);
+}
+
+fn tell_request_id(headers: &mut HeaderMap, request: &HeaderMap, edge: &Edge) {
     if edge.always_set_request_id_in_response || request.contains(HeaderId::XEnvoyForceTrace) {
         request_id::copy_to_response(request, headers);
     }
-    append_via(headers, &edge.via);
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use super::value_copy::ValueCopy;
 use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_config::route::StringMatcher;
 
 /// Why a `Connection` header is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +105,31 @@ pub fn ignore_h2c_upgrade(headers: &mut HeaderMap) {
     }
 }
 
+/// Takes back a request's wish for the protocols that `ignored` matches: it goes
+/// on as one that asks for the others, or for none.
+pub fn ignore_upgrades(headers: &mut HeaderMap, ignored: &[StringMatcher]) {
+    if !is_upgrade(headers) {
+        return;
+    }
+    let asked = ValueCopy::joined(headers.get_all(HeaderId::Upgrade));
+    let is_ignored = |protocol: &[u8]| ignored.iter().any(|matcher| matcher.matches(protocol));
+    if !tokens(&asked).any(is_ignored) {
+        return;
+    }
+    headers.set_with(HeaderId::Upgrade, |out| {
+        let start = out.len();
+        for protocol in tokens(&asked).filter(|protocol| !is_ignored(protocol)) {
+            if out.len() > start {
+                out.push(b',');
+            }
+            out.extend_from_slice(protocol);
+        }
+    });
+    if headers.get(HeaderId::Upgrade).is_some_and(<[u8]>::is_empty) {
+        headers.remove(HeaderId::Upgrade);
+    }
+}
+
 /// Whether a list header holds `token`, in any case.
 pub fn has_token(headers: &HeaderMap, id: HeaderId, token: &[u8]) -> bool {
     headers
@@ -164,8 +190,33 @@ fn tokens(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 mod tests {
     use super::super::test_headers::{headers, text};
     use super::*;
+    use ringway_config::route::Case;
 
     const FIELDS: &str = "authorization: s\ncookie: c\nfoo-bar: y\nvia: v\n";
+
+    #[test]
+    fn ignored_upgrades_are_not_asked_for() {
+        let ignored = [
+            StringMatcher::Exact((*b"foo").into(), Case::Sensitive),
+            StringMatcher::Prefix((*b"tls/").into(), Case::Insensitive),
+        ];
+        for (upgrade, left) in [
+            ("foo", None),
+            ("Foo", Some("Foo")),
+            ("TLS/1.2", None),
+            ("foo, TLS/1.0", None),
+            ("bar, foo , baz", Some("bar,baz")),
+            ("bar, baz", Some("bar, baz")),
+        ] {
+            let mut list = headers(&format!("connection: upgrade\nupgrade: {upgrade}\n"));
+            ignore_upgrades(&mut list, &ignored);
+            let found = list.get(HeaderId::Upgrade);
+            assert_eq!(found, left.map(str::as_bytes), "{upgrade}");
+        }
+        let mut unasked = headers("connection: close\nupgrade: foo\n");
+        ignore_upgrades(&mut unasked, &ignored);
+        assert!(unasked.contains(HeaderId::Upgrade));
+    }
 
     #[test]
     fn nominated_headers_are_removed() {

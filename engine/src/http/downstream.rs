@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_codecs::header::{HeaderId, HeaderMap, NameCase};
 use ringway_codecs::http1::{
     BodyOptions, HeadEnd, RequestHead, RequestOptions, Version, encode_response_head,
 };
@@ -62,6 +62,8 @@ pub struct Downstream {
     pub ends_with_connection: bool,
     reader: MessageReader,
     body_options: BodyOptions,
+    /// How names of responses look.
+    case: NameCase,
     writer: BodyWriter,
     received: bool,
     /// What was sent before the response that is told of next.
@@ -78,6 +80,7 @@ impl Downstream {
         info: Rc<ConnectionInfo>,
         buffer_limit: u32,
         body_options: BodyOptions,
+        case: NameCase,
     ) -> Self {
         Self {
             stream,
@@ -88,6 +91,7 @@ impl Downstream {
             ends_with_connection: false,
             reader: MessageReader::default(),
             body_options,
+            case,
             writer: BodyWriter::Plain,
             received: false,
             sent_before: 0,
@@ -212,9 +216,26 @@ impl Downstream {
         self.reader.has_unread() || self.stream.has_unread()
     }
 
+    /// The version of the last request, also of one that could not be read.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.reader.version()
+    }
+
     /// Queues `100 Continue`, for a client that waits for it.
     pub fn send_continue(&mut self) {
-        self.stream.write_static(b"HTTP/1.1 100 Continue\r\n\r\n");
+        self.stream.write_static(match self.version() {
+            Version::Http10 => b"HTTP/1.0 100 Continue\r\n\r\n",
+            Version::Http11 => b"HTTP/1.1 100 Continue\r\n\r\n",
+        });
+    }
+
+    /// Queues the head of an interim response from `exchange.response`.
+    pub fn send_interim(&mut self, exchange: &Exchange, status: u16) {
+        let (headers, version, case) = (&exchange.response, exchange.version, self.case);
+        self.stream.write_with(|out| {
+            encode_response_head(out, status, headers, HeadEnd::Fields, false, version, case);
+        });
     }
 
     /// Queues the response's head from `exchange.response`, and says whether
@@ -251,6 +272,7 @@ impl Downstream {
         exchange.keep_alive = !close;
         exchange.response_started = true;
         let mut fields = 0;
+        let case = self.case;
         self.stream.write_with(|out| {
             let before = out.len();
             encode_response_head(
@@ -260,6 +282,7 @@ impl Downstream {
                 end,
                 close,
                 exchange.version,
+                case,
             );
             let head = &out[before..];
             fields = head.len() as u64 - start_line_bytes(head) - 2;

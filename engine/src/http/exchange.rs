@@ -507,6 +507,9 @@ pub struct Deadlines {
     pub idle: Option<Duration>,
     /// `per_try_idle_timeout` of the try whose response is being sent on.
     pub try_idle: Option<Instant>,
+    /// When the request is to be logged although it is not over. It ends
+    /// nothing.
+    pub log: Option<Instant>,
     last_progress: Instant,
 }
 
@@ -538,6 +541,7 @@ impl Deadlines {
             upstream: None,
             idle: None,
             try_idle: None,
+            log: None,
             last_progress: now,
         }
     }
@@ -563,6 +567,7 @@ impl Deadlines {
             self.stream,
             self.upstream,
             self.try_idle,
+            self.log,
             idle,
         ]
         .into_iter()

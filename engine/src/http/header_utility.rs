@@ -1,5 +1,7 @@
 //! Checks of single headers.
 
+use ringway_codecs::http1::is_authority_byte;
+
 /// Whether an authority has only characters that RFC 3986 allows in one, and
 /// its brackets are paired: one pair, around an IPv6 literal.
 ///
@@ -9,7 +11,7 @@ pub fn is_valid_authority(authority: &[u8]) -> bool {
     let mut open = 0;
     let mut close = 0;
     for byte in authority {
-        if !is_authority_character(*byte) {
+        if !is_authority_byte(*byte) {
             return false;
         }
         open += u32::from(*byte == b'[');
@@ -31,14 +33,6 @@ fn is_bracketed_host(authority: &[u8]) -> bool {
     authority.get(start) == Some(&b'[')
         && start < close
         && matches!(authority.get(close + 1), None | Some(b':'))
-}
-
-fn is_authority_character(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'$'..=b'.' | b':' | b';' | b'=' | b'@' | b'[' | b']' | b'_' | b'~'
-        )
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ use value_copy::ValueCopy;
 /// Adds a value to a header that is a list, so that one entry holds the whole
 /// list: several entries are joined by commas, the new value follows
 /// `separator`.
-fn append_to_list(
+pub fn append_to_list(
     headers: &mut HeaderMap,
     id: HeaderId,
     separator: &[u8],

@@ -56,6 +56,19 @@ impl ResponseFlags {
     }
 }
 
+impl ResponseFlags {
+    /// Appends the names of the flags in the order in which they were set, with
+    /// commas between.
+    pub fn write(self, name: fn(ResponseFlag) -> &'static str, out: &mut Vec<u8>) {
+        for (position, flag) in self.iter().enumerate() {
+            if position > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(name(flag).as_bytes());
+        }
+    }
+}
+
 impl From<ResponseFlag> for ResponseFlags {
     fn from(flag: ResponseFlag) -> Self {
         let mut flags = ResponseFlags::default();

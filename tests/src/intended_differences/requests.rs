@@ -98,16 +98,6 @@ pub(super) const TABLE: &[Intended] = &[
         READ_AHEAD,
     ),
     request(
-        "HTTP/1.0 without host",
-        "log[0].protocol",
-        "what was asked cannot be answered in HTTP/1.0 terms; 400 comes as HTTP/1.1",
-    ),
-    request(
-        "HTTP/1.0 without host",
-        "response[0].line",
-        "what was asked cannot be answered in HTTP/1.0 terms; 400 comes as HTTP/1.1",
-    ),
-    request(
         "log JSON of odd bytes",
         "log[0]",
         "the same JSON string with other escapes",

@@ -192,6 +192,19 @@ pub(super) const TABLE: &[Intended] = &[
         "log[0].upstream_*_bytes_received",
         "the bytes of all tries; of several at once Envoy counts the one begun last",
     ),
+    routing("log_flushes", "start of redirected", "log[1]", REDIRECT_LOG),
+    routing(
+        "log_flushes",
+        "start of redirected",
+        "log[*]",
+        REDIRECT_BYTES,
+    ),
+    routing(
+        "log_flushes",
+        "start of redirected",
+        "stats.cluster.origin.upstream_*",
+        REDIRECT_REUSE,
+    ),
     routing("resilience", "redirect*", "log[*].route", REDIRECT_LOG),
     routing("resilience", "redirect*", "log[*].cluster", REDIRECT_LOG),
     routing(

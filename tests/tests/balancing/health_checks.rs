@@ -478,7 +478,14 @@ fn requests_are_those_of_envoy() {
              value: one } }, { header: { key: user-agent, value: me }, \
              append_action: OVERWRITE_IF_EXISTS_OR_ADD } ] }",
             "http_health_check: { path: /, request_headers_to_remove: [ user-agent ] }",
+            // Of the cluster whose names are in proper case.
+            "http_health_check: { path: /, method: PUT }",
         ];
+        const PROPER: &str = ", typed_extension_protocol_options: { \
+             envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \"@type\": \
+             type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
+             explicit_http_config: { http_protocol_options: { header_key_format: { \
+             proper_case_words: {} } } } } }";
         let origins: Vec<_> = checks.iter().map(|_| Origin::start()).collect();
         let mut text = bootstrap(&[], "") + "  clusters:\n";
         for (number, (check, origin)) in checks.iter().zip(&origins).enumerate() {
@@ -488,7 +495,11 @@ fn requests_are_those_of_envoy() {
                 _ => "",
             };
             let check = format!("timeout: 1s, {ONCE}, {check}");
-            text += &checked(&format!("c{number}"), port, ("", own), &check);
+            let fields = match number {
+                5 => PROPER,
+                _ => "",
+            };
+            text += &checked(&format!("c{number}"), port, (fields, own), &check);
         }
         let _process = Process::start(program, &text);
         let first = |origin: &Origin| {

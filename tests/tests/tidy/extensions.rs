@@ -25,6 +25,15 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.access_loggers.stream.v3.StderrAccessLog",
         "engine/src/access_loggers/stream.rs",
     ),
+    // Parts of a connection manager and of its codec.
+    (
+        "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig",
+        "config/src/header_key_format.rs",
+    ),
+    (
+        "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
+        "engine/src/filters/network/http_connection_manager/config.rs",
+    ),
     // Operators of format strings.
     (
         "envoy.extensions.formatter.cel.v3.Cel",

@@ -4,6 +4,7 @@
 mod bodies;
 mod corpus;
 mod field_bytes;
+mod names;
 mod requests;
 mod responses;
 mod roundtrip;
@@ -30,9 +31,15 @@ fn positions(len: usize) -> impl Iterator<Item = usize> {
 
 /// The error that ends the reading of `input`, or a failure.
 fn error_of(side: &Side, input: &[u8]) -> Http1Error {
-    match read(side, input).last() {
-        Some(Event::Error(e)) => *e,
-        other => panic!("{}: {other:?}", input.escape_ascii()),
+    let events = read(side, input);
+    let mut refusals = events.iter().filter_map(|event| match event {
+        Event::Error(e) => Some(*e),
+        Event::Request(head, ..) => head.refused,
+        _ => None,
+    });
+    match refusals.next_back() {
+        Some(error) => error,
+        None => panic!("{}: {events:?}", input.escape_ascii()),
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::{
     encode_chunk_header, encode_last_chunk, encode_request_head, encode_response_head,
 };
 use super::{Event, Side, read};
-use crate::header::{HeaderId, HeaderMap};
+use crate::header::{HeaderId, HeaderMap, NameCase};
 use fastrand::Rng;
 
 /// Runs `property` with many generators, and names the seed that failed.
@@ -102,7 +102,7 @@ fn requests() {
         add_fields(rng, &mut trailers);
         let mut out = Vec::new();
         let end = HeadEnd::of_request(&h, framing == Framing::Chunked);
-        encode_request_head(&mut out, &h, end);
+        encode_request_head(&mut out, &h, end, NameCase::Lower);
         let body = add_body(rng, &mut out, framing, &trailers);
         let o = RequestOptions {
             trailers: true,
@@ -148,7 +148,7 @@ fn responses() {
             Framing::Length(0) if rng.bool() => HeadEnd::Empty,
             _ => HeadEnd::Fields,
         };
-        encode_response_head(&mut out, status, &h, end, close, version);
+        encode_response_head(&mut out, status, &h, end, close, version, NameCase::Lower);
         let body = add_body(rng, &mut out, framing, &HeaderMap::new());
         let side = Side::Responses {
             options: ResponseOptions::default(),
@@ -206,7 +206,7 @@ fn what_is_written() {
     h.append_name(b"x", b"y");
     let head = |status, end, close, version| {
         let mut out = Vec::new();
-        encode_response_head(&mut out, status, &h, end, close, version);
+        encode_response_head(&mut out, status, &h, end, close, version, NameCase::Lower);
         String::from_utf8(out).unwrap()
     };
     assert_eq!(
@@ -226,7 +226,12 @@ fn what_is_written() {
     connect.append(HeaderId::Authority, b"a:80");
     connect.append(HeaderId::Host, b"other");
     let mut out = Vec::new();
-    encode_request_head(&mut out, &connect, HeadEnd::of_request(&connect, false));
+    encode_request_head(
+        &mut out,
+        &connect,
+        HeadEnd::of_request(&connect, false),
+        NameCase::Lower,
+    );
     assert_eq!(out, b"CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n");
 }
 
@@ -263,7 +268,7 @@ fn requests_without_a_body_say_so_where_they_could_have_one() {
     post.append(HeaderId::Path, b"/");
     post.append(HeaderId::Authority, b"a");
     let mut out = Vec::new();
-    encode_request_head(&mut out, &post, Empty);
+    encode_request_head(&mut out, &post, Empty, NameCase::Lower);
     assert_eq!(
         out,
         b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"

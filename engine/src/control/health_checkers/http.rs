@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_codecs::header::{HeaderId, HeaderMap, NameCase};
 use ringway_codecs::http1::{
     BodyDecoder, BodyOptions, HeadEnd, HeadReader, ResponseHead, ResponseOptions,
     encode_request_head,
@@ -37,12 +37,12 @@ struct Response {
 }
 
 impl Client {
-    pub fn new(check: &HttpCheck, authority: &str) -> Self {
+    pub fn new(check: &HttpCheck, authority: &str, case: NameCase) -> Self {
         let mut request = check.request.clone();
         request.set(HeaderId::Authority, authority.as_bytes());
         let mut bytes = Vec::new();
         let end = HeadEnd::of_request(&request, !check.send.is_empty());
-        encode_request_head(&mut bytes, &request, end);
+        encode_request_head(&mut bytes, &request, end, case);
         bytes.extend_from_slice(&check.send);
         Self {
             socket: None,

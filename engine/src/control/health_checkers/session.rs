@@ -49,6 +49,7 @@ impl Session {
                 Client::Http(Box::new(http::Client::new(
                     check,
                     authority.unwrap_or_default(),
+                    shared.cluster.header_names.case,
                 )))
             }
             Checker::Tcp(_) => Client::Tcp(tcp::Client::default()),

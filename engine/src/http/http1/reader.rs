@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::{
     BodyDecoder, BodyOptions, Framing, HeadReader, Http1Error, RequestHead, RequestOptions,
-    ResponseHead, ResponseOptions,
+    ResponseHead, ResponseOptions, Version,
 };
 
 use crate::reactor::{Chunk, Stream};
@@ -78,6 +78,12 @@ impl MessageReader {
     #[must_use]
     pub fn has_unread(&self) -> bool {
         self.unread.is_some()
+    }
+
+    /// The version of the last request; see [`HeadReader::version`].
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.head.version()
     }
 
     /// Bytes on the wire that belonged to messages since the last call.

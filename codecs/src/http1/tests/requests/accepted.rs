@@ -223,7 +223,13 @@ fn http_10() {
     let both = b"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n";
     assert!(!accepted(&side, both).0.keep_alive);
     let expect = b"POST / HTTP/1.0\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n";
-    assert!(!accepted(&side, expect).0.expect_continue);
+    assert!(accepted(&side, expect).0.expect_continue);
+    for other in ["HTTP/1.2", "HTTP/2.0", "HTTP/0.9", "HTTP/9.9"] {
+        let input = format!("GET /x {other}\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: b\r\n\r\n");
+        let (head, fields) = accepted(&side, input.as_bytes());
+        assert_eq!((head.version, head.keep_alive), (Version::Http10, false));
+        assert_eq!(fields, [":method: GET", ":path: /x", ":authority: a"]);
+    }
     // 7: chunked needs 1.1.
     let chunked = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     assert_eq!(error_of(&side, chunked), TransferEncodingNotAllowed);

@@ -37,6 +37,7 @@ fn line(request_line: &[u8]) -> Vec<u8> {
 fn accepted(side: &Side, input: &[u8]) -> (RequestHead, Vec<String>) {
     match &read(side, input)[..] {
         [Event::Request(head, fields, _), rest @ ..] => {
+            assert_eq!(head.refused, None);
             assert!(!matches!(rest.last(), Some(Event::Error(_))), "{rest:?}");
             (*head, lines(fields))
         }

@@ -1,7 +1,7 @@
 use super::super::super::{
     HeadReader,
     Http1Error::{self, *},
-    RequestOptions,
+    RequestHead, RequestOptions,
 };
 use super::{Event, accepted, error_of, line, post, read, side, side_with};
 use crate::header::{HeaderId, HeaderMap};
@@ -211,11 +211,14 @@ fn hosts() {
         (b"Host: a\r\nHost: b\r\n", DuplicateHost),
         (b"Host: a\r\nX: y\r\nhOST: a\r\n", DuplicateHost),
         (b"Host: a b\r\n", InvalidAuthority),
-        (b"Host: [::1\r\n", InvalidAuthority),
-        (b"Host:\r\n", InvalidAuthority),
+        (b"Host: [::1\r\n", MalformedAuthority),
+        (b"Host:\r\n", MalformedAuthority),
         (b"Host: a/b\r\n", InvalidAuthority),
-        (b"Host: a@b\r\n", InvalidAuthority),
-        (b"Host: a:b\r\n", InvalidAuthority),
+        (b"Host: a@b\r\n", MalformedAuthority),
+        (b"Host: a:b\r\n", MalformedAuthority),
+        (b"Host: a:99999\r\n", MalformedAuthority),
+        (b"Host: a:b\r\nHost: a b\r\n", InvalidAuthority),
+        (b"Host: a b\r\nHost: a\r\n", InvalidAuthority),
         (b"Host: \xff\r\n", InvalidAuthority),
         (b"Host: a\0b\r\n", InvalidCharacters),
         (b" Host: a\r\n", FieldName),
@@ -233,6 +236,77 @@ fn hosts() {
     for host in [&b"Host: a b\r\n"[..], b"Host: a\r\nHost: a\r\n"] {
         let input = [b"GET http://b/x HTTP/1.1\r\n", host, b"\r\n"].concat();
         assert_eq!(error_of(&side(), &input).status(), 400);
+    }
+}
+
+#[test]
+fn what_envoy_finds_first_is_told_first() {
+    let table: &[(&[u8], Http1Error)] = &[
+        (b"GET /x HTTP/1.0\r\n\r\n", LowVersion),
+        (b"GET /x HTTP/3.7\r\n\r\n", LowVersion),
+        (b"GET /x HTTP/1.0\r\nHost: a b\r\n\r\n", LowVersion),
+        (b"GET /x#f HTTP/1.0\r\nHost: a\r\n\r\n", LowVersion),
+        (
+            b"GET /x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            LowVersion,
+        ),
+        (
+            b"GET /x HTTP/1.2\r\nTransfer-Encoding: gzip\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+        (
+            b"GET /x HTTP/2.0\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            ContentLengthAndChunked,
+        ),
+        (
+            b"GET /x HTTP/1.0\r\nContent-Length: x\r\n\r\n",
+            InvalidContentLength,
+        ),
+        (b"GET ftp://a HTTP/1.0\r\n\r\n", InvalidScheme),
+        (
+            b"CONNECT a:80 HTTP/1.0\r\nContent-Length: 3\r\n\r\n",
+            BodyDisallowed,
+        ),
+        (
+            b"GET /x HTTP/1.1\r\nHost: a b\r\nTransfer-Encoding: gzip\r\n\r\n",
+            InvalidTransferEncoding,
+        ),
+    ];
+    for (input, expected) in table {
+        assert_eq!(
+            error_of(&side(), input),
+            *expected,
+            "{}",
+            input.escape_ascii()
+        );
+    }
+}
+
+#[test]
+fn the_answer_has_the_version_of_the_request() {
+    use super::super::super::Version::{self, Http10, Http11};
+    let table: &[(&[u8], bool, Version)] = &[
+        (b"GET / HTTP/1.0\r\nHost: a b\r\n\r\n", true, Http10),
+        (b"GET / HTTP/2.0\r\nHost: a b\r\n\r\n", true, Http10),
+        (b"GET / HTTP/1.0\r\n\r\n", true, Http10),
+        (b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", true, Http10),
+        (b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", false, Http11),
+        (b"GET / HTTP/1.0\r\nContent-Length: x\r\n\r\n", true, Http11),
+        (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", true, Http11),
+    ];
+    for (input, accept_http_10, expected) in table {
+        let o = RequestOptions {
+            accept_http_10: *accept_http_10,
+            ..RequestOptions::default()
+        };
+        for cut in 1..input.len() {
+            let mut reader = HeadReader::new();
+            let mut h = HeaderMap::new();
+            for piece in [&input[..cut], &input[cut..]] {
+                let _ = reader.request(piece, &o, &mut h);
+            }
+            assert_eq!(reader.version(), *expected, "{}", input.escape_ascii());
+        }
     }
 }
 
@@ -264,6 +338,7 @@ fn answers_are_envoys() {
         (MissingHost, 400, "missing_host_header"),
         (QueryWithoutContentType, 400, "query_missing_content_type"),
         (InvalidAuthority, 400, "http.invalid_authority"),
+        (MalformedAuthority, 400, "http.invalid_authority"),
         (HeadersTooLarge, 431, "http1.headers_too_large"),
         (TooManyHeaders, 431, "http1.too_many_headers"),
         (UnexpectedUnderscore, 400, "http1.unexpected_underscore"),
@@ -277,6 +352,7 @@ fn answers_are_envoys() {
             MissingHost | PathWithFragment | QueryWithoutContentType
         );
         assert_eq!(error.is_protocol_error(), !by_manager);
+        assert_eq!(error.tells_headers(), matches!(error, MalformedAuthority));
     }
 }
 
@@ -353,14 +429,82 @@ fn a_refused_request_leaves_its_fields_only_where_the_manager_answers() {
     let o = RequestOptions::default();
     let mut h = HeaderMap::new();
     let fragment = HeadReader::new().request(&line(b"GET /x#f HTTP/1.1"), &o, &mut h);
-    assert_eq!(fragment, Err(PathWithFragment));
+    let refused = |read: Result<Option<(RequestHead, usize)>, _>| read.unwrap().unwrap().0.refused;
+    assert_eq!(refused(fragment), Some(PathWithFragment));
     assert_eq!(h.get(HeaderId::Path), Some(&b"/x#f"[..]));
     let missing = HeadReader::new().request(b"GET /x HTTP/1.1\r\nA: b\r\n\r\n", &o, &mut h);
-    assert_eq!(missing, Err(MissingHost));
+    assert_eq!(refused(missing), Some(MissingHost));
     assert_eq!(h.len(), 3);
+    let port =
+        HeadReader::new().request(b"GET /x HTTP/1.1\r\nHost: a:b\r\nA: b\r\n\r\n", &o, &mut h);
+    assert_eq!(port, Err(MalformedAuthority));
+    assert_eq!(h.get(HeaderId::Authority), Some(&b"a:b"[..]));
+    assert_eq!(h.get_name(b"a"), Some(&b"b"[..]));
     let bad = HeadReader::new().request(&post(b"Content-Length: x", b""), &o, &mut h);
     assert_eq!(bad, Err(InvalidContentLength));
     assert!(h.is_empty());
+}
+
+#[test]
+fn the_end_of_a_refused_request_is_known() {
+    let next = line(b"GET /next HTTP/1.1");
+    let table: &[(&[u8], Http1Error)] = &[
+        (b"GET /x HTTP/1.1\r\n\r\n", MissingHost),
+        (
+            b"POST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\nab",
+            MissingHost,
+        ),
+        (
+            b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+            MissingHost,
+        ),
+        (b"GET /x#f HTTP/1.1\r\nHost: a\r\n\r\n", PathWithFragment),
+        (
+            b"QUERY /x HTTP/1.1\r\nHost: a\r\n\r\n",
+            QueryWithoutContentType,
+        ),
+    ];
+    for (input, expected) in table {
+        let both = [input, &next[..]].concat();
+        let events = read(&side(), &both);
+        let requests: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Request(head, _, end) => Some((head.refused, *end)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(requests[0].0, Some(*expected));
+        assert_eq!(requests[1], (None, both.len()), "{}", input.escape_ascii());
+    }
+}
+
+#[test]
+fn any_token_is_a_method_where_that_is_asked_for() {
+    let custom = side_with(|o| o.allow_custom_methods = true);
+    for method in ["FOO", "get", "Get", "A1-_!", "M-SEARCH", "GET"] {
+        let input = line(format!("{method} /x HTTP/1.1").as_bytes());
+        let (_, fields) = accepted(&custom, &input);
+        assert_eq!(fields[0], format!(":method: {method}"));
+    }
+    for (request_line, expected) in [
+        (&b"G= /x HTTP/1.1"[..], RequestLine),
+        (b"F\xe9 /x HTTP/1.1", RequestLine),
+        (b"G\x01T /x HTTP/1.1", InvalidCharacters),
+        (b"FOO * HTTP/1.1", InvalidUrl),
+        (b"CONNECT /x HTTP/1.1", InvalidUrl),
+        (b"FOO /x HTTP/1.0", LowVersion),
+        // What the preface of HTTP/2 begins with.
+        (b"PRI * HTTP/2.0", UnknownMethod),
+        (b"PRI /x HTTP/1.1", UnknownMethod),
+    ] {
+        assert_eq!(
+            error_of(&custom, &line(request_line)),
+            expected,
+            "{}",
+            request_line.escape_ascii()
+        );
+    }
 }
 
 #[test]
@@ -376,7 +520,8 @@ fn errors_come_as_soon_as_they_are_certain() {
             &[b"GET /x HTTP/1.1\r\n", b"A: b\r\n", b"C", b"\x01: d\r\n"],
             InvalidCharacters,
         ),
-        (&[b"GET /x HT", b"TP/2.0\r\n"], LowVersion),
+        (&[b"GET /x HT", b"TP/2.00\r\n"], MalformedVersion),
+        (&[b"GET /x HT", b"TP/2.0\r\n", b"\r\n"], LowVersion),
     ];
     for (pieces, expected) in table {
         let mut reader = HeadReader::new();

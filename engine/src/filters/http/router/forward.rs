@@ -219,7 +219,7 @@ async fn connection(
     host: &Rc<Host>,
     forward: &Forward,
     speaks: Speaks,
-    downstream: &Downstream,
+    downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Result<Lease, Failure> {
     let acquiring = conn_pool::acquire(cluster, host, forward.priority as usize, speaks);
@@ -232,7 +232,7 @@ async fn granted(
     manager: &ConnectionManager,
     cluster: &Cluster,
     forward: &Forward,
-    downstream: &Downstream,
+    downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Result<Lease, Failure> {
     let mut acquiring = pin!(acquiring);
@@ -295,13 +295,12 @@ pub(super) async fn relay(
                 if !std::mem::replace(&mut is_interim_charged, true) {
                     manager.charge_code(upstream.route_cluster(), interim.status, exchange);
                 }
-                exchange.response.clear();
-                if interim.status == 100
-                    && manager.shared.config.proxy_100_continue
+                if manager.shared.config.proxy_100_continue
                     && !std::mem::replace(&mut has_continued, true)
                 {
-                    manager.send_continue(downstream);
+                    manager.send_interim(downstream, exchange, interim.status);
                 }
+                exchange.response.clear();
             }
             Event::Head(head) if tunnel::begins(&head, exchange) => {
                 let tunnel = tunnel::run(manager, upstream, head, downstream, exchange);

@@ -154,6 +154,8 @@ fn headers_of_copy(
 ) -> HeaderMap {
     let worker = &manager.worker;
     let mut request = exchange.request.clone();
+    // As in Envoy, whose copies are made without it.
+    request.forget_spelling();
     let changes = !policy.header_mutations.is_empty();
     if changes {
         std::mem::swap(&mut request, &mut exchange.request);
@@ -387,9 +389,10 @@ impl Sent {
             Tunnel::None => HeadEnd::of_request(&shadow.request, shadow.body.is_some()),
             _ => HeadEnd::Fields,
         };
+        let case = lease.cluster().config.header_names.case;
         lease
             .stream
-            .write_with(|out| encode_request_head(out, &shadow.request, end));
+            .write_with(|out| encode_request_head(out, &shadow.request, end, case));
         let limit = lease.cluster().config.buffer_limit.max(1) as usize;
         lease.host().note(Outcome::Connected);
         Self {

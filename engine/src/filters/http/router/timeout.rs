@@ -194,8 +194,8 @@ fn write_grpc_timeout(limit: Duration, out: &mut Vec<u8>) {
 /// Polls the one timer for whichever deadline is the nearest.
 pub fn poll_deadline(
     manager: &ConnectionManager,
-    downstream: &Downstream,
-    exchange: &Exchange,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
     cx: &mut Context<'_>,
 ) -> Poll<Failure> {
     match poll_deadline_or(None, manager, downstream, exchange, cx) {
@@ -208,8 +208,8 @@ pub fn poll_deadline(
 pub(super) fn poll_deadline_or(
     other: Option<Instant>,
     manager: &ConnectionManager,
-    downstream: &Downstream,
-    exchange: &Exchange,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Failure>> {
     while downstream.timer.poll_expired(cx).is_ready() {
@@ -223,6 +223,7 @@ pub(super) fn poll_deadline_or(
         if other.is_some_and(|at| at <= now) {
             return Poll::Ready(None);
         }
+        manager.log_if_due(now, downstream, exchange);
         let next = [other, exchange.deadlines.next()];
         downstream.timer.set(next.into_iter().flatten().min());
     }

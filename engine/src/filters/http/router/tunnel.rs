@@ -136,9 +136,10 @@ fn poll_event(
     upstream: &mut UpstreamRequest,
     manager: &ConnectionManager,
     downstream: &mut Downstream,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     cx: &mut Context<'_>,
 ) -> Poll<Event> {
+    upstream.note_bytes_for_logs(exchange);
     if let Poll::Ready(event) = poll_host(upstream, downstream, cx) {
         return Poll::Ready(event);
     }

@@ -98,9 +98,10 @@ impl UpstreamRequest {
         if is_message {
             info.upstream_protocol = Some(Protocol::Http11);
             let mut field_bytes = 0;
+            let case = lease.cluster().config.header_names.case;
             lease.stream.write_with(|out| {
                 let before = out.len();
-                encode_request_head(out, &exchange.request, end);
+                encode_request_head(out, &exchange.request, end, case);
                 let head = &out[before..];
                 field_bytes = head.len() as u64 - start_line_bytes(head) - 2;
             });
@@ -191,6 +192,7 @@ impl UpstreamRequest {
         exchange: &mut Exchange,
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
+        self.note_bytes_for_logs(exchange);
         let is_paced = has_head && exchange.pacer.is_some();
         if (!is_paced || may_read_paced(downstream, exchange, cx))
             && let Poll::Ready(event) = self.poll_response(has_head, downstream, exchange, cx)
@@ -527,6 +529,13 @@ impl UpstreamRequest {
         }
     }
 
+    /// Counts what moved, where a log may tell of it before the request is over.
+    pub fn note_bytes_for_logs(&mut self, exchange: &mut Exchange) {
+        if exchange.deadlines.log.is_some() {
+            self.count_bytes(exchange);
+        }
+    }
+
     /// Counts what moved since the last time.
     fn count_bytes(&mut self, exchange: &mut Exchange) {
         let stream = &self.active.lease().stream;
@@ -587,6 +596,7 @@ pub(super) fn response_options(config: &ClusterConfig) -> ResponseOptions {
         head_bytes_max: config.response_head_bytes_max,
         headers_max: config.response_headers_max as usize,
         trailers: config.trailers,
+        preserve_case: config.header_names.preserved,
     }
 }
 

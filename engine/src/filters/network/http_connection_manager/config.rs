@@ -17,16 +17,22 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
     CodecType, InternalAddressConfig, PathWithEscapedSlashesAction,
     ServerHeaderTransformation, StripPortMode,
 };
+use envoy_types::pb::envoy::extensions::request_id::uuid::v3::UuidRequestIdConfig;
 use envoy_types::pb::google::protobuf::Any;
 use prost::Name;
+use ringway_codecs::header::NameCase;
 use ringway_codecs::http1::{HeadersWithUnderscores, RequestOptions};
 use ringway_config::cidr::CidrRange;
 use ringway_config::core::{self, Node};
+use ringway_config::header_key_format::HeaderNames;
 use ringway_config::listener::{Extension, check_terminal};
+use ringway_config::route::StringMatcher;
 use ringway_config::support::is_known;
 use ringway_config::{Cx, type_name, unpack};
 
 use super::local_reply_config::LocalReplyConfig;
+use super::log_flushes::LogFlushes;
+use super::proxy_status::ProxyStatus;
 use super::routes::Routes;
 use super::upgrade::{self, UpgradeConfig};
 use crate::access_loggers::{self, AccessLog};
@@ -55,8 +61,12 @@ pub struct Config {
     /// Limits and policies of the HTTP/1 request codec; its `trailers` also
     /// decides whether response trailers are sent downstream.
     pub request: RequestOptions,
+    /// How names of responses look.
+    pub response_names: NameCase,
     /// Access logs of every request.
     pub access_logs: Vec<AccessLog>,
+    /// When they are written besides the end of a request.
+    pub log_flushes: LogFlushes,
     /// All time limits.
     pub timeouts: Timeouts,
     /// Requests after which a connection is closed; `None` is no limit.
@@ -67,6 +77,11 @@ pub struct Config {
     /// `user-agent` and `x-envoy-downstream-service-cluster` are set from
     /// the node: see [`Config::edge`].
     pub add_user_agent: bool,
+    /// A request that is answered with 400 need not cost the client its
+    /// connection (`stream_error_on_invalid_http_message`).
+    pub stays_after_bad_request: bool,
+    /// What clients are told of errors, if anything.
+    pub proxy_status: Option<ProxyStatus>,
     /// What becomes of local replies; `None` leaves them as they are.
     pub local_replies: Option<LocalReplyConfig>,
     edge: Edge,
@@ -133,7 +148,12 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
     let written = proto.http_filters.iter().chain(of_upgrades);
     let filter_names = written.map(|filter| filter.name.as_str().into()).collect();
     let timeouts = timeouts(&proto, &common, cx);
-    let edge = edge(&proto, cx);
+    let edge = edge(&proto, &http1, cx);
+    let proxy_status = proto.proxy_status_config.as_ref().map(|config| {
+        cx.field("proxy_status_config", |cx| {
+            ProxyStatus::compile(config, &edge.server_name, cx)
+        })
+    });
     let local_replies = match &proto.local_reply_config {
         None => Some(None),
         Some(config) => cx
@@ -142,6 +162,9 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
             })
             .map(Some),
     };
+    let names = cx.field("http_protocol_options", |cx| {
+        HeaderNames::lower(http1.header_key_format.as_ref(), cx)
+    });
     let routes = Routes::compile(proto.route_specifier.as_ref(), cx);
 
     Some(Config {
@@ -165,11 +188,20 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
             underscores: common.underscores,
             allow_chunked_length: http1.allow_chunked_length,
             trailers: http1.enable_trailers,
+            allow_custom_methods: http1.allow_custom_methods,
+            preserve_case: names.preserved,
         },
+        response_names: names.case,
         access_logs,
+        log_flushes: LogFlushes::lower(&proto, cx),
         timeouts,
         requests_per_connection_max: common.requests_per_connection_max,
+        proxy_status,
         proxy_100_continue: proto.proxy_100_continue,
+        stays_after_bad_request: core::bool_or(
+            http1.override_stream_error_on_invalid_http_message,
+            core::bool_or(proto.stream_error_on_invalid_http_message, false),
+        ),
         add_user_agent: core::bool_or(proto.add_user_agent, false),
         local_replies: local_replies?,
         edge,
@@ -326,7 +358,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const DELAYED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// All of [`Edge`] that does not depend on the process.
-fn edge(proto: &pb::HttpConnectionManager, cx: &mut Cx<'_>) -> Edge {
+fn edge(
+    proto: &pb::HttpConnectionManager,
+    http1: &core_pb::Http1ProtocolOptions,
+    cx: &mut Cx<'_>,
+) -> Edge {
     let scheme = proto.scheme_header_transformation.as_ref();
     Edge {
         use_remote_address: core::bool_or(proto.use_remote_address, false),
@@ -334,9 +370,11 @@ fn edge(proto: &pb::HttpConnectionManager, cx: &mut Cx<'_>) -> Edge {
         skip_xff_append: proto.skip_xff_append,
         append_x_forwarded_port: proto.append_x_forwarded_port,
         internal_addresses: internal_addresses(proto.internal_address_config.as_ref(), cx),
+        ignored_upgrades: ignored_upgrades(http1, cx),
         scheme_to_overwrite: scheme.and_then(scheme_to_overwrite),
         generate_request_id: core::bool_or(proto.generate_request_id, true),
         preserve_external_request_id: proto.preserve_external_request_id,
+        pack_trace_reason: packs_trace_reason(proto.request_id_extension.as_ref(), cx),
         always_set_request_id_in_response: proto.always_set_request_id_in_response,
         via: proto.via.as_bytes().into(),
         user_agent: None,
@@ -359,6 +397,32 @@ fn edge(proto: &pb::HttpConnectionManager, cx: &mut Cx<'_>) -> Edge {
             name => name.as_bytes().into(),
         },
     }
+}
+
+/// The one kind of request ids that there is.
+fn packs_trace_reason(proto: Option<&pb::RequestIdExtension>, cx: &mut Cx<'_>) -> bool {
+    let Some(any) = proto.and_then(|proto| proto.typed_config.as_ref()) else {
+        return true;
+    };
+    let config: Option<UuidRequestIdConfig> = cx.field("request_id_extension", |cx| {
+        cx.field("typed_config", |cx| unpack(any, cx))
+    });
+    core::bool_or(config.unwrap_or_default().pack_trace_reason, true)
+}
+
+fn ignored_upgrades(
+    proto: &core_pb::Http1ProtocolOptions,
+    cx: &mut Cx<'_>,
+) -> Arc<[StringMatcher]> {
+    let mut ignored = Vec::with_capacity(proto.ignore_http_11_upgrade.len());
+    cx.field("http_protocol_options", |cx| {
+        for (i, matcher) in proto.ignore_http_11_upgrade.iter().enumerate() {
+            ignored.extend(cx.index("ignore_http_11_upgrade", i, |cx| {
+                StringMatcher::lower(matcher, cx)
+            }));
+        }
+    });
+    ignored.into()
 }
 
 /// What Envoy calls itself; scripts and dashboards look for it.
@@ -419,331 +483,4 @@ fn scheme_to_overwrite(proto: &core_pb::SchemeHeaderTransformation) -> Option<Sc
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use ringway_config::{Diagnostics, Format, LoadOptions, bootstrap, load};
-
-    /// Compiles a connection manager with these lines (indented by eight)
-    /// and the fields that every one needs.
-    fn compile_with(lines: &str) -> Result<Config, String> {
-        let text = format!(
-            "\
-static_resources:
-  listeners:
-  - address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
-    filter_chains:
-    - filters:
-      - name: hcm
-        typed_config:
-          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: s
-          route_config: {{}}
-{lines}"
-        );
-        let loaded = load(&text, "f.yaml", Format::Yaml, &LoadOptions::default())
-            .map_err(|found| found.to_string())?;
-        let snapshot = bootstrap::lower(&loaded).map_err(|found| found.to_string())?;
-        let chain = snapshot.listeners[0].filter_chain().expect("it has one");
-        let extension = &chain.filters[0];
-        let mut found = Diagnostics::new();
-        let names = &snapshot.names;
-        let mut cx = Cx::new(&mut found, &loaded.marks, loaded.file.clone(), names);
-        let config = cx.at(&extension.path, |cx| compile(&extension.config, cx));
-        match config {
-            Some(config) if !found.has_errors() => Ok(config),
-            _ => Err(found.to_string()),
-        }
-    }
-
-    fn error(lines: &str) -> String {
-        compile_with(lines)
-            .err()
-            .unwrap_or_else(|| "accepted".into())
-    }
-
-    #[test]
-    fn defaults_are_envoys() {
-        let config = compile_with("").expect("it is valid");
-        assert_eq!(&*config.stat_prefix, "s");
-        assert_eq!(config.codec, Codec::Auto);
-        assert!(config.http_filters.is_empty());
-        assert_eq!(config.request.head_bytes_max, 60 * 1024);
-        assert_eq!(config.request.headers_max, 100);
-        assert!(!config.request.accept_http_10);
-        assert!(!config.request.trailers);
-        assert_eq!(config.request.default_host_for_http_10, None);
-        assert_eq!(
-            config.timeouts,
-            Timeouts {
-                idle: Some(Duration::from_secs(3600)),
-                connection: None,
-                stream: None,
-                stream_idle: Some(Duration::from_secs(300)),
-                stream_flush: Some(Duration::from_secs(300)),
-                request: None,
-                request_headers: None,
-                drain: Duration::from_secs(5),
-                delayed_close: Some(Duration::from_secs(1)),
-            }
-        );
-        assert!(config.request.allow_absolute_url);
-        assert_eq!(config.edge.path, PathRules::default());
-        assert_eq!(config.edge.strip_port, StripPort::Never);
-        assert!(!config.edge.use_remote_address && config.edge.generate_request_id);
-        assert!(
-            !config
-                .edge
-                .internal_addresses
-                .contains([10, 0, 0, 1].into())
-        );
-        assert_eq!(config.edge.server_header, ServerHeader::Overwrite);
-        assert_eq!(&*config.edge.server_name, b"envoy");
-        assert_eq!(config.edge.scheme_to_overwrite, None);
-        assert_eq!(&*config.edge.via, b"");
-        assert_eq!(config.requests_per_connection_max, None);
-    }
-
-    #[test]
-    fn every_field_arrives() {
-        let config = compile_with(
-            "          codec_type: HTTP1
-          http_filters:
-          - name: router
-            typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-          add_user_agent: true
-          common_http_protocol_options:
-            idle_timeout: 0s
-            max_connection_duration: 10s
-            max_stream_duration: 20s
-            max_headers_count: 7
-            headers_with_underscores_action: DROP_HEADER
-            max_requests_per_connection: 3
-          http_protocol_options:
-            allow_absolute_url: false
-            accept_http_10: true
-            default_host_for_http_10: old.example
-            enable_trailers: true
-            allow_chunked_length: true
-          server_name: srv
-          server_header_transformation: APPEND_IF_ABSENT
-          scheme_header_transformation: {scheme_to_overwrite: https}
-          max_request_headers_kb: 8
-          stream_idle_timeout: 1s
-          request_timeout: 2s
-          request_headers_timeout: 3s
-          drain_timeout: 4s
-          delayed_close_timeout: 0s
-          use_remote_address: true
-          xff_num_trusted_hops: 2
-          internal_address_config:
-            unix_sockets: true
-            cidr_ranges: [{address_prefix: 10.0.0.0, prefix_len: 8}]
-          skip_xff_append: true
-          via: v
-          generate_request_id: false
-          preserve_external_request_id: true
-          always_set_request_id_in_response: true
-          proxy_100_continue: true
-          normalize_path: true
-          merge_slashes: true
-          path_with_escaped_slashes_action: REJECT_REQUEST
-          strip_matching_host_port: true
-          strip_trailing_host_dot: true
-          append_x_forwarded_port: true
-",
-        )
-        .expect("it is valid");
-        assert_eq!(config.codec, Codec::Http1);
-        assert_eq!(&*config.http_filters[0].name, "router");
-        assert_eq!(config.request.head_bytes_max, 8192);
-        assert_eq!(config.request.headers_max, 7);
-        assert!(config.request.accept_http_10 && config.request.allow_chunked_length);
-        assert!(config.request.trailers);
-        assert_eq!(
-            config.request.default_host_for_http_10.as_deref(),
-            Some("old.example")
-        );
-        assert!(matches!(
-            config.request.underscores,
-            HeadersWithUnderscores::DropHeader
-        ));
-        assert_eq!(config.requests_per_connection_max, Some(3));
-        let seconds = |n| Some(Duration::from_secs(n));
-        assert_eq!(
-            config.timeouts,
-            Timeouts {
-                idle: None,
-                connection: seconds(10),
-                stream: seconds(20),
-                stream_idle: seconds(1),
-                stream_flush: seconds(1),
-                request: seconds(2),
-                request_headers: seconds(3),
-                drain: Duration::from_secs(4),
-                delayed_close: None,
-            }
-        );
-        assert!(!config.request.allow_absolute_url);
-        let node = Node {
-            id: "n".into(),
-            cluster: "c".into(),
-            ..Node::default()
-        };
-        let edge = config.edge(&node, Some([192, 0, 2, 1].into()));
-        assert!(edge.path.normalize && edge.path.merge_slashes);
-        assert_eq!(edge.path.escaped_slashes, EscapedSlashes::Reject);
-        assert_eq!(edge.strip_port, StripPort::Matching);
-        assert!(edge.strip_trailing_host_dot && config.proxy_100_continue);
-        assert!(edge.use_remote_address && edge.skip_xff_append && edge.append_x_forwarded_port);
-        assert_eq!(edge.user_agent.as_deref(), Some(&b"c"[..]));
-        assert_eq!(&*edge.node_id, b"n");
-        assert_eq!(edge.local_address, Some([192, 0, 2, 1].into()));
-        assert_eq!(edge.xff_num_trusted_hops, 2);
-        assert!(edge.internal_addresses.unix_sockets);
-        assert!(edge.internal_addresses.contains([10, 9, 8, 7].into()));
-        assert!(!edge.internal_addresses.contains([11, 9, 8, 7].into()));
-        assert_eq!(&*edge.via, b"v");
-        assert!(!edge.generate_request_id && edge.preserve_external_request_id);
-        assert!(edge.always_set_request_id_in_response);
-        assert_eq!(edge.server_header, ServerHeader::AppendIfAbsent);
-        assert_eq!(&*edge.server_name, b"srv");
-        assert_eq!(edge.scheme_to_overwrite, Some(Scheme::Https));
-    }
-
-    #[test]
-    fn mistakes_of_local_replies() {
-        const PASS: &str = "filter: {not_health_check_filter: {}}";
-        for (config, expected) in [
-            (
-                "mappers: [{status_code: 200}]".to_owned(),
-                "mappers[0].filter",
-            ),
-            (
-                format!("mappers: [{{{PASS}, status_code: 100}}]"),
-                "status_code",
-            ),
-            (
-                format!("mappers: [{{{PASS}, status_code: 600}}]"),
-                "status_code",
-            ),
-            (
-                format!("mappers: [{{{PASS}, body: {{filename: /nonexistent/ringway}}}}]"),
-                "mappers[0].body.filename: cannot read",
-            ),
-            (
-                format!("mappers: [{{{PASS}, body: {{filename: /dev/zero}}}}]"),
-                "mappers[0].body: a body has at most 1048576 bytes",
-            ),
-            (
-                format!("mappers: [{{{PASS}, body: {{environment_variable: RINGWAY_NONE}}}}]"),
-                "there is no environment variable \"RINGWAY_NONE\"",
-            ),
-            (
-                format!(
-                    "mappers: [{{{PASS}, headers_to_add: [{{header: {{key: host, value: a}}}}]}}]"
-                ),
-                "headers_to_add[0].header.key: :-prefixed or host headers may not be modified",
-            ),
-            (
-                format!(
-                    "mappers: [{{{PASS}, headers_to_add: [{{header: {{key: a, value: '%NONE%'}}}}]}}]"
-                ),
-                "headers_to_add[0].header.value: Not supported field in StreamInfo: NONE",
-            ),
-            (
-                "body_format: {text_format_source: {inline_string: '%NONE%'}}".to_owned(),
-                "body_format.text_format_source.inline_string: Not supported field",
-            ),
-            ("body_format: {}".to_owned(), "body_format"),
-            (
-                "body_format: {text_format: a, content_type: \"a\\nb\"}".to_owned(),
-                "body_format.content_type",
-            ),
-        ] {
-            let found = error(&format!("          local_reply_config: {{{config}}}\n"));
-            let at = "typed_config.local_reply_config.";
-            assert!(
-                found.contains(at) && found.contains(expected),
-                "{config}: {found}"
-            );
-        }
-    }
-
-    #[test]
-    fn mistakes() {
-        const AT: &str = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
-        const ROUTER: &str = "typed_config: {'@type': \
-             type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}";
-        for (lines, expected) in [
-            (
-                "          strip_matching_host_port: true\n          strip_any_host_port: true\n"
-                    .to_owned(),
-                format!(
-                    "f.yaml:12:32: {AT}.strip_any_host_port: \
-                     only one of strip_matching_host_port and strip_any_host_port may be set"
-                ),
-            ),
-            (
-                "          common_http_protocol_options: {max_response_headers_kb: 9}\n".to_owned(),
-                format!(
-                    "f.yaml:11:67: {AT}.common_http_protocol_options.max_response_headers_kb: \
-                     cannot be set on a connection manager; it belongs to clusters"
-                ),
-            ),
-            (
-                "          internal_address_config: {cidr_ranges: [{address_prefix: ten}]}\n"
-                    .to_owned(),
-                format!(
-                    "f.yaml:11:68: {AT}.internal_address_config.cidr_ranges[0].address_prefix: \
-                     malformed IP address: \"ten\""
-                ),
-            ),
-            (
-                format!(
-                    "          http_filters:\n          - {{name: a, {ROUTER}}}\n          \
-                     - {{name: b, {ROUTER}}}\n"
-                ),
-                format!(
-                    "f.yaml:12:13: {AT}.http_filters[0]: \
-                     terminal filter a must be the last filter in a http filter chain"
-                ),
-            ),
-            (
-                "          http_filters: [{name: a}]\n".to_owned(),
-                format!(
-                    "f.yaml:11:26: {AT}.http_filters[0]: \
-                     \"a\" needs a typed_config: its type selects the implementation"
-                ),
-            ),
-            (
-                "          codec_type: HTTP2\n".to_owned(),
-                format!(
-                    "f.yaml:11:23: {AT}.codec_type: HTTP2 is not supported yet (only AUTO, HTTP1)"
-                ),
-            ),
-            (
-                "          upgrade_configs: [{upgrade_type: a}, {upgrade_type: A}]\n".to_owned(),
-                format!(
-                    "f.yaml:11:63: {AT}.upgrade_configs[1].upgrade_type: \
-                     \"A\" is configured by upgrade_configs[0] already"
-                ),
-            ),
-            (
-                "          upgrade_configs: [{upgrade_type: CONNECT-UDP}]\n".to_owned(),
-                format!(
-                    "f.yaml:11:44: {AT}.upgrade_configs[0].upgrade_type: \
-                     CONNECT-UDP is not supported yet: it needs HTTP/2 or HTTP/3"
-                ),
-            ),
-            (
-                "          upgrade_configs: [{upgrade_type: a, filters: [{name: b}]}]\n".to_owned(),
-                format!(
-                    "f.yaml:11:57: {AT}.upgrade_configs[0].filters[0]: \
-                     \"b\" needs a typed_config: its type selects the implementation"
-                ),
-            ),
-        ] {
-            assert_eq!(error(&lines), expected);
-        }
-    }
-}
+mod tests;

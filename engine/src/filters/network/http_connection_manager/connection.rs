@@ -13,7 +13,7 @@ use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
 use crate::http::http1::reader::ReadError;
 use crate::reactor::{self, Stream};
-use crate::stream_info::{ConnectionInfo, ResponseFlag};
+use crate::stream_info::{ConnectionInfo, Protocol, ResponseFlag};
 
 /// Requests of one connection that are answered before others get a turn. A
 /// client may pipeline ten thousand of them in one segment.
@@ -80,6 +80,7 @@ impl ConnectionManager {
             info,
             buffer_limit,
             body_options,
+            self.config().response_names,
         );
         let end = self
             .serve_requests(&mut downstream, &registration, opened)
@@ -208,11 +209,13 @@ impl ConnectionManager {
                 }
                 let now = reactor::now();
                 let slot = exchange.get_or_insert_with(|| {
-                    self.worker.exchanges.borrow_mut().take(
+                    let mut taken = self.worker.exchanges.borrow_mut().take(
                         Rc::clone(&downstream.info),
                         now,
                         reactor::wall_clock(),
-                    )
+                    );
+                    self.begin_log_interval(&mut taken);
+                    taken
                 });
                 let parsed = downstream.poll_request(&self.config().request, &mut slot.request, cx);
                 match parsed {
@@ -228,9 +231,12 @@ impl ConnectionManager {
                                 earliest([timeouts.request_headers, timeouts.request])
                         {
                             head_deadline = Some(now + timeout);
+                        }
+                        let log = slot.deadlines.log;
+                        if head_deadline.is_some() || log.is_some() {
                             downstream
                                 .timer
-                                .set(earliest([head_deadline, age_deadline]));
+                                .set(earliest([head_deadline, age_deadline, log]));
                         }
                         registration.set_idle(false);
                     }
@@ -246,7 +252,14 @@ impl ConnectionManager {
                     if passed(head_deadline) {
                         return Poll::Ready(Err(Stop::HeadTimeout));
                     }
-                    downstream.timer.set(head_deadline);
+                    let mut log = None;
+                    if let Some(exchange) = &mut exchange {
+                        // As in Envoy, until the head says something else.
+                        exchange.info.protocol = Some(Protocol::Http11);
+                        self.log_if_due(now, downstream, exchange);
+                        log = exchange.deadlines.log;
+                    }
+                    downstream.timer.set(earliest([head_deadline, log]));
                     continue;
                 }
                 let draining = self.is_draining();

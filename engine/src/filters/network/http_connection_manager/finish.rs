@@ -1,5 +1,7 @@
 //! The end of a request: what is counted, and what is logged.
 
+use std::time::Instant;
+
 use super::ConnectionManager;
 use crate::formatter::{AccessLogType, Context};
 use crate::http::downstream::Downstream;
@@ -17,6 +19,14 @@ impl ConnectionManager {
         stats.downstream_rq_http1_total.inc();
         stats.downstream_rq_active.inc();
         exchange.begin_redirected(reactor::now(), reactor::wall_clock());
+        self.begin_log_interval(exchange);
+    }
+
+    /// Says when the request is logged for the first time before it is over, if
+    /// it is.
+    pub(super) fn begin_log_interval(&self, exchange: &mut Exchange) {
+        let interval = self.config().log_flushes.interval;
+        exchange.deadlines.log = interval.map(|interval| exchange.info.start + interval);
     }
 
     /// Counts and logs a request that is over, answered or not.
@@ -44,22 +54,49 @@ impl ConnectionManager {
     }
 
     fn record(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
-        let now = reactor::now();
-        exchange.info.mark(TimePoint::RequestComplete, now);
+        self.log(AccessLogType::DownstreamEnd, downstream, exchange);
+        let stats = self.stats();
+        stats.downstream_rq_active.dec();
+        let took = exchange.info.elapsed(TimePoint::RequestComplete);
+        let took = took.unwrap_or_default();
+        stats.downstream_rq_time.record(took.as_millis() as u64);
+    }
+
+    /// Writes the access logs of a request that has gone on for another
+    /// interval.
+    pub(in crate::filters) fn log_if_due(
+        &self,
+        now: Instant,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) {
+        if exchange.deadlines.log.is_some_and(|at| at <= now) {
+            self.log(AccessLogType::DownstreamPeriodic, downstream, exchange);
+            let interval = self.config().log_flushes.interval;
+            exchange.deadlines.log = interval.map(|interval| now + interval);
+        }
+    }
+
+    /// Writes the access logs, for the reason `kind`.
+    pub(in crate::filters) fn log(
+        &self,
+        kind: AccessLogType,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) {
+        exchange
+            .info
+            .mark(TimePoint::RequestComplete, reactor::now());
         let bytes = &mut exchange.info.downstream_bytes;
         bytes.wire_received += downstream.take_received();
         bytes.wire_sent += downstream.take_sent();
         bytes.header_received += downstream.take_field_bytes();
-        let stats = self.stats();
-        stats.downstream_rq_active.dec();
-        let took = now.duration_since(exchange.info.start);
-        stats.downstream_rq_time.record(took.as_millis() as u64);
         let logs = &self.config().access_logs;
         if logs.is_empty() {
             return;
         }
         let context = Context {
-            kind: AccessLogType::DownstreamEnd,
+            kind,
             ..exchange.format_context()
         };
         let runtime = self.worker.runtime.borrow();

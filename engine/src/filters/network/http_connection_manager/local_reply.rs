@@ -116,7 +116,7 @@ impl Shared {
         }
         if reply.status == 400 {
             // Envoy's rule, whoever says that the request is a bad one.
-            exchange.keep_alive = false;
+            exchange.keep_alive &= self.config.stays_after_bad_request;
         }
         set_status(exchange, reply.status);
         let levels = exchange.header_mutations;

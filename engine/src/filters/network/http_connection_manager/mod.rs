@@ -22,6 +22,8 @@ mod connection;
 mod finish;
 pub mod local_reply;
 pub mod local_reply_config;
+mod log_flushes;
+mod proxy_status;
 mod replacement;
 pub mod request;
 mod response;
@@ -43,6 +45,7 @@ use self::local_reply::LocalReply;
 use self::upgrade::Upgrades;
 use super::super::http::{FilterChain, Flow, HttpFilters, router};
 use crate::filters::WorkerContext;
+use crate::formatter::AccessLogType;
 use crate::http::conn_manager_utility::Edge;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
@@ -259,6 +262,9 @@ impl ConnectionManager {
         exchange: &mut Exchange,
     ) -> Handled {
         let mut found = self.select_route(exchange);
+        if self.config().log_flushes.on_new_request {
+            self.log(AccessLogType::DownstreamStart, downstream, exchange);
+        }
         if (upgrade || exchange.facts.is_connect) && !self.may_upgrade(exchange, &found) {
             // Bytes of another protocol must not be taken for a request.
             self.stats().downstream_rq_ws_on_non_ws_route.inc();

@@ -53,6 +53,10 @@ impl ConnectionManager {
         exchange: &mut Exchange,
         head: &RequestHead,
     ) -> Result<bool, LocalReply<'static>> {
+        if let Some(error) = head.refused {
+            let (status, details) = (error.status(), error.details());
+            return Err(self.refuse(exchange, status, details, RejectKind::Close));
+        }
         join_lists(&mut exchange.request, head.version, head.upgrade);
         let peer = peer(exchange);
         // By the scope that the client asks for: rewritten headers may lead to
@@ -121,7 +125,7 @@ impl ConnectionManager {
                 self.stats().downstream_cx_protocol_error.inc();
                 exchange.keep_alive = false;
             }
-            RejectKind::Close => exchange.keep_alive = false,
+            RejectKind::Close => exchange.keep_alive &= self.config().stays_after_bad_request,
             RejectKind::RedirectToPath => {
                 let path = exchange.request.get(HeaderId::Path).unwrap_or_default();
                 exchange.response.append(HeaderId::Location, path);
@@ -143,28 +147,23 @@ impl ConnectionManager {
         stats.downstream_rq_http1_total.inc();
         stats.downstream_rq_active.inc();
         exchange.keep_alive = false;
-        exchange.info.protocol = Some(Protocol::Http11);
-        if error == Http1Error::PathWithFragment {
-            stats.downstream_rq_failed_path_normalization.inc();
-        }
+        exchange.version = downstream.version();
+        // Envoy's codec has not told it to the log yet where it refuses.
+        exchange.info.protocol = Some(match error.tells_headers() {
+            true => exchange.protocol(),
+            false => Protocol::Http11,
+        });
         if error == Http1Error::UnexpectedUnderscore {
             self.worker
                 .http1_stats()
                 .requests_rejected_with_underscores_in_headers
                 .inc();
         }
-        if error.is_protocol_error() {
-            stats.downstream_cx_protocol_error.inc();
-        } else {
-            // Its head was understood, and is all that there is.
-            exchange.request_complete = true;
-        }
+        stats.downstream_cx_protocol_error.inc();
         self.reply(downstream, exchange, reply_to_error(error));
-        if error.is_protocol_error() {
-            // As in Envoy, the reply itself cannot tell of it yet.
-            let flags = &mut exchange.info.flags;
-            flags.set(ResponseFlag::DownstreamProtocolError);
-        }
+        // As in Envoy, the reply itself cannot tell of it yet.
+        let flags = &mut exchange.info.flags;
+        flags.set(ResponseFlag::DownstreamProtocolError);
     }
 
     /// Counts a request whose client left before its head was complete.

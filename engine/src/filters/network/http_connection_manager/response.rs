@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use ringway_config::route::MutationLevels;
 
+use super::local_reply_config::set_status;
+use super::proxy_status::ProxyStatus;
 use super::{ConnectionManager, Shared};
+use crate::formatter::AccessLogType;
 use crate::http::conn_manager_utility;
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::Exchange;
@@ -58,6 +61,30 @@ impl ConnectionManager {
         self.shared.listener_stats.completed(100);
     }
 
+    /// Tells the client what went wrong, and gives the status that the response
+    /// has instead of its own.
+    #[cold]
+    fn tell_proxy_status(&self, told: &ProxyStatus, exchange: &mut Exchange) -> Option<u16> {
+        let node_id = &self.worker.node.id;
+        let status = told.tell(&mut exchange.response, &exchange.info, node_id)?;
+        set_status(exchange, status);
+        exchange.info.response_code = status;
+        Some(status)
+    }
+
+    /// Queues the interim response in `exchange.response`, which another one
+    /// follows.
+    pub fn send_interim(&self, downstream: &mut Downstream, exchange: &mut Exchange, status: u16) {
+        conn_manager_utility::mutate_interim_headers(
+            &mut exchange.response,
+            &exchange.request,
+            &self.edge,
+        );
+        downstream.send_interim(exchange, status);
+        self.stats().completed(status);
+        self.shared.listener_stats.completed(status);
+    }
+
     /// Queues the response's head: hop-by-hop headers off, `date`, `server`
     /// and their like on, and the end of the connection announced if it comes.
     ///
@@ -92,6 +119,11 @@ impl ConnectionManager {
             &exchange.request,
             &self.edge,
         );
+        if let Some(told) = &self.config().proxy_status
+            && let Some(recommended) = self.tell_proxy_status(told, exchange)
+        {
+            status = recommended;
+        }
         let stats = self.stats();
         let draining = self.is_draining();
         // Where it would have ended anyway, no drain is to blame.
@@ -103,6 +135,10 @@ impl ConnectionManager {
         exchange
             .info
             .mark_first(TimePoint::DownstreamTxBegin, reactor::now());
+        if framing == ResponseFraming::Tunnel && self.config().log_flushes.on_tunnel {
+            let kind = AccessLogType::DownstreamTunnelSuccessfullyEstablished;
+            self.log(kind, downstream, exchange);
+        }
         downstream.send_head(exchange, status, framing, close);
         // Health checks would drown what clients are answered.
         if exchange.info.health_check {

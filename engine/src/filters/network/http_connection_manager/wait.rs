@@ -112,8 +112,8 @@ impl ConnectionManager {
 
     fn poll_interrupted(
         &self,
-        downstream: &Downstream,
-        exchange: &Exchange,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
         cx: &mut Context<'_>,
     ) -> Poll<Failure> {
         if downstream.stream.poll_closed(cx).is_ready() {
