@@ -15,8 +15,8 @@ use super::resilience::Resilience;
 use super::rewrite::PathRewrite;
 use super::upgrade::RouteUpgrades;
 use super::uri_template::TemplateRewrite;
-use crate::context::Cx;
-use envoy_types::pb::envoy::config::core::v3::RoutingPriority;
+use crate::context::{Cx, type_name};
+use envoy_types::pb::envoy::config::core::v3::{RoutingPriority, TypedExtensionConfig};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,11 +55,17 @@ pub struct Forward {
     /// Replaces the connection manager's `stream_idle_timeout` when set; the
     /// inner `None` turns it off.
     pub idle_timeout: Option<Option<Duration>>,
+    /// How long a response may wait for the client to read, when set; the inner
+    /// `None` is without limit.
+    pub flush_timeout: Option<Option<Duration>>,
     /// Replaces the connection manager's `max_stream_duration` when set; the
     /// inner `None` turns it off.
     pub max_stream_duration: Option<Option<Duration>>,
     /// `grpc-timeout` as a limit of the stream; `None` leaves it to the host.
     pub grpc_timeout: Option<GrpcTimeout>,
+    /// `max_grpc_timeout`, the older form: what gRPC requests ask for takes the
+    /// place of `timeout`.
+    pub older_grpc_timeout: Option<GrpcTimeout>,
     /// Whether `max_stream_duration` is there at all, which replaces `timeout`.
     pub replaces_timeout: bool,
     /// Retries, hedging, internal redirects.
@@ -83,12 +89,12 @@ pub struct Forward {
     pub subset: SubsetCriteria,
 }
 
-/// How a request's `grpc-timeout` limits its stream.
+/// How a request's `grpc-timeout` limits it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GrpcTimeout {
-    /// `grpc_timeout_header_max`; `None` is without limit.
+    /// The longest that it may ask for; `None` is without limit.
     pub max: Option<Duration>,
-    /// `grpc_timeout_header_offset`: we stop so much earlier than asked.
+    /// We stop so much earlier than asked.
     pub offset: Duration,
 }
 
@@ -188,6 +194,8 @@ impl Forward {
             RequestMirrorPolicy::of_route(&message.request_mirror_policies, lowering, cx);
         let timeout = duration(message.timeout.as_ref(), "timeout", cx);
         let idle_timeout = duration(message.idle_timeout.as_ref(), "idle_timeout", cx);
+        let flush_timeout = duration(message.flush_timeout.as_ref(), "flush_timeout", cx);
+        check_early_data_policy(message.early_data_policy.as_ref(), cx);
         let upgrades = RouteUpgrades::lower(message, cx);
         let limit = message.max_stream_duration.as_ref();
         let max_stream_duration = cx.field("max_stream_duration", |cx| {
@@ -198,14 +206,17 @@ impl Forward {
             )
         });
         let grpc_timeout = cx.field("max_stream_duration", |cx| grpc_timeout(limit, cx));
+        let older_grpc_timeout = older_grpc_timeout(message, cx);
         let resilience = lowering.resilience.with_action(message, cx);
         Some(Forward {
             cluster: cluster?,
             cluster_not_found_status: cluster_not_found_status(message),
             timeout: timeout?.unwrap_or(Some(ROUTE_TIMEOUT_DEFAULT)),
             idle_timeout: idle_timeout?,
+            flush_timeout: flush_timeout?,
             max_stream_duration: max_stream_duration?,
             grpc_timeout: grpc_timeout?,
+            older_grpc_timeout: older_grpc_timeout?,
             replaces_timeout: limit.is_some(),
             resilience: resilience?,
             priority: match message.priority() {
@@ -243,6 +254,37 @@ fn grpc_timeout(
     let offset = offset?.flatten().unwrap_or_default();
     Some(max?.map(|max| GrpcTimeout { max, offset }))
 }
+
+#[expect(deprecated, reason = "files written for older Envoys still use it")]
+fn older_grpc_timeout(
+    message: &proto::RouteAction,
+    cx: &mut Cx<'_>,
+) -> Option<Option<GrpcTimeout>> {
+    let max = duration(message.max_grpc_timeout.as_ref(), "max_grpc_timeout", cx);
+    let offset = message.grpc_timeout_offset.as_ref();
+    let offset = duration(offset, "grpc_timeout_offset", cx)?.flatten();
+    let offset = offset.unwrap_or_default();
+    Some(max?.map(|max| GrpcTimeout { max, offset }))
+}
+
+/// Whether requests may be sent before a handshake is over is decided here. No
+/// connection has such a handshake yet, so that one policy is as good as the
+/// other; what is none is refused, as in Envoy.
+fn check_early_data_policy(policy: Option<&TypedExtensionConfig>, cx: &mut Cx<'_>) {
+    let Some(policy) = policy else {
+        return;
+    };
+    cx.field("early_data_policy", |cx| match &policy.typed_config {
+        None => cx.error_at("typed_config", "is required"),
+        Some(any) if type_name(&any.type_url) != DEFAULT_EARLY_DATA_POLICY => cx.error_at(
+            "typed_config",
+            format!("{} is no early data policy", type_name(&any.type_url)),
+        ),
+        Some(_) => {}
+    });
+}
+
+const DEFAULT_EARLY_DATA_POLICY: &str = "envoy.extensions.early_data.v3.DefaultEarlyDataPolicy";
 
 fn cluster_not_found_status(message: &proto::RouteAction) -> u16 {
     use proto::route_action::ClusterNotFoundResponseCode as Code;

@@ -109,7 +109,10 @@ impl ClusterSpecifier {
             Some(Specifier::Cluster(name)) => Some(Self::Fixed(
                 cx.field("cluster", |cx| lowering.cluster(name, cx)),
             )),
-            Some(Specifier::ClusterHeader(name)) => Some(Self::Header(HeaderKey::new(name))),
+            Some(Specifier::ClusterHeader(name)) => {
+                HeaderKey::warn_of_odd("cluster_header", name, cx);
+                Some(Self::Header(HeaderKey::new(name)))
+            }
             Some(Specifier::WeightedClusters(clusters)) => cx
                 .field("weighted_clusters", |cx| {
                     WeightedClusters::lower(clusters, inherited, lowering, cx)

@@ -1,5 +1,7 @@
 //! The name of a header that a route reads, resolved when it is lowered.
 
+use super::header_mutation::is_token_byte;
+use crate::context::Cx;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 
 /// A header's name as the header list looks it up.
@@ -20,6 +22,16 @@ impl HeaderKey {
             Some(HeaderId::Host) => HeaderKey::Known(HeaderId::Authority),
             Some(id) => HeaderKey::Known(id),
             None => HeaderKey::Other(name.into_bytes().into()),
+        }
+    }
+
+    /// Warns of a name in the field `field` that no request can have. Envoy
+    /// takes it.
+    pub fn warn_of_odd(field: &str, name: &str, cx: &mut Cx<'_>) {
+        let sent = name.strip_prefix(':').unwrap_or(name);
+        if !sent.bytes().all(is_token_byte) {
+            let reason = format!("{name:?} cannot be the name of a header: no request has it");
+            cx.warn_at(field, reason);
         }
     }
 

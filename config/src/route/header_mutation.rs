@@ -466,7 +466,7 @@ fn mutable(name: &str, verb: &str, cx: &mut Cx<'_>) -> Option<MutableName> {
 }
 
 /// RFC 9110, section 5.6.2.
-fn is_token_byte(byte: u8) -> bool {
+pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_|~`".contains(&byte)
 }
 

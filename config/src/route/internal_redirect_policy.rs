@@ -6,6 +6,7 @@ use crate::context::{Cx, type_name, unpack};
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::envoy::extensions::internal_redirect::allow_listed_routes::v3::AllowListedRoutesConfig;
+use envoy_types::pb::google::protobuf::UInt32Value;
 use std::sync::Arc;
 
 /// A compiled `envoy.config.route.v3.InternalRedirectPolicy`.
@@ -65,10 +66,7 @@ impl InternalRedirectPolicy {
         let codes = codes(&message.redirect_response_codes, cx);
         let predicates = predicates?;
         good.then(|| InternalRedirectPolicy {
-            redirects_max: message
-                .max_internal_redirects
-                .as_ref()
-                .map_or(REDIRECTS, |max| max.value),
+            redirects_max: redirects_max(message.max_internal_redirects.as_ref()),
             codes,
             predicates,
             allow_cross_scheme: message.allow_cross_scheme_redirect,
@@ -79,6 +77,27 @@ impl InternalRedirectPolicy {
                 .collect(),
         })
     }
+
+    /// The policy of the fields that came before it, if they ask for one. Beside
+    /// it they have no effect.
+    #[expect(deprecated, reason = "files written for older Envoys still use it")]
+    pub(super) fn of_older(message: &proto::RouteAction) -> Option<Self> {
+        use proto::route_action::InternalRedirectAction as Action;
+        match message.internal_redirect_action() {
+            Action::PassThroughInternalRedirect => None,
+            Action::HandleInternalRedirect => Some(InternalRedirectPolicy {
+                redirects_max: redirects_max(message.max_internal_redirects.as_ref()),
+                codes: CODES.into(),
+                predicates: Box::default(),
+                allow_cross_scheme: false,
+                headers_to_copy: Box::default(),
+            }),
+        }
+    }
+}
+
+fn redirects_max(field: Option<&UInt32Value>) -> u32 {
+    field.map_or(REDIRECTS, |max| max.value)
 }
 
 fn codes(listed: &[u32], cx: &mut Cx<'_>) -> Box<[u16]> {

@@ -189,6 +189,7 @@ fn domain_index(message: &proto::RouteConfiguration, cx: &mut Cx<'_>) -> Option<
             for (j, domain) in host.domains.iter().enumerate() {
                 cx.index("domains", j, |cx| {
                     let key = domain.to_ascii_lowercase();
+                    warn_of_odd_domain(domain, cx);
                     if index.insert(domain, number) == Err(Duplicate) {
                         unique = false;
                         let first = &first_places[&key];
@@ -348,4 +349,19 @@ pub(super) fn all<M, T>(
         .map(|(i, message)| cx.index(name, i, |cx| lower(message, cx)))
         .collect();
     compiled.into_iter().collect()
+}
+
+/// Warns of a domain with a star that stands for nothing but a star. Envoy takes
+/// it.
+fn warn_of_odd_domain(domain: &str, cx: &mut Cx<'_>) {
+    let text = match domain.strip_prefix('*') {
+        Some(suffix) => suffix,
+        None => domain.strip_suffix('*').unwrap_or(domain),
+    };
+    if text.contains('*') {
+        cx.warn(format!(
+            "only one star, at the start or the end of a domain, stands for something: \
+             {domain:?} wants hosts that are sent with a star"
+        ));
+    }
 }

@@ -6,6 +6,7 @@
 
 use super::ClusterReference;
 use super::HeaderMutation;
+use super::header_key::HeaderKey;
 use super::lower::{Lowering, all};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source};
@@ -69,9 +70,12 @@ impl RequestMirrorPolicy {
                 None
             }
             (name, "") => Some(MirrorTarget::Cluster(cx.clusters.id(name))),
-            ("", header) => Some(MirrorTarget::Header(
-                header.to_ascii_lowercase().into_bytes().into(),
-            )),
+            ("", header) => {
+                HeaderKey::warn_of_odd("cluster_header", header, cx);
+                Some(MirrorTarget::Header(
+                    header.to_ascii_lowercase().into_bytes().into(),
+                ))
+            }
             (cluster, _) => {
                 cx.error_at(
                     "cluster_header",
@@ -87,7 +91,11 @@ impl RequestMirrorPolicy {
         let fraction = message.runtime_fraction.as_ref();
         Some(RequestMirrorPolicy {
             target: target?,
-            fraction: fraction.map(|fraction| RuntimeFraction::lower(fraction, cx)),
+            fraction: fraction.map(|fraction| {
+                cx.field("runtime_fraction", |cx| {
+                    RuntimeFraction::lower(fraction, cx)
+                })
+            }),
             host: match message.host_rewrite_literal.as_str() {
                 "" if message.disable_shadow_host_suffix_append => MirrorHost::AsIs,
                 "" => MirrorHost::Suffixed,

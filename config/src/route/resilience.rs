@@ -91,7 +91,7 @@ impl Resilience {
                     InternalRedirectPolicy::lower(policy, cx)
                 })
                 .map(|policy| Some(Arc::new(policy))),
-            None => Some(None),
+            None => Some(InternalRedirectPolicy::of_older(message).map(Arc::new)),
         };
         Some(Resilience {
             retry: retry?.or_else(|| self.retry.clone()),

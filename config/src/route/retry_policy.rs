@@ -308,6 +308,13 @@ impl RetryPolicy {
             cx,
             HeaderMatcher::lower,
         );
+        for (i, code) in message.retriable_status_codes.iter().enumerate() {
+            if *code != 101 && !(200..1000).contains(code) {
+                cx.index("retriable_status_codes", i, |cx| {
+                    cx.warn(format!("no response that could be tried again has {code}"));
+                });
+            }
+        }
         Some(RetryPolicy {
             retry_on: retry_on(&message.retry_on, cx),
             retries: message

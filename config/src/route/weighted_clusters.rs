@@ -203,7 +203,10 @@ impl WeightedCluster {
             (name, "") => Some(WeightedName::Fixed(
                 cx.field("name", |cx| lowering.cluster(name, cx)),
             )),
-            ("", header) => Some(WeightedName::Header(HeaderKey::new(header))),
+            ("", header) => {
+                HeaderKey::warn_of_odd("cluster_header", header, cx);
+                Some(WeightedName::Header(HeaderKey::new(header)))
+            }
             _ => {
                 cx.error_at(
                     "cluster_header",

@@ -70,12 +70,24 @@ pub struct RuntimeFraction {
 
 impl RuntimeFraction {
     /// Reads the message.
-    pub fn lower(message: &core_pb::RuntimeFractionalPercent, cx: &Cx<'_>) -> Self {
+    pub fn lower(message: &core_pb::RuntimeFractionalPercent, cx: &mut Cx<'_>) -> Self {
         let default = message.default_value.as_ref();
+        let fraction = default.map(FractionalPercent::lower);
+        if let Some(FractionalPercent {
+            numerator,
+            denominator,
+        }) = fraction
+            && numerator > denominator
+        {
+            cx.warn_at(
+                "default_value.numerator",
+                format!("{numerator} of {denominator} is no more than all of them"),
+            );
+        }
         RuntimeFraction {
             key: (!message.runtime_key.is_empty())
                 .then(|| cx.runtime_keys.id(&message.runtime_key)),
-            default: default.map_or(FractionalPercent::NEVER, FractionalPercent::lower),
+            default: fraction.unwrap_or(FractionalPercent::NEVER),
         }
     }
 

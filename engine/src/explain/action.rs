@@ -144,10 +144,11 @@ fn direct_response(
     cx: &Context<'_>,
 ) -> Vec<Fact> {
     let mut made = Vec::new();
+    let mut content_type = None;
     let (bytes, body) = match &direct.body {
         Body::Bytes(bytes) => (&**bytes, format!("{} bytes", bytes.len())),
         Body::Recipe(recipe) => {
-            router::make_body(cx.manager, *recipe, exchange, &mut made);
+            content_type = router::make_body(cx.manager, *recipe, exchange, &mut made);
             (&*made, "a body that is made for the request".to_owned())
         }
     };
@@ -156,6 +157,7 @@ fn direct_response(
     let note = format!("direct response, {body}{}", location.unwrap_or_default());
     let mut reply = LocalReply::new(direct.status, "", details::DIRECT_RESPONSE);
     reply.body = bytes;
+    reply.content_type = content_type;
     answered(&reply, |fact| fact.note(note).place(place), exchange, cx)
 }
 

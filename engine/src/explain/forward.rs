@@ -140,9 +140,21 @@ pub(super) fn explain(
         path,
         cx,
     };
+    let router_config = *cx.manager.router_of(exchange);
+    let strict = router_config.strict_headers;
+    if let Some(wrong) = strict.first_wrong(&mut exchange.request) {
+        let header = wrong.as_str();
+        let note = format!(
+            "flag IH, details request_headers_failed_strict_check{{{header}}}: the router's \
+             strict_check_headers"
+        );
+        let reply = LocalReply::new(400, "", "request_headers_failed_strict_check");
+        let reply = reply.flag(ResponseFlag::InvalidEnvoyRequestHeaders);
+        return answered(&reply, |fact| fact.note(note), exchange, cx);
+    }
     exchange.info.attempt_count = 1;
     exchange.tell_attempts = forward.resilience.attempt_count_in_response;
-    exchange.limits = router::limits(forward, &exchange.request);
+    exchange.limits = router::limits(forward, router_config, &exchange.request);
     let is_hedging = router::is_hedging(forward, &exchange.request);
     let mut limits = timeouts::of_upstream(&way, cluster, is_hedging, exchange);
     let hedging = retries::hedging(&way, is_hedging, exchange);

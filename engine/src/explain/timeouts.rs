@@ -44,18 +44,20 @@ pub(super) fn of_upstream(
 }
 
 fn route(way: &Way<'_>, exchange: &Exchange) -> Fact {
-    const HEADER: HeaderId = HeaderId::XEnvoyUpstreamRqTimeoutMs;
-    let asked = router::asked_ms(&exchange.request, HEADER).is_some();
+    let header = router::route_header(*way.cx.manager.router_of(exchange), &exchange.request);
+    let asked = router::asked_ms(&exchange.request, header).is_some();
     let field = match way.forward.replaces_timeout {
         true => "max_stream_duration",
+        false if exchange.limits.tells_grpc => "max_grpc_timeout",
         false => "timeout",
     };
     let written = way.cx.place(&format!("{}.{field}", way.path));
-    let place = header_or(asked, HEADER, written);
+    let place = header_or(asked, header, written);
     let fact = limit("route", exchange.limits.route, place);
     match exchange.tunnel {
         Tunnel::Connect => fact.note("does not hold: the request is a CONNECT"),
-        Tunnel::Upgrade | Tunnel::WebSocket => fact.note("until the host has answered"),
+        Tunnel::Upgrade => fact.note("does not hold: the request asks for another protocol"),
+        Tunnel::WebSocket => fact.note("until the host has answered"),
         Tunnel::None if way.forward.replaces_timeout && !asked => {
             fact.note("max_stream_duration takes its place")
         }
@@ -109,6 +111,11 @@ pub(super) fn of_stream(way: &Way<'_>, exchange: &Exchange) -> Vec<Fact> {
         Some(idle) => (idle, of_route("idle_timeout")),
         None => (timeouts.stream_idle, cx.of_manager("stream_idle_timeout")),
     };
+    let flush_place = match (forward.flush_timeout, timeouts.stream_flush) {
+        (Some(_), _) => of_route("flush_timeout"),
+        (None, Some(_)) => cx.of_manager("stream_flush_timeout"),
+        (None, None) => idle_place.clone(),
+    };
     let StreamLimit { time, is_asked } = exchange.stream_limit;
     let written = match forward.max_stream_duration {
         Some(_) => of_route("max_stream_duration.max_stream_duration"),
@@ -129,6 +136,8 @@ pub(super) fn of_stream(way: &Way<'_>, exchange: &Exchange) -> Vec<Fact> {
     };
     vec![
         limit("idle", idle, idle_place),
+        limit("flush", timeouts.flush(Some(forward)), flush_place)
+            .note("how long the end of a response waits for its client"),
         stream,
         limit(
             "request",

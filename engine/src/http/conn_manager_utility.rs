@@ -527,6 +527,7 @@ fn append_via(headers: &mut HeaderMap, via: &[u8]) {
 /// added to the one that follows.
 pub fn mutate_interim_headers(headers: &mut HeaderMap, request: &HeaderMap, edge: &Edge) {
     connection_header::remove_response_hop_by_hop(headers, false);
+    headers.remove(HeaderId::ContentLength);
     tell_request_id(headers, request, edge);
 }
 

@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use ringway_codecs::header::{HeaderId, HeaderMap, NameCase};
 use ringway_codecs::http1::{
@@ -58,6 +59,8 @@ pub struct Downstream {
     /// The listener's buffer limit, which also bounds what is kept of a body
     /// that is held back, or for another try.
     pub buffer_limit: u32,
+    /// How long the last response may wait for the client to read it.
+    pub flush_limit: Option<Duration>,
     /// The end of the connection is the end of the response.
     pub ends_with_connection: bool,
     reader: MessageReader,
@@ -88,6 +91,7 @@ impl Downstream {
             info,
             send_queue_max: (buffer_limit.max(1) as usize).min(SEND_QUEUE_BYTES_MAX),
             buffer_limit,
+            flush_limit: None,
             ends_with_connection: false,
             reader: MessageReader::default(),
             body_options,
@@ -96,6 +100,15 @@ impl Downstream {
             received: false,
             sent_before: 0,
             buffered_before: 0,
+        }
+    }
+
+    /// How much of a request's body may be kept here; the limit's 0 is none.
+    #[must_use]
+    pub fn body_bytes_max(&self) -> usize {
+        match self.buffer_limit {
+            0 => usize::MAX,
+            limit => limit as usize,
         }
     }
 
@@ -185,11 +198,21 @@ impl Downstream {
     /// away: a request that is answered in place of its host need not cost
     /// the client its connection.
     pub fn discard_received(&mut self, exchange: &mut Exchange) {
+        self.read_received(exchange, |_, _| {});
+    }
+
+    /// Reads what has already arrived of the request's body, for `each` part.
+    pub fn read_received(
+        &mut self,
+        exchange: &mut Exchange,
+        mut each: impl FnMut(&mut Exchange, &[u8]),
+    ) {
         let mut cx = Context::from_waker(Waker::noop());
         while !exchange.request_complete {
             match self.poll_body(&mut exchange.request_trailers, &mut cx) {
                 Poll::Ready(Ok(BodyPart::Data(data))) => {
                     exchange.info.bytes_received += data.len() as u64;
+                    each(exchange, &data);
                 }
                 Poll::Ready(Ok(BodyPart::End)) => exchange.request_complete = true,
                 // Not here yet, or broken: the connection ends with the answer.

@@ -64,6 +64,8 @@ pub struct Exchange {
     pub response_complete: bool,
     /// What the connection may become; decided before the filters run.
     pub tunnel: Tunnel,
+    /// What the client sends before a CONNECT is answered ends it.
+    pub rejects_early_data: bool,
     /// The place of the request's kind in the `upgrade_configs`.
     pub upgrade: Option<usize>,
     /// The port of a CONNECT whose authority is routed without it.
@@ -99,11 +101,19 @@ pub struct Exchange {
     pub route_cleared: bool,
     /// How long the upstream may take.
     pub limits: Limits,
+    /// When its time began: all of the request had arrived, and filters let it
+    /// pass. A tunnel's never does.
+    pub asked_at: Option<Instant>,
     /// How long the whole stream may take.
     pub stream_limit: StreamLimit,
-    /// The request's body as far as it has arrived, for another try. Empty
-    /// unless the route may try again.
+    /// How long the response may wait for the client to read the rest of it.
+    pub flush_limit: Option<Duration>,
+    /// The request's body as far as it has arrived, for another try, or for the
+    /// first one while a filter holds it back. Empty otherwise.
     pub replay: Vec<u8>,
+    /// All of the body has arrived before the request was sent on, and was
+    /// empty. What hosts are told of it is not what they are told of none.
+    pub has_empty_body: bool,
     /// What following redirects needs to remember, once one was followed.
     pub redirects: Option<Box<Redirects>>,
     /// Responses say how many tries there were.
@@ -196,6 +206,7 @@ impl Exchange {
             response_started: false,
             response_complete: false,
             tunnel: Tunnel::None,
+            rejects_early_data: false,
             upgrade: None,
             connect_port: None,
             internal: false,
@@ -211,8 +222,11 @@ impl Exchange {
             filters_entered: 0,
             route_cleared: false,
             limits: Limits::default(),
+            asked_at: None,
             stream_limit: StreamLimit::default(),
+            flush_limit: None,
             replay: Vec::new(),
+            has_empty_body: false,
             redirects: None,
             tell_attempts: false,
             filter_overrides: OverridesId::default(),
@@ -245,6 +259,7 @@ impl Exchange {
         self.response_started = false;
         self.response_complete = false;
         self.tunnel = Tunnel::None;
+        self.rejects_early_data = false;
         self.upgrade = None;
         self.connect_port = None;
         self.internal = false;
@@ -261,8 +276,9 @@ impl Exchange {
         self.filters_entered = 0;
         self.route_cleared = false;
         self.limits = Limits::default();
+        self.asked_at = None;
         self.stream_limit = StreamLimit::default();
-        self.forget_body();
+        self.flush_limit = None;
         self.redirects = None;
         self.tell_attempts = false;
         self.filter_overrides = OverridesId::default();
@@ -309,11 +325,30 @@ impl Exchange {
         self.request_complete && self.tunnel == Tunnel::None
     }
 
+    /// Whether the request that is sent on has a body, or may have one.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        !self.request_complete || !self.replay.is_empty() || self.has_empty_body
+    }
+
+    /// Notes that the upstream's time begins, if it does.
+    pub fn begin_upstream_time(&mut self, now: Instant) {
+        self.asked_at = self.is_request_over().then_some(now);
+    }
+
+    /// How long the upstream has had at `now`; `None` before its time began.
+    #[must_use]
+    pub fn upstream_time(&self, now: Instant) -> Option<Duration> {
+        self.asked_at.map(|asked| now.duration_since(asked))
+    }
+
     /// Makes the exchange ready for the request that a redirect has made of
     /// this one: its headers and its body stay.
     pub fn begin_redirected(&mut self, now: Instant, wall: SystemTime) {
         self.response.clear();
         self.response_trailers.clear();
+        self.has_empty_body = false;
+        self.asked_at = None;
         self.pacer = None;
         self.held.clear();
         let (remote, protocol) = (self.info.remote_address, self.info.protocol);
@@ -369,6 +404,7 @@ impl Exchange {
     /// Drops the body that was kept for another try, and its memory when it
     /// was large.
     pub fn forget_body(&mut self) {
+        self.has_empty_body = false;
         self.replay.clear();
         self.replay.shrink_to(POOLED_BODY_BYTES_MAX);
     }
@@ -409,6 +445,8 @@ pub struct Limits {
     pub per_try_idle: Option<Duration>,
     /// One try from its start, whatever it does, if the request says so.
     pub asked_upstream_stream: Option<Option<Duration>>,
+    /// The host of a gRPC request is told of them in its `grpc-timeout`.
+    pub tells_grpc: bool,
     /// The status when the route or a try took too long: 504, or the 204 that
     /// the request has asked for.
     pub timeout_status: u16,
@@ -421,6 +459,7 @@ impl Default for Limits {
             per_try: None,
             per_try_idle: None,
             asked_upstream_stream: None,
+            tells_grpc: false,
             timeout_status: 504,
         }
     }
@@ -485,6 +524,7 @@ impl ExchangePool {
     pub fn put(&mut self, mut exchange: Box<Exchange>) {
         if self.free.len() < POOLED_EXCHANGES_MAX {
             exchange.shadows.clear();
+            exchange.forget_body();
             exchange.info.release();
             self.free.push(exchange);
         }

@@ -36,6 +36,8 @@ pub const PATH_NORMALIZATION_REDIRECT: &str = "path_normalization_redirect";
 pub const INVALID_AUTHORITY: &str = "http.invalid_authority";
 /// Strict checking of request headers failed.
 pub const REQUEST_HEADERS_FAILED_STRICT_CHECK: &str = "request_headers_failed_strict_check";
+/// The client did not wait for the answer to its CONNECT.
+pub const EARLY_CONNECT_DATA: &str = "early_connect_data";
 /// The connection manager's `request_timeout`.
 pub const REQUEST_OVERALL_TIMEOUT: &str = "request_overall_timeout";
 /// The connection manager's `request_headers_timeout`.

@@ -202,6 +202,15 @@ pub struct Cluster {
     pub aggregate: Option<Aggregate>,
 }
 
+/// How many hosts a cluster has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    /// All of them.
+    pub total: u64,
+    /// Those that are healthy or degraded.
+    pub usable: u64,
+}
+
 /// A worker's view of the hosts of a cluster.
 struct Hosts {
     set: Arc<HostSet>,
@@ -348,6 +357,16 @@ impl Cluster {
     #[must_use]
     pub fn host_count(&self) -> usize {
         self.hosts.borrow().set.members.len()
+    }
+
+    /// How many hosts there are, and how many of them take requests.
+    #[must_use]
+    pub fn membership(&self) -> Membership {
+        let set = &self.hosts.borrow().set;
+        Membership {
+            total: set.members.len() as u64,
+            usable: set.counts.healthy + set.counts.degraded,
+        }
     }
 
     /// Other hosts, or the same with another health. Connections to hosts that

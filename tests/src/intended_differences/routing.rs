@@ -37,6 +37,25 @@ pub(super) const TABLE: &[Intended] = &[
     ),
     routing(
         "fault",
+        "delay and abort of half a body",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    routing(
+        "fault",
+        "delay of broken chunks",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    routing(
+        "fault",
+        "delay of broken chunks",
+        "log[0].received",
+        "what has arrived in front of the error has arrived; Envoy forgets what came \
+         with it",
+    ),
+    routing(
+        "fault",
         "abort of a body",
         "log[0].wire_bytes_received",
         READ_AHEAD,
@@ -273,6 +292,62 @@ pub(super) const TABLE: &[Intended] = &[
         "*",
         "strict: a redirect to a URL with credentials is not followed",
     ),
+    routing(
+        "router",
+        "*",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    routing(
+        "router",
+        "strict with a body",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing("router", "redirect*", "log[*].route", REDIRECT_LOG),
+    routing(
+        "router",
+        "redirect*",
+        "log[*].wire_bytes_received",
+        REDIRECT_BYTES,
+    ),
+    routing(
+        "router",
+        "redirect*",
+        "log[*].header_bytes_received",
+        REDIRECT_BYTES,
+    ),
+    routing(
+        "router",
+        "redirect*",
+        "stats.cluster.origin.upstream_cx_active",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "router",
+        "redirect*",
+        "stats.cluster.origin.upstream_cx_http1_total",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "router",
+        "redirect*",
+        "stats.cluster.origin.upstream_cx_total",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "router",
+        "redirect*",
+        "stats.cluster.origin.upstream_rq_pending_total",
+        REDIRECT_REUSE,
+    ),
+    routing(
+        "router",
+        "redirect*",
+        "upstream[2].connection",
+        REDIRECT_REUSE,
+    ),
+    routing("router", "redirect*", "log[*].remote", REDIRECT_CLIENT),
     routing(
         "headers",
         "*",
@@ -516,6 +591,9 @@ const REDIRECT_LOG: &str = "the log and the response's headers name the route an
 
 const REDIRECT_BYTES: &str = "what the client sent is counted once; Envoy counts it \
      again for the request that follows a redirect";
+
+const REDIRECT_CLIENT: &str = "the request that follows a redirect is the same client's, whom \
+     x-forwarded-for names; Envoy takes it for its neighbour's";
 
 const REDIRECT_REUSE: &str = "a connection whose response is complete carries the \
      request that follows the redirect; Envoy frees it a moment later";

@@ -4,6 +4,28 @@ use crate::asking::{Request, get, items, line_of, text};
 use crate::setting::{INTERNAL, on_each_driver};
 use ringway_tests::origin::Act;
 
+#[test]
+fn how_long_responses_wait_for_their_clients_is_told() {
+    on_each_driver(|scene| {
+        for (path, limit, field) in [
+            ("/plain", "300s", "default"),
+            ("/idle", "100ms", "idle_timeout: 0.1s"),
+            ("/flush", "2s", "flush_timeout: 2s"),
+        ] {
+            let told = get("a", path, &[]).ask(scene, "decisions", "");
+            let flush = &told["timeouts"]["flush"];
+            assert_eq!(flush["value"], limit, "{path}");
+            match field {
+                "default" => assert_eq!(flush["set_at"], field, "{path}"),
+                field => assert!(
+                    line_of(scene, &flush["set_at"]).contains(field),
+                    "{path}: {flush}"
+                ),
+            }
+        }
+    });
+}
+
 /// The host says nothing: whichever limit is told to be the shortest ends the
 /// request.
 #[test]
@@ -58,8 +80,10 @@ fn the_shortest_limit_that_is_told_ends_the_request() {
         for (request, shortest, header) in &table {
             let told = request.ask(scene, "decisions", "");
             let timeouts = told["timeouts"].as_object().expect("an object");
+            // Of a response that is complete, which there is none.
             let limits = timeouts
                 .iter()
+                .filter(|(name, _)| *name != "flush")
                 .filter_map(|(name, limit)| Some((seconds(limit["value"].as_str()?)?, name)));
             let (_, first) = limits
                 .min_by(|one, other| one.0.total_cmp(&other.0))

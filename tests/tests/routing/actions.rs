@@ -67,6 +67,11 @@ const fn routed(name: &'static str, hosts: &'static str) -> Listener {
 const LISTENERS: &[Listener] = &[
     routed("clusters", CLUSTERS),
     routed("answers", ANSWERS),
+    Listener {
+        name: "reworded",
+        manager: "local_reply_config: { mappers: [{ filter: { status_code_filter: { comparison: { op: GE, value: { default_value: 500, runtime_key: none } } } }, headers_to_add: [{ header: { key: content-type, value: of/mapper }, append_action: OVERWRITE_IF_EXISTS_OR_ADD }], body_format_override: { text_format_source: { inline_string: \"%LOCAL_REPLY_BODY%\" } } }], body_format: { text_format_source: { inline_string: \"[%LOCAL_REPLY_BODY%] %RESP(content-type)%\" } } }",
+        hosts: ANSWERS,
+    },
     routed("redirects", REDIRECTS),
     routed("rewrites", REWRITES),
     Listener {
@@ -260,6 +265,7 @@ fn choices() -> Vec<Case> {
 fn answers() -> Vec<Case> {
     let on = |name, path: &str| case(name, "answers", get(path));
     let head = |name, path: &str| case(name, "answers", request("HEAD", path, "")).to_head();
+    let reworded = |name, path: &str| case(name, "reworded", get(path));
     vec![
         on("answer of text", "/text"),
         on("answer of bytes", "/bytes"),
@@ -283,6 +289,31 @@ fn answers() -> Vec<Case> {
         on("answer formatted alone", "/formatted-alone"),
         on("answer formatted to nothing", "/formatted-empty"),
         on("answer formatted with type", "/formatted-type"),
+        on("answer typed and its type seen", "/typed-seen"),
+        on("answer typed with a type replaced", "/typed-replaced"),
+        on("answer typed with a type set", "/typed-set"),
+        on("answer typed with a type added", "/typed-added"),
+        on("answer typed with a type if there is none", "/typed-absent"),
+        on("answer typed without its type", "/typed-removed"),
+        on("answer json and its type seen", "/json-seen"),
+        on("answer json with a type replaced", "/json-replaced"),
+        on("answer json with a type set", "/json-set"),
+        on("answer json with a type added", "/json-added"),
+        on("answer json with a type if there is none", "/json-absent"),
+        on("answer json without its type", "/json-removed"),
+        on("answer plain and its type seen", "/plain-seen"),
+        on("answer plain with a type replaced", "/plain-replaced"),
+        on("answer plain with a type set", "/plain-set"),
+        on("answer plain with a type added", "/plain-added"),
+        on("answer plain with a type if there is none", "/plain-absent"),
+        on("answer plain without its type", "/plain-removed"),
+        reworded("answer reworded", "/plain-seen"),
+        reworded("answer reworded with a type set", "/plain-set"),
+        reworded("answer typed and reworded", "/typed-seen"),
+        reworded("answer typed and reworded with a type set", "/typed-set"),
+        reworded("answer json and reworded", "/json-seen"),
+        reworded("answer json and mapped", "/json"),
+        reworded("answer typed and mapped", "/formatted-type"),
         on("answer formatted of the environment", "/formatted-file"),
         case("answer in JSON", "answers", with("/json", "x-h: \"\\\r\n")),
         on("answer in JSON of nothing", "/json"),

@@ -2,6 +2,7 @@
 
 use ringway_tests::bootstrap::{Listener, cluster};
 use ringway_tests::case::{Case, case};
+use ringway_tests::client::Step;
 use ringway_tests::comparison::{self, Comparison};
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::{Ports, Scene};
@@ -107,6 +108,15 @@ fn fetched() -> Vec<Case> {
             "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-type: a/b\r\ncontent-length: 5\r\n\r\nhello"
         )
     };
+    let chunks = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
+             5\r\nhello\r\n0\r\nx-a: b\r\n\r\n"
+        )
+    };
+    let no_chunks = |path: &str| {
+        format!("POST {path} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n")
+    };
     vec![
         fetched("fetched", 404),
         fetched("fetched with a status", 410),
@@ -146,6 +156,46 @@ fn fetched() -> Vec<Case> {
             "POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         )
         .origin([turns(&[&of(404), PAGE])]),
+        case("fetched after tries of a body", "fetched", post("/tries"))
+            .origin([turns(&[&of(500), &of(500), PAGE])]),
+        case("fetched after a try of a body", "fetched", post("/tries"))
+            .origin([turns(&[&of(404), PAGE])]),
+        case("fetched after a try of chunks", "fetched", chunks("/tries"))
+            .origin([turns(&[&of(404), PAGE])]),
+        case("fetched after a try of no chunks", "fetched", no_chunks("/tries"))
+            .origin([turns(&[&of(404), PAGE])]),
+        case("fetched direct response after a try of a body", "fetched", post("/tries"))
+            .origin([turns(&[&of(415)])]),
+        case("fetched after a body too large for tries", "fetched", post("/small-tries"))
+            .origin([turns(&[&of(404), PAGE])]),
+        case("fetched after a body of limited tries", "fetched", post("/hurried-tries"))
+            .origin([turns(&[&of(404), PAGE])]),
+        case("fetched after a body where redirects are followed", "fetched", post("/followed"))
+            .origin([turns(&[&of(404), PAGE])]),
+        case("fetched after a body that waited", "fetched", post("/delayed"))
+            .origin([turns(&[&of(404), PAGE])]),
+        case("fetched after tries of a body that waited", "fetched", post("/delayed-tries"))
+            .origin([turns(&[&of(404), PAGE])]),
+        case("fetched after a body for no host", "fetched", post("/refused-tries")).answer(PAGE),
+        case("fetched after a body for no host that waited", "fetched", post("/delayed-refused"))
+            .answer(PAGE),
+        case("fetched after an abort of a body that waited", "fetched", post("/delayed-abort"))
+            .answer(PAGE),
+        case("fetched after a body that waited for no cluster", "fetched", post("/delayed-nowhere"))
+            .answer(PAGE),
+        case("fetched after an abort that waited", "fetched", get("/delayed-abort"))
+            .answer(PAGE),
+        case("fetched after tries without time", "fetched", post("/slow-tries")).origin([
+            Act::Turns(vec![
+                vec![Act::Read, Act::Wait(Duration::from_millis(300))],
+                origin::answer(PAGE),
+            ]),
+        ]),
+        case("fetched after two bodies", "fetched", post("/tries"))
+            .then(Step::Await(1))
+            .then_send(post("/tries"))
+            .origin([turns(&[&of(404), PAGE, &of(404), PAGE])])
+            .answers(2),
         case(
             "fetched not before the end of a body",
             "fetched",

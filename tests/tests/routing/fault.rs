@@ -7,6 +7,7 @@ use ringway_tests::comparison::Comparison;
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::Ports;
 use ringway_tests::origin::Act;
+use std::time::Duration;
 
 /// A connection manager with the fault filter in front of the router.
 macro_rules! manager {
@@ -185,12 +186,42 @@ fn clusters(ports: Ports) -> String {
     [
         cluster("origin", ports.origin, ""),
         cluster("other", ports.origin, ""),
+        cluster("mirror", ports.mirror, ""),
     ]
     .concat()
 }
 
 fn get(path: &str, headers: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: a\r\n{headers}\r\n")
+}
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+const CHUNKED: &str = "transfer-encoding: chunked\r\n";
+const CHUNKS: &str = "5\r\nhello\r\n0\r\nx-a: b\r\n\r\n";
+const RETRIED: &str = "x-to: retried\r\ncontent-length: 5\r\n";
+const RETRIED_CHUNKED: &str = "x-to: retried\r\ntransfer-encoding: chunked\r\n";
+const RETRIED_SMALL: &str = "x-to: retried-small\r\ncontent-length: 5\r\n";
+const MIRRORED: &str = "x-to: mirrored\r\ncontent-length: 5\r\n";
+const MIRRORED_CHUNKED: &str = "x-to: mirrored\r\ntransfer-encoding: chunked\r\n";
+
+fn post(name: &'static str, listener: &'static str, fields: &str, body: &str) -> Case {
+    case(
+        name,
+        listener,
+        format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}\r\n{body}"),
+    )
+}
+
+fn body(bytes: usize) -> String {
+    "0123456789".repeat(bytes / 10)
+}
+
+/// Answers the second request only.
+fn second_answers() -> Vec<Act> {
+    let first = Act::Send(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_vec());
+    let second = Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec());
+    vec![Act::Read, Act::Turns(vec![vec![first], vec![second]])]
 }
 
 fn cases() -> Vec<Case> {
@@ -315,6 +346,45 @@ fn cases() -> Vec<Case> {
             "delay",
             "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
         ),
+        post("delay of a body in two parts", "delay", "content-length: 10\r\n", "hello")
+            .then_send("world"),
+        post("delay of half a body", "delay", "content-length: 10\r\n", "hello")
+            .then(Step::Wait(MS(200)))
+            .then_send("world"),
+        post("delay of chunks", "delay", CHUNKED, CHUNKS),
+        post("delay of no chunks", "delay", CHUNKED, "0\r\n\r\n"),
+        post("delay of trailers alone", "delay", CHUNKED, "0\r\nx-a: b\r\n\r\n"),
+        post("delay of broken chunks", "delay", CHUNKED, "5\r\nhello\r\nx\r\n"),
+        post("delay of a large body", "delay", "content-length: 300000\r\n", &body(300_000)),
+        post("delay of a body and the client leaves", "delay_idle", "content-length: 5\r\n", "hello")
+            .then(Step::Wait(MS(50)))
+            .then(Step::Leave),
+        post("delay of a body for a second host", "delay", RETRIED, "hello")
+            .origin(second_answers()),
+        post("delay of no chunks for a second host", "delay", RETRIED_CHUNKED, "0\r\n\r\n")
+            .origin(second_answers()),
+        post("delay of a body too large for a second host", "delay", RETRIED_SMALL, "hello")
+            .answer("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n"),
+        post("delay of a body with a mirror", "delay", MIRRORED, "hello"),
+        post("delay of chunks with a mirror", "delay", MIRRORED_CHUNKED, CHUNKS),
+        post("delay and abort of a body", "both", "content-length: 5\r\n", "hello")
+            .then(Step::Await(1))
+            .then_send(get("/", ""))
+            .answers(2),
+        post("delay and abort of chunks", "both", CHUNKED, CHUNKS)
+            .then(Step::Await(1))
+            .then_send(get("/", ""))
+            .answers(2),
+        post("delay and abort of a body in two parts", "both", "content-length: 10\r\n", "hello")
+            .then_send("world")
+            .then(Step::Await(1))
+            .then_send(get("/", ""))
+            .answers(2),
+        post("delay and abort of half a body", "both", "content-length: 10\r\n", "hello"),
+        post("delay and abort of a large body", "both", "content-length: 300000\r\n", &body(300_000))
+            .then(Step::Await(1))
+            .then_send(get("/", ""))
+            .answers(2),
         case("delay of no route", "delay", get("/nowhere", "")),
         case("delay and abort", "both", get("/", "")),
         case("headers match", "headers", get("/", "x-fault: yes\r\n")),

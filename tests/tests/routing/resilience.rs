@@ -107,6 +107,23 @@ fn clusters(ports: Ports) -> String {
     .concat()
 }
 
+/// These interim responses, then 200.
+fn interim(heads: &[&str]) -> Vec<Act> {
+    let mut acts = vec![Act::Read];
+    for head in heads {
+        acts.push(Act::Send(format!("HTTP/1.1 {head}\r\n\r\n").into_bytes()));
+        acts.push(Act::Wait(Duration::from_millis(20)));
+    }
+    acts.push(Act::Send(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec(),
+    ));
+    acts
+}
+
+fn interims(name: &'static str, heads: &[&str]) -> Case {
+    case(name, "proxied_continue", get("/")).origin(interim(heads))
+}
+
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")
 }
@@ -382,6 +399,48 @@ fn resets() -> Vec<Case> {
             .origin(turns([say(status(503, "retry-after: 2\r\n")), say(OK)]))
             .then(Step::Wait(ms(150)))
             .then(Step::Leave),
+        interims(
+            "interim 100 sent on",
+            &["100 Continue\r\nx-a: b\r\nlink: c"],
+        ),
+        interims(
+            "interim 102 sent on",
+            &["102 Processing\r\nx-a: b\r\nlink: c"],
+        ),
+        interims(
+            "interim 103 sent on",
+            &["103 Early Hints\r\nx-a: b\r\nlink: c"],
+        ),
+        interims("interim 104 sent on", &["104 Odd\r\nx-a: b\r\nlink: c"]),
+        interims(
+            "interim 103 twice",
+            &["103 Early Hints\r\nlink: a", "103 Early Hints\r\nlink: b"],
+        ),
+        interims(
+            "interim 103, then 100",
+            &["103 Early Hints\r\nlink: a", "100 Continue\r\nx-a: b"],
+        ),
+        interims(
+            "interim 150, then 103",
+            &["150 Odd\r\nx-a: b", "103 Early Hints\r\nlink: a"],
+        ),
+        interims(
+            "interim with headers of the connection",
+            &[
+                "103 Early Hints\r\nconnection: close, x-a\r\nx-a: b\r\nkeep-alive: 1\r\nproxy-connection: x\r\n\
+               upgrade: foo\r\nserver: s\r\ndate: d\r\nvia: v\r\ncontent-length: 0\r\nx-envoy-upstream-service-time: 3",
+            ],
+        ),
+        interims(
+            "interim with a length",
+            &["103 Early Hints\r\ncontent-length: 3"],
+        ),
+        interims(
+            "interim in chunks",
+            &["103 Early Hints\r\ntransfer-encoding: chunked"],
+        ),
+        case("interim not sent on", "retries", get("/"))
+            .origin(interim(&["103 Early Hints\r\nlink: a"])),
         case(
             "interim response ends retries",
             "proxied_continue",

@@ -73,6 +73,7 @@ fn clusters(ports: Ports) -> String {
         cluster("origin", ports.origin, ""),
         cluster("refused", ports.refused, ""),
         cluster("stuck", ports.stuck, "connect_timeout: 0.2s"),
+        cluster("long_stuck", ports.stuck, "connect_timeout: 0.5s"),
         cluster("no_requests", ports.origin, none),
         cluster("short", ports.origin, short),
         empty_cluster("empty"),
@@ -236,6 +237,19 @@ fn granted() -> Vec<Case> {
                 b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_vec(),
             )],
         )),
+        talk(
+            "switched where 101 is retriable",
+            "upgrades",
+            asks("/retried-101"),
+        ),
+        talk(
+            "foo switched where 101 is retriable",
+            "upgrades",
+            asks_foo("/retried-101"),
+        ),
+        talk("switched after 426", "upgrades", asks("/retried-101")).origin(second_switches(vec![
+            Act::Send(b"HTTP/1.1 426 No\r\ncontent-length: 0\r\n\r\n".to_vec()),
+        ])),
         talk("switched after a reset", "upgrades", asks("/retried"))
             .origin(second_switches(vec![Act::Reset])),
         talk("switched to something else", "upgrades", asks("/x")).origin(vec![
@@ -648,6 +662,18 @@ fn odd() -> Vec<Case> {
     ]
 }
 
+/// The same for a protocol that is no WebSocket.
+fn asks_foo(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: a\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n")
+}
+
+/// A [`talk`] with a host that takes its time.
+fn late(name: &'static str, head: String) -> Case {
+    let mut acts = switch_and_talk();
+    acts.insert(1, Act::Wait(MS(600)));
+    talk(name, "upgrades", head).origin(acts)
+}
+
 fn timeouts() -> Vec<Case> {
     let silent = || vec![Act::ReadHead, Act::ReadToEnd, Act::Close];
     let quiet = || {
@@ -656,24 +682,7 @@ fn timeouts() -> Vec<Case> {
         acts
     };
     vec![
-        case(
-            "101 late for the route timeout",
-            "upgrades",
-            asks("/timeout"),
-        )
-        .then(Step::Await(1))
-        .then_send("ping")
-        .then(Step::AwaitBytes(4))
-        .then(Step::Leave)
-        .origin(vec![
-            Act::ReadHead,
-            Act::Wait(MS(600)),
-            Act::Send(SWITCHING.into()),
-            Act::ReadBytes(4),
-            Act::Send(b"pong".to_vec()),
-            Act::ReadToEnd,
-            Act::Close,
-        ]),
+        late("101 late for the route timeout", asks("/timeout")),
         case(
             "tunnel longer than the route timeout",
             "upgrades",
@@ -685,6 +694,32 @@ fn timeouts() -> Vec<Case> {
         .then(Step::AwaitBytes(4))
         .then(Step::Leave)
         .origin(switch_and_talk()),
+        late("late 101 of another type", asks_foo("/timeout")),
+        late("late 101 of another type in a try", asks_foo("/try")),
+        late(
+            "late 101 of another type in a quiet try",
+            asks_foo("/quiet-try"),
+        ),
+        late("late 101 in a try", asks("/try")),
+        late("late 101 in a quiet try", asks("/quiet-try")),
+        case(
+            "late answer to another type",
+            "upgrades",
+            asks_foo("/timeout"),
+        )
+        .origin(vec![
+            Act::ReadHead,
+            Act::Wait(MS(600)),
+            Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno".to_vec()),
+            Act::ReadToEnd,
+            Act::Close,
+        ]),
+        case("no connection within a try", "upgrades", asks("/stuck-try")),
+        case(
+            "no connection for another type",
+            "upgrades",
+            asks_foo("/stuck-try"),
+        ),
         case("no 101 within the idle timeout", "upgrades", asks("/idle")).origin(silent()),
         case("idle tunnel", "upgrades", asks("/idle"))
             .answers(0)

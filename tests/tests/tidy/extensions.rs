@@ -170,6 +170,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "config/src/route/retry_policy.rs",
     ),
     (
+        "envoy.extensions.early_data.v3.DefaultEarlyDataPolicy",
+        "config/src/route/action.rs",
+    ),
+    (
         "envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig",
         "config/src/route/internal_redirect_policy.rs",
     ),

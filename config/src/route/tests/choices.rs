@@ -275,6 +275,14 @@ fn mistakes() {
     assert_eq!(text, include_str!("../golden/wrong_actions.txt"), "{text}");
 }
 
+/// What Envoy takes, too, and what cannot mean what it says.
+#[test]
+fn odd_things_are_warned_of() {
+    let none = |_: &_, _: &_| String::new();
+    let text = lower_yaml(include_str!("../golden/odd.yaml"), none);
+    assert_eq!(text, include_str!("../golden/odd.txt"), "{text}");
+}
+
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 struct Random(u64);
 

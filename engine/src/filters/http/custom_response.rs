@@ -189,7 +189,8 @@ impl CustomResponse {
     }
 
     fn fetch(&self, policy: u32, stream: &mut StreamContext<'_>) -> Option<Fetch> {
-        if !RedirectPolicy::may_fetch(stream.exchange) {
+        // As in Envoy, which makes the page's request of the one that it has seen.
+        if !stream.has_seen_request() || !RedirectPolicy::may_fetch(stream.exchange) {
             return None;
         }
         let stats = match policy < self.own_redirects {

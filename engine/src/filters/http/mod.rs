@@ -125,9 +125,17 @@ pub struct StreamContext<'a> {
     /// The number of the configuration that the route has for this filter;
     /// `None` is the filter's own.
     pub settings: Option<u32>,
+    /// The filter's place in its chain.
+    pub place: usize,
 }
 
 impl StreamContext<'_> {
+    /// Whether no earlier filter has kept the request from this one.
+    #[must_use]
+    pub fn has_seen_request(&self) -> bool {
+        self.place < self.exchange.filters_entered
+    }
+
     /// Asks that the route is looked up again: something that it may depend on
     /// has changed.
     pub fn clear_route_cache(&mut self) {
@@ -146,7 +154,7 @@ pub enum Flow {
     Reply(LocalReply<'static>),
     /// Nowhere until the future is ready; then [`HttpFilter::resume`] says
     /// where. Meanwhile the connection manager watches the client and the
-    /// deadlines, and nothing is read of the request's body.
+    /// deadlines, and keeps what arrives of the request's body.
     Wait(Pin<Box<dyn Future<Output = ()>>>),
     /// Nowhere until the request's body has arrived, of which nothing is kept;
     /// then [`HttpFilter::resume`] says where.
@@ -238,6 +246,7 @@ impl FilterChain {
             worker,
             route,
             settings: row.settings(place),
+            place,
         });
         match flow {
             Flow::Continue if std::mem::take(&mut exchange.route_cleared) => Flow::Reroute,
@@ -264,6 +273,7 @@ impl FilterChain {
                 worker,
                 route,
                 settings: row.settings(place),
+                place,
             });
             if !matches!(flow, Flow::Continue) {
                 return flow;
@@ -302,6 +312,7 @@ impl FilterChain {
                 worker,
                 route: None,
                 settings: row.settings(place),
+                place,
             };
             if let Some(replacement) = filter.replace_response(&mut stream, body) {
                 return Some((place, replacement));
@@ -328,6 +339,7 @@ impl FilterChain {
             worker,
             route: None,
             settings: row.settings(page.filter),
+            place: page.filter,
         };
         self.filters[page.filter].finish_page(page.policy, page.instead_of, &mut stream)
     }
@@ -347,6 +359,7 @@ impl FilterChain {
                 worker,
                 route: None,
                 settings: row.settings(place),
+                place,
             });
         }
     }

@@ -1,6 +1,7 @@
 //! CONNECT that ends here (`connect_config`): what follows it goes to the
 //! cluster as plain TCP. With `allow_post` the body of a POST does so, too,
-//! and what comes back is the body of the response.
+//! and what comes back is the body of the response. And what clients may send
+//! before any CONNECT is answered.
 
 use std::task::{Context, Poll, Waker};
 
@@ -8,6 +9,7 @@ use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::{Framing, ResponseHead, Version};
 use ringway_config::route::Forward;
 
+use super::failure::Failure;
 use super::forward::request_ended;
 use super::upstream_request::{Event, UpstreamRequest};
 use crate::http::downstream::Downstream;
@@ -30,6 +32,26 @@ pub fn carries_bytes(forward: &Forward, exchange: &Exchange) -> bool {
     };
     let is_post = || exchange.request.get(HeaderId::Method) == Some(b"POST");
     exchange.tunnel == Tunnel::Connect || connect.allow_post && is_post()
+}
+
+/// Polls for what ends a request that has arrived in full: its client leaves,
+/// or does not wait for the answer to a CONNECT where it has to.
+pub(super) fn poll_client(
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+    cx: &mut Context<'_>,
+) -> Poll<Failure> {
+    if exchange.rejects_early_data && !exchange.response_started {
+        return downstream.poll_raw(cx).map(|part| match part {
+            Ok(Some(data)) => {
+                exchange.info.bytes_received += data.len() as u64;
+                Failure::EarlyData
+            }
+            Ok(None) | Err(_) => Failure::DownstreamClosed,
+        });
+    }
+    let closed = downstream.stream.poll_closed(cx);
+    closed.map(|()| Failure::DownstreamClosed)
 }
 
 /// The response of a host to which bytes are carried: 200, because it is

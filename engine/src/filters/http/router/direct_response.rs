@@ -31,7 +31,7 @@ pub(super) fn answer(
     };
     let mut body = std::mem::take(&mut exchange.scratch);
     body.clear();
-    make_body(&manager.shared, recipe, exchange, &mut body);
+    reply.content_type = make_body(&manager.shared, recipe, exchange, &mut body);
     reply.body = &body;
     manager.reply(downstream, exchange, reply);
     exchange.scratch = body;
@@ -39,17 +39,16 @@ pub(super) fn answer(
 }
 
 /// Appends the body that a recipe makes for the request to `out`, which is
-/// empty, and says in the response what it is.
-pub fn make_body(shared: &Shared, recipe: RecipeId, exchange: &mut Exchange, out: &mut Vec<u8>) {
+/// empty, and says what it is, if that is said.
+pub fn make_body<'a>(
+    shared: &'a Shared,
+    recipe: RecipeId,
+    exchange: &Exchange,
+    out: &mut Vec<u8>,
+) -> Option<&'a [u8]> {
     let recipe = shared.routes_of(exchange).body(recipe);
     recipe.write(&exchange.format_context(), out);
-    if let Some(content_type) = recipe.content_type()
-        && !out.is_empty()
-    {
-        exchange
-            .response
-            .append(HeaderId::ContentType, content_type);
-    }
+    recipe.content_type().filter(|_| !out.is_empty())
 }
 
 /// Puts the `Location` of a direct response into it, if it has one.

@@ -47,6 +47,8 @@ pub enum Failure {
     UpstreamProtocol,
     /// The client broke the protocol in its body.
     DownstreamProtocol,
+    /// The client has sent what it should have kept until its CONNECT is answered.
+    EarlyData,
     /// The client went away.
     DownstreamClosed,
     /// The worker ends.
@@ -183,6 +185,11 @@ impl Failure {
                 flags.set(ResponseFlag::DownstreamProtocolError);
                 return Handled::Answered;
             }
+            Self::EarlyData => {
+                let reply = LocalReply::new(400, "", details::EARLY_CONNECT_DATA);
+                manager.reply(downstream, exchange, reply);
+                return Handled::Answered;
+            }
             Self::Expired(expired) => {
                 return self::expired(expired, charged, manager, downstream, exchange);
             }
@@ -234,6 +241,7 @@ impl Failure {
             | Self::Overflow
             | Self::ConnectTimeout
             | Self::Connect(_)
+            | Self::EarlyData
             | Self::DownstreamClosed
             | Self::Stopped => {}
         }

@@ -30,7 +30,7 @@ use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_
 use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
 use super::upstream_request::{Event, UpstreamRequest, note_unconnected};
-use super::{ConnectionManager, Handled, LocalReply, connect, shadow, tunnel};
+use super::{ConnectionManager, Handled, LocalReply, connect, shadow, strict_headers, tunnel};
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::{Exchange, Tunnel};
 use crate::http::header_parser::Message;
@@ -59,9 +59,15 @@ pub(super) async fn forward<'a>(
         );
     };
     manager.begin_charging(selected, &cluster, exchange);
+    let router = *manager.shared.router_of(exchange);
+    if let Some(wrong) = router.strict_headers.first_wrong(&mut exchange.request) {
+        return strict_headers::refuse(wrong, manager, downstream, exchange);
+    }
+    exchange.rejects_early_data =
+        exchange.tunnel == Tunnel::Connect && router.reject_early_connect_data;
     exchange.info.attempt_count = 1;
     exchange.tell_attempts = forward.resilience.attempt_count_in_response;
-    exchange.limits = limits(forward, &exchange.request);
+    exchange.limits = limits(forward, router, &exchange.request);
     let hedging = is_hedging(forward, &exchange.request);
     // Before a host is picked: format strings know none.
     let mutate = |levels, exchange: &mut Exchange| {
@@ -116,6 +122,7 @@ pub(super) async fn forward<'a>(
                 exchange.info.host = None;
             }
             fail_unconnected(manager, &host, &failure, exchange);
+            exchange.forget_body();
             return failure.answer(manager, clusters, downstream, exchange);
         }
     };
@@ -136,10 +143,11 @@ pub(super) async fn forward<'a>(
     }
     // Made here and not handed in: what is moved into an async function takes
     // its place twice in every connection's task.
-    let has_body = !exchange.request_complete || !exchange.replay.is_empty();
+    let has_body = exchange.has_body();
     manager.charge_request(exchange);
     let mut upstream = UpstreamRequest::start(lease, has_body, downstream, exchange);
     upstream.set_route_cluster(&cluster);
+    exchange.forget_body();
     let first = connect::head_of_bytes(&mut upstream, downstream, exchange);
     let relayed = relay(manager, &mut upstream, first, downstream, exchange).await;
     if let Relayed::Failed(failure) = &relayed
@@ -241,13 +249,16 @@ async fn granted(
             return Poll::Ready(acquired.map_err(Failure::from));
         }
         shadow::start(manager, forward, exchange);
-        if downstream.stream.poll_closed(cx).is_ready() {
-            return Poll::Ready(Err(Failure::DownstreamClosed));
+        if let Poll::Ready(failure) = connect::poll_client(downstream, exchange, cx) {
+            return Poll::Ready(Err(failure));
         }
         poll_deadline(manager, downstream, exchange, cx).map(Err)
     })
     .await;
-    if let Err(Failure::DownstreamClosed | Failure::Stopped | Failure::Expired(_)) = &acquired {
+    if let Err(
+        Failure::DownstreamClosed | Failure::EarlyData | Failure::Stopped | Failure::Expired(_),
+    ) = &acquired
+    {
         cluster.stats.upstream_rq_cancelled.inc();
     }
     acquired
@@ -275,8 +286,7 @@ pub(super) async fn relay(
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Relayed {
-    let mut is_interim_charged = false;
-    let mut has_continued = false;
+    let mut had_interim = false;
     let mut head: Option<ResponseHead> = None;
     let mut received = first;
     loop {
@@ -292,13 +302,11 @@ pub(super) async fn relay(
         match event {
             Event::Head(interim) if is_interim(interim.status) => {
                 // As in Envoy, what follows the first is not told of.
-                if !std::mem::replace(&mut is_interim_charged, true) {
+                if !std::mem::replace(&mut had_interim, true) {
                     manager.charge_code(upstream.route_cluster(), interim.status, exchange);
-                }
-                if manager.shared.config.proxy_100_continue
-                    && !std::mem::replace(&mut has_continued, true)
-                {
-                    manager.send_interim(downstream, exchange, interim.status);
+                    if manager.shared.config.proxy_100_continue {
+                        manager.send_interim(downstream, exchange, interim.status);
+                    }
                 }
                 exchange.response.clear();
             }
@@ -381,14 +389,18 @@ pub(super) fn finish(
     }
 }
 
-/// The request is complete: the host's time begins.
+/// The request is complete: the host's time begins, unless it asks for another
+/// protocol (see [`set_deadlines`]).
 pub(super) fn request_ended(downstream: &Downstream, exchange: &mut Exchange) {
     let now = reactor::now();
     exchange.request_complete = true;
     exchange.info.mark(TimePoint::DownstreamRxEnd, now);
     shadow::end(exchange);
     exchange.deadlines.request = None;
-    exchange.deadlines.route = exchange.limits.route.map(|limit| now + limit);
+    exchange.begin_upstream_time(now);
+    if exchange.is_request_over() {
+        exchange.deadlines.route = exchange.limits.route.map(|limit| now + limit);
+    }
     downstream.timer.set(exchange.deadlines.next());
 }
 
@@ -411,17 +423,12 @@ pub(super) fn send_head(
 ) -> bool {
     let now = reactor::now();
     exchange.info.details.set(details::VIA_UPSTREAM);
-    let sent = exchange.info.elapsed(TimePoint::DownstreamRxEnd);
-    // Envoy's clock runs from the end of the request, which a tunnel never has.
-    if let Some(sent) = sent
-        && exchange.tunnel == Tunnel::None
+    if let Some(took) = exchange.upstream_time(now)
         && !manager.shared.router_of(exchange).suppress_envoy_headers
     {
-        let since = now.duration_since(exchange.info.start + sent);
-        exchange.response.set_decimal(
-            HeaderId::XEnvoyUpstreamServiceTime,
-            since.as_millis() as u64,
-        );
+        exchange
+            .response
+            .set_decimal(HeaderId::XEnvoyUpstreamServiceTime, took.as_millis() as u64);
     }
     hash_policy::set_cookies(exchange);
     manager.charge_code(cluster, head.status, exchange);

@@ -10,6 +10,7 @@
 //!   priorities further tries go to.
 //! - `look_up.rs`: hosts that requests name and that are not known yet.
 //! - `timeout.rs`: how long it may take.
+//! - `strict_headers.rs`: requests whose headers for the router mean nothing.
 //! - `tries.rs`: the way of a request that may be tried more than once;
 //!   `retries.rs`: what is asked for; `retry_state.rs`: whether, when and where
 //!   it is tried again.
@@ -38,6 +39,7 @@ mod retries;
 mod retry_priority;
 mod retry_state;
 mod shadow;
+mod strict_headers;
 mod timeout;
 mod tries;
 mod tunnel;
@@ -59,7 +61,8 @@ pub use self::pick::subset;
 pub use self::request_headers::{finalize_request_headers, remove_consumed, rewrite_host_to};
 pub use self::retries::Retries;
 pub use self::shadow::{NotMirrored, mirror_target, set_mirror_authority};
-pub use self::timeout::{asked_ms, limits, set_stream_limit};
+pub use self::strict_headers::StrictHeaders;
+pub use self::timeout::{asked_ms, limits, route_header, set_stream_limit};
 pub(in crate::filters) use self::timeout::{poll_deadline, set_stream_deadlines};
 pub use self::tries::{TriesPool, is_hedging};
 pub use self::upstream_request::head_end;
@@ -78,6 +81,13 @@ pub struct Config {
     /// Response codes and times are counted for clusters, virtual clusters and
     /// routes.
     pub dynamic_stats: bool,
+    /// The time that another Envoy in front of this one says that it waits
+    /// (`x-envoy-expected-rq-timeout-ms`) is the route's.
+    pub respect_expected_timeout: bool,
+    /// The headers of which a request must not say nonsense.
+    pub strict_headers: StrictHeaders,
+    /// A CONNECT is refused whose client does not wait for the answer.
+    pub reject_early_connect_data: bool,
 }
 
 impl Default for Config {
@@ -86,6 +96,9 @@ impl Default for Config {
         Self {
             suppress_envoy_headers: false,
             dynamic_stats: true,
+            respect_expected_timeout: false,
+            strict_headers: StrictHeaders::default(),
+            reject_early_connect_data: false,
         }
     }
 }
@@ -97,6 +110,11 @@ impl Config {
         Some(Self {
             suppress_envoy_headers: proto.suppress_envoy_headers,
             dynamic_stats: proto.dynamic_stats.is_none_or(|on| on.value),
+            respect_expected_timeout: proto.respect_expected_rq_timeout,
+            strict_headers: StrictHeaders::compile(&proto.strict_check_headers),
+            reject_early_connect_data: proto
+                .reject_connect_request_early_data
+                .is_some_and(|on| on.value),
         })
     }
 }

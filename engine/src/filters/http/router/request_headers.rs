@@ -8,7 +8,7 @@ use ringway_config::route::{Forward, MutationLevels, PathRewrite, Rewriting};
 
 use super::super::super::network::http_connection_manager::Shared;
 use super::ConnectionManager;
-use super::timeout::set_expected_timeout;
+use super::timeout::{is_expected, set_expected_timeout};
 use crate::formatter::{AccessLogType, Context};
 use crate::http::exchange::Exchange;
 use crate::http::host_utility::restore_port;
@@ -23,21 +23,22 @@ pub fn finalize_request_headers(
     exchange: &mut Exchange,
     mutate: impl Fn(MutationLevels, &mut Exchange),
 ) {
-    let envoy_headers = !shared.router_of(exchange).suppress_envoy_headers;
-    if envoy_headers {
-        set_expected_timeout(
-            &exchange.limits,
-            hedged,
-            Duration::ZERO,
-            &mut exchange.request,
-        );
+    let router = *shared.router_of(exchange);
+    // What does not count is not taken off either.
+    if !is_expected(router, &exchange.request) {
+        exchange.request.remove(HeaderId::XEnvoyUpstreamRqTimeoutMs);
     }
+    set_expected_timeout(
+        &exchange.limits,
+        hedged,
+        Duration::ZERO,
+        !router.suppress_envoy_headers,
+        &mut exchange.request,
+    );
     if forward.resilience.attempt_count_in_request {
         set_attempt_count(exchange);
     }
-    for id in CONSUMED_FIRST {
-        exchange.request.remove(id);
-    }
+    exchange.request.remove(HeaderId::XEnvoyUpstreamAltStatName);
     mutate_and_set_weighted_host(forward, exchange, mutate);
     if let Some(port) = exchange.connect_port {
         restore_port(&mut exchange.request, port);
@@ -156,7 +157,9 @@ fn rewriting(
 }
 
 /// Headers that speak to the router; the upstream never sees them. Only those
-/// of internal clients get this far.
+/// of internal clients get this far. Those that were read before the route's
+/// changes are gone by now: what the route says in their place is for the host,
+/// as in Envoy.
 const CONSUMED: [HeaderId; 9] = [
     HeaderId::XEnvoyMaxRetries,
     HeaderId::XEnvoyRetryOn,
@@ -167,11 +170,4 @@ const CONSUMED: [HeaderId; 9] = [
     HeaderId::XEnvoyUpstreamRqTimeoutAltResponse,
     HeaderId::XEnvoyUpstreamRqPerTryTimeoutMs,
     HeaderId::XEnvoyUpstreamStreamDurationMs,
-];
-
-/// Of those, the ones that were read before the route's changes: one that the
-/// route adds is for the host, as in Envoy.
-const CONSUMED_FIRST: [HeaderId; 2] = [
-    HeaderId::XEnvoyUpstreamAltStatName,
-    HeaderId::XEnvoyUpstreamRqTimeoutMs,
 ];

@@ -46,8 +46,28 @@ pub(super) enum Decision {
 pub(super) struct Wait {
     /// The time.
     pub time: Duration,
+    /// What made it so long.
+    pub kind: WaitKind,
+}
+
+/// What makes the time between two tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WaitKind {
+    /// There is none.
+    Immediate,
+    /// The policy's back-off.
+    BackOff,
     /// The host has asked for it.
-    pub told: bool,
+    Told,
+}
+
+/// Whether a response is one to try again after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    No,
+    AfterWait,
+    /// What the host had against it is not so any more.
+    AtOnce,
 }
 
 impl Wait {
@@ -58,9 +78,10 @@ impl Wait {
         for stats in places.into_iter().flatten() {
             stats.requests.upstream_rq_retry.inc();
         }
-        match self.told {
-            true => stats.upstream_rq_retry_backoff_ratelimited.inc(),
-            false => stats.upstream_rq_retry_backoff_exponential.inc(),
+        match self.kind {
+            WaitKind::Immediate => {}
+            WaitKind::BackOff => stats.upstream_rq_retry_backoff_exponential.inc(),
+            WaitKind::Told => stats.upstream_rq_retry_backoff_ratelimited.inc(),
         }
     }
 }
@@ -106,38 +127,54 @@ impl<'a> RetryState<'a> {
     pub fn on_head(
         &mut self,
         status: u16,
+        request: &HeaderMap,
         response: &HeaderMap,
         now: SystemTime,
         source: &mut Source<'_>,
     ) -> Decision {
-        let wanted = self.would_retry_head(status, response);
+        let wanted = self.would_retry_head(status, request, response);
         let told = self.policy.rate_limited_back_off.as_ref();
         let told = told.and_then(|back_off| told_wait(back_off, response, now));
         self.decide(wanted, told, source)
     }
 
-    /// Decides about a try that was answered with another protocol: it is what
-    /// was asked for.
-    pub fn on_switched(&mut self, source: &mut Source<'_>) -> Decision {
-        self.decide(false, None, source)
-    }
-
     /// Whether such a head is tried again, as far as it alone decides.
-    pub fn would_retry_head(&self, status: u16, response: &HeaderMap) -> bool {
+    pub fn would_retry_head(
+        &self,
+        status: u16,
+        request: &HeaderMap,
+        response: &HeaderMap,
+    ) -> Wanted {
         let on = self.retries.on;
+        let if_so = |wanted| match wanted {
+            true => Wanted::AfterWait,
+            false => Wanted::No,
+        };
         // An Envoy that limits its clients means it.
         if response.contains(HeaderId::XEnvoyRatelimited) {
-            return on.has(RetryOn::ENVOY_RATELIMITED);
+            return if_so(on.has(RetryOn::ENVOY_RATELIMITED));
         }
+        if on.has(RetryOn::STATUS_CODES) && self.lists(status) {
+            if status != TOO_EARLY {
+                return Wanted::AfterWait;
+            }
+            // What has come to us as early data itself may not be sent again.
+            if request.get_name(b"early-data").is_none() {
+                return Wanted::AtOnce;
+            }
+        }
+        if_so(
+            on.has(RetryOn::FIVE_XX) && (500..600).contains(&status)
+                || on.has(RetryOn::GATEWAY_ERROR) && (502..=504).contains(&status)
+                || on.has(RetryOn::RETRIABLE_4XX) && status == 409
+                || on.has(RetryOn::HEADERS) && self.has_retriable_header(response)
+                || on.has(GRPC) && self.has_retriable_grpc_status(response),
+        )
+    }
+
+    fn lists(&self, status: u16) -> bool {
         let listed = |codes: &[u32]| codes.contains(&u32::from(status));
-        on.has(RetryOn::FIVE_XX) && (500..600).contains(&status)
-            || on.has(RetryOn::GATEWAY_ERROR) && (502..=504).contains(&status)
-            || on.has(RetryOn::RETRIABLE_4XX) && status == 409
-            || on.has(RetryOn::STATUS_CODES)
-                && (listed(&self.policy.retriable_status_codes)
-                    || listed(&self.retries.status_codes))
-            || on.has(RetryOn::HEADERS) && self.has_retriable_header(response)
-            || on.has(GRPC) && self.has_retriable_grpc_status(response)
+        listed(&self.policy.retriable_status_codes) || listed(&self.retries.status_codes)
     }
 
     fn has_retriable_header(&self, response: &HeaderMap) -> bool {
@@ -167,7 +204,10 @@ impl<'a> RetryState<'a> {
         sent: bool,
         source: &mut Source<'_>,
     ) -> Decision {
-        let wanted = self.would_retry_failure(failure, sent);
+        let wanted = match self.would_retry_failure(failure, sent) {
+            true => Wanted::AfterWait,
+            false => Wanted::No,
+        };
         self.decide(wanted, None, source)
     }
 
@@ -192,6 +232,7 @@ impl<'a> RetryState<'a> {
             Failure::NoPool
             | Failure::Overflow
             | Failure::DownstreamProtocol
+            | Failure::EarlyData
             | Failure::DownstreamClosed
             | Failure::Stopped
             | Failure::Expired(_) => false,
@@ -200,17 +241,17 @@ impl<'a> RetryState<'a> {
 
     /// Decides about a hedge: a second try beside one that takes too long.
     pub fn on_slow_try(&mut self, source: &mut Source<'_>) -> Decision {
-        self.decide(true, None, source)
+        self.decide(Wanted::AfterWait, None, source)
     }
 
     fn decide(
         &mut self,
-        wanted: bool,
+        wanted: Wanted,
         told: Option<Duration>,
         source: &mut Source<'_>,
     ) -> Decision {
         let stats = &source.cluster.stats;
-        if !wanted {
+        if wanted == Wanted::No {
             self.permit = None;
             if std::mem::take(&mut self.retrying) {
                 stats.upstream_rq_retry_success.inc();
@@ -233,19 +274,25 @@ impl<'a> RetryState<'a> {
             return Decision::Overflow;
         }
         self.retrying = true;
+        if wanted == Wanted::AtOnce {
+            return Decision::Retry(Wait {
+                time: Duration::ZERO,
+                kind: WaitKind::Immediate,
+            });
+        }
         if let Some(told) = told {
             // Everybody was told the same: half as long again spreads them.
             let spread = (told.as_millis() as u64 / 2).max(1);
             return Decision::Retry(Wait {
                 time: told + Duration::from_millis(source.rng.u64(..spread)),
-                told: true,
+                kind: WaitKind::Told,
             });
         }
         let bound = self.back_off_ms;
         self.back_off_ms = next_bound(&self.policy.back_off, bound);
         Decision::Retry(Wait {
             time: Duration::from_millis(source.rng.u64(..bound)),
-            told: false,
+            kind: WaitKind::BackOff,
         })
     }
 
@@ -340,6 +387,10 @@ const GRPC: RetryOn = RetryOn::GRPC_CANCELLED
     .and(RetryOn::GRPC_RESOURCE_EXHAUSTED)
     .and(RetryOn::GRPC_INTERNAL)
     .and(RetryOn::GRPC_UNAVAILABLE);
+
+/// RFC 8470: the host does not act on what may be a replay. Early data is sent to
+/// no host yet, so that the next try is as good as any.
+const TOO_EARLY: u16 = 425;
 
 /// By weight, a host may have its turn often before another one has it; a
 /// large `host_selection_retry_max_attempts` ends here.

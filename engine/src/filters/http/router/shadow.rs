@@ -31,7 +31,7 @@ use super::interim::{Interims, is_interim, is_known};
 use super::pick::{Picked, pick_host_of_copy};
 use super::upstream_request::{ActiveRequest, body_options, response_options};
 use crate::filters::WorkerContext;
-use crate::http::body_copy::{BodyCopy, Copied, body_copy};
+use crate::http::body_copy::{BodyCopy, BodyFeed, Copied, body_copy};
 use crate::http::downstream::SEND_QUEUE_BYTES_MAX;
 use crate::http::exchange::{Exchange, Tunnel};
 use crate::http::forwarded_for;
@@ -89,8 +89,9 @@ fn start_each(
         };
         let request = headers_of_copy(manager, policy, exchange);
         // What follows a request for another protocol is copied as it is.
-        let body = (!exchange.is_request_over()).then(|| {
+        let body = (!exchange.is_request_over() || exchange.has_body()).then(|| {
             let (feed, copy) = body_copy();
+            begin_copy(manager, &feed, exchange);
             exchange.shadows.push(feed);
             copy
         });
@@ -107,6 +108,19 @@ fn start_each(
             complete_at: None,
         };
         drop(reactor::spawn(shadow.run(*worker.async_client_stats())));
+    }
+}
+
+/// Copies what is here of the body already.
+fn begin_copy(manager: &ConnectionManager, feed: &BodyFeed, exchange: &Exchange) {
+    if !feed.data(&exchange.replay)
+        && let Some(id) = exchange.cluster.cluster
+        && let Some(cluster) = manager.worker.clusters.get(id)
+    {
+        cluster.stats.retry_or_shadow_abandoned.inc();
+    }
+    if exchange.is_request_over() {
+        feed.end(&exchange.request_trailers);
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::route::{Forward, GrpcTimeout};
 
-use super::ConnectionManager;
 use super::failure::Failure;
+use super::{Config, ConnectionManager};
 use crate::formatter::grpc::is_grpc;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Limits, StreamLimit, Tunnel};
@@ -16,14 +16,15 @@ use crate::reactor;
 
 /// How long the upstream may take. Headers of the request that say so win over
 /// the route; 0 is no limit.
-pub fn limits(forward: &Forward, request: &HeaderMap) -> Limits {
+pub fn limits(forward: &Forward, router: Config, request: &HeaderMap) -> Limits {
     let policy = forward.resilience.retry.as_deref();
+    let of_grpc = older_grpc_timeout(forward, request);
     // The route's `max_stream_duration` replaces its timeout.
     let of_route = match forward.replaces_timeout {
         true => None,
-        false => forward.timeout,
+        false => of_grpc.unwrap_or(forward.timeout),
     };
-    let route = asked_ms(request, HeaderId::XEnvoyUpstreamRqTimeoutMs).unwrap_or(of_route);
+    let route = asked_ms(request, route_header(router, request)).unwrap_or(of_route);
     let per_try = asked_ms(request, HeaderId::XEnvoyUpstreamRqPerTryTimeoutMs)
         .unwrap_or_else(|| policy.and_then(|policy| policy.per_try_timeout));
     Limits {
@@ -32,11 +33,46 @@ pub fn limits(forward: &Forward, request: &HeaderMap) -> Limits {
         per_try: per_try.filter(|per_try| route.is_none_or(|route| *per_try < route)),
         per_try_idle: policy.and_then(|policy| policy.per_try_idle_timeout),
         asked_upstream_stream: asked_ms(request, HeaderId::XEnvoyUpstreamStreamDurationMs),
+        tells_grpc: of_grpc.is_some(),
         timeout_status: match request.contains(HeaderId::XEnvoyUpstreamRqTimeoutAltResponse) {
             true => 204,
             false => 504,
         },
     }
+}
+
+/// The header that says how long all tries may take together: what another
+/// Envoy says that it waits, where it is believed, whatever else is there.
+pub fn route_header(router: Config, request: &HeaderMap) -> HeaderId {
+    match is_expected(router, request) {
+        true => HeaderId::XEnvoyExpectedRqTimeoutMs,
+        false => HeaderId::XEnvoyUpstreamRqTimeoutMs,
+    }
+}
+
+/// Whether another Envoy has said how long it waits, and is believed.
+pub(super) fn is_expected(router: Config, request: &HeaderMap) -> bool {
+    router.respect_expected_timeout && request.contains(HeaderId::XEnvoyExpectedRqTimeoutMs)
+}
+
+/// The limit of a gRPC request to a route with a `max_grpc_timeout`: as much as
+/// it asks for and may have. The inner `None` is without limit.
+fn older_grpc_timeout(forward: &Forward, request: &HeaderMap) -> Option<Option<Duration>> {
+    let rule = forward.older_grpc_timeout.as_ref()?;
+    if forward.replaces_timeout || !is_grpc(request) {
+        return None;
+    }
+    let asked = request.get(HeaderId::GrpcTimeout).and_then(grpc_timeout);
+    let asked = asked.filter(|asked| !asked.is_zero());
+    // As in Envoy, no offset makes a limit of nothing, which would be none.
+    let asked = asked.map(|asked| match asked > rule.offset {
+        true => asked - rule.offset,
+        false => asked,
+    });
+    Some(match (asked, rule.max) {
+        (Some(asked), Some(max)) => Some(asked.min(max)),
+        (asked, max) => asked.or(max),
+    })
 }
 
 /// A header in milliseconds, of which 0 is no limit; `None` when it is not there
@@ -48,13 +84,18 @@ pub fn asked_ms(request: &HeaderMap, id: HeaderId) -> Option<Option<Duration>> {
 }
 
 /// Tells the host how long it has: what is left of the limits after `elapsed`.
-/// A hedged try may use all of the route's time.
+/// A hedged try may use all of the route's time. Only gRPC hosts are told
+/// without `envoy_headers`.
 pub(super) fn set_expected_timeout(
     limits: &Limits,
     hedged: bool,
     elapsed: Duration,
+    envoy_headers: bool,
     request: &mut HeaderMap,
 ) {
+    if !envoy_headers && !limits.tells_grpc {
+        return;
+    }
     let per_try = limits.per_try.filter(|_| !hedged);
     let Some(mut expected) = per_try.or(limits.route) else {
         return;
@@ -64,10 +105,21 @@ pub(super) fn set_expected_timeout(
         let left = route.saturating_sub(elapsed).max(Duration::from_millis(1));
         expected = expected.min(left);
     }
-    request.set_decimal(
-        HeaderId::XEnvoyExpectedRqTimeoutMs,
-        expected.as_millis() as u64,
-    );
+    if envoy_headers {
+        request.set_decimal(
+            HeaderId::XEnvoyExpectedRqTimeoutMs,
+            expected.as_millis() as u64,
+        );
+    }
+    if limits.tells_grpc {
+        set_grpc_timeout(expected, request);
+    }
+}
+
+fn set_grpc_timeout(limit: Duration, request: &mut HeaderMap) {
+    request.set_with(HeaderId::GrpcTimeout, |out| {
+        write_grpc_timeout(limit, out);
+    });
 }
 
 pub(super) fn set_deadlines(
@@ -77,12 +129,14 @@ pub(super) fn set_deadlines(
     exchange: &mut Exchange,
 ) {
     set_stream_deadlines(manager, Some(forward), exchange);
-    let deadlines = &mut exchange.deadlines;
-    // How long a proxy takes to connect is not the route's business.
-    if exchange.request_complete && exchange.tunnel != Tunnel::Connect {
-        deadlines.route = exchange.limits.route.map(|limit| reactor::now() + limit);
+    let now = reactor::now();
+    exchange.begin_upstream_time(now);
+    // Tunnels have no end that the limit could begin with. Envoy has it begin
+    // with a WebSocket's head, and with nothing of the others.
+    if exchange.is_request_over() || exchange.tunnel == Tunnel::WebSocket {
+        exchange.deadlines.route = exchange.limits.route.map(|limit| now + limit);
     }
-    downstream.timer.set(deadlines.next());
+    downstream.timer.set(exchange.deadlines.next());
 }
 
 /// The limits that hold for a request wherever it goes, `forward` being what
@@ -95,6 +149,7 @@ pub fn set_stream_deadlines(
     let timeouts = &manager.shared.config.timeouts;
     let start = exchange.info.start;
     let stream = exchange.stream_limit.time;
+    exchange.flush_limit = timeouts.flush(forward);
     let deadlines = &mut exchange.deadlines;
     deadlines.idle = forward
         .and_then(|forward| forward.idle_timeout)
@@ -133,9 +188,7 @@ pub fn set_stream_limit(forward: &Forward, of_manager: Option<Duration>, exchang
         return;
     }
     match limit {
-        Some(limit) => request.set_with(HeaderId::GrpcTimeout, |out| {
-            write_grpc_timeout(limit, out);
-        }),
+        Some(limit) => set_grpc_timeout(limit, request),
         // As in Envoy, what the client has asked for is forgotten only together
         // with a limit that held until now.
         None if limited_before => {
@@ -301,7 +354,7 @@ mod tests {
                 ..Limits::default()
             };
             let mut request = HeaderMap::new();
-            set_expected_timeout(&limits, hedged, ms(elapsed), &mut request);
+            set_expected_timeout(&limits, hedged, ms(elapsed), true, &mut request);
             let found = request.get(HeaderId::XEnvoyExpectedRqTimeoutMs);
             assert_eq!(found, expected.map(str::as_bytes), "{limits:?}");
         }

@@ -17,7 +17,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::ResponseHead;
@@ -29,17 +29,17 @@ use super::forward::{finish, relay, request_ended};
 use super::interim::is_interim;
 use super::pick::{Picked, pick_host};
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
-use super::retry_state::{Decision, RetryState, Source, Wait};
+use super::retry_state::{Decision, RetryState, Source, Wait, Wanted};
 use super::timeout::{poll_deadline_or, set_expected_timeout};
 use super::upstream_request::{Event, UpstreamRequest, note_failure, note_unconnected};
 use super::{
     ConnectionManager, Handled, LocalReply, connect, host_result, internal_redirect, shadow, tunnel,
 };
 use crate::http::downstream::Downstream;
-use crate::http::exchange::{Exchange, Expired};
+use crate::http::exchange::{Exchange, Expired, Tunnel};
 use crate::http::http1::reader::BodyPart;
 use crate::reactor;
-use crate::stream_info::{ResponseFlag, TimePoint, details};
+use crate::stream_info::{ResponseFlag, details};
 use crate::upstream::circuit_breaker::RequestPermit;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
@@ -202,10 +202,13 @@ pub(super) async fn forward_with_tries<'a>(
         next: None,
         hedging,
         speaks: connect::speaks(forward, exchange),
-        has_body: !exchange.request_complete || !exchange.replay.is_empty(),
+        has_body: exchange.has_body(),
         body_max: body_max(forward, downstream),
         overflowed: false,
     };
+    if tries.keeping && exchange.replay.len() > tries.body_max {
+        tries.stop_keeping();
+    }
     let mut step = tries.begin(picked, downstream, exchange);
     let head = loop {
         match step {
@@ -235,17 +238,13 @@ pub(super) async fn forward_with_tries<'a>(
 }
 
 fn body_max(forward: &Forward, downstream: &Downstream) -> usize {
-    // 0 is no limit of the connection.
-    let of_connection = match downstream.buffer_limit {
-        0 => u64::MAX,
-        limit => u64::from(limit),
-    };
-    let max = match forward.resilience.body_limit {
+    let of_connection = downstream.body_bytes_max();
+    let as_bytes = |limit| usize::try_from(limit).unwrap_or(usize::MAX);
+    match forward.resilience.body_limit {
         BodyLimit::Connection => of_connection,
-        BodyLimit::AtMost(limit) => limit.min(of_connection),
-        BodyLimit::Exactly(limit) => limit,
-    };
-    usize::try_from(max).unwrap_or(usize::MAX)
+        BodyLimit::AtMost(limit) => as_bytes(limit).min(of_connection),
+        BodyLimit::Exactly(limit) => as_bytes(limit),
+    }
 }
 
 impl Tries<'_> {
@@ -274,7 +273,7 @@ impl Tries<'_> {
             Some(_) => State::Ready,
             None => self.connect(&cluster, &host, false),
         };
-        self.running.push(Try {
+        let mut one = Try {
             host,
             cluster,
             state,
@@ -282,7 +281,12 @@ impl Tries<'_> {
             idle_deadline: None,
             stream_deadline: None,
             hedged: false,
-        });
+        };
+        // As in Envoy, which counts the time to connect here.
+        if exchange.tunnel == Tunnel::WebSocket {
+            one.start_clocks(reactor::now(), exchange);
+        }
+        self.running.push(one);
         match idle {
             Some(lease) => self.on_connected(place, lease, downstream, exchange),
             None => Step::Wait,
@@ -332,6 +336,9 @@ impl Tries<'_> {
         rewrite_host(self.manager, self.forward, host, exchange);
         let mut upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
         upstream.set_route_cluster(&self.cluster);
+        if !self.keeping {
+            exchange.forget_body();
+        }
         let head = connect::head_of_bytes(&mut upstream, downstream, exchange);
         let now = reactor::now();
         let one = &mut self.running[place];
@@ -339,7 +346,7 @@ impl Tries<'_> {
         let stream_max = one.cluster.config.stream_duration_max;
         let stream_max = exchange.limits.upstream_stream(stream_max);
         one.stream_deadline = stream_max.map(|limit| now + limit);
-        if exchange.request_complete {
+        if exchange.is_request_over() {
             one.start_clocks(now, exchange);
         }
         // A connection that carries bytes has answered by being there.
@@ -405,10 +412,7 @@ impl Tries<'_> {
                 state: State::Active(upstream, _),
                 ..
             }) => upstream.poll_request(downstream, exchange, cx),
-            _ => downstream
-                .stream
-                .poll_closed(cx)
-                .map(|()| Event::Failed(Failure::DownstreamClosed)),
+            _ => connect::poll_client(downstream, exchange, cx).map(Event::Failed),
         };
         event.map(|event| match event {
             Event::RequestBody(part) => TryEvent::RequestBody(part),
@@ -496,7 +500,9 @@ impl Tries<'_> {
                 for one in &mut self.running {
                     if let State::Active(upstream, _) = &mut one.state {
                         upstream.send_end(exchange);
-                        one.start_clocks(now, exchange);
+                        if exchange.is_request_over() {
+                            one.start_clocks(now, exchange);
+                        }
                     }
                 }
             }
@@ -513,11 +519,47 @@ impl Tries<'_> {
             exchange.replay.extend_from_slice(data);
             return;
         }
+        self.stop_keeping();
+        exchange.forget_body();
+    }
+
+    /// There is no other try: the body is forgotten. As in Envoy, a page that
+    /// takes the place of the response is asked for with what was kept.
+    fn forget_body(&self, exchange: &mut Exchange) {
+        if !self.keeps_for_page(exchange) {
+            exchange.forget_body();
+        }
+    }
+
+    /// The same where there is no response either: Envoy has read the body
+    /// although no host takes it.
+    fn leave_body(
+        &mut self,
+        failure: &Failure,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) {
+        self.forget_body(exchange);
+        if self.keeps_for_page(exchange) && !matches!(failure, Failure::DownstreamProtocol) {
+            downstream.read_received(exchange, |exchange, data| self.keep(data, exchange));
+        }
+    }
+
+    fn keeps_for_page(&self, exchange: &Exchange) -> bool {
+        self.keeping
+            && self
+                .manager
+                .shared
+                .filters_of(exchange)
+                .replaces_responses()
+    }
+
+    /// The body is too large for another try.
+    fn stop_keeping(&mut self) {
         self.cluster.stats.retry_or_shadow_abandoned.inc();
         self.keeping = false;
         self.overflowed = true;
         self.retry = None;
-        exchange.forget_body();
     }
 
     fn on_head(&mut self, place: usize, head: ResponseHead, exchange: &mut Exchange) -> Step {
@@ -530,9 +572,10 @@ impl Tries<'_> {
         let mut refused = false;
         if self.running[place].hedged {
             let retry = self.retry.as_ref();
-            refused = !switches
-                && retry
-                    .is_some_and(|retry| retry.would_retry_head(head.status, &exchange.response));
+            refused = retry.is_some_and(|retry| {
+                let (request, response) = (&exchange.request, &exchange.response);
+                retry.would_retry_head(head.status, request, response) != Wanted::No
+            });
         } else if let Some(retry) = &mut self.retry {
             let mut rng = self.manager.worker.rng.borrow_mut();
             let source = &mut Source {
@@ -541,12 +584,9 @@ impl Tries<'_> {
                 priority: self.forward.priority as usize,
                 rng: &mut rng,
             };
-            let decision = if switches {
-                retry.on_switched(source)
-            } else {
-                let wall = reactor::wall_clock();
-                retry.on_head(head.status, &exchange.response, wall, source)
-            };
+            let (request, response) = (&exchange.request, &exchange.response);
+            let wall = reactor::wall_clock();
+            let decision = retry.on_head(head.status, request, response, wall, source);
             drop(rng);
             if let Decision::Retry(wait) = decision {
                 self.cluster.shared.responses.retried(head.status);
@@ -694,7 +734,7 @@ impl Tries<'_> {
             self.manager.charge_code(&self.cluster, code, exchange);
             return Step::Wait;
         }
-        exchange.forget_body();
+        self.leave_body(&failure, downstream, exchange);
         Step::Over(failure.answer_counted(self.manager, &self.cluster, downstream, exchange))
     }
 
@@ -738,23 +778,15 @@ impl Tries<'_> {
             let value: &[u8] = if next.late { b"true" } else { b"false" };
             exchange.request.set(HeaderId::XEnvoyIsTimeoutRetry, value);
         }
-        if !self
-            .manager
-            .shared
-            .router_of(exchange)
-            .suppress_envoy_headers
-        {
-            let received = exchange.info.elapsed(TimePoint::DownstreamRxEnd);
-            let elapsed = received.map_or(Duration::ZERO, |received| {
-                reactor::now().duration_since(exchange.info.start + received)
-            });
-            set_expected_timeout(
-                &exchange.limits,
-                self.hedging,
-                elapsed,
-                &mut exchange.request,
-            );
-        }
+        let router = self.manager.shared.router_of(exchange);
+        let elapsed = exchange.upstream_time(reactor::now());
+        set_expected_timeout(
+            &exchange.limits,
+            self.hedging,
+            elapsed.unwrap_or_default(),
+            !router.suppress_envoy_headers,
+            &mut exchange.request,
+        );
         self.begin(picked, downstream, exchange)
     }
 
@@ -765,7 +797,7 @@ impl Tries<'_> {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) -> Handled {
-        exchange.forget_body();
+        self.leave_body(&failure, downstream, exchange);
         if !matches!(failure, Failure::Expired(Expired::Route)) {
             failure.count(self.manager, Clusters::one(&self.cluster), exchange);
             self.cancel_all(exchange);
@@ -812,7 +844,7 @@ impl Tries<'_> {
         self.cancel_all(exchange);
         // Lets the retry's permit go: a response is being sent.
         self.retry = None;
-        exchange.forget_body();
+        self.forget_body(exchange);
         exchange.info.host = Some(won.host.info());
         exchange.deadlines.upstream = won.stream_deadline;
         exchange.deadlines.try_idle = won.idle_deadline;

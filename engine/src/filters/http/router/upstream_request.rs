@@ -13,6 +13,7 @@ use ringway_codecs::http1::{
 use ringway_config::cluster::Cluster as ClusterConfig;
 
 use super::charge::Clusters;
+use super::connect::poll_client;
 use super::failure::Failure;
 use super::host_result;
 use super::interim::{Interims, is_interim, is_known};
@@ -286,10 +287,7 @@ impl UpstreamRequest {
     ) -> Poll<Event> {
         if exchange.request_complete {
             // Nothing to read, but a client that goes away ends the request.
-            return downstream
-                .stream
-                .poll_closed(cx)
-                .map(|()| Event::Failed(Failure::DownstreamClosed));
+            return poll_client(downstream, exchange, cx).map(Event::Failed);
         }
         let stream = &self.active.lease().stream;
         if stream.queued() > self.send_queue_max {
@@ -398,12 +396,9 @@ impl UpstreamRequest {
             let stats = &self.active.lease().host().stats;
             host_result::on_end(stats, &exchange.response_trailers);
         }
-        let sent = exchange
-            .info
-            .elapsed(TimePoint::DownstreamRxEnd)
-            .unwrap_or_default();
-        let took = now.duration_since(exchange.info.start + sent);
-        manager.charge_time(self.route_cluster(), took.as_millis() as u64, exchange);
+        if let Some(took) = exchange.upstream_time(now) {
+            manager.charge_time(self.route_cluster(), took.as_millis() as u64, exchange);
+        }
         self.give_back(head, exchange);
     }
 

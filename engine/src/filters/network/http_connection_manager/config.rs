@@ -26,7 +26,7 @@ use ringway_config::cidr::CidrRange;
 use ringway_config::core::{self, Node};
 use ringway_config::header_key_format::HeaderNames;
 use ringway_config::listener::{Extension, check_terminal};
-use ringway_config::route::StringMatcher;
+use ringway_config::route::{Forward, StringMatcher};
 use ringway_config::support::is_known;
 use ringway_config::{Cx, type_name, unpack};
 
@@ -113,8 +113,8 @@ pub struct Timeouts {
     pub stream: Option<Duration>,
     /// A request without progress; routes may override it.
     pub stream_idle: Option<Duration>,
-    /// A response that waits for the client to read.
-    pub stream_flush: Option<Duration>,
+    /// A response that waits for the client to read, where it is said.
+    pub stream_flush: Option<Option<Duration>>,
     /// Receiving a whole request.
     pub request: Option<Duration>,
     /// Receiving a request's head, from its first byte.
@@ -124,6 +124,19 @@ pub struct Timeouts {
     /// How long a connection closed with data in flight waits for the
     /// client to close first; `None` closes at once.
     pub delayed_close: Option<Duration>,
+}
+
+impl Timeouts {
+    /// How long a response to a request of this route may wait for the client
+    /// to read it: what is said of that, the route's word first, and else of
+    /// requests without progress.
+    #[must_use]
+    pub fn flush(&self, route: Option<&Forward>) -> Option<Duration> {
+        let of_route = route.and_then(|route| route.flush_timeout);
+        let idle = || route.and_then(|route| route.idle_timeout);
+        let said = of_route.or(self.stream_flush).or_else(idle);
+        said.unwrap_or(self.stream_idle)
+    }
 }
 
 /// `codec_type`. HTTP/2 and HTTP/3 are refused by the support table; with
@@ -330,12 +343,10 @@ fn timeouts(
         connection: common.connection_duration_max,
         stream: common.stream_duration_max,
         stream_idle,
-        stream_flush: core::duration_or_off(
-            proto.stream_flush_timeout,
-            "stream_flush_timeout",
-            stream_idle,
-            cx,
-        ),
+        stream_flush: proto.stream_flush_timeout.map(|_| {
+            let timeout = proto.stream_flush_timeout;
+            core::duration_or_off(timeout, "stream_flush_timeout", None, cx)
+        }),
         request: core::duration_or_off(proto.request_timeout, "request_timeout", None, cx),
         request_headers: core::duration_or_off(
             proto.request_headers_timeout,

@@ -137,6 +137,7 @@ impl ConnectionManager {
                 .info
                 .flags
                 .has(ResponseFlag::DownstreamConnectionTermination);
+            downstream.flush_limit = exchange.flush_limit;
             self.worker.exchanges.borrow_mut().put(exchange);
             if handled == Handled::Aborted {
                 return if client_gone {
@@ -318,9 +319,9 @@ impl ConnectionManager {
     }
 
     /// Gives a client that reads nothing of its response only so long
-    /// (`stream_flush_timeout`): what waits in its queue is memory of others.
+    /// (`flush_timeout`): what waits in its queue is memory of others.
     async fn flush(&self, downstream: &Downstream) -> Result<(), NoRequest> {
-        let limit = self.config().timeouts.stream_flush;
+        let limit = downstream.flush_limit;
         loop {
             // Pipelined requests need not wait for the last byte. A client
             // that sends them without reading waits here, not in memory.

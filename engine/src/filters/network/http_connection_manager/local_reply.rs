@@ -23,6 +23,8 @@ pub struct LocalReply<'a> {
     pub status: u16,
     /// The body; `text/plain` unless the headers already say otherwise.
     pub body: &'a [u8],
+    /// What the body is, whatever the route's changes say of it.
+    pub content_type: Option<&'a [u8]>,
     /// `%RESPONSE_CODE_DETAILS%`; empty keeps those that are already set.
     pub details: &'static str,
     /// The response flag, if there is one for the cause.
@@ -47,6 +49,7 @@ impl<'a> LocalReply<'a> {
         Self {
             status,
             body: body.as_bytes(),
+            content_type: None,
             details,
             flag: None,
             headers: None,
@@ -122,6 +125,9 @@ impl Shared {
         let levels = exchange.header_mutations;
         if !levels.is_empty() {
             self.apply_route_mutations(levels, Message::Response, now, exchange, scratch);
+        }
+        if let Some(content_type) = reply.content_type {
+            exchange.response.set(HeaderId::ContentType, content_type);
         }
         if reply.overloaded {
             exchange.response.set(HeaderId::XEnvoyOverloaded, b"true");

@@ -62,7 +62,6 @@ impl ConnectionManager {
         }
         exchange.request = fetch.request;
         exchange.request_trailers.clear();
-        exchange.forget_body();
         exchange.info.details.set(details::INTERNAL_REDIRECT);
         exchange.page = Some(FetchedPage {
             filter,

@@ -30,7 +30,9 @@ impl ConnectionManager {
         stats.downstream_rq_active.inc();
         exchange.note_head(head);
         exchange.request_complete = downstream.is_request_read();
-        exchange.stream_limit.time = self.config().timeouts.stream;
+        let timeouts = &self.config().timeouts;
+        exchange.stream_limit.time = timeouts.stream;
+        exchange.flush_limit = timeouts.flush(None);
         if head.dropped_underscore_headers > 0 {
             let dropped = u64::from(head.dropped_underscore_headers);
             self.worker

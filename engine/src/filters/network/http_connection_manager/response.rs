@@ -72,8 +72,8 @@ impl ConnectionManager {
         Some(status)
     }
 
-    /// Queues the interim response in `exchange.response`, which another one
-    /// follows.
+    /// Queues an interim response of the host: no filter sees it, and only what
+    /// is of the host's connection is taken off.
     pub fn send_interim(&self, downstream: &mut Downstream, exchange: &mut Exchange, status: u16) {
         conn_manager_utility::mutate_interim_headers(
             &mut exchange.response,
@@ -108,6 +108,9 @@ impl ConnectionManager {
             filters.response_headers(exchange, &self.worker);
         } else if !exchange.response_replaced && self.replace_response(downstream, exchange) {
             return false;
+        } else {
+            // It was kept for a page.
+            exchange.forget_body();
         }
         // Envoy's order, for whoever compares bytes.
         self.worker

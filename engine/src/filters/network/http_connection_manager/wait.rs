@@ -4,7 +4,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use ringway_config::route::{Action, Forward, SelectedRoute};
 
@@ -17,9 +17,9 @@ use crate::reactor;
 use crate::stream_info::TimePoint;
 
 impl ConnectionManager {
-    /// Waits for `waiting`; `Err` when the request is over first. Its body
-    /// stays where it is: the kernel takes no more from the client than the
-    /// socket's own limit.
+    /// Waits for `waiting`; `Err` when the request is over first. What arrives
+    /// of its body meanwhile is kept for whoever sends it on, as far as the
+    /// connection's buffer limit allows.
     pub(in crate::filters) async fn wait_for_filter(
         &self,
         mut waiting: Pin<Box<dyn Future<Output = ()>>>,
@@ -35,6 +35,9 @@ impl ConnectionManager {
         let failed = poll_fn(|cx| {
             if waiting.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
+            }
+            if let Poll::Ready(failure) = poll_body_to_keep(downstream, exchange, cx) {
+                return Poll::Ready(Some(failure));
             }
             self.poll_interrupted(downstream, exchange, cx).map(Some)
         })
@@ -73,10 +76,7 @@ impl ConnectionManager {
             match part {
                 Ok(BodyPart::Data(data)) => exchange.info.bytes_received += data.len() as u64,
                 Ok(BodyPart::End) => {
-                    exchange.request_complete = true;
-                    exchange
-                        .info
-                        .mark(TimePoint::DownstreamRxEnd, reactor::now());
+                    note_end(exchange);
                     exchange.deadlines.request = None;
                 }
                 Err(failure) => return Err(failure.answer_alone(self, downstream, exchange)),
@@ -121,6 +121,38 @@ impl ConnectionManager {
         }
         poll_deadline(self, downstream, exchange, cx)
     }
+}
+
+/// Reads what has arrived of a request's body, and keeps it. Is ready when the
+/// body is broken off.
+fn poll_body_to_keep(
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+    cx: &mut Context<'_>,
+) -> Poll<Failure> {
+    while !exchange.request_complete && exchange.replay.len() <= downstream.body_bytes_max() {
+        match ready!(downstream.poll_body(&mut exchange.request_trailers, cx)) {
+            Ok(BodyPart::Data(data)) => {
+                exchange.info.bytes_received += data.len() as u64;
+                exchange.replay.extend_from_slice(&data);
+            }
+            Ok(BodyPart::End) => {
+                note_end(exchange);
+                exchange.has_empty_body = exchange.replay.is_empty();
+            }
+            Err(error) => return Poll::Ready(Failure::of_client(&error, exchange)),
+        }
+        exchange.deadlines.progress(reactor::now());
+    }
+    Poll::Pending
+}
+
+/// Notes that the request has arrived to its end.
+fn note_end(exchange: &mut Exchange) {
+    exchange.request_complete = true;
+    exchange
+        .info
+        .mark(TimePoint::DownstreamRxEnd, reactor::now());
 }
 
 /// Where a route sends requests, if it does.

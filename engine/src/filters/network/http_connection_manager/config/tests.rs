@@ -60,7 +60,7 @@ fn defaults_are_envoys() {
             connection: None,
             stream: None,
             stream_idle: Some(Duration::from_secs(300)),
-            stream_flush: Some(Duration::from_secs(300)),
+            stream_flush: None,
             request: None,
             request_headers: None,
             drain: Duration::from_secs(5),
@@ -225,6 +225,7 @@ fn every_field_arrives() {
           always_set_request_id_in_response: true
           proxy_100_continue: true
           normalize_path: true
+          stream_flush_timeout: 5s
           merge_slashes: true
           path_with_escaped_slashes_action: REJECT_REQUEST
           strip_matching_host_port: true
@@ -268,7 +269,7 @@ fn every_field_arrives() {
             connection: seconds(10),
             stream: seconds(20),
             stream_idle: seconds(1),
-            stream_flush: seconds(1),
+            stream_flush: Some(seconds(5)),
             request: seconds(2),
             request_headers: seconds(3),
             drain: Duration::from_secs(4),

@@ -76,6 +76,65 @@ fn a_client_that_does_not_read_stops_its_host() {
     });
 }
 
+/// The fault filter with a delay.
+macro_rules! delay {
+    ($time:literal) => {
+        concat!(
+            "{ name: envoy.filters.http.fault, typed_config: { ",
+            "\"@type\": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault, ",
+            "delay: { fixed_delay: ",
+            $time,
+            ", percentage: { numerator: 100 } } } },"
+        )
+    };
+}
+
+#[test]
+fn a_filter_that_holds_a_request_back_holds_its_client_back() {
+    // What stops reading does not see its client leave.
+    let setup = Setup {
+        filters: delay!("60s"),
+        ..limits("stream_idle_timeout: 0.5s,")
+    };
+    run(&setup, Origin::echo, |proxy, _| {
+        let mut client = proxy.connect();
+        client.send(format!(
+            "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: {ENDLESS}\r\n\r\n"
+        ));
+        let socket = client.socket.try_clone().expect("a socket");
+        let taken = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&taken);
+        let sending = std::thread::spawn(move || {
+            let mut socket = socket;
+            while socket.write_all(&[b'x'; 16 * 1024]).is_ok() {
+                count.fetch_add(16 * 1024, Ordering::SeqCst);
+            }
+        });
+        let taken = standstill(|| taken.load(Ordering::SeqCst));
+        assert!(taken < BUFFERS_MAX, "{taken} bytes wait for a filter");
+        sending.join().expect("it ends with the connection");
+        assert_eq!(proxy.http("downstream_rq_idle_timeout"), 1);
+    });
+}
+
+#[test]
+fn a_body_that_a_filter_has_held_back_arrives_whole() {
+    let setup = Setup {
+        filters: delay!("0.1s"),
+        listener: "per_connection_buffer_limit_bytes: 1024,",
+        ..Setup::default()
+    };
+    run(&setup, Origin::echo, |proxy, _| {
+        let mut client = proxy.connect();
+        let body = "0123456789".repeat(20_000);
+        client.send(format!(
+            "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        assert_eq!(client.response().text(), format!("/{body}"));
+    });
+}
+
 #[test]
 fn a_client_that_reads_slowly_gets_everything() {
     const BODY: usize = 4 * 1024 * 1024;
