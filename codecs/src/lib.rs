@@ -9,8 +9,10 @@
 //! - [`header`]: the ordered header list that all protocols share.
 //! - [`http1`]: HTTP/1 heads, bodies and their encoders.
 //! - [`orca`]: what hosts say of their load.
+//! - [`proxy_protocol`]: the header that tells where a connection comes from.
 
 pub mod base64;
 pub mod header;
 pub mod http1;
 pub mod orca;
+pub mod proxy_protocol;

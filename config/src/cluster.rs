@@ -27,6 +27,7 @@ use crate::listener::BUFFER_LIMIT;
 use crate::load_balancing::{self, Balancing};
 use crate::metadata::Metadata;
 use crate::outlier_detection::{self, OutlierDetection};
+use crate::proxy_protocol::{self, ProxyProtocol};
 use crate::upstream_bind::{self, UpstreamBind};
 
 /// A compiled cluster: immutable, shared by all workers.
@@ -80,6 +81,11 @@ pub struct Cluster {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// Local addresses and options of upstream sockets.
     pub bind: Option<UpstreamBind>,
+    /// The header that its connections begin with.
+    pub proxy_protocol: Option<Box<ProxyProtocol>>,
+    /// The requests of each downstream connection have connections of their
+    /// own.
+    pub connections_per_downstream: bool,
     /// How hosts are checked.
     pub health_check: Option<Arc<HealthCheck>>,
     /// New hosts take part in balancing once they have been checked.
@@ -115,7 +121,7 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults, cx: &mut Cx<'_>) -
     if discovery != Discovery::Static || !discovery::is_typed(proto) {
         load_balancing::check_provided(&balancing, &discovery, cx);
     }
-    core::check_plain_transport(proto.transport_socket.as_ref(), cx);
+    let proxy_protocol = proxy_protocol::lower(proto.transport_socket.as_ref(), cx);
     let bind = match &proto.upstream_bind_config {
         Some(config) => cx.field("upstream_bind_config", |cx| {
             upstream_bind::lower(config, cx)
@@ -175,6 +181,8 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults, cx: &mut Cx<'_>) -
         header_names: http.header_names,
         tcp_keepalive,
         bind,
+        proxy_protocol,
+        connections_per_downstream: proto.connection_pool_per_downstream_connection,
         source: cx.source(),
     }
 }

@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::HealthStatus;
 use envoy_types::pb::envoy::config::endpoint::v3 as pb;
+use envoy_types::pb::envoy::config::endpoint::v3::cluster_load_assignment::policy::DropOverload as DropOverloadProto;
 
 use crate::context::Cx;
 use crate::core::{self, Address, Locality};
 use crate::happy_eyeballs::HappyEyeballs;
 use crate::metadata::Metadata;
+use crate::proxy_protocol::{self, Tlv};
+use crate::runtime::{FractionalPercent, RuntimeKey, RuntimeValues};
 
 /// The hosts of a cluster and how they are grouped
 /// (`endpoint.v3.ClusterLoadAssignment`).
@@ -48,7 +51,43 @@ pub struct Policy {
     /// A priority's health is the healthy part of its weight, not of the
     /// number of its hosts.
     pub weighted_priority_health: bool,
+    /// Requests that are refused because whoever assigns the hosts knows that
+    /// they are too many (`drop_overloads`).
+    pub drop_overload: Option<DropOverload>,
 }
+
+/// What part of the requests is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropOverload {
+    /// Of a million.
+    pub parts: u32,
+    /// `load_balancing_policy.drop_overload_limit`, in percent: more are not.
+    pub limit_key: RuntimeKey,
+}
+
+impl DropOverload {
+    /// Whether the request with this random number is refused.
+    #[must_use]
+    pub fn refuses(self, number: u64, runtime: &RuntimeValues) -> Option<Refused> {
+        let limit = runtime.integer(self.limit_key, 100).min(100) * (PARTS / 100);
+        match u64::from(self.parts).min(limit) {
+            PARTS => Some(Refused::All),
+            parts => (number % PARTS < parts).then_some(Refused::Some),
+        }
+    }
+}
+
+/// A request is refused, with a part of the others or with all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// All.
+    All,
+    /// A part.
+    Some,
+}
+
+/// Of which so many requests are refused.
+const PARTS: u64 = 1_000_000;
 
 /// Envoy's defaults.
 impl Default for Policy {
@@ -56,6 +95,7 @@ impl Default for Policy {
         Self {
             overprovisioning_factor: 140,
             weighted_priority_health: false,
+            drop_overload: None,
         }
     }
 }
@@ -108,6 +148,13 @@ impl Host {
     pub fn health_check(&self) -> Option<&HostCheck> {
         self.rare.as_ref()?.health_check.as_ref()
     }
+
+    /// What headers of PROXY protocol say to it, besides what they say to its
+    /// peers.
+    #[must_use]
+    pub fn proxy_protocol(&self) -> &[Tlv] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.proxy_protocol)
+    }
 }
 
 /// What few hosts have, apart so that the others are small: there may be ten
@@ -118,6 +165,8 @@ pub struct Rare {
     pub attempts: Box<[Address]>,
     /// See [`Host::health_check`].
     pub health_check: Option<HostCheck>,
+    /// See [`Host::proxy_protocol`].
+    pub proxy_protocol: Box<[Tlv]>,
 }
 
 impl Host {
@@ -212,7 +261,7 @@ pub(crate) fn lower(
     Assignment {
         hosts: hosts.into(),
         groups,
-        policy: policy(proto.policy.as_ref()),
+        policy: policy(proto.policy.as_ref(), cx),
     }
 }
 
@@ -230,7 +279,7 @@ pub(crate) fn lower_targets(
     let assignment = Assignment {
         hosts: Arc::default(),
         groups,
-        policy: policy(proto.policy.as_ref()),
+        policy: policy(proto.policy.as_ref(), cx),
     };
     (assignment, targets)
 }
@@ -247,7 +296,7 @@ fn lower_groups(
     lowering.groups.into()
 }
 
-fn policy(proto: Option<&pb::cluster_load_assignment::Policy>) -> Policy {
+fn policy(proto: Option<&pb::cluster_load_assignment::Policy>, cx: &mut Cx<'_>) -> Policy {
     let default = Policy::default();
     proto.map_or(default, |proto| Policy {
         overprovisioning_factor: core::u32_or(
@@ -255,7 +304,36 @@ fn policy(proto: Option<&pb::cluster_load_assignment::Policy>) -> Policy {
             default.overprovisioning_factor,
         ),
         weighted_priority_health: proto.weighted_priority_health,
+        drop_overload: cx.field("policy", |cx| drop_overload(&proto.drop_overloads, cx)),
     })
+}
+
+fn drop_overload(protos: &[DropOverloadProto], cx: &mut Cx<'_>) -> Option<DropOverload> {
+    let first = protos.first()?;
+    if protos.len() > 1 {
+        let reason = "only one category is known, as in Envoy";
+        cx.index("drop_overloads", 1, |cx| cx.error(reason));
+        return None;
+    }
+    let share = first
+        .drop_percentage
+        .as_ref()
+        .map(FractionalPercent::lower)?;
+    if share.numerator > share.denominator {
+        cx.index("drop_overloads", 0, |cx| {
+            cx.error_at(
+                "drop_percentage",
+                "more than all requests cannot be refused",
+            );
+        });
+        return None;
+    }
+    let parts = u64::from(share.numerator) * PARTS / u64::from(share.denominator);
+    let drop = DropOverload {
+        parts: parts as u32,
+        limit_key: (cx.runtime_keys).id("load_balancing_policy.drop_overload_limit"),
+    };
+    (parts > 0).then_some(drop)
 }
 
 /// What hosts share is made once: there may be ten thousands of them.
@@ -383,7 +461,8 @@ impl Lowering {
                 host_check(config, &address, cx)
             })
         });
-        let is_rare = !attempts.is_empty() || health_check.is_some();
+        let proxy_protocol = proxy_protocol::of_host(proto.metadata.as_ref(), cx);
+        let is_rare = !attempts.is_empty() || health_check.is_some() || !proxy_protocol.is_empty();
         let metadata = match &proto.metadata {
             None => Arc::clone(&self.no_metadata),
             given => Arc::new(Metadata::from_proto(given.as_ref())),
@@ -393,6 +472,7 @@ impl Lowering {
                 Box::new(Rare {
                     attempts,
                     health_check,
+                    proxy_protocol,
                 })
             }),
             canary: metadata.is_canary(),

@@ -20,7 +20,7 @@ use crate::context::{Cx, unpack};
 use crate::core;
 use crate::runtime::RuntimeKey;
 
-pub use http::{HttpCheck, StatusRange};
+pub use http::{HttpCheck, Protocol, StatusRange};
 
 /// The health check of a cluster.
 #[derive(Debug)]

@@ -52,6 +52,7 @@ pub mod metadata_path;
 pub mod names;
 pub mod original_dst;
 pub mod outlier_detection;
+pub mod proxy_protocol;
 pub mod route;
 mod rules;
 pub mod runtime;

@@ -102,7 +102,7 @@ fn what_is_not_there_yet_is_refused_by_path() {
             "health_checks[0].grpc_health_check",
         ),
         (
-            "http_health_check: { path: /, codec_client_type: HTTP2 }",
+            "http_health_check: { path: /, codec_client_type: HTTP3 }",
             "health_checks[0].http_health_check.codec_client_type",
         ),
         (

@@ -1,7 +1,8 @@
 //! The proxy as a library. ARCHITECTURE.md holds the map and the life of a
 //! request.
 //!
-//! Imports point one way: `reactor` is used by `network`, that by `http` and
+//! Imports point one way: `reactor` is used by `network`, that by
+//! `transport_sockets`, then `http` and
 //! `upstream`, these by `filters`, then `listener`, `worker`, `explain`,
 //! `control` and `admin`, and `server` on top.
 
@@ -22,5 +23,6 @@ pub mod stats;
 pub mod stream_info;
 #[cfg(test)]
 mod test_support;
+pub mod transport_sockets;
 pub mod upstream;
 pub mod worker;

@@ -98,11 +98,16 @@ impl Schedule {
             if begin >= end {
                 break;
             }
-            let mut child = begin;
-            for other in begin + 1..end {
-                let before = heap[other].is_before(&heap[child]);
-                child = if before { other } else { child };
-            }
+            let child = match &heap[begin..end] {
+                // In pairs: the two comparisons do not wait for each other.
+                [a, b, c, d] => {
+                    let left = usize::from(b.is_before(a));
+                    let right = 2 + usize::from(d.is_before(c));
+                    let is_right = heap[begin + right].is_before(&heap[begin + left]);
+                    begin + if is_right { right } else { left }
+                }
+                some => first_of(some) + begin,
+            };
             if !heap[child].is_before(&moved) {
                 break;
             }
@@ -128,6 +133,16 @@ impl Due {
         let same = self.deadline == other.deadline;
         earlier | (same & ((self.order.wrapping_sub(other.order) as i32) < 0))
     }
+}
+
+/// Which of a few is due first.
+fn first_of(due: &[Due]) -> usize {
+    let mut first = 0;
+    for other in 1..due.len() {
+        let before = due[other].is_before(&due[first]);
+        first = if before { other } else { first };
+    }
+    first
 }
 
 /// Makes neighbouring seeds different ones (the finalizer of splitmix64).

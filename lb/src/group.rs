@@ -24,6 +24,8 @@ pub(crate) struct Group {
     pub(crate) priorities: PriorityLoads,
     /// The only list that requests are for, where there is only one.
     sole: Option<SourceId>,
+    /// The only hosts that there is a load for, where it is all of it.
+    sole_share: Option<(u32, Availability)>,
     /// By priority, where localities have weights.
     weights: Box<[Option<LocalityWeights>]>,
     zones: Option<ZoneRouting>,
@@ -60,6 +62,7 @@ impl Group {
             sets,
             priorities,
             sole: None,
+            sole_share: None,
             weights: Box::default(),
             zones: None,
             tables: Box::default(),
@@ -67,8 +70,12 @@ impl Group {
         if shared.policy.hashes() {
             group.tables = group.tables(shared, members);
         } else {
+            if shared.policy.turns_by_weight() && shared.weights_are() == Weights::Fixed {
+                group.sets.add_cycles(members);
+            }
             group.add_localities(shared, members, by_locality, events);
             group.sole = group.sole_list(shared);
+            group.sole_share = group.priorities.loads.sole();
         }
         group
     }
@@ -222,9 +229,14 @@ impl Group {
         request: &mut R,
         events: &mut Events,
     ) -> Option<SourceId> {
-        let number = request.random();
-        let loads = request.priority_loads().unwrap_or(&self.priorities.loads);
-        let (priority, availability) = loads.choose(number);
+        let (priority, availability) = match self.sole_share {
+            Some(sole) if request.priority_loads().is_none() => sole,
+            _ => {
+                let number = request.random();
+                let loads = request.priority_loads().unwrap_or(&self.priorities.loads);
+                loads.choose(number)
+            }
+        };
         let set = self.sets.by_priority.get(priority as usize)?;
         if self.priorities.panic[priority as usize] {
             *events |= Events::HEALTHY_PANIC;
@@ -273,6 +285,14 @@ impl Policy {
     /// Whether hosts are in tables instead of lists.
     fn hashes(&self) -> bool {
         matches!(self, Self::RingHash { .. } | Self::Maglev { .. })
+    }
+
+    /// Whether hosts of a list take turns by their weights alone.
+    fn turns_by_weight(&self) -> bool {
+        matches!(
+            self,
+            Self::RoundRobin { .. } | Self::ClientSideWeightedRoundRobin { .. }
+        )
     }
 
     /// Whether hosts of a list take turns.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::cycle::cycle;
 use crate::members::{Health, Host, Members};
 use crate::priority::Availability;
 
@@ -15,6 +16,9 @@ pub(crate) struct Source {
     /// Whether a pick has to look at weights: they differ, or one of the hosts
     /// is in its slow start.
     pub(crate) weighted: bool,
+    /// Turns by weight that begin again at their end, where weights allow for
+    /// that; only for policies that take turns by weights that do not change.
+    pub(crate) cycle: Option<Arc<[u32]>>,
 }
 
 /// Index of a list in [`HostSets::sources`].
@@ -117,6 +121,22 @@ impl HostSets {
         self.hosts(lists[if panic { ALL } else { HEALTHY }])
     }
 
+    /// Lays the turns of weighted lists down.
+    pub(crate) fn add_cycles(&mut self, members: &Members<'_>) {
+        for place in 0..self.sources.len() {
+            let (before, from) = self.sources.split_at_mut(place);
+            let source = &mut from[0];
+            if !source.weighted {
+                continue;
+            }
+            let same = (before.iter()).find(|other| Arc::ptr_eq(&other.hosts, &source.hosts));
+            source.cycle = match same {
+                Some(same) => same.cycle.clone(),
+                None => cycle(&source.hosts, |host| members.hosts[host as usize].weight),
+            };
+        }
+    }
+
     /// Adds the three lists of these hosts.
     fn add(&mut self, members: &Members<'_>, hosts: &[u32]) -> Lists {
         let all: Arc<[u32]> = hosts.into();
@@ -134,7 +154,11 @@ impl HostSets {
         ];
         lists.map(|hosts| {
             let weighted = is_weighted(hosts.iter().map(|host| &members.hosts[*host as usize]));
-            self.sources.push(Source { hosts, weighted });
+            self.sources.push(Source {
+                hosts,
+                weighted,
+                cycle: None,
+            });
             (self.sources.len() - 1) as SourceId
         })
     }

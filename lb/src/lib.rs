@@ -17,6 +17,7 @@ pub mod balancer;
 pub mod client_side_weighted_round_robin;
 pub mod config;
 pub mod consistent_hashing;
+mod cycle;
 mod edf;
 pub mod events;
 pub mod fuzz;

@@ -155,7 +155,7 @@ impl ZoneRouting {
 
     /// Where a request goes.
     pub(crate) fn choose<R: Request>(&self, request: &mut R, events: &mut Events) -> Zone {
-        if request.random() % 100 >= self.enabled {
+        if self.enabled < 100 && request.random() % 100 >= self.enabled {
             return Zone::Any;
         }
         if self.local_in_panic {

@@ -2,8 +2,10 @@
 //! on a circle many times, and a key belongs to the next host on it (ketama).
 //!
 //! The ring is the one that Envoy builds from the same hosts, point for point.
-//! The look-up is not ketama's binary search: hashes are spread evenly, so
-//! their first bits say where to look, and a step or two lead to the point.
+//! The look-up is not ketama's binary search: hashes are spread evenly, so a
+//! hash itself says where to look.
+
+use std::borrow::Cow;
 
 use xxhash_rust::xxh64::xxh64;
 
@@ -12,27 +14,22 @@ use crate::consistent_hashing::{NormalizedHost, TableSizes};
 use crate::murmur_hash::murmur_hash_2;
 
 /// The ring of one list of hosts.
+///
+/// Points are in ascending order in an array that is half as long again as
+/// there are points: each is as near as it can be to the place that its hash
+/// has among all hashes, and not before it. What is free in front of a point
+/// holds a copy of it. So a look-up begins at the place of its hash and is
+/// there, or a few places later in the same line of the cache.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    /// In ascending order of the hashes.
-    points: Box<[Point]>,
-    /// The whole hashes, for keys whose part is that of a point.
+    /// The first bits of a hash, and in the others the place of its host in the
+    /// list: 8 bytes, because most of a look-up goes into waiting for memory.
+    slots: Box<[u64]>,
+    /// How many places hashes are spread over; points that had to move on are
+    /// behind them.
+    spread: u64,
+    /// The whole hashes, for keys whose first bits are those of a point.
     hashes: Box<[u64]>,
-    /// By the first bits of a hash the first point that is not before them,
-    /// and one more entry for the end.
-    buckets: Box<[u32]>,
-    /// How many bits are the first ones.
-    bits: u32,
-}
-
-/// What a look-up needs of a point: 8 bytes, because most of its time goes
-/// into waiting for memory.
-#[derive(Debug, Clone, Copy)]
-struct Point {
-    /// The 32 bits after those that choose the bucket.
-    part: u32,
-    /// The place of the host in the list.
-    host: u32,
 }
 
 /// How a ring is built.
@@ -49,76 +46,26 @@ impl Ring {
     pub(crate) fn new<'a>(
         options: RingOptions,
         hosts: &[NormalizedHost],
-        key: impl Fn(u32) -> std::borrow::Cow<'a, str>,
+        key: impl Fn(u32) -> Cow<'a, str>,
     ) -> (Self, TableSizes) {
-        let lightest = hosts.iter().map(|host| host.weight).fold(1.0, f64::min);
-        let max_size = options.max_size.min(RING_SIZE_MAX);
-        // As many points as give the lightest host a whole number of them.
-        let scale = ((lightest * options.min_size as f64).ceil() / lightest).min(max_size as f64);
-        let size = scale.ceil() as u64;
-        let mut points = Vec::with_capacity(size as usize);
-        let mut sizes = TableSizes {
-            size,
-            min_per_host: size,
-            max_per_host: 0,
-        };
-        let mut text = Vec::new();
-        // Shares need not be whole numbers: what a host has too much of its
-        // neighbour goes without.
-        let (mut placed, mut target) = (0.0, 0.0);
-        for (place, host) in (0..).zip(hosts) {
-            text.clear();
-            text.extend_from_slice(key(place).as_bytes());
-            text.push(b'_');
-            let prefix = text.len();
-            target += scale * host.weight;
-            let mut count = 0;
-            while placed < target {
-                text.truncate(prefix);
-                push_decimal(&mut text, count);
-                points.push((options.function.hash(&text), place));
-                count += 1;
-                placed += 1.0;
-            }
-            sizes.min_per_host = sizes.min_per_host.min(count);
-            sizes.max_per_host = sizes.max_per_host.max(count);
-        }
-        (Self::sorted(&points), sizes)
+        let (points, sizes) = points(options, hosts, key);
+        (Self::of(&sorted(&points)), sizes)
     }
 
-    /// Sorts the points by counting their first bits, which is the index too.
-    fn sorted(points: &[(u64, u32)]) -> Self {
-        let bits = points.len().next_power_of_two().trailing_zeros().max(1);
-        let bucket_of = |hash: u64| (hash >> (u64::BITS - bits)) as usize;
-        let mut buckets = vec![0u32; (1 << bits) + 1];
-        for (hash, _) in points {
-            buckets[bucket_of(*hash) + 1] += 1;
+    /// The ring of these points, which are in ascending order.
+    fn of(points: &[Point]) -> Self {
+        let spread = points.len() as u64 * 3 / 2;
+        let mut slots = Vec::with_capacity(spread as usize + 1);
+        for (hash, host) in points {
+            let point = (hash & FIRST_BITS) | u64::from(*host);
+            let place = slots.len().max(place(*hash, spread));
+            slots.resize(place, point);
+            slots.push(point);
         }
-        for bucket in 1..buckets.len() {
-            buckets[bucket] += buckets[bucket - 1];
-        }
-        let mut next = buckets.clone();
-        let mut sorted = vec![(0, 0); points.len()];
-        for point in points {
-            let place = &mut next[bucket_of(point.0)];
-            sorted[*place as usize] = *point;
-            *place += 1;
-        }
-        for bucket in buckets.windows(2) {
-            let bucket = &mut sorted[bucket[0] as usize..bucket[1] as usize];
-            if bucket.len() > 1 {
-                bucket.sort_by_key(|(hash, _)| *hash);
-            }
-        }
-        let point = |(hash, host): &(u64, u32)| Point {
-            part: part(*hash, bits),
-            host: *host,
-        };
         Self {
-            points: sorted.iter().map(point).collect(),
-            hashes: sorted.iter().map(|(hash, _)| *hash).collect(),
-            buckets: buckets.into(),
-            bits,
+            slots: slots.into(),
+            spread,
+            hashes: points.iter().map(|(hash, _)| *hash).collect(),
         }
     }
 
@@ -126,34 +73,126 @@ impl Ring {
     /// point; `None` when the ring is empty.
     #[inline]
     pub(crate) fn pick(&self, hash: u64, attempt: u32) -> Option<u32> {
-        let size = self.points.len();
-        let bucket = (hash >> (u64::BITS - self.bits)) as usize;
-        let mut point = self.buckets[bucket] as usize;
-        let end = self.buckets[bucket + 1] as usize;
-        let wanted = part(hash, self.bits);
-        // What is behind the bucket is behind the hash.
-        while point < end && self.is_before(point, hash, wanted) {
-            point += 1;
+        let hash = match attempt {
+            0 => hash,
+            _ => self.further(hash, attempt)?,
+        };
+        let wanted = hash & FIRST_BITS;
+        let mut at = place(hash, self.spread);
+        while self.slots.get(at).is_some_and(|point| *point < wanted) {
+            at += 1;
         }
-        if point >= size {
-            point = 0;
+        // Behind the last point is the first one.
+        let point = self.slots.get(at).or(self.slots.first())?;
+        if point & FIRST_BITS == wanted {
+            return self.pick_of_equal(hash, at);
         }
-        if attempt > 0 {
-            point = (point + attempt as usize).checked_rem(size)?;
-        }
-        self.points.get(point).map(|point| point.host)
+        Some((point & !FIRST_BITS) as u32)
     }
 
-    #[inline]
-    fn is_before(&self, point: usize, hash: u64, wanted: u32) -> bool {
-        let part = self.points[point].part;
-        part < wanted || (part == wanted && self.hashes[point] < hash)
+    /// A hash whose point is so many further than that of another hash.
+    #[cold]
+    fn further(&self, hash: u64, attempt: u32) -> Option<u64> {
+        let point = self.hashes.partition_point(|other| *other < hash) + attempt as usize;
+        let place = point.checked_rem(self.hashes.len())?;
+        self.hashes.get(place).copied()
+    }
+
+    /// [`Ring::pick`] where points begin as the hash does, one of them in the
+    /// slot `at`.
+    #[cold]
+    fn pick_of_equal(&self, hash: u64, at: usize) -> Option<u32> {
+        let wanted = hash & FIRST_BITS;
+        let before = |limit: u64| self.hashes.partition_point(|other| *other < limit);
+        let first = before(wanted);
+        let passed = before(hash) - first;
+        let is_equal = |hash: &&u64| *hash & FIRST_BITS == wanted;
+        let count = self.hashes[first..].iter().take_while(is_equal).count();
+        let at = at.min(self.slots.len());
+        let equal = self.slots[at..].iter().take_while(is_equal).count();
+        // They are the last of those slots, for between two of them nothing is
+        // free: such hashes are much nearer to each other than two places are.
+        let point = self.slots.get(at + equal - count + passed);
+        let point = point.or(self.slots.first())?;
+        Some((point & !FIRST_BITS) as u32)
     }
 }
 
-/// The bits of a hash after the first ones.
-fn part(hash: u64, bits: u32) -> u32 {
-    ((hash << bits) >> 32) as u32
+/// A hash, and the place of its host in the list.
+type Point = (u64, u32);
+
+/// All points of a ring, host by host.
+fn points<'a>(
+    options: RingOptions,
+    hosts: &[NormalizedHost],
+    key: impl Fn(u32) -> Cow<'a, str>,
+) -> (Vec<Point>, TableSizes) {
+    let lightest = hosts.iter().map(|host| host.weight).fold(1.0, f64::min);
+    let max_size = options.max_size.min(RING_SIZE_MAX);
+    // As many points as give the lightest host a whole number of them.
+    let scale = ((lightest * options.min_size as f64).ceil() / lightest).min(max_size as f64);
+    let size = scale.ceil() as u64;
+    let mut points = Vec::with_capacity(size as usize);
+    let mut sizes = TableSizes {
+        size,
+        min_per_host: size,
+        max_per_host: 0,
+    };
+    let mut text = Vec::new();
+    // Shares need not be whole numbers: what a host has too much of its
+    // neighbour goes without.
+    let (mut placed, mut target) = (0.0, 0.0);
+    for (place, host) in (0..).zip(hosts) {
+        text.clear();
+        text.extend_from_slice(key(place).as_bytes());
+        text.push(b'_');
+        let prefix = text.len();
+        target += scale * host.weight;
+        let mut count = 0;
+        while placed < target {
+            text.truncate(prefix);
+            push_decimal(&mut text, count);
+            points.push((options.function.hash(&text), place));
+            count += 1;
+            placed += 1.0;
+        }
+        sizes.min_per_host = sizes.min_per_host.min(count);
+        sizes.max_per_host = sizes.max_per_host.max(count);
+    }
+    (points, sizes)
+}
+
+/// Sorts points by counting their first bits.
+fn sorted(points: &[Point]) -> Vec<Point> {
+    let bits = points.len().next_power_of_two().trailing_zeros().max(1);
+    let bucket_of = |hash: u64| (hash >> (u64::BITS - bits)) as usize;
+    let mut buckets = vec![0u32; (1 << bits) + 1];
+    for (hash, _) in points {
+        buckets[bucket_of(*hash) + 1] += 1;
+    }
+    for bucket in 1..buckets.len() {
+        buckets[bucket] += buckets[bucket - 1];
+    }
+    let mut next = buckets.clone();
+    let mut sorted = vec![(0, 0); points.len()];
+    for point in points {
+        let place = &mut next[bucket_of(point.0)];
+        sorted[*place as usize] = *point;
+        *place += 1;
+    }
+    for bucket in buckets.windows(2) {
+        let bucket = &mut sorted[bucket[0] as usize..bucket[1] as usize];
+        if bucket.len() > 1 {
+            bucket.sort_by_key(|(hash, _)| *hash);
+        }
+    }
+    sorted
+}
+
+/// The place of a hash among `spread` ones: a larger hash has no smaller place.
+#[inline]
+fn place(hash: u64, spread: u64) -> usize {
+    ((u128::from(hash) * u128::from(spread)) >> 64) as usize
 }
 
 impl HashFunction {
@@ -181,22 +220,40 @@ fn push_decimal(text: &mut Vec<u8>, number: u64) {
 /// The largest ring that Envoy allows; 20 bytes a point are 160 MiB.
 const RING_SIZE_MAX: u64 = 8 << 20;
 
+/// The bits of a slot that are a hash's. The others have room for the place of
+/// any host that the largest ring has points for.
+const FIRST_BITS: u64 = !(RING_SIZE_MAX - 1);
+
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use super::*;
     use crate::testing::parts;
 
-    fn ring(min_size: u64, max_size: u64, weights: &[f64]) -> (Ring, TableSizes) {
+    fn points_of(min_size: u64, max_size: u64, weights: &[f64]) -> (Vec<Point>, TableSizes) {
         let options = RingOptions {
             min_size,
             max_size,
             function: HashFunction::XxHash,
         };
-        Ring::new(options, &parts(weights), |host| {
-            Cow::Owned(format!("10.0.0.{host}:80"))
-        })
+        let key = |host| Cow::Owned(format!("10.0.0.{host}:80"));
+        let (points, sizes) = points(options, &parts(weights), key);
+        (sorted(&points), sizes)
+    }
+
+    /// The look-up against the rule itself: the first point at or after the
+    /// hash, else the first of all.
+    fn check(points: &[Point]) {
+        let ring = Ring::of(points);
+        let edges = points
+            .iter()
+            .flat_map(|(hash, _)| [*hash, hash.wrapping_add(1), hash.wrapping_sub(1)]);
+        for hash in edges.chain([0, 1, u64::MAX]) {
+            let point = points.partition_point(|(other, _)| *other < hash);
+            for attempt in [0, 1, 2, 9] {
+                let point = &points[(point + attempt) % points.len()];
+                assert_eq!(ring.pick(hash, attempt as u32), Some(point.1), "{hash:x}");
+            }
+        }
     }
 
     #[test]
@@ -211,7 +268,7 @@ mod tests {
     #[test]
     fn sizes_follow_the_lightest_host() {
         let sizes = |min, max, weights: &[f64]| {
-            let (_, sizes) = ring(min, max, weights);
+            let (_, sizes) = points_of(min, max, weights);
             (sizes.size, sizes.min_per_host, sizes.max_per_host)
         };
         assert_eq!(sizes(1024, 8 << 20, &[1.0]), (1024, 1024, 1024));
@@ -226,24 +283,35 @@ mod tests {
         assert_eq!(sizes(0, 0, &[1.0; 4]), (0, 0, 0));
     }
 
-    /// The look-up against the rule itself: the first point at or after the
-    /// hash, else the first of all.
     #[test]
     fn the_next_point_on_the_circle_is_found() {
         for weights in [vec![1.0], vec![1.0; 3], vec![1.0, 5.0, 2.0]] {
             for size in [1, 7, 64, 1000] {
-                let (ring, _) = ring(size, 8 << 20, &weights);
-                assert!(ring.hashes.is_sorted());
-                let edges = ring
-                    .hashes
-                    .iter()
-                    .flat_map(|hash| [*hash, hash.wrapping_add(1), hash.wrapping_sub(1)]);
-                for hash in edges.chain([0, 1, u64::MAX]) {
-                    let point = ring.hashes.partition_point(|other| *other < hash);
-                    let point = point % ring.hashes.len();
-                    assert_eq!(ring.pick(hash, 0), Some(ring.points[point].host));
-                    let third = (point + 2) % ring.hashes.len();
-                    assert_eq!(ring.pick(hash, 2), Some(ring.points[third].host));
+                let (points, _) = points_of(size, 8 << 20, &weights);
+                assert!(points.is_sorted_by_key(|(hash, _)| *hash));
+                check(&points);
+            }
+        }
+    }
+
+    /// Points that differ in their last bits only, at both ends too, and so
+    /// many in one place that they fill those of others.
+    #[test]
+    fn points_that_lie_together_are_told_apart() {
+        let near = |at: u64, count: u64| {
+            let step = if at > u64::MAX / 2 { u64::MAX } else { 1 };
+            (0..count).map(move |number| at.wrapping_add(step.wrapping_mul(number * 3)))
+        };
+        let many = [0, 1 << 23, 1 << 63, (1 << 63) + (1 << 23) - 7, u64::MAX];
+        for count in [1, 2, 40] {
+            for one in many {
+                for other in many {
+                    let mut hashes: Vec<_> = near(one, count).chain(near(other, 3)).collect();
+                    hashes.sort_unstable();
+                    hashes.dedup();
+                    let hosts = (0..).map(|host: u32| host * 7 % 11);
+                    let points: Vec<_> = hashes.into_iter().zip(hosts).collect();
+                    check(&points);
                 }
             }
         }
@@ -251,8 +319,9 @@ mod tests {
 
     #[test]
     fn an_empty_ring_has_no_host() {
-        let (ring, _) = ring(0, 0, &[1.0, 1.0]);
+        let ring = Ring::of(&points_of(0, 0, &[1.0, 1.0]).0);
         assert_eq!(ring.pick(1, 0), None);
+        assert_eq!(ring.pick(0, 0), None);
         assert_eq!(ring.pick(1, 1), None);
     }
 

@@ -1,8 +1,10 @@
 //! Weighted round robin (`envoy.load_balancing_policies.round_robin`).
 //!
 //! Equal weights are a plain rotation. Unequal weights are an earliest
-//! deadline first schedule, of hosts or of classes of equal weight, which a
-//! worker builds when it first picks from the list.
+//! deadline first schedule. Where it comes round soon enough it is laid down
+//! once for all workers and is a rotation, too; otherwise it is one of hosts or
+//! of classes of equal weight, which a worker builds when it first picks from
+//! the list.
 //!
 //! Every worker starts its rotation at its own random offset. Otherwise the
 //! first host would take the first request of every worker, which is visible
@@ -20,6 +22,8 @@ pub(crate) enum Turn {
     First,
     /// All hosts weigh the same: the place of the next pick.
     Rotation(u32),
+    /// The place of the next pick in the list's cycle.
+    Cycle(u32),
     /// Few different weights, which do not change.
     Classes(Box<WeightClasses>),
     /// Hosts weigh differently.
@@ -39,7 +43,7 @@ pub(crate) enum Weights {
 impl Turn {
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
-            Self::First | Self::Rotation(_) => 0,
+            Self::First | Self::Rotation(_) | Self::Cycle(_) => 0,
             Self::Classes(classes) => classes.heap_bytes(),
             Self::Schedule(schedule) => schedule.heap_bytes(),
         }
@@ -56,18 +60,22 @@ pub(crate) fn pick(
     weight: impl Fn(u32) -> f64,
 ) -> Option<u32> {
     match turn {
-        Turn::Rotation(next) => {
-            let host = *source.hosts.get(*next as usize)?;
-            *next += 1;
-            if *next as usize == source.hosts.len() {
-                *next = 0;
-            }
-            Some(host)
-        }
+        Turn::Rotation(next) => next_of(&source.hosts, next),
+        Turn::Cycle(next) => next_of(source.cycle.as_deref()?, next),
         Turn::Classes(classes) => classes.pick(),
         Turn::Schedule(schedule) => schedule.pick(weight),
         Turn::First => first(turn, source, seed, weights, weight),
     }
+}
+
+#[inline]
+fn next_of(turns: &[u32], next: &mut u32) -> Option<u32> {
+    let host = *turns.get(*next as usize)?;
+    *next += 1;
+    if *next as usize == turns.len() {
+        *next = 0;
+    }
+    Some(host)
 }
 
 #[cold]
@@ -79,13 +87,18 @@ fn first(
     weight: impl Fn(u32) -> f64,
 ) -> Option<u32> {
     let hosts = &source.hosts;
+    let start = |turns: &[u32]| Some(mix(seed).checked_rem(turns.len() as u64)? as u32);
+    if let Some(cycle) = &source.cycle {
+        *turn = Turn::Cycle(start(cycle)?);
+        return pick(turn, source, seed, weights, weight);
+    }
     let classes = (source.weighted && weights == Weights::Fixed)
         .then(|| WeightClasses::new(hosts, seed, &weight))
         .flatten();
     *turn = match classes {
         Some(classes) => Turn::Classes(Box::new(classes)),
         None if source.weighted => Turn::Schedule(Box::new(Schedule::new(hosts, seed, &weight))),
-        None => Turn::Rotation(mix(seed).checked_rem(hosts.len() as u64)? as u32),
+        None => Turn::Rotation(start(hosts)?),
     };
     pick(turn, source, seed, weights, weight)
 }
@@ -109,6 +122,7 @@ mod tests {
                 source: Source {
                     hosts: (0..weights.len() as u32).collect(),
                     weighted: weights.windows(2).any(|pair| pair[0] != pair[1]),
+                    cycle: None,
                 },
                 seed,
                 turn: Turn::First,

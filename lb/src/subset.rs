@@ -85,7 +85,56 @@ pub(crate) struct SubsetCursor {
     default_subset: Option<Box<GroupCursor>>,
     /// Memory for what a request asks for.
     criteria: Vec<Pair>,
+    /// What was asked for before, see [`SubsetCursor::known`].
+    known: Vec<Option<Known>>,
+    /// How often something was put in there.
+    noted: u32,
 }
+
+/// What routes ask for is the same again and again.
+#[derive(Debug)]
+struct Known {
+    asked: Box<[(Arc<str>, Value)]>,
+    subset: u32,
+}
+
+impl SubsetCursor {
+    /// The subset for what a request asks for, if a request before has asked
+    /// for the same. Where in memory that is tells where to look, and no more:
+    /// another route may be there by now.
+    #[inline]
+    fn known(&self, asked: &[(Arc<str>, Value)]) -> Option<u32> {
+        let known = self.known.get(Self::place(asked))?.as_ref()?;
+        (*known.asked == *asked).then_some(known.subset)
+    }
+
+    /// Keeps what was found for others that ask for the same.
+    #[cold]
+    fn note(&mut self, asked: &[(Arc<str>, Value)], subset: u32) {
+        if self.noted == NOTED_MAX {
+            return;
+        }
+        self.noted += 1;
+        self.known.resize_with(KNOWN_MAX, || None);
+        self.known[Self::place(asked)] = Some(Known {
+            asked: asked.into(),
+            subset,
+        });
+    }
+
+    fn place(asked: &[(Arc<str>, Value)]) -> usize {
+        // Lists of routes lie at multiples of 16.
+        (asked.as_ptr() as usize >> 4) % KNOWN_MAX
+    }
+}
+
+/// How many things that were asked for a worker remembers: routes with subsets
+/// are few, and requests that bring other metadata are not to fill its memory.
+const KNOWN_MAX: usize = 16;
+
+/// How often it remembers another one. Where what is asked for is never the
+/// same that only costs.
+const NOTED_MAX: u32 = 256;
 
 /// What a request asks for.
 struct Criteria {
@@ -163,6 +212,18 @@ impl Subsets {
         request: &mut R,
         events: &mut Events,
     ) -> Option<u32> {
+        if let Some(subset) = cursor.known(request.subset()) {
+            let mut context = Context {
+                shared,
+                any,
+                any_cursor,
+                cursor,
+                request,
+                events,
+            };
+            context.count(Events::SUBSETS_SELECTED);
+            return self.pick_from(&mut context, subset);
+        }
         let mut criteria = Criteria {
             pairs: std::mem::take(&mut cursor.criteria),
             has_unknown_key: false,
@@ -178,7 +239,7 @@ impl Subsets {
         let mut variant = 0;
         let host = loop {
             let variants = self.ask(&mut criteria, context.request.subset(), variant);
-            let host = self.choose(&mut context, &mut criteria);
+            let host = self.choose(&mut context, &mut criteria, variants == 1);
             variant += 1;
             if host.is_some() || variant >= variants {
                 break host;
@@ -220,6 +281,7 @@ impl Subsets {
         &self,
         context: &mut Context<'_, R>,
         criteria: &mut Criteria,
+        is_sole: bool,
     ) -> Option<u32> {
         // Each turn but the last one leaves fewer keys.
         loop {
@@ -233,6 +295,9 @@ impl Subsets {
                 break;
             }
             if let Some(subset) = self.by_criteria.get(&criteria.pairs[..]) {
+                if is_sole {
+                    context.cursor.note(context.request.subset(), *subset);
+                }
                 context.count(Events::SUBSETS_SELECTED);
                 return self.pick_from(context, *subset);
             }

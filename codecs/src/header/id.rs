@@ -107,6 +107,8 @@ header_ids! {
     XEnvoyOriginalMethod => "x-envoy-original-method",
     XEnvoyOriginalDstHost => "x-envoy-original-dst-host",
     XEnvoyOverloaded => "x-envoy-overloaded",
+    XEnvoyDropOverload => "x-envoy-drop-overload",
+    XEnvoyUnconditionalDropOverload => "x-envoy-unconditional-drop-overload",
     XEnvoyDegraded => "x-envoy-degraded",
     XEnvoyRatelimited => "x-envoy-ratelimited",
     XEnvoyImmediateHealthCheckFail => "x-envoy-immediate-health-check-fail",

@@ -16,6 +16,8 @@ use crate::runtime::RuntimeKey;
 /// A request that a healthy host answers well.
 #[derive(Debug)]
 pub struct HttpCheck {
+    /// What is spoken with the host.
+    pub protocol: Protocol,
     /// Its head, without an authority.
     pub request: HeaderMap,
     /// Its authority; empty for the host's own name, or the cluster's.
@@ -36,16 +38,19 @@ pub struct HttpCheck {
     pub verify_key: RuntimeKey,
 }
 
+/// The versions of HTTP that hosts are checked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, without asking whether the host speaks it.
+    Http2,
+}
+
 /// Statuses from one to before another.
 pub type StatusRange = Range<u16>;
 
 pub(super) fn lower(proto: &HttpHealthCheck, cx: &mut Cx<'_>) -> Option<HttpCheck> {
-    if proto.codec_client_type() != CodecClientType::Http1 {
-        cx.error_at(
-            "codec_client_type",
-            "not supported yet: hosts are checked over HTTP/1",
-        );
-    }
     let method = match proto.method() {
         RequestMethod::MethodUnspecified => RequestMethod::Get,
         method => method,
@@ -89,6 +94,11 @@ pub(super) fn lower(proto: &HttpHealthCheck, cx: &mut Cx<'_>) -> Option<HttpChec
         None => Box::default(),
     };
     Some(HttpCheck {
+        protocol: match proto.codec_client_type() {
+            // The table refuses the third.
+            CodecClientType::Http1 | CodecClientType::Http3 => Protocol::Http1,
+            CodecClientType::Http2 => Protocol::Http2,
+        },
         request: request(proto, method.as_str_name(), send.len(), cx)?,
         host: proto.host.as_str().into(),
         send,

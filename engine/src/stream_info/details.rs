@@ -11,6 +11,10 @@ pub const ROUTE_CONFIGURATION_NOT_FOUND: &str = "route_configuration_not_found";
 pub const CLUSTER_NOT_FOUND: &str = "cluster_not_found";
 /// The cluster has no host to choose.
 pub const NO_HEALTHY_UPSTREAM: &str = "no_healthy_upstream";
+/// The cluster takes no requests.
+pub const UNCONDITIONAL_DROP_OVERLOAD: &str = "unconditional_drop_overload";
+/// The cluster takes only a part of its requests.
+pub const DROP_OVERLOAD: &str = "drop_overload";
 /// The cache of names has no room for another one.
 pub const DNS_CACHE_OVERFLOW: &str = "dns_cache_overflow";
 /// Too many requests wait for names.

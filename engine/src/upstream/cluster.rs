@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::discovery::Discovery;
+use ringway_config::endpoint::DropOverload;
 use ringway_config::runtime::RuntimeValues;
 use ringway_lb::balancer::Cursor;
 use ringway_lb::config::Policy;
@@ -35,6 +36,7 @@ use crate::stats::cluster::{
 use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stats::{GaugeReader, Store};
 use crate::stream_info::ClusterInfo;
+use crate::transport_sockets::proxy_protocol::ProxyProtocolStats;
 use crate::worker::shared::Latest;
 
 /// What all workers share of a cluster.
@@ -51,6 +53,8 @@ pub struct SharedCluster {
     pub subsets: Option<SubsetStats>,
     /// How many hosts took the cluster's own transport socket.
     pub transport_socket_matches: TransportSocketMatchStats,
+    /// Of a cluster whose connections begin with a header.
+    pub proxy_protocol: Option<ProxyProtocolStats>,
     /// The process-wide limits by routing priority: default, high.
     pub limits: [Limits; 2],
     /// When it was made: where the clock of its balancers starts.
@@ -101,6 +105,9 @@ impl SharedCluster {
                 store,
                 &format!("{prefix}default."),
             ),
+            proxy_protocol: (config.proxy_protocol.is_some()).then(|| {
+                ProxyProtocolStats::new(store, &format!("{prefix}upstream.proxyprotocol."))
+            }),
             limits: [limits(0, "default"), limits(1, "high")],
             created,
             watch,
@@ -330,6 +337,12 @@ impl Cluster {
     #[must_use]
     pub fn panic_threshold(&self) -> f64 {
         self.hosts.borrow().set.panic_threshold
+    }
+
+    /// What part of the requests is refused.
+    #[must_use]
+    pub fn drop_overload(&self) -> Option<DropOverload> {
+        self.hosts.borrow().set.policy.drop_overload
     }
 
     /// Calls `f` with the state of the priorities.

@@ -1,7 +1,7 @@
 //! One endpoint of a cluster: what all workers share of it, and what one worker
 //! has, which is above all its pools of connections.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use ringway_config::endpoint::Host as HostConfig;
 use socket2::SockAddr;
 
 use super::conn_pool::Pool;
+use super::conn_pool::own::OwnPools;
 use super::health::HealthFlag;
 use super::outlier_detection::{Monitor, Outcome, Watch};
 use crate::network::address::to_sock_addr;
@@ -206,7 +207,10 @@ pub struct Host {
     pub pool: Pool,
     /// The ones that carry plain TCP.
     pub raw_pool: Pool,
+    /// Those that not all requests may use; few clusters have such.
+    pub own_pools: OnceCell<Box<OwnPools>>,
     info: RefCell<Rc<HostInfo>>,
+    config: RefCell<Arc<HostConfig>>,
     /// The cluster has it no more: connections are closed instead of kept.
     draining: Cell<bool>,
     /// A check or outlier detection finds it unfit.
@@ -219,13 +223,15 @@ pub struct Host {
 impl Host {
     /// This worker's part of a host.
     #[must_use]
-    pub fn new(shared: &Arc<SharedHost>, config: &HostConfig) -> Rc<Self> {
+    pub fn new(shared: &Arc<SharedHost>, config: &Arc<HostConfig>) -> Rc<Self> {
         Rc::new(Self {
             stats: shared.stats(),
             shared: Arc::clone(shared),
             pool: Pool::default(),
             raw_pool: Pool::default(),
+            own_pools: OnceCell::new(),
             info: RefCell::new(Rc::new(info(config))),
+            config: RefCell::new(Arc::clone(config)),
             draining: Cell::new(false),
             unfit: Cell::new(is_unfit(shared)),
             generation: Cell::new(0),
@@ -244,6 +250,11 @@ impl Host {
     #[must_use]
     pub fn info(&self) -> Rc<HostInfo> {
         Rc::clone(&self.info.borrow())
+    }
+
+    /// What the configuration says of it now.
+    pub(super) fn config(&self) -> Arc<HostConfig> {
+        Arc::clone(&self.config.borrow())
     }
 
     /// Whether the cluster has let it go.
@@ -274,7 +285,8 @@ impl Host {
 
     /// The configuration says something else of it now. Requests in flight
     /// keep what they started with.
-    pub(super) fn reconfigure(&self, config: &HostConfig) {
+    pub(super) fn reconfigure(&self, config: &Arc<HostConfig>) {
+        *self.config.borrow_mut() = Arc::clone(config);
         *self.info.borrow_mut() = Rc::new(info(config));
     }
 }

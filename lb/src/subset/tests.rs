@@ -503,3 +503,27 @@ fn a_selector_that_falls_back_to_itself_ends() {
     );
     assert_eq!((picked.as_str(), events.as_str()), ("-", "none"));
 }
+
+/// What was asked for before is remembered by where it was: another question in
+/// the same place has another answer.
+#[test]
+fn what_is_asked_for_decides_and_not_where_it_lies() {
+    let (_, config) = configs().remove(0);
+    let balancer = cluster(config).build();
+    let mut cursor = balancer.cursor(1);
+    let mut request = Fake::seeded(1);
+    request.subset = vec![(Arc::from("version"), text("1"))];
+    for round in 0..1000 {
+        let (version, expected, event): (_, &[u32], _) = match round % 5 {
+            0 | 1 => ("1", &[0, 1, 2], Events::SUBSETS_SELECTED),
+            2 => ("2", &[3], Events::SUBSETS_SELECTED),
+            3 => ("3", &[6], Events::SUBSETS_SELECTED),
+            _ => ("9", &[0, 1, 2, 3, 5, 6, 7], Events::SUBSETS_FALLBACK),
+        };
+        request.subset[0].1 = text(version);
+        let pick = balancer.pick(&mut cursor, &mut request);
+        let host = pick.host.expect("there are hosts");
+        assert!(expected.contains(&host), "{version}: {host}");
+        assert!(pick.events.contains(event), "{version}");
+    }
+}

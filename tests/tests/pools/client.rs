@@ -32,6 +32,11 @@ impl Client {
         }
     }
 
+    /// Where it comes from.
+    pub fn local_address(&self) -> SocketAddr {
+        self.stream.local_addr().expect("it is connected")
+    }
+
     pub fn send(&mut self, method: &str, path: &str) {
         let length = if method == "POST" {
             "content-length: 0\r\n"

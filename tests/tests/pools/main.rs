@@ -9,6 +9,7 @@ mod failures;
 mod lending;
 mod limits;
 mod origin;
+mod own_connections;
 mod preconnecting;
 mod resending;
 mod shared_limits;

@@ -9,6 +9,7 @@ mod codec_options;
 mod connect;
 mod counting;
 mod custom_response;
+mod drops;
 mod failed_health;
 mod fault;
 mod forward_proxy;

@@ -135,6 +135,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
         "config/src/core.rs",
     ),
+    (
+        "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport",
+        "config/src/proxy_protocol.rs",
+    ),
     // What a filter does is compiled by the filter.
     (
         "envoy.extensions.http.custom_response.local_response_policy.v3.LocalResponsePolicy",

@@ -8,6 +8,7 @@ use crate::source::{File, find_word};
 const LAYERS: &[&[&str]] = &[
     &["reactor", "stats", "stream_info"],
     &["network", "formatter"],
+    &["transport_sockets"],
     &["access_loggers", "http", "upstream"],
     &["filters"],
     &["registry"],
@@ -42,7 +43,7 @@ const AGAINST_THE_DIRECTION: &[(&str, &str, &str)] = &[
 /// are at home, why. A folder ends with `/`.
 const RESTRICTED: &[(&[&str], &[&str], &str)] = &[
     (
-        &["tokio", "hyper", "hyper_util", "http_body_util"],
+        &["tokio", "h2", "hyper", "hyper_util", "http_body_util"],
         &["control/", "admin/", "server/", "reactor/tokio_io.rs"],
         "the data path runs on the reactor, not on tokio",
     ),

@@ -1,4 +1,5 @@
-//! HTTP/1: a request that a healthy host answers with an expected status.
+//! HTTP/1: a request that a healthy host answers with an expected status. What
+//! is asked of an answer holds for HTTP/2 as well.
 
 use std::io;
 
@@ -70,7 +71,12 @@ impl Client {
         if response.head.keep_alive {
             self.socket = Some(socket);
         }
-        Ok(judge(check, &response))
+        Ok(judge(
+            check,
+            response.head.status,
+            &response.headers,
+            &response.body,
+        ))
     }
 
     async fn response(&self, check: &HttpCheck, socket: &mut Socket) -> io::Result<Response> {
@@ -99,11 +105,7 @@ impl Client {
                 None => socket.read(&mut received).await?,
             }
         };
-        let wanted = match (check.receive.is_empty(), check.response_buffer_size) {
-            (true, _) => 0,
-            (false, 0) => BODY_BYTES_MAX,
-            (false, size) => usize::try_from(size).unwrap_or(BODY_BYTES_MAX),
-        };
+        let wanted = body_bytes(check);
         let mut body = Vec::new();
         let mut decoder = BodyDecoder::new(head.framing, &BodyOptions::default());
         let mut trailers = HeaderMap::new();
@@ -136,9 +138,17 @@ impl Client {
     }
 }
 
-fn judge(check: &HttpCheck, response: &Response) -> Answer {
-    let status = response.head.status;
-    let headers = &response.headers;
+/// How much of a body is looked at.
+pub(super) fn body_bytes(check: &HttpCheck) -> usize {
+    match (check.receive.is_empty(), check.response_buffer_size) {
+        (true, _) => 0,
+        (false, 0) => BODY_BYTES_MAX,
+        (false, size) => usize::try_from(size).unwrap_or(BODY_BYTES_MAX),
+    }
+}
+
+/// What a response says of its host.
+pub(super) fn judge(check: &HttpCheck, status: u16, headers: &HeaderMap, body: &[u8]) -> Answer {
     let is_in = |ranges: &[StatusRange]| ranges.iter().any(|range| range.contains(&status));
     let failed = |retriable| {
         Outcome::Failed(Failure {
@@ -147,7 +157,7 @@ fn judge(check: &HttpCheck, response: &Response) -> Answer {
             status,
         })
     };
-    let outcome = if !contains_in_order(&check.receive, &response.body) {
+    let outcome = if !contains_in_order(&check.receive, body) {
         failed(false)
     } else if is_in(&check.expected) {
         Outcome::Passed {

@@ -1,17 +1,18 @@
 //! The checks of one host, one after the other.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_config::cluster::Cluster;
 use ringway_config::core::Address;
-use ringway_config::health_check::{Checker, HttpCheck};
+use ringway_config::health_check::{Checker, HttpCheck, Protocol};
 use tokio::time::{sleep, timeout};
 
 use super::progress::{Failure, FailureKind, Outcome, Progress, Transition, interval, with_jitter};
 use super::socket::Target;
-use super::{Shared, http, redis, tcp};
+use super::{Shared, http, http2, redis, tcp};
 use crate::control::cluster_manager::ClusterEvent;
 use crate::upstream::health::HealthFlag;
 use crate::upstream::host::SharedHost;
@@ -31,6 +32,7 @@ pub(super) struct Session {
 /// What is spoken with the host; the connection is in there.
 enum Client {
     Http(Box<http::Client>),
+    Http2(Box<http2::Client>),
     Tcp(tcp::Client),
     Redis(redis::Client),
 }
@@ -46,11 +48,17 @@ impl Session {
             Checker::Http(check) => {
                 let names = [hostname, &*check.host, &*shared.cluster.name];
                 let authority = names.into_iter().find(|name| !name.is_empty());
-                Client::Http(Box::new(http::Client::new(
-                    check,
-                    authority.unwrap_or_default(),
-                    shared.cluster.header_names.case,
-                )))
+                let authority = authority.unwrap_or_default();
+                match check.protocol {
+                    Protocol::Http1 => Client::Http(Box::new(http::Client::new(
+                        check,
+                        authority,
+                        shared.cluster.header_names.case,
+                    ))),
+                    Protocol::Http2 => {
+                        Client::Http2(Box::new(http2::Client::new(check, authority)))
+                    }
+                }
             }
             Checker::Tcp(_) => Client::Tcp(tcp::Client::default()),
             Checker::Redis(key) => Client::Redis(redis::Client::new(key)),
@@ -60,6 +68,7 @@ impl Session {
             target: Target {
                 address: address.clone(),
                 bind: source_address(&shared.cluster, address),
+                cluster: Arc::clone(&shared.cluster),
             },
             shared,
             progress,
@@ -129,15 +138,11 @@ impl Session {
         match (&mut self.client, &shared.check.checker) {
             (Client::Http(client), Checker::Http(check)) => {
                 let answer = client.check(check, &self.target).await;
-                let answer = match answer {
-                    Ok(answer) => answer,
-                    Err(_broken) => return network_failure(),
-                };
-                if answer.fails_at_once {
-                    self.host
-                        .set_health(HealthFlag::ExcludedViaImmediateHcFail, true);
-                }
-                self.judge_service(check, &answer)
+                self.judge(check, answer)
+            }
+            (Client::Http2(client), Checker::Http(check)) => {
+                let answer = client.check(check, &self.target).await;
+                self.judge(check, answer)
             }
             (Client::Tcp(client), Checker::Tcp(check)) => client
                 .check(check, &self.target)
@@ -149,6 +154,17 @@ impl Session {
                 .unwrap_or_else(|_broken| network_failure()),
             _ => unreachable!("the client was made for this checker"),
         }
+    }
+
+    fn judge(&mut self, check: &HttpCheck, answer: io::Result<http::Answer>) -> Outcome {
+        let Ok(answer) = answer else {
+            return network_failure();
+        };
+        if answer.fails_at_once {
+            self.host
+                .set_health(HealthFlag::ExcludedViaImmediateHcFail, true);
+        }
+        self.judge_service(check, &answer)
     }
 
     /// Looks whether the host that answered well is the service that it is
@@ -178,6 +194,7 @@ impl Client {
     fn close(&mut self) {
         match self {
             Self::Http(client) => client.close(),
+            Self::Http2(client) => client.close(),
             Self::Tcp(client) => client.close(),
             Self::Redis(client) => client.close(),
         }

@@ -2,16 +2,23 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use ringway_codecs::proxy_protocol::Endpoints;
+use ringway_config::cluster::Cluster;
 use ringway_config::core::Address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
+
+use crate::transport_sockets::proxy_protocol::{Of, write_header};
 
 /// Where a host is checked.
 pub(super) struct Target {
     pub address: Address,
     /// The local address of connections.
     pub bind: Option<SocketAddr>,
+    /// Whose host it is.
+    pub cluster: Arc<Cluster>,
 }
 
 /// An open connection.
@@ -22,6 +29,17 @@ pub(super) enum Socket {
 
 impl Socket {
     pub async fn connect(target: &Target) -> io::Result<Self> {
+        let mut socket = Self::open(target).await?;
+        if let Some(config) = &target.cluster.proxy_protocol {
+            let own = socket.endpoints()?;
+            let mut header = Vec::new();
+            write_header(&mut header, config, &[], Of::Own(own.as_ref()));
+            socket.write_all(&header).await?;
+        }
+        Ok(socket)
+    }
+
+    async fn open(target: &Target) -> io::Result<Self> {
         match &target.address {
             Address::Socket(address) => {
                 let socket = match address {
@@ -37,6 +55,17 @@ impl Socket {
             }
             Address::Pipe { path, .. } => Ok(Self::Unix(UnixStream::connect(path).await?)),
         }
+    }
+
+    /// Its addresses, if it has any.
+    fn endpoints(&self) -> io::Result<Option<Endpoints>> {
+        let Self::Tcp(stream) = self else {
+            return Ok(None);
+        };
+        Ok(Some(Endpoints {
+            source: stream.local_addr()?,
+            destination: stream.peer_addr()?,
+        }))
     }
 
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {

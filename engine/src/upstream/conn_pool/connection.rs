@@ -11,13 +11,16 @@ use super::dial::dial;
 use super::lending::{self, Travelling};
 use super::preconnect::preconnect;
 use super::{
-    ConnectionPermit, Open, Pool, Speaks, WaitFailure, fail_waiters, open_for_waiters, put,
+    ConnectionPermit, Open, Pool, PoolOf, Speaks, WaitFailure, fail_waiters, open_for_waiters, put,
 };
+use ringway_codecs::proxy_protocol::Endpoints;
 use ringway_config::core::Address;
+use ringway_config::proxy_protocol::ProxyProtocol;
 
 use crate::network::listen_socket::kernel_keepalive;
 use crate::reactor::{self, Stream, Timer};
 use crate::stream_info::UpstreamConnectionInfo;
+use crate::transport_sockets::proxy_protocol::{self, Of};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
 
@@ -57,7 +60,7 @@ pub struct Connection {
     pub(super) cluster: Rc<Cluster>,
     pub(super) host: Rc<Host>,
     priority: usize,
-    pub(super) speaks: Speaks,
+    pub(super) of: PoolOf,
     state: Cell<State>,
     requests: Cell<u32>,
     /// The host's when it was opened.
@@ -79,12 +82,12 @@ pub(super) async fn open(
     host: Rc<Host>,
     priority: usize,
     permit: ConnectionPermit,
-    speaks: Speaks,
+    of: PoolOf,
 ) {
     let started = reactor::now();
     cluster.stats.upstream_cx_total.inc();
     cluster.stats.upstream_cx_active.inc();
-    if speaks == Speaks::Http1 {
+    if of.speaks == Speaks::Http1 {
         cluster.stats.upstream_cx_http1_total.inc();
         let _ = cluster.http1_stats();
     }
@@ -97,7 +100,7 @@ pub(super) async fn open(
     let connected = reactor::timeout(&timer, dial(&cluster, &host)).await;
     timer.set(None);
 
-    let pool = host.pool(speaks);
+    let pool = of.pool(&host);
     pool.connecting.set(pool.connecting.get() - 1);
     let failure = match connected {
         Ok(Ok((stream, address))) => {
@@ -106,19 +109,23 @@ pub(super) async fn open(
                 .stats
                 .upstream_cx_connect_ms
                 .record(elapsed.as_millis() as u64);
+            let info = UpstreamConnectionInfo {
+                id: NEXT_ID.with(|next| next.replace(next.get() + 1)),
+                local: stream.local_addr().ok(),
+                remote: socket_address(&address),
+                connect_begin: Some(started),
+                connect_end: Some(reactor::now()),
+            };
+            if let Some(config) = &cluster.config.proxy_protocol {
+                write_header(config, &stream, &info, (&cluster, &host, &of));
+            }
             let connection = Rc::new(Connection {
-                info: Rc::new(UpstreamConnectionInfo {
-                    id: NEXT_ID.with(|next| next.replace(next.get() + 1)),
-                    local: stream.local_addr().ok(),
-                    remote: socket_address(&address),
-                    connect_begin: Some(started),
-                    connect_end: Some(reactor::now()),
-                }),
+                info: Rc::new(info),
                 stream,
                 cluster,
                 host,
                 priority,
-                speaks,
+                of,
                 state: Cell::new(State::Busy),
                 requests: Cell::new(0),
                 generation,
@@ -155,8 +162,36 @@ pub(super) async fn open(
     host.stats.cx_connect_fail.inc();
     host.stats.cx_active.dec();
     drop(permit);
-    fail_waiters(host.pool(speaks), failure);
-    host.pool(speaks).leave_if_empty();
+    fail_waiters(of.pool(&host), failure);
+    of.pool(&host).leave_if_empty();
+}
+
+/// Begins a connection with the header of PROXY protocol.
+fn write_header(
+    config: &ProxyProtocol,
+    stream: &Stream,
+    info: &UpstreamConnectionInfo,
+    (cluster, host, of): (&Cluster, &Host, &PoolOf),
+) {
+    let own = (info.local).zip(info.remote);
+    let own = own.map(|(source, destination)| Endpoints {
+        source,
+        destination,
+    });
+    let told = match of.endpoints() {
+        Some(endpoints) => Of::Client(endpoints),
+        None => Of::Own(own.as_ref()),
+    };
+    let of_host = host.config();
+    let mut complete = true;
+    stream.write_with(|out| {
+        complete = proxy_protocol::write_header(out, config, of_host.proxy_protocol(), told);
+    });
+    if let Some(stats) = &cluster.shared.proxy_protocol
+        && !complete
+    {
+        stats.v2_tlvs_exceed_max_length.inc();
+    }
 }
 
 fn socket_address(address: &Address) -> Option<SocketAddr> {
@@ -180,7 +215,7 @@ impl Connection {
     }
 
     fn pool(&self) -> &Pool {
-        self.host.pool(self.speaks)
+        self.of.pool(&self.host)
     }
 
     /// Whether it was opened before the host failed.
@@ -191,7 +226,7 @@ impl Connection {
     /// What is spoken on it.
     #[must_use]
     pub fn speaks(&self) -> Speaks {
-        self.speaks
+        self.of.speaks
     }
 
     /// Waits while the connection is idle or busy, and takes it out of the
@@ -377,7 +412,7 @@ impl Connection {
             cluster: Rc::clone(cluster),
             host: Rc::clone(host),
             priority: from.priority,
-            speaks: Speaks::Http1,
+            of: Speaks::Http1.into(),
             generation: host.generation(),
             state: Cell::new(State::Busy),
             requests: Cell::new(from.requests),
@@ -467,10 +502,10 @@ impl Connection {
             &self.cluster,
             &self.host,
             self.priority,
-            self.speaks,
+            &self.of,
             Open::OrBorrow,
         );
-        preconnect(&self.cluster, &self.host, self.priority, self.speaks);
+        preconnect(&self.cluster, &self.host, self.priority, &self.of);
         pool.leave_if_empty();
         true
     }

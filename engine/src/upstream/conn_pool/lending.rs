@@ -194,7 +194,7 @@ impl Lending {
             is_late: false,
         };
         self.asked.borrow_mut().insert(number, asked);
-        let pool = host.pool(Speaks::Http1);
+        let pool = host.shared_pool(Speaks::Http1);
         pool.asking.set(pool.asking.get() + 1);
         true
     }
@@ -205,7 +205,7 @@ impl Lending {
         if own.is_draining() {
             return None;
         }
-        let mut idle = own.pool(Speaks::Http1).idle.borrow_mut();
+        let mut idle = own.shared_pool(Speaks::Http1).idle.borrow_mut();
         // The first one was used least recently.
         let first = idle.first()?;
         let is_lent = first.idle_for() >= IDLE_BEFORE_LENT && first.is_reusable();
@@ -225,7 +225,7 @@ impl Lending {
             return;
         };
         if !asked.is_late {
-            asked.host.pool(Speaks::Http1).asked_one_less();
+            asked.host.shared_pool(Speaks::Http1).asked_one_less();
         }
         match connection {
             Some(connection) => {
@@ -254,7 +254,7 @@ impl Lending {
             asked.is_late = true;
             asked.clone()
         };
-        waited.host.pool(Speaks::Http1).asked_one_less();
+        waited.host.shared_pool(Speaks::Http1).asked_one_less();
         waited.open_instead();
     }
 }
@@ -267,7 +267,7 @@ impl Asked {
             &self.cluster,
             &self.host,
             self.priority,
-            Speaks::Http1,
+            &Speaks::Http1.into(),
             open,
         );
     }

@@ -14,6 +14,7 @@ mod connection;
 mod dial;
 mod lease;
 pub mod lending;
+pub mod own;
 mod preconnect;
 
 use std::cell::{Cell, RefCell};
@@ -25,6 +26,7 @@ use std::task::{Poll, Waker};
 
 pub use connection::Connection;
 pub use lease::Lease;
+pub use own::PoolOf;
 
 use super::circuit_breaker::Permit;
 use super::cluster::Cluster;
@@ -80,6 +82,14 @@ impl Pool {
         self.asking.set(self.asking.get() - 1);
     }
 
+    /// Closes the connections that no request uses.
+    fn close_idle(&self) {
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        for connection in idle {
+            connection.close_local();
+        }
+    }
+
     /// Gives the pool's permit back if it has become empty.
     fn leave_if_empty(&self) {
         if self.is_empty() {
@@ -90,7 +100,7 @@ impl Pool {
 
 /// What is spoken on a connection. Each has a pool of its own: what was left
 /// behind on the one must never be taken for the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Speaks {
     /// Requests, one after the other.
     Http1,
@@ -99,8 +109,9 @@ pub enum Speaks {
 }
 
 impl Host {
-    /// The pool of the connections on which that is spoken.
-    fn pool(&self, speaks: Speaks) -> &Pool {
+    /// The pool of the connections on which that is spoken, and that everybody
+    /// may use.
+    fn shared_pool(&self, speaks: Speaks) -> &Pool {
         match speaks {
             Speaks::Http1 => &self.pool,
             Speaks::Bytes => &self.raw_pool,
@@ -145,12 +156,12 @@ pub async fn acquire(
     cluster: &Rc<Cluster>,
     host: &Rc<Host>,
     priority: usize,
-    speaks: Speaks,
+    of: &PoolOf,
 ) -> Result<Lease, PoolFailure> {
-    if let Some(lease) = idle(cluster, host, priority, speaks) {
+    if let Some(lease) = idle(cluster, host, priority, of) {
         return Ok(lease);
     }
-    wait(cluster, host, priority, speaks, false).await
+    wait(cluster, host, priority, of, false).await
 }
 
 /// A connection to `host` that no request has used before, for one that lost a
@@ -163,9 +174,9 @@ pub async fn acquire_new(
     cluster: &Rc<Cluster>,
     host: &Rc<Host>,
     priority: usize,
-    speaks: Speaks,
+    of: &PoolOf,
 ) -> Result<Lease, PoolFailure> {
-    wait(cluster, host, priority, speaks, true).await
+    wait(cluster, host, priority, of, true).await
 }
 
 /// Joins the queue of requests that wait.
@@ -173,11 +184,11 @@ async fn wait(
     cluster: &Rc<Cluster>,
     host: &Rc<Host>,
     priority: usize,
-    speaks: Speaks,
+    of: &PoolOf,
     wants_new: bool,
 ) -> Result<Lease, PoolFailure> {
     let breakers = &cluster.breakers[priority];
-    let pool = host.pool(speaks);
+    let pool = of.pool(host);
     if pool.is_empty() {
         let permit = breakers.pools.acquire();
         if permit.is_none() {
@@ -195,8 +206,8 @@ async fn wait(
     let _gauge = PendingGauge::new(cluster, host);
 
     let place = Place::join(pool, wants_new);
-    open_for_waiters(cluster, host, priority, speaks, Open::OrBorrow);
-    preconnect(cluster, host, priority, speaks);
+    open_for_waiters(cluster, host, priority, of, Open::OrBorrow);
+    preconnect(cluster, host, priority, of);
     if wants_new && pool.coming() < pool.waiting.borrow().len() {
         place.waiter.wants_new.set(false);
     }
@@ -211,24 +222,19 @@ async fn wait(
 
 /// A connection to `host` that nobody uses, if there is one.
 #[must_use]
-pub fn idle(
-    cluster: &Rc<Cluster>,
-    host: &Rc<Host>,
-    priority: usize,
-    speaks: Speaks,
-) -> Option<Lease> {
-    let connection = take_idle(host.pool(speaks))?;
-    preconnect(cluster, host, priority, speaks);
+pub fn idle(cluster: &Rc<Cluster>, host: &Rc<Host>, priority: usize, of: &PoolOf) -> Option<Lease> {
+    let connection = take_idle(of.pool(host))?;
+    preconnect(cluster, host, priority, of);
     Some(Lease::new(connection))
 }
 
 /// Closes the connections of `host` that no request uses.
 pub fn close_idle(host: &Host) {
     for pool in [&host.pool, &host.raw_pool] {
-        let idle = std::mem::take(&mut *pool.idle.borrow_mut());
-        for connection in idle {
-            connection.close_local();
-        }
+        pool.close_idle();
+    }
+    if let Some(own) = host.own_pools.get() {
+        own.for_each(Pool::close_idle);
     }
 }
 
@@ -274,11 +280,12 @@ fn open_for_waiters(
     cluster: &Rc<Cluster>,
     host: &Rc<Host>,
     priority: usize,
-    speaks: Speaks,
+    of: &PoolOf,
     how: Open,
 ) {
-    let pool = host.pool(speaks);
-    let may_borrow = how == Open::OrBorrow && speaks == Speaks::Http1 && !pool.wants_new();
+    let pool = of.pool(host);
+    let may_borrow =
+        how == Open::OrBorrow && of.is_shared() && of.speaks == Speaks::Http1 && !pool.wants_new();
     while pool.coming() < pool.waiting.borrow().len() {
         if may_borrow && lending::ask(cluster, host, priority) {
             continue;
@@ -295,7 +302,7 @@ fn open_for_waiters(
                 ConnectionPermit::above(cluster, host, priority)
             }
         };
-        start(cluster, host, priority, permit, speaks);
+        start(cluster, host, priority, permit, of);
     }
 }
 
@@ -305,16 +312,16 @@ fn start(
     host: &Rc<Host>,
     priority: usize,
     permit: ConnectionPermit,
-    speaks: Speaks,
+    of: &PoolOf,
 ) {
-    let connecting = &host.pool(speaks).connecting;
+    let connecting = &of.pool(host).connecting;
     connecting.set(connecting.get() + 1);
     let opening = open(
         Rc::clone(cluster),
         Rc::clone(host),
         priority,
         permit,
-        speaks,
+        of.clone(),
     );
     drop(reactor::spawn(opening));
 }
@@ -322,7 +329,8 @@ fn start(
 /// Gives a free connection to the request that waits longest, or keeps it.
 fn put(connection: Rc<Connection>) {
     let host = Rc::clone(connection.host());
-    let pool = host.pool(connection.speaks);
+    let of = connection.of.clone();
+    let pool = of.pool(&host);
     if connection.is_of_before() {
         // Requests that wait get another one opened for them.
         connection.close_local();
@@ -331,7 +339,7 @@ fn put(connection: Rc<Connection>) {
     if let Some(waiter) = pool.next_waiter(&connection) {
         connection.became_busy();
         waiter.finish(Ok(Lease::new(connection)));
-    } else if host.is_draining() {
+    } else if host.is_draining() || of.is_over() {
         connection.close_local();
     } else {
         connection.became_idle();

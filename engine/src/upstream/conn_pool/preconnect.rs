@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use ringway_lb::members::Health;
 
-use super::{ConnectionPermit, Pool, Speaks, start};
+use super::{ConnectionPermit, Pool, PoolOf, start};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::health::coarse;
 use crate::upstream::host::Host;
@@ -24,7 +24,7 @@ impl Pool {
 
 /// Opens what is missing to the ratio of the cluster, as far as the connection
 /// limit allows. A host that is not healthy is left alone.
-pub(super) fn preconnect(cluster: &Rc<Cluster>, host: &Rc<Host>, priority: usize, speaks: Speaks) {
+pub(super) fn preconnect(cluster: &Rc<Cluster>, host: &Rc<Host>, priority: usize, of: &PoolOf) {
     let Some(ratio) = cluster.config.per_upstream_preconnect_ratio else {
         return;
     };
@@ -32,14 +32,14 @@ pub(super) fn preconnect(cluster: &Rc<Cluster>, host: &Rc<Host>, priority: usize
         return;
     }
     for _ in 0..AT_ONCE_MAX {
-        if !host.pool(speaks).expects_more(ratio) {
+        if !of.pool(host).expects_more(ratio) {
             return;
         }
         let Some(permit) = ConnectionPermit::acquire(cluster, host, priority) else {
             cluster.stats.upstream_cx_overflow.inc();
             return;
         };
-        start(cluster, host, priority, permit, speaks);
+        start(cluster, host, priority, permit, of);
     }
 }
 

@@ -77,7 +77,7 @@ impl Bench {
     }
 
     async fn acquire(&self) -> Result<Lease, PoolFailure> {
-        acquire(&self.cluster, &self.host, 0, Speaks::Http1).await
+        acquire(&self.cluster, &self.host, 0, &Speaks::Http1.into()).await
     }
 
     async fn lease(&self) -> Lease {
@@ -98,7 +98,7 @@ impl Bench {
         let (cluster, host) = (Rc::clone(&self.cluster), Rc::clone(&self.host));
         let place = Rc::clone(&outcome);
         let task = reactor::spawn(async move {
-            let acquired = acquire(&cluster, &host, 0, Speaks::Http1).await;
+            let acquired = acquire(&cluster, &host, 0, &Speaks::Http1.into()).await;
             *place.borrow_mut() = Some(acquired);
         });
         reactor::yield_now().await;

@@ -4,6 +4,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use ringway_codecs::header::HeaderId;
+
 use super::charge::Clusters;
 use super::{ConnectionManager, Handled, LocalReply};
 use crate::formatter::grpc;
@@ -141,8 +143,9 @@ impl Failure {
                 let details = "upstream_reset_before_response_started{overflow}";
                 let reply = LocalReply::new(503, reset_text!("overflow", retried), details)
                     .flag(ResponseFlag::UpstreamOverflow);
+                let tells = !manager.shared.router_of(exchange).suppress_envoy_headers;
                 LocalReply {
-                    overloaded: !manager.shared.router_of(exchange).suppress_envoy_headers,
+                    overloaded: tells.then_some(HeaderId::XEnvoyOverloaded),
                     ..reply
                 }
             }

@@ -17,6 +17,7 @@ use std::time::Instant;
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::{Framing, ResponseHead};
 use ringway_config::discovery::Discovery;
+use ringway_config::endpoint::{DropOverload, Refused};
 use ringway_config::route::{Forward, SelectedRoute};
 
 use super::charge::Clusters;
@@ -31,6 +32,7 @@ use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
 use super::upstream_request::{Event, UpstreamRequest, note_unconnected};
 use super::{ConnectionManager, Handled, LocalReply, connect, shadow, strict_headers, tunnel};
+use crate::filters::WorkerContext;
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::{Exchange, Tunnel};
 use crate::http::header_parser::Message;
@@ -38,7 +40,7 @@ use crate::http::http1::reader::BodyPart;
 use crate::reactor;
 use crate::stream_info::{ResponseFlag, TimePoint, details};
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
+use crate::upstream::conn_pool::{self, Lease, PoolFailure, PoolOf, Speaks};
 use crate::upstream::host::Host;
 
 /// Sends the request to the route's cluster and the response to the client.
@@ -65,6 +67,11 @@ pub(super) async fn forward<'a>(
     }
     exchange.rejects_early_data =
         exchange.tunnel == Tunnel::Connect && router.reject_early_connect_data;
+    if let Some(drop) = cluster.drop_overload()
+        && let Some(refused) = judge(&manager.worker, drop)
+    {
+        return refuse(refused, &cluster, manager, downstream, exchange);
+    }
     exchange.info.attempt_count = 1;
     exchange.tell_attempts = forward.resilience.attempt_count_in_response;
     exchange.limits = limits(forward, router, &exchange.request);
@@ -173,7 +180,8 @@ async fn resend(
     exchange: &mut Exchange,
 ) -> Handled {
     of_host.stats.upstream_rq_resent.inc();
-    let acquiring = conn_pool::acquire_new(of_host, host, forward.priority as usize, Speaks::Http1);
+    let of = PoolOf::requests(of_host, host, Speaks::Http1, &downstream.info);
+    let acquiring = conn_pool::acquire_new(of_host, host, forward.priority as usize, &of);
     let acquired = granted(acquiring, manager, of_host, forward, downstream, exchange).await;
     let lease = match acquired {
         Ok(lease) => lease,
@@ -190,6 +198,42 @@ async fn resend(
     upstream.set_route_cluster(cluster);
     let relayed = relay(manager, &mut upstream, None, downstream, exchange).await;
     finish(relayed, upstream, manager, downstream, exchange)
+}
+
+/// Whether the next request is one of those that are refused.
+pub(super) fn judge(worker: &WorkerContext, drop: DropOverload) -> Option<Refused> {
+    let number = worker.rng.borrow_mut().u64(..);
+    drop.refuses(number, &worker.runtime.borrow())
+}
+
+/// Answers a request that its cluster does not take.
+fn refuse(
+    refused: Refused,
+    cluster: &Cluster,
+    manager: &ConnectionManager,
+    downstream: &mut Downstream,
+    exchange: &mut Exchange,
+) -> Handled {
+    let tells = !manager.shared.router_of(exchange).suppress_envoy_headers;
+    let (header, body, details, flag) = match refused {
+        Refused::All => (
+            HeaderId::XEnvoyUnconditionalDropOverload,
+            "unconditional drop overload",
+            details::UNCONDITIONAL_DROP_OVERLOAD,
+            ResponseFlag::UnconditionalDropOverload,
+        ),
+        Refused::Some => (
+            HeaderId::XEnvoyDropOverload,
+            "drop overload",
+            details::DROP_OVERLOAD,
+            ResponseFlag::DropOverload,
+        ),
+    };
+    let reply = LocalReply {
+        overloaded: tells.then_some(header),
+        ..LocalReply::new(503, body, details).flag(flag)
+    };
+    reply_for_host(Some(cluster), manager, downstream, exchange, reply)
 }
 
 /// Notes a host that could not be connected to. That a request's own time ends
@@ -230,7 +274,8 @@ async fn connection(
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Result<Lease, Failure> {
-    let acquiring = conn_pool::acquire(cluster, host, forward.priority as usize, speaks);
+    let of = PoolOf::requests(cluster, host, speaks, &downstream.info);
+    let acquiring = conn_pool::acquire(cluster, host, forward.priority as usize, &of);
     granted(acquiring, manager, cluster, forward, downstream, exchange).await
 }
 

@@ -26,6 +26,7 @@ use ringway_config::route::{Forward, MirrorHost, MirrorTarget, RequestMirrorPoli
 use ringway_config::runtime::RuntimeValues;
 
 use super::ConnectionManager;
+use super::forward::judge;
 use super::host_result;
 use super::interim::{Interims, is_interim, is_known};
 use super::pick::{Picked, pick_host_of_copy};
@@ -41,7 +42,7 @@ use crate::http::http1::writer::BodyWriter;
 use crate::reactor::{self, Timer};
 use crate::stats::http_connection_manager::RouterStats;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
+use crate::upstream::conn_pool::{self, Lease, PoolFailure, PoolOf, Speaks};
 use crate::upstream::host::Host;
 use crate::upstream::outlier_detection::Outcome;
 
@@ -244,6 +245,12 @@ impl Shadow {
     async fn run(mut self, stats: RouterStats) {
         stats.rq_total.inc();
         let cluster = Rc::clone(&self.cluster);
+        if let Some(drop) = cluster.drop_overload()
+            && judge(&self.worker, drop).is_some()
+        {
+            self.count_code(503);
+            return;
+        }
         let Some(picked) = pick_host_of_copy(&self.worker, &cluster, &self.request) else {
             // As in Envoy, copies look no name up, and that there is no host
             // for them is not counted then.
@@ -320,7 +327,9 @@ impl Shadow {
         cluster: &Rc<Cluster>,
         host: &Rc<Host>,
     ) -> Result<Lease, Failure> {
-        let mut acquiring = pin!(conn_pool::acquire(cluster, host, PRIORITY, Speaks::Http1));
+        // As in Envoy a copy is nobody's.
+        let of = PoolOf::from(Speaks::Http1);
+        let mut acquiring = pin!(conn_pool::acquire(cluster, host, PRIORITY, &of));
         poll_fn(|cx| {
             if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {
                 return Poll::Ready(acquired.map_err(Failure::Pool));

@@ -39,10 +39,10 @@ use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired, Tunnel};
 use crate::http::http1::reader::BodyPart;
 use crate::reactor;
-use crate::stream_info::{ResponseFlag, details};
+use crate::stream_info::{ConnectionInfo, ResponseFlag, details};
 use crate::upstream::circuit_breaker::RequestPermit;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::{self, Lease, PoolFailure, Speaks};
+use crate::upstream::conn_pool::{self, Lease, PoolFailure, PoolOf, Speaks};
 use crate::upstream::host::Host;
 
 /// Lists that are kept; beyond this they are freed. As many as exchanges, of
@@ -141,6 +141,8 @@ struct Tries<'a> {
     next: Option<Next>,
     hedging: bool,
     speaks: Speaks,
+    /// The client's connection.
+    client: Rc<ConnectionInfo>,
     /// The request has a body, or may have one.
     has_body: bool,
     /// The body is kept for another try.
@@ -202,6 +204,7 @@ pub(super) async fn forward_with_tries<'a>(
         next: None,
         hedging,
         speaks: connect::speaks(forward, exchange),
+        client: Rc::clone(&downstream.info),
         has_body: exchange.has_body(),
         body_max: body_max(forward, downstream),
         overflowed: false,
@@ -263,15 +266,11 @@ impl Tries<'_> {
             retry.note_host(&host);
         }
         let place = self.running.len();
-        let idle = conn_pool::idle(
-            &self.cluster,
-            &host,
-            self.forward.priority as usize,
-            self.speaks,
-        );
+        let of = PoolOf::requests(&cluster, &host, self.speaks, &self.client);
+        let idle = conn_pool::idle(&cluster, &host, self.forward.priority as usize, &of);
         let state = match idle {
             Some(_) => State::Ready,
-            None => self.connect(&cluster, &host, false),
+            None => self.connect(&cluster, &host, of, false),
         };
         let mut one = Try {
             host,
@@ -293,14 +292,20 @@ impl Tries<'_> {
         }
     }
 
-    fn connect(&self, cluster: &Rc<Cluster>, host: &Rc<Host>, wants_new: bool) -> State {
+    fn connect(
+        &self,
+        cluster: &Rc<Cluster>,
+        host: &Rc<Host>,
+        of: PoolOf,
+        wants_new: bool,
+    ) -> State {
         let (cluster, host) = (Rc::clone(cluster), Rc::clone(host));
-        let (priority, speaks) = (self.forward.priority as usize, self.speaks);
+        let priority = self.forward.priority as usize;
         State::Connecting(Box::pin(async move {
             if wants_new {
-                conn_pool::acquire_new(&cluster, &host, priority, speaks).await
+                conn_pool::acquire_new(&cluster, &host, priority, &of).await
             } else {
-                conn_pool::acquire(&cluster, &host, priority, speaks).await
+                conn_pool::acquire(&cluster, &host, priority, &of).await
             }
         }))
     }
@@ -309,7 +314,8 @@ impl Tries<'_> {
     /// the host (see [`UpstreamRequest::may_be_resent`]).
     fn resend(&mut self, mut one: Try) -> Step {
         one.cluster.stats.upstream_rq_resent.inc();
-        one.state = self.connect(&one.cluster, &one.host, true);
+        let of = PoolOf::requests(&one.cluster, &one.host, self.speaks, &self.client);
+        one.state = self.connect(&one.cluster, &one.host, of, true);
         self.running.push(one);
         Step::Wait
     }

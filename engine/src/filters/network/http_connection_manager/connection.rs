@@ -14,6 +14,7 @@ use crate::http::exchange::Exchange;
 use crate::http::http1::reader::ReadError;
 use crate::reactor::{self, Stream};
 use crate::stream_info::{ConnectionInfo, Protocol, ResponseFlag};
+use crate::upstream::conn_pool;
 
 /// Requests of one connection that are answered before others get a turn. A
 /// client may pipeline ten thousand of them in one segment.
@@ -85,6 +86,7 @@ impl ConnectionManager {
         let end = self
             .serve_requests(&mut downstream, &registration, opened)
             .await;
+        conn_pool::own::release(downstream.info.id);
         self.count_end(&mut downstream, end, opened);
         self.close(downstream, end).await;
     }

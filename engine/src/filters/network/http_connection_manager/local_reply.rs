@@ -32,9 +32,9 @@ pub struct LocalReply<'a> {
     /// Headers that are added after the route's changes, by a reply that takes
     /// the place of a response.
     pub headers: Option<&'a AddedHeaders>,
-    /// The cluster or the host has no room for the request, and the client is
-    /// told so.
-    pub overloaded: bool,
+    /// The header that tells the client that there is no room for its request:
+    /// it says `true`.
+    pub overloaded: Option<HeaderId>,
     /// The reply comes in the place of a host's, and says how many tries there
     /// were if the route wants that.
     pub tells_attempts: bool,
@@ -53,7 +53,7 @@ impl<'a> LocalReply<'a> {
             details,
             flag: None,
             headers: None,
-            overloaded: false,
+            overloaded: None,
             tells_attempts: false,
             grpc_status: None,
         }
@@ -129,8 +129,8 @@ impl Shared {
         if let Some(content_type) = reply.content_type {
             exchange.response.set(HeaderId::ContentType, content_type);
         }
-        if reply.overloaded {
-            exchange.response.set(HeaderId::XEnvoyOverloaded, b"true");
+        if let Some(name) = reply.overloaded {
+            exchange.response.set(name, b"true");
         }
         if reply.tells_attempts {
             exchange.set_attempt_count();

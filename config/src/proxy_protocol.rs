@@ -1,0 +1,104 @@
+//! Headers of PROXY protocol on connections to hosts
+//! (`envoy.transport_sockets.upstream_proxy_protocol`). Compiled types on top,
+//! lowering below.
+
+use envoy_types::pb::envoy::config::core::v3 as pb;
+use envoy_types::pb::envoy::config::core::v3::proxy_protocol_config::Version as ProtoVersion;
+use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType;
+use envoy_types::pb::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
+use prost::Name;
+
+use crate::context::{Cx, type_name, unpack};
+use crate::core::check_plain_transport;
+
+/// The header that each connection to a host begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// How it is written.
+    pub version: Version,
+    /// What it says besides addresses, in version 2; each host may say
+    /// something else under the same type.
+    pub added: Box<[Tlv]>,
+}
+
+/// The version of the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// A type and a value (`core.v3.TlvEntry`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tlv {
+    /// The type.
+    pub kind: u8,
+    /// The value.
+    pub value: Box<[u8]>,
+}
+
+/// Where the typed metadata of a host has its own values.
+const HOST_METADATA: &str = "envoy.transport_sockets.proxy_protocol";
+
+/// Lowers the transport socket of a cluster, as far as it is one of these;
+/// others than the plain one are refused.
+pub(crate) fn lower(
+    proto: Option<&pb::TransportSocket>,
+    cx: &mut Cx<'_>,
+) -> Option<Box<ProxyProtocol>> {
+    let config = proto.and_then(|proto| proto.config_type.as_ref());
+    let Some(ConfigType::TypedConfig(any)) = config else {
+        check_plain_transport(proto, cx);
+        return None;
+    };
+    if type_name(&any.type_url) != ProxyProtocolUpstreamTransport::full_name() {
+        check_plain_transport(proto, cx);
+        return None;
+    }
+    cx.field("transport_socket.typed_config", |cx| {
+        let transport = unpack::<ProxyProtocolUpstreamTransport>(any, cx)?;
+        check_plain_transport(transport.transport_socket.as_ref(), cx);
+        let config = transport.config.unwrap_or_default();
+        Some(Box::new(ProxyProtocol {
+            version: match config.version() {
+                ProtoVersion::V1 => Version::V1,
+                ProtoVersion::V2 => Version::V2,
+            },
+            added: cx.field("config", |cx| tlvs(&config.added_tlvs, cx)),
+        }))
+    })
+}
+
+/// What a host says in the headers of connections to it, instead of what its
+/// cluster says under the same types.
+pub(crate) fn of_host(metadata: Option<&pb::Metadata>, cx: &mut Cx<'_>) -> Box<[Tlv]> {
+    let typed = metadata.and_then(|metadata| metadata.typed_filter_metadata.get(HOST_METADATA));
+    let Some(any) = typed else {
+        return Box::default();
+    };
+    cx.field("metadata", |cx| {
+        cx.entry("typed_filter_metadata", HOST_METADATA, |cx| {
+            let config = unpack::<pb::PerHostConfig>(any, cx);
+            config.map_or_else(Box::default, |config| tlvs(&config.added_tlvs, cx))
+        })
+    })
+}
+
+fn tlvs(entries: &[pb::TlvEntry], cx: &mut Cx<'_>) -> Box<[Tlv]> {
+    let all = entries.iter().enumerate().filter_map(|(i, entry)| {
+        cx.index("added_tlvs", i, |cx| {
+            // The table refuses format strings.
+            if entry.value.is_empty() && entry.format_string.is_none() {
+                cx.error("a value is needed here");
+            }
+            Some(Tlv {
+                // The rules refuse larger types.
+                kind: u8::try_from(entry.r#type).ok()?,
+                value: entry.value.as_slice().into(),
+            })
+        })
+    });
+    all.collect()
+}

@@ -1,0 +1,174 @@
+//! Pools of a host for the requests of some downstream connections only: a
+//! cluster may ask for that (`connection_pool_per_downstream_connection`), and
+//! a connection that began with a header of PROXY protocol is good for no
+//! request but those of whom the header tells.
+//!
+//! Such a pool is found by its [`Key`]. It is there as long as a downstream
+//! connection that has used it: nobody could use its connections afterwards.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+
+use ringway_codecs::proxy_protocol::Endpoints;
+
+use super::{Pool, Speaks};
+use crate::stream_info::ConnectionInfo;
+use crate::upstream::cluster::Cluster;
+use crate::upstream::host::Host;
+
+thread_local! {
+    /// The pools that the requests of downstream connections have used, by the
+    /// connections' numbers.
+    static USED: RefCell<HashMap<u64, Vec<Rc<OwnPool>>>> = RefCell::default();
+}
+
+/// Which of a host's pools.
+#[derive(Clone)]
+pub struct PoolOf {
+    /// What is spoken on its connections.
+    pub speaks: Speaks,
+    own: Option<Rc<OwnPool>>,
+}
+
+/// One that everybody may use.
+impl From<Speaks> for PoolOf {
+    fn from(speaks: Speaks) -> Self {
+        Self { speaks, own: None }
+    }
+}
+
+impl PoolOf {
+    /// The one for the requests of a downstream connection.
+    #[inline]
+    #[must_use]
+    pub fn requests(
+        cluster: &Cluster,
+        host: &Rc<Host>,
+        speaks: Speaks,
+        downstream: &ConnectionInfo,
+    ) -> Self {
+        let config = &cluster.config;
+        if !config.connections_per_downstream && config.proxy_protocol.is_none() {
+            return speaks.into();
+        }
+        let key = Key {
+            speaks,
+            connection: (config.connections_per_downstream).then_some(downstream.id),
+            endpoints: (config.proxy_protocol.is_some()).then_some(Endpoints {
+                source: downstream.direct_remote,
+                destination: downstream.local,
+            }),
+        };
+        Self {
+            speaks,
+            own: Some(OwnPool::find(host, key, downstream.id)),
+        }
+    }
+
+    pub(super) fn pool<'a>(&'a self, host: &'a Host) -> &'a Pool {
+        match &self.own {
+            None => host.shared_pool(self.speaks),
+            Some(own) => &own.pool,
+        }
+    }
+
+    /// Whether any request may use its connections.
+    pub(super) fn is_shared(&self) -> bool {
+        self.own.is_none()
+    }
+
+    /// Whether nobody will use its connections again.
+    pub(super) fn is_over(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.users.get() == 0)
+    }
+
+    /// What headers of PROXY protocol tell of those who use it.
+    pub(super) fn endpoints(&self) -> Option<&Endpoints> {
+        self.own.as_ref()?.key.endpoints.as_ref()
+    }
+}
+
+/// Who may use a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    speaks: Speaks,
+    /// The one downstream connection.
+    connection: Option<u64>,
+    /// Those with these addresses.
+    endpoints: Option<Endpoints>,
+}
+
+/// The pools of one host that not all may use.
+#[derive(Default)]
+pub struct OwnPools(RefCell<HashMap<Key, Rc<OwnPool>>>);
+
+impl OwnPools {
+    pub(super) fn for_each(&self, mut f: impl FnMut(&Pool)) {
+        // Whatever `f` closes may end the last use of a pool.
+        let all: Vec<_> = self.0.borrow().values().map(Rc::clone).collect();
+        for own in all {
+            f(&own.pool);
+        }
+    }
+}
+
+struct OwnPool {
+    pool: Pool,
+    host: Weak<Host>,
+    key: Key,
+    /// Downstream connections that have used it and are still there.
+    users: Cell<usize>,
+}
+
+impl OwnPool {
+    /// The pool of a host for `connection`, which uses it from now on.
+    fn find(host: &Rc<Host>, key: Key, connection: u64) -> Rc<Self> {
+        USED.with_borrow_mut(|used| {
+            let used = used.entry(connection).or_default();
+            let of_host = |own: &&Rc<Self>| own.host.as_ptr() == Rc::as_ptr(host);
+            if let Some(own) = used.iter().filter(of_host).find(|own| own.key == key) {
+                return Rc::clone(own);
+            }
+            // Hosts that are gone.
+            used.retain(|own| own.host.strong_count() > 0);
+            let mut pools = host.own_pools.get_or_init(Box::default).0.borrow_mut();
+            let own = pools.entry(key).or_insert_with(|| {
+                Rc::new(Self {
+                    pool: Pool::default(),
+                    host: Rc::downgrade(host),
+                    key,
+                    users: Cell::new(0),
+                })
+            });
+            own.users.set(own.users.get() + 1);
+            used.push(Rc::clone(own));
+            Rc::clone(own)
+        })
+    }
+
+    /// A downstream connection that has used it is gone.
+    fn leave(&self) {
+        self.users.set(self.users.get() - 1);
+        if self.users.get() > 0 {
+            return;
+        }
+        if let Some(host) = self.host.upgrade()
+            && let Some(pools) = host.own_pools.get()
+        {
+            pools.0.borrow_mut().remove(&self.key);
+        }
+        self.pool.close_idle();
+    }
+}
+
+/// A downstream connection is gone, and with it the pools that were its own.
+pub fn release(connection: u64) {
+    let used = USED.with_borrow_mut(|used| match used.is_empty() {
+        true => None,
+        false => used.remove(&connection),
+    });
+    for own in used.into_iter().flatten() {
+        own.leave();
+    }
+}
