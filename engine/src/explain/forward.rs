@@ -143,13 +143,15 @@ pub(super) fn explain(
     let router_config = *cx.manager.router_of(exchange);
     let strict = router_config.strict_headers;
     if let Some(wrong) = strict.first_wrong(&mut exchange.request) {
-        let header = wrong.as_str();
+        let body = router::wrong_header_text(wrong, &exchange.request);
+        let mut reply = LocalReply::new(400, "", details::REQUEST_HEADERS_FAILED_STRICT_CHECK)
+            .flag(ResponseFlag::InvalidEnvoyRequestHeaders);
+        reply.body = &body;
         let note = format!(
-            "flag IH, details request_headers_failed_strict_check{{{header}}}: the router's \
-             strict_check_headers"
+            "flag IH, details request_headers_failed_strict_check{{{}}}: the router's \
+             strict_check_headers",
+            wrong.as_str()
         );
-        let reply = LocalReply::new(400, "", "request_headers_failed_strict_check");
-        let reply = reply.flag(ResponseFlag::InvalidEnvoyRequestHeaders);
         return answered(&reply, |fact| fact.note(note), exchange, cx);
     }
     exchange.info.attempt_count = 1;

@@ -61,7 +61,7 @@ pub use self::pick::subset;
 pub use self::request_headers::{finalize_request_headers, remove_consumed, rewrite_host_to};
 pub use self::retries::Retries;
 pub use self::shadow::{NotMirrored, mirror_target, set_mirror_authority};
-pub use self::strict_headers::StrictHeaders;
+pub use self::strict_headers::{StrictHeaders, wrong_header_text};
 pub use self::timeout::{asked_ms, limits, route_header, set_stream_limit};
 pub(in crate::filters) use self::timeout::{poll_deadline, set_stream_deadlines};
 pub use self::tries::{TriesPool, is_hedging};

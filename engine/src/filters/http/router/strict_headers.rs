@@ -70,13 +70,7 @@ pub(super) fn refuse(
         "{}{{{name}}}",
         details::REQUEST_HEADERS_FAILED_STRICT_CHECK
     ));
-    let value = exchange.request.get(wrong).unwrap_or_default();
-    let body = [
-        format!("invalid header '{name}' with value '").as_bytes(),
-        value,
-        b"'",
-    ]
-    .concat();
+    let body = wrong_header_text(wrong, &exchange.request);
     let reply = LocalReply {
         body: &body,
         ..LocalReply::new(400, "", "")
@@ -84,6 +78,14 @@ pub(super) fn refuse(
     let reply = reply.flag(ResponseFlag::InvalidEnvoyRequestHeaders);
     manager.reply(downstream, exchange, reply);
     Handled::Answered
+}
+
+/// What is told of a wrong header.
+pub fn wrong_header_text(wrong: HeaderId, request: &HeaderMap) -> Vec<u8> {
+    let mut text = format!("invalid header '{}' with value '", wrong.as_str()).into_bytes();
+    text.extend_from_slice(request.get(wrong).unwrap_or_default());
+    text.push(b'\'');
+    text
 }
 
 fn is_number(value: &[u8]) -> bool {
