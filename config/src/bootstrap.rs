@@ -28,6 +28,7 @@ use crate::listener::{self, Listener};
 use crate::load::Loaded;
 use crate::names::Names;
 use crate::runtime::RuntimeLayers;
+use crate::tls::Secrets;
 use crate::upstream_bind::{self, UpstreamBind};
 
 /// A complete, valid configuration. It is never changed: an update makes a
@@ -139,16 +140,20 @@ struct Lowered {
 
 fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
     let manager = proto.cluster_manager.as_ref();
-    let defaults = cluster::Defaults {
-        bind: cluster_bind(proto, cx),
-        resolver: Resolver::of_bootstrap(proto, cx),
-    };
+    let bind = cluster_bind(proto, cx);
+    let resolver = Resolver::of_bootstrap(proto, cx);
     let (mut clusters, mut listeners) = (Vec::new(), Vec::new());
     if let Some(resources) = &proto.static_resources {
         cx.field("static_resources", |cx| {
+            let secrets = Secrets::lower(&resources.secrets, cx);
+            let defaults = cluster::Defaults {
+                bind,
+                resolver,
+                secrets: &secrets,
+            };
             // Clusters first: they get the lowest numbers, in their order.
             clusters = lower_clusters(&resources.clusters, &defaults, cx);
-            listeners = lower_listeners(&resources.listeners, cx);
+            listeners = lower_listeners(&resources.listeners, &secrets, cx);
         });
     }
     let local_cluster = manager.and_then(|manager| {
@@ -203,7 +208,7 @@ fn cluster_bind(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Option<UpstreamBind> 
 
 fn lower_clusters(
     protos: &[cluster_pb::Cluster],
-    defaults: &cluster::Defaults,
+    defaults: &cluster::Defaults<'_>,
     cx: &mut Cx<'_>,
 ) -> Vec<Arc<Cluster>> {
     let mut clusters: Vec<Arc<Cluster>> = Vec::with_capacity(protos.len());
@@ -231,11 +236,15 @@ fn lower_clusters(
     clusters
 }
 
-fn lower_listeners(protos: &[listener_pb::Listener], cx: &mut Cx<'_>) -> Vec<Arc<Listener>> {
+fn lower_listeners(
+    protos: &[listener_pb::Listener],
+    secrets: &Secrets<'_>,
+    cx: &mut Cx<'_>,
+) -> Vec<Arc<Listener>> {
     let mut listeners: Vec<Arc<Listener>> = Vec::with_capacity(protos.len());
     for (i, proto) in protos.iter().enumerate() {
         cx.index("listeners", i, |cx| {
-            if let Some(listener) = listener::lower(proto, i, cx) {
+            if let Some(listener) = listener::lower(proto, i, secrets, cx) {
                 check_distinct(&listener, &listeners, cx);
                 listeners.push(Arc::new(listener));
             }

@@ -28,6 +28,7 @@ use crate::load_balancing::{self, Balancing};
 use crate::metadata::Metadata;
 use crate::outlier_detection::{self, OutlierDetection};
 use crate::proxy_protocol::{self, ProxyProtocol};
+use crate::tls::{Secrets, TransportSocket, UpstreamTlsContext};
 use crate::upstream_bind::{self, UpstreamBind};
 
 /// A compiled cluster: immutable, shared by all workers.
@@ -77,6 +78,8 @@ pub struct Cluster {
     pub trailers: bool,
     /// How names of headers look.
     pub header_names: HeaderNames,
+    /// What carries the bytes.
+    pub transport_socket: TransportSocket<UpstreamTlsContext>,
     /// Keep-alive of upstream sockets.
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// Local addresses and options of upstream sockets.
@@ -103,17 +106,43 @@ pub struct Cluster {
     pub source: Source,
 }
 
-/// What the bootstrap says of clusters that say nothing themselves.
-pub(crate) struct Defaults {
+/// What the bootstrap says of clusters.
+pub(crate) struct Defaults<'p> {
     /// The source address of connections
     /// (`cluster_manager.upstream_bind_config`).
     pub bind: Option<UpstreamBind>,
     /// Who is asked for names.
     pub resolver: Resolver,
+    /// Parts of TLS contexts that have names.
+    pub secrets: &'p Secrets<'p>,
+}
+
+/// What each connection to a host begins with, and what carries the bytes behind
+/// it.
+fn transport(
+    proto: &pb::Cluster,
+    secrets: &Secrets<'_>,
+    cx: &mut Cx<'_>,
+) -> (
+    Option<Box<ProxyProtocol>>,
+    TransportSocket<UpstreamTlsContext>,
+) {
+    match proxy_protocol::lower(proto.transport_socket.as_ref(), cx) {
+        None => {
+            let socket = TransportSocket::upstream(proto.transport_socket.as_ref(), secrets, cx);
+            (None, socket)
+        }
+        Some((header, inner)) => {
+            let socket = cx.field("transport_socket.typed_config", |cx| {
+                TransportSocket::upstream(inner.as_ref(), secrets, cx)
+            });
+            (Some(header), socket)
+        }
+    }
 }
 
 /// Lowers one cluster.
-pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults, cx: &mut Cx<'_>) -> Cluster {
+pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_>) -> Cluster {
     let http = HttpOptions::lower(proto, cx);
     let (discovery, assignment) = discovery::lower(proto, &defaults.resolver, cx);
     let balancing = load_balancing::lower(proto, cx);
@@ -121,7 +150,13 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults, cx: &mut Cx<'_>) -
     if discovery != Discovery::Static || !discovery::is_typed(proto) {
         load_balancing::check_provided(&balancing, &discovery, cx);
     }
-    let proxy_protocol = proxy_protocol::lower(proto.transport_socket.as_ref(), cx);
+    let (proxy_protocol, transport_socket) = transport(proto, defaults.secrets, cx);
+    if matches!(transport_socket, TransportSocket::Tls(_)) && !proto.health_checks.is_empty() {
+        cx.error_at(
+            "health_checks",
+            "not supported yet where the transport socket is TLS",
+        );
+    }
     let bind = match &proto.upstream_bind_config {
         Some(config) => cx.field("upstream_bind_config", |cx| {
             upstream_bind::lower(config, cx)
@@ -179,6 +214,7 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults, cx: &mut Cx<'_>) -
         response_head_bytes_max: http.response_head_bytes_max,
         trailers: http.trailers,
         header_names: http.header_names,
+        transport_socket,
         tcp_keepalive,
         bind,
         proxy_protocol,

@@ -11,11 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3 as pb;
-use envoy_types::pb::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer;
 use envoy_types::pb::google::protobuf;
-use prost::Name;
 
-use crate::context::{Cx, type_name};
+use crate::context::Cx;
 
 /// Where a socket listens or connects to (`core.v3.Address`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -266,22 +264,6 @@ pub(crate) fn tcp_keepalive(proto: Option<&pb::TcpKeepalive>) -> Option<TcpKeepa
         time: seconds(proto.keepalive_time),
         interval: seconds(proto.keepalive_interval),
     })
-}
-
-/// Checks that a transport socket, if given, is the plain one.
-pub(crate) fn check_plain_transport(proto: Option<&pb::TransportSocket>, cx: &mut Cx<'_>) {
-    let Some(proto) = proto else { return };
-    cx.field("transport_socket", |cx| match &proto.config_type {
-        Some(pb::transport_socket::ConfigType::TypedConfig(any)) => {
-            if type_name(&any.type_url) != RawBuffer::full_name() {
-                cx.error_at("typed_config", "not supported yet");
-            }
-        }
-        None => cx.error(format!(
-            "{:?} needs a typed_config: its type selects the implementation",
-            proto.name
-        )),
-    });
 }
 
 /// The duration in the field `name`, if it is set.

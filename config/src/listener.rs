@@ -17,6 +17,7 @@ use prost::Name;
 use crate::context::{Cx, Source, type_name};
 use crate::core::{self, Address, TcpKeepalive};
 use crate::metadata::Metadata;
+use crate::tls::{DownstreamTlsContext, Secrets, TransportSocket};
 
 /// A compiled listener: immutable, shared by all workers.
 #[derive(Clone, Debug)]
@@ -116,6 +117,8 @@ pub struct FilterChain {
     pub name: Arc<str>,
     /// What the configuration says of it, for logs; `None` is nothing.
     pub metadata: Option<Arc<Metadata>>,
+    /// What carries the bytes.
+    pub transport_socket: TransportSocket<DownstreamTlsContext>,
     /// Network filters; the last is terminal. Empty: Envoy closes such a
     /// connection at once.
     pub filters: Vec<Extension>,
@@ -141,16 +144,22 @@ pub struct Extension {
 
 /// Lowers the listener at `index` of its list, which names it if nothing
 /// else does.
-pub(crate) fn lower(proto: &pb::Listener, index: usize, cx: &mut Cx<'_>) -> Option<Listener> {
+pub(crate) fn lower(
+    proto: &pb::Listener,
+    index: usize,
+    secrets: &Secrets<'_>,
+    cx: &mut Cx<'_>,
+) -> Option<Listener> {
     let address = cx.field("address", |cx| {
         core::address(proto.address.as_ref(), "", cx)
     });
     let additional_addresses = additional_addresses(&proto.additional_addresses, cx);
-    let filter_chains = filter_chains(proto, cx);
-    let default_filter_chain = proto
-        .default_filter_chain
-        .as_ref()
-        .and_then(|chain| cx.field("default_filter_chain", |cx| filter_chain(chain, cx)));
+    let filter_chains = filter_chains(proto, secrets, cx);
+    let default_filter_chain = proto.default_filter_chain.as_ref().and_then(|chain| {
+        cx.field("default_filter_chain", |cx| {
+            filter_chain(chain, secrets, cx)
+        })
+    });
 
     let address = address?;
     let name = match proto.name.as_str() {
@@ -220,7 +229,11 @@ fn additional_addresses(
 /// Chains without a match all match the same connections, so a second one
 /// could never be reached. (A `filter_chain_match` with content never gets
 /// this far: the support table refuses it.)
-fn filter_chains(proto: &pb::Listener, cx: &mut Cx<'_>) -> Vec<Arc<FilterChain>> {
+fn filter_chains(
+    proto: &pb::Listener,
+    secrets: &Secrets<'_>,
+    cx: &mut Cx<'_>,
+) -> Vec<Arc<FilterChain>> {
     if proto.filter_chains.is_empty() && proto.default_filter_chain.is_none() {
         cx.error("no filter chains: a listener needs filter_chains or default_filter_chain");
     }
@@ -230,14 +243,19 @@ fn filter_chains(proto: &pb::Listener, cx: &mut Cx<'_>) -> Vec<Arc<FilterChain>>
             if i > 0 {
                 cx.error("has the same matching rules as filter_chains[0]: neither has a filter_chain_match");
             }
-            chains.extend(filter_chain(chain, cx));
+            chains.extend(filter_chain(chain, secrets, cx));
         });
     }
     chains
 }
 
-fn filter_chain(proto: &pb::FilterChain, cx: &mut Cx<'_>) -> Option<Arc<FilterChain>> {
-    core::check_plain_transport(proto.transport_socket.as_ref(), cx);
+fn filter_chain(
+    proto: &pb::FilterChain,
+    secrets: &Secrets<'_>,
+    cx: &mut Cx<'_>,
+) -> Option<Arc<FilterChain>> {
+    let transport_socket =
+        TransportSocket::downstream(proto.transport_socket.as_ref(), secrets, cx);
     let mut filters = Vec::with_capacity(proto.filters.len());
     for (i, filter) in proto.filters.iter().enumerate() {
         let config = match &filter.config_type {
@@ -256,6 +274,7 @@ fn filter_chain(proto: &pb::FilterChain, cx: &mut Cx<'_>) -> Option<Arc<FilterCh
     Some(Arc::new(FilterChain {
         name: proto.name.as_str().into(),
         metadata: Metadata::shared(proto.metadata.as_ref()),
+        transport_socket,
         filters,
         transport_socket_connect_timeout: core::duration_or_off(
             proto.transport_socket_connect_timeout,

@@ -9,7 +9,6 @@ use envoy_types::pb::envoy::extensions::transport_sockets::proxy_protocol::v3::P
 use prost::Name;
 
 use crate::context::{Cx, type_name, unpack};
-use crate::core::check_plain_transport;
 
 /// The header that each connection to a host begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,32 +41,30 @@ pub struct Tlv {
 /// Where the typed metadata of a host has its own values.
 const HOST_METADATA: &str = "envoy.transport_sockets.proxy_protocol";
 
-/// Lowers the transport socket of a cluster, as far as it is one of these;
-/// others than the plain one are refused.
+/// Lowers the transport socket of a cluster, if it is one of these; with it comes
+/// the one that carries what is behind the header.
 pub(crate) fn lower(
     proto: Option<&pb::TransportSocket>,
     cx: &mut Cx<'_>,
-) -> Option<Box<ProxyProtocol>> {
+) -> Option<(Box<ProxyProtocol>, Option<pb::TransportSocket>)> {
     let config = proto.and_then(|proto| proto.config_type.as_ref());
     let Some(ConfigType::TypedConfig(any)) = config else {
-        check_plain_transport(proto, cx);
         return None;
     };
     if type_name(&any.type_url) != ProxyProtocolUpstreamTransport::full_name() {
-        check_plain_transport(proto, cx);
         return None;
     }
     cx.field("transport_socket.typed_config", |cx| {
         let transport = unpack::<ProxyProtocolUpstreamTransport>(any, cx)?;
-        check_plain_transport(transport.transport_socket.as_ref(), cx);
         let config = transport.config.unwrap_or_default();
-        Some(Box::new(ProxyProtocol {
+        let lowered = ProxyProtocol {
             version: match config.version() {
                 ProtoVersion::V1 => Version::V1,
                 ProtoVersion::V2 => Version::V2,
             },
             added: cx.field("config", |cx| tlvs(&config.added_tlvs, cx)),
-        }))
+        };
+        Some((Box::new(lowered), transport.transport_socket))
     })
 }
 

@@ -10,6 +10,7 @@ pub mod access_loggers;
 pub mod admin;
 pub mod cli;
 pub mod control;
+pub mod data_source;
 pub mod explain;
 pub mod filters;
 pub mod formatter;

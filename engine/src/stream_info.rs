@@ -11,8 +11,10 @@
 
 pub mod details;
 mod response_flag;
+mod tls;
 
 pub use response_flag::{ResponseFlag, ResponseFlags};
+pub use tls::{CertificateFacts, TlsInfo};
 
 use ringway_config::filter_state::FilterState;
 use ringway_config::metadata::{Metadata, RouteMetadata};
@@ -273,6 +275,9 @@ impl StreamInfo {
             TimePoint::DownstreamRxBegin => Some(0),
             TimePoint::UpstreamConnectBegin => connection()?.connect_begin.map(|t| self.offset(t)),
             TimePoint::UpstreamConnectEnd => connection()?.connect_end.map(|t| self.offset(t)),
+            TimePoint::UpstreamHandshakeEnd => connection()?.handshake_end.map(|t| self.offset(t)),
+            // Before the first request, which Envoy calls no time.
+            TimePoint::DownstreamHandshakeEnd => self.connection.tls.as_ref().map(|_| 0),
             recorded => match self.points[recorded as usize] {
                 UNSET => None,
                 nanos => Some(nanos),
@@ -318,7 +323,8 @@ pub enum TimePoint {
     /// `US_CX_END`: the upstream TCP connect ended; taken from
     /// [`UpstreamConnectionInfo`], never marked.
     UpstreamConnectEnd,
-    /// `US_HS_END`: the upstream TLS handshake ended.
+    /// `US_HS_END`: the upstream TLS handshake ended; taken from
+    /// [`UpstreamConnectionInfo`], never marked.
     UpstreamHandshakeEnd,
     /// `US_TX_BEG`: the first byte of the upstream request was sent.
     UpstreamTxBegin,
@@ -339,7 +345,7 @@ pub enum TimePoint {
     /// A pooled or new upstream connection was assigned to the request
     /// (`%UPSTREAM_CONNECTION_POOL_READY_DURATION%`).
     UpstreamPoolReady,
-    /// The downstream TLS handshake ended.
+    /// The downstream TLS handshake ended; never marked.
     DownstreamHandshakeEnd,
 }
 
@@ -386,6 +392,8 @@ pub struct ConnectionInfo {
     pub listener_metadata: Option<Arc<Metadata>>,
     /// Metadata of the filter chain, if it has some.
     pub filter_chain_metadata: Option<Arc<Metadata>>,
+    /// What its handshake agreed on; `None` in plaintext.
+    pub tls: Option<Arc<TlsInfo>>,
 }
 
 impl ConnectionInfo {
@@ -400,6 +408,7 @@ impl ConnectionInfo {
             filter_chain_name: Arc::from(""),
             listener_metadata: None,
             filter_chain_metadata: None,
+            tls: None,
         }
     }
 }
@@ -441,6 +450,10 @@ pub struct UpstreamConnectionInfo {
     pub connect_begin: Option<Instant>,
     /// When the socket was connected.
     pub connect_end: Option<Instant>,
+    /// When its TLS handshake was over, if it had one.
+    pub handshake_end: Option<Instant>,
+    /// What the handshake agreed on.
+    pub tls: Option<Arc<TlsInfo>>,
 }
 
 /// Bytes of one request on one side, message framing included.
@@ -575,6 +588,8 @@ mod tests {
             remote: None,
             connect_begin: Some(start - Duration::from_micros(3)),
             connect_end: None,
+            handshake_end: None,
+            tls: None,
         }));
         assert_eq!(info.nanos(TimePoint::UpstreamConnectBegin), Some(-3_000));
         assert_eq!(

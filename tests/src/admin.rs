@@ -74,7 +74,11 @@ impl Admin {
             to_head: method == "HEAD",
         };
         loop {
-            let count = stream.read(&mut buffer)?;
+            let count = match stream.read(&mut buffer) {
+                // A machine that was stopped meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                count => count?,
+            };
             bytes.extend_from_slice(&buffer[..count]);
             // Looking for the end of a long answer after every read would be slow.
             if count == 0 || count < buffer.len() {

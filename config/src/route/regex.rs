@@ -12,7 +12,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::hir::{Hir, HirKind};
 
 /// A regular expression that must match a whole string.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CompiledRegex {
     whole: Regex,
     /// Text that is somewhere in every match, if there is enough of it to

@@ -7,7 +7,7 @@ use envoy_types::pb::xds::r#type::matcher::v3 as xds;
 use memchr::memmem;
 
 /// A compiled test of a string.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum StringMatcher {
     /// The whole string is this.
     Exact(Box<[u8]>, Case),

@@ -30,6 +30,7 @@ use super::pending_removal;
 use super::zones::Zones;
 use crate::access_loggers::EventLog;
 use crate::stats::Store;
+use crate::transport_sockets::tls::ClientContext;
 use crate::upstream::cluster::SharedCluster;
 use crate::upstream::dns_cache::Known;
 use crate::upstream::health::HealthFlag;
@@ -94,6 +95,16 @@ pub struct EventLogs {
     pub health_checks: HashMap<ClusterId, Vec<EventLog>>,
 }
 
+/// What clusters need that is made of the configuration by the engine, not by its
+/// lowering.
+#[derive(Default)]
+pub struct Prepared {
+    /// Where their events are logged.
+    pub event_logs: EventLogs,
+    /// How those that speak TLS do so.
+    pub tls: HashMap<ClusterId, Arc<ClientContext>>,
+}
+
 /// All clusters.
 pub struct ClusterManager {
     clusters: Vec<ManagedCluster>,
@@ -114,7 +125,7 @@ impl ClusterManager {
     pub fn new(
         snapshot: &Snapshot,
         runtime: Arc<RuntimeValues>,
-        logs: &EventLogs,
+        prepared: &Prepared,
         store: &Store,
     ) -> Self {
         let (sender, events) = unbounded_channel();
@@ -126,8 +137,9 @@ impl ClusterManager {
         };
         let clusters: Vec<_> = (snapshot.clusters.iter())
             .map(|config| {
-                let mut cluster = ManagedCluster::new(config, &surroundings, &sender, logs, store);
-                let own_logs = logs.health_checks.get(&config.id);
+                let mut cluster =
+                    ManagedCluster::new(config, &surroundings, &sender, prepared, store);
+                let own_logs = prepared.event_logs.health_checks.get(&config.id);
                 cluster.checker = HealthChecker::new(
                     config,
                     cluster.shared.stats.upstream_cx_total,
@@ -427,7 +439,7 @@ impl ManagedCluster {
         config: &Arc<ClusterConfig>,
         surroundings: &Surroundings,
         events: &Events,
-        logs: &EventLogs,
+        prepared: &Prepared,
         store: &Store,
     ) -> Self {
         let announcing = events.clone();
@@ -439,7 +451,10 @@ impl ManagedCluster {
         let outliers = watch
             .clone()
             .filter(|watch| watch.detects_outliers())
-            .map(|watch| OutlierDetector::new(config, watch, logs.outliers.clone(), store));
+            .map(|watch| {
+                let log = prepared.event_logs.outliers.clone();
+                OutlierDetector::new(config, watch, log, store)
+            });
         let assignment = config.assignment.clone();
         let nobody = Assignment::default();
         let found = Found::compare(&assignment, &nobody, &[], watch.as_ref(), store);
@@ -450,6 +465,7 @@ impl ManagedCluster {
         let members = Arc::clone(&found.members);
         let hosts = host_set(config, &members, &assignment, &slow_starts, surroundings);
         let weights = LoadWeights::new(&config.balancing, created);
+        let tls = prepared.tls.get(&config.id).cloned();
         let (config, hosts) = (Arc::clone(config), Arc::new(hosts));
         let on_demand = OnDemand::new(&config.discovery);
         let registry = on_demand.is_some().then(|| {
@@ -457,8 +473,9 @@ impl ManagedCluster {
             let announce = move |host| drop(announcing.send(ClusterEvent::Made(id, host)));
             Registry::new(&config, watch.clone(), store, Box::new(announce))
         });
-        let shared =
-            SharedCluster::new(config, hosts, watch, created, store).with_registry(registry);
+        let shared = SharedCluster::new(config, hosts, watch, created, store)
+            .with_registry(registry)
+            .with_tls(tls, store);
         let mut cluster = Self {
             shared: Arc::new(shared),
             assignment,

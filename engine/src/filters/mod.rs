@@ -4,7 +4,6 @@
 //!
 //! [`WorkerContext`] is what filters may use of the worker that they run on.
 
-pub mod data_source;
 pub mod http;
 pub mod network;
 

@@ -280,6 +280,8 @@ fn upstream(info: &mut StreamInfo, connected: bool, name: &str) {
         // A pooled connection may be older than the request.
         connect_begin: start.checked_sub(Duration::from_micros(5)),
         connect_end: connected.then_some(start),
+        handshake_end: None,
+        tls: None,
     }));
     info.mark(
         TimePoint::UpstreamTxBegin,

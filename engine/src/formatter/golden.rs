@@ -147,6 +147,8 @@ pub(crate) fn forwarded() -> Request {
         remote: Some(([127, 0, 0, 1], 19_972).into()),
         connect_begin: Some(start + Duration::from_nanos(100_000)),
         connect_end: Some(start + Duration::from_nanos(151_070)),
+        handshake_end: None,
+        tls: None,
     }));
     info.downstream_bytes = BytesMeter {
         wire_sent: 167,

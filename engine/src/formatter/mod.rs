@@ -24,6 +24,7 @@ mod names;
 mod operator;
 mod query;
 mod substitution;
+mod tls;
 pub mod uuid;
 mod value;
 mod zone;

@@ -2,6 +2,7 @@
 //! there yet.
 
 use super::operator::{AddressPart, GrpcFormat, Number, Operator, Peer, Span, Text};
+use super::tls;
 use crate::stream_info::TimePoint;
 
 /// Operators without arguments.
@@ -62,8 +63,12 @@ pub(super) fn plain(name: &str) -> Option<Operator> {
         "TRACE_ID" | "SPAN_ID" => Operator::Unset,
         // Known of QUIC connections only.
         "ROUNDTRIP_DURATION" => Operator::Unset,
-        _ if ON_TLS_ONLY.contains(&name) => Operator::Unset,
-        _ => return number(name).or_else(|| duration(name)),
+        _ if NEVER_SET.contains(&name) => Operator::Unset,
+        _ => {
+            return number(name)
+                .or_else(|| duration(name))
+                .or_else(|| tls::operator(name));
+        }
     };
     Some(operator)
 }
@@ -124,52 +129,15 @@ fn duration(name: &str) -> Option<Operator> {
     }))
 }
 
-/// Facts about TLS, which are not set on a plaintext connection.
-const ON_TLS_ONLY: &[&str] = &[
-    "DOWNSTREAM_LOCAL_DNS_SAN",
-    "DOWNSTREAM_LOCAL_EMAIL_SAN",
-    "DOWNSTREAM_LOCAL_IP_SAN",
-    "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
-    "DOWNSTREAM_LOCAL_SUBJECT",
-    "DOWNSTREAM_LOCAL_URI_SAN",
-    "DOWNSTREAM_PEER_CERT",
-    "DOWNSTREAM_PEER_CERT_V_END",
-    "DOWNSTREAM_PEER_CERT_V_START",
-    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1",
-    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256",
-    "DOWNSTREAM_PEER_CHAIN_SERIALS",
-    "DOWNSTREAM_PEER_DNS_SAN",
-    "DOWNSTREAM_PEER_EMAIL_SAN",
-    "DOWNSTREAM_PEER_FINGERPRINT_1",
-    "DOWNSTREAM_PEER_FINGERPRINT_256",
-    "DOWNSTREAM_PEER_IP_SAN",
-    "DOWNSTREAM_PEER_ISSUER",
-    "DOWNSTREAM_PEER_OTHERNAME_SAN",
-    "DOWNSTREAM_PEER_SERIAL",
-    "DOWNSTREAM_PEER_SUBJECT",
-    "DOWNSTREAM_PEER_URI_SAN",
-    "DOWNSTREAM_TLS_CIPHER",
-    "DOWNSTREAM_TLS_GROUP",
+/// Operators whose facts nobody finds out yet: fingerprints of a ClientHello need the
+/// listener filter, a failed connection has no request, and rustls tells no ids of
+/// sessions.
+const NEVER_SET: &[&str] = &[
     "DOWNSTREAM_TLS_SESSION_ID",
-    "DOWNSTREAM_TLS_VERSION",
     "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
     "TLS_JA3_FINGERPRINT",
     "TLS_JA4_FINGERPRINT",
-    "UPSTREAM_LOCAL_DNS_SAN",
-    "UPSTREAM_LOCAL_IP_SAN",
-    "UPSTREAM_LOCAL_URI_SAN",
-    "UPSTREAM_PEER_CERT",
-    "UPSTREAM_PEER_CERT_V_END",
-    "UPSTREAM_PEER_CERT_V_START",
-    "UPSTREAM_PEER_DNS_SAN",
-    "UPSTREAM_PEER_IP_SAN",
-    "UPSTREAM_PEER_ISSUER",
-    "UPSTREAM_PEER_SUBJECT",
-    "UPSTREAM_PEER_URI_SAN",
-    "UPSTREAM_TLS_CIPHER",
-    "UPSTREAM_TLS_GROUP",
     "UPSTREAM_TLS_SESSION_ID",
-    "UPSTREAM_TLS_VERSION",
 ];
 
 /// Operators of Envoy 1.40 whose facts Ringway does not record yet.

@@ -9,6 +9,7 @@ use super::command::Command;
 use super::date::DateFormat;
 use super::metadata::{Coalesce, FilterStateValue, MetadataValue, Owner};
 use super::names;
+use super::tls::TlsValue;
 use super::zone::Zone;
 use crate::stream_info::TimePoint;
 use ringway_codecs::header::HeaderId;
@@ -19,7 +20,7 @@ use ringway_codecs::header::HeaderId;
 pub(super) enum Operator {
     /// Known since the start: host name, environment.
     Fixed(Box<[u8]>),
-    /// Never set on the connections that exist so far (TLS, tracing).
+    /// Never set on the connections that exist so far (tracing).
     Unset,
     StartTime(DateFormat),
     EmitTime(DateFormat),
@@ -50,6 +51,7 @@ pub(super) enum Operator {
     ServerName(ServerNameFrom),
     Metadata(MetadataValue),
     FilterState(FilterStateValue),
+    Tls(TlsValue),
     Coalesce(Coalesce),
     Cel {
         expression: Expression,

@@ -41,6 +41,7 @@ impl Operator {
                 Written::Safe
             }
             Operator::Text(text) => text.write(cx, out),
+            Operator::Tls(value) => value.write(info, out),
             Operator::Number(number) => decimal(number.value(cx), out),
             Operator::Duration(span) => match span.value(info) {
                 Some(value) => decimal(value, out),

@@ -16,8 +16,9 @@ use super::exchange::Exchange;
 use super::http1::reader::{BodyPart, MessageReader, ReadError};
 use super::http1::writer::BodyWriter;
 use super::pacer::Pacer;
-use crate::reactor::{self, Chunk, Stream, Timer};
+use crate::reactor::{self, Chunk, Timer};
 use crate::stream_info::ConnectionInfo;
+use crate::transport_sockets::TransportSocket;
 
 /// Bytes that may wait in a send queue before the other side is no longer
 /// read, whatever larger limit the configuration allows: beyond it a queue
@@ -49,7 +50,7 @@ pub enum ResponseFraming {
 /// A client's connection.
 pub struct Downstream {
     /// The socket.
-    pub stream: Stream,
+    pub stream: TransportSocket,
     /// The connection's one timer.
     pub timer: Rc<Timer>,
     /// Its addresses and number.
@@ -78,7 +79,7 @@ impl Downstream {
     /// A connection that was just accepted.
     #[must_use]
     pub fn new(
-        stream: Stream,
+        stream: TransportSocket,
         timer: Rc<Timer>,
         info: Rc<ConnectionInfo>,
         buffer_limit: u32,

@@ -18,10 +18,12 @@ use socket2::Socket;
 use crate::filters::WorkerContext;
 use crate::filters::network::http_connection_manager::{self, ConnectionManager};
 use crate::network::address::NO_ADDRESS;
-use crate::reactor::{self, Listener, Stream};
+use crate::reactor::{self, Listener, Stream, Timer};
 use crate::stats::Store;
 use crate::stats::listener::{ListenerStats, ListenerWorkerStats, worker_prefix};
 use crate::stream_info::ConnectionInfo;
+use crate::transport_sockets::TransportSocket;
+use crate::transport_sockets::tls::{ServerContext, ServerSocketFactory};
 
 /// What all workers share of a listener.
 pub struct SharedListener {
@@ -42,6 +44,8 @@ pub struct SharedListener {
 pub struct FilterChain {
     /// The name, for access logs; empty when it has none.
     pub name: Arc<str>,
+    /// Its TLS side; `None` is plaintext.
+    pub tls: Option<Arc<ServerContext>>,
     /// The filter at its end, which serves the connection.
     pub terminal: Terminal,
 }
@@ -97,6 +101,10 @@ impl WorkerListener {
                 store,
                 &worker_prefix(&shared.prefix, worker.index),
             ),
+            tls: shared.chain.as_ref().and_then(|chain| {
+                let context = Arc::clone(chain.tls.as_ref()?);
+                Some(ServerSocketFactory::new(context, store, &shared.prefix))
+            }),
             shared: Arc::clone(&shared),
             worker: Rc::clone(worker),
         });
@@ -121,6 +129,7 @@ impl Drop for WorkerListener {
 struct Serving {
     shared: Arc<SharedListener>,
     manager: Option<Rc<ConnectionManager>>,
+    tls: Option<ServerSocketFactory>,
     worker: Rc<WorkerContext>,
     worker_stats: ListenerWorkerStats,
 }
@@ -205,15 +214,55 @@ async fn serve(serving: Rc<Serving>, stream: Stream, local: Option<SocketAddr>) 
     serving.worker_stats.downstream_cx_total.inc();
     serving.worker_stats.downstream_cx_active.inc();
 
-    let info = connection_info(&serving, &stream, local);
-    let limit = serving.shared.config.buffer_limit;
-    Rc::clone(manager).serve(stream, Rc::new(info), limit).await;
+    let mut info = connection_info(&serving, &stream, local);
+    let visit = manager.begin_connection(serving.tls.is_some());
+    // In a box: it is large, and over soon.
+    let socket = match &serving.tls {
+        None => Some(TransportSocket::RawBuffer(stream)),
+        Some(tls) => Box::pin(shake_hands(&serving, tls, stream, &mut info)).await,
+    };
+    match socket {
+        Some(socket) => {
+            let limit = serving.shared.config.buffer_limit;
+            let manager = Rc::clone(manager);
+            manager.serve(visit, socket, Rc::new(info), limit).await;
+        }
+        None => manager.give_up_connection(&visit),
+    }
 
     let open_ms = reactor::now().duration_since(opened).as_millis() as u64;
     stats.downstream_cx_length_ms.record(open_ms);
     stats.downstream_cx_destroy.inc();
     stats.downstream_cx_active.dec();
     serving.worker_stats.downstream_cx_active.dec();
+}
+
+/// The handshake of a TLS connection, as far as it takes no longer than it may.
+async fn shake_hands(
+    serving: &Serving,
+    tls: &ServerSocketFactory,
+    stream: Stream,
+    info: &mut ConnectionInfo,
+) -> Option<TransportSocket> {
+    let limit = (serving.shared.config.filter_chain())
+        .and_then(|chain| chain.transport_socket_connect_timeout);
+    let timer = Timer::new();
+    timer.set(limit.map(|limit| reactor::now() + limit));
+    match reactor::timeout(&timer, tls.accept(stream)).await {
+        Ok(Ok(secured)) => {
+            info.tls = Some(secured.info);
+            Some(TransportSocket::Tls(secured.stream))
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(connection = info.id, ?error, "no TLS connection");
+            None
+        }
+        Err(_elapsed) => {
+            let stats = &serving.shared.stats;
+            stats.downstream_cx_transport_socket_connect_timeout.inc();
+            None
+        }
+    }
 }
 
 fn connection_info(

@@ -231,6 +231,21 @@ impl Chunk {
         head
     }
 
+    /// The bytes, to be changed in place. `None` where they are on the heap and shared with
+    /// another chunk.
+    pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        let (start, end) = (self.start as usize, self.end as usize);
+        match &mut self.storage {
+            Storage::Heap(bytes) => Rc::get_mut(bytes).map(|bytes| &mut bytes[start..end]),
+            // SAFETY: as in `deref`. Chunks cannot be cloned and `split_to` divides the range, so
+            // no other chunk sees these bytes; the range is borrowed mutably with this chunk. The
+            // kernel writes only to buffers that are given back.
+            Storage::Lent { pool, index } => Some(unsafe {
+                std::slice::from_raw_parts_mut(pool.address(*index).add(start), end - start)
+            }),
+        }
+    }
+
     /// Copies the bytes to the heap and gives a lent buffer back.
     pub fn detach(&mut self) {
         if self.is_lent() {
@@ -435,6 +450,26 @@ mod tests {
         drop(head);
         assert!(chunk.try_append(b"x"));
         assert_eq!(&chunk[..], b"23x");
+    }
+
+    #[test]
+    fn views_of_one_buffer_are_changed_apart() {
+        let pool = Pool::with_stack(1, 8).unwrap();
+        let mut tail = filled(&pool, b"abcdef");
+        let mut head = tail.split_to(3);
+        head.bytes_mut().unwrap().fill(b'x');
+        tail.bytes_mut().unwrap()[0] = b'y';
+        assert_eq!((&head[..], &tail[..]), (&b"xxx"[..], &b"yef"[..]));
+    }
+
+    #[test]
+    fn shared_bytes_on_the_heap_are_not_changed() {
+        let mut tail = Chunk::from(&b"abcdef"[..]);
+        assert!(tail.bytes_mut().is_some());
+        let head = tail.split_to(3);
+        assert!(tail.bytes_mut().is_none());
+        drop(head);
+        assert_eq!(tail.bytes_mut().unwrap(), b"def");
     }
 
     #[test]

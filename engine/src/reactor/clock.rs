@@ -4,7 +4,7 @@
 //! began, for the price of a memory load.
 
 use std::cell::Cell;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The reactor's view of both clocks.
 #[derive(Debug)]
@@ -32,6 +32,11 @@ impl Clock {
 
     pub(super) fn now(&self) -> Instant {
         self.now.get()
+    }
+
+    /// Time since the turn began.
+    pub(super) fn since_begin(&self) -> Duration {
+        self.now.get().elapsed()
     }
 
     pub(super) fn wall(&self) -> SystemTime {

@@ -6,7 +6,8 @@
 //!
 //! A turn of the loop (`Reactor::block_on`):
 //! 1. Tasks that are ready are polled, up to a budget.
-//! 2. What they have written is sent, one send per socket; starved receives get free buffers.
+//! 2. Layers above that gather what is written have their turn (`before_flush`). Then it is sent,
+//!    one send per socket; starved receives get free buffers.
 //! 3. The driver hands everything to the kernel in one call and waits for events.
 //! 4. The clock is read. Events are applied to sockets, due timers fire, wakers are called.
 //!
@@ -121,6 +122,7 @@ struct Core {
     started: Instant,
     wheel: RefCell<Wheel<Alarm>>,
     io: RefCell<Io>,
+    before_flush: RefCell<Vec<Rc<dyn BeforeFlush>>>,
     remote: RemoteWaker,
     /// A remote wake-up that nobody has consumed.
     remote_pending: Cell<bool>,
@@ -186,6 +188,7 @@ impl Reactor {
             clock,
             wheel: RefCell::new(Wheel::new()),
             io: RefCell::new(Io::new(opened.driver, opened.pool, faults)),
+            before_flush: RefCell::new(Vec::new()),
             remote,
             remote_pending: Cell::new(false),
             remote_wakes: Cell::new(0),
@@ -272,6 +275,7 @@ impl Drop for Reactor {
 impl Core {
     /// The end of a turn's work. Returns how long the driver may sleep.
     fn flush(&self, wait_max: Option<Duration>) -> Option<Duration> {
+        self.run_before_flush();
         let mut io = self.io.borrow_mut();
         io.flush();
         {
@@ -290,6 +294,18 @@ impl Core {
             due.saturating_duration_since(self.clock.now())
         });
         [until_due, wait_max].into_iter().flatten().min()
+    }
+
+    fn run_before_flush(&self) {
+        let mut due = std::mem::take(&mut *self.before_flush.borrow_mut());
+        for one in due.drain(..) {
+            one.before_flush();
+        }
+        let mut list = self.before_flush.borrow_mut();
+        if list.is_empty() {
+            // Keeps the capacity.
+            *list = due;
+        }
     }
 
     /// Begins the next turn with what the driver has reported.
@@ -337,6 +353,24 @@ impl Core {
     }
 }
 
+/// Something above a stream that gathers what is written to it, so that many small writes of a turn
+/// become one piece.
+pub trait BeforeFlush {
+    /// Called once for each [`before_flush`], when the tasks of the turn have run and before what
+    /// they have written is sent.
+    fn before_flush(&self);
+}
+
+/// Has `gatherer` called at the end of this turn.
+pub fn before_flush(gatherer: Rc<dyn BeforeFlush>) {
+    with_current(|core| {
+        core.expect(NO_REACTOR)
+            .before_flush
+            .borrow_mut()
+            .push(gatherer);
+    });
+}
+
 /// A task's handle. Dropping it leaves the task running.
 #[derive(Debug)]
 pub struct TaskHandle {
@@ -372,6 +406,16 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) -> TaskHandle {
 /// The time at which this turn began.
 pub fn now() -> Instant {
     with_current(|core| core.expect(NO_REACTOR).clock.now())
+}
+
+/// How long this turn has lasted, by a clock that is read now.
+pub fn time_in_turn() -> Duration {
+    with_current(|core| core.expect(NO_REACTOR).clock.since_begin())
+}
+
+/// Turns of the loop so far.
+pub fn turn() -> u64 {
+    with_current(|core| core.expect(NO_REACTOR).turns.get())
 }
 
 /// The time of day, read at most once a turn.

@@ -284,6 +284,11 @@ impl Stream {
 
     /// Discards what is unsent and resets the connection.
     pub fn abort(self) {
+        self.reset();
+    }
+
+    /// As [`abort`](Stream::abort), for who cannot give the stream away.
+    pub fn reset(&self) {
         self.core.io.borrow_mut().abort(self.slot);
     }
 

@@ -3,20 +3,23 @@
 //! `--mode validate` ends here: whatever this accepts, a start accepts too,
 //! apart from ports in use.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use ringway_config::bootstrap::{self, Snapshot};
-use ringway_config::clusters::KnownClusters;
+use ringway_config::clusters::{ClusterId, KnownClusters};
 use ringway_config::context::Cx;
 use ringway_config::diagnostics::Diagnostics;
 use ringway_config::listener::Listener;
 use ringway_config::load::Loaded;
 use ringway_config::runtime;
+use ringway_config::tls::TransportSocket;
 
 use crate::access_loggers::{self, AccessLog, EventLog};
-use crate::control::cluster_manager::EventLogs;
+use crate::control::cluster_manager::{EventLogs, Prepared};
 use crate::registry::{self, NetworkFilter};
+use crate::transport_sockets::tls::{ClientContext, ServerContext};
 
 /// A configuration whose extensions are compiled too.
 pub struct Compiled {
@@ -26,8 +29,8 @@ pub struct Compiled {
     pub listeners: Vec<CompiledListener>,
     /// The admin server's access logs.
     pub admin_logs: Vec<AccessLog>,
-    /// Where events of clusters are logged.
-    pub event_logs: EventLogs,
+    /// What clusters need beside their configuration.
+    pub clusters: Prepared,
     /// Warnings of every phase.
     pub warnings: Diagnostics,
 }
@@ -36,8 +39,18 @@ pub struct Compiled {
 pub struct CompiledListener {
     /// The lowered configuration.
     pub config: Arc<Listener>,
-    /// Name and terminal filter of the chain that its connections run through.
-    pub chain: Option<(Arc<str>, NetworkFilter)>,
+    /// The chain that its connections run through.
+    pub chain: Option<CompiledChain>,
+}
+
+/// A filter chain with its compiled filters.
+pub struct CompiledChain {
+    /// Its name; empty for none.
+    pub name: Arc<str>,
+    /// Its TLS side; `None` is plaintext.
+    pub tls: Option<Arc<ServerContext>>,
+    /// Its terminal filter.
+    pub filter: NetworkFilter,
 }
 
 /// What lowering and compiling a loaded file finds, for those who look for
@@ -59,7 +72,10 @@ pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
     let mut diagnostics = std::mem::take(&mut snapshot.diagnostics);
     let listeners = compile_listeners(loaded, &snapshot, &mut diagnostics);
     let admin_logs = compile_admin_logs(loaded, &snapshot, &mut diagnostics);
-    let event_logs = open_event_logs(loaded, &snapshot, &mut diagnostics);
+    let clusters = Prepared {
+        event_logs: open_event_logs(loaded, &snapshot, &mut diagnostics),
+        tls: compile_client_contexts(loaded, &snapshot, &mut diagnostics),
+    };
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
@@ -69,7 +85,7 @@ pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
         snapshot,
         listeners,
         admin_logs,
-        event_logs,
+        clusters,
         warnings: diagnostics,
     })
 }
@@ -115,6 +131,23 @@ fn compile_admin_logs(
     })
 }
 
+fn compile_client_contexts(
+    loaded: &Loaded,
+    snapshot: &Snapshot,
+    diagnostics: &mut Diagnostics,
+) -> HashMap<ClusterId, Arc<ClientContext>> {
+    let names = Arc::clone(&snapshot.names);
+    let mut cx = Cx::new(diagnostics, &loaded.marks, Arc::clone(&loaded.file), &names);
+    let mut contexts = HashMap::new();
+    for cluster in &snapshot.clusters {
+        if let TransportSocket::Tls(context) = &cluster.transport_socket {
+            let compiled = cx.at(&context.path, |cx| ClientContext::compile(context, cx));
+            contexts.extend(compiled.map(|compiled| (cluster.id, Arc::new(compiled))));
+        }
+    }
+    contexts
+}
+
 fn open_event_logs(
     loaded: &Loaded,
     snapshot: &Snapshot,
@@ -151,11 +184,22 @@ fn compile_chain(
     listener: &Listener,
     snapshot: &Snapshot,
     cx: &mut Cx<'_>,
-) -> Option<(Arc<str>, NetworkFilter)> {
+) -> Option<CompiledChain> {
     let chain = listener.filter_chain()?;
+    let tls = match &chain.transport_socket {
+        TransportSocket::RawBuffer => None,
+        TransportSocket::Tls(context) => {
+            let compiled = cx.at(&context.path, |cx| ServerContext::compile(context, cx));
+            Some(Arc::new(compiled?))
+        }
+    };
     let terminal = chain.filters.last()?;
     let filter = cx.at(&terminal.path, |cx| {
         registry::network_filter(terminal, &snapshot.node.cluster, cx)
     })?;
-    Some((Arc::clone(&chain.name), filter))
+    Some(CompiledChain {
+        name: Arc::clone(&chain.name),
+        tls,
+        filter,
+    })
 }

@@ -14,7 +14,7 @@ use ringway_config::to_json;
 use super::compile::{compile, findings};
 use super::refuse;
 use crate::cli::{ExplainOptions, Layout};
-use crate::control::cluster_manager::{ClusterManager, EventLogs};
+use crate::control::cluster_manager::{ClusterManager, Prepared};
 use crate::explain::{self, Document, Question, Sources, Subject};
 use crate::filters::network::http_connection_manager::Shared;
 use crate::network::address::local_address;
@@ -50,7 +50,7 @@ pub fn explain(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
         .listeners
         .into_iter()
         .map(|listener| {
-            let manager = listener.chain.map(|(_, filter)| match filter {
+            let manager = listener.chain.map(|chain| match chain.filter {
                 NetworkFilter::HttpConnectionManager(config, filters) => {
                     let drain_type = listener.config.drain_type;
                     Shared::new(*config, filters, drain_type, &store, "listener.")
@@ -108,8 +108,8 @@ fn configured_hosts(snapshot: &Snapshot, store: &Store) -> Vec<(ClusterId, Arc<H
         }
     }
     let runtime = snapshot.runtime.values(&snapshot.names.runtime_keys);
-    let logs = EventLogs::default();
-    let manager = ClusterManager::new(&unchecked, Arc::new(runtime), &logs, store);
+    let prepared = Prepared::default();
+    let manager = ClusterManager::new(&unchecked, Arc::new(runtime), &prepared, store);
     let known = manager
         .shared()
         .filter(|cluster| !cluster.config.discovery.has_to_look());

@@ -13,6 +13,7 @@ use crate::network::listen_socket::{self, ListenOptions};
 use crate::registry::NetworkFilter;
 use crate::stats::Store;
 use crate::stats::listener::{ListenerStats, prefix};
+use crate::stats::ssl::SslSocketFactoryStats;
 
 /// The longest accept queue; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG_MAX: i32 = i32::MAX;
@@ -74,9 +75,13 @@ pub fn bind(
                 .unwrap_or(&config.address.to_string()),
         );
         let drain_type = listener.config.drain_type;
-        let chain = listener.chain.map(|(name, filter)| match filter {
+        let chain = listener.chain.map(|chain| match chain.filter {
             NetworkFilter::HttpConnectionManager(config, filters) => FilterChain {
-                name,
+                name: chain.name,
+                tls: chain.tls.inspect(|_| {
+                    let prefix = format!("{prefix}server_ssl_socket_factory.");
+                    let _ = SslSocketFactoryStats::new(store, &prefix);
+                }),
                 terminal: Terminal::HttpConnectionManager(Arc::new(
                     http_connection_manager::Shared::new(
                         *config, filters, drain_type, store, &prefix,

@@ -204,8 +204,8 @@ async fn serve(
     ));
     // The control plane logs what becomes of hosts.
     log_writer.handle().install();
-    let logs = &compiled.event_logs;
-    let mut cluster_manager = ClusterManager::new(snapshot, values.values(), logs, &store);
+    let prepared = &compiled.clusters;
+    let mut cluster_manager = ClusterManager::new(snapshot, values.values(), prepared, &store);
     let clusters: Vec<_> = cluster_manager.shared().cloned().collect();
     let caches = snapshot.names.dns_caches.all();
     let caches = caches.iter().map(|cache| DnsCache::new(cache, &store));

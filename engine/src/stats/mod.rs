@@ -33,6 +33,7 @@ pub mod listener;
 pub mod outlier_detection;
 pub mod route;
 pub mod server;
+pub mod ssl;
 
 pub use codes::CodeStats;
 pub use histogram::{Buckets, DEFAULT_BOUNDS, QUANTILES, Unit};

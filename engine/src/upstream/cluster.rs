@@ -34,9 +34,11 @@ use crate::stats::cluster::{
     TransportSocketMatchStats, prefix,
 };
 use crate::stats::http_connection_manager::Http1CodecStats;
+use crate::stats::ssl::SslSocketFactoryStats;
 use crate::stats::{GaugeReader, Store};
 use crate::stream_info::ClusterInfo;
 use crate::transport_sockets::proxy_protocol::ProxyProtocolStats;
+use crate::transport_sockets::tls::{ClientContext, ClientSocketFactory};
 use crate::worker::shared::Latest;
 
 /// What all workers share of a cluster.
@@ -55,6 +57,8 @@ pub struct SharedCluster {
     pub transport_socket_matches: TransportSocketMatchStats,
     /// Of a cluster whose connections begin with a header.
     pub proxy_protocol: Option<ProxyProtocolStats>,
+    /// How TLS is spoken with its hosts; `None` is plaintext.
+    pub tls: Option<Arc<ClientContext>>,
     /// The process-wide limits by routing priority: default, high.
     pub limits: [Limits; 2],
     /// When it was made: where the clock of its balancers starts.
@@ -111,6 +115,7 @@ impl SharedCluster {
             limits: [limits(0, "default"), limits(1, "high")],
             created,
             watch,
+            tls: None,
             registry: None,
             hosts: Latest::new(hosts),
             config,
@@ -121,6 +126,18 @@ impl SharedCluster {
     #[must_use]
     pub fn with_registry(mut self, registry: Option<Registry>) -> Self {
         self.registry = registry.map(Arc::new);
+        self
+    }
+
+    /// Its hosts speak TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Arc<ClientContext>>, store: &Store) -> Self {
+        if tls.is_some() {
+            let prefix = prefix(&self.config.stat_name);
+            let _ =
+                SslSocketFactoryStats::new(store, &format!("{prefix}client_ssl_socket_factory."));
+        }
+        self.tls = tls;
         self
     }
 
@@ -199,6 +216,8 @@ pub struct Cluster {
     pub alt_stats: AltStats,
     /// What load reports are read with.
     pub load_reader: RefCell<LoadReader>,
+    /// Makes connections of sockets; `None` is plaintext.
+    pub tls: Option<ClientSocketFactory>,
     store: Store,
     http1_stats: OnceCell<Http1CodecStats>,
     loads: GaugeReader,
@@ -251,6 +270,10 @@ impl Cluster {
             breakers: [breakers(&shared.limits[0]), breakers(&shared.limits[1])],
             alt_stats: AltStats::default(),
             load_reader: RefCell::default(),
+            tls: shared.tls.as_ref().map(|context| {
+                let prefix = prefix(&shared.config.stat_name);
+                ClientSocketFactory::new(Arc::clone(context), store, &prefix)
+            }),
             store: store.clone(),
             http1_stats: OnceCell::new(),
             loads: store.gauge_reader(),

@@ -80,11 +80,6 @@ pub(super) const TABLE: &[Intended] = &[
         "log[0].*header_bytes_received",
         TOO_MANY,
     ),
-    request(
-        "version 2.0",
-        "log[0].header_bytes_received",
-        "strict: what is no HTTP/1 has no headers",
-    ),
     request("*pipelined*", "log[*].wire_bytes_received", READ_AHEAD),
     request(
         "route none with body",

@@ -133,7 +133,15 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
-        "config/src/core.rs",
+        "config/src/tls/mod.rs",
+    ),
+    (
+        "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "config/src/tls/mod.rs",
+    ),
+    (
+        "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "config/src/tls/mod.rs",
     ),
     (
         "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport",

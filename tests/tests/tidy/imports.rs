@@ -7,7 +7,7 @@ use crate::source::{File, find_word};
 /// layers only; modules of one layer do not import each other.
 const LAYERS: &[&[&str]] = &[
     &["reactor", "stats", "stream_info"],
-    &["network", "formatter"],
+    &["network", "formatter", "data_source"],
     &["transport_sockets"],
     &["access_loggers", "http", "upstream"],
     &["filters"],
@@ -52,6 +52,11 @@ const RESTRICTED: &[(&[&str], &[&str], &str)] = &[
         // The server has a gauge that says which one it is.
         &["reactor/", "server/"],
         "nothing above the reactor knows which driver it has",
+    ),
+    (
+        &["rustls", "aws_lc_sys"],
+        &["transport_sockets/tls/"],
+        "TLS is one folder's business",
     ),
     (
         &["anyhow"],

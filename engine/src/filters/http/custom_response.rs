@@ -18,8 +18,8 @@ use ringway_config::matcher::{Inputs, Matcher, MatchingData};
 use ringway_config::route::HeaderChanges;
 
 use self::redirect_policy::{RedirectPolicy, added};
-use super::super::data_source;
 use super::{Fetch, Flow, HttpFilter, Replacement, StreamContext};
+use crate::data_source;
 use crate::filters::network::http_connection_manager::local_reply::LocalReply;
 use crate::formatter::{Context, Format};
 use crate::http::exchange::Exchange;

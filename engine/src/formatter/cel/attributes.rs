@@ -3,6 +3,7 @@
 
 use super::super::metadata::Owner;
 use super::super::operator::Side;
+use super::super::tls::{self, TlsAttribute};
 use super::super::{AccessLogType, Context, grpc, query};
 use super::value::Value;
 use crate::stream_info::{StreamInfo, TimePoint};
@@ -55,6 +56,7 @@ pub(super) enum Attribute {
     DestinationPort,
     ConnectionId,
     Mtls,
+    Tls(TlsAttribute),
     RequestedServerName,
     TerminationDetails,
     UpstreamAddress,
@@ -164,8 +166,10 @@ fn connection(name: &str) -> Selected {
         "mtls" => Attribute::Mtls,
         "requested_server_name" => Attribute::RequestedServerName,
         "termination_details" => Attribute::TerminationDetails,
-        // Certificates and the like are of TLS.
-        _ => return Selected::Never,
+        _ => match tls::attribute(name, false) {
+            Some(attribute) => Attribute::Tls(attribute),
+            None => return Selected::Never,
+        },
     })
 }
 
@@ -177,7 +181,10 @@ fn upstream(name: &str) -> Selected {
         "transport_failure_reason" => Attribute::UpstreamTransportFailureReason,
         "request_attempt_count" => Attribute::RequestAttemptCount,
         "locality" | "cx_pool_ready_duration" => return Selected::NotYet,
-        _ => return Selected::Never,
+        _ => match tls::attribute(name, true) {
+            Some(attribute) => Attribute::Tls(attribute),
+            None => return Selected::Never,
+        },
     })
 }
 
@@ -279,8 +286,11 @@ impl Attribute {
             Attribute::DestinationPort if is_pipe(info) => return None,
             Attribute::DestinationPort => Value::Int(info.connection.local.port().into()),
             Attribute::ConnectionId => Value::Uint(info.connection.id),
-            // There is no TLS.
-            Attribute::Mtls => Value::Bool(false),
+            Attribute::Mtls => {
+                let tls = info.connection.tls.as_deref();
+                Value::Bool(tls.is_some_and(|tls| !tls.peer.is_empty()))
+            }
+            Attribute::Tls(attribute) => borrowed(attribute.text(info)?.as_bytes()),
             Attribute::RequestedServerName => {
                 let name = info.connection.requested_server_name.as_deref();
                 borrowed(name.unwrap_or_default().as_bytes())

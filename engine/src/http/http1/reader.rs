@@ -15,7 +15,8 @@ use ringway_codecs::http1::{
     ResponseHead, ResponseOptions, Version,
 };
 
-use crate::reactor::{Chunk, Stream};
+use crate::reactor::Chunk;
+use crate::transport_sockets::TransportSocket;
 
 /// Why a message could not be read.
 #[derive(Debug)]
@@ -107,7 +108,7 @@ impl MessageReader {
     /// Polls until something is there to be read, or the peer has closed.
     pub fn poll_fill(
         &mut self,
-        stream: &Stream,
+        stream: &TransportSocket,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ReadError>> {
         if self.unread.is_none() {
@@ -124,7 +125,7 @@ impl MessageReader {
     /// with [`Self::poll_body`].
     pub fn poll_request(
         &mut self,
-        stream: &Stream,
+        stream: &TransportSocket,
         options: &RequestOptions,
         body: &BodyOptions,
         headers: &mut HeaderMap,
@@ -142,7 +143,7 @@ impl MessageReader {
     /// Polls for the next response head; interim (1xx) ones are returned too.
     pub fn poll_response(
         &mut self,
-        stream: &Stream,
+        stream: &TransportSocket,
         options: &ResponseOptions,
         body: &BodyOptions,
         request: RequestFacts,
@@ -169,7 +170,7 @@ impl MessageReader {
     /// [`BodyPart::End`] it keeps answering that.
     pub fn poll_body(
         &mut self,
-        stream: &Stream,
+        stream: &TransportSocket,
         trailers: &mut HeaderMap,
         cx: &mut Context<'_>,
     ) -> Poll<Result<BodyPart, ReadError>> {
@@ -210,7 +211,7 @@ impl MessageReader {
     /// those of a tunnel. `None` is the peer's end.
     pub fn poll_raw(
         &mut self,
-        stream: &Stream,
+        stream: &TransportSocket,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Chunk>, ReadError>> {
         if let Some(error) = self.broken {
@@ -224,7 +225,7 @@ impl MessageReader {
     /// Feeds received chunks to `parse` until a head is complete.
     fn poll_head<H>(
         &mut self,
-        stream: &Stream,
+        stream: &TransportSocket,
         cx: &mut Context<'_>,
         mut parse: impl FnMut(&mut Self, &[u8]) -> Result<Option<(H, usize)>, Http1Error>,
     ) -> Poll<Result<H, ReadError>> {
@@ -268,7 +269,7 @@ impl MessageReader {
 
     fn poll_chunk(
         &mut self,
-        stream: &Stream,
+        stream: &TransportSocket,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Chunk>, ReadError>> {
         if let Some(chunk) = self.unread.take() {

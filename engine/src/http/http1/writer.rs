@@ -3,7 +3,8 @@
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::{CHUNK_END, encode_chunk_header, encode_last_chunk};
 
-use crate::reactor::{Chunk, Stream};
+use crate::reactor::Chunk;
+use crate::transport_sockets::TransportSocket;
 
 /// How a body is put on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,7 +20,7 @@ pub enum BodyWriter {
 
 impl BodyWriter {
     /// Queues a part of the body. Never blocks; the caller watches the queue.
-    pub fn data(self, stream: &Stream, data: Chunk) {
+    pub fn data(self, stream: &TransportSocket, data: Chunk) {
         match self {
             Self::Plain => stream.write_chunk(data),
             Self::Chunked => {
@@ -36,7 +37,7 @@ impl BodyWriter {
     }
 
     /// Queues a part of the body that is not in a receive buffer.
-    pub fn bytes(self, stream: &Stream, data: &[u8]) {
+    pub fn bytes(self, stream: &TransportSocket, data: &[u8]) {
         match self {
             Self::Plain => stream.write(data),
             Self::Chunked => {
@@ -55,7 +56,7 @@ impl BodyWriter {
 
     /// Queues the end of the body, with trailers where the framing has room
     /// for them. Returns the bytes of their lines.
-    pub fn end(self, stream: &Stream, trailers: &HeaderMap) -> u64 {
+    pub fn end(self, stream: &TransportSocket, trailers: &HeaderMap) -> u64 {
         if self != Self::Chunked {
             return 0;
         }

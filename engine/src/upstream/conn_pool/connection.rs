@@ -20,7 +20,10 @@ use ringway_config::proxy_protocol::ProxyProtocol;
 use crate::network::listen_socket::kernel_keepalive;
 use crate::reactor::{self, Stream, Timer};
 use crate::stream_info::UpstreamConnectionInfo;
+use crate::transport_sockets::TransportSocket;
 use crate::transport_sockets::proxy_protocol::{self, Of};
+use crate::transport_sockets::tls::failure;
+use crate::transport_sockets::tls::handshake::HandshakeError;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
 
@@ -54,7 +57,7 @@ enum Woken {
 /// An open connection to a host.
 pub struct Connection {
     /// The socket.
-    pub stream: Stream,
+    pub stream: TransportSocket,
     /// Its addresses and number, for logs.
     pub info: Rc<UpstreamConnectionInfo>,
     pub(super) cluster: Rc<Cluster>,
@@ -97,28 +100,18 @@ pub(super) async fn open(
     let generation = host.generation();
     let timer = Timer::new();
     timer.set(Some(started + cluster.config.connect_timeout));
-    let connected = reactor::timeout(&timer, dial(&cluster, &host)).await;
+    let connected = reactor::timeout(&timer, connect(&cluster, &host, &of, started)).await;
     timer.set(None);
 
     let pool = of.pool(&host);
     pool.connecting.set(pool.connecting.get() - 1);
     let failure = match connected {
-        Ok(Ok((stream, address))) => {
+        Ok(Ok((stream, info))) => {
             let elapsed = reactor::now().duration_since(started);
             cluster
                 .stats
                 .upstream_cx_connect_ms
                 .record(elapsed.as_millis() as u64);
-            let info = UpstreamConnectionInfo {
-                id: NEXT_ID.with(|next| next.replace(next.get() + 1)),
-                local: stream.local_addr().ok(),
-                remote: socket_address(&address),
-                connect_begin: Some(started),
-                connect_end: Some(reactor::now()),
-            };
-            if let Some(config) = &cluster.config.proxy_protocol {
-                write_header(config, &stream, &info, (&cluster, &host, &of));
-            }
             let connection = Rc::new(Connection {
                 info: Rc::new(info),
                 stream,
@@ -144,14 +137,16 @@ pub(super) async fn open(
             put(Rc::clone(&connection));
             return connection.watch().await;
         }
-        Ok(Err(error)) => WaitFailure::Connect(error.kind(), error.raw_os_error()),
+        Ok(Err(failure)) => failure,
         Err(_elapsed) => {
             cluster.stats.upstream_cx_connect_timeout.inc();
             WaitFailure::ConnectTimeout
         }
     };
-    match failure {
-        WaitFailure::Connect(..) => cluster.stats.upstream_cx_destroy_remote.inc(),
+    match &failure {
+        WaitFailure::Connect(..) | WaitFailure::Handshake(_) => {
+            cluster.stats.upstream_cx_destroy_remote.inc();
+        }
         WaitFailure::ConnectTimeout => cluster.stats.upstream_cx_destroy_local.inc(),
     }
     let open_ms = reactor::now().duration_since(started).as_millis() as u64;
@@ -162,7 +157,7 @@ pub(super) async fn open(
     host.stats.cx_connect_fail.inc();
     host.stats.cx_active.dec();
     drop(permit);
-    fail_waiters(of.pool(&host), failure);
+    fail_waiters(of.pool(&host), &failure);
     of.pool(&host).leave_if_empty();
 }
 
@@ -191,6 +186,46 @@ fn write_header(
         && !complete
     {
         stats.v2_tlvs_exceed_max_length.inc();
+    }
+}
+
+/// Connects to a host as its cluster wants it.
+async fn connect(
+    cluster: &Rc<Cluster>,
+    host: &Host,
+    of: &PoolOf,
+    started: Instant,
+) -> Result<(TransportSocket, UpstreamConnectionInfo), WaitFailure> {
+    let dialled = dial(cluster, host).await;
+    let (stream, address) =
+        dialled.map_err(|error| WaitFailure::Connect(error.kind(), error.raw_os_error()))?;
+    let mut info = UpstreamConnectionInfo {
+        id: NEXT_ID.with(|next| next.replace(next.get() + 1)),
+        local: stream.local_addr().ok(),
+        remote: socket_address(&address),
+        connect_begin: Some(started),
+        connect_end: Some(reactor::now()),
+        handshake_end: None,
+        tls: None,
+    };
+    if let Some(config) = &cluster.config.proxy_protocol {
+        write_header(config, &stream, &info, (cluster, host, of));
+    }
+    let Some(tls) = &cluster.tls else {
+        return Ok((stream.into(), info));
+    };
+    let ip = info.remote.map(|address| address.ip());
+    // In a box: it is large, and over soon.
+    match Box::pin(tls.connect(stream, &host.info().hostname, ip)).await {
+        Ok(secured) => {
+            info.handshake_end = Some(reactor::now());
+            info.tls = Some(secured.info);
+            Ok((TransportSocket::Tls(secured.stream), info))
+        }
+        Err(HandshakeError::Io(error)) => {
+            Err(WaitFailure::Connect(error.kind(), error.raw_os_error()))
+        }
+        Err(error) => Err(WaitFailure::Handshake(failure::reason(&error).into())),
     }
 }
 
@@ -407,7 +442,7 @@ impl Connection {
         cluster.stats.upstream_cx_active.inc();
         host.stats.cx_active.inc();
         let connection = Rc::new(Self {
-            stream: Stream::from_socket(from.socket.into()),
+            stream: Stream::from_socket(from.socket.into()).into(),
             info: Rc::new(from.info),
             cluster: Rc::clone(cluster),
             host: Rc::clone(host),

@@ -130,6 +130,8 @@ pub enum PoolFailure {
     ConnectTimeout,
     /// The host refused, or could not be reached (flag `UF`).
     Connect(io::Error),
+    /// There is no TLS connection to it, and this is why (flag `UF`).
+    Handshake(Rc<str>),
 }
 
 /// A request in the queue.
@@ -141,11 +143,12 @@ struct Waiter {
 }
 
 /// Why a waiting request is turned away; several may share one cause, so it is
-/// copied, not moved.
-#[derive(Debug, Clone, Copy)]
+/// cloned, not moved.
+#[derive(Debug, Clone)]
 enum WaitFailure {
     ConnectTimeout,
     Connect(io::ErrorKind, Option<i32>),
+    Handshake(Rc<str>),
 }
 
 /// A connection to `host` for one request.
@@ -217,6 +220,7 @@ async fn wait(
         Err(WaitFailure::Connect(kind, code)) => Err(PoolFailure::Connect(
             code.map_or_else(|| io::Error::from(kind), io::Error::from_raw_os_error),
         )),
+        Err(WaitFailure::Handshake(reason)) => Err(PoolFailure::Handshake(reason)),
     }
 }
 
@@ -284,8 +288,12 @@ fn open_for_waiters(
     how: Open,
 ) {
     let pool = of.pool(host);
-    let may_borrow =
-        how == Open::OrBorrow && of.is_shared() && of.speaks == Speaks::Http1 && !pool.wants_new();
+    // The keys of a TLS connection stay with the worker that has them.
+    let may_borrow = how == Open::OrBorrow
+        && of.is_shared()
+        && of.speaks == Speaks::Http1
+        && cluster.tls.is_none()
+        && !pool.wants_new();
     while pool.coming() < pool.waiting.borrow().len() {
         if may_borrow && lending::ask(cluster, host, priority) {
             continue;
@@ -348,10 +356,10 @@ fn put(connection: Rc<Connection>) {
 }
 
 /// Turns every waiting request away, because a connection could not be opened.
-fn fail_waiters(pool: &Pool, failure: WaitFailure) {
+fn fail_waiters(pool: &Pool, failure: &WaitFailure) {
     let waiting = std::mem::take(&mut *pool.waiting.borrow_mut());
     for waiter in waiting {
-        waiter.finish(Err(failure));
+        waiter.finish(Err(failure.clone()));
     }
 }
 

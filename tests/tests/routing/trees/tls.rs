@@ -48,6 +48,24 @@ pub fn cases() -> Vec<Case> {
             to("all.example", "/found", https),
         ),
         case(
+            "tls required, pretended before a proxy that says no",
+            "tls",
+            to(
+                "all.example",
+                "/found",
+                "x-forwarded-proto: https\r\nx-forwarded-proto: http\r\n",
+            ),
+        ),
+        case(
+            "tls required and said twice",
+            "tls",
+            to(
+                "all.example",
+                "/found",
+                "x-forwarded-proto: https\r\nx-forwarded-proto: https\r\n",
+            ),
+        ),
+        case(
             "tls required, used, no route",
             "tls",
             to("all.example", "/", https),

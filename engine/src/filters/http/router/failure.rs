@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use ringway_codecs::header::HeaderId;
 
@@ -12,7 +13,7 @@ use crate::formatter::grpc;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
 use crate::http::http1::reader::ReadError;
-use crate::stream_info::{ResponseFlag, details};
+use crate::stream_info::{ResponseFlag, StreamInfo, details};
 use crate::upstream::cluster::Cluster;
 
 /// What a client is told when the host was not reached or broke off.
@@ -43,6 +44,8 @@ pub enum Failure {
     ConnectTimeout,
     /// The host refused the connection.
     Connect(io::Error),
+    /// There is no TLS connection to the host, and this is why.
+    Handshake(Rc<str>),
     /// The host closed or reset the connection before any byte of a response.
     UpstreamClosed,
     /// The host broke the protocol, or closed within its response.
@@ -155,18 +158,12 @@ impl Failure {
                     .flag(ResponseFlag::UpstreamConnectionFailure)
             }
             Self::Connect(error) => {
-                // Only requests without a connection come here: a text may be
-                // formatted.
                 let info = &mut exchange.info;
                 let address = info.host.as_ref().map(|host| &*host.address_text);
                 let reason = connect_error_text(&error, address);
-                info.details.compose(format_args!(
-                    "upstream_reset_before_response_started{{remote_connection_failure|{reason}}}"
-                ));
-                info.upstream_transport_failure_reason.copy(&reason);
-                LocalReply::new(503, reset_text!("remote connection failure", retried), "")
-                    .flag(ResponseFlag::UpstreamConnectionFailure)
+                remote_failure(info, &reason, retried)
             }
+            Self::Handshake(reason) => remote_failure(&mut exchange.info, &reason, retried),
             Self::UpstreamClosed => {
                 let details = "upstream_reset_before_response_started{connection_termination}";
                 LocalReply::new(503, reset_text!("connection termination", retried), details)
@@ -245,6 +242,7 @@ impl Failure {
             | Self::ConnectTimeout
             | Self::Connect(_)
             | Self::EarlyData
+            | Self::Handshake(_)
             | Self::DownstreamClosed
             | Self::Stopped => {}
         }
@@ -261,7 +259,7 @@ impl Failure {
         let (stats, of_host) = (&clusters.route.stats, &clusters.host.stats);
         match self {
             Self::UpstreamProtocol => of_host.upstream_cx_protocol_error.inc(),
-            Self::ConnectTimeout | Self::Connect(_) => {
+            Self::ConnectTimeout | Self::Connect(_) | Self::Handshake(_) => {
                 of_host.upstream_rq_pending_failure_eject.inc();
             }
             Self::Expired(Expired::Route) => {
@@ -361,6 +359,16 @@ fn expired(
     };
     manager.reply(downstream, exchange, reply);
     Handled::Answered
+}
+
+/// Only requests without a connection come here: a text may be formatted.
+fn remote_failure(info: &mut StreamInfo, reason: &str, retried: bool) -> LocalReply<'static> {
+    info.details.compose(format_args!(
+        "upstream_reset_before_response_started{{remote_connection_failure|{reason}}}"
+    ));
+    info.upstream_transport_failure_reason.copy(reason);
+    LocalReply::new(503, reset_text!("remote connection failure", retried), "")
+        .flag(ResponseFlag::UpstreamConnectionFailure)
 }
 
 /// Envoy's words for a failed connect.

@@ -503,6 +503,7 @@ impl From<PoolFailure> for Failure {
             PoolFailure::Overflow => Self::Overflow,
             PoolFailure::ConnectTimeout => Self::ConnectTimeout,
             PoolFailure::Connect(error) => Self::Connect(error),
+            PoolFailure::Handshake(reason) => Self::Handshake(reason),
         }
     }
 }

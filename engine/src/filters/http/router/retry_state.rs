@@ -217,7 +217,7 @@ impl<'a> RetryState<'a> {
             .and(RetryOn::GATEWAY_ERROR)
             .and(RetryOn::RESET);
         match failure {
-            Failure::ConnectTimeout | Failure::Connect(_) => on.has(
+            Failure::ConnectTimeout | Failure::Connect(_) | Failure::Handshake(_) => on.has(
                 any_reset
                     .and(RetryOn::CONNECT_FAILURE)
                     .and(RetryOn::RESET_BEFORE_REQUEST),

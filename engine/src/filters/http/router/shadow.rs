@@ -270,8 +270,11 @@ impl Shadow {
                 if matches!(failure, Failure::Timeout | Failure::Cancelled) {
                     of_host.stats.upstream_rq_cancelled.inc();
                 }
-                if let Failure::Pool(PoolFailure::Connect(_) | PoolFailure::ConnectTimeout) =
-                    failure
+                if let Failure::Pool(
+                    PoolFailure::Connect(_)
+                    | PoolFailure::Handshake(_)
+                    | PoolFailure::ConnectTimeout,
+                ) = failure
                 {
                     if self.counts_responses {
                         host.stats.rq_error.inc();
@@ -371,7 +374,9 @@ impl Shadow {
     fn count(&self, failure: &Failure, of_host: &Cluster) {
         let stats = &of_host.stats;
         match failure {
-            Failure::Pool(PoolFailure::Connect(_) | PoolFailure::ConnectTimeout) => {
+            Failure::Pool(
+                PoolFailure::Connect(_) | PoolFailure::Handshake(_) | PoolFailure::ConnectTimeout,
+            ) => {
                 stats.upstream_rq_pending_failure_eject.inc();
             }
             Failure::Protocol => stats.upstream_cx_protocol_error.inc(),

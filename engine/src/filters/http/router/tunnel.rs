@@ -23,8 +23,9 @@ use super::{ConnectionManager, LocalReply, shadow};
 use crate::http::connection_header;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Tunnel};
-use crate::reactor::{self, Chunk, Stream};
+use crate::reactor::{self, Chunk};
 use crate::stream_info::{ResponseFlag, details};
+use crate::transport_sockets::TransportSocket;
 
 /// Whether a response head in `exchange.response` begins the tunnel that the
 /// request asked for. A 101 that does not say so begins nothing: what follows
@@ -187,7 +188,11 @@ fn poll_client(
 
 /// Waits while there is too much to send. A failed connection has nothing to
 /// send, and would take everything for ever.
-fn poll_room(stream: &Stream, queued_max: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+fn poll_room(
+    stream: &TransportSocket,
+    queued_max: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
     if stream.queued() > queued_max {
         return stream.poll_writable(cx, queued_max / 2);
     }

@@ -23,8 +23,9 @@ use crate::http::downstream::{Downstream, start_line_bytes};
 use crate::http::exchange::{Exchange, Expired, Tunnel};
 use crate::http::http1::reader::{BodyPart, MessageReader, ReadError};
 use crate::http::http1::writer::BodyWriter;
-use crate::reactor::{self, Chunk, Stream};
+use crate::reactor::{self, Chunk};
 use crate::stream_info::{Protocol, TimePoint};
+use crate::transport_sockets::TransportSocket;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{Lease, Speaks};
 use crate::upstream::host::Host;
@@ -136,7 +137,7 @@ impl UpstreamRequest {
     }
 
     /// The socket.
-    pub fn stream(&self) -> &Stream {
+    pub fn stream(&self) -> &TransportSocket {
         &self.active.lease().stream
     }
 
@@ -581,7 +582,10 @@ fn since_sent(exchange: &Exchange) -> Option<Duration> {
 /// A request whose own time ends before that says nothing against the host, as
 /// in Envoy.
 pub(super) fn note_unconnected(host: &Host, failure: &Failure) {
-    if matches!(failure, Failure::Connect(_) | Failure::ConnectTimeout) {
+    if matches!(
+        failure,
+        Failure::Connect(_) | Failure::Handshake(_) | Failure::ConnectTimeout
+    ) {
         host.note(Outcome::Failed);
     }
 }

@@ -12,8 +12,9 @@ use crate::filters::Registration;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
 use crate::http::http1::reader::ReadError;
-use crate::reactor::{self, Stream};
+use crate::reactor;
 use crate::stream_info::{ConnectionInfo, Protocol, ResponseFlag};
+use crate::transport_sockets::TransportSocket;
 use crate::upstream::conn_pool;
 
 /// Requests of one connection that are answered before others get a turn. A
@@ -57,37 +58,64 @@ enum NoRequest {
     Abandoned(Box<Exchange>),
 }
 
+/// A connection that was accepted, and is counted as open.
+pub struct Visit {
+    registration: Registration,
+    opened: Instant,
+    over_tls: bool,
+}
+
 impl ConnectionManager {
-    /// Serves a connection until it is closed.
-    pub async fn serve(
-        self: Rc<Self>,
-        stream: Stream,
-        info: Rc<ConnectionInfo>,
-        buffer_limit: u32,
-    ) {
-        let registration = self.worker.register();
-        let opened = reactor::now();
+    /// Counts a connection that was accepted.
+    pub fn begin_connection(&self, over_tls: bool) -> Visit {
         let stats = self.stats();
         stats.downstream_cx_total.inc();
         stats.downstream_cx_active.inc();
+        if over_tls {
+            stats.downstream_cx_ssl_total.inc();
+            stats.downstream_cx_ssl_active.inc();
+        }
+        Visit {
+            registration: self.worker.register(),
+            opened: reactor::now(),
+            over_tls,
+        }
+    }
 
+    /// Counts a connection that ended in its handshake.
+    pub fn give_up_connection(&self, visit: &Visit) {
+        self.count_closed(visit, End::ByClient);
+    }
+
+    /// Serves a connection until it is closed.
+    pub async fn serve(
+        self: Rc<Self>,
+        visit: Visit,
+        stream: TransportSocket,
+        info: Rc<ConnectionInfo>,
+        buffer_limit: u32,
+    ) {
         let body_options = BodyOptions {
             trailers: self.config().request.trailers,
             ..BodyOptions::default()
         };
         let mut downstream = Downstream::new(
             stream,
-            registration.timer(),
+            visit.registration.timer(),
             info,
             buffer_limit,
             body_options,
             self.config().response_names,
         );
         let end = self
-            .serve_requests(&mut downstream, &registration, opened)
+            .serve_requests(&mut downstream, &visit.registration, visit.opened)
             .await;
         conn_pool::own::release(downstream.info.id);
-        self.count_end(&mut downstream, end, opened);
+        self.count_buffered(&mut downstream, true);
+        if downstream.has_received() {
+            self.stats().downstream_cx_http1_active.dec();
+        }
+        self.count_closed(&visit, end);
         self.close(downstream, end).await;
     }
 
@@ -377,13 +405,12 @@ impl ConnectionManager {
         }
     }
 
-    fn count_end(&self, downstream: &mut Downstream, end: End, opened: Instant) {
-        self.count_buffered(downstream, true);
+    fn count_closed(&self, visit: &Visit, end: End) {
         let stats = self.stats();
         stats.downstream_cx_destroy.inc();
         stats.downstream_cx_active.dec();
-        if downstream.has_received() {
-            stats.downstream_cx_http1_active.dec();
+        if visit.over_tls {
+            stats.downstream_cx_ssl_active.dec();
         }
         let remote = matches!(end, End::ByClient | End::ByClientWithRequest);
         if remote {
@@ -395,7 +422,7 @@ impl ConnectionManager {
             stats.downstream_cx_destroy_active_rq.inc();
             stats.downstream_cx_destroy_remote_active_rq.inc();
         }
-        let open_ms = reactor::now().duration_since(opened).as_millis() as u64;
+        let open_ms = reactor::now().duration_since(visit.opened).as_millis() as u64;
         stats.downstream_cx_length_ms.record(open_ms);
     }
 

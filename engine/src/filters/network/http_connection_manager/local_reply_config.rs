@@ -15,7 +15,7 @@ use ringway_config::route::{HeaderChanges, MutableName};
 use ringway_config::runtime::RuntimeValues;
 
 use crate::access_loggers::Filter;
-use crate::filters::data_source;
+use crate::data_source;
 use crate::formatter::{Context, Format, Formatter};
 use crate::http::exchange::Exchange;
 use crate::http::header_parser::{self, Message, Scratch};

@@ -194,7 +194,13 @@ impl ConnectionManager {
             metadata: exchange.info.metadata(),
             filter_state: exchange.info.filter_state(),
             remote: exchange.info.remote().ip(),
-            peer_certificate: PeerCertificate::default(),
+            peer_certificate: match &exchange.info.connection.tls {
+                None => PeerCertificate::default(),
+                Some(tls) => PeerCertificate {
+                    presented: !tls.peer.is_empty(),
+                    validated: tls.peer_validated,
+                },
+            },
         }
     }
 

@@ -219,7 +219,7 @@ fn peer(exchange: &Exchange) -> Peer {
     Peer {
         remote: known(connection.direct_remote),
         local: known(connection.local),
-        tls: false,
+        tls: connection.tls.is_some(),
     }
 }
 
@@ -252,6 +252,9 @@ pub fn reply_to_reject(
 /// does not.
 pub fn join_lists(request: &mut HeaderMap, version: Version, upgrade: bool) {
     join_lines(request, HeaderId::XForwardedFor);
+    // The first line alone would let a client speak for the proxy that added
+    // another one.
+    join_lines(request, HeaderId::XForwardedProto);
     match version {
         _ if !upgrade => {}
         // RFC 9110 section 7.8: these must be ignored.

@@ -326,7 +326,7 @@ fn mistakes_of_local_replies() {
         ),
         (
             format!("mappers: [{{{PASS}, body: {{filename: /dev/zero}}}}]"),
-            "mappers[0].body: a body has at most 1048576 bytes",
+            "mappers[0].body: a data source has at most 1048576 bytes",
         ),
         (
             format!("mappers: [{{{PASS}, body: {{environment_variable: RINGWAY_NONE}}}}]"),

@@ -8,9 +8,9 @@ use envoy_types::pb::envoy::config::core::v3::DataSource;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use ringway_config::Cx;
 
-/// Bytes of a source. They live in memory for as long as the configuration and
+/// Bytes of a source: bodies live in memory for as long as the configuration and
 /// are sent whole.
-const BODY_BYTES_MAX: u64 = 1024 * 1024;
+const SOURCE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The bytes of a source, or a report of why there are none.
 pub fn read(source: &DataSource, cx: &mut Cx<'_>) -> Option<Box<[u8]>> {
@@ -39,8 +39,10 @@ pub fn read(source: &DataSource, cx: &mut Cx<'_>) -> Option<Box<[u8]>> {
             return None;
         }
     };
-    if bytes.len() as u64 > BODY_BYTES_MAX {
-        cx.error(format!("a body has at most {BODY_BYTES_MAX} bytes"));
+    if bytes.len() as u64 > SOURCE_BYTES_MAX {
+        cx.error(format!(
+            "a data source has at most {SOURCE_BYTES_MAX} bytes"
+        ));
         return None;
     }
     Some(bytes.into())
@@ -51,7 +53,7 @@ pub fn read(source: &DataSource, cx: &mut Cx<'_>) -> Option<Box<[u8]>> {
 fn read_file(name: &str) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(name)?
-        .take(BODY_BYTES_MAX + 1)
+        .take(SOURCE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)?;
     Ok(bytes)
 }

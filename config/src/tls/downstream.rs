@@ -1,0 +1,131 @@
+//! What a filter chain says of TLS (`DownstreamTlsContext`).
+
+use std::time::Duration;
+
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as pb;
+use pb::downstream_tls_context::SessionTicketKeysType;
+
+use super::common_context::{CommonTlsContext, Side};
+use super::secrets::Secrets;
+use super::validation::CertificateValidation;
+use crate::context::Cx;
+use crate::core;
+use crate::data_source::DataSource;
+
+/// TLS on the side of the clients.
+#[derive(Debug)]
+pub struct DownstreamTlsContext {
+    /// What both sides have.
+    pub common: CommonTlsContext,
+    /// Clients without a certificate are turned away.
+    pub require_client_certificate: bool,
+    /// How sessions are taken up again without a memory of them.
+    pub session_tickets: SessionTickets,
+    /// Sessions of TLS 1.2 are remembered for clients that keep no tickets.
+    pub session_cache: bool,
+    /// For how long a session may be taken up again.
+    pub session_timeout: Option<Duration>,
+    /// A name that no certificate has gets the one that suits the client's keys
+    /// best, instead of the first.
+    pub full_scan_certs_on_sni_mismatch: bool,
+    /// The client's order of ciphers decides in TLS 1.2, not ours.
+    pub prefer_client_ciphers: bool,
+    /// The path of the context, for findings of whoever compiles it.
+    pub path: String,
+}
+
+/// The keys of session tickets.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SessionTickets {
+    /// Made when the context is.
+    Generated,
+    /// These, 80 bytes each: the first encrypts, all decrypt.
+    Keys(Vec<DataSource>),
+    /// There are no tickets.
+    Off,
+}
+
+impl DownstreamTlsContext {
+    pub(super) fn lower(
+        proto: &pb::DownstreamTlsContext,
+        secrets: &Secrets<'_>,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
+        let default = pb::CommonTlsContext::default();
+        let common = proto.common_tls_context.as_ref().unwrap_or(&default);
+        let common = cx.field("common_tls_context", |cx| {
+            let common = CommonTlsContext::lower(common, Side::Server, secrets, cx)?;
+            if common.certificates.is_empty() {
+                cx.error_at("tls_certificates", "a server needs a certificate");
+                return None;
+            }
+            Some(common)
+        });
+        let session_tickets = session_tickets(proto, secrets, cx);
+        let timeout = core::duration(proto.session_timeout, "session_timeout", cx);
+        let common = common?;
+        let validation = common.validation.as_ref();
+        let required = core::bool_or(proto.require_client_certificate, false);
+        if required && !validation.is_some_and(CertificateValidation::verifies) {
+            cx.error_at(
+                "require_client_certificate",
+                "needs a validation_context with a trusted_ca or a hash: without one, nobody is \
+                 asked for a certificate, in Envoy neither",
+            );
+            return None;
+        }
+        let lets_in = |validation: &CertificateValidation| !validation.is_particular();
+        if validation.is_some_and(lets_in) && proto.require_client_certificate.is_none() {
+            cx.warn(
+                "clients without a certificate are let in: a validation context alone does not \
+                 ask for one; set require_client_certificate",
+            );
+        }
+        Some(Self {
+            common,
+            require_client_certificate: required,
+            session_tickets: session_tickets?,
+            session_cache: !proto.disable_stateful_session_resumption,
+            session_timeout: timeout.map(|timeout| Duration::from_secs(timeout.as_secs())),
+            full_scan_certs_on_sni_mismatch: core::bool_or(
+                proto.full_scan_certs_on_sni_mismatch,
+                false,
+            ),
+            prefer_client_ciphers: proto.prefer_client_ciphers,
+            path: cx.path().to_owned(),
+        })
+    }
+}
+
+fn session_tickets(
+    proto: &pb::DownstreamTlsContext,
+    secrets: &Secrets<'_>,
+    cx: &mut Cx<'_>,
+) -> Option<SessionTickets> {
+    Some(match &proto.session_ticket_keys_type {
+        Some(SessionTicketKeysType::SessionTicketKeys(keys)) => {
+            let keys = cx.field("session_ticket_keys", |cx| ticket_keys(keys, cx));
+            SessionTickets::Keys(keys)
+        }
+        Some(SessionTicketKeysType::SessionTicketKeysSdsSecretConfig(named)) => {
+            let (keys, path) = cx.field("session_ticket_keys_sds_secret_config", |cx| {
+                secrets.ticket_keys(named, cx)
+            })?;
+            SessionTickets::Keys(cx.at(path, |cx| ticket_keys(keys, cx)))
+        }
+        Some(SessionTicketKeysType::DisableStatelessSessionResumption(true)) => SessionTickets::Off,
+        Some(SessionTicketKeysType::DisableStatelessSessionResumption(false)) | None => {
+            SessionTickets::Generated
+        }
+    })
+}
+
+/// Every key is one, even if it is empty: its length is looked at with the others'.
+fn ticket_keys(proto: &pb::TlsSessionTicketKeys, cx: &mut Cx<'_>) -> Vec<DataSource> {
+    let keys = proto.keys.iter().enumerate();
+    keys.map(|(i, key)| DataSource {
+        message: key.clone(),
+        path: cx.index("keys", i, |cx| cx.path().to_owned()),
+    })
+    .collect()
+}

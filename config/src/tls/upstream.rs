@@ -1,0 +1,92 @@
+//! What a cluster says of TLS (`UpstreamTlsContext`).
+
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as pb;
+
+use super::common_context::{CommonTlsContext, Side};
+use super::secrets::Secrets;
+use crate::context::Cx;
+use crate::core;
+
+/// TLS on the side of the hosts.
+#[derive(Debug)]
+pub struct UpstreamTlsContext {
+    /// What both sides have.
+    pub common: CommonTlsContext,
+    /// The name that is asked for; empty asks for none.
+    pub sni: Arc<str>,
+    /// A host with a name of its own is asked for that one.
+    pub auto_host_sni: bool,
+    /// The host's certificate must have the name that was asked for, whatever the
+    /// matchers say.
+    pub auto_sni_san_validation: bool,
+    /// Sessions that are kept to be taken up again.
+    pub max_session_keys: u32,
+    /// The path of the context, for findings of whoever compiles it.
+    pub path: String,
+}
+
+impl UpstreamTlsContext {
+    pub(super) fn lower(
+        proto: &pb::UpstreamTlsContext,
+        secrets: &Secrets<'_>,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
+        let default = pb::CommonTlsContext::default();
+        let common = proto.common_tls_context.as_ref().unwrap_or(&default);
+        let common = cx.field("common_tls_context", |cx| {
+            let common = CommonTlsContext::lower(common, Side::Client, secrets, cx);
+            if proto.common_tls_context.is_some() {
+                warn_of_trust(common.as_ref(), cx);
+            }
+            common
+        });
+        if proto.common_tls_context.is_none() {
+            warn_of_trust(common.as_ref(), cx);
+        }
+        check_sni(&proto.sni, cx);
+        let common = common?;
+        if proto.auto_sni_san_validation {
+            let missing = match &common.validation {
+                None => Some("a validation_context"),
+                Some(validation) if validation.trusted_ca.is_none() => Some("a trusted_ca"),
+                Some(_) => None,
+            };
+            if let Some(missing) = missing {
+                let reason = format!("needs {missing}: a name alone proves nothing");
+                cx.error_at("auto_sni_san_validation", reason);
+                return None;
+            }
+        }
+        Some(Self {
+            common,
+            sni: proto.sni.as_str().into(),
+            auto_host_sni: proto.auto_host_sni,
+            auto_sni_san_validation: proto.auto_sni_san_validation,
+            max_session_keys: core::u32_or(proto.max_session_keys, SESSION_KEYS),
+            path: cx.path().to_owned(),
+        })
+    }
+}
+
+/// Envoy's default.
+const SESSION_KEYS: u32 = 1;
+
+/// A connection whose other end may be anybody is a mistake more often than not.
+fn warn_of_trust(common: Option<&CommonTlsContext>, cx: &mut Cx<'_>) {
+    let Some(common) = common else { return };
+    match &common.validation {
+        None => cx.warn("the host's certificate is not verified: there is no validation_context"),
+        Some(validation) if !validation.verifies() => {
+            cx.warn("the host's certificate is not verified: validation_context has no trusted_ca");
+        }
+        Some(_) => {}
+    }
+}
+
+fn check_sni(sni: &str, cx: &mut Cx<'_>) {
+    if sni.contains('\0') {
+        cx.error_at("sni", "a name must not contain a NUL byte");
+    }
+}

@@ -1,0 +1,316 @@
+//! The handshake: rustls decides, this reads and writes for it.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::crypto::SupportedKxGroup;
+use rustls::kernel::KernelConnection;
+use rustls::pki_types::ServerName;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use rustls::{
+    ClientConfig, CommonState, ExtractedSecrets, HandshakeKind, NamedGroup, ProtocolVersion,
+    ServerConfig, SignatureScheme, SupportedCipherSuite,
+};
+
+use super::budget;
+use super::notes::{self, Notes};
+use super::stream::TlsStream;
+use super::verify_failure::VerifyFailure;
+use crate::reactor::Stream;
+use crate::stream_info::CertificateFacts;
+
+/// Bytes of a handshake that may wait to be understood: a chain of certificates and
+/// what surrounds it. A ClientHello alone is held to a quarter of it by rustls.
+const WAITING_BYTES_MAX: usize = 128 * 1024;
+
+/// The longest ClientHello: BoringSSL's limit.
+const CLIENT_HELLO_BYTES_MAX: u32 = 16 * 1024;
+
+/// The alert that BoringSSL answers a longer one with, in a record.
+const ILLEGAL_PARAMETER: [u8; 7] = [21, 3, 3, 0, 2, 2, 47];
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum HandshakeError {
+    /// The peer left, or the socket failed.
+    Closed,
+    /// The socket failed.
+    Io(io::Error),
+    /// The peer broke the protocol, or does not accept us.
+    Tls(rustls::Error),
+    /// The peer's certificate is not acceptable.
+    Verify(VerifyFailure),
+}
+
+impl From<rustls::Error> for HandshakeError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Tls(error)
+    }
+}
+
+/// What was agreed on.
+#[derive(Debug, Clone)]
+pub struct Agreed {
+    /// TLS 1.2 or 1.3.
+    pub version: ProtocolVersion,
+    /// The cipher.
+    pub suite: SupportedCipherSuite,
+    /// The group of the key exchange; a resumed session of TLS 1.2 has none.
+    pub group: Option<NamedGroup>,
+    /// The protocol of the layer above, if one was asked for.
+    pub alpn: Option<Box<[u8]>>,
+    /// What the peer has signed the handshake with.
+    pub signature: Option<SignatureScheme>,
+    /// The certificate that a client was shown.
+    pub certificate: Option<Arc<CertificateFacts>>,
+    /// An earlier session was taken up.
+    pub resumed: bool,
+    /// What is wrong with the peer's certificate, where nobody is turned away for it.
+    pub untrusted: Option<VerifyFailure>,
+    /// The peer's certificates, its own first.
+    pub peer_certificates: Vec<rustls::pki_types::CertificateDer<'static>>,
+}
+
+impl Agreed {
+    fn new(state: &CommonState, notes: Notes) -> Option<Self> {
+        Some(Self {
+            version: state.protocol_version()?,
+            suite: state.negotiated_cipher_suite()?,
+            group: state
+                .negotiated_key_exchange_group()
+                .map(SupportedKxGroup::name),
+            alpn: state.alpn_protocol().map(Box::from),
+            signature: notes.signature,
+            certificate: notes.certificate,
+            untrusted: notes.failure,
+            resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+            peer_certificates: state
+                .peer_certificates()
+                .map(<[_]>::to_vec)
+                .unwrap_or_default(),
+        })
+    }
+}
+
+/// What changes keys, and keeps session tickets, after the handshake.
+pub(super) enum Keys {
+    Server(KernelConnection<ServerConnectionData>),
+    Client(KernelConnection<ClientConnectionData>),
+}
+
+impl Keys {
+    pub(super) fn version(&self) -> ProtocolVersion {
+        match self {
+            Self::Server(keys) => keys.protocol_version(),
+            Self::Client(keys) => keys.protocol_version(),
+        }
+    }
+}
+
+/// Answers a client. What the stream has received before belongs to the handshake.
+///
+/// # Errors
+/// See [`HandshakeError`]; the peer was told by an alert where it can be.
+pub async fn accept(
+    socket: Stream,
+    config: &Arc<ServerConfig>,
+) -> Result<(TlsStream, Agreed), HandshakeError> {
+    let session = UnbufferedServerConnection::new(Arc::clone(config))?;
+    run(socket, session, Some(CLIENT_HELLO_BYTES_MAX)).await
+}
+
+/// Begins with a server.
+///
+/// # Errors
+/// As [`accept`].
+pub async fn connect(
+    socket: Stream,
+    config: &Arc<ClientConfig>,
+    name: ServerName<'static>,
+) -> Result<(TlsStream, Agreed), HandshakeError> {
+    let session = UnbufferedClientConnection::new(Arc::clone(config), name)?;
+    run(socket, session, None).await
+}
+
+/// Whether the first message of a handshake announces more bytes than that.
+fn is_longer(received: &[u8], bytes_max: u32) -> bool {
+    match received {
+        [22, _, _, _, _, _, length @ ..] if length.len() >= 3 => {
+            u32::from_be_bytes([0, length[0], length[1], length[2]]) > bytes_max
+        }
+        _ => false,
+    }
+}
+
+/// Either side's state machine of rustls.
+trait Session {
+    fn state(&self) -> &CommonState;
+
+    /// Understands as much of `input` as it can. Appends what is to be sent to
+    /// `output` and what was received behind the handshake to `received`.
+    fn step(&mut self, input: &mut [u8], output: &mut Vec<u8>, received: &mut Vec<u8>) -> Step;
+
+    /// The secrets, and what is left of rustls.
+    fn into_keys(self) -> Result<(ExtractedSecrets, Keys), rustls::Error>;
+}
+
+impl Session for UnbufferedServerConnection {
+    fn state(&self) -> &CommonState {
+        self
+    }
+
+    fn step(&mut self, input: &mut [u8], output: &mut Vec<u8>, received: &mut Vec<u8>) -> Step {
+        step(self.process_tls_records(input), output, received)
+    }
+
+    fn into_keys(self) -> Result<(ExtractedSecrets, Keys), rustls::Error> {
+        let (secrets, keys) = self.dangerous_into_kernel_connection()?;
+        Ok((secrets, Keys::Server(keys)))
+    }
+}
+
+impl Session for UnbufferedClientConnection {
+    fn state(&self) -> &CommonState {
+        self
+    }
+
+    fn step(&mut self, input: &mut [u8], output: &mut Vec<u8>, received: &mut Vec<u8>) -> Step {
+        step(self.process_tls_records(input), output, received)
+    }
+
+    fn into_keys(self) -> Result<(ExtractedSecrets, Keys), rustls::Error> {
+        let (secrets, keys) = self.dangerous_into_kernel_connection()?;
+        Ok((secrets, Keys::Client(keys)))
+    }
+}
+
+/// One step of a handshake.
+struct Step {
+    /// Bytes at the front of the input that are done with.
+    consumed: usize,
+    next: Result<Next, rustls::Error>,
+}
+
+enum Next {
+    /// There is more to do with what is there.
+    Again,
+    /// The peer has to send more.
+    Blocked,
+    /// The layer above may begin.
+    Traffic,
+    /// The peer has closed already.
+    Closed,
+}
+
+fn step<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    output: &mut Vec<u8>,
+    received: &mut Vec<u8>,
+) -> Step {
+    let mut consumed = status.discard;
+    let next = status.state.map(|state| match state {
+        ConnectionState::EncodeTlsData(mut message) => {
+            let begin = output.len();
+            let mut written = message.encode(&mut []);
+            if let Err(EncodeError::InsufficientSize(size)) = written {
+                output.resize(begin + size.required_size, 0);
+                written = message.encode(&mut output[begin..]);
+            }
+            output.truncate(begin + written.unwrap_or(0));
+            Next::Again
+        }
+        ConnectionState::TransmitTlsData(sent) => {
+            sent.done();
+            Next::Again
+        }
+        ConnectionState::ReadTraffic(mut traffic) => {
+            while let Some(Ok(record)) = traffic.next_record() {
+                received.extend_from_slice(record.payload);
+                consumed += record.discard;
+            }
+            Next::Again
+        }
+        ConnectionState::BlockedHandshake => Next::Blocked,
+        ConnectionState::WriteTraffic(_) => Next::Traffic,
+        // Early data is not offered.
+        _ => Next::Closed,
+    });
+    Step { consumed, next }
+}
+
+async fn run<S: Session>(
+    socket: Stream,
+    mut session: S,
+    first_bytes_max: Option<u32>,
+) -> Result<(TlsStream, Agreed), HandshakeError> {
+    let mut is_first = true;
+    let mut input: Vec<u8> = Vec::new();
+    let mut start = 0;
+    let mut output: Vec<u8> = Vec::new();
+    let mut received: Vec<u8> = Vec::new();
+    let mut noted = Notes::default();
+    loop {
+        budget::turn().await;
+        let next = loop {
+            // What belongs to the layer above is ours to open.
+            let end = if session.state().is_handshaking() {
+                input.len()
+            } else {
+                start
+            };
+            let Step { consumed, next } =
+                session.step(&mut input[start..end], &mut output, &mut received);
+            start += consumed;
+            is_first &= consumed == 0;
+            // Before another handshake of this thread has its turn.
+            noted.add(notes::take());
+            match next {
+                Ok(Next::Again) => {}
+                Ok(next) => break next,
+                Err(error) => {
+                    // The alert that tells why.
+                    while let Ok(Next::Again) =
+                        session.step(&mut [], &mut output, &mut received).next
+                    {}
+                    socket.write(&output);
+                    return Err(match (error, noted.failure) {
+                        (rustls::Error::InvalidCertificate(_), Some(failure)) => {
+                            HandshakeError::Verify(failure)
+                        }
+                        (error, _) => error.into(),
+                    });
+                }
+            }
+        };
+        if !output.is_empty() {
+            socket.write(&output);
+            output.clear();
+        }
+        match next {
+            Next::Traffic if !session.state().is_handshaking() => break,
+            Next::Closed => return Err(HandshakeError::Closed),
+            Next::Again | Next::Blocked | Next::Traffic => {}
+        }
+        input.drain(..start);
+        start = 0;
+        match socket.recv().await {
+            Ok(Some(chunk)) => input.extend_from_slice(&chunk),
+            Ok(None) => return Err(HandshakeError::Closed),
+            Err(error) => return Err(HandshakeError::Io(error)),
+        }
+        if is_first && first_bytes_max.is_some_and(|max| is_longer(&input, max)) {
+            socket.write(&ILLEGAL_PARAMETER);
+            return Err(rustls::Error::PeerSentOversizedRecord.into());
+        }
+        if input.len() > WAITING_BYTES_MAX {
+            return Err(rustls::Error::PeerSentOversizedRecord.into());
+        }
+    }
+    let agreed = Agreed::new(session.state(), noted).ok_or(rustls::Error::HandshakeNotComplete)?;
+    let (secrets, keys) = session.into_keys()?;
+    let stream = TlsStream::new(socket, keys, &secrets, &input[start..], &received)
+        .map_err(|_| rustls::Error::General("a cipher that is not known".into()))?;
+    Ok((stream, agreed))
+}

@@ -1,0 +1,211 @@
+//! The TLS of a filter chain, compiled.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use ringway_config::context::Cx;
+use ringway_config::tls::{DownstreamTlsContext, SessionTickets, TlsVersion};
+use rustls::ServerConfig;
+use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache};
+
+use super::certificate::{Certificate, Listed};
+use super::certificate_selector::CertificateSelector;
+use super::session_ticket::{KEY_BYTES, TicketKeys};
+use super::verifier::Verifier;
+use super::x509_store::Purpose;
+use super::{key_log, parameters};
+use crate::data_source;
+
+/// What rustls needs to answer clients, and what is to be told of it.
+#[derive(Debug)]
+pub struct ServerContext {
+    /// For each connection.
+    pub config: Arc<ServerConfig>,
+    /// Our certificates.
+    pub certificates: Vec<Certificate>,
+    verifier: Arc<Verifier>,
+}
+
+/// Sessions of TLS 1.2 that are remembered for clients without tickets.
+const SESSIONS_MAX: usize = 1024;
+
+impl ServerContext {
+    /// Reads certificates and keys; everything that is wrong is reported.
+    pub fn compile(context: &DownstreamTlsContext, cx: &mut Cx<'_>) -> Option<Self> {
+        let common = &context.common;
+        let provider = parameters::provider(&common.parameters);
+        let schemes = parameters::signature_schemes(&common.parameters);
+        let certificates: Vec<_> = (common.certificates.iter())
+            .map(|config| {
+                let certificate = Certificate::compile(config, &provider, &schemes, cx)?;
+                if !has_name(&certificate) {
+                    cx.at(&config.chain.path, |cx| {
+                        cx.error("the certificate has neither a common name nor alternative names");
+                    });
+                    return None;
+                }
+                Some(certificate)
+            })
+            .collect();
+        let certificates: Option<Vec<_>> = certificates.into_iter().collect();
+        let verifier = Verifier::compile(
+            common.validation.as_ref(),
+            &common.parameters,
+            Purpose::Client,
+            cx,
+        );
+        let key_log = key_log::open(common.key_log.as_ref(), cx);
+        let keys = ticket_keys(&context.session_tickets, cx);
+        let (certificates, verifier) = (certificates?, verifier?);
+        let verifier = Arc::new(verifier.require_certificate(context.require_client_certificate));
+
+        let versions = parameters::versions(&common.parameters);
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(versions)
+            .map_err(|error| {
+                let reason = format!("no handshake could succeed: {error}");
+                cx.at(&context.path, |cx| cx.error(reason));
+            })
+            .ok()?
+            .with_client_cert_verifier(Arc::clone(&verifier) as _);
+        let selector =
+            CertificateSelector::new(&certificates, context.full_scan_certs_on_sni_mismatch);
+        let mut config = builder.with_cert_resolver(Arc::new(selector));
+        config.alpn_protocols = offered(&common.alpn, &context.path, cx)?;
+        config.key_log = key_log?;
+        // TLS 1.3 lets the client choose, in BoringSSL too; rustls has one switch for
+        // both.
+        config.ignore_client_order =
+            common.parameters.version_max == TlsVersion::Tls12 && !context.prefer_client_ciphers;
+        config.session_storage = match context.session_cache {
+            true => ServerSessionMemoryCache::new(SESSIONS_MAX),
+            false => Arc::new(NoServerSessionStorage {}),
+        };
+        // Records are opened and sealed without rustls.
+        config.enable_secret_extraction = true;
+        let lifetime = context
+            .session_timeout
+            .map(|timeout| u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX));
+        let bound_to = session_context(&certificates, &verifier);
+        match keys? {
+            Keys::None => config.send_tls13_tickets = 0,
+            Keys::Generated => {
+                config.ticketer = ticketer(TicketKeys::generate(bound_to, lifetime), cx)?;
+            }
+            Keys::Given(keys) => {
+                config.ticketer = ticketer(TicketKeys::new(&keys, bound_to, lifetime), cx)?;
+            }
+        }
+        Some(Self {
+            config: Arc::new(config),
+            certificates,
+            verifier,
+        })
+    }
+
+    /// The first certificate that it trusts.
+    #[must_use]
+    pub fn trusted(&self) -> Option<&Listed> {
+        self.verifier.trusted()
+    }
+
+    /// Whether clients are asked for a certificate that is then verified.
+    #[must_use]
+    pub fn verifies_clients(&self) -> bool {
+        self.verifier.asks()
+    }
+}
+
+/// The protocols that clients may choose from: those that can be spoken. `None` where
+/// that would be none of those that are asked for.
+fn offered(alpn: &[Box<[u8]>], path: &str, cx: &mut Cx<'_>) -> Option<Vec<Vec<u8>>> {
+    let spoken = alpn.iter().filter(|name| ***name != *b"h2");
+    let spoken: Vec<_> = spoken.map(|name| name.to_vec()).collect();
+    let finding = match (alpn.len() - spoken.len(), spoken.is_empty()) {
+        (0, _) => return Some(spoken),
+        (_, false) => "h2 is not offered: HTTP/2 is not supported yet",
+        (_, true) => "HTTP/2 is not supported yet, and clients are offered nothing else",
+    };
+    let field = "common_tls_context.alpn_protocols";
+    if spoken.is_empty() {
+        cx.at(path, |cx| cx.error_at(field, finding));
+        return None;
+    }
+    cx.at(path, |cx| cx.warn_at(field, finding));
+    Some(spoken)
+}
+
+/// A server whose certificate is nobody's is a mistake, and Envoy takes none.
+fn has_name(certificate: &Certificate) -> bool {
+    let facts = &certificate.listed.facts;
+    facts.common_name.is_some()
+        || !facts.dns_sans.is_empty()
+        || !facts.uri_sans.is_empty()
+        || !facts.ip_sans.is_empty()
+        || !facts.email_sans.is_empty()
+        || !facts.other_name_sans.is_empty()
+}
+
+enum Keys {
+    None,
+    Generated,
+    Given(Vec<[u8; KEY_BYTES]>),
+}
+
+fn ticket_keys(tickets: &SessionTickets, cx: &mut Cx<'_>) -> Option<Keys> {
+    let sources = match tickets {
+        SessionTickets::Off => return Some(Keys::None),
+        SessionTickets::Generated => return Some(Keys::Generated),
+        SessionTickets::Keys(sources) => sources,
+    };
+    let keys: Vec<_> = (sources.iter())
+        .map(|source| {
+            cx.at(&source.path, |cx| {
+                let bytes = data_source::read(&source.message, cx)?;
+                let length = bytes.len();
+                let key = <[u8; KEY_BYTES]>::try_from(&*bytes);
+                if key.is_err() {
+                    cx.error(format!("a key has {KEY_BYTES} bytes, not {length}"));
+                }
+                key.ok()
+            })
+        })
+        .collect();
+    keys.into_iter().collect::<Option<_>>().map(Keys::Given)
+}
+
+fn ticketer(keys: Option<TicketKeys>, cx: &mut Cx<'_>) -> Option<Arc<dyn ProducesTickets>> {
+    match keys {
+        Some(keys) => Some(Arc::new(keys)),
+        None => {
+            cx.error("the keys of session tickets cannot be made");
+            None
+        }
+    }
+}
+
+/// What sessions of this context have in common: who we are, and what was asked of the
+/// client. Keys may be those of other contexts, sessions may not.
+fn session_context(certificates: &[Certificate], verifier: &Verifier) -> [u8; 32] {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let mut add = |bytes: &[u8]| {
+        hash.update(&bytes.len().to_le_bytes());
+        hash.update(bytes);
+    };
+    for certificate in certificates {
+        let facts = &certificate.listed.facts;
+        add(facts.subject.as_bytes());
+        for name in facts
+            .dns_sans
+            .iter()
+            .chain(&facts.uri_sans)
+            .chain(&facts.ip_sans)
+        {
+            add(name.as_bytes());
+        }
+    }
+    add(&verifier.identity());
+    let mut bound_to = [0; 32];
+    bound_to.copy_from_slice(hash.finish().as_ref());
+    bound_to
+}

@@ -1,0 +1,182 @@
+//! The TLS side of a listener's chain, or of a cluster, on one worker: makes
+//! connections of sockets, and counts them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::handshake::{self, Agreed, HandshakeError};
+use super::stream::TlsStream;
+use super::{ClientContext, ServerContext, VerifyFailure, names};
+use crate::reactor::Stream;
+use crate::stats::Store;
+use crate::stats::ssl::{AgreedStats, SslStats};
+use crate::stream_info::{CertificateFacts, TlsInfo};
+
+/// A connection whose handshake has succeeded.
+pub struct Secured {
+    /// The connection.
+    pub stream: TlsStream,
+    /// What was agreed on.
+    pub info: Arc<TlsInfo>,
+}
+
+/// What handshakes of one side count.
+struct Counts {
+    stats: SslStats,
+    agreed: AgreedStats,
+}
+
+impl Counts {
+    fn new(store: &Store, prefix: &str) -> Self {
+        let prefix = format!("{prefix}ssl.");
+        Self {
+            stats: SslStats::new(store, &prefix),
+            agreed: AgreedStats::new(store, &prefix),
+        }
+    }
+
+    /// `asks`: the peer's certificate is tested.
+    fn succeeded(&self, agreed: &Agreed, asks: bool) -> TlsInfo {
+        let peer = agreed.peer_certificates.iter();
+        let info = TlsInfo {
+            version: names::version(agreed.version),
+            cipher: names::cipher(agreed.suite.suite()),
+            group: agreed.group.map(names::group),
+            alpn: agreed.alpn.clone(),
+            session_reused: agreed.resumed,
+            local: agreed.certificate.clone(),
+            peer: peer
+                .filter_map(|der| CertificateFacts::parse(der))
+                .collect(),
+            peer_validated: asks
+                && agreed.untrusted.is_none()
+                && !agreed.peer_certificates.is_empty(),
+        };
+        self.stats.handshake.inc();
+        if let Some(failure) = &agreed.untrusted {
+            self.untrusted(failure);
+        }
+        if info.session_reused {
+            self.stats.session_reused.inc();
+        }
+        if agreed.peer_certificates.is_empty() {
+            self.stats.no_certificate.inc();
+        }
+        self.agreed.record("ciphers", info.cipher);
+        self.agreed.record("versions", info.version);
+        if let Some(group) = info.group {
+            self.agreed.record("curves", group);
+        }
+        if let Some(scheme) = agreed.signature {
+            self.agreed.record("sigalgs", names::signature(scheme));
+        }
+        info
+    }
+
+    fn failed(&self, error: &HandshakeError) {
+        match error {
+            HandshakeError::Verify(failure) => self.untrusted(failure),
+            HandshakeError::Tls(rustls::Error::NoCertificatesPresented) => {
+                self.stats.fail_verify_no_cert.inc();
+            }
+            HandshakeError::Tls(_) => self.stats.connection_error.inc(),
+            // Nobody has broken a rule of TLS.
+            HandshakeError::Closed | HandshakeError::Io(_) => {}
+        }
+    }
+
+    fn untrusted(&self, failure: &VerifyFailure) {
+        match failure {
+            VerifyFailure::Chain(_) => self.stats.fail_verify_error.inc(),
+            VerifyFailure::SubjectAltName(_) => self.stats.fail_verify_san.inc(),
+            VerifyFailure::CertificateHash => self.stats.fail_verify_cert_hash.inc(),
+        }
+    }
+
+    fn ended(
+        &self,
+        outcome: Result<(TlsStream, Agreed), HandshakeError>,
+        asks: bool,
+    ) -> Result<Secured, HandshakeError> {
+        match outcome {
+            Ok((stream, agreed)) => Ok(Secured {
+                info: Arc::new(self.succeeded(&agreed, asks)),
+                stream,
+            }),
+            Err(error) => {
+                self.failed(&error);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Answers clients of a filter chain.
+pub struct ServerSocketFactory {
+    context: Arc<ServerContext>,
+    counts: Counts,
+}
+
+impl ServerSocketFactory {
+    /// One worker's. `prefix` is the listener's.
+    #[must_use]
+    pub fn new(context: Arc<ServerContext>, store: &Store, prefix: &str) -> Self {
+        Self {
+            context,
+            counts: Counts::new(store, prefix),
+        }
+    }
+
+    /// Makes a connection of an accepted socket.
+    ///
+    /// # Errors
+    /// See [`HandshakeError`].
+    pub async fn accept(&self, socket: Stream) -> Result<Secured, HandshakeError> {
+        let outcome = handshake::accept(socket, &self.context.config).await;
+        self.counts.ended(outcome, self.context.verifies_clients())
+    }
+}
+
+/// Begins connections to the hosts of a cluster.
+pub struct ClientSocketFactory {
+    context: Arc<ClientContext>,
+    counts: Counts,
+}
+
+impl ClientSocketFactory {
+    /// One worker's. `prefix` is the cluster's.
+    #[must_use]
+    pub fn new(context: Arc<ClientContext>, store: &Store, prefix: &str) -> Self {
+        Self {
+            context,
+            counts: Counts::new(store, prefix),
+        }
+    }
+
+    /// Makes a connection of a socket that is connected to `address`. `hostname` is
+    /// what the host is called, or empty.
+    ///
+    /// # Errors
+    /// See [`HandshakeError`].
+    pub async fn connect(
+        &self,
+        socket: Stream,
+        hostname: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Secured, HandshakeError> {
+        let name = self.context.server_name(hostname, address);
+        let outcome = handshake::connect(socket, &self.context.config, name).await;
+        let outcome = outcome.map(|(stream, agreed)| {
+            let own = self.context.certificate.as_ref();
+            let certificate = own.map(|own| Arc::clone(&own.listed.facts));
+            (
+                stream,
+                Agreed {
+                    certificate,
+                    ..agreed
+                },
+            )
+        });
+        self.counts.ended(outcome, self.context.verifies_hosts())
+    }
+}

@@ -1,0 +1,138 @@
+//! Whom a context trusts: certificates that a chain may end in, and the lists of those
+//! that were revoked.
+
+use std::sync::Arc;
+
+use ringway_config::context::Cx;
+use ringway_config::tls::CertificateValidation;
+use rustls::DistinguishedName;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+
+use super::certificate::{Listed, file_of};
+use super::peer_certificate::PeerCertificate;
+use super::x509_store::{ChainError, Malformed, Rules, X509Store};
+use crate::data_source;
+use crate::stream_info::CertificateFacts;
+
+/// Certificates and revocation lists.
+#[derive(Debug)]
+pub(super) struct TrustStore {
+    store: X509Store,
+    anchors: Vec<CertificateDer<'static>>,
+    /// To be told to clients.
+    subjects: Vec<DistinguishedName>,
+    /// The first certificate, for admin.
+    first: Option<Listed>,
+}
+
+impl TrustStore {
+    /// Reads what the configuration trusts; `Some(None)` if it trusts nobody by name.
+    pub(super) fn compile(config: &CertificateValidation, cx: &mut Cx<'_>) -> Option<Option<Self>> {
+        let Some(source) = &config.trusted_ca else {
+            return Some(None);
+        };
+        let mut lists = Vec::new();
+        let anchors = cx.at(&source.path, |cx| {
+            let pem = data_source::read(&source.message, cx)?;
+            let anchors: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+            let anchors = match anchors {
+                Ok(anchors) if anchors.is_empty() => {
+                    cx.error("there is no certificate in it");
+                    return None;
+                }
+                Ok(anchors) => anchors,
+                Err(error) => {
+                    cx.error(format!("this is not PEM: {error}"));
+                    return None;
+                }
+            };
+            lists.append(&mut read_lists(&pem, cx)?);
+            Some(anchors)
+        });
+        if let Some(source) = &config.crl {
+            let mut more = cx.at(&source.path, |cx| {
+                let pem = data_source::read(&source.message, cx)?;
+                let lists = read_lists(&pem, cx)?;
+                if lists.is_empty() {
+                    cx.error("there is no revocation list in it");
+                    return None;
+                }
+                Some(lists)
+            })?;
+            lists.append(&mut more);
+        }
+        let anchors = anchors?;
+        let first = anchors
+            .first()
+            .and_then(|anchor| CertificateFacts::parse(anchor));
+        let first = first.map(|facts| Listed {
+            facts: Arc::new(facts),
+            file: file_of(&source.message),
+        });
+        let ders = anchors.iter().map(|anchor| &anchor[..]);
+        let store = match X509Store::new(ders, lists.iter().map(|list| &list[..])) {
+            Ok(store) => store,
+            Err(malformed) => {
+                cx.at(&source.path, |cx| cx.error(reason(malformed)));
+                return None;
+            }
+        };
+        let parsed = anchors.iter().map(|anchor| PeerCertificate::parse(anchor));
+        let mut subjects: Vec<Vec<u8>> = parsed
+            .flatten()
+            .map(|parsed| parsed.certificate.subject().as_raw().to_vec())
+            .collect();
+        subjects.dedup();
+        let subjects = subjects.into_iter().map(DistinguishedName::from).collect();
+        Some(Some(Self {
+            store,
+            anchors,
+            subjects,
+            first,
+        }))
+    }
+
+    /// Whether a chain leads from a certificate to one of these.
+    pub(super) fn verify(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        rules: Rules,
+        now: i64,
+    ) -> Result<(), ChainError> {
+        let others = others.iter().map(|other| &other[..]);
+        self.store.verify(certificate, others, rules, now)
+    }
+
+    /// The certificates.
+    pub(super) fn anchors(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.anchors.iter()
+    }
+
+    /// The first certificate.
+    pub(super) fn first(&self) -> Option<&Listed> {
+        self.first.as_ref()
+    }
+
+    /// The names of all.
+    pub(super) fn subjects(&self) -> &[DistinguishedName] {
+        &self.subjects
+    }
+}
+
+fn reason(malformed: Malformed) -> String {
+    match malformed {
+        Malformed::Certificate(i) => format!("certificate {} of it is malformed", i + 1),
+        Malformed::RevocationList(i) => format!("revocation list {} is malformed", i + 1),
+    }
+}
+
+fn read_lists(pem: &[u8], cx: &mut Cx<'_>) -> Option<Vec<CertificateRevocationListDer<'static>>> {
+    let lists = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+    let lists: Result<Vec<_>, _> = lists;
+    if lists.is_err() {
+        cx.error("this is not PEM");
+    }
+    lists.ok()
+}

@@ -1,0 +1,82 @@
+//! Certificates of a test, made when it begins.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+
+/// A folder with two authorities (`ca`, `other-ca`), a server (`server`, `server-rsa`)
+/// and a client (`client`) of the first, and a client of the other (`stranger`): each
+/// `NAME.pem` and `NAME.key`.
+pub struct Files(tempfile::TempDir);
+
+impl Files {
+    pub fn new() -> Self {
+        let files = Self(tempfile::tempdir().expect("a folder"));
+        let ca = files.authority("ca");
+        let other = files.authority("other-ca");
+        files.issue("server", &["a.test", "*.b.test"], "spiffe://x/server", &ca);
+        let rsa = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("a key");
+        files.issue_with("server-rsa", &["r.test"], "spiffe://x/rsa", &ca, &rsa);
+        files.issue("client", &["client.test"], "spiffe://x/client", &ca);
+        files.issue(
+            "stranger",
+            &["stranger.test"],
+            "spiffe://x/stranger",
+            &other,
+        );
+        files
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn authority(&self, name: &str) -> Issuer<'static, KeyPair> {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = params(name, &[]);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("a certificate");
+        self.write(&format!("{name}.pem"), &certificate.pem());
+        Issuer::new(params, key)
+    }
+
+    fn issue(&self, name: &str, hosts: &[&str], uri: &str, by: &Issuer<'_, KeyPair>) {
+        let key = KeyPair::generate().expect("a key");
+        self.issue_with(name, hosts, uri, by, &key);
+    }
+
+    fn issue_with(
+        &self,
+        name: &str,
+        hosts: &[&str],
+        uri: &str,
+        by: &Issuer<'_, KeyPair>,
+        key: &KeyPair,
+    ) {
+        let mut params = params(name, hosts);
+        let uri = uri.try_into().expect("a URI");
+        params.subject_alt_names.push(SanType::URI(uri));
+        let certificate = params.signed_by(key, by).expect("a certificate");
+        self.write(&format!("{name}.pem"), &certificate.pem());
+        self.write(&format!("{name}.key"), &key.serialize_pem());
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).expect("a file");
+    }
+}
+
+fn params(name: &str, hosts: &[&str]) -> CertificateParams {
+    let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    let mut params = CertificateParams::new(hosts).expect("names of hosts");
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, "Test");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
