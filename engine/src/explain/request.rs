@@ -121,7 +121,7 @@ fn prepare(
     let peer = Peer {
         remote: Some(remote),
         local,
-        tls: false,
+        tls: None,
     };
     let edge = config.edge(cx.sources.node, cx.sources.local_address);
     let internal_only_headers = config.routes.internal_only_headers(request);

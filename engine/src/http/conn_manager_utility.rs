@@ -7,12 +7,14 @@
 //! say. [`mutate_response_headers`] is the way back.
 
 use super::connection_header::{self, BadConnection};
+use super::forward_client_cert::ForwardClientCert;
 use super::forwarded_for::{self, write_address};
 use super::host_utility::{StripPort, normalize_host};
 use super::internal_address::InternalAddresses;
 use super::path_utility::{self, BadPath, PathOutcome, PathRules};
 use super::{append_to_list, header_utility, join_lines, referer, request_id};
 use crate::formatter::grpc::is_grpc;
+use crate::stream_info::TlsInfo;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::route::StringMatcher;
 use std::net::{IpAddr, SocketAddr};
@@ -56,6 +58,8 @@ pub struct Edge {
     /// Envoy takes the machine's first address that is not a loopback one.
     /// `None` leaves the peer's.
     pub local_address: Option<IpAddr>,
+    /// `forward_client_cert_details`.
+    pub client_cert: ForwardClientCert,
     /// Path rules.
     pub path: PathRules,
     /// `strip_trailing_host_dot`.
@@ -86,6 +90,7 @@ impl Default for Edge {
             user_agent: None,
             node_id: Box::default(),
             local_address: None,
+            client_cert: ForwardClientCert::default(),
             path: PathRules::default(),
             strip_trailing_host_dot: false,
             strip_port: StripPort::Never,
@@ -137,13 +142,13 @@ pub enum ServerHeader {
 
 /// The downstream connection, as far as headers depend on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Peer {
+pub struct Peer<'a> {
     /// The peer's address; `None` over a Unix socket.
     pub remote: Option<SocketAddr>,
     /// The address that it connected to; `None` over a Unix socket.
     pub local: Option<SocketAddr>,
-    /// Whether the connection is TLS.
-    pub tls: bool,
+    /// What its handshake agreed on; `None` in plaintext.
+    pub tls: Option<&'a TlsInfo>,
 }
 
 /// What the headers said about a request.
@@ -193,7 +198,7 @@ pub enum RejectKind {
 pub fn prepare_request(
     headers: &mut HeaderMap,
     edge: &Edge,
-    peer: &Peer,
+    peer: &Peer<'_>,
     internal_only: &[Box<[u8]>],
     rng: &mut fastrand::Rng,
 ) -> Result<Prepared, Reject> {
@@ -214,7 +219,11 @@ pub fn prepare_request(
 
 /// The same for a request that a redirect or a page has made of another one,
 /// which has taken that way already: only where it goes is new.
-pub fn prepare_redirected(headers: &mut HeaderMap, edge: &Edge, peer: &Peer) -> Result<(), Reject> {
+pub fn prepare_redirected(
+    headers: &mut HeaderMap,
+    edge: &Edge,
+    peer: &Peer<'_>,
+) -> Result<(), Reject> {
     normalize(headers, edge, peer)?;
     set_scheme(headers, edge, peer);
     Ok(())
@@ -222,7 +231,7 @@ pub fn prepare_redirected(headers: &mut HeaderMap, edge: &Edge, peer: &Peer) -> 
 
 /// Brings path and authority into the form that is routed. Gives the port that
 /// was taken off.
-fn normalize(headers: &mut HeaderMap, edge: &Edge, peer: &Peer) -> Result<Option<u32>, Reject> {
+fn normalize(headers: &mut HeaderMap, edge: &Edge, peer: &Peer<'_>) -> Result<Option<u32>, Reject> {
     match path_utility::apply(headers, edge.path) {
         Ok(PathOutcome::Forward) => {}
         // gRPC clients do not follow redirects.
@@ -295,7 +304,7 @@ fn check_path_form(headers: &HeaderMap) -> Result<(), Reject> {
 pub fn mutate_request_headers(
     headers: &mut HeaderMap,
     edge: &Edge,
-    peer: &Peer,
+    peer: &Peer<'_>,
     internal_only: &[Box<[u8]>],
     rng: &mut fastrand::Rng,
 ) -> Prepared {
@@ -342,9 +351,7 @@ pub fn mutate_request_headers(
             request_id::forget_trace_reason(headers);
         }
     }
-    // `forward_client_cert_details: SANITIZE`; the other modes need a client
-    // certificate.
-    headers.remove(HeaderId::XForwardedClientCert);
+    edge.client_cert.apply(headers, peer.tls);
     Prepared {
         remote: client.remote,
         internal: client.internal,
@@ -359,7 +366,7 @@ struct Client {
 }
 
 /// Who the client is, from the header as it came.
-fn find_client(headers: &HeaderMap, edge: &Edge, peer: &Peer) -> Client {
+fn find_client(headers: &HeaderMap, edge: &Edge, peer: &Peer<'_>) -> Client {
     let hops = edge.xff_num_trusted_hops;
     let (believed, may_be_internal) = if edge.use_remote_address {
         let believed = hops
@@ -388,7 +395,7 @@ fn find_client(headers: &HeaderMap, edge: &Edge, peer: &Peer) -> Client {
 }
 
 /// Adds what this hop knows about its peer.
-fn append_peer(headers: &mut HeaderMap, edge: &Edge, peer: &Peer) {
+fn append_peer(headers: &mut HeaderMap, edge: &Edge, peer: &Peer<'_>) {
     if !edge.skip_xff_append
         && let Some(remote) = peer.remote
     {
@@ -401,7 +408,7 @@ fn append_peer(headers: &mut HeaderMap, edge: &Edge, peer: &Peer) {
 }
 
 /// The port that the client connected to, unless a trusted proxy has said it.
-fn set_port(headers: &mut HeaderMap, edge: &Edge, peer: &Peer) {
+fn set_port(headers: &mut HeaderMap, edge: &Edge, peer: &Peer<'_>) {
     let is_trusted = !edge.use_remote_address || edge.xff_num_trusted_hops > 0;
     if is_trusted && headers.contains(HeaderId::XForwardedPort) {
         return;
@@ -424,15 +431,15 @@ fn shown_address(remote: IpAddr, local: Option<IpAddr>) -> IpAddr {
     }
 }
 
-fn transport_scheme(peer: &Peer) -> Scheme {
-    match peer.tls {
+fn transport_scheme(peer: &Peer<'_>) -> Scheme {
+    match peer.tls.is_some() {
         true => Scheme::Https,
         false => Scheme::Http,
     }
 }
 
 /// `x-forwarded-proto` and `:scheme`, which routes and redirects use.
-fn set_scheme(headers: &mut HeaderMap, edge: &Edge, peer: &Peer) {
+fn set_scheme(headers: &mut HeaderMap, edge: &Edge, peer: &Peer<'_>) {
     if let Some(scheme) = edge.scheme_to_overwrite {
         headers.set(HeaderId::XForwardedProto, scheme.as_bytes());
         headers.set(HeaderId::Scheme, scheme.as_bytes());

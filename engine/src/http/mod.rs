@@ -17,6 +17,7 @@ pub mod connection_header;
 pub mod date;
 pub mod downstream;
 pub mod exchange;
+pub mod forward_client_cert;
 pub mod forwarded_for;
 pub mod header_parser;
 pub mod header_utility;

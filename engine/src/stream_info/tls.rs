@@ -1,6 +1,6 @@
 //! What is known of a TLS connection: for logs, headers and routes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -24,6 +24,9 @@ pub struct TlsInfo {
     pub peer: Box<[CertificateFacts]>,
     /// The peer's certificate was asked for, and has passed every test.
     pub peer_validated: bool,
+    /// Our element of `x-forwarded-client-cert`, once a request has asked for
+    /// it: the same for all requests of the connection.
+    pub forwarded: OnceLock<Box<str>>,
 }
 
 /// What a certificate says.
@@ -60,25 +63,54 @@ pub struct CertificateFacts {
 }
 
 impl CertificateFacts {
+    /// It in PEM (RFC 7468).
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.pem_with(
+            "-----BEGIN CERTIFICATE-----",
+            "-----END CERTIFICATE-----",
+            "\n",
+            |c, out| {
+                out.push(c);
+            },
+        )
+    }
+
     /// It in PEM with what has a meaning in a header escaped, as
     /// `x-forwarded-client-cert` carries it.
     #[must_use]
     pub fn url_encoded_pem(&self) -> String {
+        let (begin, end) = (
+            "-----BEGIN%20CERTIFICATE-----",
+            "-----END%20CERTIFICATE-----",
+        );
+        self.pem_with(begin, end, "%0A", |character, text| match character {
+            '+' => text.push_str("%2B"),
+            '/' => text.push_str("%2F"),
+            '=' => text.push_str("%3D"),
+            other => text.push(other),
+        })
+    }
+
+    fn pem_with(
+        &self,
+        begin: &str,
+        end: &str,
+        line_end: &str,
+        mut push: impl FnMut(char, &mut String),
+    ) -> String {
         let encoded = BASE64.encode(&self.der);
         let mut text = String::with_capacity(encoded.len() + encoded.len() / 8 + 128);
-        text.push_str("-----BEGIN%20CERTIFICATE-----%0A");
+        text.push_str(begin);
         for (i, character) in encoded.chars().enumerate() {
-            if i > 0 && i % PEM_LINE == 0 {
-                text.push_str("%0A");
+            if i % PEM_LINE == 0 {
+                text.push_str(line_end);
             }
-            match character {
-                '+' => text.push_str("%2B"),
-                '/' => text.push_str("%2F"),
-                '=' => text.push_str("%3D"),
-                other => text.push(other),
-            }
+            push(character, &mut text);
         }
-        text.push_str("%0A-----END%20CERTIFICATE-----%0A");
+        text.push_str(line_end);
+        text.push_str(end);
+        text.push_str(line_end);
         text
     }
 }

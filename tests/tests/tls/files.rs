@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 
 /// A folder with two authorities (`ca`, `other-ca`), a server (`server`, `server-rsa`)
-/// and a client (`client`) of the first, and a client of the other (`stranger`): each
-/// `NAME.pem` and `NAME.key`.
+/// and clients (`client`; `bare`, which has no names but its subject's) of the first, and
+/// a client of the other (`stranger`): each `NAME.pem` and `NAME.key`.
 pub struct Files(tempfile::TempDir);
 
 impl Files {
@@ -18,6 +18,7 @@ impl Files {
         let rsa = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("a key");
         files.issue_with("server-rsa", &["r.test"], "spiffe://x/rsa", &ca, &rsa);
         files.issue("client", &["client.test"], "spiffe://x/client", &ca);
+        files.issue_bare("bare", &ca);
         files.issue(
             "stranger",
             &["stranger.test"],
@@ -35,6 +36,16 @@ impl Files {
         self.0.path()
     }
 
+    /// A file with several certificates, one after the other.
+    pub fn chain(&self, name: &str, of: &[&str]) {
+        let read = |name: &&str| {
+            let path = self.path(&format!("{name}.pem"));
+            std::fs::read_to_string(path).expect("a certificate")
+        };
+        let text: String = of.iter().map(read).collect();
+        self.write(&format!("{name}.pem"), &text);
+    }
+
     fn authority(&self, name: &str) -> Issuer<'static, KeyPair> {
         let key = KeyPair::generate().expect("a key");
         let mut params = params(name, &[]);
@@ -49,6 +60,11 @@ impl Files {
         self.issue_with(name, hosts, uri, by, &key);
     }
 
+    fn issue_bare(&self, name: &str, by: &Issuer<'_, KeyPair>) {
+        let key = KeyPair::generate().expect("a key");
+        self.sign(name, &params(name, &[]), by, &key);
+    }
+
     fn issue_with(
         &self,
         name: &str,
@@ -60,6 +76,16 @@ impl Files {
         let mut params = params(name, hosts);
         let uri = uri.try_into().expect("a URI");
         params.subject_alt_names.push(SanType::URI(uri));
+        self.sign(name, &params, by, key);
+    }
+
+    fn sign(
+        &self,
+        name: &str,
+        params: &CertificateParams,
+        by: &Issuer<'_, KeyPair>,
+        key: &KeyPair,
+    ) {
         let certificate = params.signed_by(key, by).expect("a certificate");
         self.write(&format!("{name}.pem"), &certificate.pem());
         self.write(&format!("{name}.key"), &key.serialize_pem());

@@ -1,6 +1,7 @@
 //! TLS on both sides: the same files and the same clients for Envoy and Ringway.
 //! What curl gets, what is counted and what is logged must be alike.
 
+mod client_cert_header;
 mod files;
 mod hostile;
 
@@ -31,6 +32,12 @@ const LOG: &str = "%REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_
 
 /// A listener with a connection manager that logs to `NAME.log`.
 fn listener(name: &str, chain: &str, routes: &str) -> String {
+    listener_with(name, chain, "", LOG, routes)
+}
+
+/// The same, with more fields of the connection manager (lines of ten spaces) and
+/// another log.
+fn listener_with(name: &str, chain: &str, fields: &str, log: &str, routes: &str) -> String {
     format!(
         "  - name: {name}
     address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
@@ -42,12 +49,12 @@ fn listener(name: &str, chain: &str, routes: &str) -> String {
         typed_config:
           \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: {name}
-          access_log:
+{fields}          access_log:
           - name: log
             typed_config:
               \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
               path: {{DIR}}/{name}.log
-              log_format: {{ text_format_source: {{ inline_string: \"{LOG}\\n\" }} }}
+              log_format: {{ text_format_source: {{ inline_string: \"{log}\\n\" }} }}
           route_config:
             virtual_hosts:
             - name: all

@@ -8,11 +8,11 @@ use ringway_config::cidr::CidrRange;
 
 const ID: &str = "x-request-id";
 
-fn peer(address: &str) -> Peer {
+fn peer(address: &str) -> Peer<'static> {
     Peer {
         remote: Some(SocketAddr::new(address.parse().unwrap(), 5000)),
         local: Some("127.0.0.1:8080".parse().unwrap()),
-        tls: false,
+        tls: None,
     }
 }
 
@@ -33,7 +33,7 @@ fn internal(ranges: &[(&str, u32)]) -> InternalAddresses {
 
 /// The request's fields after its way, `:authority` and `:path` apart, with
 /// `NEW` for a generated id; and what was found.
-fn prepared(edge: &Edge, peer: &Peer, fields: &str) -> (String, Prepared) {
+fn prepared(edge: &Edge, peer: &Peer<'_>, fields: &str) -> (String, Prepared) {
     let mut map = headers(":authority: h\n:path: /");
     for line in fields
         .lines()
@@ -449,7 +449,7 @@ fn unix_socket_clients() {
     let peer = Peer {
         remote: None,
         local: None,
-        tls: false,
+        tls: None,
     };
     let (sent, found) = prepared(&edge(), &peer, "");
     assert_eq!((found.remote, found.internal), (None, false));

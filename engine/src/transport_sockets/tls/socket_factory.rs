@@ -2,7 +2,7 @@
 //! connections of sockets, and counts them.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::handshake::{self, Agreed, HandshakeError};
 use super::stream::TlsStream;
@@ -51,6 +51,7 @@ impl Counts {
             peer_validated: asks
                 && agreed.untrusted.is_none()
                 && !agreed.peer_certificates.is_empty(),
+            forwarded: OnceLock::new(),
         };
         self.stats.handshake.inc();
         if let Some(failure) = &agreed.untrusted {

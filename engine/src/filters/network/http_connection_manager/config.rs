@@ -37,6 +37,7 @@ use super::routes::Routes;
 use super::upgrade::{self, UpgradeConfig};
 use crate::access_loggers::{self, AccessLog};
 use crate::http::conn_manager_utility::{Edge, Scheme, ServerHeader};
+use crate::http::forward_client_cert::{Details, Format, ForwardClientCert, Mode};
 use crate::http::host_utility::StripPort;
 use crate::http::internal_address::InternalAddresses;
 use crate::http::path_utility::{EscapedSlashes, PathRules};
@@ -391,6 +392,7 @@ fn edge(
         user_agent: None,
         node_id: Box::default(),
         local_address: None,
+        client_cert: client_cert(proto),
         path: PathRules {
             normalize: core::bool_or(proto.normalize_path, false),
             merge_slashes: proto.merge_slashes,
@@ -406,6 +408,33 @@ fn edge(
         server_name: match proto.server_name.as_str() {
             "" => SERVER_NAME.into(),
             name => name.as_bytes().into(),
+        },
+    }
+}
+
+/// What the next hop learns of the client's certificate.
+fn client_cert(proto: &pb::HttpConnectionManager) -> ForwardClientCert {
+    use pb::http_connection_manager::{ForwardClientCertDetails, ForwardClientCertFormat};
+    let details = proto.set_current_client_cert_details.unwrap_or_default();
+    ForwardClientCert {
+        mode: match proto.forward_client_cert_details() {
+            ForwardClientCertDetails::Sanitize => Mode::Sanitize,
+            ForwardClientCertDetails::ForwardOnly => Mode::ForwardOnly,
+            ForwardClientCertDetails::AppendForward => Mode::AppendForward,
+            ForwardClientCertDetails::SanitizeSet => Mode::SanitizeSet,
+            ForwardClientCertDetails::AlwaysForwardOnly => Mode::AlwaysForwardOnly,
+        },
+        format: match details.format() {
+            ForwardClientCertFormat::Text => Format::Text,
+            ForwardClientCertFormat::Json => Format::Json,
+        },
+        details: Details {
+            cert: details.cert,
+            chain: details.chain,
+            subject: core::bool_or(details.subject, false),
+            uri: details.uri,
+            dns: details.dns,
+            issuer: details.issuer,
         },
     }
 }

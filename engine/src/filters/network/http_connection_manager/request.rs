@@ -14,7 +14,7 @@ use crate::http::exchange::Exchange;
 use crate::http::join_lines;
 use crate::network::address::NO_ADDRESS;
 use crate::reactor;
-use crate::stream_info::{Protocol, ResponseFlag, TimePoint, details};
+use crate::stream_info::{ConnectionInfo, Protocol, ResponseFlag, TimePoint, details};
 
 impl ConnectionManager {
     /// Records the head of a request that begins.
@@ -60,7 +60,7 @@ impl ConnectionManager {
             return Err(self.refuse(exchange, status, details, RejectKind::Close));
         }
         join_lists(&mut exchange.request, head.version, head.upgrade);
-        let peer = peer(exchange);
+        let peer = peer(&exchange.info.connection);
         // By the scope that the client asks for: rewritten headers may lead to
         // another one.
         let routes = &self.config().routes;
@@ -92,7 +92,7 @@ impl ConnectionManager {
         &self,
         exchange: &mut Exchange,
     ) -> Result<(), LocalReply<'static>> {
-        let peer = peer(exchange);
+        let peer = peer(&exchange.info.connection);
         conn_manager_utility::prepare_redirected(&mut exchange.request, &self.edge, &peer).map_err(
             |Reject {
                  status,
@@ -213,13 +213,12 @@ impl ConnectionManager {
 }
 
 /// The client's connection, as far as headers depend on it.
-fn peer(exchange: &Exchange) -> Peer {
-    let connection = &exchange.info.connection;
+fn peer(connection: &ConnectionInfo) -> Peer<'_> {
     let known = |address| (address != NO_ADDRESS).then_some(address);
     Peer {
         remote: known(connection.direct_remote),
         local: known(connection.local),
-        tls: connection.tls.is_some(),
+        tls: connection.tls.as_deref(),
     }
 }
 
