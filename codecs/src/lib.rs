@@ -6,12 +6,14 @@
 //! is wrong becomes a value of a small error enum and never a panic.
 //!
 //! - [`base64`]: bytes in headers.
+//! - [`client_hello`]: what a TLS client asks for.
 //! - [`header`]: the ordered header list that all protocols share.
 //! - [`http1`]: HTTP/1 heads, bodies and their encoders.
 //! - [`orca`]: what hosts say of their load.
 //! - [`proxy_protocol`]: the header that tells where a connection comes from.
 
 pub mod base64;
+pub mod client_hello;
 pub mod header;
 pub mod http1;
 pub mod orca;

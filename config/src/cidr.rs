@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use crate::context::Cx;
 
-/// All addresses that share their first bits.
+/// All addresses that share their first bits. Equal ranges have the same
+/// addresses, however they were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CidrRange {
     network: IpAddr,
@@ -17,10 +18,16 @@ impl CidrRange {
     /// `None` when the address does not have so many.
     pub fn new(address: IpAddr, prefix_bits: u32) -> Option<Self> {
         let prefix_bits = u8::try_from(prefix_bits).ok()?;
-        (u32::from(prefix_bits) <= width(address)).then_some(CidrRange {
-            network: address,
+        (u32::from(prefix_bits) <= width(address)).then(|| CidrRange {
+            network: network(address, prefix_bits),
             prefix_bits,
         })
+    }
+
+    /// The number of bits that its addresses share.
+    #[must_use]
+    pub fn prefix_bits(&self) -> u8 {
+        self.prefix_bits
     }
 
     /// Compiles a range. A length beyond the address's means the whole
@@ -48,6 +55,21 @@ impl CidrRange {
                 different.checked_shr(shift).unwrap_or(0) == 0
             }
             _ => false,
+        }
+    }
+}
+
+/// The address without the bits behind the first `prefix_bits`.
+fn network(address: IpAddr, prefix_bits: u8) -> IpAddr {
+    let shift = width(address) - u32::from(prefix_bits);
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(shift).unwrap_or(0);
+            IpAddr::V4((address.to_bits() & mask).into())
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(shift).unwrap_or(0);
+            IpAddr::V6((address.to_bits() & mask).into())
         }
     }
 }
@@ -85,6 +107,15 @@ mod tests {
                 inside,
                 "{network}/{bits} {address}"
             );
+        }
+        for (one, other) in [
+            (("10.1.2.3", 8), ("10.0.0.0", 8)),
+            (("fd00::1", 8), ("fd00::", 8)),
+        ] {
+            let range = |(address, bits): (&str, u32)| {
+                CidrRange::new(address.parse().unwrap(), bits).unwrap()
+            };
+            assert_eq!(range(one), range(other));
         }
         assert_eq!(CidrRange::new("1.2.3.4".parse().unwrap(), 33), None);
         assert_eq!(CidrRange::new("::".parse().unwrap(), 129), None);

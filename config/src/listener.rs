@@ -5,6 +5,8 @@
 //! limits, the order of filters. The filters' own configuration stays a
 //! message that the engine's registry compiles.
 
+pub mod filter_chain_match;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use crate::context::{Cx, Source, type_name};
 use crate::core::{self, Address, TcpKeepalive};
 use crate::metadata::Metadata;
 use crate::tls::{DownstreamTlsContext, Secrets, TransportSocket};
+use filter_chain_match::{Arrival, FilterChainIndex};
 
 /// A compiled listener: immutable, shared by all workers.
 #[derive(Clone, Debug)]
@@ -37,11 +40,17 @@ pub struct Listener {
     /// Where the configuration names it, for messages such as "address in
     /// use".
     pub source: Source,
-    /// At most one, and it matches every connection (filter chain matching
-    /// is refused so far).
+    /// What looks at a connection before its chain is chosen, in order.
+    pub listener_filters: Vec<Extension>,
+    /// How long that may take; `None` is no limit.
+    pub listener_filters_timeout: Option<Duration>,
+    /// What took too long is left out, rather than the connection closed.
+    pub continue_on_listener_filters_timeout: bool,
+    /// The chains, each for the connections that it matches.
     pub filter_chains: Vec<Arc<FilterChain>>,
-    /// Used when no filter chain matches: `filter_chains` is empty, or, one
-    /// day, holds only chains with a match.
+    /// Which of them a connection runs through.
+    pub filter_chain_index: FilterChainIndex,
+    /// For connections that none of them matches.
     pub default_filter_chain: Option<Arc<FilterChain>>,
     /// High watermark of each direction of a connection, in bytes.
     pub buffer_limit: u32,
@@ -63,11 +72,16 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// The chain that a connection runs through, if there is one.
-    pub fn filter_chain(&self) -> Option<&Arc<FilterChain>> {
-        self.filter_chains
-            .first()
-            .or(self.default_filter_chain.as_ref())
+    /// All chains; the default one is the last.
+    pub fn chains(&self) -> impl Iterator<Item = &Arc<FilterChain>> {
+        self.filter_chains.iter().chain(&self.default_filter_chain)
+    }
+
+    /// The place in [`chains`](Self::chains) of the one that a connection runs
+    /// through, if there is one.
+    pub fn find_chain(&self, arrival: &Arrival<'_>) -> Option<usize> {
+        let default = (self.default_filter_chain.is_some()).then_some(self.filter_chains.len());
+        self.filter_chain_index.find(arrival).or(default)
     }
 
     /// The main address and all additional ones.
@@ -117,6 +131,8 @@ pub struct FilterChain {
     pub name: Arc<str>,
     /// What the configuration says of it, for logs; `None` is nothing.
     pub metadata: Option<Arc<Metadata>>,
+    /// Where the configuration has it.
+    pub source: Source,
     /// What carries the bytes.
     pub transport_socket: TransportSocket<DownstreamTlsContext>,
     /// Network filters; the last is terminal. Empty: Envoy closes such a
@@ -154,7 +170,9 @@ pub(crate) fn lower(
         core::address(proto.address.as_ref(), "", cx)
     });
     let additional_addresses = additional_addresses(&proto.additional_addresses, cx);
+    let listener_filters = listener_filters(&proto.listener_filters, cx);
     let filter_chains = filter_chains(proto, secrets, cx);
+    let filter_chain_index = filter_chain_match::lower(&proto.filter_chains, cx);
     let default_filter_chain = proto.default_filter_chain.as_ref().and_then(|chain| {
         cx.field("default_filter_chain", |cx| {
             filter_chain(chain, secrets, cx)
@@ -176,7 +194,16 @@ pub(crate) fn lower(
         ipv4_compat: address.ipv4_compat,
         additional_addresses,
         source: cx.source(),
+        listener_filters,
+        listener_filters_timeout: core::duration_or_off(
+            proto.listener_filters_timeout,
+            "listener_filters_timeout",
+            Some(LISTENER_FILTERS_TIMEOUT),
+            cx,
+        ),
+        continue_on_listener_filters_timeout: proto.continue_on_listener_filters_timeout,
         filter_chains,
+        filter_chain_index,
         default_filter_chain,
         buffer_limit: core::u32_or(proto.per_connection_buffer_limit_bytes, BUFFER_LIMIT),
         tcp_backlog: proto.tcp_backlog_size.map(|value| value.value),
@@ -199,6 +226,9 @@ pub(crate) fn lower(
 
 /// Envoy's default for listeners and clusters: 1 MiB.
 pub(crate) const BUFFER_LIMIT: u32 = 1024 * 1024;
+
+/// Envoy's default.
+const LISTENER_FILTERS_TIMEOUT: Duration = Duration::from_secs(15);
 
 #[expect(deprecated, reason = "files written for older Envoys still use it")]
 fn bind_to_port(proto: &pb::Listener) -> bool {
@@ -226,9 +256,20 @@ fn additional_addresses(
     addresses
 }
 
-/// Chains without a match all match the same connections, so a second one
-/// could never be reached. (A `filter_chain_match` with content never gets
-/// this far: the support table refuses it.)
+fn listener_filters(protos: &[pb::ListenerFilter], cx: &mut Cx<'_>) -> Vec<Extension> {
+    let mut filters = Vec::with_capacity(protos.len());
+    for (i, proto) in protos.iter().enumerate() {
+        let config = match &proto.config_type {
+            Some(pb::listener_filter::ConfigType::TypedConfig(any)) => Some(any),
+            Some(pb::listener_filter::ConfigType::ConfigDiscovery(_)) | None => None,
+        };
+        filters.extend(cx.index("listener_filters", i, |cx| {
+            Extension::lower(&proto.name, config, cx)
+        }));
+    }
+    filters
+}
+
 fn filter_chains(
     proto: &pb::Listener,
     secrets: &Secrets<'_>,
@@ -237,12 +278,9 @@ fn filter_chains(
     if proto.filter_chains.is_empty() && proto.default_filter_chain.is_none() {
         cx.error("no filter chains: a listener needs filter_chains or default_filter_chain");
     }
-    let mut chains = Vec::with_capacity(1);
+    let mut chains = Vec::with_capacity(proto.filter_chains.len());
     for (i, chain) in proto.filter_chains.iter().enumerate() {
         cx.index("filter_chains", i, |cx| {
-            if i > 0 {
-                cx.error("has the same matching rules as filter_chains[0]: neither has a filter_chain_match");
-            }
             chains.extend(filter_chain(chain, secrets, cx));
         });
     }
@@ -274,6 +312,7 @@ fn filter_chain(
     Some(Arc::new(FilterChain {
         name: proto.name.as_str().into(),
         metadata: Metadata::shared(proto.metadata.as_ref()),
+        source: cx.source(),
         transport_socket,
         filters,
         transport_socket_connect_timeout: core::duration_or_off(

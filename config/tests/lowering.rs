@@ -216,7 +216,7 @@ fn mistakes_in_listeners() {
         (
             "    address: {pipe: {path: /x}}\n    filter_chains:\n    - name: a\n    - name: b",
             "7:7: static_resources.listeners[0].filter_chains[1]: \
-             has the same matching rules as filter_chains[0]: neither has a filter_chain_match",
+             matches connections that filter_chains[0] (f.yaml:6:7) matches as well",
         ),
         (
             "    address: {pipe: {path: /x}}\n    filter_chains: [{filters: [{name: x}]}]",
@@ -228,9 +228,9 @@ fn mistakes_in_listeners() {
             "6:23: static_resources.listeners[0].use_original_dst: true is not supported yet (only false)",
         ),
         (
-            "    address: {pipe: {path: /x}}\n    filter_chains: [{filter_chain_match: {server_names: [a]}}]",
-            "5:57: static_resources.listeners[0].filter_chains[0].filter_chain_match.server_names: \
-             not supported yet",
+            "    address: {pipe: {path: /x}}\n    filter_chains: [{filter_chain_match: {server_names: [a, 'b*']}}]",
+            "5:74: static_resources.listeners[0].filter_chains[0].filter_chain_match.server_names[1]: \
+             partial wildcards are not supported, only *. in front",
         ),
     ] {
         assert_eq!(errors(&bootstrap(listener, CLUSTER, "")), [expected]);

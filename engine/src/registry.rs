@@ -19,6 +19,7 @@ use crate::filters::http::peak_ewma::PeakEwma;
 use crate::filters::http::set_filter_state::SetFilterState;
 use crate::filters::http::set_metadata::SetMetadata;
 use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, OverrideTable, router};
+use crate::filters::listener::tls_inspector;
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
 use crate::filters::network::http_connection_manager::routes::Routes;
 
@@ -27,6 +28,16 @@ pub enum NetworkFilter {
     /// `envoy.filters.network.http_connection_manager`
     HttpConnectionManager(Box<http_connection_manager::Config>, HttpFilters),
 }
+
+/// A compiled listener filter.
+pub enum ListenerFilter {
+    /// `envoy.filters.listener.tls_inspector`
+    TlsInspector(tls_inspector::Config),
+}
+
+/// The types of listener filters.
+pub const LISTENER_FILTERS: &[&str] =
+    &["envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"];
 
 /// The types of network filters.
 pub const NETWORK_FILTERS: &[&str] =
@@ -50,6 +61,20 @@ const CUSTOM_RESPONSE: &str = "envoy.extensions.filters.http.custom_response.v3.
 
 /// The router, which ends every chain.
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
+
+/// Compiles a listener filter; findings go to `cx`.
+pub fn listener_filter(extension: &Extension, cx: &mut Cx<'_>) -> Option<ListenerFilter> {
+    match type_name(&extension.config.type_url) {
+        "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector" => {
+            let config = tls_inspector::Config::compile(&extension.config, cx)?;
+            Some(ListenerFilter::TlsInspector(config))
+        }
+        other => {
+            cx.error(format!("extension {other} is not supported yet"));
+            None
+        }
+    }
+}
 
 /// Compiles a network filter; findings go to `cx`.
 pub fn network_filter(

@@ -48,7 +48,8 @@ use ringway_config::Names;
 use ringway_config::cluster::Cluster;
 use ringway_config::clusters::ClusterId;
 use ringway_config::core::{Address, Node};
-use ringway_config::listener::Listener;
+use ringway_config::listener::filter_chain_match::Arrival;
+use ringway_config::listener::{FilterChain, Listener};
 use ringway_config::runtime::RuntimeValues;
 
 use self::context::Context;
@@ -59,14 +60,13 @@ use crate::filters::network::http_connection_manager::Shared;
 use crate::upstream::host_set::HostSet;
 
 /// A listener that a request may arrive at.
-#[derive(Clone, Copy)]
 pub struct Subject<'a> {
     /// The lowered configuration.
     pub listener: &'a Listener,
     /// The addresses: those that were bound, if any were.
     pub addresses: &'a [Address],
-    /// The connection manager of its chain, if it has one.
-    pub manager: Option<&'a Shared>,
+    /// The connection managers of its chains, in their order.
+    pub managers: Vec<Option<&'a Shared>>,
 }
 
 /// What answers are looked up in.
@@ -134,6 +134,40 @@ impl Subject<'_> {
                 .is_ok_and(|asked: u16| self.addresses.iter().any(|it| port(it) == Some(asked)))
     }
 
+    /// The chain that the asked connection runs through, its connection
+    /// manager, and why it is this one.
+    fn find_chain(
+        &self,
+        question: &Question,
+    ) -> Option<(&FilterChain, Option<&Shared>, &'static str)> {
+        // What nobody looks for is not found.
+        let over_tls = question.server_name.is_some() || !question.application_protocols.is_empty();
+        let is_seen = over_tls && !self.listener.listener_filters.is_empty();
+        let name = question.server_name.as_deref().unwrap_or_default();
+        let (server_name, transport_protocol, application_protocols) = match is_seen {
+            true => (name, "tls", &question.application_protocols[..]),
+            false => ("", "raw_buffer", &[][..]),
+        };
+        let place = self.listener.find_chain(&Arrival {
+            local: self.local(),
+            remote: None,
+            direct_remote: Some(question.remote),
+            server_name,
+            transport_protocol,
+            application_protocols,
+        })?;
+        let chain = self.listener.chains().nth(place)?;
+        let note = match (
+            self.managers.len(),
+            place == self.listener.filter_chains.len(),
+        ) {
+            (1, _) => "the only one",
+            (_, true) => "the default one: no other matches",
+            (_, false) => "the one that matches",
+        };
+        Some((chain, self.managers[place], note))
+    }
+
     /// What a client calls it that knows no name.
     fn host(&self) -> String {
         let local = self.local();
@@ -154,8 +188,12 @@ fn of_listener(question: &Question, subject: &Subject<'_>, sources: &Sources<'_>
     let fact = Fact::new(&*listener.name)
         .value(addresses.join(", "))
         .place(sources.document.place(&listener.source.path));
-    let (Some(manager), Some(chain)) = (subject.manager, listener.filter_chain()) else {
-        return fact.note("it has no filter chain: connections are closed at once");
+    let found = subject.find_chain(question);
+    let Some((chain, Some(manager), note)) = found else {
+        return fact.note(match found {
+            None => "no filter chain matches: such connections are closed at once",
+            Some(_) => "its filter chain has no filters: connections are closed at once",
+        });
     };
     let path = chain.filters.last().map_or("", |filter| &filter.path);
     let mut parts = vec![
@@ -164,7 +202,8 @@ fn of_listener(question: &Question, subject: &Subject<'_>, sources: &Sources<'_>
                 "" => "(without a name)",
                 name => name,
             })
-            .note("the only one, for every connection"),
+            .place(sources.document.place(&chain.source.path))
+            .note(note),
         Fact::new("connection manager")
             .value(&*manager.config.stat_prefix)
             .place(sources.document.place(path)),

@@ -23,6 +23,10 @@ pub struct Question {
     pub headers: Vec<(String, String)>,
     /// Who asks: decides `x-forwarded-for` and whether the request is internal.
     pub remote: SocketAddr,
+    /// The server that its TLS handshake asks for, in lower case.
+    pub server_name: Option<String>,
+    /// The protocols that its TLS handshake offers.
+    pub application_protocols: Vec<Box<[u8]>>,
     /// The listener that gets it, by name or port; all are asked without one.
     pub listener: Option<String>,
     /// The random number that decides fractions and weighted clusters.
@@ -49,6 +53,15 @@ pub const PARAMETERS: &[(&str, &str)] = &[
     ),
     ("h.NAME", "A header of the request, repeatable"),
     ("remote", "Address of the client; 127.0.0.1 by default"),
+    (
+        "sni",
+        "Server name of the TLS handshake; for listeners that look at it",
+    ),
+    (
+        "alpn",
+        "Protocols that the TLS handshake offers, separated by commas; for listeners that look \
+         at them",
+    ),
     (
         "listener",
         "Name or port of the listener that gets it; all by default",
@@ -80,6 +93,8 @@ impl Question {
             path: ROOT.into(),
             headers: Vec::new(),
             remote: SocketAddr::from(([127, 0, 0, 1], 0)),
+            server_name: None,
+            application_protocols: Vec::new(),
             listener: None,
             random: 0,
             all_routes: false,
@@ -91,6 +106,12 @@ impl Question {
                 "protocol" => question.protocol = protocol(value)?,
                 "path" => question.path = line("path", value)?,
                 "remote" => question.remote = remote(value)?,
+                "sni" => question.server_name = Some(line("sni", value)?.to_ascii_lowercase()),
+                "alpn" => {
+                    let names = value.split(',').filter(|name| !name.is_empty());
+                    question.application_protocols =
+                        names.map(|name| name.as_bytes().into()).collect();
+                }
                 "listener" => question.listener = Some(value.into()),
                 "random" => {
                     question.random = value
@@ -233,6 +254,8 @@ mod tests {
             ("h.X-One", "1"),
             ("h.x-one", " 2 "),
             ("remote", "10.0.0.1"),
+            ("sni", "A.example"),
+            ("alpn", "h2,http/1.1"),
             ("listener", "8080"),
             ("random", "7"),
             ("all_routes", "true"),
@@ -240,6 +263,8 @@ mod tests {
         ];
         let question = Question::parse(pairs).expect("all are good");
         assert_eq!(question.remote.to_string(), "10.0.0.1:0");
+        assert_eq!(question.server_name.as_deref(), Some("a.example"));
+        assert_eq!(question.application_protocols.len(), 2);
         assert_eq!(question.listener.as_deref(), Some("8080"));
         assert_eq!(question.random, 7);
         assert!(question.all_routes);

@@ -5,6 +5,7 @@
 //! [`WorkerContext`] is what filters may use of the worker that they run on.
 
 pub mod http;
+pub mod listener;
 pub mod network;
 
 use std::cell::{Cell, OnceCell, RefCell};

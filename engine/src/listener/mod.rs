@@ -1,4 +1,5 @@
-//! Listeners: accepting connections and giving them to their filter chain.
+//! Listeners: accepting connections, having listener filters look at them, and
+//! giving them to the filter chain that matches.
 //!
 //! [`SharedListener`] is built once by the control plane; a [`WorkerListener`]
 //! is one worker's, with a socket of its own for each address.
@@ -10,12 +11,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use ringway_config::core::Address;
-use ringway_config::listener::Listener as ListenerConfig;
+use ringway_config::listener::filter_chain_match::Arrival;
+use ringway_config::listener::{FilterChain as FilterChainConfig, Listener as ListenerConfig};
 use socket2::Socket;
 
 use crate::filters::WorkerContext;
+use crate::filters::listener::{Inspected, ListenerFilter, Refused};
 use crate::filters::network::http_connection_manager::{self, ConnectionManager};
 use crate::network::address::NO_ADDRESS;
 use crate::reactor::{self, Listener, Stream, Timer};
@@ -36,8 +40,11 @@ pub struct SharedListener {
     pub prefix: String,
     /// `listener.<address>.*`.
     pub stats: ListenerStats,
-    /// What connections run through; `None` closes them at once.
-    pub chain: Option<FilterChain>,
+    /// What looks at connections before their chain is chosen.
+    pub filters: Vec<ListenerFilter>,
+    /// What connections run through, in the order of the configuration's
+    /// `chains()`; `None` closes them at once.
+    pub chains: Vec<Option<FilterChain>>,
 }
 
 /// A filter chain that is ready to run.
@@ -92,19 +99,22 @@ impl WorkerListener {
         store: &Store,
     ) -> io::Result<Self> {
         let serving = Rc::new(Serving {
-            manager: shared.chain.as_ref().map(|chain| match &chain.terminal {
-                Terminal::HttpConnectionManager(manager) => {
-                    ConnectionManager::new(Arc::clone(manager), Rc::clone(worker))
-                }
-            }),
+            chains: (shared.config.chains().zip(&shared.chains))
+                .map(|(config, chain)| {
+                    let chain = chain.as_ref()?;
+                    Some(WorkerChain::new(
+                        config,
+                        chain,
+                        &shared.prefix,
+                        worker,
+                        store,
+                    ))
+                })
+                .collect(),
             worker_stats: ListenerWorkerStats::new(
                 store,
                 &worker_prefix(&shared.prefix, worker.index),
             ),
-            tls: shared.chain.as_ref().and_then(|chain| {
-                let context = Arc::clone(chain.tls.as_ref()?);
-                Some(ServerSocketFactory::new(context, store, &shared.prefix))
-            }),
             shared: Arc::clone(&shared),
             worker: Rc::clone(worker),
         });
@@ -128,10 +138,35 @@ impl Drop for WorkerListener {
 /// What the accept loops and the connections of a listener share.
 struct Serving {
     shared: Arc<SharedListener>,
-    manager: Option<Rc<ConnectionManager>>,
-    tls: Option<ServerSocketFactory>,
+    chains: Vec<Option<WorkerChain>>,
     worker: Rc<WorkerContext>,
     worker_stats: ListenerWorkerStats,
+}
+
+/// A filter chain on one worker.
+struct WorkerChain {
+    config: Arc<FilterChainConfig>,
+    manager: Rc<ConnectionManager>,
+    tls: Option<ServerSocketFactory>,
+}
+
+impl WorkerChain {
+    fn new(
+        config: &Arc<FilterChainConfig>,
+        chain: &FilterChain,
+        listener_prefix: &str,
+        worker: &Rc<WorkerContext>,
+        store: &Store,
+    ) -> Self {
+        let Terminal::HttpConnectionManager(manager) = &chain.terminal;
+        Self {
+            config: Arc::clone(config),
+            manager: ConnectionManager::new(Arc::clone(manager), Rc::clone(worker)),
+            tls: (chain.tls.as_ref()).map(|context| {
+                ServerSocketFactory::new(Arc::clone(context), store, listener_prefix)
+            }),
+        }
+    }
 }
 
 /// The address that every connection of a listener has on our side, if it can
@@ -203,23 +238,37 @@ async fn task_waker() -> Waker {
 
 async fn serve(serving: Rc<Serving>, stream: Stream, local: Option<SocketAddr>) {
     let stats = &serving.shared.stats;
-    let Some(manager) = &serving.manager else {
+    let mut info = connection_info(&serving, &stream, local);
+    let mut inspected = Inspected::default();
+    if !serving.shared.filters.is_empty()
+        && !Box::pin(inspect(&serving.shared, &stream, &mut inspected)).await
+    {
+        return;
+    }
+    let Some(chain) = serving.choose_chain(&info, &inspected) else {
         // No filter chain, or one without filters: Envoy closes at once.
         stats.no_filter_chain_match.inc();
         return;
     };
+    info.requested_server_name = inspected.server_name;
+    info.filter_chain_name = Arc::clone(&chain.config.name);
+    info.filter_chain_metadata
+        .clone_from(&chain.config.metadata);
+    let manager = &chain.manager;
     let opened = reactor::now();
     stats.downstream_cx_total.inc();
     stats.downstream_cx_active.inc();
     serving.worker_stats.downstream_cx_total.inc();
     serving.worker_stats.downstream_cx_active.inc();
 
-    let mut info = connection_info(&serving, &stream, local);
-    let visit = manager.begin_connection(serving.tls.is_some());
+    let visit = manager.begin_connection(chain.tls.is_some());
     // In a box: it is large, and over soon.
-    let socket = match &serving.tls {
+    let socket = match &chain.tls {
         None => Some(TransportSocket::RawBuffer(stream)),
-        Some(tls) => Box::pin(shake_hands(&serving, tls, stream, &mut info)).await,
+        Some(tls) => {
+            let limit = chain.config.transport_socket_connect_timeout;
+            Box::pin(shake_hands(&serving, tls, limit, stream, &mut info)).await
+        }
     };
     match socket {
         Some(socket) => {
@@ -241,11 +290,10 @@ async fn serve(serving: Rc<Serving>, stream: Stream, local: Option<SocketAddr>) 
 async fn shake_hands(
     serving: &Serving,
     tls: &ServerSocketFactory,
+    limit: Option<Duration>,
     stream: Stream,
     info: &mut ConnectionInfo,
 ) -> Option<TransportSocket> {
-    let limit = (serving.shared.config.filter_chain())
-        .and_then(|chain| chain.transport_socket_connect_timeout);
     let timer = Timer::new();
     timer.set(limit.map(|limit| reactor::now() + limit));
     match reactor::timeout(&timer, tls.accept(stream)).await {
@@ -275,13 +323,52 @@ fn connection_info(
     let remote = stream.peer_addr().unwrap_or(NO_ADDRESS);
     let local = local.unwrap_or_else(|| stream.local_addr().unwrap_or(NO_ADDRESS));
     let mut info = ConnectionInfo::new(serving.worker.next_connection_id(), remote, local);
-    if let Some(chain) = &serving.shared.chain {
-        info.filter_chain_name = Arc::clone(&chain.name);
-    }
-    let config = &serving.shared.config;
-    info.listener_metadata.clone_from(&config.metadata);
-    if let Some(chain) = config.filter_chain() {
-        info.filter_chain_metadata.clone_from(&chain.metadata);
-    }
+    info.listener_metadata
+        .clone_from(&serving.shared.config.metadata);
     info
+}
+
+/// Has the listener filters look at a connection, as long as they may take; false when it
+/// gets no further.
+async fn inspect(listener: &SharedListener, stream: &Stream, inspected: &mut Inspected) -> bool {
+    let (config, stats) = (&listener.config, &listener.stats);
+    stats.downstream_pre_cx_active.inc();
+    let timer = Timer::new();
+    timer.set((config.listener_filters_timeout).map(|limit| reactor::now() + limit));
+    let all = async {
+        for filter in &listener.filters {
+            filter.inspect(stream, inspected).await?;
+        }
+        Ok(())
+    };
+    let goes_on = match reactor::timeout(&timer, all).await {
+        Ok(Ok(())) => true,
+        Ok(Err(Refused::ByFilter)) => false,
+        Ok(Err(Refused::RemoteClose)) => {
+            stats.downstream_listener_filter_remote_close.inc();
+            false
+        }
+        Err(_elapsed) => {
+            stats.downstream_pre_cx_timeout.inc();
+            config.continue_on_listener_filters_timeout
+        }
+    };
+    stats.downstream_pre_cx_active.dec();
+    goes_on
+}
+
+impl Serving {
+    /// The chain that a connection runs through.
+    fn choose_chain(&self, info: &ConnectionInfo, inspected: &Inspected) -> Option<&WorkerChain> {
+        let known = |address| (address != NO_ADDRESS).then_some(address);
+        let place = self.shared.config.find_chain(&Arrival {
+            local: known(info.local),
+            remote: None,
+            direct_remote: known(info.direct_remote),
+            server_name: inspected.server_name.as_deref().unwrap_or_default(),
+            transport_protocol: inspected.transport_protocol.unwrap_or("raw_buffer"),
+            application_protocols: &inspected.application_protocols,
+        })?;
+        self.chains[place].as_ref()
+    }
 }

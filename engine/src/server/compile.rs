@@ -11,14 +11,14 @@ use ringway_config::bootstrap::{self, Snapshot};
 use ringway_config::clusters::{ClusterId, KnownClusters};
 use ringway_config::context::Cx;
 use ringway_config::diagnostics::Diagnostics;
-use ringway_config::listener::Listener;
+use ringway_config::listener::{FilterChain, Listener};
 use ringway_config::load::Loaded;
 use ringway_config::runtime;
 use ringway_config::tls::TransportSocket;
 
 use crate::access_loggers::{self, AccessLog, EventLog};
 use crate::control::cluster_manager::{EventLogs, Prepared};
-use crate::registry::{self, NetworkFilter};
+use crate::registry::{self, ListenerFilter, NetworkFilter};
 use crate::transport_sockets::tls::{ClientContext, ServerContext};
 
 /// A configuration whose extensions are compiled too.
@@ -39,8 +39,11 @@ pub struct Compiled {
 pub struct CompiledListener {
     /// The lowered configuration.
     pub config: Arc<Listener>,
-    /// The chain that its connections run through.
-    pub chain: Option<CompiledChain>,
+    /// Its listener filters.
+    pub filters: Vec<ListenerFilter>,
+    /// Its chains, in the order of [`Listener::chains`]; `None` for those
+    /// without filters.
+    pub chains: Vec<Option<CompiledChain>>,
 }
 
 /// A filter chain with its compiled filters.
@@ -104,7 +107,10 @@ fn compile_listeners(
         .iter()
         .map(|listener| CompiledListener {
             config: Arc::clone(listener),
-            chain: compile_chain(listener, snapshot, &mut cx),
+            filters: compile_listener_filters(listener, &mut cx),
+            chains: (listener.chains())
+                .map(|chain| compile_chain(chain, snapshot, &mut cx))
+                .collect(),
         })
         .collect()
 }
@@ -180,12 +186,18 @@ fn report_unread_runtime_keys(loaded: &Loaded, snapshot: &Snapshot, found: &mut 
     runtime::report_unread(&snapshot.runtime, &mut cx);
 }
 
+fn compile_listener_filters(listener: &Listener, cx: &mut Cx<'_>) -> Vec<ListenerFilter> {
+    let filters = listener.listener_filters.iter();
+    filters
+        .filter_map(|filter| cx.at(&filter.path, |cx| registry::listener_filter(filter, cx)))
+        .collect()
+}
+
 fn compile_chain(
-    listener: &Listener,
+    chain: &FilterChain,
     snapshot: &Snapshot,
     cx: &mut Cx<'_>,
 ) -> Option<CompiledChain> {
-    let chain = listener.filter_chain()?;
     let tls = match &chain.transport_socket {
         TransportSocket::RawBuffer => None,
         TransportSocket::Tls(context) => {

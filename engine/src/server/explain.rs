@@ -50,22 +50,29 @@ pub fn explain(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
         .listeners
         .into_iter()
         .map(|listener| {
-            let manager = listener.chain.map(|chain| match chain.filter {
-                NetworkFilter::HttpConnectionManager(config, filters) => {
-                    let drain_type = listener.config.drain_type;
-                    Shared::new(*config, filters, drain_type, &store, "listener.")
-                }
+            let drain_type = listener.config.drain_type;
+            let chains = listener.chains.into_iter();
+            let managers = chains.map(|chain| {
+                let NetworkFilter::HttpConnectionManager(config, filters) = chain?.filter;
+                Some(Shared::new(
+                    *config,
+                    filters,
+                    drain_type,
+                    &store,
+                    "listener.",
+                ))
             });
+            let managers: Vec<_> = managers.collect();
             let addresses: Vec<Address> = listener.config.addresses().cloned().collect();
-            (listener.config, addresses, manager)
+            (listener.config, addresses, managers)
         })
         .collect();
     let subjects: Vec<_> = managers
         .iter()
-        .map(|(listener, addresses, manager)| Subject {
+        .map(|(listener, addresses, managers)| Subject {
             listener,
             addresses,
-            manager: manager.as_ref(),
+            managers: managers.iter().map(Option::as_ref).collect(),
         })
         .collect();
     let bootstrap = to_json(&loaded.message);

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use ringway_config::listener::Listener;
 use socket2::Socket;
 
-use super::compile::CompiledListener;
+use super::compile::{CompiledChain, CompiledListener};
+use crate::filters::listener::ListenerFilter;
+use crate::filters::listener::tls_inspector::TlsInspector;
 use crate::filters::network::http_connection_manager;
 use crate::listener::{FilterChain, SharedListener, Terminal};
 use crate::network::listen_socket::{self, ListenOptions};
-use crate::registry::NetworkFilter;
+use crate::registry::{self, NetworkFilter};
 use crate::stats::Store;
 use crate::stats::listener::{ListenerStats, prefix};
 use crate::stats::ssl::SslSocketFactoryStats;
@@ -75,7 +77,7 @@ pub fn bind(
                 .unwrap_or(&config.address.to_string()),
         );
         let drain_type = listener.config.drain_type;
-        let chain = listener.chain.map(|chain| match chain.filter {
+        let ready = |chain: CompiledChain| match chain.filter {
             NetworkFilter::HttpConnectionManager(config, filters) => FilterChain {
                 name: chain.name,
                 tls: chain.tls.inspect(|_| {
@@ -88,13 +90,23 @@ pub fn bind(
                     ),
                 )),
             },
+        };
+        let chains = listener.chains.into_iter();
+        let chains = chains.map(|chain| chain.map(ready)).collect();
+        let filters = listener.filters.into_iter();
+        let filters = filters.map(|filter| match filter {
+            registry::ListenerFilter::TlsInspector(config) => {
+                ListenerFilter::TlsInspector(TlsInspector::new(config, store))
+            }
         });
+        let filters = filters.collect();
         bound.listeners.push(Arc::new(SharedListener {
             stats: ListenerStats::new(store, &prefix),
             config: listener.config,
             addresses,
             prefix,
-            chain,
+            filters,
+            chains,
         }));
         bound.sockets.push(by_worker);
     }

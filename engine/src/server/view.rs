@@ -209,7 +209,8 @@ fn certificate(one: &Listed) -> Value {
 impl ServerView for View {
     fn certs(&self) -> Value {
         let of_listeners = (self.listeners.iter())
-            .filter_map(|listener| listener.chain.as_ref()?.tls.as_deref())
+            .flat_map(|listener| listener.chains.iter().flatten())
+            .filter_map(|chain| chain.tls.as_deref())
             .map(|tls| {
                 let own = tls.certificates.iter().map(|one| &one.listed);
                 certificates(tls.trusted(), own)
@@ -338,9 +339,12 @@ impl ServerView for View {
             .map(|listener| Subject {
                 listener: &listener.config,
                 addresses: &listener.addresses,
-                manager: listener.chain.as_ref().map(|chain| match &chain.terminal {
-                    Terminal::HttpConnectionManager(manager) => &**manager,
-                }),
+                managers: (listener.chains.iter())
+                    .map(|chain| {
+                        let Terminal::HttpConnectionManager(manager) = &chain.as_ref()?.terminal;
+                        Some(&**manager)
+                    })
+                    .collect(),
             })
             .collect();
         let clusters: Vec<Arc<Cluster>> = self

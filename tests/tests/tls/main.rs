@@ -3,6 +3,7 @@
 
 mod client_cert_header;
 mod files;
+mod filter_chains;
 mod hostile;
 
 use std::collections::BTreeMap;

@@ -326,7 +326,7 @@ static_resources:
             Err(found) => return found.to_string(),
         };
         let snapshot = bootstrap::lower(&loaded).expect("the rest is valid");
-        let chain = snapshot.listeners[0].filter_chain().expect("it has one");
+        let chain = snapshot.listeners[0].chains().next().expect("it has one");
         let mut found = Diagnostics::new();
         let names = &snapshot.names;
         let mut cx = Cx::new(&mut found, &loaded.marks, loaded.file.clone(), names);

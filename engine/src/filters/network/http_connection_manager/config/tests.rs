@@ -24,7 +24,7 @@ static_resources:
     let loaded = load(&text, "f.yaml", Format::Yaml, &LoadOptions::default())
         .map_err(|found| found.to_string())?;
     let snapshot = bootstrap::lower(&loaded).map_err(|found| found.to_string())?;
-    let chain = snapshot.listeners[0].filter_chain().expect("it has one");
+    let chain = snapshot.listeners[0].chains().next().expect("it has one");
     let extension = &chain.filters[0];
     let mut found = Diagnostics::new();
     let names = &snapshot.names;

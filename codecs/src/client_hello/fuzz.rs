@@ -1,0 +1,27 @@
+//! What must hold whatever a client sends first: the pieces in which it
+//! arrives make no difference, and no more is kept than may be.
+
+use super::{CLIENT_HELLO_BYTES_MAX, ClientHelloReader, Progress};
+
+/// Reads `data` at once and byte by byte, and gives what it is.
+///
+/// # Panics
+/// When something does not hold.
+pub fn check(data: &[u8]) -> Progress {
+    let mut at_once = ClientHelloReader::new(CLIENT_HELLO_BYTES_MAX);
+    let whole = at_once.read(data);
+    let mut in_pieces = ClientHelloReader::new(CLIENT_HELLO_BYTES_MAX);
+    let mut last = Progress::Incomplete;
+    for byte in data {
+        if last != Progress::Incomplete {
+            break;
+        }
+        last = in_pieces.read(std::slice::from_ref(byte));
+    }
+    assert_eq!(whole, last, "at once and byte by byte");
+    assert!(in_pieces.message.len() <= CLIENT_HELLO_BYTES_MAX + 1);
+    if let Progress::Complete(hello) = &whole {
+        assert!(hello.protocols.iter().all(|name| !name.is_empty()));
+    }
+    whole
+}
