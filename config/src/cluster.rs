@@ -151,12 +151,6 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
         load_balancing::check_provided(&balancing, &discovery, cx);
     }
     let (proxy_protocol, transport_socket) = transport(proto, defaults.secrets, cx);
-    if matches!(transport_socket, TransportSocket::Tls(_)) && !proto.health_checks.is_empty() {
-        cx.error_at(
-            "health_checks",
-            "not supported yet where the transport socket is TLS",
-        );
-    }
     let bind = match &proto.upstream_bind_config {
         Some(config) => cx.field("upstream_bind_config", |cx| {
             upstream_bind::lower(config, cx)

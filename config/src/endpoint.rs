@@ -69,11 +69,21 @@ impl DropOverload {
     /// Whether the request with this random number is refused.
     #[must_use]
     pub fn refuses(self, number: u64, runtime: &RuntimeValues) -> Option<Refused> {
-        let limit = runtime.integer(self.limit_key, 100).min(100) * (PARTS / 100);
-        match u64::from(self.parts).min(limit) {
+        match self.parts_now(runtime) {
             PARTS => Some(Refused::All),
             parts => (number % PARTS < parts).then_some(Refused::Some),
         }
+    }
+
+    /// The percentage that is refused, as the runtime is now.
+    #[must_use]
+    pub fn percent(self, runtime: &RuntimeValues) -> f64 {
+        self.parts_now(runtime) as f64 * 100.0 / PARTS as f64
+    }
+
+    fn parts_now(self, runtime: &RuntimeValues) -> u64 {
+        let limit = runtime.integer(self.limit_key, 100).min(100) * (PARTS / 100);
+        u64::from(self.parts).min(limit)
     }
 }
 

@@ -19,6 +19,7 @@ use envoy_types::pb::google::protobuf::UInt32Value;
 use crate::context::{Cx, unpack};
 use crate::core;
 use crate::runtime::RuntimeKey;
+use crate::tls;
 
 pub use http::{HttpCheck, Protocol, StatusRange};
 
@@ -41,6 +42,9 @@ pub struct HealthCheck {
     pub always_log_success: bool,
     /// Where events are logged.
     pub event_logs: Vec<EventLog>,
+    /// The protocols that hosts are offered instead of those of the cluster's TLS
+    /// context, if any are named.
+    pub alpn: Vec<Box<[u8]>>,
     /// What is asked.
     pub checker: Checker,
 }
@@ -164,6 +168,12 @@ fn lower_one(proto: &pb::HealthCheck, cx: &mut Cx<'_>) -> Option<HealthCheck> {
         always_log_failures: proto.always_log_health_check_failures,
         always_log_success: proto.always_log_health_check_success,
         event_logs,
+        alpn: match &proto.tls_options {
+            Some(options) => cx.field("tls_options", |cx| {
+                tls::protocols(&options.alpn_protocols, cx)
+            })?,
+            None => Vec::new(),
+        },
         checker: checker?,
     })
 }

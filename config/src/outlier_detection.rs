@@ -62,6 +62,8 @@ pub struct OutlierDetection {
     pub split_external_local_origin_errors: bool,
     /// An active health check that passes ends an ejection.
     pub successful_active_health_check_uneject_host: bool,
+    /// A host that calls itself degraded in a response is.
+    pub detect_degraded_hosts: bool,
     /// Runs of errors, by [`Streak`].
     pub consecutive: [Setting; 3],
     /// Percent of such runs that lead to an ejection indeed, by [`Streak`].
@@ -151,6 +153,7 @@ pub(crate) fn lower(proto: &pb::OutlierDetection, cx: &mut Cx<'_>) -> OutlierDet
             proto.successful_active_health_check_uneject_host,
             true,
         ),
+        detect_degraded_hosts: core::bool_or(proto.detect_degraded_hosts, false),
         consecutive: [
             number("consecutive_5xx", proto.consecutive_5xx, 5),
             number(

@@ -349,7 +349,7 @@ fn what_a_chain_is_refused_for() {
     let context = format!(
         "common_tls_context: {{ tls_certificates: [ CERT ], alpn_protocols: [ h2, {long} ] }}"
     );
-    let expected = "common_tls_context.alpn_protocols[1]: a protocol has at most 255 bytes, all \
+    let expected = "common_tls_context.alpn_protocols[1]: a protocol has 1 to 255 bytes, all \
          together at most 65535";
     assert_eq!(refused(&listener(&context, ""), CHAIN), [expected]);
 }

@@ -19,12 +19,18 @@ use crate::murmur_hash::murmur_hash_2;
 /// there are points: each is as near as it can be to the place that its hash
 /// has among all hashes, and not before it. What is free in front of a point
 /// holds a copy of it. So a look-up begins at the place of its hash and is
-/// there, or a few places later in the same line of the cache.
+/// there, or a few places later in the same line of the cache: it counts the
+/// smaller ones of some slots, which costs less than a branch at each that no
+/// processor can foresee.
 #[derive(Debug)]
 pub(crate) struct Ring {
     /// The first bits of a hash, and in the others the place of its host in the
     /// list: 8 bytes, because most of a look-up goes into waiting for memory.
+    /// Behind the last point are [`WINDOW`] copies of the first one, whose first
+    /// bits are those of the largest hash.
     slots: Box<[u64]>,
+    /// How many slots there are up to the last point.
+    end: usize,
     /// How many places hashes are spread over; points that had to move on are
     /// behind them.
     spread: u64,
@@ -62,8 +68,14 @@ impl Ring {
             slots.resize(place, point);
             slots.push(point);
         }
+        let end = slots.len();
+        if let Some((_, first)) = points.first() {
+            let behind = FIRST_BITS | u64::from(*first);
+            slots.resize(end.max(spread as usize) + WINDOW, behind);
+        }
         Self {
             slots: slots.into(),
+            end,
             spread,
             hashes: points.iter().map(|(hash, _)| *hash).collect(),
         }
@@ -79,11 +91,18 @@ impl Ring {
         };
         let wanted = hash & FIRST_BITS;
         let mut at = place(hash, self.spread);
-        while self.slots.get(at).is_some_and(|point| *point < wanted) {
-            at += 1;
+        loop {
+            let window = self.slots.get(at..at + WINDOW)?;
+            let smaller: usize = window
+                .iter()
+                .map(|point| usize::from(*point < wanted))
+                .sum();
+            at += smaller;
+            if smaller < WINDOW {
+                break;
+            }
         }
-        // Behind the last point is the first one.
-        let point = self.slots.get(at).or(self.slots.first())?;
+        let point = self.slots.get(at)?;
         if point & FIRST_BITS == wanted {
             return self.pick_of_equal(hash, at);
         }
@@ -108,12 +127,13 @@ impl Ring {
         let passed = before(hash) - first;
         let is_equal = |hash: &&u64| *hash & FIRST_BITS == wanted;
         let count = self.hashes[first..].iter().take_while(is_equal).count();
-        let at = at.min(self.slots.len());
-        let equal = self.slots[at..].iter().take_while(is_equal).count();
+        let at = at.min(self.end);
+        let equal = (self.slots[at..self.end].iter())
+            .take_while(is_equal)
+            .count();
         // They are the last of those slots, for between two of them nothing is
         // free: such hashes are much nearer to each other than two places are.
-        let point = self.slots.get(at + equal - count + passed);
-        let point = point.or(self.slots.first())?;
+        let point = self.slots.get(at + equal - count + passed)?;
         Some((point & !FIRST_BITS) as u32)
     }
 }
@@ -219,6 +239,10 @@ fn push_decimal(text: &mut Vec<u8>, number: u64) {
 
 /// The largest ring that Envoy allows; 20 bytes a point are 160 MiB.
 const RING_SIZE_MAX: u64 = 8 << 20;
+
+/// Slots that are looked at together. Half of all hashes end at their first slot,
+/// one in thirty behind the fourth.
+const WINDOW: usize = 4;
 
 /// The bits of a slot that are a hash's. The others have room for the place of
 /// any host that the largest ring has points for.

@@ -129,23 +129,36 @@ fn validation(
     validation.map(Some)
 }
 
-/// The protocols, of which one string may name several.
+/// The protocols of a context, of which one string may name several.
 fn alpn(protos: &[String], cx: &mut Cx<'_>) -> Option<Vec<Box<[u8]>>> {
+    let names = protos.iter().enumerate();
+    let names = names.flat_map(|(i, names)| names.split(',').map(move |name| (i, name)));
+    list(names.filter(|(_, name)| !name.is_empty()), cx)
+}
+
+/// The protocols of a field `alpn_protocols` of which each string names one.
+pub(crate) fn protocols(protos: &[String], cx: &mut Cx<'_>) -> Option<Vec<Box<[u8]>>> {
+    list(protos.iter().map(String::as_str).enumerate(), cx)
+}
+
+fn list<'p>(
+    names: impl Iterator<Item = (usize, &'p str)>,
+    cx: &mut Cx<'_>,
+) -> Option<Vec<Box<[u8]>>> {
     let mut protocols: Vec<Box<[u8]>> = Vec::new();
     let mut bytes = 0;
-    for (i, names) in protos.iter().enumerate() {
-        for name in names.split(',').filter(|name| !name.is_empty()) {
-            bytes += 1 + name.len();
-            if name.len() > PROTOCOL_BYTES_MAX || bytes > PROTOCOLS_BYTES_MAX {
-                let reason = format!(
-                    "a protocol has at most {PROTOCOL_BYTES_MAX} bytes, all together at most \
-                     {PROTOCOLS_BYTES_MAX}"
-                );
-                cx.index("alpn_protocols", i, |cx| cx.error(reason));
-                return None;
-            }
-            protocols.push(name.as_bytes().into());
+    for (i, name) in names {
+        bytes += 1 + name.len();
+        let allowed = 1..=PROTOCOL_BYTES_MAX;
+        if !allowed.contains(&name.len()) || bytes > PROTOCOLS_BYTES_MAX {
+            let reason = format!(
+                "a protocol has 1 to {PROTOCOL_BYTES_MAX} bytes, all together at most \
+                 {PROTOCOLS_BYTES_MAX}"
+            );
+            cx.index("alpn_protocols", i, |cx| cx.error(reason));
+            return None;
         }
+        protocols.push(name.as_bytes().into());
     }
     Some(protocols)
 }

@@ -19,6 +19,7 @@ mod upstream;
 mod validation;
 
 pub use certificate::TlsCertificate;
+pub(crate) use common_context::protocols;
 pub use common_context::{CommonTlsContext, KeyLog};
 pub use downstream::{DownstreamTlsContext, SessionTickets};
 pub use parameters::{CipherSuite, Group, SignatureScheme, TlsParameters, TlsVersion};

@@ -144,6 +144,10 @@ fn health_text(health: &HealthFlags) -> String {
         ),
         (health.active_hc_timeout, "/active_hc_timeout"),
         (health.eds_status_draining, "/eds_status_draining"),
+        (
+            health.degraded_outlier_detection,
+            "/degraded_outlier_detection",
+        ),
     ]
     .into_iter()
     .filter_map(|(set, name)| set.then_some(name))
@@ -267,6 +271,10 @@ fn health_json(health: &HealthFlags) -> Value {
             "excluded_via_immediate_hc_fail",
         ),
         (health.active_hc_timeout, "active_hc_timeout"),
+        (
+            health.degraded_outlier_detection,
+            "failed_degraded_outlier_detection",
+        ),
     ] {
         if set {
             json.insert(name.into(), true.into());

@@ -274,6 +274,7 @@ pub struct HealthFlags {
     pub excluded_via_immediate_hc_fail: bool,
     pub active_hc_timeout: bool,
     pub eds_status_draining: bool,
+    pub degraded_outlier_detection: bool,
 }
 
 /// `envoy.config.core.v3.Locality`.

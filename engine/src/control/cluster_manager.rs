@@ -141,8 +141,7 @@ impl ClusterManager {
                     ManagedCluster::new(config, &surroundings, &sender, prepared, store);
                 let own_logs = prepared.event_logs.health_checks.get(&config.id);
                 cluster.checker = HealthChecker::new(
-                    config,
-                    cluster.shared.stats.upstream_cx_total,
+                    &cluster.shared,
                     own_logs.cloned().unwrap_or_default(),
                     runtime_receiver.clone(),
                     &sender,
@@ -364,6 +363,12 @@ impl ClusterManager {
                         let scene = scene(&cluster.members, &self.store, runtime);
                         let outliers = cluster.outliers.as_mut();
                         outliers.is_some_and(|outliers| outliers.on_run(host, streak, scene))
+                    }
+                    Reported::Degraded => {
+                        let runtime = &self.surroundings.runtime;
+                        let scene = scene(&cluster.members, &self.store, runtime);
+                        let outliers = cluster.outliers.as_mut();
+                        outliers.is_some_and(|outliers| outliers.on_degraded(host, scene))
                     }
                     Reported::ImmediateHealthCheckFail => {
                         let checker = cluster.checker.as_ref();

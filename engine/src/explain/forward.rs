@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::HeadEnd;
+use ringway_config::cluster::Cluster;
+use ringway_config::endpoint::Refused;
 use ringway_config::route::{
     Action, ClusterSpecifier, Forward, HeaderKey, SelectedRoute, WeightedClusters, WeightedName,
 };
@@ -14,7 +16,7 @@ use super::action::answered;
 use super::choice;
 use super::cluster;
 use super::context::Context;
-use super::fact::Fact;
+use super::fact::{Fact, Place};
 use super::request::headers;
 use super::{local_reply, mirrors, retries, timeouts};
 use crate::filters::http::{Said, router};
@@ -154,6 +156,16 @@ pub(super) fn explain(
         );
         return answered(&reply, |fact| fact.note(note), exchange, cx);
     }
+    let dropped = dropped(cluster, cx);
+    if let Some((percent, place)) = &dropped
+        && *percent >= 100.0
+    {
+        let tells = !router_config.suppress_envoy_headers;
+        let reply = router::drop_reply(Refused::All, tells);
+        let note = "flag UDO, details unconditional_drop_overload";
+        let tell = |fact: Fact| fact.note(note).place(place.clone());
+        return answered(&reply, tell, exchange, cx);
+    }
     exchange.info.attempt_count = 1;
     exchange.tell_attempts = forward.resilience.attempt_count_in_response;
     exchange.limits = router::limits(forward, router_config, &exchange.request);
@@ -185,16 +197,36 @@ pub(super) fn explain(
         is_uncertain = false;
         router::rewrite_host_to(cx.manager, forward, hostname, exchange);
     }
+    let dropped = dropped.map(|(percent, place)| {
+        Fact::new("drop overload")
+            .value(format!("{percent}%"))
+            .note("of requests are answered 503 instead, flag DO, details drop_overload")
+            .place(place)
+    });
     let mut facts = vec![
         sent(&way, is_uncertain, exchange),
         choice.fact,
         Fact::new("timeouts").parts(limits),
     ];
+    facts.extend(dropped);
     facts.extend(retries);
     facts.push(internal_redirects(&way));
     facts.push(mirrors::explain(&way, exchange));
     facts.extend(local_reply::of_others(cx));
     facts
+}
+
+/// The percentage of the requests that the cluster does not take, and where that was
+/// said, if there are such.
+fn dropped(cluster: &Cluster, cx: &Context<'_>) -> Option<(f64, Place)> {
+    let policy = match cx.hosts(cluster) {
+        Some(hosts) => hosts.policy,
+        None => cluster.assignment.policy,
+    };
+    let percent = policy.drop_overload?.percent(cx.sources.runtime);
+    let field = "load_assignment.policy.drop_overloads[0].drop_percentage";
+    let place = cx.place(&format!("{}.{field}", cluster.source.path));
+    (percent > 0.0).then_some((percent, place))
 }
 
 /// A route that sends requests on.

@@ -594,6 +594,7 @@ fn health_flags(host: &SharedHost) -> HealthFlags {
         excluded_via_immediate_hc_fail: host.has(HealthFlag::ExcludedViaImmediateHcFail),
         active_hc_timeout: host.has(HealthFlag::ActiveHcTimeout),
         eds_status_draining: host.has(HealthFlag::EdsStatusDraining),
+        degraded_outlier_detection: host.has(HealthFlag::DegradedOutlierDetection),
     }
 }
 

@@ -29,6 +29,8 @@ pub enum HealthFlag {
     ActiveHcTimeout,
     /// Whoever configured it drains it.
     EdsStatusDraining,
+    /// Outlier detection has seen it call itself degraded.
+    DegradedOutlierDetection,
 }
 
 impl HealthFlag {
@@ -60,7 +62,11 @@ pub fn coarse(host: &SharedHost) -> Health {
         HealthFlag::EdsStatusDraining,
     ]) {
         Health::Unhealthy
-    } else if any(&[HealthFlag::DegradedActiveHc, HealthFlag::DegradedEdsHealth]) {
+    } else if any(&[
+        HealthFlag::DegradedActiveHc,
+        HealthFlag::DegradedEdsHealth,
+        HealthFlag::DegradedOutlierDetection,
+    ]) {
         Health::Degraded
     } else {
         Health::Healthy

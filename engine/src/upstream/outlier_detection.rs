@@ -56,6 +56,8 @@ pub enum Reported {
     Run(Streak),
     /// A response said `x-envoy-immediate-health-check-fail`.
     ImmediateHealthCheckFail,
+    /// A response said `x-envoy-degraded`.
+    Degraded,
 }
 
 /// Takes a report to the control plane, from any thread.
@@ -66,6 +68,7 @@ pub struct Watch {
     cluster: ClusterId,
     splits: bool,
     has_outlier_detection: bool,
+    detects_degraded: bool,
     has_latency_outlier: bool,
     has_health_check: bool,
     /// How many errors in a row are reported, by [`Streak`].
@@ -103,6 +106,7 @@ impl Watch {
             cluster: config.id,
             splits: detection.is_some_and(|config| config.split_external_local_origin_errors),
             has_outlier_detection: detection.is_some(),
+            detects_degraded: detection.is_some_and(|config| config.detect_degraded_hosts),
             has_latency_outlier,
             has_health_check,
             limits: Default::default(),
@@ -222,6 +226,19 @@ pub struct Record {
     pub last_relaxed: Option<Instant>,
     /// Why it is ejected, as long as it is.
     pub ejected: Option<Ejection>,
+    /// Since when and how often it has called itself degraded.
+    pub degradation: Degradation,
+}
+
+/// What the control plane keeps of a host that calls itself degraded.
+#[derive(Debug, Clone, Default)]
+pub struct Degradation {
+    /// When that began, as long as it lasts.
+    pub since: Option<Instant>,
+    /// When it was over last.
+    pub ended: Option<Instant>,
+    /// Times the base ejection time: how long it lasts.
+    pub backoff: u32,
 }
 
 /// Why a host is ejected.
@@ -379,6 +396,18 @@ impl Monitor {
                 cluster: self.watch.cluster,
                 host: Arc::clone(host),
                 what: Reported::ImmediateHealthCheckFail,
+            });
+        }
+    }
+
+    /// A response of the host that is no error of its own said `x-envoy-degraded`. It
+    /// is told while the host does not count as degraded.
+    pub fn on_degraded(&self, host: &Arc<SharedHost>) {
+        if self.watch.detects_degraded && !host.has(HealthFlag::DegradedOutlierDetection) {
+            (self.watch.reporter)(Report {
+                cluster: self.watch.cluster,
+                host: Arc::clone(host),
+                what: Reported::Degraded,
             });
         }
     }

@@ -1,6 +1,6 @@
 //! Localities: their weights, and zones of a proxy that knows its own.
 
-use crate::shares::{CLUSTER, Cluster, compare};
+use crate::shares::{CLUSTER, Cluster, compare, compare_workers};
 
 const WEIGHTED: &str = "common_lb_config: { locality_weighted_lb_config: {} },";
 
@@ -111,11 +111,16 @@ const ZONES: &[Cluster] = &[
     },
 ];
 
+const LOCAL: &str = "cluster_manager: { local_cluster_name: ours }\n";
+
 #[test]
 fn zones_share_as_in_envoy() {
-    compare(
-        "zones_share_as_in_envoy",
-        ZONES,
-        "cluster_manager: { local_cluster_name: ours }\n",
-    );
+    compare("zones_share_as_in_envoy", ZONES, LOCAL);
+}
+
+/// What workers count adds up to what Envoy's do.
+#[test]
+fn zones_share_as_in_envoy_on_four_workers() {
+    let test = "zones_share_as_in_envoy_on_four_workers";
+    compare_workers(test, ZONES, LOCAL, "4");
 }

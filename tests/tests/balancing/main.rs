@@ -4,6 +4,7 @@
 mod bad_health;
 mod changing_hosts;
 mod cookies;
+mod degraded_outliers;
 mod hash_policies;
 mod health_checks;
 mod http2_checks;

@@ -34,8 +34,10 @@ pub const CLUSTER: Cluster = Cluster {
     shares: &[],
 };
 
-/// Requests to each cluster.
+/// Requests to each cluster, and how many of them come on one connection: with
+/// several workers each gets some connections.
 const REQUESTS: usize = 600;
+const REQUESTS_PER_CONNECTION: usize = 30;
 
 /// What happened to the requests to one cluster.
 #[derive(Debug, Default, PartialEq)]
@@ -45,18 +47,23 @@ struct Outcome {
     stats: BTreeMap<String, u64>,
 }
 
-/// Plays all clusters on Envoy and on Ringway.
+/// Plays all clusters on Envoy and on Ringway, each with one worker.
 pub fn compare(test: &str, clusters: &[Cluster], more: &str) {
+    compare_workers(test, clusters, more, "1");
+}
+
+/// The same with so many workers.
+pub fn compare_workers(test: &str, clusters: &[Cluster], more: &str, workers: &str) {
     let Some(envoy) = programs::envoy(test) else {
         return;
     };
-    let theirs = play(&Program::Envoy(envoy), clusters, more);
+    let theirs = play(&Program::Envoy(envoy), clusters, more, workers);
     for (cluster, outcome) in clusters.iter().zip(&theirs) {
         check(cluster, outcome, "Envoy");
     }
     for driver in programs::drivers() {
         let program = Program::Ringway(driver);
-        let ours = play(&program, clusters, more);
+        let ours = play(&program, clusters, more, workers);
         for ((cluster, ours), theirs) in clusters.iter().zip(&ours).zip(&theirs) {
             check(cluster, ours, &program.name());
             assert_eq!(
@@ -91,7 +98,7 @@ fn check(cluster: &Cluster, outcome: &Outcome, program: &str) {
     assert_eq!(answered + failed, REQUESTS, "{say}");
 }
 
-fn play(program: &Program, clusters: &[Cluster], more: &str) -> Vec<Outcome> {
+fn play(program: &Program, clusters: &[Cluster], more: &str, workers: &str) -> Vec<Outcome> {
     let hosts = clusters.iter().map(|cluster| cluster.shares.len());
     let fleet = Fleet::start(hosts.max().unwrap_or_default());
     let mut routes = String::from("- name: all\n  domains: [\"*\"]\n  routes:\n");
@@ -128,7 +135,7 @@ fn play(program: &Program, clusters: &[Cluster], more: &str) -> Vec<Outcome> {
     };
     let file = format!("{}{more}", bootstrap(&[listener], &yaml));
     let file = file.replace("cluster: test }", "cluster: test, locality: { zone: a } }");
-    let process = Process::start(program, &file);
+    let process = Process::start_with(program, &file, &["--concurrency", workers]);
     clusters
         .iter()
         .map(|cluster| ask(&process, &fleet, cluster))
@@ -137,8 +144,14 @@ fn play(program: &Program, clusters: &[Cluster], more: &str) -> Vec<Outcome> {
 
 fn ask(process: &Process, fleet: &Fleet, cluster: &Cluster) -> Outcome {
     let request = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", cluster.name);
-    let mut stream = TcpStream::connect(process.listener("shares")).expect("a connection");
-    let answers = (0..REQUESTS).map(|_| exchange(&mut stream, request.as_bytes()));
+    let connect = || TcpStream::connect(process.listener("shares")).expect("a connection");
+    let mut stream = connect();
+    let answers = (0..REQUESTS).map(|number| {
+        if number % REQUESTS_PER_CONNECTION == 0 {
+            stream = connect();
+        }
+        exchange(&mut stream, request.as_bytes())
+    });
     let mut found = Outcome {
         by_host: vec![0; fleet.ports().len()],
         ..Outcome::default()

@@ -2,7 +2,7 @@
 //! cannot take, is what is told of it: the status, what a gRPC client is told
 //! instead, and the details.
 
-use crate::asking::{Request, connect, get, text};
+use crate::asking::{Request, connect, get, line_of, text};
 use ringway_tests::bootstrap::{Listener, cluster, empty_cluster};
 use ringway_tests::observation::{Observation, Ports, Scene};
 use ringway_tests::process::Program;
@@ -18,6 +18,8 @@ const HOSTS: &str = r#"
   - { match: { path: "/moved" }, redirect: { path_redirect: /new } }
   - { match: { path: "/empty" }, route: { cluster: empty } }
   - { match: { path: "/nowhere" }, route: { cluster: nowhere } }
+  - { match: { path: "/dropped" }, route: { cluster: dropped } }
+  - { match: { path: "/partly" }, route: { cluster: partly } }
   - { match: { path: "/nothing" }, non_forwarding_action: {} }
   - { match: { prefix: "/x" }, route: { cluster: origin } }
 "#;
@@ -50,7 +52,19 @@ const LISTENERS: &[Listener] = &[
 ];
 
 fn clusters(ports: Ports) -> String {
-    cluster("origin", ports.origin, "") + &empty_cluster("empty")
+    let dropping = |name: &str, share: &str| {
+        format!(
+            "- name: {name}\n  type: STATIC\n  load_assignment:\n    cluster_name: {name}\n    \
+             endpoints: [ {{ lb_endpoints: [ {{ endpoint: {{ address: {{ socket_address: {{ address: \
+             127.0.0.1, port_value: {} }} }} }} }} ] }} ]\n    policy:\n      drop_overloads:\n      \
+             - {{ category: all, drop_percentage: {share} }}\n",
+            ports.origin
+        )
+    };
+    cluster("origin", ports.origin, "")
+        + &empty_cluster("empty")
+        + &dropping("dropped", "{ numerator: 100 }")
+        + &dropping("partly", "{ numerator: 25, denominator: TEN_THOUSAND }")
 }
 
 /// What is refused does not depend on the driver.
@@ -83,6 +97,8 @@ const REQUESTS: &[Request] = &[
     get("a", "/empty", &[GRPC]),
     get("a", "/nowhere", &[]),
     get("a", "/nowhere", &[GRPC]),
+    get("a", "/dropped", &[]),
+    get("a", "/dropped", &[GRPC]),
     get("a", "/nothing", &[GRPC]),
     get("a", "/none", &[]),
     get("a", "/none", &[GRPC]),
@@ -271,6 +287,22 @@ impl Outcome {
             sent,
         }
     }
+}
+
+/// Which ones they are is a matter of chance, so the rest is told as well.
+#[test]
+fn the_part_that_a_cluster_refuses_is_told() {
+    let scene = scene();
+    let told = get("a", "/partly", &[]).ask(&scene, LISTENERS[0].name, "");
+    let dropped = &told["drop_overload"];
+    assert_eq!(dropped["value"], "0.25%", "{told:#}");
+    let line = line_of(&scene, &dropped["set_at"]);
+    assert!(line.contains("numerator: 25"), "{line}");
+    let note = text(&dropped["note"]);
+    assert!(note.contains("flag DO"), "{note}");
+    assert!(!told["request_as_it_is_sent_upstream"].is_null());
+    let told = get("a", "/x", &[]).ask(&scene, LISTENERS[0].name, "");
+    assert!(told["drop_overload"].is_null(), "{told:#}");
 }
 
 #[test]

@@ -44,7 +44,15 @@ const AGAINST_THE_DIRECTION: &[(&str, &str, &str)] = &[
 const RESTRICTED: &[(&[&str], &[&str], &str)] = &[
     (
         &["tokio", "h2", "hyper", "hyper_util", "http_body_util"],
-        &["control/", "admin/", "server/", "reactor/tokio_io.rs"],
+        &[
+            "control/",
+            "admin/",
+            "server/",
+            "reactor/tokio_io.rs",
+            // What the control plane connects with; the only place that knows
+            // rustls and tokio.
+            "transport_sockets/tls/connector.rs",
+        ],
         "the data path runs on the reactor, not on tokio",
     ),
     (
@@ -54,7 +62,7 @@ const RESTRICTED: &[(&[&str], &[&str], &str)] = &[
         "nothing above the reactor knows which driver it has",
     ),
     (
-        &["rustls", "aws_lc_sys"],
+        &["rustls", "tokio_rustls", "aws_lc_sys"],
         &["transport_sockets/tls/"],
         "TLS is one folder's business",
     ),

@@ -1,10 +1,12 @@
 //! TLS on both sides: the same files and the same clients for Envoy and Ringway.
 //! What curl gets, what is counted and what is logged must be alike.
 
+mod checks;
 mod client_cert_header;
 mod files;
 mod filter_chains;
 mod hostile;
+mod server;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

@@ -61,7 +61,7 @@ impl Client {
     /// # Errors
     /// There is no connection, or no response that makes sense.
     pub async fn check(&mut self, check: &HttpCheck, target: &Target) -> io::Result<Answer> {
-        let kept = self.socket.take().filter(Socket::is_quiet);
+        let kept = self.socket.take().and_then(Socket::quiet);
         let mut socket = match kept {
             Some(socket) => socket,
             None => Socket::connect(target).await?,

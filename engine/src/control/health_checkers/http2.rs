@@ -13,7 +13,6 @@ use hyper::http::uri::{Authority, Scheme};
 use hyper::http::{self, Method, Request, Uri, Version};
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::health_check::HttpCheck;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -42,10 +41,11 @@ impl Drop for Connection {
 }
 
 impl Client {
-    pub fn new(check: &HttpCheck, authority: &str) -> Self {
+    /// `scheme` is that of the host's transport socket.
+    pub fn new(check: &HttpCheck, authority: &str, scheme: Scheme) -> Self {
         Self {
             connection: None,
-            request: request(&check.request, authority).ok(),
+            request: request(&check.request, authority, scheme).ok(),
         }
     }
 
@@ -64,10 +64,7 @@ impl Client {
             kept.filter(|kept| kept.goes_away.borrow().is_none() && !kept.task.is_finished());
         let connection = match kept {
             Some(connection) => connection,
-            None => match Socket::connect(target).await? {
-                Socket::Tcp(stream) => Connection::open(stream).await?,
-                Socket::Unix(stream) => Connection::open(stream).await?,
-            },
+            None => Connection::open(Socket::connect(target).await?).await?,
         };
         let mut goes_away = connection.goes_away.clone();
         let answer = {
@@ -87,11 +84,9 @@ impl Client {
 }
 
 impl Connection {
-    async fn open<T>(stream: T) -> io::Result<Self>
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (sender, mut connection) = handshake(stream).await.map_err(broken)?;
+    async fn open(socket: Socket) -> io::Result<Self> {
+        let transport = socket.into_transport();
+        let (sender, mut connection) = handshake(transport).await.map_err(broken)?;
         let (tell, goes_away) = watch::channel(None);
         let mut probe = sender.clone();
         let running = async move {
@@ -161,14 +156,18 @@ async fn read(body: &mut RecvStream, wanted: usize) -> io::Result<Vec<u8>> {
 
 /// The request with its authority. What is no authority for an URI is sent as
 /// the host instead, which means the same.
-fn request(headers: &HeaderMap, authority: &str) -> Result<Request<()>, http::Error> {
+fn request(
+    headers: &HeaderMap,
+    authority: &str,
+    scheme: Scheme,
+) -> Result<Request<()>, http::Error> {
     let path = headers.get(HeaderId::Path).unwrap_or_default();
     let method = headers.get(HeaderId::Method).unwrap_or_default();
     let uri = Uri::builder().path_and_query(path);
     let mut request = Request::builder().method(Method::from_bytes(method)?);
     request = match Authority::try_from(authority) {
         Ok(authority) => {
-            let uri = uri.scheme(Scheme::HTTP).authority(authority);
+            let uri = uri.scheme(scheme).authority(authority);
             request.version(Version::HTTP_2).uri(uri.build()?)
         }
         // The version is of what is passed on; it is sent as HTTP/2 all the same.

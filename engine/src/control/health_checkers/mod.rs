@@ -31,6 +31,7 @@ use crate::access_loggers::EventLog;
 use crate::stats::cluster::prefix;
 use crate::stats::health_check::HealthCheckStats;
 use crate::stats::{Counter, Store};
+use crate::upstream::cluster::SharedCluster;
 use crate::upstream::health::HealthFlag;
 use crate::upstream::host::SharedHost;
 use crate::upstream::host_set::Member;
@@ -38,6 +39,7 @@ use crate::worker::shared::Locked;
 
 use progress::{Failure, FailureKind, Progress, Transition};
 use session::Session;
+use socket::Tls;
 
 /// The health checks of a cluster.
 pub struct HealthChecker {
@@ -53,6 +55,8 @@ struct Shared {
     check: Arc<HealthCheck>,
     stats: HealthCheckStats,
     logs: Vec<EventLog>,
+    /// How TLS is spoken with the hosts, if it is.
+    tls: Option<Arc<Tls>>,
     store: Store,
     /// Whether the cluster has ever had a connection.
     connections: Counter,
@@ -71,23 +75,28 @@ impl HealthChecker {
     /// The checker of a cluster, if it has one. No host is checked yet.
     #[must_use]
     pub fn new(
-        cluster: &Arc<ClusterConfig>,
-        connections: Counter,
+        cluster: &SharedCluster,
         logs: Vec<EventLog>,
         runtime: watch::Receiver<Arc<RuntimeValues>>,
         events: &Events,
         store: &Store,
     ) -> Option<Self> {
-        let check = cluster.health_check.as_ref()?;
-        let prefix = prefix(&cluster.stat_name);
+        let config = &cluster.config;
+        let check = config.health_check.as_ref()?;
+        let prefix = prefix(&config.stat_name);
+        let tls = cluster.tls.as_ref().map(|context| {
+            let tls = Tls::new(Arc::clone(context), check, config, store);
+            Arc::new(tls)
+        });
         Some(Self {
             shared: Arc::new(Shared {
-                cluster: Arc::clone(cluster),
+                cluster: Arc::clone(config),
                 check: Arc::clone(check),
                 stats: HealthCheckStats::new(store, &format!("{prefix}health_check.")),
                 logs,
+                tls,
                 store: store.clone(),
-                connections,
+                connections: cluster.stats.upstream_cx_total,
                 runtime,
                 events: events.clone(),
             }),

@@ -34,7 +34,7 @@ impl Client {
 
     /// Asks once.
     pub async fn check(&mut self, asks_for_key: bool, target: &Target) -> io::Result<Outcome> {
-        let kept = self.socket.take().filter(Socket::is_quiet);
+        let kept = self.socket.take().and_then(Socket::quiet);
         let mut socket = match kept {
             Some(socket) => socket,
             None => Socket::connect(target).await?,

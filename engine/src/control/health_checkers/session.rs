@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::http::uri::Scheme;
 use ringway_config::cluster::Cluster;
 use ringway_config::core::Address;
 use ringway_config::health_check::{Checker, HttpCheck, Protocol};
@@ -56,7 +57,11 @@ impl Session {
                         shared.cluster.header_names.case,
                     ))),
                     Protocol::Http2 => {
-                        Client::Http2(Box::new(http2::Client::new(check, authority)))
+                        let scheme = match shared.tls {
+                            Some(_) => Scheme::HTTPS,
+                            None => Scheme::HTTP,
+                        };
+                        Client::Http2(Box::new(http2::Client::new(check, authority, scheme)))
                     }
                 }
             }
@@ -69,6 +74,8 @@ impl Session {
                 address: address.clone(),
                 bind: source_address(&shared.cluster, address),
                 cluster: Arc::clone(&shared.cluster),
+                hostname: Arc::clone(&member.config.hostname),
+                tls: shared.tls.clone(),
             },
             shared,
             progress,

@@ -1,16 +1,23 @@
-//! A connection to a host that is checked.
+//! A connection to a host that is checked, plain or with TLS as the cluster has it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use ringway_codecs::proxy_protocol::Endpoints;
 use ringway_config::cluster::Cluster;
 use ringway_config::core::Address;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use ringway_config::health_check::HealthCheck;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
+use crate::stats::Store;
+use crate::stats::cluster::prefix;
 use crate::transport_sockets::proxy_protocol::{Of, write_header};
+use crate::transport_sockets::tls::{ClientContext, Connector, HandshakeCounts};
+use crate::worker::shared::Locked;
 
 /// Where a host is checked.
 pub(super) struct Target {
@@ -19,60 +26,78 @@ pub(super) struct Target {
     pub bind: Option<SocketAddr>,
     /// Whose host it is.
     pub cluster: Arc<Cluster>,
+    /// What the host is called, or nothing.
+    pub hostname: Arc<str>,
+    /// How TLS is spoken with it, if it is.
+    pub tls: Option<Arc<Tls>>,
 }
 
-/// An open connection.
-pub(super) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+/// The TLS of a cluster's checks.
+pub(super) struct Tls {
+    connector: Connector,
+    counts: Locked<HandshakeCounts>,
 }
+
+impl Tls {
+    pub fn new(
+        context: Arc<ClientContext>,
+        check: &HealthCheck,
+        cluster: &Cluster,
+        store: &Store,
+    ) -> Self {
+        let counts = HandshakeCounts::new(store, &prefix(&cluster.stat_name));
+        Self {
+            connector: Connector::new(context, &check.alpn),
+            counts: Locked::new(counts),
+        }
+    }
+
+    async fn secure(&self, plain: Bytes, host: &str, ip: Option<IpAddr>) -> io::Result<Bytes> {
+        let outcome = self.connector.connect(plain, host, ip).await;
+        let noted = outcome.as_ref().map(|(_, agreed)| agreed);
+        self.counts.with(|counts| counts.note(noted));
+        match outcome {
+            Ok((stream, _)) => Ok(Box::new(stream)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What carries the bytes of a connection.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Transport for T {}
+
+type Bytes = Box<dyn Transport>;
+
+/// An open connection.
+pub(super) struct Socket(Bytes);
 
 impl Socket {
     pub async fn connect(target: &Target) -> io::Result<Self> {
-        let mut socket = Self::open(target).await?;
+        let (mut stream, own) = open(target).await?;
         if let Some(config) = &target.cluster.proxy_protocol {
-            let own = socket.endpoints()?;
             let mut header = Vec::new();
             write_header(&mut header, config, &[], Of::Own(own.as_ref()));
-            socket.write_all(&header).await?;
+            stream.write_all(&header).await?;
         }
-        Ok(socket)
-    }
-
-    async fn open(target: &Target) -> io::Result<Self> {
-        match &target.address {
-            Address::Socket(address) => {
-                let socket = match address {
-                    SocketAddr::V4(_) => TcpSocket::new_v4()?,
-                    SocketAddr::V6(_) => TcpSocket::new_v6()?,
-                };
-                if let Some(bind) = target.bind {
-                    socket.bind(bind)?;
-                }
-                let stream = socket.connect(*address).await?;
-                stream.set_nodelay(true)?;
-                Ok(Self::Tcp(stream))
-            }
-            Address::Pipe { path, .. } => Ok(Self::Unix(UnixStream::connect(path).await?)),
-        }
-    }
-
-    /// Its addresses, if it has any.
-    fn endpoints(&self) -> io::Result<Option<Endpoints>> {
-        let Self::Tcp(stream) = self else {
-            return Ok(None);
+        let Some(tls) = &target.tls else {
+            return Ok(Self(stream));
         };
-        Ok(Some(Endpoints {
-            source: stream.local_addr()?,
-            destination: stream.peer_addr()?,
-        }))
+        let ip = own.map(|own| own.destination.ip());
+        // In a box: it is large, and over soon.
+        let secured = Box::pin(tls.secure(stream, &target.hostname, ip));
+        secured.await.map(Self)
+    }
+
+    /// What carries its bytes.
+    pub fn into_transport(self) -> impl Transport + 'static {
+        self.0
     }
 
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.write_all(bytes).await,
-            Self::Unix(stream) => stream.write_all(bytes).await,
-        }
+        self.0.write_all(bytes).await?;
+        self.0.flush().await
     }
 
     /// Reads some bytes behind those in `into`.
@@ -80,26 +105,50 @@ impl Socket {
     /// # Errors
     /// The end of the connection is one.
     pub async fn read(&mut self, into: &mut Vec<u8>) -> io::Result<()> {
-        let count = match self {
-            Self::Tcp(stream) => stream.read_buf(into).await?,
-            Self::Unix(stream) => stream.read_buf(into).await?,
-        };
-        match count {
+        match self.0.read_buf(into).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
     }
 
-    /// Whether nothing has happened since the last answer: neither an end nor
-    /// bytes that nobody asked for.
-    pub fn is_quiet(&self) -> bool {
+    /// The connection, if nothing has happened since the last answer: neither an
+    /// end nor bytes that nobody asked for.
+    pub fn quiet(mut self) -> Option<Self> {
         let mut byte = [0];
-        let read = match self {
-            Self::Tcp(stream) => stream.try_read(&mut byte),
-            Self::Unix(stream) => stream.try_read(&mut byte),
-        };
-        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        let mut read = ReadBuf::new(&mut byte);
+        // Whoever reads next is woken instead.
+        let mut cx = Context::from_waker(Waker::noop());
+        let happened = Pin::new(&mut self.0).poll_read(&mut cx, &mut read);
+        happened.is_pending().then_some(self)
     }
+}
+
+/// A connection before anything is said on it, and its addresses, if it has any.
+async fn open(target: &Target) -> io::Result<(Bytes, Option<Endpoints>)> {
+    match &target.address {
+        Address::Socket(address) => {
+            let stream = connect(*address, target.bind).await?;
+            let own = Endpoints {
+                source: stream.local_addr()?,
+                destination: *address,
+            };
+            Ok((Box::new(stream), Some(own)))
+        }
+        Address::Pipe { path, .. } => Ok((Box::new(UnixStream::connect(path).await?), None)),
+    }
+}
+
+async fn connect(address: SocketAddr, bind: Option<SocketAddr>) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Some(bind) = bind {
+        socket.bind(bind)?;
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Whether `received` has all of `wanted` in their order, with anything in

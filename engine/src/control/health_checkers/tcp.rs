@@ -20,14 +20,10 @@ impl Client {
 
     /// Asks once.
     pub async fn check(&mut self, check: &TcpCheck, target: &Target) -> io::Result<Outcome> {
-        let kept = self.socket.take();
-        if kept.as_ref().is_some_and(|socket| !socket.is_quiet()) {
+        let mut socket = match self.socket.take() {
             // A host that ends a connection between two checks has failed one,
             // as in Envoy.
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        let mut socket = match kept {
-            Some(socket) => socket,
+            Some(kept) => kept.quiet().ok_or(io::ErrorKind::ConnectionReset)?,
             None => Socket::connect(target).await?,
         };
         if check.receive.is_empty() {

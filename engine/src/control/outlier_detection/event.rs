@@ -31,7 +31,7 @@ pub(super) fn ejected(
     now: Instant,
 ) -> String {
     let common = Common {
-        detector,
+        kind: detector.name(),
         since: record.last_unejection,
         action: "EJECT",
         enforced,
@@ -59,8 +59,7 @@ pub(super) fn ejected(
 
 pub(super) fn unejected(cluster: &str, host: &SharedHost, record: &Record, now: Instant) -> String {
     let common = Common {
-        // Envoy leaves the type out, which is its first.
-        detector: Detector::Consecutive(super::Streak::ServerError),
+        kind: UNEJECTED,
         since: record.last_ejection,
         action: "UNEJECT",
         enforced: false,
@@ -68,8 +67,25 @@ pub(super) fn unejected(cluster: &str, host: &SharedHost, record: &Record, now: 
     Value::from(common.event(cluster, host, record, now)).to_string()
 }
 
+/// The host calls itself degraded.
+pub(super) fn degraded(cluster: &str, host: &SharedHost, record: &Record, now: Instant) -> String {
+    let common = Common {
+        kind: "DEGRADED",
+        since: record.last_unejection,
+        action: "EJECT",
+        enforced: true,
+    };
+    let mut event = common.event(cluster, host, record, now);
+    event.insert("eject_consecutive_event".into(), json!({}));
+    Value::from(event).to_string()
+}
+
+/// Envoy leaves the type out, which is its first.
+const UNEJECTED: &str = "CONSECUTIVE_5XX";
+
 struct Common {
-    detector: Detector,
+    /// The type, an `envoy.data.cluster.v3.OutlierEjectionType`.
+    kind: &'static str,
     /// When the last event of the other kind was.
     since: Option<Instant>,
     action: &'static str,
@@ -86,7 +102,7 @@ impl Common {
     ) -> Map<String, Value> {
         let timestamp = timestamp(SystemTime::now());
         let mut event = Map::new();
-        event.insert("type".into(), self.detector.name().into());
+        event.insert("type".into(), self.kind.into());
         event.insert("timestamp".into(), timestamp.into());
         if let Some(since) = self.since {
             // A 64-bit number, which proto JSON writes as a text.

@@ -4,8 +4,10 @@
 //! Workers report runs of errors as they happen, the rest is found at every
 //! interval in what they have counted (`upstream::outlier_detection`). Here is
 //! who is ejected and the bookkeeping of it; `rates.rs` compares rates,
-//! `latency.rs` times, `event.rs` writes the log.
+//! `latency.rs` times, `degradation.rs` is about hosts that call themselves degraded,
+//! `event.rs` writes the log.
 
+mod degradation;
 mod event;
 mod latency;
 mod rates;
@@ -171,6 +173,7 @@ impl OutlierDetector {
         let mut changed = false;
         for member in scene.members {
             changed |= self.take_back_if_due(&member.shared, scene);
+            changed |= self.restore_if_due(&member.shared, scene);
         }
         for origin in [Origin::External, Origin::Local] {
             changed |= self.compare_rates(origin, config, scene);
@@ -178,6 +181,13 @@ impl OutlierDetector {
         // Who has behaved since it was taken back is ejected for less time
         // when it happens again.
         let interval = config.interval_ms.duration(scene.runtime);
+        for monitor in scene
+            .members
+            .iter()
+            .filter_map(|member| member.shared.monitor())
+        {
+            monitor.record(|record| record.degradation.relax(interval, scene));
+        }
         for (_, monitor) in standing(scene.members) {
             monitor.record(|record| {
                 if let Some(since) = record.last_unejection

@@ -203,6 +203,59 @@ fn split_errors_are_counted_apart() {
     assert_eq!(bench.store.value(name), Some(1));
 }
 
+#[test]
+fn a_host_that_calls_itself_degraded_is_so_for_longer_each_time() {
+    let mut bench = Bench::new(
+        "outlier_detection: { interval: 1s, base_ejection_time: 10s, max_ejection_time: 25s, \
+         max_ejection_percent: 0, detect_degraded_hosts: true }",
+    );
+    let host = Arc::clone(&bench.members[2].shared);
+    let say = |bench: &mut Bench, ms| {
+        for _ in 0..2 {
+            host.monitor().unwrap().on_degraded(&host);
+        }
+        let reports: Vec<_> = bench.reports.try_iter().collect();
+        let changes = reports.iter().filter(|report| {
+            assert_eq!(report.what, Reported::Degraded);
+            bench.with(ms, |detector, scene| {
+                detector.on_degraded(&report.host, scene)
+            })
+        });
+        changes.count()
+    };
+    let mut now = 0;
+    for lasts in [10_000, 20_000, 25_000, 25_000] {
+        assert_eq!(say(&mut bench, now), 1, "two workers may report it");
+        assert!(host.has(HealthFlag::DegradedOutlierDetection));
+        assert_eq!(say(&mut bench, now + 1), 0, "it is known already");
+        bench.detector.next_sweep = Some(bench.start);
+        assert!(!bench.sweep(now + lasts - 1), "after {lasts} ms");
+        bench.detector.next_sweep = Some(bench.start);
+        assert!(bench.sweep(now + lasts), "after {lasts} ms");
+        assert!(!host.has(HealthFlag::DegradedOutlierDetection));
+        now += lasts;
+    }
+    // An interval without takes a step back.
+    let backoff = || {
+        let monitor = host.monitor().unwrap();
+        monitor.record(|record| record.degradation.backoff)
+    };
+    let before = backoff();
+    bench.detector.next_sweep = Some(bench.start);
+    bench.sweep(now + 1000);
+    assert_eq!(backoff(), before - 1);
+    let name = "cluster.c.outlier_detection.ejections_detected_degradation";
+    assert_eq!(bench.store.value(name), Some(4));
+}
+
+#[test]
+fn degradation_is_noted_where_it_is_asked_for() {
+    let bench = Bench::new("outlier_detection: {}");
+    let host = &bench.members[0].shared;
+    host.monitor().unwrap().on_degraded(host);
+    assert_eq!(bench.reports.try_iter().count(), 0);
+}
+
 /// A request of each host takes so many milliseconds, ten times.
 fn take(bench: &Bench, times: [u64; 4]) {
     for (member, ms) in bench.members.iter().zip(times) {

@@ -50,6 +50,17 @@ impl From<rustls::Error> for HandshakeError {
     }
 }
 
+impl From<HandshakeError> for io::Error {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Closed => io::ErrorKind::UnexpectedEof.into(),
+            HandshakeError::Io(error) => error,
+            HandshakeError::Tls(error) => Self::new(io::ErrorKind::InvalidData, error),
+            HandshakeError::Verify(failure) => Self::other(failure.to_string()),
+        }
+    }
+}
+
 /// What was agreed on.
 #[derive(Debug, Clone)]
 pub struct Agreed {
@@ -74,7 +85,8 @@ pub struct Agreed {
 }
 
 impl Agreed {
-    fn new(state: &CommonState, notes: Notes) -> Option<Self> {
+    /// `None` while the handshake goes on.
+    pub(super) fn new(state: &CommonState, notes: Notes) -> Option<Self> {
         Some(Self {
             version: state.protocol_version()?,
             suite: state.negotiated_cipher_suite()?,

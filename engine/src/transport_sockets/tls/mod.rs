@@ -16,12 +16,16 @@
 //! has room for). What it agrees on becomes a [`TlsStream`] (`stream.rs`), which
 //! opens and seals records itself (`record.rs`). What is agreed on has the names of
 //! `names.rs`; what goes wrong, those of `failure.rs`.
+//!
+//! The control plane has no reactor: it connects with the same contexts through
+//! `connector.rs`, on tokio.
 
 mod budget;
 mod certificate;
 pub mod certificate_facts;
 mod certificate_selector;
 mod client_context;
+mod connector;
 mod der;
 mod distinguished_name;
 pub mod failure;
@@ -51,8 +55,9 @@ mod tests;
 
 pub use certificate::{Certificate, Listed};
 pub use client_context::ClientContext;
+pub use connector::Connector;
 pub use server_context::ServerContext;
-pub use socket_factory::{ClientSocketFactory, ServerSocketFactory};
+pub use socket_factory::{ClientSocketFactory, HandshakeCounts, ServerSocketFactory};
 pub use stream::TlsStream;
 pub use verify_failure::VerifyFailure;
 pub use x509_store::ChainError;

@@ -21,13 +21,15 @@ pub struct Secured {
 }
 
 /// What handshakes of one side count.
-struct Counts {
+pub struct HandshakeCounts {
     stats: SslStats,
     agreed: AgreedStats,
 }
 
-impl Counts {
-    fn new(store: &Store, prefix: &str) -> Self {
+impl HandshakeCounts {
+    /// Counters of a listener's or a cluster's connections, whose prefix this is.
+    #[must_use]
+    pub fn new(store: &Store, prefix: &str) -> Self {
         let prefix = format!("{prefix}ssl.");
         Self {
             stats: SslStats::new(store, &prefix),
@@ -35,43 +37,34 @@ impl Counts {
         }
     }
 
-    /// `asks`: the peer's certificate is tested.
-    fn succeeded(&self, agreed: &Agreed, asks: bool) -> TlsInfo {
-        let peer = agreed.peer_certificates.iter();
-        let info = TlsInfo {
-            version: names::version(agreed.version),
-            cipher: names::cipher(agreed.suite.suite()),
-            group: agreed.group.map(names::group),
-            alpn: agreed.alpn.clone(),
-            session_reused: agreed.resumed,
-            local: agreed.certificate.clone(),
-            peer: peer
-                .filter_map(|der| CertificateFacts::parse(der))
-                .collect(),
-            peer_validated: asks
-                && agreed.untrusted.is_none()
-                && !agreed.peer_certificates.is_empty(),
-            forwarded: OnceLock::new(),
-        };
+    /// Counts how a handshake ended.
+    pub fn note(&self, outcome: Result<&Agreed, &HandshakeError>) {
+        match outcome {
+            Ok(agreed) => self.succeeded(agreed),
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn succeeded(&self, agreed: &Agreed) {
         self.stats.handshake.inc();
         if let Some(failure) = &agreed.untrusted {
             self.untrusted(failure);
         }
-        if info.session_reused {
+        if agreed.resumed {
             self.stats.session_reused.inc();
         }
         if agreed.peer_certificates.is_empty() {
             self.stats.no_certificate.inc();
         }
-        self.agreed.record("ciphers", info.cipher);
-        self.agreed.record("versions", info.version);
-        if let Some(group) = info.group {
-            self.agreed.record("curves", group);
+        let cipher = names::cipher(agreed.suite.suite());
+        self.agreed.record("ciphers", cipher);
+        (self.agreed).record("versions", names::version(agreed.version));
+        if let Some(group) = agreed.group {
+            self.agreed.record("curves", names::group(group));
         }
         if let Some(scheme) = agreed.signature {
             self.agreed.record("sigalgs", names::signature(scheme));
         }
-        info
     }
 
     fn failed(&self, error: &HandshakeError) {
@@ -99,23 +92,37 @@ impl Counts {
         outcome: Result<(TlsStream, Agreed), HandshakeError>,
         asks: bool,
     ) -> Result<Secured, HandshakeError> {
-        match outcome {
-            Ok((stream, agreed)) => Ok(Secured {
-                info: Arc::new(self.succeeded(&agreed, asks)),
-                stream,
-            }),
-            Err(error) => {
-                self.failed(&error);
-                Err(error)
-            }
-        }
+        self.note(outcome.as_ref().map(|(_, agreed)| agreed));
+        let (stream, agreed) = outcome?;
+        Ok(Secured {
+            info: Arc::new(info(&agreed, asks)),
+            stream,
+        })
+    }
+}
+
+/// What is told of a connection. `asks`: the peer's certificate is tested.
+fn info(agreed: &Agreed, asks: bool) -> TlsInfo {
+    let peer = agreed.peer_certificates.iter();
+    TlsInfo {
+        version: names::version(agreed.version),
+        cipher: names::cipher(agreed.suite.suite()),
+        group: agreed.group.map(names::group),
+        alpn: agreed.alpn.clone(),
+        session_reused: agreed.resumed,
+        local: agreed.certificate.clone(),
+        peer: peer
+            .filter_map(|der| CertificateFacts::parse(der))
+            .collect(),
+        peer_validated: asks && agreed.untrusted.is_none() && !agreed.peer_certificates.is_empty(),
+        forwarded: OnceLock::new(),
     }
 }
 
 /// Answers clients of a filter chain.
 pub struct ServerSocketFactory {
     context: Arc<ServerContext>,
-    counts: Counts,
+    counts: HandshakeCounts,
 }
 
 impl ServerSocketFactory {
@@ -124,7 +131,7 @@ impl ServerSocketFactory {
     pub fn new(context: Arc<ServerContext>, store: &Store, prefix: &str) -> Self {
         Self {
             context,
-            counts: Counts::new(store, prefix),
+            counts: HandshakeCounts::new(store, prefix),
         }
     }
 
@@ -141,7 +148,7 @@ impl ServerSocketFactory {
 /// Begins connections to the hosts of a cluster.
 pub struct ClientSocketFactory {
     context: Arc<ClientContext>,
-    counts: Counts,
+    counts: HandshakeCounts,
 }
 
 impl ClientSocketFactory {
@@ -150,7 +157,7 @@ impl ClientSocketFactory {
     pub fn new(context: Arc<ClientContext>, store: &Store, prefix: &str) -> Self {
         Self {
             context,
-            counts: Counts::new(store, prefix),
+            counts: HandshakeCounts::new(store, prefix),
         }
     }
 

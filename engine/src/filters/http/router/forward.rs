@@ -17,10 +17,10 @@ use std::time::Instant;
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::{Framing, ResponseHead};
 use ringway_config::discovery::Discovery;
-use ringway_config::endpoint::{DropOverload, Refused};
 use ringway_config::route::{Forward, SelectedRoute};
 
 use super::charge::Clusters;
+use super::drop_overload::{judge, refuse};
 use super::failure::{Failure, reply_for_host};
 use super::hash_policy;
 use super::host_result;
@@ -32,7 +32,6 @@ use super::timeout::{limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
 use super::upstream_request::{Event, UpstreamRequest, note_unconnected};
 use super::{ConnectionManager, Handled, LocalReply, connect, shadow, strict_headers, tunnel};
-use crate::filters::WorkerContext;
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::{Exchange, Tunnel};
 use crate::http::header_parser::Message;
@@ -198,42 +197,6 @@ async fn resend(
     upstream.set_route_cluster(cluster);
     let relayed = relay(manager, &mut upstream, None, downstream, exchange).await;
     finish(relayed, upstream, manager, downstream, exchange)
-}
-
-/// Whether the next request is one of those that are refused.
-pub(super) fn judge(worker: &WorkerContext, drop: DropOverload) -> Option<Refused> {
-    let number = worker.rng.borrow_mut().u64(..);
-    drop.refuses(number, &worker.runtime.borrow())
-}
-
-/// Answers a request that its cluster does not take.
-fn refuse(
-    refused: Refused,
-    cluster: &Cluster,
-    manager: &ConnectionManager,
-    downstream: &mut Downstream,
-    exchange: &mut Exchange,
-) -> Handled {
-    let tells = !manager.shared.router_of(exchange).suppress_envoy_headers;
-    let (header, body, details, flag) = match refused {
-        Refused::All => (
-            HeaderId::XEnvoyUnconditionalDropOverload,
-            "unconditional drop overload",
-            details::UNCONDITIONAL_DROP_OVERLOAD,
-            ResponseFlag::UnconditionalDropOverload,
-        ),
-        Refused::Some => (
-            HeaderId::XEnvoyDropOverload,
-            "drop overload",
-            details::DROP_OVERLOAD,
-            ResponseFlag::DropOverload,
-        ),
-    };
-    let reply = LocalReply {
-        overloaded: tells.then_some(header),
-        ..LocalReply::new(503, body, details).flag(flag)
-    };
-    reply_for_host(Some(cluster), manager, downstream, exchange, reply)
 }
 
 /// Notes a host that could not be connected to. That a request's own time ends

@@ -4,6 +4,7 @@
 //!
 //! - `direct_response.rs`: answers that the route holds.
 //! - `forward.rs`: the whole story of a forwarded request.
+//! - `drop_overload.rs`: requests that their cluster does not take.
 //! - `request_headers.rs`: what is done to its headers.
 //! - `hash_policy.rs`: what requests have in common that go to one host.
 //! - `pick.rs`: what the balancer is told; `retry_priority.rs`: which
@@ -26,6 +27,7 @@
 mod charge;
 mod connect;
 mod direct_response;
+mod drop_overload;
 mod failure;
 mod forward;
 mod hash_policy;
@@ -54,6 +56,7 @@ use ringway_config::route::{Action, ClusterChoice, Route, RouteMatch};
 
 pub use self::connect::carries_bytes;
 pub use self::direct_response::{make_body, set_direct_location, set_redirect};
+pub use self::drop_overload::drop_reply;
 pub(in crate::filters) use self::failure::Failure;
 use self::forward::{forward, no_cluster};
 pub use self::hash_policy::policies as hash_policies;

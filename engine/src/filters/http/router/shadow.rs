@@ -26,7 +26,7 @@ use ringway_config::route::{Forward, MirrorHost, MirrorTarget, RequestMirrorPoli
 use ringway_config::runtime::RuntimeValues;
 
 use super::ConnectionManager;
-use super::forward::judge;
+use super::drop_overload::judge;
 use super::host_result;
 use super::interim::{Interims, is_interim, is_known};
 use super::pick::{Picked, pick_host_of_copy};

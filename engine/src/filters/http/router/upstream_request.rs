@@ -368,6 +368,9 @@ impl UpstreamRequest {
         if (exchange.response).contains(HeaderId::XEnvoyImmediateHealthCheckFail) {
             monitor.on_immediate_health_check_fail(&host.shared);
         }
+        if head.status < 500 && exchange.response.contains(HeaderId::XEnvoyDegraded) {
+            monitor.on_degraded(&host.shared);
+        }
         monitor.on_latency(|| since_sent(exchange));
         self.load_reported = monitor.on_headers(&exchange.response, &lease.cluster().load_reader);
     }
