@@ -1,7 +1,7 @@
 //! The list itself.
 
 use super::spelling::Kept;
-use super::{HeaderId, HeaderName};
+use super::{HeaderId, HeaderName, Lines};
 
 /// An ordered list of headers, duplicates and pseudo headers included.
 ///
@@ -19,8 +19,13 @@ use super::{HeaderId, HeaderName};
 #[derive(Default, Clone, Debug)]
 pub struct HeaderMap {
     pub(super) arena: Vec<u8>,
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
     present: u128,
+    /// The ids of which there are several entries, and perhaps some of which
+    /// there were.
+    pub(super) repeated: u128,
+    /// The ids of which there is one entry whatever is added.
+    pub(super) single: u128,
     /// Few lists keep any, and the memory only if they have.
     pub(super) spelling: Option<Box<Kept>>,
 }
@@ -31,12 +36,25 @@ impl HeaderMap {
         HeaderMap::default()
     }
 
+    /// An empty list for what `lines` says, which owns no memory yet.
+    pub const fn of(lines: Lines) -> HeaderMap {
+        HeaderMap {
+            arena: Vec::new(),
+            entries: Vec::new(),
+            present: 0,
+            repeated: 0,
+            single: lines.single(),
+            spelling: None,
+        }
+    }
+
     /// Removes everything and keeps the memory for the next message.
     #[inline]
     pub fn clear(&mut self) {
         self.arena.clear();
         self.entries.clear();
         self.present = 0;
+        self.repeated = 0;
         if self.spelling.is_some() {
             self.forget_spelling();
         }
@@ -135,14 +153,16 @@ impl HeaderMap {
         self.entries.iter().map(|e| (self.name(e), self.value(e)))
     }
 
-    /// Adds an entry at the end.
+    /// Adds an entry at the end, or a value to the one line that such headers
+    /// have in this list (see [`Lines`]).
     #[inline]
     pub fn append(&mut self, id: HeaderId, value: &[u8]) {
         let value = self.store(value);
-        self.push_known(id, value);
+        self.add(id, value);
     }
 
-    /// Adds an entry at the end; a name that has an id is kept as its id.
+    /// As [`append`](HeaderMap::append), by lower-case name; a name that has an
+    /// id is kept as its id.
     pub fn append_name(&mut self, lower: &[u8], value: &[u8]) {
         match HeaderName::resolve(lower) {
             HeaderName::Known(id) => self.append(id, value),
@@ -179,12 +199,13 @@ impl HeaderMap {
         }
     }
 
-    /// Adds an entry whose value `f` writes at the end of the vector that it
-    /// gets. `f` must only append: what is before belongs to other entries.
+    /// As [`append`](HeaderMap::append), with a value that `f` writes at the end
+    /// of the vector that it gets. `f` must only append: what is before belongs
+    /// to other entries.
     #[inline]
     pub fn append_with(&mut self, id: HeaderId, f: impl FnOnce(&mut Vec<u8>)) {
         let value = self.store_with(f);
-        self.push_known(id, value);
+        self.add(id, value);
     }
 
     /// As [`set`](HeaderMap::set), with a value that `f` appends to the vector
@@ -239,9 +260,12 @@ impl HeaderMap {
         self.present = present;
     }
 
-    /// Adds a known entry whose value is a range of a received head.
+    /// Adds a known entry whose value is a range of a received head. Lines that
+    /// should be one are joined when the head is complete:
+    /// [`join_repeated`](HeaderMap::join_repeated).
     #[inline]
     pub(crate) fn push_known(&mut self, id: HeaderId, value: Range) {
+        self.repeated |= self.present & bit(id);
         self.present |= bit(id);
         self.entries.push(Entry {
             id: id as u8,
@@ -256,6 +280,14 @@ impl HeaderMap {
             name,
             value,
         });
+    }
+
+    #[inline]
+    fn add(&mut self, id: HeaderId, value: Range) {
+        match self.present & self.single & bit(id) {
+            0 => self.push_known(id, value),
+            _ => self.add_to_line(id, value),
+        }
     }
 
     #[inline]
@@ -337,6 +369,11 @@ impl Range {
     }
 
     #[inline]
+    pub(super) fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    #[inline]
     pub(super) fn bounds(self) -> std::ops::Range<usize> {
         let start = self.start as usize;
         start..start + self.len as usize
@@ -349,10 +386,10 @@ impl Range {
 }
 
 #[derive(Copy, Clone, Debug)]
-struct Entry {
+pub(super) struct Entry {
     name: Range,
-    value: Range,
-    id: u8,
+    pub(super) value: Range,
+    pub(super) id: u8,
 }
 
 impl Entry {

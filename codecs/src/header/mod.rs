@@ -5,11 +5,13 @@
 //! here checks syntax: that is the codecs' work before they append.
 
 mod id;
+mod lines;
 mod map;
 mod received;
 mod spelling;
 
 pub use id::HeaderId;
+pub use lines::Lines;
 pub use map::HeaderMap;
 pub(crate) use map::Range;
 pub(crate) use spelling::Spelling;

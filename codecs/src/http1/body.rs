@@ -253,6 +253,7 @@ impl BodyDecoder {
         let line = trailers.arena_from(start);
         if line == b"\r\n" {
             trailers.truncate_arena(start);
+            trailers.join_repeated();
             self.state = State::Done;
             return Ok(n);
         }

@@ -2,8 +2,9 @@
 
 use super::chars;
 
-/// Whether a method is let in. With `allow_custom_methods` any token is, apart
-/// from the one that the preface of HTTP/2 begins with.
+/// Whether a method is let in. With `allow_custom_methods` any token is, also
+/// the one that the preface of HTTP/2 begins with: where that is spoken, the
+/// preface is looked for before.
 #[inline]
 pub(super) fn is_let_in(method: &[u8], allow_custom_methods: bool) -> bool {
     is_known(method) || allow_custom_methods && is_custom(method)
@@ -11,7 +12,7 @@ pub(super) fn is_let_in(method: &[u8], allow_custom_methods: bool) -> bool {
 
 #[cold]
 fn is_custom(method: &[u8]) -> bool {
-    method != b"PRI" && !method.is_empty() && method.iter().all(|&b| chars::is_token(b))
+    !method.is_empty() && method.iter().all(|&b| chars::is_token(b))
 }
 
 /// True for the methods that Envoy 1.40 forwards. Any other token gets 400

@@ -288,6 +288,7 @@ fn interpret(
         }
     }
 
+    out.join_repeated();
     let framing = fields.framing(is_connect, o, out)?;
     if version == Version::Http10 {
         if !o.accept_http_10 {
@@ -308,7 +309,9 @@ fn interpret(
         version,
         framing,
         keep_alive: fields.keeps_alive(version) && !mixed,
-        expect_continue: fields.expect_continue,
+        expect_continue: out
+            .get(HeaderId::Expect)
+            .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")),
         upgrade: fields.framing.upgrade && fields.upgrade_named,
         is_head: method == b"HEAD",
         is_connect,
@@ -338,7 +341,6 @@ struct Fields {
     hosts: u32,
     bad_host: Option<Http1Error>,
     dropped: u32,
-    expect_continue: bool,
     upgrade_named: bool,
 }
 
@@ -368,9 +370,6 @@ impl Fields {
             HeaderId::Connection => self.framing.on_connection(value),
             HeaderId::ProxyConnection => self.framing.on_proxy_connection(value),
             HeaderId::Upgrade => self.upgrade_named |= !value.is_empty(),
-            HeaderId::Expect => {
-                self.expect_continue |= value.eq_ignore_ascii_case(b"100-continue");
-            }
             _ => {}
         }
         Ok(())

@@ -148,6 +148,7 @@ fn interpret(
     }
     *field_bytes = head::head_field_bytes(sum);
     let framing = framing(&fields, status, asked, out)?;
+    out.join_repeated();
     // RFC 9112 section 6.1: a chunked HTTP/1.0 message is read, and not
     // trusted any further.
     let faulty = version == Version::Http10 && fields.coding != Coding::Absent;

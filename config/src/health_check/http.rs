@@ -5,7 +5,7 @@ use std::ops::Range;
 use envoy_types::pb::envoy::config::core::v3::RequestMethod;
 use envoy_types::pb::envoy::config::core::v3::health_check::HttpHealthCheck;
 use envoy_types::pb::envoy::r#type::v3::{CodecClientType, Int64Range};
-use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_codecs::header::{HeaderId, HeaderMap, Lines};
 
 use super::{payload, payloads};
 use crate::context::Cx;
@@ -120,7 +120,7 @@ fn request(
     send: usize,
     cx: &mut Cx<'_>,
 ) -> Option<HeaderMap> {
-    let mut request = HeaderMap::new();
+    let mut request = HeaderMap::of(Lines::Request);
     request.append(HeaderId::Method, method.as_bytes());
     request.append(HeaderId::Path, proto.path.as_bytes());
     request.append(HeaderId::UserAgent, b"Envoy/HC");
@@ -162,13 +162,7 @@ fn add(header: &HeaderToAdd, value: &[u8], request: &mut HeaderMap) {
         AppendAction::OverwriteIfExistsOrAdd => header.name.set_in(request, value),
         AppendAction::OverwriteIfExists if is_there => header.name.set_in(request, value),
         AppendAction::AddIfAbsent if !is_there => header.name.append_to(request, value),
-        AppendAction::AppendIfExistsOrAdd => match header.joins.and_then(|id| request.get(id)) {
-            Some(before) => {
-                let joined = [before, b",", value].concat();
-                header.name.set_in(request, &joined);
-            }
-            None => header.name.append_to(request, value),
-        },
+        AppendAction::AppendIfExistsOrAdd => header.name.append_to(request, value),
         AppendAction::OverwriteIfExists | AppendAction::AddIfAbsent => {}
     }
 }

@@ -3,12 +3,10 @@
 use super::header_key::HeaderKey;
 use super::mismatch::quoted;
 use super::regex::CompiledRegex;
-use super::scratch;
 use super::string_match::{Case, StringMatcher};
 use crate::context::Cx;
 use envoy_types::pb::envoy::config::route::v3 as proto;
-use ringway_codecs::header::{HeaderId, HeaderMap};
-use std::iter;
+use ringway_codecs::header::HeaderMap;
 
 /// A compiled test of one header.
 #[derive(Debug)]
@@ -36,11 +34,10 @@ enum Test {
 }
 
 impl HeaderMatcher {
-    /// Whether the headers pass. Of a header that is repeated, one value that
-    /// passes is enough; but for some, the values joined by commas must.
+    /// Whether the headers pass. Of a header that has several lines, one that
+    /// passes is enough.
     pub fn matches(&self, headers: &HeaderMap) -> bool {
         match &self.name {
-            HeaderKey::Known(id) if is_joined(*id) => self.judge_joined(headers.get_all(*id)),
             HeaderKey::Known(id) => self.judge(headers.get_all(*id)),
             HeaderKey::Other(name) => self.judge(headers.get_all_name(name)),
         }
@@ -58,21 +55,6 @@ impl HeaderMatcher {
             [] => format!("there is no {name}"),
             [value] => format!("{name} is {value}"),
             _ => format!("{name} is {}", values.join(" and ")),
-        }
-    }
-
-    fn judge_joined<'v>(&self, mut values: impl Iterator<Item = &'v [u8]>) -> bool {
-        let first = values.next();
-        match (first, values.next()) {
-            (Some(first), Some(second)) => scratch::with(|joined| {
-                joined.extend_from_slice(first);
-                for value in iter::once(second).chain(values) {
-                    joined.push(b',');
-                    joined.extend_from_slice(value);
-                }
-                self.judge(iter::once(&joined[..]))
-            }),
-            _ => self.judge(first.into_iter()),
         }
     }
 
@@ -162,48 +144,6 @@ impl Test {
     }
 }
 
-/// Whether the values of a repeated header are one value with commas: those
-/// for which Envoy keeps a place of their own do, the others do not.
-fn is_joined(id: HeaderId) -> bool {
-    matches!(
-        id,
-        HeaderId::Accept
-            | HeaderId::AcceptEncoding
-            | HeaderId::AccessControlRequestHeaders
-            | HeaderId::AccessControlRequestMethod
-            | HeaderId::Authorization
-            | HeaderId::CacheControl
-            | HeaderId::ContentEncoding
-            | HeaderId::ContentType
-            | HeaderId::GrpcAcceptEncoding
-            | HeaderId::GrpcTimeout
-            | HeaderId::IfMatch
-            | HeaderId::IfModifiedSince
-            | HeaderId::IfNoneMatch
-            | HeaderId::IfRange
-            | HeaderId::IfUnmodifiedSince
-            | HeaderId::Origin
-            | HeaderId::Pragma
-            | HeaderId::Referer
-            | HeaderId::UserAgent
-            | HeaderId::Via
-            | HeaderId::XClientTraceId
-            | HeaderId::XEnvoyAttemptCount
-            | HeaderId::XEnvoyDecoratorOperation
-            | HeaderId::XEnvoyDownstreamServiceCluster
-            | HeaderId::XEnvoyDownstreamServiceNode
-            | HeaderId::XEnvoyExternalAddress
-            | HeaderId::XEnvoyIsTimeoutRetry
-            | HeaderId::XEnvoyOriginalHost
-            | HeaderId::XEnvoyOriginalPath
-            | HeaderId::XForwardedFor
-            | HeaderId::XForwardedHost
-            | HeaderId::XForwardedPort
-            | HeaderId::XForwardedProto
-            | HeaderId::XRequestId
-    )
-}
-
 /// A whole value as a decimal integer; a sign and surrounding white space are
 /// allowed, as Envoy allows them.
 fn parse_integer(value: &[u8]) -> Option<i64> {
@@ -213,10 +153,11 @@ fn parse_integer(value: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringway_codecs::header::{HeaderId, Lines};
 
     #[test]
-    fn values_of_some_repeated_headers_are_joined() {
-        let mut headers = HeaderMap::new();
+    fn one_line_that_passes_is_enough() {
+        let mut headers = HeaderMap::of(Lines::Request);
         for value in [b"a", b"b", b"c"] {
             headers.append(HeaderId::Accept, value);
             headers.append(HeaderId::AcceptLanguage, value);

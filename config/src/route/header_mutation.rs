@@ -47,9 +47,6 @@ pub struct HeaderToAdd {
     pub action: AppendAction,
     /// An empty value is added, too.
     pub keep_empty_value: bool,
-    /// Envoy keeps one value of this header: a value that is added to another
-    /// one joins it behind a comma.
-    pub joins: Option<HeaderId>,
 }
 
 /// A value to add.
@@ -290,14 +287,12 @@ impl Lowering {
         let request = HeaderChanges::lower(
             ("request_headers_to_add", lists.request_add),
             ("request_headers_to_remove", lists.request_remove),
-            &REQUEST_JOINED,
             &mut self.formats,
             cx,
         );
         let response = HeaderChanges::lower(
             ("response_headers_to_add", lists.response_add),
             ("response_headers_to_remove", lists.response_remove),
-            &RESPONSE_JOINED,
             &mut self.formats,
             cx,
         );
@@ -317,7 +312,7 @@ impl HeaderChanges {
         formats: &mut FormatStrings,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
-        HeaderChanges::lower((field, add), ("", &[]), &RESPONSE_JOINED, formats, cx)
+        HeaderChanges::lower((field, add), ("", &[]), formats, cx)
     }
 
     /// The same for request headers.
@@ -327,7 +322,7 @@ impl HeaderChanges {
         formats: &mut FormatStrings,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
-        HeaderChanges::lower((field, add), ("", &[]), &REQUEST_JOINED, formats, cx)
+        HeaderChanges::lower((field, add), ("", &[]), formats, cx)
     }
 
     /// Compiles request headers to add and to remove that stand outside of a
@@ -338,7 +333,7 @@ impl HeaderChanges {
         formats: &mut FormatStrings,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
-        HeaderChanges::lower(add, remove, &REQUEST_JOINED, formats, cx)
+        HeaderChanges::lower(add, remove, formats, cx)
     }
 
     /// Compiles one request header to add.
@@ -347,7 +342,7 @@ impl HeaderChanges {
         formats: &mut FormatStrings,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
-        let header = HeaderToAdd::lower(option, &REQUEST_JOINED, formats, cx)?;
+        let header = HeaderToAdd::lower(option, formats, cx)?;
         Some(HeaderChanges {
             remove: Box::default(),
             add: [header].into(),
@@ -357,7 +352,6 @@ impl HeaderChanges {
     fn lower(
         (add_field, add): (&str, &[HeaderValueOption]),
         (remove_field, remove): (&str, &[String]),
-        joined: &[HeaderId],
         formats: &mut FormatStrings,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
@@ -369,11 +363,7 @@ impl HeaderChanges {
         let add: Vec<_> = add
             .iter()
             .enumerate()
-            .map(|(i, option)| {
-                cx.index(add_field, i, |cx| {
-                    HeaderToAdd::lower(option, joined, formats, cx)
-                })
-            })
+            .map(|(i, option)| cx.index(add_field, i, |cx| HeaderToAdd::lower(option, formats, cx)))
             .collect();
         Some(HeaderChanges {
             remove: remove.into_iter().collect::<Option<_>>()?,
@@ -385,7 +375,6 @@ impl HeaderChanges {
 impl HeaderToAdd {
     fn lower(
         message: &HeaderValueOption,
-        joined: &[HeaderId],
         formats: &mut FormatStrings,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
@@ -396,17 +385,11 @@ impl HeaderToAdd {
         let action = action(message, cx);
         let name = cx.field("header.key", |cx| addable(&header.key, cx));
         let value = cx.field("header.value", |cx| value(&header.value, formats, cx));
-        let name = name?;
-        let joins = match name {
-            MutableName::Known(id) if joined.contains(&id) => Some(id),
-            _ => None,
-        };
         Some(HeaderToAdd {
-            name,
+            name: name?,
             value: value?,
             action: action?,
             keep_empty_value: message.keep_empty_value,
-            joins,
         })
     }
 }
@@ -484,89 +467,3 @@ fn value(text: &str, formats: &mut FormatStrings, cx: &mut Cx<'_>) -> Option<Hea
         HeaderValue::Literal(text.as_bytes().into())
     })
 }
-
-/// Request headers of which Envoy keeps one value.
-const REQUEST_JOINED: [HeaderId; 48] = [
-    HeaderId::Connection,
-    HeaderId::KeepAlive,
-    HeaderId::ProxyConnection,
-    HeaderId::Te,
-    HeaderId::Upgrade,
-    HeaderId::ContentType,
-    HeaderId::ContentEncoding,
-    HeaderId::Via,
-    HeaderId::UserAgent,
-    HeaderId::Accept,
-    HeaderId::AcceptEncoding,
-    HeaderId::Referer,
-    HeaderId::Origin,
-    HeaderId::Authorization,
-    HeaderId::CacheControl,
-    HeaderId::Pragma,
-    HeaderId::Expect,
-    HeaderId::IfMatch,
-    HeaderId::IfNoneMatch,
-    HeaderId::IfModifiedSince,
-    HeaderId::IfUnmodifiedSince,
-    HeaderId::IfRange,
-    HeaderId::AccessControlRequestMethod,
-    HeaderId::AccessControlRequestHeaders,
-    HeaderId::XForwardedFor,
-    HeaderId::XForwardedProto,
-    HeaderId::XForwardedHost,
-    HeaderId::XForwardedPort,
-    HeaderId::XForwardedClientCert,
-    HeaderId::XRequestId,
-    HeaderId::XClientTraceId,
-    HeaderId::XEnvoyInternal,
-    HeaderId::XEnvoyExternalAddress,
-    HeaderId::XEnvoyDownstreamServiceCluster,
-    HeaderId::XEnvoyDownstreamServiceNode,
-    HeaderId::XEnvoyAttemptCount,
-    HeaderId::XEnvoyExpectedRqTimeoutMs,
-    HeaderId::XEnvoyIsTimeoutRetry,
-    HeaderId::XEnvoyOriginalPath,
-    HeaderId::XEnvoyOriginalHost,
-    HeaderId::XEnvoyOriginalUrl,
-    HeaderId::XEnvoyDecoratorOperation,
-    HeaderId::XEnvoyUpstreamAltStatName,
-    HeaderId::XEnvoyUpstreamRqTimeoutMs,
-    HeaderId::XEnvoyForceTrace,
-    HeaderId::XEnvoyIpTags,
-    HeaderId::GrpcTimeout,
-    HeaderId::GrpcAcceptEncoding,
-];
-
-/// Response headers of which Envoy keeps one value.
-const RESPONSE_JOINED: [HeaderId; 30] = [
-    HeaderId::KeepAlive,
-    HeaderId::ContentType,
-    HeaderId::ContentEncoding,
-    HeaderId::Date,
-    HeaderId::Server,
-    HeaderId::Via,
-    HeaderId::CacheControl,
-    HeaderId::Expires,
-    HeaderId::Age,
-    HeaderId::Location,
-    HeaderId::Etag,
-    HeaderId::LastModified,
-    HeaderId::Vary,
-    HeaderId::AccessControlAllowOrigin,
-    HeaderId::AccessControlAllowMethods,
-    HeaderId::AccessControlAllowHeaders,
-    HeaderId::AccessControlAllowCredentials,
-    HeaderId::AccessControlExposeHeaders,
-    HeaderId::AccessControlMaxAge,
-    HeaderId::XRequestId,
-    HeaderId::XEnvoyUpstreamServiceTime,
-    HeaderId::XEnvoyAttemptCount,
-    HeaderId::XEnvoyDegraded,
-    HeaderId::XEnvoyRatelimited,
-    HeaderId::XEnvoyImmediateHealthCheckFail,
-    HeaderId::XEnvoyUpstreamHealthcheckedCluster,
-    HeaderId::XEnvoyDecoratorOperation,
-    HeaderId::XEnvoyUpstreamCanary,
-    HeaderId::GrpcStatus,
-    HeaderId::GrpcMessage,
-];

@@ -97,7 +97,7 @@ use crate::context::Source;
 use crate::format_strings::FormatStrings;
 use crate::metadata::RouteMetadata;
 use domains::DomainIndex;
-use ringway_codecs::header::HeaderMap;
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use std::sync::Arc;
 
 /// A compiled `envoy.config.route.v3.RouteConfiguration`.
@@ -271,6 +271,10 @@ impl RouteConfiguration {
         let Some(virtual_host) = self.virtual_host(input.headers) else {
             return RouteMatch::NoVirtualHost;
         };
+        // As in Envoy, which wants to know by what scheme the client came.
+        if input.headers.get(HeaderId::XForwardedProto) == Some(b"") {
+            return RouteMatch::NoRoute(virtual_host);
+        }
         if virtual_host.require_tls.is_broken_by(input.headers) {
             return RouteMatch::TlsRequired(virtual_host);
         }

@@ -198,22 +198,18 @@ impl TlsContextMatcher {
 }
 
 /// Whether the request's `content-type` is `application/grpc`, perhaps with a
-/// `+` and a format. A repeated one means the values joined by a comma.
+/// `+` and a format.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(HeaderId::ContentType);
-    match types
-        .next()
-        .and_then(|first| first.strip_prefix(b"application/grpc"))
-    {
-        Some([]) => types.next().is_none(),
-        Some([b'+', ..]) => true,
-        _ => false,
-    }
+    let format = headers
+        .get(HeaderId::ContentType)
+        .and_then(|value| value.strip_prefix(b"application/grpc"));
+    matches!(format, Some([] | [b'+', ..]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringway_codecs::header::Lines;
 
     #[test]
     fn grpc_requests() {
@@ -230,7 +226,7 @@ mod tests {
             (&["Application/grpc"], false),
             (&[], false),
         ] {
-            let mut headers = HeaderMap::new();
+            let mut headers = HeaderMap::of(Lines::Request);
             for value in types {
                 headers.append(HeaderId::ContentType, value.as_bytes());
             }

@@ -144,7 +144,7 @@ pub(super) fn explain(
     };
     let router_config = *cx.manager.router_of(exchange);
     let strict = router_config.strict_headers;
-    if let Some(wrong) = strict.first_wrong(&mut exchange.request) {
+    if let Some(wrong) = strict.first_wrong(&exchange.request) {
         let body = router::wrong_header_text(wrong, &exchange.request);
         let mut reply = LocalReply::new(400, "", details::REQUEST_HEADERS_FAILED_STRICT_CHECK)
             .flag(ResponseFlag::InvalidEnvoyRequestHeaders);

@@ -15,7 +15,7 @@ use super::question::Question;
 use super::{action, filters, forward, route, upgrade};
 use crate::filters::http::FilterChain;
 use crate::filters::network::http_connection_manager::local_reply::LocalReply;
-use crate::filters::network::http_connection_manager::request::join_lists;
+use crate::filters::network::http_connection_manager::request::ignore_early_upgrade;
 use crate::http::conn_manager_utility::{self, Peer, Prepared, Reject};
 use crate::http::exchange::{Exchange, ExchangePool};
 use crate::network::address::NO_ADDRESS;
@@ -116,7 +116,7 @@ fn prepare(
     cx: &Context<'_>,
 ) -> Result<Prepared, Reject> {
     let request = &mut exchange.request;
-    join_lists(request, head.version, head.upgrade);
+    ignore_early_upgrade(request, head.version);
     let config = &cx.manager.config;
     let peer = Peer {
         remote: Some(remote),

@@ -12,7 +12,7 @@ use super::forwarded_for::{self, write_address};
 use super::host_utility::{StripPort, normalize_host};
 use super::internal_address::InternalAddresses;
 use super::path_utility::{self, BadPath, PathOutcome, PathRules};
-use super::{append_to_list, header_utility, join_lines, referer, request_id};
+use super::{append_to_list, header_utility, referer, request_id};
 use crate::formatter::grpc::is_grpc;
 use crate::stream_info::TlsInfo;
 use ringway_codecs::header::{HeaderId, HeaderMap};
@@ -544,9 +544,6 @@ pub fn mutate_interim_headers(headers: &mut HeaderMap, request: &HeaderMap, edge
 ///
 /// `request` is the request as [`prepare_request`] left it.
 pub fn mutate_response_headers(headers: &mut HeaderMap, request: &HeaderMap, edge: &Edge) {
-    if edge.server_header != ServerHeader::Overwrite {
-        join_lines(headers, HeaderId::Server);
-    }
     let overwrite = match edge.server_header {
         ServerHeader::Overwrite => true,
         ServerHeader::AppendIfAbsent => !headers.contains(HeaderId::Server),

@@ -274,7 +274,10 @@ impl Downstream {
         let bodiless = exchange.facts.is_head || status == 204 || status == 304;
         let http_10 = exchange.version == Version::Http10;
         self.ends_with_connection = false;
-        let mut close = framing != ResponseFraming::Tunnel && (close || !exchange.keep_alive);
+        // As in Envoy, also where there is no body that its length would end.
+        let unmeasured = http_10 && !exchange.response.contains(HeaderId::ContentLength);
+        let close = close || unmeasured || !exchange.keep_alive;
+        let close = close && framing != ResponseFraming::Tunnel;
         let end = match framing {
             ResponseFraming::Described | ResponseFraming::Tunnel => HeadEnd::Fields,
             // Behind everything else, as Envoy's codec says it.
@@ -282,7 +285,6 @@ impl Downstream {
             ResponseFraming::Unknown if http_10 => {
                 // Only the end of the connection can end the body.
                 self.ends_with_connection = !bodiless;
-                close |= !bodiless;
                 HeadEnd::Fields
             }
             ResponseFraming::Unknown if status == 204 || status == 304 => HeadEnd::Fields,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_codecs::header::{HeaderId, HeaderMap, Lines};
 use ringway_codecs::http1::{RequestHead, Version};
 use ringway_config::dns_cache;
 use ringway_config::load_balancing::AskedHosts;
@@ -193,10 +193,10 @@ impl Exchange {
 
     fn new(connection: Rc<ConnectionInfo>, now: Instant, wall: SystemTime) -> Self {
         Self {
-            request: HeaderMap::new(),
+            request: HeaderMap::of(Lines::Request),
             request_trailers: HeaderMap::new(),
-            response: HeaderMap::new(),
-            response_trailers: HeaderMap::new(),
+            response: HeaderMap::of(Lines::Response),
+            response_trailers: HeaderMap::of(Lines::ResponseTrailers),
             info: StreamInfo::new(connection, now, wall),
             facts: RequestFacts::default(),
             version: Version::Http11,
@@ -353,7 +353,12 @@ impl Exchange {
         self.held.clear();
         let (remote, protocol) = (self.info.remote_address, self.info.protocol);
         let connection = Rc::clone(&self.info.connection);
+        // Its route is known before it is looked up again.
+        let route_name = std::mem::take(&mut self.info.route_name);
+        let cluster = self.info.cluster.take();
         self.info.reset(connection, now, wall);
+        self.info.route_name = route_name;
+        self.info.cluster = cluster;
         self.info.remote_address = remote;
         self.info.protocol = protocol;
         self.info.bytes_received = self.replay.len() as u64;

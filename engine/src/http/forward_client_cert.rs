@@ -90,7 +90,7 @@ impl ForwardClientCert {
                 self.write_first(tls, certificate, out);
             }),
             Mode::AppendForward => {
-                let before = ValueCopy::joined(headers.get_all(XFCC));
+                let before = ValueCopy::of(headers.get(XFCC).unwrap_or_default());
                 headers.set_with(XFCC, |out| match as_array(&before) {
                     _ if before.is_empty() => self.write_first(tls, certificate, out),
                     Some(elements) => {

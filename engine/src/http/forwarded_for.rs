@@ -1,6 +1,5 @@
 //! `X-Forwarded-For`: whom to believe, and what to add.
 
-use super::append_to_list;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use std::io::Write;
 use std::net::IpAddr;
@@ -18,31 +17,19 @@ pub struct Believed {
 /// The address that is `skip` places from the right. `None` when there are too
 /// few elements or it is not an IP address without a port.
 pub fn believed_address(headers: &HeaderMap, skip: u32) -> Option<Believed> {
-    if !headers.contains(HeaderId::XForwardedFor) {
-        return None;
-    }
-    // The entries of the header are one list. Counting from the left needs no
-    // buffer for entries in reverse order.
-    let elements = || {
-        headers
-            .get_all(HeaderId::XForwardedFor)
-            .flat_map(|value| value.split(|byte| *byte == b','))
-    };
-    let count = elements().count();
-    let place = count.checked_sub(skip as usize + 1)?;
-    let element = elements().nth(place)?.trim_ascii();
+    let list = headers.get(HeaderId::XForwardedFor)?;
+    let mut elements = list.rsplit(|byte| *byte == b',');
+    let element = elements.nth(skip as usize)?.trim_ascii();
     let address = std::str::from_utf8(element).ok()?.parse().ok()?;
     Some(Believed {
         address,
-        alone: count == 1,
+        alone: skip == 0 && elements.next().is_none(),
     })
 }
 
 /// Adds the peer's address at the right.
 pub fn append(headers: &mut HeaderMap, address: IpAddr) {
-    append_to_list(headers, HeaderId::XForwardedFor, b",", |out| {
-        write_address(out, address);
-    });
+    headers.append_with(HeaderId::XForwardedFor, |out| write_address(out, address));
 }
 
 /// Appends an address as text.

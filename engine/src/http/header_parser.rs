@@ -5,12 +5,11 @@
 //! is after the list's removals. Whatever a client sent can become part of a
 //! value, so formats write values in which no line can end.
 
-use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_codecs::header::HeaderMap;
 use ringway_config::route::{
     AppendAction, HeaderChanges, HeaderMutation, HeaderToAdd, HeaderValue, MutationLevels,
 };
 
-use super::append_to_list;
 use super::exchange::Exchange;
 use super::route_table::RouteTable;
 use crate::formatter::{Context, Formatter};
@@ -208,21 +207,11 @@ impl Addition {
 }
 
 fn add(header: &HeaderToAdd, value: &[u8], overwrites: bool, headers: &mut HeaderMap) {
-    match header.joins {
-        // As in Envoy, the new value does not take the old one's place.
-        _ if overwrites => {
-            header.name.remove_from(headers);
-            header.name.append_to(headers, value);
-        }
-        Some(id) if headers.contains(id) => join(id, value, headers),
-        _ => header.name.append_to(headers, value),
+    // As in Envoy, the new value does not take the old one's place.
+    if overwrites {
+        header.name.remove_from(headers);
     }
-}
-
-fn join(id: HeaderId, value: &[u8], headers: &mut HeaderMap) {
-    if !value.is_empty() {
-        append_to_list(headers, id, b",", |out| out.extend_from_slice(value));
-    }
+    header.name.append_to(headers, value);
 }
 
 #[cfg(test)]
@@ -252,7 +241,6 @@ mod tests {
             value,
             action,
             keep_empty_value: false,
-            joins: None,
         }
     }
 
@@ -327,28 +315,6 @@ mod tests {
             assert_eq!(text(&exchange.request), "d: 1 | b: 2 | a: 1 | d: 4");
             let now = (scratch.bytes.as_ptr(), scratch.additions.as_ptr());
             assert_eq!(*memory.get_or_insert(now), now);
-        }
-    }
-
-    #[test]
-    fn joined_values() {
-        let mut header = adding(
-            "",
-            HeaderValue::Literal(Box::default()),
-            AppendAction::AppendIfExistsOrAdd,
-        );
-        header.name = MutableName::Known(HeaderId::Accept);
-        header.joins = Some(HeaderId::Accept);
-        for (before, value, expected) in [
-            ("", "a", "accept: a"),
-            ("accept: a", "b", "accept: a,b"),
-            ("accept: a\nx: 1\naccept: b", "c", "accept: a,b,c | x: 1"),
-            ("accept: a", "", "accept: a"),
-            ("", "", "accept: "),
-        ] {
-            let mut map = headers(before);
-            add(&header, value.as_bytes(), false, &mut map);
-            assert_eq!(text(&map), expected);
         }
     }
 }

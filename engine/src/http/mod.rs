@@ -36,8 +36,7 @@ mod value_copy;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use value_copy::ValueCopy;
 
-/// Adds a value to a header that is a list, so that one entry holds the whole
-/// list: several entries are joined by commas, the new value follows
+/// Adds a value to a header that has one line, which is a list, behind
 /// `separator`.
 pub fn append_to_list(
     headers: &mut HeaderMap,
@@ -45,7 +44,7 @@ pub fn append_to_list(
     separator: &[u8],
     write: impl FnOnce(&mut Vec<u8>),
 ) {
-    let before = ValueCopy::joined(headers.get_all(id));
+    let before = ValueCopy::of(headers.get(id).unwrap_or_default());
     headers.set_with(id, |out| {
         if !before.is_empty() {
             out.extend_from_slice(&before);
@@ -55,25 +54,15 @@ pub fn append_to_list(
     });
 }
 
-/// Several lines of a header that is one list become one, as in Envoy.
-pub fn join_lines(headers: &mut HeaderMap, id: HeaderId) {
-    if headers.get_all(id).nth(1).is_none() {
-        return;
-    }
-    let lines: Vec<&[u8]> = headers.get_all(id).collect();
-    let joined = lines.join(&b',');
-    headers.set(id, &joined);
-}
-
 #[cfg(test)]
 mod test_headers {
     //! Header lists written and read as text, for table tests.
 
-    use ringway_codecs::header::HeaderMap;
+    use ringway_codecs::header::{HeaderMap, Lines};
 
-    /// Fields written `name: value`, one a line.
+    /// Fields of a request written `name: value`, one a line.
     pub(super) fn headers(text: &str) -> HeaderMap {
-        let mut map = HeaderMap::new();
+        let mut map = HeaderMap::of(Lines::Request);
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let colon = line[1..].find(':').expect("name: value") + 1;
             map.append_name(

@@ -16,14 +16,15 @@ pub enum Scheme {
     Other,
 }
 
-/// An absolute URL without credentials.
+/// An absolute URL that Envoy would follow, and that has no credentials.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Url<'a> {
     /// What comes before the colon.
     pub scheme: Scheme,
     /// The host, perhaps with a port.
     pub authority: &'a [u8],
-    /// From the slash, without the fragment; empty for none.
+    /// From the slash or the question mark, without the fragment; empty for
+    /// none.
     pub path: &'a [u8],
 }
 
@@ -48,7 +49,9 @@ impl<'a> Url<'a> {
         let fragment = path.iter().position(|byte| *byte == b'#');
         let path = &path[..fragment.unwrap_or(path.len())];
         let hostile = |bytes: &[u8]| bytes.iter().any(|byte| *byte <= b' ' || *byte >= 0x7f);
-        if !is_authority(authority) || hostile(path) {
+        // What a fragment of no path belongs to is not said.
+        let is_bare_fragment = fragment == Some(0);
+        if !is_followed(authority) || is_bare_fragment || hostile(path) {
             return None;
         }
         Some(Self {
@@ -78,6 +81,21 @@ impl<'a> Url<'a> {
     }
 }
 
+/// Whether a host, perhaps with a port, is one that Envoy sends requests to
+/// whose URL somebody else has chosen: names of letters, digits, dots and
+/// dashes, and addresses.
+fn is_followed(authority: &[u8]) -> bool {
+    let is_named = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let host = match memchr::memchr(b':', authority) {
+        // A colon has a port behind it.
+        _ if authority.ends_with(b":") => return false,
+        _ if authority.starts_with(b"[") => return is_authority(authority),
+        Some(colon) => &authority[..colon],
+        None => authority,
+    };
+    host.iter().all(is_named) && is_authority(authority)
+}
+
 /// RFC 3986 section 3.1.
 fn is_scheme(name: &[u8]) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
@@ -95,7 +113,29 @@ mod tests {
             ("HTTP://a:80", Some((Scheme::Http, "a:80", ""))),
             ("https://[::1]:9/", Some((Scheme::Https, "[::1]:9", "/"))),
             ("http://a?x", Some((Scheme::Http, "a", "?x"))),
-            ("http://a#x", Some((Scheme::Http, "a", ""))),
+            ("http://a#x", None),
+            ("http://a?x#y", Some((Scheme::Http, "a", "?x"))),
+            ("http://a/#x", Some((Scheme::Http, "a", "/"))),
+            ("http://a:", None),
+            ("http://a:/", None),
+            ("http://*/", None),
+            ("http://a,b/", None),
+            ("http://a!b/", None),
+            ("http://a_b/", None),
+            ("http://a%41/", None),
+            ("http://a~b/", None),
+            ("http://a+b/", None),
+            ("http://a-b./", Some((Scheme::Http, "a-b.", "/"))),
+            ("http://.a/", Some((Scheme::Http, ".a", "/"))),
+            ("http://A:080/", Some((Scheme::Http, "A:080", "/"))),
+            ("http://a:65536/", None),
+            ("http://a:+1/", None),
+            ("http://[::1]:/", None),
+            ("http://[::1]x/", None),
+            ("http://[::x]/", None),
+            ("http://[]/", None),
+            ("http://::1/", None),
+            ("http://[::1/", None),
             ("http://", None),
             ("http:///x", None),
             ("http://u@a/", None),

@@ -15,37 +15,16 @@ const SHORT_BYTES: usize = 256;
 
 impl ValueCopy {
     pub(super) fn of(value: &[u8]) -> Self {
-        Self::joined(std::iter::once(value))
-    }
-
-    /// The values of a header that is a list, with commas between. Empty ones
-    /// are left out.
-    pub(super) fn joined<'v>(values: impl Iterator<Item = &'v [u8]>) -> Self {
         let mut copy = ValueCopy {
             short: [0; SHORT_BYTES],
-            length: 0,
+            length: value.len(),
             long: Vec::new(),
         };
-        for value in values.filter(|value| !value.is_empty()) {
-            if copy.length > 0 {
-                copy.push(b",");
-            }
-            copy.push(value);
+        match copy.short.get_mut(..value.len()) {
+            Some(room) => room.copy_from_slice(value),
+            None => copy.long.extend_from_slice(value),
         }
         copy
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        let end = self.length + bytes.len();
-        if let (true, Some(room)) = (self.long.is_empty(), self.short.get_mut(self.length..end)) {
-            room.copy_from_slice(bytes);
-        } else {
-            if self.long.is_empty() {
-                self.long.extend_from_slice(&self.short[..self.length]);
-            }
-            self.long.extend_from_slice(bytes);
-        }
-        self.length = end;
     }
 }
 
@@ -69,10 +48,6 @@ mod tests {
         for length in [0, 1, SHORT_BYTES - 1, SHORT_BYTES, SHORT_BYTES + 1, 5_000] {
             let value = vec![b'x'; length];
             assert_eq!(&*ValueCopy::of(&value), &value[..]);
-            let joined = ValueCopy::joined([&value[..], b"", b"yy", &value].into_iter());
-            let kept = [&value[..], b"yy", &value];
-            let expected: Vec<&[u8]> = kept.into_iter().filter(|v| !v.is_empty()).collect();
-            assert_eq!(&*joined, expected.join(&b","[..]));
         }
     }
 }

@@ -80,24 +80,6 @@ pub(super) const TABLE: &[Intended] = &[
         "strict: an encoded NUL is no part of a path; Envoy takes the route of /admin",
     ),
     routing(
-        "matching",
-        "kinds /grpc content-type: application/grpc+x, content-type: text/plain",
-        "upstream[0].header.content-type",
-        JOINED,
-    ),
-    routing(
-        "matching",
-        "kinds /grpc content-type: application/grpc+x, content-type: text/plain",
-        "log[0].upstream_*_bytes_sent",
-        JOINED,
-    ),
-    routing(
-        "matching",
-        "kinds /grpc content-type: application/grpc+x, content-type: text/plain",
-        "upstream[0].order",
-        JOINED,
-    ),
-    routing(
         "counting",
         "half an answer to gRPC",
         "stats.*.downstream_cx_delayed_close_timeout",
@@ -137,8 +119,6 @@ pub(super) const TABLE: &[Intended] = &[
         "log[0].wire_bytes_received",
         READ_AHEAD,
     ),
-    scoped("redirected*", "log[0].route", REDIRECT_LOG),
-    scoped("redirected*", "log[0].cluster", REDIRECT_LOG),
     scoped("redirected*", "log[1].*_bytes_received", REDIRECT_BYTES),
     scoped(
         "redirected*",
@@ -211,7 +191,6 @@ pub(super) const TABLE: &[Intended] = &[
         "log[0].upstream_*_bytes_received",
         "the bytes of all tries; of several at once Envoy counts the one begun last",
     ),
-    routing("log_flushes", "start of redirected", "log[1]", REDIRECT_LOG),
     routing(
         "log_flushes",
         "start of redirected",
@@ -223,14 +202,6 @@ pub(super) const TABLE: &[Intended] = &[
         "start of redirected",
         "stats.cluster.origin.upstream_*",
         REDIRECT_REUSE,
-    ),
-    routing("resilience", "redirect*", "log[*].route", REDIRECT_LOG),
-    routing("resilience", "redirect*", "log[*].cluster", REDIRECT_LOG),
-    routing(
-        "resilience",
-        "redirect to no *",
-        "response[0].header.x-shown-*",
-        REDIRECT_LOG,
     ),
     routing(
         "resilience",
@@ -282,12 +253,6 @@ pub(super) const TABLE: &[Intended] = &[
     ),
     routing(
         "resilience",
-        "redirect to the query",
-        "*",
-        "an absolute URI without a path has the path `/`, with a query too",
-    ),
-    routing(
-        "resilience",
         "redirect with user",
         "*",
         "strict: a redirect to a URL with credentials is not followed",
@@ -304,7 +269,6 @@ pub(super) const TABLE: &[Intended] = &[
         "log[0].wire_bytes_received",
         READ_AHEAD,
     ),
-    routing("router", "redirect*", "log[*].route", REDIRECT_LOG),
     routing(
         "router",
         "redirect*",
@@ -430,8 +394,6 @@ pub(super) const TABLE: &[Intended] = &[
         "log[*].details",
         "no details are a dash, whoever took them away",
     ),
-    pages("fetched*", "log[*].route", REDIRECT_LOG),
-    pages("fetched*", "log[0].cluster", REDIRECT_LOG),
     pages("fetched*", "log[1].header_bytes_received", REDIRECT_BYTES),
     pages("fetched*", "log[1].wire_bytes_received", REDIRECT_BYTES),
     pages(
@@ -464,6 +426,8 @@ pub(super) const TABLE: &[Intended] = &[
     pages("fetched not *", "log[0].authority", NOT_FETCHED),
     pages("fetched not *", "log[0].method", NOT_FETCHED),
     pages("fetched not *", "log[0].path", NOT_FETCHED),
+    pages("fetched not *", "log[0].route", NOT_FETCHED),
+    pages("fetched not *", "log[0].cluster", NOT_FETCHED),
     pages(
         "fetched not for half a request",
         "log[0].wire_bytes_received",
@@ -586,9 +550,6 @@ pub(super) const TABLE: &[Intended] = &[
     ),
 ];
 
-const REDIRECT_LOG: &str = "the log and the response's headers name the route and the cluster \
-     that served the request, not those that its redirect leads to, or fails to";
-
 const REDIRECT_BYTES: &str = "what the client sent is counted once; Envoy counts it \
      again for the request that follows a redirect";
 
@@ -605,8 +566,6 @@ const NOT_FETCHED: &str = "a request whose response stays is logged as it was";
 
 const REMAINING: &str = "what remains is shown as it is; Envoy's gauge learns of a runtime key \
      when something is taken next";
-
-const JOINED: &str = "a repeated header is forwarded line by line; Envoy joins some with a comma";
 
 const NO_CONTENT: &str = "a 204 has no body; the one that Envoy sends is read as the next \
      response";

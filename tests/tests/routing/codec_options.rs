@@ -85,6 +85,8 @@ fn methods() -> Vec<Case> {
         ask("no token", "G=", "/x"),
         ask("control byte", "G\u{1}T", "/x"),
         ask("asterisk", "FOO", "*"),
+        ask("the preface's method", "PRI", "/x"),
+        ask("the preface's method and target", "PRI", "*"),
         ask("absolute target", "FOO", "http://b/x"),
         ask("CONNECT of a path", "CONNECT", "/x"),
         case(

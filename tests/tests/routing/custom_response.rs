@@ -295,6 +295,13 @@ fn pages() -> Vec<Case> {
         "x-origin: o\r\nset-cookie: a\r\ncontent-type: text/html\r\n",
     );
     let failed = answer("503 No", "x-origin: o\r\n");
+    let of_b = |name, path| {
+        case(
+            name,
+            "pages",
+            format!("GET {path} HTTP/1.1\r\nhost: b\r\n\r\n"),
+        )
+    };
     let chunks = "HTTP/1.1 404 Not Found\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n";
     vec![
         case("page", "pages", get("/x")).answer(&not_found),
@@ -360,6 +367,10 @@ fn pages() -> Vec<Case> {
         .answers(2),
         case("page of the route", "pages", get("/own")).answer(&not_found),
         case("page behind the route's", "pages", get("/own")).answer(&failed),
+        of_b("page for a route's answer", "/gone"),
+        of_b("page for a route's redirect", "/moved"),
+        of_b("page for a host's answer", "/forwarded_gone")
+            .answer("HTTP/1.1 410 No\r\ncontent-length: 4\r\n\r\ngone"),
         case(
             "page of the host behind the route's",
             "pages",

@@ -1,19 +1,20 @@
 //! Versions other than HTTP/1.1, accepted and not: what is answered, and what
 //! of several mistakes is told.
 
-use ringway_tests::bootstrap::{EVERYTHING_TO_ORIGIN, Listener, cluster};
+use ringway_tests::bootstrap::{Listener, cluster};
 use ringway_tests::case::{Case, case};
 use ringway_tests::client::Step;
 use ringway_tests::comparison::Comparison;
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::Ports;
 use ringway_tests::origin::Act;
+use std::time::Duration;
 
 const fn listener(name: &'static str, manager: &'static str) -> Listener {
     Listener {
         name,
         manager,
-        hosts: EVERYTHING_TO_ORIGIN,
+        hosts: include_str!("http10/routes.yaml"),
     }
 }
 
@@ -43,6 +44,7 @@ const BOTH_LENGTHS: &str =
 
 fn cases() -> Vec<Case> {
     let mut all = versions();
+    all.extend(stays());
     all.extend(expectations());
     all.extend(mistakes());
     all
@@ -74,6 +76,61 @@ fn versions() -> Vec<Case> {
         get("two digits", "accepted", "HTTP/1.10", ""),
         get("no digits", "accepted", "HTTP/a.b", ""),
         get("lower case", "accepted", "http/1.0", ""),
+    ]
+}
+
+/// Clients that want their connection to stay: it does where the response says
+/// how long it is.
+fn stays() -> Vec<Case> {
+    let stays = |name, method: &str, path: &str| {
+        let line = format!("{method} {path} HTTP/1.0");
+        case(
+            name,
+            "accepted",
+            format!("{line}\r\nhost: a\r\nconnection: keep-alive\r\n\r\n"),
+        )
+        .watch(Duration::from_millis(100))
+    };
+    let answered = |name, method, answer: &str| stays(name, method, "/x").answer(answer);
+    vec![
+        stays("stays", "GET", "/x"),
+        stays("stays by HEAD", "HEAD", "/x")
+            .answer("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n")
+            .to_head(),
+        stays("stays with a body of ours", "GET", "/body"),
+        stays("stays by HEAD of a body of ours", "HEAD", "/body").to_head(),
+        stays("ends with no body of ours", "GET", "/empty"),
+        stays("ends by HEAD with no body of ours", "HEAD", "/empty").to_head(),
+        stays("ends with a 204 of ours", "GET", "/no_content"),
+        stays("ends with a redirect", "GET", "/redirect"),
+        stays("ends without a route", "GET", "/none"),
+        answered("ends with 204", "GET", "HTTP/1.1 204 No\r\n\r\n"),
+        answered("ends with 304", "GET", "HTTP/1.1 304 No\r\n\r\n"),
+        answered(
+            "stays with 304 of a length",
+            "GET",
+            "HTTP/1.1 304 No\r\ncontent-length: 3\r\n\r\n",
+        ),
+        answered(
+            "stays with an empty body",
+            "GET",
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        ),
+        answered(
+            "ends with chunks",
+            "GET",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        ),
+        answered(
+            "ends by HEAD of chunks",
+            "HEAD",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        )
+        .to_head(),
+        stays("stays for another", "GET", "/body")
+            .then(Step::Await(1))
+            .then_send("GET /empty HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n")
+            .answers(2),
     ]
 }
 

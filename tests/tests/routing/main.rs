@@ -31,6 +31,8 @@ mod outliers;
 mod override_host;
 mod overrides;
 mod proxy_status;
+mod regexes;
+mod repeated;
 mod request_ids;
 mod requests;
 mod resilience;

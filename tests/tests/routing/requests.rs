@@ -238,8 +238,40 @@ fn urls() -> Vec<Case> {
     ]
 }
 
+/// By what scheme a client has come, as it says itself.
+fn schemes() -> Vec<Case> {
+    let plain = |name, headers| asks(name, "plain", "GET /x", headers);
+    vec![
+        plain("no scheme", "x-forwarded-proto:\r\n"),
+        plain(
+            "no scheme, then one",
+            "x-forwarded-proto:\r\nx-forwarded-proto: https\r\n",
+        ),
+        plain("unknown scheme", "x-forwarded-proto: x\r\n"),
+        plain("two schemes", "x-forwarded-proto: https,http\r\n"),
+        asks(
+            "no scheme in a URL",
+            "plain",
+            "GET http://a/x",
+            "x-forwarded-proto:\r\n",
+        ),
+        asks(
+            "no scheme at the edge",
+            "edge",
+            "GET /x",
+            "x-forwarded-proto:\r\n",
+        ),
+        asks(
+            "no scheme behind another proxy",
+            "behind",
+            "GET /x",
+            "x-forwarded-proto:\r\n",
+        ),
+    ]
+}
+
 fn cases() -> Vec<Case> {
-    [lengths(), upgrades(), connects(), urls()].concat()
+    [lengths(), upgrades(), connects(), urls(), schemes()].concat()
 }
 
 #[test]

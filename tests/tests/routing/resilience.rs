@@ -184,6 +184,7 @@ fn cases() -> Vec<Case> {
     all.extend(asked_for());
     all.extend(attempts());
     all.extend(redirects::redirects());
+    all.extend(redirects::redirects_to_odd_hosts());
     all.extend(redirects::normalized_redirects());
     all.extend(redirects::followed_redirects());
     all.extend(redirects::redirects_to_unknown_hosts());

@@ -63,10 +63,10 @@ fn requests_run_forward_to_who_answers_and_responses_backward_through_all() {
     );
     // Which filter answers, and who sees request and response then.
     let cases = [
-        (None, "abc", "cba"),
-        (Some("a"), "a", "cba"),
-        (Some("b"), "ab", "cba"),
-        (Some("c"), "abc", "cba"),
+        (None, "a,b,c", "c,b,a"),
+        (Some("a"), "a", "c,b,a"),
+        (Some("b"), "a,b", "c,b,a"),
+        (Some("c"), "a,b,c", "c,b,a"),
     ];
     for (answering, request, response) in cases {
         let filters = ["a", "b", "c"].map(|name| -> Box<dyn HttpFilter> {
@@ -81,8 +81,8 @@ fn requests_run_forward_to_who_answers_and_responses_backward_through_all() {
         assert_eq!(matches!(flow, Flow::Reply(_)), answering.is_some());
         chain.response_headers(&mut exchange, &worker);
         let seen = |headers: &ringway_codecs::header::HeaderMap| -> String {
-            let values = headers.get_all(HeaderId::Via);
-            values.map(String::from_utf8_lossy).collect()
+            let value = headers.get(HeaderId::Via).unwrap_or_default();
+            String::from_utf8_lossy(value).into_owned()
         };
         assert_eq!(seen(&exchange.request), request, "{answering:?}");
         assert_eq!(seen(&exchange.response), response, "{answering:?}");

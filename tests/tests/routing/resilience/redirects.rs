@@ -80,6 +80,65 @@ pub(super) fn redirects() -> Vec<Case> {
         ),
         redirected("no redirects allowed", "/zero", to(302, "http://next/b")),
         redirected("redirect with user", "/x", to(302, "http://u@next/b")),
+        redirected("redirect to TLS", "/x", to(302, "http://secure/b?c=d")),
+        redirected(
+            "redirect by https to TLS",
+            "/cross",
+            to(302, "https://secure/b"),
+        ),
+        redirected(
+            "redirect to TLS not allowed",
+            "/allowed",
+            to(302, "http://secure/b"),
+        ),
+        redirected(
+            "redirect to TLS from a new route",
+            "/previous",
+            to(302, "http://secure/b"),
+        ),
+        case(
+            "redirect of a body to TLS",
+            "redirects",
+            post("/x", "some body"),
+        )
+        .origin(turns([to(302, "http://secure/b"), say(OK)])),
+    ]
+}
+
+/// Places whose URLs Envoy takes or does not.
+pub(super) fn redirects_to_odd_hosts() -> Vec<Case> {
+    let odd = |name, location: &str| redirected(name, "/x", to(302, location));
+    vec![
+        odd("redirect to the fragment", "http://next#b"),
+        odd("redirect to a query with fragment", "http://next?b#c"),
+        odd("redirect to a slash with fragment", "http://next/#b"),
+        odd("redirect to no port", "http://next:/b"),
+        odd("redirect to no port and no path", "http://next:"),
+        odd("redirect to a large port", "http://next:65536/b"),
+        odd("redirect to port 0", "http://next:0/b"),
+        odd("redirect to a port with a zero", "http://next:080/b"),
+        odd("redirect to a signed port", "http://next:+1/b"),
+        odd("redirect to a port with a letter", "http://next:8a/b"),
+        odd("redirect to an asterisk", "http://*/b"),
+        odd("redirect to two hosts", "http://next,a/b"),
+        odd("redirect to a mark", "http://next!a/b"),
+        odd("redirect to an underscore", "http://next_a/b"),
+        odd("redirect to a tilde", "http://next~a/b"),
+        odd("redirect to a percent sign", "http://n%65xt/b"),
+        odd("redirect to a dash", "http://-next/b"),
+        odd("redirect to a dot", "http://next./b"),
+        odd("redirect to two dots", "http://next..a/b"),
+        odd("redirect to capitals", "http://NEXT/b"),
+        odd("redirect to a number", "http://123/b"),
+        odd("redirect to an IPv4 address", "http://127.0.0.1:80/b"),
+        odd("redirect to an IPv6 address", "http://[::1]:80/b"),
+        odd("redirect to a mapped address", "http://[::ffff:1.2.3.4]/b"),
+        odd("redirect to a bad IPv6 address", "http://[::x]/b"),
+        odd("redirect to empty brackets", "http://[]/b"),
+        odd("redirect to half brackets", "http://[::1/b"),
+        odd("redirect to an address without brackets", "http://::1/b"),
+        odd("redirect to an address with more", "http://[::1]a/b"),
+        odd("redirect to a future address", "http://[v1.a]/b"),
     ]
 }
 

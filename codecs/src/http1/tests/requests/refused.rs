@@ -482,7 +482,7 @@ fn the_end_of_a_refused_request_is_known() {
 #[test]
 fn any_token_is_a_method_where_that_is_asked_for() {
     let custom = side_with(|o| o.allow_custom_methods = true);
-    for method in ["FOO", "get", "Get", "A1-_!", "M-SEARCH", "GET"] {
+    for method in ["FOO", "get", "Get", "A1-_!", "M-SEARCH", "PRI", "GET"] {
         let input = line(format!("{method} /x HTTP/1.1").as_bytes());
         let (_, fields) = accepted(&custom, &input);
         assert_eq!(fields[0], format!(":method: {method}"));
@@ -494,9 +494,7 @@ fn any_token_is_a_method_where_that_is_asked_for() {
         (b"FOO * HTTP/1.1", InvalidUrl),
         (b"CONNECT /x HTTP/1.1", InvalidUrl),
         (b"FOO /x HTTP/1.0", LowVersion),
-        // What the preface of HTTP/2 begins with.
-        (b"PRI * HTTP/2.0", UnknownMethod),
-        (b"PRI /x HTTP/1.1", UnknownMethod),
+        (b"PRI * HTTP/1.1", InvalidUrl),
     ] {
         assert_eq!(
             error_of(&custom, &line(request_line)),

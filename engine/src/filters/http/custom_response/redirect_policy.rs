@@ -8,7 +8,7 @@
 
 use envoy_types::pb::envoy::extensions::http::custom_response::redirect_policy::v3 as pb;
 use pb::redirect_policy::RedirectActionSpecifier;
-use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_codecs::header::HeaderMap;
 use ringway_config::context::Cx;
 use ringway_config::format_strings::FormatStrings;
 use ringway_config::route::{HeaderChanges, Redirect};
@@ -63,11 +63,6 @@ impl RedirectPolicy {
                 &mut stream.worker.header_scratch.borrow_mut(),
             );
             std::mem::swap(&mut request, &mut exchange.request);
-            // Who asked for the head only is not sent more.
-            if !exchange.facts.is_head {
-                request.set(HeaderId::Method, b"GET");
-            }
-            request.remove(HeaderId::ContentLength);
             Some(request)
         });
         exchange.response = response;

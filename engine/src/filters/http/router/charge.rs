@@ -42,15 +42,8 @@ impl ConnectionManager {
         exchange: &mut Exchange,
     ) {
         exchange.counted.route = selected.route.stats;
-        if exchange
-            .request
-            .contains(HeaderId::XEnvoyUpstreamAltStatName)
-        {
-            let lines = exchange
-                .request
-                .get_all(HeaderId::XEnvoyUpstreamAltStatName);
-            let name = lines.collect::<Vec<_>>().join(&b',');
-            exchange.counted.alt_stat = cluster.alt_stat(&name);
+        if let Some(name) = exchange.request.get(HeaderId::XEnvoyUpstreamAltStatName) {
+            exchange.counted.alt_stat = cluster.alt_stat(name);
         }
         if let Some(clusters) = &selected.virtual_host.virtual_clusters {
             let (stats, name) = clusters.find(&exchange.request);

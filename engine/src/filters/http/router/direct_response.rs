@@ -1,7 +1,9 @@
 //! Answers that the route itself holds: `direct_response` and `redirect`.
 
 use ringway_codecs::header::HeaderId;
-use ringway_config::route::{Body, DirectResponse, PathRedirect, RecipeId, Redirect};
+use ringway_config::route::{
+    Body, DirectResponse, MutationLevels, PathRedirect, RecipeId, Redirect,
+};
 
 use super::super::super::network::http_connection_manager::Shared;
 use super::request_headers::rewrite_path;
@@ -15,12 +17,14 @@ use crate::stream_info::details;
 pub(super) fn answer(
     manager: &ConnectionManager,
     direct: &DirectResponse,
+    mutations: MutationLevels,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Handled {
     manager.shared.router_stats.rq_direct_response.inc();
     set_direct_location(&manager.shared, direct, exchange);
     let mut reply = LocalReply::new(direct.status, "", details::DIRECT_RESPONSE);
+    reply.mutations = Some(mutations);
     let recipe = match &direct.body {
         Body::Bytes(bytes) => {
             reply.body = bytes;
@@ -63,13 +67,15 @@ pub fn set_direct_location(shared: &Shared, direct: &DirectResponse, exchange: &
 pub(super) fn redirect(
     manager: &ConnectionManager,
     target: &Redirect,
+    mutations: MutationLevels,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Handled {
     // As Envoy counts it: `rq_redirect` stays for internal ones.
     manager.shared.router_stats.rq_direct_response.inc();
     set_redirect(&manager.shared, target, exchange);
-    let reply = LocalReply::new(target.status, "", details::DIRECT_RESPONSE);
+    let mut reply = LocalReply::new(target.status, "", details::DIRECT_RESPONSE);
+    reply.mutations = Some(mutations);
     manager.reply(downstream, exchange, reply);
     Handled::Answered
 }

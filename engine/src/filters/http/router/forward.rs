@@ -61,7 +61,7 @@ pub(super) async fn forward<'a>(
     };
     manager.begin_charging(selected, &cluster, exchange);
     let router = *manager.shared.router_of(exchange);
-    if let Some(wrong) = router.strict_headers.first_wrong(&mut exchange.request) {
+    if let Some(wrong) = router.strict_headers.first_wrong(&exchange.request) {
         return strict_headers::refuse(wrong, manager, downstream, exchange);
     }
     exchange.rejects_early_data =

@@ -2,6 +2,8 @@
 //! (`internal_redirect_policy`): the request becomes the one that the host
 //! points to and runs through the filters again, as Envoy does it.
 
+use std::sync::Arc;
+
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::route::{InternalRedirectPolicy, RedirectPredicate, RouteMatch, SelectedRoute};
 
@@ -54,23 +56,34 @@ pub(super) fn set_up(
         }
     }
     target.put_into(&mut request);
-    let found = manager.find_route(&request, exchange);
-    let RouteMatch::Route(next) = found else {
-        stats.passthrough_internal_redirect_no_route.inc();
-        return false;
+    // Nothing serves what is no path.
+    let found = match target.path.first() {
+        Some(b'?') => RouteMatch::NoVirtualHost,
+        _ => manager.find_route(&request, exchange),
     };
-    let mut redirects = exchange.redirects.take().unwrap_or_default();
-    let accepted = policy
-        .predicates
-        .iter()
-        .all(|predicate| accepts(predicate, selected, &next, &target, &mut redirects));
-    redirects.count += u32::from(accepted);
-    let original = original_url(&exchange.request);
-    exchange.redirects = Some(redirects);
-    if !accepted {
-        stats.passthrough_internal_redirect_predicate.inc();
+    let accepted = name_of(&found).map(|next| {
+        let mut redirects = exchange.redirects.take().unwrap_or_default();
+        let names = (&selected.route.name, &next);
+        let accepted = policy
+            .predicates
+            .iter()
+            .all(|predicate| accepts(predicate, names, &target, &mut redirects));
+        redirects.count += u32::from(accepted);
+        exchange.redirects = Some(redirects);
+        accepted
+    });
+    // As in Envoy, whoever asks for the route from here on is told of the next
+    // one, also if the redirect is not followed in the end.
+    manager.note_next_route(&found, &request, exchange);
+    match accepted {
+        None => stats.passthrough_internal_redirect_no_route.inc(),
+        Some(false) => stats.passthrough_internal_redirect_predicate.inc(),
+        Some(true) => {}
+    }
+    if accepted != Some(true) {
         return false;
     }
+    let original = original_url(&exchange.request);
     let method = request.get(HeaderId::Method);
     if status == 303 && !matches!(method, Some(b"GET" | b"HEAD")) {
         request.set(HeaderId::Method, b"GET");
@@ -85,6 +98,16 @@ pub(super) fn set_up(
     true
 }
 
+/// The name of the route that was found. A virtual host that wants TLS has one
+/// without a name, which tells the client so.
+fn name_of(found: &RouteMatch<'_>) -> Option<Arc<str>> {
+    match found {
+        RouteMatch::Route(next) => Some(Arc::clone(&next.route.name)),
+        RouteMatch::TlsRequired(_) => Some("".into()),
+        RouteMatch::NoVirtualHost | RouteMatch::NoRoute(_) => None,
+    }
+}
+
 /// Where the client wanted to go.
 fn original_url(request: &HeaderMap) -> Vec<u8> {
     let part = |id| request.get(id).unwrap_or_default();
@@ -96,12 +119,10 @@ fn original_url(request: &HeaderMap) -> Vec<u8> {
 
 fn accepts(
     predicate: &RedirectPredicate,
-    from: &SelectedRoute<'_>,
-    to: &SelectedRoute<'_>,
+    (from, to): (&Arc<str>, &Arc<str>),
     target: &Url<'_>,
     redirects: &mut Redirects,
 ) -> bool {
-    let (from, to) = (&from.route.name, &to.route.name);
     match predicate {
         RedirectPredicate::PreviousRoutes => {
             let step = (from.clone(), to.clone());

@@ -51,6 +51,7 @@ use std::rc::Rc;
 
 use envoy_types::pb::envoy::extensions::filters::http::router::v3 as pb;
 use envoy_types::pb::google::protobuf::Any;
+use ringway_codecs::header::HeaderMap;
 use ringway_config::context::{Cx, unpack};
 use ringway_config::route::{Action, ClusterChoice, Route, RouteMatch};
 
@@ -152,17 +153,15 @@ pub async fn route(
         manager.reply(downstream, exchange, not_found);
         return Handled::Answered;
     };
-    if selected.route.action.answers() {
-        exchange.header_mutations = selected.route.header_mutations;
-    }
+    let mutations = selected.route.header_mutations;
     match &selected.route.action {
         Action::Forward(to) => forward(manager, &selected, to, downstream, exchange).await,
         Action::NonForwarding => no_cluster(manager, 503, downstream, exchange),
         Action::DirectResponse(direct) => {
-            direct_response::answer(manager, direct, downstream, exchange)
+            direct_response::answer(manager, direct, mutations, downstream, exchange)
         }
         Action::Redirect(target) => {
-            direct_response::redirect(manager, target, downstream, exchange)
+            direct_response::redirect(manager, target, mutations, downstream, exchange)
         }
     }
 }
@@ -170,19 +169,31 @@ pub async fn route(
 /// Chooses the cluster of a request whose route was found, and notes how long
 /// it may take. Filters and logs read both from the exchange.
 pub fn choose_cluster(manager: &ConnectionManager, route: &Route, exchange: &mut Exchange) {
-    exchange.cluster = ClusterChoice::default();
-    let Action::Forward(forward) = &route.action else {
-        return;
-    };
-    set_stream_limit(forward, manager.shared.config.timeouts.stream, exchange);
-    let worker = &manager.worker;
-    let runtime = worker.runtime.borrow();
-    let input = manager.match_input(&exchange.request, exchange, &runtime);
-    let find = |name: &[u8]| worker.clusters.find(name).map(|found| found.config.id);
-    exchange.cluster = forward.cluster.choose(&input, find);
+    if let Action::Forward(forward) = &route.action {
+        set_stream_limit(forward, manager.shared.config.timeouts.stream, exchange);
+    }
+    let chosen = chosen_cluster(manager, route, &exchange.request, exchange);
+    exchange.cluster = chosen.unwrap_or_default();
     if let Some(id) = exchange.cluster.cluster
-        && let Some(cluster) = worker.clusters.get(id)
+        && let Some(cluster) = manager.worker.clusters.get(id)
     {
         exchange.info.cluster = Some(Rc::clone(&cluster.info));
     }
+}
+
+/// The cluster of a request with these headers, if the route has any.
+pub fn chosen_cluster(
+    manager: &ConnectionManager,
+    route: &Route,
+    request: &HeaderMap,
+    exchange: &Exchange,
+) -> Option<ClusterChoice> {
+    let Action::Forward(forward) = &route.action else {
+        return None;
+    };
+    let worker = &manager.worker;
+    let runtime = worker.runtime.borrow();
+    let input = manager.match_input(request, exchange, &runtime);
+    let find = |name: &[u8]| worker.clusters.find(name).map(|found| found.config.id);
+    Some(forward.cluster.choose(&input, find))
 }

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_codecs::header::{HeaderId, HeaderMap, Lines};
 use ringway_codecs::http1::{Framing, HeadEnd, ResponseHead, Version, encode_request_head};
 use ringway_config::clusters::ClusterId;
 use ringway_config::discovery::Discovery;
@@ -436,7 +436,7 @@ impl Sent {
             is_interim_counted: false,
             has_switched: false,
             is_result_open: false,
-            response: HeaderMap::new(),
+            response: HeaderMap::of(Lines::Response),
             bytes: Vec::new(),
         }
     }

@@ -7,7 +7,6 @@ use ringway_config::route::RetryOn;
 use super::{ConnectionManager, Handled, LocalReply};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
-use crate::http::join_lines;
 use crate::stream_info::{ResponseFlag, details};
 
 /// The headers that are checked, as places in [`CHECKED`].
@@ -41,18 +40,14 @@ impl StrictHeaders {
     }
 
     /// The first header of a request that says nothing that the router knows.
-    /// What comes on several lines is one list, as in Envoy.
-    pub fn first_wrong(self, request: &mut HeaderMap) -> Option<HeaderId> {
+    pub fn first_wrong(self, request: &HeaderMap) -> Option<HeaderId> {
         if self.0 == 0 {
             return None;
         }
         let mut checked = CHECKED.iter().enumerate();
         let wrong = checked.find(|(place, (id, is_right))| {
-            if self.0 & 1 << place == 0 || !request.contains(*id) {
-                return false;
-            }
-            join_lines(request, *id);
-            !is_right(request.get(*id).unwrap_or_default())
+            let is_checked = self.0 & 1 << place != 0;
+            is_checked && request.get(*id).is_some_and(|value| !is_right(value))
         });
         wrong.map(|(_, (id, _))| *id)
     }
@@ -101,6 +96,7 @@ fn is_known(parse: impl FnOnce(&mut dyn FnMut(&[u8])) -> RetryOn) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringway_codecs::header::Lines;
 
     fn all() -> Vec<String> {
         let names = CHECKED.iter().map(|(id, _)| id.as_str().to_owned());
@@ -144,14 +140,14 @@ mod tests {
                 Some(Id::XEnvoyUpstreamRqPerTryTimeoutMs),
             ),
         ] {
-            let mut request = HeaderMap::new();
+            let mut request = HeaderMap::of(Lines::Request);
             for (id, value) in lines {
                 request.append(*id, value.as_bytes());
             }
-            let found = StrictHeaders::compile(&all()).first_wrong(&mut request);
+            let found = StrictHeaders::compile(&all()).first_wrong(&request);
             assert_eq!(found, expected, "{lines:?}");
             let some = StrictHeaders::compile(&[Id::XEnvoyUpstreamRqTimeoutMs.as_str().into()]);
-            assert_eq!(some.first_wrong(&mut request), None, "{lines:?}");
+            assert_eq!(some.first_wrong(&request), None, "{lines:?}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_config::route::MutationLevels;
 
 use super::local_reply_config::{JSON, Rewritten, TEXT_PLAIN, set_status};
 use super::{ConnectionManager, Shared};
@@ -29,6 +30,9 @@ pub struct LocalReply<'a> {
     pub details: &'static str,
     /// The response flag, if there is one for the cause.
     pub flag: Option<ResponseFlag>,
+    /// The changes of headers of the route whose own answer it is. Any other
+    /// reply has those of the exchange.
+    pub mutations: Option<MutationLevels>,
     /// Headers that are added after the route's changes, by a reply that takes
     /// the place of a response.
     pub headers: Option<&'a AddedHeaders>,
@@ -52,6 +56,7 @@ impl<'a> LocalReply<'a> {
             content_type: None,
             details,
             flag: None,
+            mutations: None,
             headers: None,
             overloaded: None,
             tells_attempts: false,
@@ -122,7 +127,7 @@ impl Shared {
             exchange.keep_alive &= self.config.stays_after_bad_request;
         }
         set_status(exchange, reply.status);
-        let levels = exchange.header_mutations;
+        let levels = reply.mutations.unwrap_or(exchange.header_mutations);
         if !levels.is_empty() {
             self.apply_route_mutations(levels, Message::Response, now, exchange, scratch);
         }

@@ -256,6 +256,7 @@ impl ConnectionManager {
                 self.reply(downstream, exchange, rejected);
                 return Handled::Answered;
             }
+            exchange.forget_route();
         }
     }
 
@@ -322,20 +323,47 @@ impl ConnectionManager {
         let table = self.config().routes.choose(&exchange.request);
         exchange.route_table = table.unwrap_or_default();
         let found = self.find_route_in(table, &exchange.request, exchange);
-        exchange.info.note_found(&found);
-        if let Some(metadata) = found.metadata() {
-            exchange.info.route_metadata = Some(self.worker.route_metadata(metadata));
-        }
+        self.note_route(&found, exchange);
         let Some(SelectedRoute { route, .. }) = selected(&found) else {
             return found;
         };
-        exchange.info.route_name.copy(&route.name);
         router::choose_cluster(self, route, exchange);
         // As in Envoy, a route that answers changes its own answer only.
         if !route.action.answers() {
             exchange.header_mutations = route.mutations(exchange.cluster);
         }
         found
+    }
+
+    /// Notes a request's route, or that there is none.
+    fn note_route(&self, found: &RouteMatch<'_>, exchange: &mut Exchange) {
+        let info = &mut exchange.info;
+        info.note_found(found);
+        if let Some(metadata) = found.metadata() {
+            info.route_metadata = Some(self.worker.route_metadata(metadata));
+        }
+        if let Some(SelectedRoute { route, .. }) = selected(found) {
+            info.route_name.copy(&route.name);
+        }
+    }
+
+    /// Notes the route that a response leads to instead of the one that the
+    /// request has had: what the response is changed by stays that of the latter.
+    pub fn note_next_route(
+        &self,
+        found: &RouteMatch<'_>,
+        request: &HeaderMap,
+        exchange: &mut Exchange,
+    ) {
+        exchange.info.route_metadata = None;
+        exchange.info.route_name.clear();
+        self.note_route(found, exchange);
+        let next = selected(found).map(|next| next.route);
+        exchange.info.cluster = next.and_then(|route| {
+            let id = router::chosen_cluster(self, route, request, exchange)?.cluster?;
+            let cluster = self.worker.clusters.get(id)?;
+            Some(Rc::clone(&cluster.info))
+        });
     }
 
     /// Waits until the rest of a response that a pacer holds back is out.

@@ -56,11 +56,17 @@ impl ConnectionManager {
     /// response stays.
     fn fetch(&self, filter: usize, fetch: Fetch, exchange: &mut Exchange) -> bool {
         let found = self.find_route(&fetch.request, exchange);
+        self.note_next_route(&found, &fetch.request, exchange);
         if matches!(found, RouteMatch::NoRoute(_) | RouteMatch::NoVirtualHost) {
             fetch.no_route.inc();
             return false;
         }
         exchange.request = fetch.request;
+        // Who asked for the head only is not sent more.
+        if !exchange.facts.is_head {
+            exchange.request.set(HeaderId::Method, b"GET");
+        }
+        exchange.request.remove(HeaderId::ContentLength);
         exchange.request_trailers.clear();
         exchange.info.details.set(details::INTERNAL_REDIRECT);
         exchange.page = Some(FetchedPage {

@@ -11,7 +11,6 @@ use crate::filters::WorkerContext;
 use crate::http::conn_manager_utility::{self, Edge, Peer, Reject, RejectKind};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
-use crate::http::join_lines;
 use crate::network::address::NO_ADDRESS;
 use crate::reactor;
 use crate::stream_info::{ConnectionInfo, Protocol, ResponseFlag, TimePoint, details};
@@ -59,7 +58,7 @@ impl ConnectionManager {
             let (status, details) = (error.status(), error.details());
             return Err(self.refuse(exchange, status, details, RejectKind::Close));
         }
-        join_lists(&mut exchange.request, head.version, head.upgrade);
+        ignore_early_upgrade(&mut exchange.request, head.version);
         let peer = peer(&exchange.info.connection);
         // By the scope that the client asks for: rewritten headers may lead to
         // another one.
@@ -247,23 +246,11 @@ pub fn reply_to_reject(
     }
 }
 
-/// Joins the headers that are lists, of a request that asks for an `upgrade` or
-/// does not.
-pub fn join_lists(request: &mut HeaderMap, version: Version, upgrade: bool) {
-    join_lines(request, HeaderId::XForwardedFor);
-    // The first line alone would let a client speak for the proxy that added
-    // another one.
-    join_lines(request, HeaderId::XForwardedProto);
-    match version {
-        _ if !upgrade => {}
-        // RFC 9110 section 7.8: these must be ignored.
-        Version::Http10 => {
-            request.remove(HeaderId::Upgrade);
-        }
-        Version::Http11 => {
-            join_lines(request, HeaderId::Connection);
-            join_lines(request, HeaderId::Upgrade);
-        }
+/// RFC 9110 section 7.8: what a request of HTTP/1.0 says of upgrades must be
+/// ignored.
+pub fn ignore_early_upgrade(request: &mut HeaderMap, version: Version) {
+    if version == Version::Http10 {
+        request.remove(HeaderId::Upgrade);
     }
 }
 
