@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
     ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
 };
-use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::google::protobuf::{Any, DoubleValue};
 
 use crate::circuit_breakers::{self, CircuitBreakers};
 use crate::clusters::ClusterId;
@@ -22,6 +22,7 @@ use crate::dns::Resolver;
 use crate::endpoint::Assignment;
 use crate::header_key_format::HeaderNames;
 use crate::health_check::{self, HealthCheck};
+use crate::http2_protocol_options::Http2ProtocolOptions;
 use crate::latency_outlier::{self, LatencyOutlier};
 use crate::listener::BUFFER_LIMIT;
 use crate::load_balancing::{self, Balancing};
@@ -67,6 +68,10 @@ pub struct Cluster {
     /// Connections to a host for each of its requests, if more than one
     /// (`preconnect_policy`).
     pub per_upstream_preconnect_ratio: Option<f64>,
+    /// Connections to all hosts for each request to the cluster, if more than
+    /// one: opened to the hosts that the next requests get
+    /// (`preconnect_policy`).
+    pub predictive_preconnect_ratio: Option<f64>,
     /// Requests that one connection may carry; `None` is no limit.
     pub requests_per_connection_max: Option<u32>,
     /// Number of headers that a response may have.
@@ -78,6 +83,12 @@ pub struct Cluster {
     pub trailers: bool,
     /// How names of headers look.
     pub header_names: HeaderNames,
+    /// What is spoken to hosts.
+    pub http_version: HttpVersion,
+    /// How HTTP/2 is spoken, where it is.
+    pub http2: Http2ProtocolOptions,
+    /// Size of the headers of an HTTP/2 response, as HTTP/2 counts it.
+    pub http2_response_head_bytes_max: u32,
     /// What carries the bytes.
     pub transport_socket: TransportSocket<UpstreamTlsContext>,
     /// Keep-alive of upstream sockets.
@@ -104,6 +115,35 @@ pub struct Cluster {
     pub latency_outlier: Option<Box<LatencyOutlier>>,
     /// Where the configuration names it.
     pub source: Source,
+}
+
+/// Which version of HTTP hosts are spoken to with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, without asking whether the host speaks it.
+    Http2,
+    /// The one that the request came in with; HTTP/2 for those that came from
+    /// nobody, if it is configured.
+    Downstream {
+        /// HTTP/2 is configured.
+        or_http2: bool,
+    },
+    /// What the host chooses in the TLS handshake: HTTP/2, if it can.
+    Negotiated,
+}
+
+impl HttpVersion {
+    /// Whether hosts are taken to speak HTTP/2.
+    #[must_use]
+    pub fn has_http2(self) -> bool {
+        match self {
+            Self::Http1 => false,
+            Self::Http2 | Self::Negotiated => true,
+            Self::Downstream { or_http2 } => or_http2,
+        }
+    }
 }
 
 /// What the bootstrap says of clusters.
@@ -141,6 +181,41 @@ fn transport(
     }
 }
 
+/// `preconnect_policy`: ratios that have connections opened before there are
+/// requests for them.
+#[derive(Default)]
+struct Preconnect {
+    per_upstream: Option<f64>,
+    predictive: Option<f64>,
+}
+
+impl Preconnect {
+    fn lower(proto: &pb::Cluster, discovery: &Discovery, cx: &mut Cx<'_>) -> Self {
+        let Some(policy) = &proto.preconnect_policy else {
+            return Self::default();
+        };
+        let ratio = |field: Option<DoubleValue>| {
+            let ratio = field.map(|ratio| ratio.value);
+            ratio.filter(|ratio| *ratio > 1.0)
+        };
+        let mut predictive = ratio(policy.predictive_preconnect_ratio);
+        match discovery {
+            Discovery::Static | Discovery::Dns(_) | Discovery::Eds(_) => {}
+            // As in Envoy nothing is predicted of hosts that requests ask for.
+            Discovery::OriginalDst(_) | Discovery::DynamicForwardProxy(_) => predictive = None,
+            Discovery::Aggregate(_) if predictive.is_some() => cx.error_at(
+                "preconnect_policy.predictive_preconnect_ratio",
+                "not supported for an aggregate cluster yet; name it in its clusters",
+            ),
+            Discovery::Aggregate(_) => {}
+        }
+        Self {
+            per_upstream: ratio(policy.per_upstream_preconnect_ratio),
+            predictive,
+        }
+    }
+}
+
 /// Lowers one cluster.
 pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_>) -> Cluster {
     let http = HttpOptions::lower(proto, cx);
@@ -150,7 +225,21 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
     if discovery != Discovery::Static || !discovery::is_typed(proto) {
         load_balancing::check_provided(&balancing, &discovery, cx);
     }
+    let preconnect = Preconnect::lower(proto, &discovery, cx);
     let (proxy_protocol, transport_socket) = transport(proto, defaults.secrets, cx);
+    let is_tls = matches!(transport_socket, TransportSocket::Tls(_));
+    if http.version == HttpVersion::Negotiated && !is_tls && proto.transport_socket.is_none() {
+        cx.entry(
+            "typed_extension_protocol_options",
+            HTTP_PROTOCOL_OPTIONS,
+            |cx| {
+                cx.error_at(
+                    "auto_config",
+                    "needs a transport_socket with TLS, in whose handshake hosts choose",
+                );
+            },
+        );
+    }
     let bind = match &proto.upstream_bind_config {
         Some(config) => cx.field("upstream_bind_config", |cx| {
             upstream_bind::lower(config, cx)
@@ -179,7 +268,7 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
         connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         buffer_limit: core::u32_or(proto.per_connection_buffer_limit_bytes, BUFFER_LIMIT),
         balancing,
-        health_check: health_check::lower(&proto.health_checks, cx),
+        health_check: health_check::lower(&proto.health_checks, http.version, cx),
         ignore_new_hosts_until_first_check: proto
             .common_lb_config
             .as_ref()
@@ -199,15 +288,16 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
         idle_timeout: http.idle_timeout,
         connection_duration_max: http.connection_duration_max,
         stream_duration_max: http.stream_duration_max,
-        per_upstream_preconnect_ratio: (proto.preconnect_policy.as_ref())
-            .and_then(|policy| policy.per_upstream_preconnect_ratio)
-            .map(|ratio| ratio.value)
-            .filter(|ratio| *ratio > 1.0),
+        per_upstream_preconnect_ratio: preconnect.per_upstream,
+        predictive_preconnect_ratio: preconnect.predictive,
         requests_per_connection_max: http.requests_per_connection_max,
         response_headers_max: http.response_headers_max,
         response_head_bytes_max: http.response_head_bytes_max,
         trailers: http.trailers,
         header_names: http.header_names,
+        http_version: http.version,
+        http2: http.http2,
+        http2_response_head_bytes_max: http.http2_response_head_bytes_max,
         transport_socket,
         tcp_keepalive,
         bind,
@@ -231,6 +321,9 @@ struct HttpOptions {
     response_head_bytes_max: usize,
     trailers: bool,
     header_names: HeaderNames,
+    version: HttpVersion,
+    http2: Http2ProtocolOptions,
+    http2_response_head_bytes_max: u32,
 }
 
 /// Envoy's defaults.
@@ -245,6 +338,9 @@ impl Default for HttpOptions {
             response_head_bytes_max: 80 * 1024,
             trailers: false,
             header_names: HeaderNames::default(),
+            version: HttpVersion::Http1,
+            http2: Http2ProtocolOptions::default(),
+            http2_response_head_bytes_max: 60 * 1024,
         }
     }
 }
@@ -281,8 +377,33 @@ impl HttpOptions {
             if let Some(http1) = &proto.http_protocol_options {
                 cx.field("http_protocol_options", |cx| options.http1(http1, cx));
             }
+            if let Some(http2) = &proto.http2_protocol_options {
+                options.http2_at("http2_protocol_options", http2, cx);
+            }
+            let of_downstream = proto.protocol_selection()
+                == pb::cluster::ClusterProtocolSelection::UseDownstreamProtocol;
+            let or_http2 = proto.http2_protocol_options.is_some();
+            if of_downstream {
+                options.version = HttpVersion::Downstream { or_http2 };
+            } else if or_http2 {
+                options.version = HttpVersion::Http2;
+                if proto.http_protocol_options.is_some() {
+                    let http1 = cx.field("http_protocol_options", |cx| cx.source());
+                    cx.error_at(
+                        "http2_protocol_options",
+                        format!(
+                            "given beside http_protocol_options ({http1}): which of them holds is \
+                             said by the protocol_selection USE_DOWNSTREAM_PROTOCOL only"
+                        ),
+                    );
+                }
+            }
         }
         options
+    }
+
+    fn http2_at(&mut self, name: &str, proto: &core_pb::Http2ProtocolOptions, cx: &mut Cx<'_>) {
+        self.http2 = cx.field(name, |cx| Http2ProtocolOptions::lower(proto, cx));
     }
 
     #[expect(deprecated, reason = "files written for older Envoys still use it")]
@@ -307,16 +428,27 @@ impl HttpOptions {
             Some(UpstreamProtocolOptions::ExplicitHttpConfig(explicit)) => {
                 cx.field("explicit_http_config", |cx| self.explicit(explicit, cx));
             }
-            // Every downstream request is HTTP/1 so far.
             Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(config)) => {
-                if let Some(http1) = &config.http_protocol_options {
-                    cx.field("use_downstream_protocol_config", |cx| {
-                        cx.field("http_protocol_options", |cx| self.http1(http1, cx));
-                    });
-                }
+                self.version = HttpVersion::Downstream {
+                    or_http2: config.http2_protocol_options.is_some(),
+                };
+                cx.field("use_downstream_protocol_config", |cx| {
+                    self.both(
+                        config.http_protocol_options.as_ref(),
+                        config.http2_protocol_options.as_ref(),
+                        cx,
+                    );
+                });
             }
-            Some(UpstreamProtocolOptions::AutoConfig(_)) => {
-                cx.error_at("auto_config", "not supported yet");
+            Some(UpstreamProtocolOptions::AutoConfig(config)) => {
+                self.version = HttpVersion::Negotiated;
+                cx.field("auto_config", |cx| {
+                    self.both(
+                        config.http_protocol_options.as_ref(),
+                        config.http2_protocol_options.as_ref(),
+                        cx,
+                    );
+                });
             }
             None => cx.error(
                 "explicit_http_config, use_downstream_protocol_config or auto_config is needed here",
@@ -329,13 +461,28 @@ impl HttpOptions {
             Some(ProtocolConfig::HttpProtocolOptions(http1)) => {
                 cx.field("http_protocol_options", |cx| self.http1(http1, cx));
             }
-            Some(ProtocolConfig::Http2ProtocolOptions(_)) => {
-                cx.error_at("http2_protocol_options", "not supported yet");
+            Some(ProtocolConfig::Http2ProtocolOptions(http2)) => {
+                self.version = HttpVersion::Http2;
+                self.http2_at("http2_protocol_options", http2, cx);
             }
             Some(ProtocolConfig::Http3ProtocolOptions(_)) => {
                 cx.error_at("http3_protocol_options", "not supported yet");
             }
             None => cx.error("the options of one protocol are needed here"),
+        }
+    }
+
+    fn both(
+        &mut self,
+        http1: Option<&core_pb::Http1ProtocolOptions>,
+        http2: Option<&core_pb::Http2ProtocolOptions>,
+        cx: &mut Cx<'_>,
+    ) {
+        if let Some(http1) = http1 {
+            cx.field("http_protocol_options", |cx| self.http1(http1, cx));
+        }
+        if let Some(http2) = http2 {
+            self.http2_at("http2_protocol_options", http2, cx);
         }
     }
 
@@ -358,6 +505,7 @@ impl HttpOptions {
             core::u32_or(proto.max_headers_count, self.response_headers_max);
         if let Some(kb) = proto.max_response_headers_kb {
             self.response_head_bytes_max = kb.value as usize * 1024;
+            self.http2_response_head_bytes_max = kb.value.saturating_mul(1024);
         }
         if proto.headers_with_underscores_action != 0 {
             cx.warn_at("headers_with_underscores_action", NO_EFFECT_UPSTREAM);

@@ -28,9 +28,38 @@ pub fn destination(data: &[u8]) {
     }
 }
 
+/// The fuzz target: an expression, a zero byte, what is searched for it.
+///
+/// Nothing panics and nothing takes long, whatever of it is taken; and a text
+/// that is quoted finds itself and nothing else.
+pub fn regex(data: &[u8]) {
+    let (pattern, text) = match data.iter().position(|byte| *byte == 0) {
+        Some(end) => (&data[..end], &data[end + 1..]),
+        None => (data, data),
+    };
+    let Ok(pattern) = std::str::from_utf8(pattern) else {
+        return;
+    };
+    if let Ok(regex) = compile_search(pattern) {
+        let _ = regex.find(text);
+    }
+    if !pattern.contains('\\') {
+        let quoted = compile_search(&format!("^\\Q{pattern}\\E$"));
+        if let Ok(quoted) = quoted {
+            assert!(quoted.is_match(pattern.as_bytes()), "{pattern:?}");
+            assert_eq!(
+                quoted.is_match(text),
+                pattern.as_bytes() == text,
+                "{pattern:?}"
+            );
+        }
+    }
+}
+
 use crate::dns_cache::{split_key, write_key};
 use crate::load_balancing::AskedHosts;
 use crate::original_dst::parse_address;
+use crate::route::compile_search;
 use crate::route::{MatchInput, PeerCertificate, RouteMatch};
 use crate::runtime::RuntimeValues;
 use crate::{

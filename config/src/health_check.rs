@@ -1,7 +1,8 @@
 //! Active health checks (`envoy.config.core.v3.HealthCheck`): what hosts are
 //! asked, how often, and what answers mean. Compiled types on top, lowering
-//! below; `http.rs` is the part that is about HTTP.
+//! below; `http.rs` is the part that is about HTTP, `grpc.rs` about gRPC.
 
+mod grpc;
 mod http;
 
 use std::path::PathBuf;
@@ -16,11 +17,14 @@ use envoy_types::pb::envoy::extensions::health_check::event_sinks::file::v3::Hea
 use envoy_types::pb::envoy::extensions::health_checkers::redis::v3::Redis;
 use envoy_types::pb::google::protobuf::UInt32Value;
 
+use crate::cluster::HttpVersion;
 use crate::context::{Cx, unpack};
 use crate::core;
+use crate::proxy_protocol::{self, ProxyProtocol};
 use crate::runtime::RuntimeKey;
 use crate::tls;
 
+pub use grpc::GrpcCheck;
 pub use http::{HttpCheck, Protocol, StatusRange};
 
 /// The health check of a cluster.
@@ -90,6 +94,8 @@ pub struct Intervals {
 pub enum Checker {
     /// An HTTP/1 request.
     Http(Box<HttpCheck>),
+    /// A call over HTTP/2.
+    Grpc(Box<GrpcCheck>),
     /// A connection, and perhaps some bytes.
     Tcp(TcpCheck),
     /// `PING`, or `EXISTS` with this key.
@@ -99,6 +105,8 @@ pub enum Checker {
 /// `core.v3.HealthCheck.TcpHealthCheck`.
 #[derive(Clone, Debug)]
 pub struct TcpCheck {
+    /// A header that goes before what is sent, at each check.
+    pub header: Option<Box<ProxyProtocol>>,
     /// Sent when the connection is open.
     pub send: Box<[u8]>,
     /// What has to come, in this order, with anything in between. When nothing
@@ -107,24 +115,40 @@ pub struct TcpCheck {
 }
 
 /// Lowers the field `health_checks` of a cluster, at which `cx` is.
-pub(crate) fn lower(protos: &[pb::HealthCheck], cx: &mut Cx<'_>) -> Option<Arc<HealthCheck>> {
+/// `version` is what the cluster speaks with its hosts.
+pub(crate) fn lower(
+    protos: &[pb::HealthCheck],
+    version: HttpVersion,
+    cx: &mut Cx<'_>,
+) -> Option<Arc<HealthCheck>> {
     if protos.len() > 1 {
         cx.index("health_checks", 1, |cx| {
             cx.error("a cluster may have one health check, in Envoy too");
         });
     }
     let proto = protos.first()?;
-    cx.index("health_checks", 0, |cx| lower_one(proto, cx).map(Arc::new))
+    cx.index("health_checks", 0, |cx| {
+        lower_one(proto, version, cx).map(Arc::new)
+    })
 }
 
 #[expect(deprecated, reason = "Envoy still accepts event_log_path")]
-fn lower_one(proto: &pb::HealthCheck, cx: &mut Cx<'_>) -> Option<HealthCheck> {
+fn lower_one(
+    proto: &pb::HealthCheck,
+    version: HttpVersion,
+    cx: &mut Cx<'_>,
+) -> Option<HealthCheck> {
     let checker = match &proto.health_checker {
         Some(HealthChecker::HttpHealthCheck(http)) => cx
             .field("http_health_check", |cx| http::lower(http, cx))
             .map(|check| Checker::Http(Box::new(check))),
         Some(HealthChecker::TcpHealthCheck(tcp)) => cx.field("tcp_health_check", |cx| {
             Some(Checker::Tcp(TcpCheck {
+                header: tcp.proxy_protocol_config.as_ref().map(|config| {
+                    cx.field("proxy_protocol_config", |cx| {
+                        Box::new(proxy_protocol::header(config, cx))
+                    })
+                }),
                 send: match &tcp.send {
                     Some(send) => cx.field("send", |cx| payload(send, cx))?,
                     None => Box::default(),
@@ -132,8 +156,12 @@ fn lower_one(proto: &pb::HealthCheck, cx: &mut Cx<'_>) -> Option<HealthCheck> {
                 receive: payloads("receive", &tcp.receive, cx)?,
             }))
         }),
-        // It needs HTTP/2; the support table refuses it.
-        Some(HealthChecker::GrpcHealthCheck(_)) => None,
+        Some(HealthChecker::GrpcHealthCheck(grpc)) => cx.field("grpc_health_check", |cx| {
+            if !version.has_http2() {
+                cx.error("gRPC needs HTTP/2, which hosts of this cluster are not spoken to with");
+            }
+            grpc::lower(grpc, cx).map(|check| Checker::Grpc(Box::new(check)))
+        }),
         Some(HealthChecker::CustomHealthCheck(custom)) => {
             cx.field("custom_health_check", |cx| lower_custom(custom, cx))
         }

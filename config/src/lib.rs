@@ -39,6 +39,7 @@ pub mod fuzz;
 pub mod happy_eyeballs;
 pub mod header_key_format;
 pub mod health_check;
+pub mod http2_protocol_options;
 mod json;
 pub mod latency_outlier;
 pub mod listener;

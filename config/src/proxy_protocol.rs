@@ -57,15 +57,20 @@ pub(crate) fn lower(
     cx.field("transport_socket.typed_config", |cx| {
         let transport = unpack::<ProxyProtocolUpstreamTransport>(any, cx)?;
         let config = transport.config.unwrap_or_default();
-        let lowered = ProxyProtocol {
-            version: match config.version() {
-                ProtoVersion::V1 => Version::V1,
-                ProtoVersion::V2 => Version::V2,
-            },
-            added: cx.field("config", |cx| tlvs(&config.added_tlvs, cx)),
-        };
+        let lowered = cx.field("config", |cx| header(&config, cx));
         Some((Box::new(lowered), transport.transport_socket))
     })
+}
+
+/// Lowers what is said of a header.
+pub(crate) fn header(config: &pb::ProxyProtocolConfig, cx: &mut Cx<'_>) -> ProxyProtocol {
+    ProxyProtocol {
+        version: match config.version() {
+            ProtoVersion::V1 => Version::V1,
+            ProtoVersion::V2 => Version::V2,
+        },
+        added: tlvs(&config.added_tlvs, cx),
+    }
 }
 
 /// What a host says in the headers of connections to it, instead of what its

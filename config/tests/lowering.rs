@@ -229,7 +229,7 @@ fn mistakes_in_listeners() {
         ),
         (
             "    address: {pipe: {path: /x}}\n    filter_chains: [{filter_chain_match: {server_names: [a, 'b*']}}]",
-            "5:74: static_resources.listeners[0].filter_chains[0].filter_chain_match.server_names[1]: \
+            "5:61: static_resources.listeners[0].filter_chains[0].filter_chain_match.server_names[1]: \
              partial wildcards are not supported, only *. in front",
         ),
     ] {
@@ -287,9 +287,29 @@ fn mistakes_in_clusters() {
              no such protocol options; envoy.extensions.upstreams.http.v3.HttpProtocolOptions are known",
         ),
         (
-            "    protocol_selection: USE_DOWNSTREAM_PROTOCOL",
-            "static_resources.clusters[0].protocol_selection: USE_DOWNSTREAM_PROTOCOL is not \
-             supported yet (only USE_CONFIGURED_PROTOCOL)",
+            "    http2_protocol_options: {}\n    http_protocol_options: {}",
+            "static_resources.clusters[0].http2_protocol_options: given beside \
+             http_protocol_options (f.yaml:9:28): which of them holds is said by the \
+             protocol_selection USE_DOWNSTREAM_PROTOCOL only",
+        ),
+        (
+            "    typed_extension_protocol_options:\n      \
+             envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n        \"@type\": \
+             type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n        \
+             auto_config: {}",
+            "static_resources.clusters[0].typed_extension_protocol_options\
+             [\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].auto_config: \
+             needs a transport_socket with TLS, in whose handshake hosts choose",
+        ),
+        (
+            "    typed_extension_protocol_options:\n      \
+             envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n        \"@type\": \
+             type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n        \
+             explicit_http_config: {http2_protocol_options: {custom_settings_parameters: \
+             [{identifier: 10, value: 3}]}}",
+            "static_resources.clusters[0].typed_extension_protocol_options\
+             [\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].explicit_http_config.\
+             http2_protocol_options.custom_settings_parameters: not supported yet",
         ),
         (
             "    lrs_server: {self: {}}",

@@ -1,6 +1,7 @@
 //! The balancer of one cluster: what the control plane builds, what a worker
 //! keeps, and one pick.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub struct Balancer {
     group: Group,
     subsets: Option<Subsets>,
     built: Events,
+    /// How many healthy hosts there are, in all priorities.
+    healthy: usize,
 }
 
 /// One worker's place in the turns of a balancer. It belongs to the balancer
@@ -35,6 +38,8 @@ pub struct Balancer {
 pub struct Cursor {
     group: GroupCursor,
     subsets: Option<Box<SubsetCursor>>,
+    /// Picks that were looked at and that the next requests get.
+    ahead: VecDeque<Pick>,
 }
 
 /// How many subsets there are: the gauges `lb_subsets_active` and
@@ -155,6 +160,9 @@ impl Balancer {
             group,
             subsets,
             built,
+            healthy: (hosts.iter())
+                .filter(|host| host.health == Health::Healthy)
+                .count(),
         }
     }
 
@@ -179,12 +187,55 @@ impl Balancer {
         Cursor {
             group: self.group.cursor(&self.shared, seed),
             subsets: subsets.map(|subsets| Box::new(subsets.cursor(seed))),
+            ahead: VecDeque::new(),
         }
     }
 
     /// Picks the host for a request.
     #[inline]
     pub fn pick<R: Request>(&self, cursor: &mut Cursor, request: &mut R) -> Pick {
+        // What was looked at was picked by the balancer's own loads.
+        if !cursor.ahead.is_empty()
+            && request.priority_loads().is_none()
+            && let Some(pick) = cursor.ahead.pop_front()
+        {
+            return pick;
+        }
+        self.pick_now(cursor, request)
+    }
+
+    /// The pick that a request gets which comes after all those whose picks
+    /// were looked at before. There is no host in it where that depends on the
+    /// request or on its moment, and when the picks of as many requests are
+    /// known as there are healthy hosts, which is Envoy's limit.
+    pub fn peek<R: Request>(&self, cursor: &mut Cursor, request: &mut R) -> Pick {
+        if !self.is_foreseeable() || cursor.ahead.len() >= self.healthy {
+            return Pick::default();
+        }
+        let pick = self.pick_now(cursor, request);
+        cursor.ahead.push_back(pick);
+        pick
+    }
+
+    /// Whether the next requests' hosts can be told before they are there. As
+    /// in Envoy, which looks ahead in schedules by weight even where weights
+    /// depend on what is in flight.
+    fn is_foreseeable(&self) -> bool {
+        let is_by_turns = match self.shared.policy {
+            Policy::RoundRobin { .. }
+            | Policy::ClientSideWeightedRoundRobin { .. }
+            | Policy::Random => true,
+            Policy::LeastRequest { .. } => {
+                let weights = &self.shared.weights;
+                weights.iter().any(|weight| *weight != weights[0])
+            }
+            Policy::PeakEwma { .. } | Policy::RingHash { .. } | Policy::Maglev { .. } => false,
+        };
+        is_by_turns && self.subsets.is_none()
+    }
+
+    #[inline]
+    fn pick_now<R: Request>(&self, cursor: &mut Cursor, request: &mut R) -> Pick {
         let mut events = Events::NONE;
         let group = &mut cursor.group;
         let host = match (&self.subsets, &mut cursor.subsets) {

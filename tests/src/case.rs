@@ -1,6 +1,7 @@
 //! One exchange: what the client sends, how the origin behaves, what is looked at.
 
 use crate::client::{Expectation, Step};
+use crate::http2;
 use crate::origin::{self, Act};
 use std::time::Duration;
 
@@ -100,6 +101,16 @@ impl Case {
     #[must_use]
     pub fn to_head(mut self) -> Case {
         self.expected.to_head = true;
+        self
+    }
+
+    /// The client speaks HTTP/2: what it sends are frames behind the preface
+    /// (see [`http2`]), and the answers are frames.
+    #[must_use]
+    pub fn http2(mut self) -> Case {
+        let preface = Step::Send(http2::preface());
+        self.steps.insert(0, preface);
+        self.expected.http2 = true;
         self
     }
 

@@ -1,6 +1,7 @@
 //! A raw client: sends exactly the bytes it is given, as they are cut up, and
 //! records what comes back and what becomes of the connection.
 
+use crate::http2;
 use crate::message::{self, Kind, Message};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -67,6 +68,8 @@ pub struct Expectation {
     pub answers: usize,
     /// Whether they answer HEAD.
     pub to_head: bool,
+    /// Whether they are frames of HTTP/2; see [`http2::read`].
+    pub http2: bool,
     /// How long to wait for something that must come.
     pub patience: Duration,
     /// How long to watch an open connection that may still be closed.
@@ -78,6 +81,7 @@ impl Default for Expectation {
         Expectation {
             answers: 1,
             to_head: false,
+            http2: false,
             patience: Duration::from_secs(8),
             watch: Duration::from_millis(30),
         }
@@ -99,6 +103,7 @@ pub fn converse(address: SocketAddr, steps: &[Step], expected: &Expectation) -> 
         bytes: Vec::new(),
         ended: false,
         to_head: expected.to_head,
+        answered: expected.http2.then_some(0),
     };
     let started = Instant::now();
     let mut outcome = Outcome {
@@ -148,6 +153,8 @@ struct Reader {
     bytes: Vec<u8>,
     ended: bool,
     to_head: bool,
+    /// How many frames of HTTP/2 were answered, where that is spoken.
+    answered: Option<usize>,
 }
 
 impl Reader {
@@ -204,6 +211,10 @@ impl Reader {
             if self.ended || !more(self) {
                 return true;
             }
+            if let Some(answered) = &mut self.answered {
+                let answers = http2::answers(&self.bytes, answered);
+                self.send(&answers, answers.len());
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -222,6 +233,9 @@ impl Reader {
     }
 
     fn parse(&self) -> (Vec<Message>, Vec<u8>) {
+        if self.answered.is_some() {
+            return http2::read(&self.bytes);
+        }
         let mut messages = Vec::new();
         let mut at = 0;
         let kind = Kind::Response {

@@ -1,10 +1,13 @@
 //! Where Ringway differs from Envoy 1.40 on purpose: the one table, by suite.
 //!
-//! - `requests.rs`, `admin.rs`, `routing.rs`, `upgrades.rs`, `codec.rs`: its entries.
+//! - `requests.rs`, `admin.rs`, `routing.rs`, `upgrades.rs`, `codec.rs`,
+//!   `http2.rs`, `http2_hosts.rs`: its entries.
 //! - `ledger.rs`: what makes sure that it is neither too short nor too long.
 
 mod admin;
 mod codec;
+mod http2;
+mod http2_hosts;
 mod ledger;
 mod requests;
 mod routing;
@@ -44,6 +47,8 @@ fn table() -> impl Iterator<Item = &'static Intended> {
         requests::TABLE,
         admin::TABLE,
         codec::TABLE,
+        http2::TABLE,
+        http2_hosts::TABLE,
         routing::TABLE,
         upgrades::TABLE,
     ]

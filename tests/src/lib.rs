@@ -8,6 +8,7 @@
 //! - `fleet.rs`: many hosts of a cluster, which can be killed and revived.
 //! - `name_server.rs`: a DNS server whose table the test changes.
 //! - `client.rs`: a raw client that sends exactly the bytes it is given.
+//! - `http2.rs`, `hpack.rs`: its frames and headers where it speaks HTTP/2.
 //! - `message.rs`: a tolerant reader of HTTP/1 messages, for what came back.
 //! - `comparison.rs`: a suite of cases on Envoy and on Ringway.
 //! - `case.rs`, `observation.rs`: one exchange, and everything seen of it.
@@ -23,6 +24,8 @@ pub mod case;
 pub mod client;
 pub mod comparison;
 pub mod fleet;
+pub mod hpack;
+pub mod http2;
 pub mod intended_differences;
 pub mod message;
 pub mod name_server;

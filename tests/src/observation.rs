@@ -448,7 +448,7 @@ fn differences(before: &Stats, after: &Stats) -> BTreeMap<String, i64> {
     names
         .into_iter()
         .filter(|name| {
-            ["http.", "http1.", "cluster.", "listener."]
+            ["http.", "http1.", "http2.", "cluster.", "listener."]
                 .iter()
                 .any(|part| name.starts_with(part))
                 && !name.starts_with("listener.admin.")

@@ -4,6 +4,7 @@
 //! close the connection, the next request is read. The default answers each
 //! request with a short `200`.
 
+use crate::http2;
 use crate::message::{self, Kind, Message};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -40,6 +41,8 @@ pub enum Act {
     Drain,
     /// From the second connection on, answer like the default does.
     OnlyFirstConnection,
+    /// Speak HTTP/2 on the connection, whatever else there is in the script.
+    Http2(http2::origin::Script),
     /// For the first request do the first of these, and so on, whatever
     /// connection it comes on; for all others the last one.
     Turns(Vec<Vec<Act>>),
@@ -287,6 +290,26 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                     return;
                 }
                 Act::OnlyFirstConnection => {}
+                Act::Http2(script) => {
+                    let see = |place: Option<usize>, request| {
+                        let mut state = lock(state);
+                        match place {
+                            None => state.see(at, request),
+                            Some(place) if at.generation == state.generation => {
+                                state.seen[place].request = request;
+                                Some(place)
+                            }
+                            Some(_) => None,
+                        }
+                    };
+                    let turn = || {
+                        let mut state = lock(state);
+                        state.turns += 1;
+                        state.turns - 1
+                    };
+                    http2::origin::serve(stream, script, see, turn);
+                    return;
+                }
                 Act::Turns(turns) => {
                     let mut state = lock(state);
                     let last = turns.len().saturating_sub(1);

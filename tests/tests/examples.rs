@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,6 +36,7 @@ const EXAMPLES: &[(&str, Check)] = &[
     ("direct-response.yaml", direct_response),
     ("forward-proxy.yaml", forward_proxy),
     ("guide-chapter-3.yaml", guide_chapter_3),
+    ("tls.yaml", tls),
     ("traffic-management.yaml", traffic_management),
     ("virtual-hosts.yaml", virtual_hosts),
 ];
@@ -176,6 +178,33 @@ fn guide_chapter_3(stage: &Stage) {
         let written = stage.process.stdout();
         let line = written.lines().find(|line| line.contains("GET /stats"));
         line.map(str::to_owned)
+    });
+}
+
+fn tls(stage: &Stage) {
+    let answer = stage.get("www.example.com", "/a");
+    assert_eq!(answer.status(), 301);
+    assert_eq!(answer.header("location"), Some("https://www.example.com/a"));
+    let port = stage.listener().port();
+    let curl = |host: &str, version: &str| {
+        let output = Command::new("curl")
+            .args(["-s", "-k", "--max-time", "20", version])
+            .args(["-o", "/dev/null", "-w", "%{http_code} %{http_version}"])
+            .args(["--resolve", &format!("{host}:{port}:127.0.0.1")])
+            .arg(format!("https://{host}:{port}/a"))
+            .output();
+        text(&output.expect("curl can be run").stdout)
+    };
+    assert_eq!(curl("www.example.com", "--http2"), "200 2");
+    assert_eq!(curl("api.example.com", "--http1.1"), "200 1.1");
+    // No chain has this name.
+    assert_eq!(curl("elsewhere.test", "--http2"), "000 0");
+    assert_eq!(stage.origin(9000).seen().len(), 2);
+    stage.await_text("the lines of the log", || {
+        let written = stage.process.stdout();
+        let known = ["HTTP/2 TLSv1.3 TLS_AES", "HTTP/1.1 TLSv1.3 TLS_AES"];
+        let all = known.iter().all(|line| written.contains(line));
+        all.then_some(written)
     });
 }
 
@@ -353,17 +382,21 @@ impl Stage {
         self.ask(host, path, "")
     }
 
-    /// One GET on a connection of its own.
-    fn ask(&self, host: &str, path: &str, more: &str) -> Message {
+    /// Where it listens.
+    fn listener(&self) -> SocketAddr {
         let listeners = self.process.admin().get("/listeners").text();
         let address = listeners
             .lines()
-            .find_map(|line| line.split_once("::")?.1.parse().ok())
-            .unwrap_or_else(|| panic!("no listener in {listeners:?}"));
+            .find_map(|line| line.split_once("::")?.1.parse().ok());
+        address.unwrap_or_else(|| panic!("no listener in {listeners:?}"))
+    }
+
+    /// One GET on a connection of its own.
+    fn ask(&self, host: &str, path: &str, more: &str) -> Message {
         let request =
             format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{more}connection: close\r\n\r\n");
         let outcome = client::converse(
-            address,
+            self.listener(),
             &[Step::Send(request.into_bytes())],
             &Expectation::default(),
         );

@@ -33,7 +33,7 @@ impl Lines {
 impl HeaderMap {
     /// Joins the lines of a received message that should be one.
     #[inline]
-    pub(crate) fn join_repeated(&mut self) {
+    pub fn join_repeated(&mut self) {
         let ids = self.repeated & self.single;
         if ids != 0 {
             self.join_lines(ids);
@@ -200,7 +200,7 @@ mod tests {
         map.iter().map(one).collect()
     }
 
-    /// Adds the fields as a codec does and as others do; both must give `want`.
+    /// Adds the fields as codecs do and as others do; all must give `want`.
     fn check(lines: Lines, fields: &[(&str, &str)], want: &[&str]) {
         let mut added = HeaderMap::of(lines);
         for (name, value) in fields {
@@ -222,6 +222,13 @@ mod tests {
         }
         received.join_repeated();
         assert_eq!(text(&received), want, "received: {fields:?}");
+
+        let mut given = HeaderMap::of(lines);
+        for (name, value) in fields {
+            given.append_received(name.as_bytes(), value.as_bytes());
+        }
+        given.join_repeated();
+        assert_eq!(text(&given), want, "given: {fields:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! is copied twice. A trailer line grows at the end of the arena until it is
 //! complete, so that the body decoder needs no memory of its own.
 
-use super::{HeaderId, HeaderMap, Range};
+use super::{HeaderId, HeaderMap, HeaderName, Range};
 
 impl HeaderMap {
     /// Copies a received head into the arena. The ranges of the entries that
@@ -28,6 +28,24 @@ impl HeaderMap {
             None => self.push_other(name, value),
         }
         id
+    }
+
+    /// Adds an entry for a codec that is given names, in lower case, and values
+    /// by others. Lines that should be one stay apart until
+    /// [`join_repeated`](HeaderMap::join_repeated): joining each as it comes
+    /// would copy the first ones again and again.
+    pub fn append_received(&mut self, lower: &[u8], value: &[u8]) {
+        match HeaderName::resolve(lower) {
+            HeaderName::Known(id) => {
+                let value = self.store(value);
+                self.push_known(id, value);
+            }
+            HeaderName::Other(_) => {
+                let name = self.store(lower);
+                let value = self.store(value);
+                self.push_other(name, value);
+            }
+        }
     }
 
     /// The length of the arena, where a trailer line that is being received

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use envoy_types::pb::envoy::config::core::v3::RequestMethod;
 use envoy_types::pb::envoy::config::core::v3::health_check::HttpHealthCheck;
+use envoy_types::pb::envoy::config::core::v3::{HeaderValueOption, RequestMethod};
 use envoy_types::pb::envoy::r#type::v3::{CodecClientType, Int64Range};
 use ringway_codecs::header::{HeaderId, HeaderMap, Lines};
 
@@ -136,9 +136,31 @@ fn request(
     for name in &changes.remove {
         name.remove_from(&mut request);
     }
+    add_changes("request_headers_to_add", &changes, &mut request, cx);
+    if send > 0 {
+        request.set_decimal(HeaderId::ContentLength, send);
+    }
+    Some(request)
+}
+
+/// Adds the headers of the list `name`.
+pub(super) fn add_all(
+    name: &str,
+    protos: &[HeaderValueOption],
+    request: &mut HeaderMap,
+    cx: &mut Cx<'_>,
+) -> Option<()> {
+    let formats = &mut FormatStrings::default();
+    let none = ("", &[][..]);
+    let changes = HeaderChanges::lower_request_changes((name, protos), none, formats, cx)?;
+    add_changes(name, &changes, request, cx);
+    Some(())
+}
+
+fn add_changes(name: &str, changes: &HeaderChanges, request: &mut HeaderMap, cx: &mut Cx<'_>) {
     for (i, header) in changes.add.iter().enumerate() {
         let HeaderValue::Literal(value) = &header.value else {
-            cx.index("request_headers_to_add", i, |cx| {
+            cx.index(name, i, |cx| {
                 cx.error_at(
                     "header.value",
                     "operators are not supported in health checks yet",
@@ -147,13 +169,9 @@ fn request(
             continue;
         };
         if !value.is_empty() || header.keep_empty_value {
-            add(header, value, &mut request);
+            add(header, value, request);
         }
     }
-    if send > 0 {
-        request.set_decimal(HeaderId::ContentLength, send);
-    }
-    Some(request)
 }
 
 fn add(header: &HeaderToAdd, value: &[u8], request: &mut HeaderMap) {

@@ -19,7 +19,7 @@ use crate::filters::network::http_connection_manager::request::ignore_early_upgr
 use crate::http::conn_manager_utility::{self, Peer, Prepared, Reject};
 use crate::http::exchange::{Exchange, ExchangePool};
 use crate::network::address::NO_ADDRESS;
-use crate::stream_info::{ConnectionInfo, SharedRouteMetadata, details};
+use crate::stream_info::{ConnectionInfo, Protocol, SharedRouteMetadata, details};
 
 /// What becomes of the request that `question` asks about and of which `head` is
 /// what the client sends, on a connection to the address `local`.
@@ -37,7 +37,7 @@ pub(super) fn explain(
             return action::invalid(error, &mut exchange, cx);
         }
     };
-    exchange.note_head(&head);
+    exchange.note_head(&head, Protocol::Http11);
     exchange.request_complete = matches!(head.framing, Framing::None | Framing::Length(0));
     exchange.random = question.random;
     let prepared = match prepare(&mut exchange, &head, question.remote, local, cx) {

@@ -24,6 +24,7 @@ use crate::http::exchange::ExchangePool;
 use crate::http::header_parser;
 use crate::reactor::{self, Timer};
 use crate::stats::http_connection_manager::{Http1CodecStats, RouterStats};
+use crate::stats::http2::Http2CodecStats;
 use crate::stats::{Counter, Store};
 use crate::stream_info::SharedRouteMetadata;
 use crate::upstream::cluster_manager::ClusterManager;
@@ -55,6 +56,7 @@ pub struct WorkerContext {
     pub node: Node,
     store: Store,
     http1_stats: OnceCell<Http1CodecStats>,
+    http2_stats: OnceCell<Http2CodecStats>,
     async_client_stats: OnceCell<RouterStats>,
     /// A handle of this worker's own on the metadata of each route that has
     /// some, by address: those of the configuration are shared by all workers.
@@ -109,6 +111,7 @@ impl WorkerContext {
             node,
             store: store.clone(),
             http1_stats: OnceCell::new(),
+            http2_stats: OnceCell::new(),
             async_client_stats: OnceCell::new(),
             route_metadata: RefCell::default(),
             clusters: ClusterManager::default(),
@@ -143,6 +146,12 @@ impl WorkerContext {
     pub fn http1_stats(&self) -> &Http1CodecStats {
         self.http1_stats
             .get_or_init(|| Http1CodecStats::new(&self.store, "http1."))
+    }
+
+    /// `http2.*`, the same for HTTP/2.
+    pub fn http2_stats(&self) -> &Http2CodecStats {
+        self.http2_stats
+            .get_or_init(|| Http2CodecStats::new(&self.store, "http2."))
     }
 
     /// `http.async-client.*`: requests of the proxy's own, such as shadows.

@@ -1,24 +1,26 @@
-//! The client's side of an HTTP/1 connection: requests in, responses out.
+//! The client's side of a request, whatever carries it: requests in, responses
+//! out.
 //!
 //! It frames messages and keeps the order of requests; it does not decide
-//! anything about them. The connection manager does.
+//! anything about them. The connection manager does. Of an HTTP/1 connection
+//! there is one [`Downstream`], which has one request after the other; of an
+//! HTTP/2 connection there is one for each stream.
 
+use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use ringway_codecs::header::{HeaderId, HeaderMap, NameCase};
-use ringway_codecs::http1::{
-    BodyOptions, HeadEnd, RequestHead, RequestOptions, Version, encode_response_head,
-};
+use ringway_codecs::header::HeaderMap;
+use ringway_codecs::http1::Version;
 
 use super::exchange::Exchange;
-use super::http1::reader::{BodyPart, MessageReader, ReadError};
-use super::http1::writer::BodyWriter;
+use super::http1::reader::{BodyPart, ReadError};
+use super::http1::server::ServerConnection;
+use super::http2::server::{Broken, ServerStream};
 use super::pacer::Pacer;
 use crate::reactor::{self, Chunk, Timer};
-use crate::stream_info::ConnectionInfo;
-use crate::transport_sockets::TransportSocket;
+use crate::stream_info::{ConnectionInfo, Protocol, ResponseFlag, details};
 
 /// Bytes that may wait in a send queue before the other side is no longer
 /// read, whatever larger limit the configuration allows: beyond it a queue
@@ -47,11 +49,9 @@ pub enum ResponseFraming {
     Tunnel,
 }
 
-/// A client's connection.
+/// A client's connection, or one stream of it.
 pub struct Downstream {
-    /// The socket.
-    pub stream: TransportSocket,
-    /// The connection's one timer.
+    /// The timer of its requests.
     pub timer: Rc<Timer>,
     /// Its addresses and number.
     pub info: Rc<ConnectionInfo>,
@@ -62,45 +62,81 @@ pub struct Downstream {
     pub buffer_limit: u32,
     /// How long the last response may wait for the client to read it.
     pub flush_limit: Option<Duration>,
-    /// The end of the connection is the end of the response.
-    pub ends_with_connection: bool,
-    reader: MessageReader,
-    body_options: BodyOptions,
-    /// How names of responses look.
-    case: NameCase,
-    writer: BodyWriter,
-    received: bool,
-    /// What was sent before the response that is told of next.
-    sent_before: u64,
-    buffered_before: u32,
+    codec: Codec,
+}
+
+/// What speaks to the client.
+enum Codec {
+    Http1(ServerConnection),
+    Http2(ServerStream),
 }
 
 impl Downstream {
-    /// A connection that was just accepted.
+    /// An HTTP/1 connection that was just accepted.
     #[must_use]
-    pub fn new(
-        stream: TransportSocket,
+    pub fn http1(
+        connection: ServerConnection,
         timer: Rc<Timer>,
         info: Rc<ConnectionInfo>,
         buffer_limit: u32,
-        body_options: BodyOptions,
-        case: NameCase,
     ) -> Self {
+        Self::new(Codec::Http1(connection), timer, info, buffer_limit)
+    }
+
+    /// A stream whose head has arrived.
+    #[must_use]
+    pub fn http2(
+        stream: ServerStream,
+        timer: Rc<Timer>,
+        info: Rc<ConnectionInfo>,
+        buffer_limit: u32,
+    ) -> Self {
+        Self::new(Codec::Http2(stream), timer, info, buffer_limit)
+    }
+
+    fn new(codec: Codec, timer: Rc<Timer>, info: Rc<ConnectionInfo>, buffer_limit: u32) -> Self {
         Self {
-            stream,
+            codec,
             timer,
             info,
             send_queue_max: (buffer_limit.max(1) as usize).min(SEND_QUEUE_BYTES_MAX),
             buffer_limit,
             flush_limit: None,
-            ends_with_connection: false,
-            reader: MessageReader::default(),
-            body_options,
-            case,
-            writer: BodyWriter::Plain,
-            received: false,
-            sent_before: 0,
-            buffered_before: 0,
+        }
+    }
+
+    /// Gives the HTTP/1 connection back to whoever has made it one.
+    #[must_use]
+    pub fn into_http1(self) -> ServerConnection {
+        match self.codec {
+            Codec::Http1(connection) => connection,
+            Codec::Http2(_) => unreachable!("a stream is not served as a connection"),
+        }
+    }
+
+    /// The HTTP/1 connection, for whoever has made it one.
+    pub fn as_http1(&mut self) -> &mut ServerConnection {
+        match &mut self.codec {
+            Codec::Http1(connection) => connection,
+            Codec::Http2(_) => unreachable!("a stream is not served as a connection"),
+        }
+    }
+
+    /// The HTTP/2 stream, for whoever has made it one.
+    pub fn as_http2(&mut self) -> &mut ServerStream {
+        match &mut self.codec {
+            Codec::Http1(_) => unreachable!("a connection is not served as a stream"),
+            Codec::Http2(stream) => stream,
+        }
+    }
+
+    /// What the client speaks, where its requests have this version.
+    #[must_use]
+    pub fn protocol(&self, version: Version) -> Protocol {
+        match (&self.codec, version) {
+            (Codec::Http1(_), Version::Http10) => Protocol::Http10,
+            (Codec::Http1(_), Version::Http11) => Protocol::Http11,
+            (Codec::Http2(_), _) => Protocol::Http2,
         }
     }
 
@@ -113,45 +149,81 @@ impl Downstream {
         }
     }
 
-    /// Bytes for the client so far, those that are still queued included. What
-    /// was queued is forgotten when the connection breaks, so they may be fewer
-    /// than before.
+    /// Why a client that left has left, for logs.
     #[must_use]
-    pub fn bytes_sent(&self) -> u64 {
-        self.stream.bytes_sent() + self.stream.queued() as u64
+    pub fn why_gone(&self) -> (ResponseFlag, &'static str) {
+        match &self.codec {
+            Codec::Http2(stream) => match stream.broken() {
+                Some(Broken::ByPeer) => {
+                    return (
+                        ResponseFlag::DownstreamRemoteReset,
+                        details::HTTP2_REMOTE_RESET,
+                    );
+                }
+                // Envoy has the same details for it.
+                Some(Broken::Protocol) => {
+                    return (
+                        ResponseFlag::DownstreamProtocolError,
+                        details::HTTP2_REMOTE_RESET,
+                    );
+                }
+                Some(Broken::Closed | Broken::ByUs) | None => {}
+            },
+            Codec::Http1(_) => {}
+        }
+        (
+            ResponseFlag::DownstreamConnectionTermination,
+            details::DOWNSTREAM_REMOTE_DISCONNECT,
+        )
     }
 
-    /// Bytes for the client since this was asked last.
-    pub fn take_sent(&mut self) -> u64 {
-        let now = self.bytes_sent();
-        now.saturating_sub(std::mem::replace(&mut self.sent_before, now))
+    /// Bytes that wait for the client to take them.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        match &self.codec {
+            Codec::Http1(connection) => connection.stream.queued(),
+            Codec::Http2(stream) => stream.queued(),
+        }
     }
 
-    /// By how much what counts as buffered has changed since this was asked
-    /// last: as in Envoy what the last receive has brought, until there is
-    /// another one, or the connection `is_over`.
-    pub fn take_buffered(&mut self, is_over: bool) -> i64 {
-        let now = match is_over {
-            true => 0,
-            false => self.stream.last_received(),
-        };
-        i64::from(now) - i64::from(std::mem::replace(&mut self.buffered_before, now))
+    /// Polls until fewer than `below` bytes are queued.
+    pub fn poll_writable(&mut self, cx: &mut Context<'_>, below: usize) -> Poll<io::Result<()>> {
+        match &mut self.codec {
+            Codec::Http1(connection) => connection.stream.poll_writable(cx, below),
+            Codec::Http2(stream) => stream.poll_writable(cx, below),
+        }
     }
 
-    /// Polls until something of the next request has arrived.
-    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
-        self.reader.poll_fill(&self.stream, cx)
+    /// Waits while there is too much to send.
+    #[inline]
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.queued() > self.send_queue_max {
+            return self.poll_writable(cx, self.send_queue_max / 2);
+        }
+        if let Codec::Http2(stream) = &mut self.codec {
+            stream.send_pending(Some(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 
-    /// Polls for the head of the next request.
-    pub fn poll_request(
-        &mut self,
-        options: &RequestOptions,
-        headers: &mut HeaderMap,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<RequestHead, ReadError>> {
-        self.reader
-            .poll_request(&self.stream, options, &self.body_options, headers, cx)
+    /// Why nothing can be sent any more, if that is so.
+    #[must_use]
+    pub fn write_error(&self) -> Option<io::Error> {
+        match &self.codec {
+            Codec::Http1(connection) => connection.stream.write_error(),
+            Codec::Http2(stream) => {
+                let broken = stream.broken();
+                broken.map(|_| io::ErrorKind::BrokenPipe.into())
+            }
+        }
+    }
+
+    /// Ready when the client has closed the connection, or reset the stream.
+    pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.codec {
+            Codec::Http1(connection) => connection.stream.poll_closed(cx),
+            Codec::Http2(stream) => stream.poll_closed(cx),
+        }
     }
 
     /// Polls for more of the request's body.
@@ -160,39 +232,61 @@ impl Downstream {
         trailers: &mut HeaderMap,
         cx: &mut Context<'_>,
     ) -> Poll<Result<BodyPart, ReadError>> {
-        self.reader.poll_body(&self.stream, trailers, cx)
+        match &mut self.codec {
+            Codec::Http1(connection) => connection.poll_body(trailers, cx),
+            Codec::Http2(stream) => stream.poll_body(trailers, cx),
+        }
     }
 
-    /// Polls for bytes of a tunnel; see [`MessageReader::poll_raw`].
+    /// Polls for bytes of a tunnel; see
+    /// [`MessageReader::poll_raw`](super::http1::reader::MessageReader::poll_raw).
     pub fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
-        self.reader.poll_raw(&self.stream, cx)
+        match &mut self.codec {
+            Codec::Http1(connection) => connection.poll_raw(cx),
+            Codec::Http2(stream) => stream.poll_raw(cx),
+        }
     }
 
     /// Queues bytes of a tunnel for the client.
     pub fn send_raw(&mut self, exchange: &mut Exchange, data: Chunk) {
         exchange.info.bytes_sent += data.len() as u64;
-        self.stream.write_chunk(data);
-    }
-
-    /// Notes that something was received; true the first time.
-    pub fn note_received(&mut self) -> bool {
-        !std::mem::replace(&mut self.received, true)
-    }
-
-    /// Whether anything was ever received.
-    #[must_use]
-    pub fn has_received(&self) -> bool {
-        self.received
+        match &mut self.codec {
+            Codec::Http1(connection) => connection.stream.write_chunk(data),
+            Codec::Http2(stream) => stream.send_data(data),
+        }
     }
 
     /// Bytes on the wire that belonged to requests since the last call.
     pub fn take_received(&mut self) -> u64 {
-        self.reader.take_consumed()
+        match &mut self.codec {
+            Codec::Http1(connection) => connection.take_received(),
+            Codec::Http2(stream) => stream.take_received(),
+        }
+    }
+
+    /// Bytes for the client since this was asked last.
+    pub fn take_sent(&mut self) -> u64 {
+        match &mut self.codec {
+            Codec::Http1(connection) => connection.take_sent(),
+            Codec::Http2(stream) => stream.take_sent(),
+        }
     }
 
     /// The size of header and trailer lines since the last call.
     pub fn take_field_bytes(&mut self) -> u64 {
-        self.reader.take_field_bytes()
+        match &mut self.codec {
+            Codec::Http1(connection) => connection.take_field_bytes(),
+            Codec::Http2(stream) => stream.take_field_bytes(),
+        }
+    }
+
+    /// Whether the body of the current request has been read to its end.
+    #[must_use]
+    pub fn is_request_read(&self) -> bool {
+        match &self.codec {
+            Codec::Http1(connection) => connection.is_request_read(),
+            Codec::Http2(stream) => stream.is_request_read(),
+        }
     }
 
     /// Reads what has already arrived of the request's body and throws it
@@ -222,48 +316,24 @@ impl Downstream {
         }
     }
 
-    /// Whether a head has begun to arrive.
-    #[must_use]
-    pub fn is_within_head(&self) -> bool {
-        self.reader.is_within_head()
-    }
-
-    /// Whether the body of the current request has been read to its end.
-    #[must_use]
-    pub fn is_request_read(&self) -> bool {
-        self.reader.is_body_done()
-    }
-
-    /// Whether more was received than the requests so far.
-    #[must_use]
-    pub fn has_unread(&self) -> bool {
-        self.reader.has_unread() || self.stream.has_unread()
-    }
-
-    /// The version of the last request, also of one that could not be read.
-    #[must_use]
-    pub fn version(&self) -> Version {
-        self.reader.version()
-    }
-
     /// Queues `100 Continue`, for a client that waits for it.
     pub fn send_continue(&mut self) {
-        self.stream.write_static(match self.version() {
-            Version::Http10 => b"HTTP/1.0 100 Continue\r\n\r\n",
-            Version::Http11 => b"HTTP/1.1 100 Continue\r\n\r\n",
-        });
+        match &mut self.codec {
+            Codec::Http1(connection) => connection.send_continue(),
+            Codec::Http2(stream) => stream.send_interim(100, &HeaderMap::new()),
+        }
     }
 
     /// Queues the head of an interim response from `exchange.response`.
     pub fn send_interim(&mut self, exchange: &Exchange, status: u16) {
-        let (headers, version, case) = (&exchange.response, exchange.version, self.case);
-        self.stream.write_with(|out| {
-            encode_response_head(out, status, headers, HeadEnd::Fields, false, version, case);
-        });
+        match &mut self.codec {
+            Codec::Http1(connection) => connection.send_interim(exchange, status),
+            Codec::Http2(stream) => stream.send_interim(status, &exchange.response),
+        }
     }
 
-    /// Queues the response's head from `exchange.response`, and says whether
-    /// the connection can carry another request after it.
+    /// Queues the response's head from `exchange.response`; `close` announces
+    /// the end of an HTTP/1 connection.
     pub fn send_head(
         &mut self,
         exchange: &mut Exchange,
@@ -271,56 +341,11 @@ impl Downstream {
         framing: ResponseFraming,
         close: bool,
     ) {
-        let bodiless = exchange.facts.is_head || status == 204 || status == 304;
-        let http_10 = exchange.version == Version::Http10;
-        self.ends_with_connection = false;
-        // As in Envoy, also where there is no body that its length would end.
-        let unmeasured = http_10 && !exchange.response.contains(HeaderId::ContentLength);
-        let close = close || unmeasured || !exchange.keep_alive;
-        let close = close && framing != ResponseFraming::Tunnel;
-        let end = match framing {
-            ResponseFraming::Described | ResponseFraming::Tunnel => HeadEnd::Fields,
-            // Behind everything else, as Envoy's codec says it.
-            ResponseFraming::Empty => HeadEnd::Empty,
-            ResponseFraming::Unknown if http_10 => {
-                // Only the end of the connection can end the body.
-                self.ends_with_connection = !bodiless;
-                HeadEnd::Fields
-            }
-            ResponseFraming::Unknown if status == 204 || status == 304 => HeadEnd::Fields,
-            ResponseFraming::Unknown => HeadEnd::Chunked,
-        };
-        self.writer = match (bodiless, end) {
-            (true, _) => BodyWriter::Discard,
-            (false, HeadEnd::Chunked) => BodyWriter::Chunked,
-            (false, HeadEnd::Fields | HeadEnd::Empty) => BodyWriter::Plain,
-        };
-        exchange.keep_alive = !close;
-        exchange.response_started = true;
-        let mut fields = 0;
-        let case = self.case;
-        self.stream.write_with(|out| {
-            let before = out.len();
-            encode_response_head(
-                out,
-                status,
-                &exchange.response,
-                end,
-                close,
-                exchange.version,
-                case,
-            );
-            let head = &out[before..];
-            fields = head.len() as u64 - start_line_bytes(head) - 2;
-        });
-        // What is said of the connection is a header, for logs; how the body is
-        // framed is not.
-        if close {
-            exchange.response.set(HeaderId::Connection, b"close");
-        } else if http_10 && !exchange.response.contains(HeaderId::Connection) {
-            exchange.response.set(HeaderId::Connection, b"keep-alive");
+        match &mut self.codec {
+            Codec::Http1(connection) => connection.send_head(exchange, status, framing, close),
+            Codec::Http2(stream) => stream.send_head(exchange, status, framing),
         }
-        exchange.info.downstream_bytes.header_sent += fields;
+        exchange.response_started = true;
     }
 
     /// Queues a part of the response's body.
@@ -330,7 +355,10 @@ impl Downstream {
             return;
         }
         exchange.info.bytes_sent += self.counted(data.len());
-        self.writer.data(&self.stream, data);
+        match &mut self.codec {
+            Codec::Http1(connection) => connection.send_data(data),
+            Codec::Http2(stream) => stream.send_data(data),
+        }
     }
 
     /// Queues a part of the response's body that is in memory of ours.
@@ -340,7 +368,14 @@ impl Downstream {
             return;
         }
         exchange.info.bytes_sent += self.counted(data.len());
-        self.writer.bytes(&self.stream, data);
+        self.write_bytes(data);
+    }
+
+    fn write_bytes(&mut self, data: &[u8]) {
+        match &mut self.codec {
+            Codec::Http1(connection) => connection.send_bytes(data),
+            Codec::Http2(stream) => stream.send_data(Chunk::from(data)),
+        }
     }
 
     /// Queues the end of the response.
@@ -351,7 +386,10 @@ impl Downstream {
             pacer.end();
             return;
         }
-        let trailers = self.writer.end(&self.stream, &exchange.response_trailers);
+        let trailers = match &mut self.codec {
+            Codec::Http1(connection) => connection.send_end(&exchange.response_trailers),
+            Codec::Http2(stream) => stream.send_end(&exchange.response_trailers),
+        };
         exchange.info.downstream_bytes.header_sent += trailers;
         exchange.response_complete = true;
     }
@@ -360,12 +398,7 @@ impl Downstream {
     /// may go, or when the client has taken enough of what went. Says whether
     /// anything went.
     pub fn poll_paced(&mut self, exchange: &mut Exchange, cx: &mut Context<'_>) -> bool {
-        if self.stream.queued() > self.send_queue_max
-            && !matches!(
-                self.stream.poll_writable(cx, self.send_queue_max / 2),
-                Poll::Ready(Ok(()))
-            )
-        {
+        if !matches!(self.poll_room(cx), Poll::Ready(Ok(()))) {
             return false;
         }
         let now = reactor::now();
@@ -381,24 +414,32 @@ impl Downstream {
             self.send_end(exchange);
         } else {
             exchange.info.bytes_sent += self.counted(bytes.len());
-            self.writer.bytes(&self.stream, &bytes);
+            self.write_bytes(&bytes);
         }
         true
     }
 
     /// The pacer of a response that has a body.
     fn pacer<'a>(&self, exchange: &'a mut Exchange) -> Option<&'a mut Pacer> {
-        if self.writer == BodyWriter::Discard {
+        if self.discards_body() {
             return None;
         }
         exchange.pacer.as_deref_mut()
     }
 
     fn counted(&self, bytes: usize) -> u64 {
-        if self.writer == BodyWriter::Discard {
+        if self.discards_body() {
             0
         } else {
             bytes as u64
+        }
+    }
+
+    /// Whether the response has no body, whatever is sent of it.
+    fn discards_body(&self) -> bool {
+        match &self.codec {
+            Codec::Http1(connection) => connection.discards_body(),
+            Codec::Http2(stream) => stream.discards_body(),
         }
     }
 }

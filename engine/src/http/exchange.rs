@@ -49,8 +49,8 @@ pub struct Exchange {
     pub info: StreamInfo,
     /// What the response's framing depends on.
     pub facts: RequestFacts,
-    /// The client's version: HTTP/1.0 clients understand no chunks.
-    pub version: Version,
+    /// What the client speaks.
+    pub protocol: Protocol,
     /// The connection may carry another request after this one.
     pub keep_alive: bool,
     /// The connection is old enough, or has had all the requests that it may
@@ -199,7 +199,7 @@ impl Exchange {
             response_trailers: HeaderMap::of(Lines::ResponseTrailers),
             info: StreamInfo::new(connection, now, wall),
             facts: RequestFacts::default(),
-            version: Version::Http11,
+            protocol: Protocol::Http11,
             keep_alive: true,
             connection_ends: false,
             request_complete: false,
@@ -252,7 +252,7 @@ impl Exchange {
         }
         self.info.reset(connection, now, wall);
         self.facts = RequestFacts::default();
-        self.version = Version::Http11;
+        self.protocol = Protocol::Http11;
         self.keep_alive = true;
         self.connection_ends = false;
         self.request_complete = false;
@@ -290,13 +290,13 @@ impl Exchange {
     }
 
     /// Notes what the head of the request says besides its headers.
-    pub fn note_head(&mut self, head: &RequestHead) {
-        self.version = head.version;
+    pub fn note_head(&mut self, head: &RequestHead, protocol: Protocol) {
+        self.protocol = protocol;
         self.facts = RequestFacts {
             is_head: head.is_head,
             is_connect: head.is_connect,
         };
-        self.info.protocol = Some(self.protocol());
+        self.info.protocol = Some(self.protocol);
     }
 
     /// What format strings show of it, outside of access logs.
@@ -316,6 +316,14 @@ impl Exchange {
     /// learn it all the same.
     pub fn set_connect_port(&mut self, prepared: &Prepared) {
         self.connect_port = prepared.stripped_port.filter(|_| self.facts.is_connect);
+    }
+
+    /// Takes what follows for the rest of this request, though it may be meant
+    /// for another protocol. A stream has an end of its own, which may have been
+    /// read.
+    pub fn distrust_rest(&mut self, is_read: bool) {
+        self.keep_alive = false;
+        self.request_complete = self.protocol == Protocol::Http2 && is_read;
     }
 
     /// Whether the client has nothing more to say that belongs to this
@@ -414,12 +422,13 @@ impl Exchange {
         self.replay.shrink_to(POOLED_BODY_BYTES_MAX);
     }
 
-    /// The protocol for logs.
+    /// The version of a client that speaks HTTP/1: those of 1.0 understand no
+    /// chunks.
     #[must_use]
-    pub fn protocol(&self) -> Protocol {
-        match self.version {
-            Version::Http10 => Protocol::Http10,
-            Version::Http11 => Protocol::Http11,
+    pub fn version(&self) -> Version {
+        match self.protocol {
+            Protocol::Http10 => Version::Http10,
+            Protocol::Http11 | Protocol::Http2 | Protocol::Http3 => Version::Http11,
         }
     }
 }

@@ -7,7 +7,8 @@
 //!   Envoy 1.40; the tables in the tests are what it was seen to do, and where
 //!   the answer here is stricter the test says so.
 //! - [`exchange`]: one request and its response; [`downstream`]: the client's
-//!   connection; [`http1`]: messages on streams.
+//!   connection; [`http1`]: messages on streams; [`http2`]: what both sides
+//!   need of HTTP/2.
 //!
 //! Nothing here knows of filters or upstreams.
 
@@ -23,6 +24,7 @@ pub mod header_parser;
 pub mod header_utility;
 pub mod host_utility;
 pub mod http1;
+pub mod http2;
 pub mod internal_address;
 pub mod pacer;
 pub mod path_utility;
@@ -61,7 +63,7 @@ mod test_headers {
     use ringway_codecs::header::{HeaderMap, Lines};
 
     /// Fields of a request written `name: value`, one a line.
-    pub(super) fn headers(text: &str) -> HeaderMap {
+    pub(in crate::http) fn headers(text: &str) -> HeaderMap {
         let mut map = HeaderMap::of(Lines::Request);
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let colon = line[1..].find(':').expect("name: value") + 1;
@@ -74,7 +76,7 @@ mod test_headers {
     }
 
     /// The fields in order, as `name: value` joined by ` | `.
-    pub(super) fn text(map: &HeaderMap) -> String {
+    pub(in crate::http) fn text(map: &HeaderMap) -> String {
         let lines: Vec<_> = map
             .iter()
             .map(|(name, value)| {

@@ -12,6 +12,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use bytes::Bytes;
 use io_uring::types::BufRingEntry;
 
 /// Who holds a buffer that no task holds; the reactor may copy such a buffer's bytes out.
@@ -184,8 +185,13 @@ pub struct Chunk {
 
 #[derive(Debug)]
 enum Storage {
-    Lent { pool: Rc<Pool>, index: u16 },
+    Lent {
+        pool: Rc<Pool>,
+        index: u16,
+    },
     Heap(Rc<[u8]>),
+    /// Of a library that counts its references by itself.
+    Shared(Rc<Bytes>),
 }
 
 impl Chunk {
@@ -221,6 +227,7 @@ impl Chunk {
                 }
             }
             Storage::Heap(bytes) => Storage::Heap(Rc::clone(bytes)),
+            Storage::Shared(bytes) => Storage::Shared(Rc::clone(bytes)),
         };
         let head = Chunk {
             storage,
@@ -231,12 +238,13 @@ impl Chunk {
         head
     }
 
-    /// The bytes, to be changed in place. `None` where they are on the heap and shared with
-    /// another chunk.
+    /// The bytes, to be changed in place. `None` where they are shared with another chunk, or
+    /// somebody else's.
     pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
         let (start, end) = (self.start as usize, self.end as usize);
         match &mut self.storage {
             Storage::Heap(bytes) => Rc::get_mut(bytes).map(|bytes| &mut bytes[start..end]),
+            Storage::Shared(_) => None,
             // SAFETY: as in `deref`. Chunks cannot be cloned and `split_to` divides the range, so
             // no other chunk sees these bytes; the range is borrowed mutably with this chunk. The
             // kernel writes only to buffers that are given back.
@@ -250,6 +258,16 @@ impl Chunk {
     pub fn detach(&mut self) {
         if self.is_lent() {
             *self = Chunk::from(&self[..]);
+        }
+    }
+
+    /// [`detach`](Chunk::detach)es where fewer than half of the buffers are free: for bytes that
+    /// go where nobody takes them back from.
+    pub fn detach_if_scarce(&mut self) {
+        if let Storage::Lent { pool, .. } = &self.storage
+            && pool.free() < u32::from(pool.count()) / 2
+        {
+            self.detach();
         }
     }
 
@@ -293,6 +311,7 @@ impl Deref for Chunk {
         let (start, end) = (self.start as usize, self.end as usize);
         match &self.storage {
             Storage::Heap(bytes) => &bytes[start..end],
+            Storage::Shared(bytes) => &bytes[start..end],
             // SAFETY: `start..end` was filled by a receive (or `try_append`) and lies inside the
             // buffer. The buffer is given back, and thus written again, only after the last
             // chunk of it is gone, and the pool's mapping lives as long as this `Rc`.
@@ -309,6 +328,17 @@ impl From<&[u8]> for Chunk {
         Chunk {
             end: u32::try_from(bytes.len()).expect("less than 4 GiB in a chunk"),
             storage: Storage::Heap(Rc::from(bytes)),
+            start: 0,
+        }
+    }
+}
+
+impl From<Bytes> for Chunk {
+    /// A chunk of somebody else's memory, which is not copied.
+    fn from(bytes: Bytes) -> Self {
+        Chunk {
+            end: u32::try_from(bytes.len()).expect("less than 4 GiB in a chunk"),
+            storage: Storage::Shared(Rc::new(bytes)),
             start: 0,
         }
     }

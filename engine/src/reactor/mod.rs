@@ -28,7 +28,6 @@ mod slab;
 mod socket;
 mod stream;
 mod timer;
-pub mod tokio_io;
 mod wheel;
 
 #[cfg(test)]

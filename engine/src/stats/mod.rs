@@ -28,6 +28,7 @@ pub mod alt_stats;
 pub mod cluster;
 pub mod dns_cache;
 pub mod health_check;
+pub mod http2;
 pub mod http_connection_manager;
 pub mod listener;
 pub mod outlier_detection;

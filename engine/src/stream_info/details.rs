@@ -23,6 +23,18 @@ pub const DNS_PENDING_OVERFLOW: &str = "dns_cache_pending_requests_overflow";
 pub const PROXY_PENDING_OVERFLOW: &str = "dynamic_forward_proxy_pending_request_overflow";
 /// The route answers by itself, redirects included.
 pub const DIRECT_RESPONSE: &str = "direct_response";
+/// The client has reset the stream.
+pub const HTTP2_REMOTE_RESET: &str = "http2.remote_reset";
+/// The headers of a request are larger than they may be.
+pub const HTTP2_HEADER_LIST_SIZE_TOO_LARGE: &str = "http2.header_list_size_too_large";
+/// A request has more headers than it may have.
+pub const HTTP2_TOO_MANY_HEADERS: &str = "http2.too_many_headers";
+/// A request is none.
+pub const HTTP2_MESSAGING_RULE: &str = "http2.violation.of.messaging.rule";
+/// A header of a request cannot be.
+pub const HTTP2_INVALID_HEADER_FIELD: &str = "http2.invalid.header.field";
+/// A header has an underscore in its name.
+pub const HTTP2_UNEXPECTED_UNDERSCORE: &str = "http2.unexpected_underscore";
 /// A request without a Host.
 pub const MISSING_HOST_HEADER: &str = "missing_host_header";
 /// A request without a path.

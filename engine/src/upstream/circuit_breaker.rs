@@ -183,6 +183,12 @@ impl Breaker {
         self.0.try_add().then(|| Permit(Arc::clone(&self.0)))
     }
 
+    /// How many the process has.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.0.count()
+    }
+
     /// Counts one, also above the limit.
     #[must_use]
     pub fn acquire_above(&self) -> Permit {

@@ -10,22 +10,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ringway_config::cluster::Cluster as ClusterConfig;
+use ringway_config::cluster::{Cluster as ClusterConfig, HttpVersion};
 use ringway_config::discovery::Discovery;
 use ringway_config::endpoint::DropOverload;
 use ringway_config::runtime::RuntimeValues;
-use ringway_lb::balancer::Cursor;
+use ringway_lb::balancer::{Balancer, Cursor, Pick};
 use ringway_lb::config::Policy;
 use ringway_lb::events::Events;
 use ringway_lb::priority::PriorityLoads;
 
 use super::aggregate::Aggregate;
 use super::circuit_breaker::{Breaker, Limits, RequestBreaker, RetryBreaker, RetryPermit};
-use super::conn_pool;
+use super::conn_pool::{self, Speaks};
 use super::feedback::LoadReader;
 use super::host::Host;
 use super::host_set::{HostSet, Member};
-use super::load_balancer::LoadBalancerContext;
+use super::load_balancer::{LoadBalancerContext, Picking};
 use super::original_dst::{self, Registry};
 use super::outlier_detection::Watch;
 use crate::stats::alt_stats::{AltStatId, AltStats};
@@ -34,9 +34,10 @@ use crate::stats::cluster::{
     TransportSocketMatchStats, prefix,
 };
 use crate::stats::http_connection_manager::Http1CodecStats;
+use crate::stats::http2::Http2CodecStats;
 use crate::stats::ssl::SslSocketFactoryStats;
 use crate::stats::{GaugeReader, Store};
-use crate::stream_info::ClusterInfo;
+use crate::stream_info::{ClusterInfo, Protocol};
 use crate::transport_sockets::proxy_protocol::ProxyProtocolStats;
 use crate::transport_sockets::tls::{ClientContext, ClientSocketFactory};
 use crate::worker::shared::Latest;
@@ -220,6 +221,7 @@ pub struct Cluster {
     pub tls: Option<ClientSocketFactory>,
     store: Store,
     http1_stats: OnceCell<Http1CodecStats>,
+    http2_stats: OnceCell<Http2CodecStats>,
     loads: GaugeReader,
     hosts: RefCell<Hosts>,
     /// The hosts that requests have asked for by address.
@@ -276,6 +278,7 @@ impl Cluster {
             }),
             store: store.clone(),
             http1_stats: OnceCell::new(),
+            http2_stats: OnceCell::new(),
             loads: store.gauge_reader(),
             hosts: RefCell::new(Hosts {
                 cursor: set.balancer.cursor(seed),
@@ -302,6 +305,34 @@ impl Cluster {
         })
     }
 
+    /// `cluster.NAME.http2.*`, the same way.
+    pub fn http2_stats(&self) -> &Http2CodecStats {
+        self.http2_stats.get_or_init(|| {
+            let prefix = format!("{}http2.", prefix(&self.config.stat_name));
+            Http2CodecStats::new(&self.store, &prefix)
+        })
+    }
+
+    /// What its hosts are spoken to with for a request that came in with this
+    /// protocol, if it came in from anybody.
+    #[must_use]
+    pub fn speaks(&self, downstream: Option<Protocol>) -> Speaks {
+        let is_http2 = match self.config.http_version {
+            HttpVersion::Http1 => false,
+            HttpVersion::Http2 => true,
+            HttpVersion::Negotiated => return Speaks::Negotiated,
+            HttpVersion::Downstream { or_http2 } => match downstream {
+                Some(Protocol::Http10 | Protocol::Http11) => false,
+                Some(Protocol::Http2 | Protocol::Http3) => true,
+                None => or_http2,
+            },
+        };
+        match is_http2 {
+            true => Speaks::Http2,
+            false => Speaks::Http1,
+        }
+    }
+
     /// The statistics that a request with this name is counted under, too, and
     /// in any case whether there were too many names.
     pub fn alt_stat(&self, name: &[u8]) -> Option<AltStatId> {
@@ -317,11 +348,30 @@ impl Cluster {
     /// that may (flag `UH`).
     #[must_use]
     pub fn pick_host(&self, context: &mut LoadBalancerContext<'_>) -> Option<Rc<Host>> {
+        self.choose_host(context, |balancer, cursor, picking| {
+            balancer.pick(cursor, picking)
+        })
+    }
+
+    /// The host of a request that is not there yet (see [`Balancer::peek`]).
+    #[must_use]
+    pub fn peek_host(&self, context: &mut LoadBalancerContext<'_>) -> Option<Rc<Host>> {
+        self.choose_host(context, |balancer, cursor, picking| {
+            balancer.peek(cursor, picking)
+        })
+    }
+
+    #[inline]
+    fn choose_host(
+        &self,
+        context: &mut LoadBalancerContext<'_>,
+        choose: impl FnOnce(&Balancer, &mut Cursor, &mut Picking<'_, '_>) -> Pick,
+    ) -> Option<Rc<Host>> {
         let Hosts { set, cursor, own } = &mut *self.hosts.borrow_mut();
         let pick = {
             let mut picking =
                 context.among(&set.members, &self.stats, &self.loads, self.shared.created);
-            set.balancer.pick(cursor, &mut picking)
+            choose(&set.balancer, cursor, &mut picking)
         };
         if !pick.events.is_empty() {
             self.shared.count_events(pick.events);
@@ -439,13 +489,31 @@ impl Cluster {
     /// flight. A retry budget counts the requests of both priorities.
     #[must_use]
     pub fn acquire_retry(&self, priority: usize) -> Option<RetryPermit> {
-        self.breakers[priority].retries.acquire(|| {
-            let gauges = [
-                self.stats.upstream_rq_active,
-                self.stats.upstream_rq_pending_active,
-            ];
-            gauges.map(|gauge| self.loads.read(gauge)).iter().sum()
-        })
+        let retries = &self.breakers[priority].retries;
+        retries.acquire(|| self.requests())
+    }
+
+    /// The requests that the process has in flight to the cluster, those that
+    /// wait for a connection included.
+    fn requests(&self) -> u64 {
+        let gauges = [
+            self.stats.upstream_rq_active,
+            self.stats.upstream_rq_pending_active,
+        ];
+        gauges.map(|gauge| self.loads.read(gauge)).iter().sum()
+    }
+
+    /// Whether connections have room for fewer requests than there are, the
+    /// one that is about to take its connection included, times `ratio`.
+    #[must_use]
+    pub fn expects_more(&self, ratio: f64) -> bool {
+        let connections = self.breakers.iter().map(|one| one.connections.count());
+        let connections: u32 = connections.sum();
+        let each = match self.speaks(None) {
+            Speaks::Http1 | Speaks::Bytes => 1,
+            Speaks::Http2 | Speaks::Negotiated => self.config.http2.streams_max,
+        };
+        (self.requests() + 1) as f64 * ratio > f64::from(connections) * f64::from(each)
     }
 
     /// Closes the connections that no request uses.

@@ -207,6 +207,8 @@ pub struct Host {
     pub pool: Pool,
     /// The ones that carry plain TCP.
     pub raw_pool: Pool,
+    /// The ones that may carry several requests at once, where there are any.
+    pub multiplexed_pool: OnceCell<Box<Pool>>,
     /// Those that not all requests may use; few clusters have such.
     pub own_pools: OnceCell<Box<OwnPools>>,
     info: RefCell<Rc<HostInfo>>,
@@ -229,6 +231,7 @@ impl Host {
             shared: Arc::clone(shared),
             pool: Pool::default(),
             raw_pool: Pool::default(),
+            multiplexed_pool: OnceCell::new(),
             own_pools: OnceCell::new(),
             info: RefCell::new(Rc::new(info(config))),
             config: RefCell::new(Arc::clone(config)),

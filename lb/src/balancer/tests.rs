@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::Selection;
 use crate::testing::{Cluster, Fake, ROUND_ROBIN, assert_share, host, weighted};
 
 #[test]
@@ -146,5 +147,87 @@ fn policies_that_hash_pick_at_random_without_a_hash() {
             request.attempt = number as u32;
         });
         assert!(counts[..4].iter().all(|count| *count > 0), "{counts:?}");
+    }
+}
+
+#[test]
+fn what_is_looked_at_is_what_requests_get() {
+    let least_request = Policy::LeastRequest {
+        choices: 2,
+        bias: 1.0,
+        selection: Selection::default(),
+        slow_start: None,
+    };
+    for (policy, weights) in [
+        (ROUND_ROBIN, [1, 1, 1]),
+        (ROUND_ROBIN, [1, 2, 3]),
+        (Policy::Random, [1, 1, 1]),
+        (least_request, [1, 2, 3]),
+    ] {
+        let balancer = Cluster::new(policy, weighted(&weights)).build();
+        let mut cursor = balancer.cursor(7);
+        let mut request = Fake::seeded(3);
+        let mut ahead = VecDeque::new();
+        for round in 0..100 {
+            for _ in 0..round % 4 {
+                let peek = balancer.peek(&mut cursor, &mut request);
+                // As many as there are healthy hosts.
+                assert_eq!(peek.host.is_some(), ahead.len() < 3);
+                ahead.extend(peek.host);
+            }
+            let pick = balancer.pick(&mut cursor, &mut request);
+            if let Some(expected) = ahead.pop_front() {
+                assert_eq!(pick.host, Some(expected));
+            }
+        }
+    }
+}
+
+#[test]
+fn looking_ahead_takes_nobodys_turn() {
+    let balancer = Cluster::new(ROUND_ROBIN, weighted(&[1; 3])).build();
+    let (mut with, mut without) = (balancer.cursor(7), balancer.cursor(7));
+    let request = &mut Fake::seeded(3);
+    for round in 0..30 {
+        if round % 2 == 0 {
+            balancer.peek(&mut with, request);
+        }
+        let picks = [&mut with, &mut without].map(|cursor| balancer.pick(cursor, request));
+        assert_eq!(picks[0], picks[1], "round {round}");
+    }
+}
+
+#[test]
+fn a_request_with_loads_of_its_own_does_not_take_what_was_looked_at() {
+    let hosts = [host(0, Health::Healthy, 1), host(1, Health::Healthy, 1)];
+    let balancer = Cluster::new(ROUND_ROBIN, hosts).build();
+    let mut cursor = balancer.cursor(0);
+    let request = &mut Fake::seeded(1);
+    assert_eq!(balancer.peek(&mut cursor, request).host, Some(0));
+    let loads = Loads {
+        healthy: vec![0, 100],
+        degraded: vec![0, 0],
+    };
+    request.loads = Some(loads);
+    assert_eq!(balancer.pick(&mut cursor, request).host, Some(1));
+}
+
+#[test]
+fn what_depends_on_the_request_or_its_moment_is_not_foreseen() {
+    let least_request = Policy::LeastRequest {
+        choices: 2,
+        bias: 1.0,
+        selection: Selection::default(),
+        slow_start: None,
+    };
+    let maglev = Policy::Maglev {
+        table_size: 1021,
+        balance_factor: None,
+    };
+    for policy in [least_request, maglev] {
+        let balancer = Cluster::new(policy, weighted(&[1; 3])).build();
+        let mut cursor = balancer.cursor(7);
+        let peek = balancer.peek(&mut cursor, &mut Fake::seeded(3));
+        assert_eq!(peek, Pick::default());
     }
 }

@@ -235,7 +235,7 @@ fn cluster(name: &str, address: SocketAddr, more: &str, check: &str) -> String {
 
 /// The flags of the one host of `cluster`, once they are as wanted or as long
 /// as one may wait for that.
-fn await_flags(process: &Process, cluster: &str, wanted: &str) -> String {
+pub(super) fn await_flags(process: &Process, cluster: &str, wanted: &str) -> String {
     let deadline = Instant::now() + Duration::from_secs(5);
     let prefix = format!("{cluster}::127.0.0.1:");
     loop {

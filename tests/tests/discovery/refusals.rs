@@ -227,6 +227,18 @@ const REFUSED: &[(&str, Envoy, &str)] = &[
         "clusters[0].lb_policy: this type of cluster says itself where requests go",
     ),
     (
+        "lb_policy: CLUSTER_PROVIDED, preconnect_policy: { predictive_preconnect_ratio: 2 }, \
+         cluster_type: { name: x, typed_config: { TYPE.clusters.aggregate.v3.ClusterConfig, \
+         clusters: [ a ] } }",
+        Envoy::Takes,
+        "clusters[0].preconnect_policy.predictive_preconnect_ratio: not supported for an aggregate",
+    ),
+    (
+        "type: STATIC, preconnect_policy: { predictive_preconnect_ratio: 3.5 }",
+        Envoy::Refuses,
+        "clusters[0].preconnect_policy.predictive_preconnect_ratio",
+    ),
+    (
         "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
          TYPE.clusters.aggregate.v3.ClusterConfig, clusters: [] } }",
         Envoy::Refuses,

@@ -6,11 +6,13 @@ mod buffered;
 mod client;
 mod connecting;
 mod failures;
+mod http2;
 mod lending;
 mod limits;
 mod origin;
 mod own_connections;
 mod preconnecting;
+mod predicting;
 mod resending;
 mod shared_limits;
 

@@ -17,6 +17,8 @@ mod grpc_timeouts;
 mod header_names;
 mod headers;
 mod http10;
+mod http2;
+mod http2_hosts;
 mod limits;
 mod local_replies;
 mod log_flushes;

@@ -9,7 +9,8 @@ const LAYERS: &[&[&str]] = &[
     &["reactor", "stats", "stream_info"],
     &["network", "formatter", "data_source"],
     &["transport_sockets"],
-    &["access_loggers", "http", "upstream"],
+    &["access_loggers", "http"],
+    &["upstream"],
     &["filters"],
     &["registry"],
     &["listener"],
@@ -43,17 +44,30 @@ const AGAINST_THE_DIRECTION: &[(&str, &str, &str)] = &[
 /// are at home, why. A folder ends with `/`.
 const RESTRICTED: &[(&[&str], &[&str], &str)] = &[
     (
-        &["tokio", "h2", "hyper", "hyper_util", "http_body_util"],
+        &["tokio", "hyper", "hyper_util", "http_body_util"],
+        // h2 wants tokio's traits.
         &[
             "control/",
             "admin/",
             "server/",
-            "reactor/tokio_io.rs",
+            "http/http2/",
             // What the control plane connects with; the only place that knows
             // rustls and tokio.
             "transport_sockets/tls/connector.rs",
         ],
         "the data path runs on the reactor, not on tokio",
+    ),
+    (
+        &["h2"],
+        &[
+            "control/",
+            "http/http2/",
+            "filters/network/http_connection_manager/http2_connection.rs",
+            "filters/network/http_connection_manager/http2_stream.rs",
+            "filters/http/router/http2_codec.rs",
+            "upstream/conn_pool/http2.rs",
+        ],
+        "who carries messages need not know of HTTP/2",
     ),
     (
         &["io_uring", "IoUring"],

@@ -1,6 +1,7 @@
 //! TLS on both sides: the same files and the same clients for Envoy and Ringway.
 //! What curl gets, what is counted and what is logged must be alike.
 
+mod alpn;
 mod checks;
 mod client_cert_header;
 mod files;

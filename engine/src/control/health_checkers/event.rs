@@ -64,6 +64,7 @@ fn message(
     };
     let kind = match shared.check.checker {
         Checker::Http(_) => "HTTP",
+        Checker::Grpc(_) => "GRPC",
         Checker::Tcp(_) => "TCP",
         Checker::Redis(_) => "REDIS",
     };

@@ -1,5 +1,5 @@
-//! HTTP/2: the same request, on a connection that is known to speak it. One
-//! stream is open at a time.
+//! HTTP/2: a request on a connection that is known to speak it. One stream is
+//! open at a time.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 
 use super::http::{Answer, body_bytes, judge};
 use super::socket::{Socket, Target};
+use crate::http::http2::headers::{read_response, read_trailers};
 
 /// The connection of a host's checks.
 pub(super) struct Client {
@@ -41,11 +42,12 @@ impl Drop for Connection {
 }
 
 impl Client {
+    /// A client that sends a request with these headers and this authority.
     /// `scheme` is that of the host's transport socket.
-    pub fn new(check: &HttpCheck, authority: &str, scheme: Scheme) -> Self {
+    pub fn new(headers: &HeaderMap, authority: &str, scheme: Scheme) -> Self {
         Self {
             connection: None,
-            request: request(&check.request, authority, scheme).ok(),
+            request: request(headers, authority, scheme).ok(),
         }
     }
 
@@ -58,6 +60,27 @@ impl Client {
     /// # Errors
     /// There is no connection, or no response that makes sense.
     pub async fn check(&mut self, check: &HttpCheck, target: &Target) -> io::Result<Answer> {
+        let exchanged = self.exchange(&check.send, body_bytes(check), target);
+        let Response {
+            status,
+            headers,
+            body,
+            ..
+        } = exchanged.await?;
+        Ok(judge(check, status, &headers, &body))
+    }
+
+    /// Sends the request with a body, and reads the response and so many bytes
+    /// of its body.
+    ///
+    /// # Errors
+    /// As [`Client::check`].
+    pub async fn exchange(
+        &mut self,
+        body: &[u8],
+        wanted: usize,
+        target: &Target,
+    ) -> io::Result<Response> {
         let request = self.request.clone().ok_or(io::ErrorKind::InvalidInput)?;
         let kept = self.connection.take();
         let kept =
@@ -68,7 +91,7 @@ impl Client {
         };
         let mut goes_away = connection.goes_away.clone();
         let answer = {
-            let mut asked = pin!(ask(&connection.sender, request, check));
+            let mut asked = pin!(ask(&connection.sender, request, body, wanted));
             tokio::select! {
                 answer = &mut asked => answer?,
                 reason = announced(&mut goes_away) => match reason {
@@ -118,26 +141,44 @@ async fn announced(goes_away: &mut watch::Receiver<Option<Reason>>) -> Option<Re
     said.ok().and_then(|said| *said)
 }
 
+/// A response as far as it matters.
+pub(super) struct Response {
+    pub status: u16,
+    pub headers: HeaderMap,
+    /// The first part of the body.
+    pub body: Vec<u8>,
+    pub trailers: HeaderMap,
+}
+
 async fn ask(
     sender: &SendRequest<Bytes>,
     request: Request<()>,
-    check: &HttpCheck,
-) -> io::Result<Answer> {
+    body: &[u8],
+    wanted: usize,
+) -> io::Result<Response> {
     let mut ready = sender.clone().ready().await.map_err(broken)?;
-    let is_whole = check.send.is_empty();
-    let (response, mut body) = ready.send_request(request, is_whole).map_err(broken)?;
+    let is_whole = body.is_empty();
+    let (response, mut rest) = ready.send_request(request, is_whole).map_err(broken)?;
     if !is_whole {
-        let data = Bytes::copy_from_slice(&check.send);
-        body.send_data(data, true).map_err(broken)?;
+        let data = Bytes::copy_from_slice(body);
+        rest.send_data(data, true).map_err(broken)?;
     }
     let response = response.await.map_err(broken)?;
     let (head, mut body) = response.into_parts();
-    let received = read(&mut body, body_bytes(check)).await?;
-    let mut headers = HeaderMap::new();
-    for (name, value) in &head.headers {
-        headers.append_name(name.as_str().as_bytes(), value.as_bytes());
+    let received = read(&mut body, wanted).await?;
+    let fields = body.trailers().await.map_err(broken)?;
+    let mut trailers = HeaderMap::new();
+    if let Some(fields) = &fields {
+        read_trailers(fields, &mut trailers);
     }
-    Ok(judge(check, head.status.as_u16(), &headers, &received))
+    let mut headers = HeaderMap::new();
+    read_response(&head.headers, &mut headers);
+    Ok(Response {
+        status: head.status.as_u16(),
+        headers,
+        body: received,
+        trailers,
+    })
 }
 
 /// Reads to the end, and keeps what fits into `wanted` bytes.
@@ -150,7 +191,6 @@ async fn read(body: &mut RecvStream, wanted: usize) -> io::Result<Vec<u8>> {
         let flow = body.flow_control();
         flow.release_capacity(data.len()).map_err(broken)?;
     }
-    body.trailers().await.map_err(broken)?;
     Ok(received)
 }
 

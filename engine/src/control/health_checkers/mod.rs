@@ -3,10 +3,11 @@
 //!
 //! A [`HealthChecker`] is a cluster's. `session.rs` is the life of one host's
 //! checks: when, and what follows from the results, for which `progress.rs` has
-//! the rules. `http.rs`, `http2.rs`, `tcp.rs` and `redis.rs` ask, over a `socket.rs`;
+//! the rules. `http.rs`, `http2.rs`, `grpc.rs`, `tcp.rs` and `redis.rs` ask, over a `socket.rs`;
 //! `event.rs` writes the log.
 
 mod event;
+mod grpc;
 mod http;
 mod http2;
 mod progress;

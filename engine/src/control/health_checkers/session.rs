@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::progress::{Failure, FailureKind, Outcome, Progress, Transition, interval, with_jitter};
 use super::socket::Target;
-use super::{Shared, http, http2, redis, tcp};
+use super::{Shared, grpc, http, http2, redis, tcp};
 use crate::control::cluster_manager::ClusterEvent;
 use crate::upstream::health::HealthFlag;
 use crate::upstream::host::SharedHost;
@@ -45,25 +45,35 @@ impl Session {
             .and_then(|own| own.address.as_ref())
             .unwrap_or_else(|| member.shared.address());
         let hostname = own.map_or("", |own| &*own.hostname);
+        let authority = |of_check: &'_ str| {
+            let names = [hostname, of_check, &*shared.cluster.name];
+            let named = names.into_iter().find(|name| !name.is_empty());
+            named.unwrap_or_default().to_owned()
+        };
+        let scheme = match shared.tls {
+            Some(_) => Scheme::HTTPS,
+            None => Scheme::HTTP,
+        };
         let client = match &shared.check.checker {
             Checker::Http(check) => {
-                let names = [hostname, &*check.host, &*shared.cluster.name];
-                let authority = names.into_iter().find(|name| !name.is_empty());
-                let authority = authority.unwrap_or_default();
+                let authority = authority(&check.host);
                 match check.protocol {
                     Protocol::Http1 => Client::Http(Box::new(http::Client::new(
                         check,
-                        authority,
+                        &authority,
                         shared.cluster.header_names.case,
                     ))),
-                    Protocol::Http2 => {
-                        let scheme = match shared.tls {
-                            Some(_) => Scheme::HTTPS,
-                            None => Scheme::HTTP,
-                        };
-                        Client::Http2(Box::new(http2::Client::new(check, authority, scheme)))
-                    }
+                    Protocol::Http2 => Client::Http2(Box::new(http2::Client::new(
+                        &check.request,
+                        &authority,
+                        scheme,
+                    ))),
                 }
+            }
+            Checker::Grpc(check) => {
+                let authority = authority(&check.authority);
+                let request = grpc::request(check, shared.check.timeout);
+                Client::Http2(Box::new(http2::Client::new(&request, &authority, scheme)))
             }
             Checker::Tcp(_) => Client::Tcp(tcp::Client::default()),
             Checker::Redis(key) => Client::Redis(redis::Client::new(key)),
@@ -150,6 +160,11 @@ impl Session {
             (Client::Http2(client), Checker::Http(check)) => {
                 let answer = client.check(check, &self.target).await;
                 self.judge(check, answer)
+            }
+            (Client::Http2(client), Checker::Grpc(check)) => {
+                grpc::check(client, check, &self.target)
+                    .await
+                    .unwrap_or_else(|_broken| network_failure())
             }
             (Client::Tcp(client), Checker::Tcp(check)) => client
                 .check(check, &self.target)

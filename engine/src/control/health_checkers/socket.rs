@@ -10,6 +10,7 @@ use ringway_codecs::proxy_protocol::Endpoints;
 use ringway_config::cluster::Cluster;
 use ringway_config::core::Address;
 use ringway_config::health_check::HealthCheck;
+use ringway_config::proxy_protocol::ProxyProtocol;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
@@ -71,7 +72,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Transport for T {}
 type Bytes = Box<dyn Transport>;
 
 /// An open connection.
-pub(super) struct Socket(Bytes);
+pub(super) struct Socket {
+    bytes: Bytes,
+    /// Its addresses, if it has any.
+    own: Option<Endpoints>,
+}
 
 impl Socket {
     pub async fn connect(target: &Target) -> io::Result<Self> {
@@ -82,22 +87,29 @@ impl Socket {
             stream.write_all(&header).await?;
         }
         let Some(tls) = &target.tls else {
-            return Ok(Self(stream));
+            return Ok(Self { bytes: stream, own });
         };
         let ip = own.map(|own| own.destination.ip());
         // In a box: it is large, and over soon.
         let secured = Box::pin(tls.secure(stream, &target.hostname, ip));
-        secured.await.map(Self)
+        secured.await.map(|bytes| Self { bytes, own })
     }
 
     /// What carries its bytes.
     pub fn into_transport(self) -> impl Transport + 'static {
-        self.0
+        self.bytes
+    }
+
+    /// The header that tells of this connection.
+    pub fn header(&self, config: &ProxyProtocol) -> Vec<u8> {
+        let mut header = Vec::new();
+        write_header(&mut header, config, &[], Of::Own(self.own.as_ref()));
+        header
     }
 
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes).await?;
-        self.0.flush().await
+        self.bytes.write_all(bytes).await?;
+        self.bytes.flush().await
     }
 
     /// Reads some bytes behind those in `into`.
@@ -105,7 +117,7 @@ impl Socket {
     /// # Errors
     /// The end of the connection is one.
     pub async fn read(&mut self, into: &mut Vec<u8>) -> io::Result<()> {
-        match self.0.read_buf(into).await? {
+        match self.bytes.read_buf(into).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
@@ -118,7 +130,7 @@ impl Socket {
         let mut read = ReadBuf::new(&mut byte);
         // Whoever reads next is woken instead.
         let mut cx = Context::from_waker(Waker::noop());
-        let happened = Pin::new(&mut self.0).poll_read(&mut cx, &mut read);
+        let happened = Pin::new(&mut self.bytes).poll_read(&mut cx, &mut read);
         happened.is_pending().then_some(self)
     }
 }

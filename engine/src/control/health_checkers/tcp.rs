@@ -30,7 +30,14 @@ impl Client {
             // That it could be opened is all; what is to be sent stays unsent.
             return Ok(Outcome::Passed { degraded: false });
         }
-        socket.write_all(&check.send).await?;
+        // As Envoy, which begins each check with a header, also on a connection
+        // that has had one.
+        let mut sent = match &check.header {
+            Some(config) => socket.header(config),
+            None => Vec::new(),
+        };
+        sent.extend_from_slice(&check.send);
+        socket.write_all(&sent).await?;
         let mut received = Vec::new();
         while !contains_in_order(&check.receive, &received) {
             if received.len() > RECEIVED_BYTES_MAX {

@@ -15,6 +15,7 @@ use ringway_codecs::http1::{
     ResponseHead, ResponseOptions, Version,
 };
 
+use crate::http::http2::error::Http2Error;
 use crate::reactor::Chunk;
 use crate::transport_sockets::TransportSocket;
 
@@ -29,6 +30,8 @@ pub enum ReadError {
     Truncated,
     /// The connection failed.
     Io(io::Error),
+    /// A message of HTTP/2 ended before it was complete.
+    Http2(Http2Error),
 }
 
 /// One step through a body.
@@ -258,6 +261,17 @@ impl MessageReader {
             }
             return Poll::Ready(Ok(head));
         }
+    }
+
+    /// What was received and not read yet.
+    #[must_use]
+    pub fn unread(&self) -> &[u8] {
+        self.unread.as_deref().unwrap_or_default()
+    }
+
+    /// Takes it, for another reader.
+    pub fn take_unread(&mut self) -> Option<Chunk> {
+        self.unread.take()
     }
 
     /// Ends reading for good.

@@ -6,7 +6,6 @@ mod basics;
 mod faults;
 mod limits;
 mod tasks;
-mod tokio_adapter;
 mod traps;
 
 use std::net::SocketAddr;

@@ -133,7 +133,7 @@ pub async fn accept(
     run(socket, session, Some(CLIENT_HELLO_BYTES_MAX)).await
 }
 
-/// Begins with a server.
+/// Begins with a server, which is offered `alpn` where `config` offers nothing.
 ///
 /// # Errors
 /// As [`accept`].
@@ -141,8 +141,13 @@ pub async fn connect(
     socket: Stream,
     config: &Arc<ClientConfig>,
     name: ServerName<'static>,
+    alpn: &[&[u8]],
 ) -> Result<(TlsStream, Agreed), HandshakeError> {
-    let session = UnbufferedClientConnection::new(Arc::clone(config), name)?;
+    let alpn = match config.alpn_protocols.is_empty() {
+        true => alpn.iter().map(|name| name.to_vec()).collect(),
+        false => config.alpn_protocols.clone(),
+    };
+    let session = UnbufferedClientConnection::new_with_alpn(Arc::clone(config), name, alpn)?;
     run(socket, session, None).await
 }
 

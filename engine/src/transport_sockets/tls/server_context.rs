@@ -71,7 +71,7 @@ impl ServerContext {
         let selector =
             CertificateSelector::new(&certificates, context.full_scan_certs_on_sni_mismatch);
         let mut config = builder.with_cert_resolver(Arc::new(selector));
-        config.alpn_protocols = offered(&common.alpn, &context.path, cx)?;
+        config.alpn_protocols = common.alpn.iter().map(|name| name.to_vec()).collect();
         config.key_log = key_log?;
         // TLS 1.3 lets the client choose, in BoringSSL too; rustls has one switch for
         // both.
@@ -114,25 +114,6 @@ impl ServerContext {
     pub fn verifies_clients(&self) -> bool {
         self.verifier.asks()
     }
-}
-
-/// The protocols that clients may choose from: those that can be spoken. `None` where
-/// that would be none of those that are asked for.
-fn offered(alpn: &[Box<[u8]>], path: &str, cx: &mut Cx<'_>) -> Option<Vec<Vec<u8>>> {
-    let spoken = alpn.iter().filter(|name| ***name != *b"h2");
-    let spoken: Vec<_> = spoken.map(|name| name.to_vec()).collect();
-    let finding = match (alpn.len() - spoken.len(), spoken.is_empty()) {
-        (0, _) => return Some(spoken),
-        (_, false) => "h2 is not offered: HTTP/2 is not supported yet",
-        (_, true) => "HTTP/2 is not supported yet, and clients are offered nothing else",
-    };
-    let field = "common_tls_context.alpn_protocols";
-    if spoken.is_empty() {
-        cx.at(path, |cx| cx.error_at(field, finding));
-        return None;
-    }
-    cx.at(path, |cx| cx.warn_at(field, finding));
-    Some(spoken)
 }
 
 /// A server whose certificate is nobody's is a mistake, and Envoy takes none.

@@ -162,7 +162,8 @@ impl ClientSocketFactory {
     }
 
     /// Makes a connection of a socket that is connected to `address`. `hostname` is
-    /// what the host is called, or empty.
+    /// what the host is called, or empty. `alpn` is what the host is offered where
+    /// the configuration offers nothing.
     ///
     /// # Errors
     /// See [`HandshakeError`].
@@ -171,9 +172,10 @@ impl ClientSocketFactory {
         socket: Stream,
         hostname: &str,
         address: Option<IpAddr>,
+        alpn: &[&[u8]],
     ) -> Result<Secured, HandshakeError> {
         let name = self.context.server_name(hostname, address);
-        let outcome = handshake::connect(socket, &self.context.config, name).await;
+        let outcome = handshake::connect(socket, &self.context.config, name, alpn).await;
         let outcome = outcome.map(|(stream, agreed)| {
             let own = self.context.certificate.as_ref();
             let certificate = own.map(|own| Arc::clone(&own.listed.facts));

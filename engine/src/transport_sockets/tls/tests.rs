@@ -143,7 +143,7 @@ async fn pair(
         let outcome = accept(accepted, &server_config).await;
         *sender.borrow_mut() = Some(outcome);
     }));
-    let client = connect(socket, &client_config, name()).await;
+    let client = connect(socket, &client_config, name(), &[]).await;
     loop {
         if let Some(server) = answered.borrow_mut().take() {
             return Ok((client?, server?));

@@ -1,6 +1,6 @@
 //! A pooled connection: opening it, watching it while it is idle, closing it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::dial::dial;
+use super::http2::{self, Session};
 use super::lending::{self, Travelling};
 use super::preconnect::preconnect;
 use super::{
@@ -62,18 +63,20 @@ pub struct Connection {
     pub info: Rc<UpstreamConnectionInfo>,
     pub(super) cluster: Rc<Cluster>,
     pub(super) host: Rc<Host>,
-    priority: usize,
+    pub(super) priority: usize,
     pub(super) of: PoolOf,
+    /// What it has besides when HTTP/2 is spoken on it.
+    pub(super) http2: OnceCell<Box<Session>>,
     state: Cell<State>,
-    requests: Cell<u32>,
+    pub(super) requests: Cell<u32>,
     /// The host's when it was opened.
     generation: u32,
     opened: Instant,
-    idle_since: Cell<Instant>,
+    pub(super) idle_since: Cell<Instant>,
     /// Of the task that watches the connection while it is idle.
     watcher: RefCell<Option<Waker>>,
     /// Wakes the watcher: at the end of the idle time, or to let it go.
-    timer: Timer,
+    pub(super) timer: Timer,
     bytes_counted: Cell<(u64, u64)>,
     buffered_counted: Cell<u32>,
     permit: Cell<Option<ConnectionPermit>>,
@@ -90,9 +93,10 @@ pub(super) async fn open(
     let started = reactor::now();
     cluster.stats.upstream_cx_total.inc();
     cluster.stats.upstream_cx_active.inc();
-    if of.speaks == Speaks::Http1 {
-        cluster.stats.upstream_cx_http1_total.inc();
-        let _ = cluster.http1_stats();
+    match of.speaks {
+        Speaks::Http1 => count_http1(&cluster),
+        Speaks::Http2 => cluster.stats.upstream_cx_http2_total.inc(),
+        Speaks::Negotiated | Speaks::Bytes => {}
     }
     host.stats.cx_total.inc();
     host.stats.cx_active.inc();
@@ -119,6 +123,7 @@ pub(super) async fn open(
                 host,
                 priority,
                 of,
+                http2: OnceCell::new(),
                 state: Cell::new(State::Busy),
                 requests: Cell::new(0),
                 generation,
@@ -133,6 +138,10 @@ pub(super) async fn open(
             let open = &connection.pool().open;
             open.set(open.get() + 1);
             connection.apply_keepalive();
+            if connection.is_http2() {
+                // In a box: it is large, and most connections need none.
+                return Box::pin(http2::drive(connection)).await;
+            }
             lending::note(&connection.host);
             put(Rc::clone(&connection));
             return connection.watch().await;
@@ -159,6 +168,11 @@ pub(super) async fn open(
     drop(permit);
     fail_waiters(of.pool(&host), &failure);
     of.pool(&host).leave_if_empty();
+}
+
+fn count_http1(cluster: &Cluster) {
+    cluster.stats.upstream_cx_http1_total.inc();
+    let _ = cluster.http1_stats();
 }
 
 /// Begins a connection with the header of PROXY protocol.
@@ -216,7 +230,8 @@ async fn connect(
     };
     let ip = info.remote.map(|address| address.ip());
     // In a box: it is large, and over soon.
-    match Box::pin(tls.connect(stream, &host.info().hostname, ip)).await {
+    let alpn = alpn(of.speaks);
+    match Box::pin(tls.connect(stream, &host.info().hostname, ip, alpn)).await {
         Ok(secured) => {
             info.handshake_end = Some(reactor::now());
             info.tls = Some(secured.info);
@@ -226,6 +241,17 @@ async fn connect(
             Err(WaitFailure::Connect(error.kind(), error.raw_os_error()))
         }
         Err(error) => Err(WaitFailure::Handshake(failure::reason(&error).into())),
+    }
+}
+
+/// What a host is offered where the cluster does not say so itself, the
+/// preferred one first.
+fn alpn(speaks: Speaks) -> &'static [&'static [u8]] {
+    match speaks {
+        Speaks::Http1 => &[b"http/1.1"],
+        Speaks::Http2 => &[b"h2"],
+        Speaks::Negotiated => &[b"h2", b"http/1.1"],
+        Speaks::Bytes => &[],
     }
 }
 
@@ -249,7 +275,7 @@ impl Connection {
         &self.host
     }
 
-    fn pool(&self) -> &Pool {
+    pub(super) fn pool(&self) -> &Pool {
         self.of.pool(&self.host)
     }
 
@@ -261,7 +287,40 @@ impl Connection {
     /// What is spoken on it.
     #[must_use]
     pub fn speaks(&self) -> Speaks {
-        self.of.speaks
+        match self.of.speaks {
+            Speaks::Negotiated if self.http2.get().is_some() => Speaks::Http2,
+            Speaks::Negotiated => Speaks::Http1,
+            speaks => speaks,
+        }
+    }
+
+    /// Whether HTTP/2 is to begin on a connection that was just opened. Where
+    /// the host had the choice, what it chose is counted.
+    fn is_http2(&self) -> bool {
+        match self.of.speaks {
+            Speaks::Http1 | Speaks::Bytes => false,
+            Speaks::Http2 => true,
+            Speaks::Negotiated => {
+                let tls = self.info.tls.as_ref();
+                let is_http2 = tls.is_some_and(|tls| tls.alpn.as_deref() == Some(b"h2"));
+                match is_http2 {
+                    true => self.cluster.stats.upstream_cx_http2_total.inc(),
+                    false => count_http1(&self.cluster),
+                }
+                self.pool().is_http1.set(!is_http2);
+                is_http2
+            }
+        }
+    }
+
+    /// Whether it was closed, or is another worker's.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state.get(), State::Closed | State::Gone)
+    }
+
+    /// Has the task that watches it look at it.
+    pub(super) fn wake(&self) {
+        self.timer.set(Some(reactor::now()));
     }
 
     /// Waits while the connection is idle or busy, and takes it out of the
@@ -353,6 +412,12 @@ impl Connection {
             .set([due, self.too_old_at()].into_iter().flatten().min());
     }
 
+    /// No request is on it; its task reads it in any case.
+    pub(super) fn became_unused(&self) {
+        self.state.set(State::Idle);
+        self.idle_since.set(reactor::now());
+    }
+
     /// Has the watcher woken when something arrives. Whoever used the
     /// connection last has taken the place of its waker.
     fn watch_receive(&self, waker: &Waker) {
@@ -367,19 +432,20 @@ impl Connection {
         }
     }
 
-    /// Whether a request before this one was sent on it.
+    /// Whether a request before this one was sent on it. Those of HTTP/2 count
+    /// from their beginning.
     #[must_use]
     pub fn was_used(&self) -> bool {
-        self.requests.get() > 0
+        self.requests.get() > u32::from(self.http2.get().is_some())
     }
 
     /// `max_connection_duration`.
-    fn too_old_at(&self) -> Option<Instant> {
+    pub(super) fn too_old_at(&self) -> Option<Instant> {
         let limit = self.cluster.config.connection_duration_max?;
         Some(self.opened + limit)
     }
 
-    fn is_too_old(&self) -> bool {
+    pub(super) fn is_too_old(&self) -> bool {
         self.too_old_at().is_some_and(|at| at <= reactor::now())
     }
 
@@ -448,6 +514,7 @@ impl Connection {
             host: Rc::clone(host),
             priority: from.priority,
             of: Speaks::Http1.into(),
+            http2: OnceCell::new(),
             generation: host.generation(),
             state: Cell::new(State::Busy),
             requests: Cell::new(from.requests),
@@ -518,6 +585,13 @@ impl Connection {
         }
         self.count_bytes();
         self.count_buffered(0);
+        if let Some(session) = self.http2.get() {
+            self.leave_pool();
+            if !session.is_settled.replace(true) {
+                let unsettled = &self.pool().unsettled;
+                unsettled.set(unsettled.get() - 1);
+            }
+        }
         let stats = &self.cluster.stats;
         stats.upstream_cx_destroy.inc();
         stats.upstream_cx_active.dec();
@@ -545,13 +619,18 @@ impl Connection {
         true
     }
 
-    fn leave_pool(&self) {
-        let mut idle = self.pool().idle.borrow_mut();
-        if let Some(index) = idle
+    pub(super) fn leave_pool(&self) {
+        if let Some(session) = self.http2.get()
+            && !session.is_listed.replace(false)
+        {
+            return;
+        }
+        let mut ready = self.pool().ready.borrow_mut();
+        if let Some(index) = ready
             .iter()
             .position(|other| std::ptr::eq(&raw const **other, self))
         {
-            idle.remove(index);
+            ready.remove(index);
         }
     }
 

@@ -7,7 +7,8 @@ use super::{Connection, put};
 
 /// A connection lent to one request. [`Lease::give_back`] returns it for the
 /// next one; dropping the lease closes it, which is the safe end for a request
-/// that stopped half-way.
+/// that stopped half-way. Of a connection that speaks HTTP/2 it is one stream,
+/// and in any case the connection goes on.
 pub struct Lease {
     connection: Option<Rc<Connection>>,
 }
@@ -26,6 +27,9 @@ impl Lease {
         let Some(connection) = self.connection.take() else {
             return;
         };
+        if connection.http2.get().is_some() {
+            return connection.stream_over(true);
+        }
         connection.count_bytes();
         let more_allowed = connection.request_done();
         if connection.stream.is_closed() {
@@ -43,6 +47,9 @@ impl Lease {
         let Some(connection) = self.connection.take() else {
             return;
         };
+        if connection.http2.get().is_some() {
+            return connection.stream_over(false);
+        }
         if connection.stream.is_closed() || connection.stream.has_unread() {
             connection.close_unusable();
         } else {
@@ -66,6 +73,9 @@ impl Drop for Lease {
         let Some(connection) = self.connection.take() else {
             return;
         };
+        if connection.http2.get().is_some() {
+            return connection.stream_over(true);
+        }
         let _ = connection.request_done();
         let stats = &connection.cluster.stats;
         stats.upstream_cx_destroy_with_active_rq.inc();

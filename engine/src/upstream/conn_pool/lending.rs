@@ -205,7 +205,7 @@ impl Lending {
         if own.is_draining() {
             return None;
         }
-        let mut idle = own.shared_pool(Speaks::Http1).idle.borrow_mut();
+        let mut idle = own.shared_pool(Speaks::Http1).ready.borrow_mut();
         // The first one was used least recently.
         let first = idle.first()?;
         let is_lent = first.idle_for() >= IDLE_BEFORE_LENT && first.is_reusable();

@@ -1,4 +1,5 @@
-//! HTTP/1 connection pools: one a host and worker.
+//! Connection pools: for each host and worker one, and another one for each
+//! other thing that is spoken with the host.
 //!
 //! A request takes the connection that was used last, so that the ones it does
 //! not need grow old and are closed. When none is idle it joins the queue of
@@ -9,9 +10,14 @@
 //! and then stays to watch it: an idle connection that the host closes, or
 //! that is idle too long, leaves the pool by itself. [`Lease`] is the right to
 //! use it for one request.
+//!
+//! A connection that speaks HTTP/2 carries many requests at once (`http2.rs`).
+//! It is ready as long as it has room for another one, and a lease of it is one
+//! stream.
 
 mod connection;
 mod dial;
+mod http2;
 mod lease;
 pub mod lending;
 pub mod own;
@@ -24,9 +30,12 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use ringway_config::http2_protocol_options::Http2ProtocolOptions;
+
 pub use connection::Connection;
 pub use lease::Lease;
 pub use own::PoolOf;
+pub use preconnect::predict;
 
 use super::circuit_breaker::Permit;
 use super::cluster::Cluster;
@@ -38,10 +47,19 @@ use preconnect::preconnect;
 /// The connections of one worker to one host.
 #[derive(Default)]
 pub struct Pool {
-    /// Unused connections; the last one was used last.
-    idle: RefCell<Vec<Rc<Connection>>>,
+    /// Connections that take a request: unused ones, and those of HTTP/2 that
+    /// have room. The last one was used last.
+    ready: RefCell<Vec<Rc<Connection>>>,
     waiting: RefCell<VecDeque<Rc<Waiter>>>,
     connecting: Cell<usize>,
+    /// Connections of HTTP/2 whose hosts have not yet said how many streams they
+    /// take.
+    unsettled: Cell<usize>,
+    /// How many streams the host takes on a connection; 0 while that is not
+    /// known.
+    streams_each: Cell<u32>,
+    /// A host that had the choice has chosen HTTP/1.1.
+    is_http1: Cell<bool>,
     /// Connections that other workers were asked for.
     asking: Cell<usize>,
     /// Open connections, idle ones included.
@@ -67,9 +85,33 @@ impl Pool {
         self.open.get() + coming == 0 && self.waiting.borrow().is_empty()
     }
 
-    /// Connections that will be there for requests that wait.
+    /// Connections that will be there.
     fn coming(&self) -> usize {
         self.connecting.get() + self.asking.get()
+    }
+
+    /// Requests that wait and that connections will be there for.
+    fn expected(&self, cluster: &Cluster, of: &PoolOf) -> usize {
+        let multiplexed = match of.speaks {
+            Speaks::Http1 | Speaks::Bytes => false,
+            Speaks::Http2 => true,
+            Speaks::Negotiated => !self.is_http1.get(),
+        };
+        match multiplexed {
+            true => {
+                let each = self.streams_each(&cluster.config.http2) as usize;
+                (self.connecting.get() + self.unsettled.get()).saturating_mul(each)
+            }
+            false => self.coming(),
+        }
+    }
+
+    /// How many streams a new connection will have, as far as is known.
+    fn streams_each(&self, options: &Http2ProtocolOptions) -> u32 {
+        match self.streams_each.get() {
+            0 => options.streams_max,
+            known => known.min(options.streams_max),
+        }
     }
 
     /// Whether some request takes none that was used before.
@@ -84,10 +126,29 @@ impl Pool {
 
     /// Closes the connections that no request uses.
     fn close_idle(&self) {
-        let idle = std::mem::take(&mut *self.idle.borrow_mut());
-        for connection in idle {
-            connection.close_local();
+        let ready = std::mem::take(&mut *self.ready.borrow_mut());
+        for connection in ready {
+            match connection.http2.get() {
+                // It is listed again when its requests are over, if it is still
+                // good then.
+                Some(session) if !session.is_unused() => session.is_listed.set(false),
+                _ => connection.close_local(),
+            }
         }
+    }
+
+    /// Counts a pool that is empty as one that is not any more; `false` when
+    /// there are as many as there may be.
+    fn begin_if_empty(&self, cluster: &Cluster, priority: usize) -> bool {
+        if self.is_empty() {
+            let permit = cluster.breakers[priority].pools.acquire();
+            if permit.is_none() {
+                cluster.stats.upstream_cx_pool_overflow.inc();
+                return false;
+            }
+            self.permit.set(permit);
+        }
+        true
     }
 
     /// Gives the pool's permit back if it has become empty.
@@ -104,6 +165,10 @@ impl Pool {
 pub enum Speaks {
     /// Requests, one after the other.
     Http1,
+    /// Requests, many at once.
+    Http2,
+    /// One of these, as the host chooses when a connection is opened.
+    Negotiated,
     /// Whatever the client of a terminated CONNECT sends: used once.
     Bytes,
 }
@@ -114,6 +179,8 @@ impl Host {
     fn shared_pool(&self, speaks: Speaks) -> &Pool {
         match speaks {
             Speaks::Http1 => &self.pool,
+            // A cluster has one of both.
+            Speaks::Http2 | Speaks::Negotiated => self.multiplexed_pool.get_or_init(Box::default),
             Speaks::Bytes => &self.raw_pool,
         }
     }
@@ -169,7 +236,7 @@ pub async fn acquire(
 
 /// A connection to `host` that no request has used before, for one that lost a
 /// pooled connection: the other idle ones may be as dead. Where the connection
-/// limit forbids a new one, it is any other.
+/// limit forbids a new one, or connections carry many requests, it is any other.
 ///
 /// # Errors
 /// As [`acquire`].
@@ -179,7 +246,11 @@ pub async fn acquire_new(
     priority: usize,
     of: &PoolOf,
 ) -> Result<Lease, PoolFailure> {
-    wait(cluster, host, priority, of, true).await
+    match of.speaks {
+        // It is known of each of them whether it is still there.
+        Speaks::Http2 => acquire(cluster, host, priority, of).await,
+        _ => wait(cluster, host, priority, of, true).await,
+    }
 }
 
 /// Joins the queue of requests that wait.
@@ -192,13 +263,8 @@ async fn wait(
 ) -> Result<Lease, PoolFailure> {
     let breakers = &cluster.breakers[priority];
     let pool = of.pool(host);
-    if pool.is_empty() {
-        let permit = breakers.pools.acquire();
-        if permit.is_none() {
-            cluster.stats.upstream_cx_pool_overflow.inc();
-            return Err(PoolFailure::NoPool);
-        }
-        pool.permit.set(permit);
+    if !pool.begin_if_empty(cluster, priority) {
+        return Err(PoolFailure::NoPool);
     }
     let Some(_pending) = breakers.pending_requests.acquire() else {
         cluster.stats.upstream_rq_pending_overflow.inc();
@@ -211,7 +277,7 @@ async fn wait(
     let place = Place::join(pool, wants_new);
     open_for_waiters(cluster, host, priority, of, Open::OrBorrow);
     preconnect(cluster, host, priority, of);
-    if wants_new && pool.coming() < pool.waiting.borrow().len() {
+    if wants_new && pool.expected(cluster, of) < pool.waiting.borrow().len() {
         place.waiter.wants_new.set(false);
     }
     match place.turn().await {
@@ -227,16 +293,16 @@ async fn wait(
 /// A connection to `host` that nobody uses, if there is one.
 #[must_use]
 pub fn idle(cluster: &Rc<Cluster>, host: &Rc<Host>, priority: usize, of: &PoolOf) -> Option<Lease> {
-    let connection = take_idle(of.pool(host))?;
+    let lease = take_ready(of.pool(host))?;
     preconnect(cluster, host, priority, of);
-    Some(Lease::new(connection))
+    Some(lease)
 }
 
 /// Closes the connections of `host` that no request uses.
 pub fn close_idle(host: &Host) {
-    for pool in [&host.pool, &host.raw_pool] {
-        pool.close_idle();
-    }
+    let multiplexed = host.multiplexed_pool.get().map(|pool| &**pool);
+    let pools = [Some(&host.pool), Some(&host.raw_pool), multiplexed];
+    pools.into_iter().flatten().for_each(Pool::close_idle);
     if let Some(own) = host.own_pools.get() {
         own.for_each(Pool::close_idle);
     }
@@ -256,12 +322,30 @@ pub fn drain(host: &Host) {
     close_idle(host);
 }
 
-/// The most recently used idle connection that is still good.
-fn take_idle(pool: &Pool) -> Option<Rc<Connection>> {
+/// The connection that was used last, of those that are still good.
+fn take_ready(pool: &Pool) -> Option<Lease> {
     loop {
-        let connection = pool.idle.borrow_mut().pop()?;
+        let connection = Rc::clone(pool.ready.borrow().last()?);
+        if let Some(session) = connection.http2.get() {
+            let has_room = connection.has_room(session);
+            if has_room {
+                connection.take_stream(session);
+            }
+            if !connection.has_room(session) {
+                connection.leave_pool();
+            }
+            if has_room {
+                return Some(Lease::new(connection));
+            }
+            // One that is used is closed by its last request.
+            if session.is_unused() {
+                connection.close_local();
+            }
+            continue;
+        }
+        pool.ready.borrow_mut().pop();
         if connection.is_reusable() {
-            return Some(connection);
+            return Some(Lease::new(connection));
         }
         // The host closed it, or sent bytes that nobody asked for; either way
         // the next response on it could not be trusted.
@@ -294,24 +378,30 @@ fn open_for_waiters(
         && of.speaks == Speaks::Http1
         && cluster.tls.is_none()
         && !pool.wants_new();
-    while pool.coming() < pool.waiting.borrow().len() {
+    while pool.expected(cluster, of) < pool.waiting.borrow().len() {
         if may_borrow && lending::ask(cluster, host, priority) {
             continue;
         }
-        let permit = match ConnectionPermit::acquire(cluster, host, priority) {
-            Some(permit) => permit,
-            None => {
-                cluster.stats.upstream_cx_overflow.inc();
-                // As Envoy: a pool without any connection may open one even
-                // above the limit. Requests would otherwise wait for nothing.
-                if pool.open.get() + pool.coming() > 0 {
-                    return;
-                }
-                ConnectionPermit::above(cluster, host, priority)
-            }
+        let permit = ConnectionPermit::acquire(cluster, host, priority)
+            .or_else(|| above_limit(cluster, host, priority, pool));
+        let Some(permit) = permit else {
+            return;
         };
         start(cluster, host, priority, permit, of);
     }
+}
+
+/// Counts that a limit is reached. As in Envoy a pool without any connection
+/// may open one all the same: requests would otherwise wait for nothing.
+fn above_limit(
+    cluster: &Cluster,
+    host: &Host,
+    priority: usize,
+    pool: &Pool,
+) -> Option<ConnectionPermit> {
+    cluster.stats.upstream_cx_overflow.inc();
+    let has_none = pool.open.get() + pool.coming() == 0;
+    has_none.then(|| ConnectionPermit::above(cluster, host, priority))
 }
 
 /// Has a connection opened.
@@ -334,8 +424,12 @@ fn start(
     drop(reactor::spawn(opening));
 }
 
-/// Gives a free connection to the request that waits longest, or keeps it.
+/// Gives a connection that is free, or has room, to the request that waits
+/// longest, or keeps it.
 fn put(connection: Rc<Connection>) {
+    if connection.http2.get().is_some() {
+        return put_multiplexed(&connection);
+    }
     let host = Rc::clone(connection.host());
     let of = connection.of.clone();
     let pool = of.pool(&host);
@@ -351,7 +445,35 @@ fn put(connection: Rc<Connection>) {
         connection.close_local();
     } else {
         connection.became_idle();
-        pool.idle.borrow_mut().push(connection);
+        pool.ready.borrow_mut().push(connection);
+    }
+}
+
+/// The same for one that may carry several requests.
+fn put_multiplexed(connection: &Rc<Connection>) {
+    let Some(session) = connection.http2.get() else {
+        return;
+    };
+    let pool = connection.pool();
+    while connection.has_room(session) {
+        let Some(waiter) = pool.waiting.borrow_mut().pop_front() else {
+            break;
+        };
+        connection.take_stream(session);
+        waiter.finish(Ok(Lease::new(Rc::clone(connection))));
+    }
+    let is_over = connection.host.is_draining() || connection.of.is_over();
+    let is_kept = !is_over && connection.has_room(session);
+    if is_kept {
+        if !session.is_listed.replace(true) {
+            pool.ready.borrow_mut().push(Rc::clone(connection));
+        }
+        return;
+    }
+    connection.leave_pool();
+    if session.is_unused() {
+        // It can only have no room because it is to end.
+        connection.close_unused(session);
     }
 }
 

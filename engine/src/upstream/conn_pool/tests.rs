@@ -117,7 +117,7 @@ impl Bench {
     }
 
     fn idle(&self) -> usize {
-        self.host.pool.idle.borrow().len()
+        self.host.pool.ready.borrow().len()
     }
 
     fn waiting(&self) -> usize {
@@ -444,7 +444,7 @@ fn a_connection_with_bytes_that_nobody_asked_for_is_not_used_again() {
         lease.give_back(true);
         peer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
         settled("they arrived", || {
-            let idle = bench.host.pool.idle.borrow();
+            let idle = bench.host.pool.ready.borrow();
             idle.first()
                 .is_none_or(|connection| connection.stream.has_unread())
         })

@@ -101,7 +101,13 @@ impl SharedLimit {
     /// How many more there may be.
     #[must_use]
     pub fn left(&self) -> u32 {
-        self.limit().saturating_sub(self.count.0.load(Relaxed))
+        self.limit().saturating_sub(self.count())
+    }
+
+    /// How many are counted.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count.0.load(Relaxed)
     }
 
     /// Whether anything was ever counted.

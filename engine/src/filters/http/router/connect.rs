@@ -15,13 +15,14 @@ use super::upstream_request::{Event, UpstreamRequest};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Tunnel};
 use crate::http::http1::reader::BodyPart;
+use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::Speaks;
 
-/// What is spoken to the host of a request.
-pub(super) fn speaks(forward: &Forward, exchange: &Exchange) -> Speaks {
+/// What is spoken to a host of `cluster` for a request.
+pub(super) fn speaks(forward: &Forward, cluster: &Cluster, exchange: &Exchange) -> Speaks {
     match carries_bytes(forward, exchange) {
         true => Speaks::Bytes,
-        false => Speaks::Http1,
+        false => cluster.speaks(exchange.info.protocol),
     }
 }
 
@@ -50,7 +51,7 @@ pub(super) fn poll_client(
             Ok(None) | Err(_) => Failure::DownstreamClosed,
         });
     }
-    let closed = downstream.stream.poll_closed(cx);
+    let closed = downstream.poll_closed(cx);
     closed.map(|()| Failure::DownstreamClosed)
 }
 

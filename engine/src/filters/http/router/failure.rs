@@ -48,6 +48,13 @@ pub enum Failure {
     Handshake(Rc<str>),
     /// The host closed or reset the connection before any byte of a response.
     UpstreamClosed,
+    /// The host has reset the request's stream.
+    UpstreamReset,
+    /// The host has refused the request's stream, and did nothing with it.
+    UpstreamRefused,
+    /// The host did nothing with the request, through no fault of the request:
+    /// it has announced the end of the connection, for instance.
+    UpstreamUnprocessed,
     /// The host broke the protocol, or closed within its response.
     UpstreamProtocol,
     /// The client broke the protocol in its body.
@@ -71,7 +78,9 @@ impl Failure {
                 exchange.info.details.set(error.details());
                 Self::DownstreamProtocol
             }
-            ReadError::Closed | ReadError::Truncated | ReadError::Io(_) => Self::DownstreamClosed,
+            ReadError::Closed | ReadError::Truncated | ReadError::Io(_) | ReadError::Http2(_) => {
+                Self::DownstreamClosed
+            }
         }
     }
 
@@ -120,13 +129,15 @@ impl Failure {
         exchange: &mut Exchange,
     ) -> Handled {
         if matches!(self, Self::DownstreamClosed | Self::Stopped) {
-            let info = &mut exchange.info;
-            info.flags
-                .set(ResponseFlag::DownstreamConnectionTermination);
-            info.details.set(match self {
-                Self::Stopped => details::DOWNSTREAM_LOCAL_DISCONNECT,
-                _ => details::DOWNSTREAM_REMOTE_DISCONNECT,
-            });
+            let (flag, details) = match self {
+                Self::Stopped => (
+                    ResponseFlag::DownstreamConnectionTermination,
+                    details::DOWNSTREAM_LOCAL_DISCONNECT,
+                ),
+                _ => downstream.why_gone(),
+            };
+            exchange.info.flags.set(flag);
+            exchange.info.details.set(details);
             return Handled::Aborted;
         }
         if exchange.response_started {
@@ -169,6 +180,16 @@ impl Failure {
                 LocalReply::new(503, reset_text!("connection termination", retried), details)
                     .flag(ResponseFlag::UpstreamConnectionTermination)
             }
+            Self::UpstreamReset => {
+                let details = "upstream_reset_before_response_started{remote_reset}";
+                LocalReply::new(503, reset_text!("remote reset", retried), details)
+                    .flag(ResponseFlag::UpstreamRemoteReset)
+            }
+            Self::UpstreamRefused | Self::UpstreamUnprocessed => {
+                let details = "upstream_reset_before_response_started{remote_refused_stream_reset}";
+                let body = reset_text!("remote refused stream reset", retried);
+                LocalReply::new(503, body, details).flag(ResponseFlag::UpstreamRemoteReset)
+            }
             Self::UpstreamProtocol => {
                 let details = "upstream_reset_before_response_started{protocol_error}";
                 LocalReply::new(502, reset_text!("protocol error", retried), details)
@@ -205,7 +226,22 @@ impl Failure {
         stats.downstream_rq_tx_reset.inc();
         let info = &mut exchange.info;
         match self {
-            Self::UpstreamClosed | Self::UpstreamProtocol => {
+            Self::UpstreamClosed => {
+                info.flags.set(ResponseFlag::UpstreamConnectionTermination);
+                info.details
+                    .set("upstream_reset_after_response_started{connection_termination}");
+            }
+            Self::UpstreamReset => {
+                info.flags.set(ResponseFlag::UpstreamRemoteReset);
+                info.details
+                    .set("upstream_reset_after_response_started{remote_reset}");
+            }
+            Self::UpstreamRefused | Self::UpstreamUnprocessed => {
+                info.flags.set(ResponseFlag::UpstreamRemoteReset);
+                info.details
+                    .set("upstream_reset_after_response_started{remote_refused_stream_reset}");
+            }
+            Self::UpstreamProtocol => {
                 info.flags.set(ResponseFlag::UpstreamProtocolError);
                 info.details
                     .set("upstream_reset_after_response_started{protocol_error}");

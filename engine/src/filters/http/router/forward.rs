@@ -115,7 +115,7 @@ pub(super) async fn forward<'a>(
         host: &of_host,
     };
     remove_consumed(exchange);
-    let speaks = connect::speaks(forward, exchange);
+    let speaks = connect::speaks(forward, &of_host, exchange);
     let lease = match connection(
         manager, &of_host, &host, forward, speaks, downstream, exchange,
     )
@@ -135,7 +135,7 @@ pub(super) async fn forward<'a>(
     let permit = of_host.breakers[forward.priority as usize]
         .requests
         .acquire();
-    if permit.is_none() && speaks == Speaks::Http1 {
+    if permit.is_none() && speaks != Speaks::Bytes {
         of_host.stats.upstream_rq_active_overflow.inc();
         lease.give_back_unused();
         return Failure::Overflow.answer(manager, clusters, downstream, exchange);
@@ -168,9 +168,10 @@ pub(super) async fn forward<'a>(
     finish(relayed, upstream, manager, downstream, exchange)
 }
 
-/// Sends a request again, on a new connection: the pooled one that it was sent
-/// on was closed by its host in the same moment (see
-/// [`UpstreamRequest::may_be_resent`]). No client needs to know of that.
+/// Sends a request again, on another connection: the one that it was sent on
+/// was closed by its host in the same moment, or its host does nothing with it
+/// any more (see [`UpstreamRequest::may_be_resent`]). No client needs to know of
+/// that.
 async fn resend(
     manager: &ConnectionManager,
     (cluster, of_host, host): (&Rc<Cluster>, &Rc<Cluster>, &Rc<Host>),
@@ -178,26 +179,42 @@ async fn resend(
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Handled {
-    of_host.stats.upstream_rq_resent.inc();
-    let of = PoolOf::requests(of_host, host, Speaks::Http1, &downstream.info);
-    let acquiring = conn_pool::acquire_new(of_host, host, forward.priority as usize, &of);
-    let acquired = granted(acquiring, manager, of_host, forward, downstream, exchange).await;
-    let lease = match acquired {
-        Ok(lease) => lease,
-        Err(failure) => {
-            let clusters = Clusters {
-                route: cluster,
-                host: of_host,
-            };
-            fail_unconnected(manager, host, &failure, exchange);
-            return failure.answer(manager, clusters, downstream, exchange);
+    let speaks = connect::speaks(forward, of_host, exchange);
+    let of = PoolOf::requests(of_host, host, speaks, &downstream.info);
+    let mut left = RESENDS_MAX;
+    loop {
+        left -= 1;
+        of_host.stats.upstream_rq_resent.inc();
+        let acquiring = conn_pool::acquire_new(of_host, host, forward.priority as usize, &of);
+        let acquired = granted(acquiring, manager, of_host, forward, downstream, exchange).await;
+        let lease = match acquired {
+            Ok(lease) => lease,
+            Err(failure) => {
+                let clusters = Clusters {
+                    route: cluster,
+                    host: of_host,
+                };
+                fail_unconnected(manager, host, &failure, exchange);
+                return failure.answer(manager, clusters, downstream, exchange);
+            }
+        };
+        let mut upstream = UpstreamRequest::start(lease, false, downstream, exchange);
+        upstream.set_route_cluster(cluster);
+        let relayed = relay(manager, &mut upstream, None, downstream, exchange).await;
+        if let Relayed::Failed(failure) = &relayed
+            && left > 0
+            && upstream.may_be_resent(failure, exchange)
+        {
+            upstream.cancel(exchange);
+            continue;
         }
-    };
-    let mut upstream = UpstreamRequest::start(lease, false, downstream, exchange);
-    upstream.set_route_cluster(cluster);
-    let relayed = relay(manager, &mut upstream, None, downstream, exchange).await;
-    finish(relayed, upstream, manager, downstream, exchange)
+        return finish(relayed, upstream, manager, downstream, exchange);
+    }
 }
+
+/// How often a request is sent again at most: a host that announces the end of
+/// one connection after the other answers nobody.
+pub(super) const RESENDS_MAX: u32 = 3;
 
 /// Notes a host that could not be connected to. That a request's own time ends
 /// before it is says nothing of the host.
@@ -237,8 +254,11 @@ async fn connection(
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Result<Lease, Failure> {
-    let of = PoolOf::requests(cluster, host, speaks, &downstream.info);
-    let acquiring = conn_pool::acquire(cluster, host, forward.priority as usize, &of);
+    let pool_of = |host: &_| PoolOf::requests(cluster, host, speaks, &downstream.info);
+    let priority = forward.priority as usize;
+    conn_pool::predict(&manager.worker.rng, cluster, priority, pool_of);
+    let of = pool_of(host);
+    let acquiring = conn_pool::acquire(cluster, host, priority, &of);
     granted(acquiring, manager, cluster, forward, downstream, exchange).await
 }
 

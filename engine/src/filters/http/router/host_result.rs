@@ -61,6 +61,9 @@ pub(super) fn on_failure(
         Failure::Connect(_)
         | Failure::ConnectTimeout
         | Failure::UpstreamClosed
+        | Failure::UpstreamReset
+        | Failure::UpstreamRefused
+        | Failure::UpstreamUnprocessed
         | Failure::UpstreamProtocol => 503,
         Failure::Expired(Expired::Route | Expired::Try | Expired::TryIdle) => {
             exchange.limits.timeout_status

@@ -16,7 +16,8 @@
 //!   `retries.rs`: what is asked for; `retry_state.rs`: whether, when and where
 //!   it is tried again.
 //! - `internal_redirect.rs`: redirects of the host that the proxy follows.
-//! - `upstream_request.rs`: its side of the host's connection.
+//! - `upstream_request.rs`: its side of the host's connection; `codec.rs`: how
+//!   it is said there, `http2_codec.rs` in HTTP/2.
 //! - `shadow.rs`: copies of it that go to other clusters.
 //! - `tunnel.rs`: what follows when a connection's protocol changes.
 //! - `connect.rs`: CONNECT that ends here.
@@ -25,6 +26,7 @@
 //! - `failure.rs`: what the client is told when there is no response.
 
 mod charge;
+mod codec;
 mod connect;
 mod direct_response;
 mod drop_overload;
@@ -32,6 +34,7 @@ mod failure;
 mod forward;
 mod hash_policy;
 mod host_result;
+mod http2_codec;
 mod interim;
 mod internal_redirect;
 mod look_up;
@@ -66,7 +69,7 @@ pub use self::request_headers::{finalize_request_headers, remove_consumed, rewri
 pub use self::retries::Retries;
 pub use self::shadow::{NotMirrored, mirror_target, set_mirror_authority};
 pub use self::strict_headers::{StrictHeaders, wrong_header_text};
-pub use self::timeout::{asked_ms, limits, route_header, set_stream_limit};
+pub use self::timeout::{asked_ms, limits, route_header, set_stream_limit, write_grpc_timeout};
 pub(in crate::filters) use self::timeout::{poll_deadline, set_stream_deadlines};
 pub use self::tries::{TriesPool, is_hedging};
 pub use self::upstream_request::head_end;
@@ -143,10 +146,7 @@ pub async fn route(
     let RouteMatch::Route(selected) = found else {
         stats.no_route.inc();
         if exchange.facts.is_connect {
-            // What follows a refused CONNECT may be meant for a tunnel, so
-            // it is the rest of this request.
-            exchange.request_complete = false;
-            exchange.keep_alive = false;
+            exchange.distrust_rest(downstream.is_request_read());
         }
         let not_found =
             LocalReply::new(404, "", details::ROUTE_NOT_FOUND).flag(ResponseFlag::NoRouteFound);

@@ -222,7 +222,12 @@ impl<'a> RetryState<'a> {
                     .and(RetryOn::CONNECT_FAILURE)
                     .and(RetryOn::RESET_BEFORE_REQUEST),
             ),
+            Failure::UpstreamRefused | Failure::UpstreamUnprocessed => {
+                on.has(any_reset.and(RetryOn::REFUSED_STREAM))
+                    || !sent && on.has(RetryOn::RESET_BEFORE_REQUEST)
+            }
             Failure::UpstreamClosed
+            | Failure::UpstreamReset
             | Failure::UpstreamProtocol
             | Failure::Expired(Expired::Try | Expired::TryIdle | Expired::Upstream) => {
                 on.has(any_reset) || !sent && on.has(RetryOn::RESET_BEFORE_REQUEST)

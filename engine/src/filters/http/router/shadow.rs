@@ -19,30 +19,31 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ringway_codecs::header::{HeaderId, HeaderMap, Lines};
-use ringway_codecs::http1::{Framing, HeadEnd, ResponseHead, Version, encode_request_head};
+use ringway_codecs::http1::{Framing, HeadEnd, ResponseHead, Version};
 use ringway_config::clusters::ClusterId;
 use ringway_config::discovery::Discovery;
 use ringway_config::route::{Forward, MirrorHost, MirrorTarget, RequestMirrorPolicy, port_start};
 use ringway_config::runtime::RuntimeValues;
 
 use super::ConnectionManager;
+use super::codec::{Asked, Codec};
 use super::drop_overload::judge;
 use super::host_result;
 use super::interim::{Interims, is_interim, is_known};
 use super::pick::{Picked, pick_host_of_copy};
-use super::upstream_request::{ActiveRequest, body_options, response_options};
+use super::upstream_request::ActiveRequest;
 use crate::filters::WorkerContext;
 use crate::http::body_copy::{BodyCopy, BodyFeed, Copied, body_copy};
 use crate::http::downstream::SEND_QUEUE_BYTES_MAX;
 use crate::http::exchange::{Exchange, Tunnel};
 use crate::http::forwarded_for;
 use crate::http::header_parser;
-use crate::http::http1::reader::{BodyPart, MessageReader, ReadError, RequestFacts};
-use crate::http::http1::writer::BodyWriter;
+use crate::http::http1::reader::{BodyPart, ReadError, RequestFacts};
+use crate::http::http2::error::Http2Error;
 use crate::reactor::{self, Timer};
 use crate::stats::http_connection_manager::RouterStats;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::{self, Lease, PoolFailure, PoolOf, Speaks};
+use crate::upstream::conn_pool::{self, Lease, PoolFailure, PoolOf};
 use crate::upstream::host::Host;
 use crate::upstream::outlier_detection::Outcome;
 
@@ -331,7 +332,8 @@ impl Shadow {
         host: &Rc<Host>,
     ) -> Result<Lease, Failure> {
         // As in Envoy a copy is nobody's.
-        let of = PoolOf::from(Speaks::Http1);
+        let of = PoolOf::from(cluster.speaks(None));
+        conn_pool::predict(&self.worker.rng, cluster, PRIORITY, |_| of.clone());
         let mut acquiring = pin!(conn_pool::acquire(cluster, host, PRIORITY, &of));
         poll_fn(|cx| {
             if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {
@@ -397,8 +399,7 @@ impl Shadow {
 /// A shadow on a connection to a host.
 struct Sent {
     active: ActiveRequest,
-    reader: MessageReader,
-    writer: BodyWriter,
+    codec: Codec,
     send_queue_max: usize,
     head: Option<ResponseHead>,
     interims: Interims,
@@ -417,19 +418,17 @@ impl Sent {
             Tunnel::None => HeadEnd::of_request(&shadow.request, shadow.body.is_some()),
             _ => HeadEnd::Fields,
         };
-        let case = lease.cluster().config.header_names.case;
-        lease
-            .stream
-            .write_with(|out| encode_request_head(out, &shadow.request, end, case));
+        let asked = Asked {
+            end,
+            has_body: shadow.body.is_some(),
+            tunnel: shadow.tunnel,
+        };
+        let (codec, _) = Codec::start(&lease, &shadow.request, asked);
         let limit = lease.cluster().config.buffer_limit.max(1) as usize;
         lease.host().note(Outcome::Connected);
         Self {
             active: ActiveRequest::new(lease),
-            reader: MessageReader::default(),
-            writer: match end {
-                HeadEnd::Chunked => BodyWriter::Chunked,
-                HeadEnd::Fields | HeadEnd::Empty => BodyWriter::Plain,
-            },
+            codec,
             send_queue_max: limit.min(SEND_QUEUE_BYTES_MAX),
             head: None,
             interims: Interims::default(),
@@ -465,29 +464,21 @@ impl Sent {
         cx: &mut Context<'_>,
     ) -> Poll<Result<bool, Failure>> {
         let lease = self.active.lease();
-        let (stream, config) = (&lease.stream, &lease.cluster().config);
         let step = if self.has_switched {
-            self.reader.poll_raw(stream, cx).map(|read| match read? {
+            self.codec.poll_raw(lease, cx).map(|read| match read? {
                 Some(_) => Ok(Step::More),
                 None => Err(ReadError::Closed),
             })
         } else if self.head.is_some() {
-            self.reader
-                .poll_body(stream, &mut self.response, cx)
+            self.codec
+                .poll_body(lease, &mut self.response, cx)
                 .map_ok(|part| match part {
                     BodyPart::Data(_) => Step::More,
                     BodyPart::End => Step::End,
                 })
         } else {
-            self.reader
-                .poll_response(
-                    stream,
-                    &response_options(config),
-                    &body_options(config),
-                    shadow.facts,
-                    &mut self.response,
-                    cx,
-                )
+            self.codec
+                .poll_response(lease, shadow.facts, &mut self.response, cx)
                 .map_ok(Step::Head)
         };
         step.map(|step| match step {
@@ -501,9 +492,10 @@ impl Sent {
             Ok(Step::End) => Ok(true),
             Err(ReadError::Closed) if self.head.is_none() => Err(Failure::Closed),
             Err(_) if self.has_switched => Err(Failure::Closed),
-            Err(ReadError::Io(_)) if self.head.is_none() && !self.reader.is_within_head() => {
+            Err(ReadError::Io(_)) if self.head.is_none() && !self.codec.is_within_head() => {
                 Err(Failure::Closed)
             }
+            Err(ReadError::Http2(error)) if error != Http2Error::Protocol => Err(Failure::Closed),
             Err(_) => Err(Failure::Protocol),
         })
     }
@@ -546,25 +538,20 @@ impl Sent {
         if shadow.tunnel != Tunnel::None && !self.has_switched {
             return Poll::Pending;
         }
-        let stream = &self.active.lease().stream;
-        if stream.queued() > self.send_queue_max {
-            match stream.poll_writable(cx, self.send_queue_max / 2) {
-                Poll::Ready(Ok(())) => {}
-                // A connection that fails to send says so when it is read.
-                Poll::Ready(Err(_)) | Poll::Pending => return Poll::Pending,
-            }
+        let lease = self.active.lease();
+        match self.codec.poll_room(lease, self.send_queue_max, cx) {
+            Poll::Ready(Ok(())) => {}
+            // A connection that fails to send says so when it is read.
+            Poll::Ready(Err(())) | Poll::Pending => return Poll::Pending,
         }
         match body.poll(&mut self.bytes, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Copied::Data) => {
-                self.writer.bytes(stream, &self.bytes);
+                self.codec.send_bytes(lease, &self.bytes);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Copied::End(mut trailers)) => {
-                if !self.active.lease().cluster().config.trailers {
-                    trailers.clear();
-                }
-                self.writer.end(stream, &trailers);
+                self.codec.send_end(lease, &mut trailers);
                 shadow.body = None;
                 Poll::Ready(Ok(()))
             }
@@ -591,13 +578,13 @@ impl Sent {
         if !reusable && !until_close {
             stats.upstream_cx_close_notify.inc();
         }
-        if self.reader.has_unread() || self.active.lease().stream.has_unread() {
+        if self.codec.has_unasked(self.active.lease()) {
             stats.upstream_cx_protocol_error.inc();
         }
         // A response that overtook its request leaves half a request on the
         // connection: dropping the lease closes it.
         if shadow.body.is_none() {
-            let clean = !self.reader.has_unread();
+            let clean = self.codec.is_clean();
             self.active.finish().give_back(reusable && clean);
         }
     }

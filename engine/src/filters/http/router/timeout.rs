@@ -235,7 +235,7 @@ fn grpc_timeout(value: &[u8]) -> Option<Duration> {
 
 /// Appends a limit as `grpc-timeout` has it: in milliseconds, or in the smallest
 /// unit that leaves no more than eight digits.
-fn write_grpc_timeout(limit: Duration, out: &mut Vec<u8>) {
+pub fn write_grpc_timeout(limit: Duration, out: &mut Vec<u8>) {
     let ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     let units = [(1, b'm'), (1000, b'S'), (60_000, b'M'), (3_600_000, b'H')];
     let fits = units.iter().find(|(unit, _)| ms / unit <= GRPC_COUNT_MAX);

@@ -25,7 +25,7 @@ use ringway_config::route::{BodyLimit, Forward, RetryPolicy, SelectedRoute};
 
 use super::charge::Clusters;
 use super::failure::{Failure, reply_for_host};
-use super::forward::{finish, relay, request_ended};
+use super::forward::{RESENDS_MAX, finish, relay, request_ended};
 use super::interim::is_interim;
 use super::pick::{Picked, pick_host};
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
@@ -87,6 +87,10 @@ struct Try {
     hedged: bool,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are active, and what they lie in is reused"
+)]
 enum State {
     /// A connection was idle: the request is about to be sent on it.
     Ready,
@@ -140,7 +144,8 @@ struct Tries<'a> {
     running: Vec<Try>,
     next: Option<Next>,
     hedging: bool,
-    speaks: Speaks,
+    /// How often it may be sent again besides.
+    resends_left: u32,
     /// The client's connection.
     client: Rc<ConnectionInfo>,
     /// The request has a body, or may have one.
@@ -203,7 +208,7 @@ pub(super) async fn forward_with_tries<'a>(
         running: manager.worker.tries.take(),
         next: None,
         hedging,
-        speaks: connect::speaks(forward, exchange),
+        resends_left: RESENDS_MAX,
         client: Rc::clone(&downstream.info),
         has_body: exchange.has_body(),
         body_max: body_max(forward, downstream),
@@ -266,8 +271,12 @@ impl Tries<'_> {
             retry.note_host(&host);
         }
         let place = self.running.len();
-        let of = PoolOf::requests(&cluster, &host, self.speaks, &self.client);
-        let idle = conn_pool::idle(&cluster, &host, self.forward.priority as usize, &of);
+        let speaks = connect::speaks(self.forward, &cluster, exchange);
+        let pool_of = |host: &_| PoolOf::requests(&cluster, host, speaks, &self.client);
+        let priority = self.forward.priority as usize;
+        conn_pool::predict(&self.manager.worker.rng, &cluster, priority, pool_of);
+        let of = pool_of(&host);
+        let idle = conn_pool::idle(&cluster, &host, priority, &of);
         let state = match idle {
             Some(_) => State::Ready,
             None => self.connect(&cluster, &host, of, false),
@@ -312,9 +321,11 @@ impl Tries<'_> {
 
     /// Sends the request of a try again whose pooled connection was closed by
     /// the host (see [`UpstreamRequest::may_be_resent`]).
-    fn resend(&mut self, mut one: Try) -> Step {
+    fn resend(&mut self, mut one: Try, exchange: &Exchange) -> Step {
+        self.resends_left -= 1;
         one.cluster.stats.upstream_rq_resent.inc();
-        let of = PoolOf::requests(&one.cluster, &one.host, self.speaks, &self.client);
+        let speaks = connect::speaks(self.forward, &one.cluster, exchange);
+        let of = PoolOf::requests(&one.cluster, &one.host, speaks, &self.client);
         one.state = self.connect(&one.cluster, &one.host, of, true);
         self.running.push(one);
         Step::Wait
@@ -331,7 +342,7 @@ impl Tries<'_> {
         let of_host = &self.running[place].cluster;
         let breakers = &of_host.breakers[self.forward.priority as usize];
         let permit = breakers.requests.acquire();
-        if permit.is_none() && self.speaks == Speaks::Http1 {
+        if permit.is_none() && lease.speaks() != Speaks::Bytes {
             of_host.stats.upstream_rq_active_overflow.inc();
             lease.give_back_unused();
             return self.on_failed(place, Failure::Overflow, downstream, exchange);
@@ -694,8 +705,9 @@ impl Tries<'_> {
         let mut may_be_resent = false;
         match state {
             State::Active(upstream, _) => {
-                may_be_resent =
-                    (self.keeping || !self.has_body) && upstream.may_be_resent(&failure, exchange);
+                may_be_resent = (self.keeping || !self.has_body)
+                    && self.resends_left > 0
+                    && upstream.may_be_resent(&failure, exchange);
                 upstream.break_off(&failure, self.manager, exchange);
             }
             State::Ready | State::Connecting(_) => note_unconnected(&one.host, &failure),
@@ -727,7 +739,7 @@ impl Tries<'_> {
             }
         }
         if may_be_resent {
-            return self.resend(one);
+            return self.resend(one, exchange);
         }
         host_result::on_failure(self.manager, &one.host, &failure, false, exchange);
         // Others may still bring a response.

@@ -9,8 +9,7 @@
 //! Either side's end is the end of both: HTTP/1 has no half-open tunnels.
 
 use std::future::poll_fn;
-use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::ResponseHead;
@@ -25,7 +24,6 @@ use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Tunnel};
 use crate::reactor::{self, Chunk};
 use crate::stream_info::{ResponseFlag, details};
-use crate::transport_sockets::TransportSocket;
 
 /// Whether a response head in `exchange.response` begins the tunnel that the
 /// request asked for. A 101 that does not say so begins nothing: what follows
@@ -99,7 +97,7 @@ pub(super) async fn run(
             Event::FromClient(data) => {
                 exchange.info.bytes_received += data.len() as u64;
                 shadow::data(upstream.route_cluster(), exchange, &data);
-                upstream.stream().write_chunk(data);
+                upstream.send_raw(data);
             }
             // The end of plain TCP is all that there is; of HTTP/1 it is the
             // end of a connection in use. What was queued for the client is
@@ -153,12 +151,13 @@ fn poll_event(
 /// Polls for bytes of the host, while the client takes them.
 fn poll_host(
     upstream: &mut UpstreamRequest,
-    downstream: &Downstream,
+    downstream: &mut Downstream,
     cx: &mut Context<'_>,
 ) -> Poll<Event> {
-    match poll_room(&downstream.stream, downstream.send_queue_max, cx) {
+    match downstream.poll_room(cx) {
         Poll::Pending => return Poll::Pending,
-        Poll::Ready(Ok(())) => {}
+        Poll::Ready(Ok(())) if downstream.write_error().is_none() => {}
+        Poll::Ready(Ok(())) => return Poll::Ready(Event::Failed(Failure::DownstreamClosed)),
         Poll::Ready(Err(_)) => return Poll::Ready(Event::Failed(Failure::DownstreamClosed)),
     }
     upstream.poll_raw(cx).map(|part| match part {
@@ -171,30 +170,13 @@ fn poll_host(
 /// Polls for bytes of the client, while the host takes them. The client's end
 /// comes behind all that it has sent.
 fn poll_client(
-    upstream: &UpstreamRequest,
+    upstream: &mut UpstreamRequest,
     downstream: &mut Downstream,
     cx: &mut Context<'_>,
 ) -> Poll<Event> {
-    match poll_room(upstream.stream(), upstream.send_queue_max, cx) {
-        // A connection that fails to send says so when it is read.
-        Poll::Pending | Poll::Ready(Err(_)) => return Poll::Pending,
-        Poll::Ready(Ok(())) => {}
-    }
+    ready!(upstream.poll_raw_room(cx));
     downstream.poll_raw(cx).map(|part| match part {
         Ok(Some(data)) => Event::FromClient(data),
         Ok(None) | Err(_) => Event::Failed(Failure::DownstreamClosed),
     })
-}
-
-/// Waits while there is too much to send. A failed connection has nothing to
-/// send, and would take everything for ever.
-fn poll_room(
-    stream: &TransportSocket,
-    queued_max: usize,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
-    if stream.queued() > queued_max {
-        return stream.poll_writable(cx, queued_max / 2);
-    }
-    Poll::Ready(stream.write_error().map_or(Ok(()), Err))
 }

@@ -6,26 +6,22 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
-use ringway_codecs::http1::{
-    BodyOptions, Framing, HeadEnd, ResponseHead, ResponseOptions, Version, encode_request_head,
-};
-
-use ringway_config::cluster::Cluster as ClusterConfig;
+use ringway_codecs::http1::{Framing, HeadEnd, ResponseHead, Version};
 
 use super::charge::Clusters;
+use super::codec::{Asked, Codec};
 use super::connect::poll_client;
 use super::failure::Failure;
 use super::host_result;
 use super::interim::{Interims, is_interim, is_known};
 use super::timeout::poll_deadline;
 use super::{ConnectionManager, Handled};
-use crate::http::downstream::{Downstream, start_line_bytes};
+use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired, Tunnel};
-use crate::http::http1::reader::{BodyPart, MessageReader, ReadError};
-use crate::http::http1::writer::BodyWriter;
+use crate::http::http1::reader::{BodyPart, ReadError};
+use crate::http::http2::error::Http2Error;
 use crate::reactor::{self, Chunk};
 use crate::stream_info::{Protocol, TimePoint};
-use crate::transport_sockets::TransportSocket;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{Lease, Speaks};
 use crate::upstream::host::Host;
@@ -48,15 +44,9 @@ pub(super) struct UpstreamRequest {
     active: ActiveRequest,
     /// The route's cluster, where it is an aggregate.
     aggregate: Option<Rc<Cluster>>,
-    reader: MessageReader,
-    writer: BodyWriter,
+    codec: Codec,
     /// High watermark of the host's send queue, in bytes.
-    pub send_queue_max: usize,
-    /// Received on the connection before this request.
-    received_before: u64,
-    sent_before: u64,
-    /// What the kernel had taken of the connection's bytes when it began.
-    taken_before: u64,
+    send_queue_max: usize,
     /// The response has told of the host's load.
     load_reported: bool,
     interims: Interims,
@@ -91,35 +81,17 @@ impl UpstreamRequest {
         info.mark(TimePoint::UpstreamPoolReady, now);
         info.mark(TimePoint::UpstreamTxBegin, now);
         let buffer_limit = lease.cluster().config.buffer_limit;
-        let received_before = lease.stream.bytes_received();
-        let taken_before = lease.stream.bytes_sent();
-        let sent_before = taken_before + lease.stream.queued() as u64;
-
-        let is_message = lease.speaks() == Speaks::Http1;
-        let chunked = is_message && end == HeadEnd::Chunked;
-        if is_message {
-            info.upstream_protocol = Some(Protocol::Http11);
-            let mut field_bytes = 0;
-            let case = lease.cluster().config.header_names.case;
-            lease.stream.write_with(|out| {
-                let before = out.len();
-                encode_request_head(out, &exchange.request, end, case);
-                let head = &out[before..];
-                field_bytes = head.len() as u64 - start_line_bytes(head) - 2;
-            });
-            info.upstream_bytes.header_sent += field_bytes;
-        }
+        info.upstream_protocol = protocol(lease.speaks());
+        let asked = Asked {
+            end,
+            has_body: has_body && !(exchange.request_complete && exchange.replay.is_empty()),
+            tunnel: exchange.tunnel,
+        };
+        let (codec, field_bytes) = Codec::start(&lease, &exchange.request, asked);
+        info.upstream_bytes.header_sent += field_bytes;
         let mut started = Self {
-            reader: MessageReader::default(),
-            writer: if chunked {
-                BodyWriter::Chunked
-            } else {
-                BodyWriter::Plain
-            },
+            codec,
             send_queue_max: downstream.send_queue_max.min(buffer_limit.max(1) as usize),
-            received_before,
-            sent_before,
-            taken_before,
             load_reported: false,
             interims: Interims::default(),
             is_result_open: false,
@@ -127,18 +99,13 @@ impl UpstreamRequest {
             aggregate: None,
         };
         if !exchange.replay.is_empty() {
-            let stream = &started.active.lease().stream;
-            started.writer.bytes(stream, &exchange.replay);
+            let lease = started.active.lease();
+            started.codec.send_bytes(lease, &exchange.replay);
         }
         if exchange.request_complete {
             started.send_end(exchange);
         }
         started
-    }
-
-    /// The socket.
-    pub fn stream(&self) -> &TransportSocket {
-        &self.active.lease().stream
     }
 
     /// Whether what is sent and received is no message of HTTP.
@@ -148,20 +115,38 @@ impl UpstreamRequest {
 
     /// From here to its end, all that the host sends is the response's body.
     pub fn begin_body_of_bytes(&mut self) {
-        self.reader.begin_body(Framing::UntilClose);
+        self.codec.begin_body_of_bytes();
     }
 
-    /// Polls for bytes of a tunnel; see [`MessageReader::poll_raw`].
+    /// Polls for bytes of a tunnel. `None` is the host's end.
     pub fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
-        self.reader.poll_raw(&self.active.lease().stream, cx)
+        self.codec.poll_raw(self.active.lease(), cx)
+    }
+
+    /// Queues bytes of a tunnel.
+    pub fn send_raw(&mut self, data: Chunk) {
+        self.codec.send_raw(self.active.lease(), data);
+    }
+
+    /// Polls until the host takes more of a tunnel. A failed connection has
+    /// nothing to send, and would take everything for ever.
+    pub fn poll_raw_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let lease = self.active.lease();
+        if self.codec.is_broken(lease) {
+            return Poll::Pending;
+        }
+        match self.codec.poll_room(lease, self.send_queue_max, cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            // What is wrong is said when it is read.
+            Poll::Ready(Err(())) | Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Makes the connection the one that logs tell of.
     pub fn note_connection(&self, exchange: &mut Exchange) {
         let lease = self.active.lease();
         exchange.info.upstream_connection = Some(Rc::clone(&lease.info));
-        exchange.info.upstream_protocol =
-            (lease.speaks() == Speaks::Http1).then_some(Protocol::Http11);
+        exchange.info.upstream_protocol = protocol(lease.speaks());
     }
 
     /// The cluster of the host.
@@ -210,7 +195,7 @@ impl UpstreamRequest {
     /// Polls for a response head alone.
     pub fn poll_head(
         &mut self,
-        downstream: &Downstream,
+        downstream: &mut Downstream,
         exchange: &mut Exchange,
         cx: &mut Context<'_>,
     ) -> Poll<Result<ResponseHead, Failure>> {
@@ -227,37 +212,24 @@ impl UpstreamRequest {
     fn poll_response(
         &mut self,
         has_head: bool,
-        downstream: &Downstream,
+        downstream: &mut Downstream,
         exchange: &mut Exchange,
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
-        if downstream.stream.queued() > downstream.send_queue_max {
-            let below = downstream.send_queue_max / 2;
-            match downstream.stream.poll_writable(cx, below) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => {
-                    return Poll::Ready(Event::Failed(Failure::DownstreamClosed));
-                }
-            }
+        match downstream.poll_room(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Poll::Ready(Event::Failed(Failure::DownstreamClosed)),
         }
         loop {
             let lease = self.active.lease();
-            let (stream, config) = (&lease.stream, &lease.cluster().config);
             let event = if has_head {
-                self.reader
-                    .poll_body(stream, &mut exchange.response_trailers, cx)
+                self.codec
+                    .poll_body(lease, &mut exchange.response_trailers, cx)
                     .map_ok(Event::ResponseBody)
             } else {
-                self.reader
-                    .poll_response(
-                        stream,
-                        &response_options(config),
-                        &body_options(config),
-                        exchange.facts,
-                        &mut exchange.response,
-                        cx,
-                    )
+                self.codec
+                    .poll_response(lease, exchange.facts, &mut exchange.response, cx)
                     .map_ok(Event::Head)
             };
             let event = match ready!(event) {
@@ -290,19 +262,16 @@ impl UpstreamRequest {
             // Nothing to read, but a client that goes away ends the request.
             return poll_client(downstream, exchange, cx).map(Event::Failed);
         }
-        let stream = &self.active.lease().stream;
-        if stream.queued() > self.send_queue_max {
-            match stream.poll_writable(cx, self.send_queue_max / 2) {
-                Poll::Pending => {
-                    return downstream
-                        .stream
-                        .poll_closed(cx)
-                        .map(|()| Event::Failed(Failure::DownstreamClosed));
-                }
-                // A connection that fails to send says so when it is read.
-                Poll::Ready(Err(_)) => return Poll::Pending,
-                Poll::Ready(Ok(())) => {}
+        let lease = self.active.lease();
+        match self.codec.poll_room(lease, self.send_queue_max, cx) {
+            Poll::Pending => {
+                return downstream
+                    .poll_closed(cx)
+                    .map(|()| Event::Failed(Failure::DownstreamClosed));
             }
+            // A connection that fails to send says so when it is read.
+            Poll::Ready(Err(())) => return Poll::Pending,
+            Poll::Ready(Ok(())) => {}
         }
         downstream
             .poll_body(&mut exchange.request_trailers, cx)
@@ -314,22 +283,19 @@ impl UpstreamRequest {
 
     /// Queues a part of the request's body.
     pub fn send_data(&mut self, data: Chunk) {
-        self.writer.data(&self.active.lease().stream, data);
+        self.codec.send_data(self.active.lease(), data);
     }
 
     /// Queues the end of the request.
     pub fn send_end(&mut self, exchange: &mut Exchange) {
         if self.carries_bytes() {
             if exchange.is_request_over() {
-                self.stream().shutdown_write();
+                self.active.lease().stream.shutdown_write();
             }
             return;
         }
-        if !self.cluster().config.trailers {
-            exchange.request_trailers.clear();
-        }
-        let stream = &self.active.lease().stream;
-        let trailers = self.writer.end(stream, &exchange.request_trailers);
+        let lease = self.active.lease();
+        let trailers = self.codec.send_end(lease, &mut exchange.request_trailers);
         exchange.info.upstream_bytes.header_sent += trailers;
         exchange.info.mark(TimePoint::UpstreamTxEnd, reactor::now());
     }
@@ -434,7 +400,7 @@ impl UpstreamRequest {
         if !reusable && !until_close && !self.carries_bytes() {
             stats.upstream_cx_close_notify.inc();
         }
-        if self.reader.has_unread() || self.active.lease().stream.has_unread() {
+        if self.codec.has_unasked(self.active.lease()) {
             // Bytes behind a response are nobody's.
             stats.upstream_cx_protocol_error.inc();
         }
@@ -443,7 +409,7 @@ impl UpstreamRequest {
             // the connection: dropping the lease closes it.
             return;
         }
-        let clean = !self.reader.has_unread();
+        let clean = self.codec.is_clean();
         self.active.finish().give_back(reusable && clean);
     }
 
@@ -467,22 +433,29 @@ impl UpstreamRequest {
         failure.answer(manager, clusters, downstream, exchange)
     }
 
-    /// Whether a request whose host closed the connection may be sent again
-    /// although nothing says so: the connection was a pooled one, which a host
-    /// may close at any time, no byte of an answer came, and either the method
-    /// is idempotent (RFC 9110 section 9.2.2) or no byte of the request has
-    /// left, so that no host can have acted on it. All of the request must
-    /// still be here.
+    /// Whether a failed request may be sent again although nothing says so. It
+    /// may where the host says that it did nothing with it. It may where the
+    /// host closed the connection, if that was a pooled one, which a host may
+    /// close at any time, no byte of an answer came, and either the method is
+    /// idempotent (RFC 9110 section 9.2.2) or no byte of the request has left,
+    /// so that no host can have acted on it. All of the request must still be
+    /// here.
     pub fn may_be_resent(&self, failure: &Failure, exchange: &Exchange) -> bool {
         let lease = self.active.lease();
-        let stream = &lease.stream;
-        matches!(failure, Failure::UpstreamClosed)
-            && lease.was_used()
-            && lease.speaks() == Speaks::Http1
-            && exchange.tunnel == Tunnel::None
-            && !exchange.response_started
-            && stream.bytes_received() == self.received_before
-            && (is_idempotent(&exchange.request) || stream.bytes_sent() == self.taken_before)
+        if exchange.tunnel != Tunnel::None || exchange.response_started {
+            return false;
+        }
+        match failure {
+            // The host has said that it did nothing with it.
+            Failure::UpstreamUnprocessed => true,
+            Failure::UpstreamClosed => {
+                lease.was_used()
+                    && lease.speaks() != Speaks::Bytes
+                    && self.codec.is_unanswered(lease)
+                    && (is_idempotent(&exchange.request) || self.codec.is_unsent(lease))
+            }
+            _ => false,
+        }
     }
 
     /// Ends a request that failed. What that says of its host depends on what
@@ -501,6 +474,9 @@ impl UpstreamRequest {
             Failure::Expired(Expired::Route) => stats.rq_timeout.inc(),
             Failure::Expired(Expired::Try | Expired::TryIdle)
             | Failure::UpstreamClosed
+            | Failure::UpstreamReset
+            | Failure::UpstreamRefused
+            | Failure::UpstreamUnprocessed
             | Failure::UpstreamProtocol => {
                 if matches!(failure, Failure::Expired(_)) {
                     stats.rq_timeout.inc();
@@ -517,9 +493,22 @@ impl UpstreamRequest {
 
     fn upstream_failure(&self, has_head: bool, error: &ReadError) -> Failure {
         match error {
-            ReadError::Protocol(_) => Failure::UpstreamProtocol,
+            ReadError::Protocol(_)
+            | ReadError::Http2(
+                Http2Error::Protocol | Http2Error::Blamed | Http2Error::Unsendable,
+            ) => Failure::UpstreamProtocol,
+            ReadError::Http2(Http2Error::Reset) => Failure::UpstreamReset,
+            ReadError::Http2(Http2Error::Refused)
+                if self.codec.was_too_many(self.active.lease()) =>
+            {
+                Failure::UpstreamUnprocessed
+            }
+            ReadError::Http2(Http2Error::Refused) => Failure::UpstreamRefused,
+            ReadError::Http2(Http2Error::Unprocessed) => Failure::UpstreamUnprocessed,
+            // The connection may end at any time; that breaks no rule of HTTP/2.
+            _ if matches!(self.codec, Codec::Http2(_)) => Failure::UpstreamClosed,
             ReadError::Closed if !has_head => Failure::UpstreamClosed,
-            ReadError::Io(_) if !has_head && !self.reader.is_within_head() => {
+            ReadError::Io(_) if !has_head && !self.codec.is_within_head() => {
                 Failure::UpstreamClosed
             }
             ReadError::Closed | ReadError::Truncated | ReadError::Io(_) => {
@@ -537,15 +526,20 @@ impl UpstreamRequest {
 
     /// Counts what moved since the last time.
     fn count_bytes(&mut self, exchange: &mut Exchange) {
-        let stream = &self.active.lease().stream;
-        let received = stream.bytes_received();
-        let sent = stream.bytes_sent() + stream.queued() as u64;
+        let moved = self.codec.take_moved(self.active.lease());
         let bytes = &mut exchange.info.upstream_bytes;
-        bytes.wire_received += received - self.received_before;
-        // What was queued is forgotten when the connection breaks.
-        bytes.wire_sent += sent.saturating_sub(self.sent_before);
-        bytes.header_received += self.reader.take_field_bytes();
-        (self.received_before, self.sent_before) = (received, sent);
+        bytes.wire_received += moved.wire_received;
+        bytes.wire_sent += moved.wire_sent;
+        bytes.header_received += moved.header_received;
+    }
+}
+
+/// What logs call it.
+fn protocol(speaks: Speaks) -> Option<Protocol> {
+    match speaks {
+        Speaks::Http1 => Some(Protocol::Http11),
+        Speaks::Http2 | Speaks::Negotiated => Some(Protocol::Http2),
+        Speaks::Bytes => None,
     }
 }
 
@@ -562,7 +556,11 @@ fn is_idempotent(request: &HeaderMap) -> bool {
 /// or not to the end.
 pub(super) fn note_failure(host: &Host, failure: &Failure, exchange: &Exchange) {
     match failure {
-        Failure::UpstreamClosed | Failure::UpstreamProtocol => host.note(Outcome::Failed),
+        Failure::UpstreamClosed
+        | Failure::UpstreamReset
+        | Failure::UpstreamRefused
+        | Failure::UpstreamUnprocessed
+        | Failure::UpstreamProtocol => host.note(Outcome::Failed),
         Failure::Expired(Expired::Route | Expired::Try | Expired::TryIdle)
             if !exchange.response_started =>
         {
@@ -590,22 +588,6 @@ pub(super) fn note_unconnected(host: &Host, failure: &Failure) {
         Failure::Connect(_) | Failure::Handshake(_) | Failure::ConnectTimeout
     ) {
         host.note(Outcome::Failed);
-    }
-}
-
-pub(super) fn response_options(config: &ClusterConfig) -> ResponseOptions {
-    ResponseOptions {
-        head_bytes_max: config.response_head_bytes_max,
-        headers_max: config.response_headers_max as usize,
-        trailers: config.trailers,
-        preserve_case: config.header_names.preserved,
-    }
-}
-
-pub(super) fn body_options(config: &ClusterConfig) -> BodyOptions {
-    BodyOptions {
-        trailers: config.trailers,
-        ..BodyOptions::default()
     }
 }
 

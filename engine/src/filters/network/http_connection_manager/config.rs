@@ -25,6 +25,7 @@ use ringway_codecs::http1::{HeadersWithUnderscores, RequestOptions};
 use ringway_config::cidr::CidrRange;
 use ringway_config::core::{self, Node};
 use ringway_config::header_key_format::HeaderNames;
+use ringway_config::http2_protocol_options::Http2ProtocolOptions;
 use ringway_config::listener::{Extension, check_terminal};
 use ringway_config::route::{Forward, StringMatcher};
 use ringway_config::support::is_known;
@@ -64,6 +65,8 @@ pub struct Config {
     pub request: RequestOptions,
     /// How names of responses look.
     pub response_names: NameCase,
+    /// HTTP/2 on the client's side.
+    pub http2: Http2ProtocolOptions,
     /// Access logs of every request.
     pub access_logs: Vec<AccessLog>,
     /// When they are written besides the end of a request.
@@ -140,14 +143,15 @@ impl Timeouts {
     }
 }
 
-/// `codec_type`. HTTP/2 and HTTP/3 are refused by the support table; with
-/// `Auto` the HTTP/2 preface is answered as a protocol error so far.
+/// `codec_type`. HTTP/3 is refused by the support table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
     /// Found out from the first bytes.
     Auto,
     /// HTTP/1 only.
     Http1,
+    /// HTTP/2 only.
+    Http2,
 }
 
 /// Compiles the connection manager that `any` configures.
@@ -179,6 +183,12 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
     let names = cx.field("http_protocol_options", |cx| {
         HeaderNames::lower(http1.header_key_format.as_ref(), cx)
     });
+    let http2 = match &proto.http2_protocol_options {
+        None => Http2ProtocolOptions::default(),
+        Some(options) => cx.field("http2_protocol_options", |cx| {
+            Http2ProtocolOptions::lower(options, cx)
+        }),
+    };
     let routes = Routes::compile(proto.route_specifier.as_ref(), cx);
 
     Some(Config {
@@ -206,6 +216,7 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
             preserve_case: names.preserved,
         },
         response_names: names.case,
+        http2,
         access_logs,
         log_flushes: LogFlushes::lower(&proto, cx),
         timeouts,
@@ -228,7 +239,8 @@ fn codec(proto: &pb::HttpConnectionManager, cx: &mut Cx<'_>) -> Option<Codec> {
     match proto.codec_type() {
         CodecType::Auto => Some(Codec::Auto),
         CodecType::Http1 => Some(Codec::Http1),
-        CodecType::Http2 | CodecType::Http3 => {
+        CodecType::Http2 => Some(Codec::Http2),
+        CodecType::Http3 => {
             cx.error_at("codec_type", "not supported yet");
             None
         }

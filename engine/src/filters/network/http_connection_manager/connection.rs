@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use ringway_codecs::http1::{BodyOptions, Http1Error, RequestHead};
 
+use super::config::Codec;
 use super::{ConnectionManager, Handled};
 use crate::filters::Registration;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
 use crate::http::http1::reader::ReadError;
-use crate::reactor;
+use crate::http::http1::server::ServerConnection;
+use crate::reactor::{self, Timer};
 use crate::stream_info::{ConnectionInfo, Protocol, ResponseFlag};
 use crate::transport_sockets::TransportSocket;
 use crate::upstream::conn_pool;
@@ -27,11 +29,11 @@ const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 
 /// How long a new connection has for its first request when its worker drains
 /// already: the client knows nothing of it, and the request is on its way.
-const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// The client closed it between requests, or it failed.
     ByClient,
     /// The client went away within a request.
@@ -45,6 +47,8 @@ enum End {
     Abort,
     /// The client takes nothing of its response.
     Stuck,
+    /// It is none: the client speaks HTTP/2.
+    ToHttp2,
 }
 
 /// Why there is no next request.
@@ -99,24 +103,64 @@ impl ConnectionManager {
             trailers: self.config().request.trailers,
             ..BodyOptions::default()
         };
-        let mut downstream = Downstream::new(
-            stream,
-            visit.registration.timer(),
-            info,
-            buffer_limit,
-            body_options,
-            self.config().response_names,
-        );
-        let end = self
-            .serve_requests(&mut downstream, &visit.registration, visit.opened)
-            .await;
+        let connection = ServerConnection::new(stream, body_options, self.config().response_names);
+        let timer = visit.registration.timer();
+        let mut downstream = Downstream::http1(connection, timer, info, buffer_limit);
+        let end = match self.speaks_http2(&downstream.info) {
+            true => End::ToHttp2,
+            false => {
+                self.serve_requests(&mut downstream, &visit.registration, visit.opened)
+                    .await
+            }
+        };
+        if end == End::ToHttp2 {
+            // In a box: connections of HTTP/1 would have room for it.
+            return Box::pin(self.change_to_http2(visit, downstream)).await;
+        }
         conn_pool::own::release(downstream.info.id);
         self.count_buffered(&mut downstream, true);
-        if downstream.has_received() {
+        if downstream.as_http1().has_received() {
             self.stats().downstream_cx_http1_active.dec();
         }
         self.count_closed(&visit, end);
-        self.close(downstream, end).await;
+        let timer = Rc::clone(&downstream.timer);
+        let ServerConnection {
+            stream,
+            ends_with_connection,
+            ..
+        } = downstream.into_http1();
+        match end {
+            // A FIN would tell the client that the response is complete.
+            End::Abort if ends_with_connection => stream.abort(),
+            end => self.close(stream, &timer, end).await,
+        }
+    }
+
+    /// Whether it is known before the first byte that a client speaks HTTP/2.
+    fn speaks_http2(&self, info: &ConnectionInfo) -> bool {
+        let agreed = || info.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+        match self.config().codec {
+            Codec::Http1 => false,
+            Codec::Http2 => true,
+            Codec::Auto => agreed() == Some(b"h2"),
+        }
+    }
+
+    async fn change_to_http2(self: Rc<Self>, visit: Visit, downstream: Downstream) {
+        let Downstream {
+            info, buffer_limit, ..
+        } = &downstream;
+        let (info, limit) = (Rc::clone(info), *buffer_limit);
+        let id = info.id;
+        let socket = downstream.into_http1().into_socket();
+        let (end, socket) = self
+            .serve_http2(socket, &visit.registration, visit.opened, info, limit)
+            .await;
+        conn_pool::own::release(id);
+        self.count_closed(&visit, end);
+        if let Some(socket) = socket {
+            self.close(socket, &visit.registration.timer(), end).await;
+        }
     }
 
     async fn serve_requests(
@@ -154,6 +198,7 @@ impl ConnectionManager {
                     self.begin_abandoned(&mut exchange);
                     (exchange, Handled::Aborted)
                 }
+                Err(NoRequest::End(End::ToHttp2)) => return End::ToHttp2,
                 Err(NoRequest::End(end)) => {
                     self.count_bytes(downstream, &mut counted_bytes);
                     return end;
@@ -180,7 +225,7 @@ impl ConnectionManager {
                 return End::ByUsWithUnread;
             }
             if !keep_alive {
-                let unread = downstream.has_unread();
+                let unread = downstream.as_http1().has_unread();
                 return if unread {
                     End::ByUsWithUnread
                 } else {
@@ -203,7 +248,7 @@ impl ConnectionManager {
         served: u32,
     ) -> Result<(Box<Exchange>, RequestHead), NoRequest> {
         let timeouts = &self.config().timeouts;
-        if downstream.stream.queued() > 0 {
+        if downstream.queued() > 0 {
             self.flush(downstream).await?;
         }
         let idle_since = reactor::now();
@@ -227,12 +272,19 @@ impl ConnectionManager {
 
         let outcome = poll_fn(|cx| {
             loop {
-                match downstream.poll_readable(cx) {
+                match downstream.as_http1().poll_readable(cx) {
                     Poll::Pending => break,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(no_request(&error))),
                     Poll::Ready(Ok(())) => {}
                 }
-                if downstream.note_received() {
+                let connection = downstream.as_http1();
+                if !connection.has_received()
+                    && self.config().codec == Codec::Auto
+                    && connection.begins_http2()
+                {
+                    return Poll::Ready(Err(Stop::End(End::ToHttp2)));
+                }
+                if connection.note_received() {
                     // The codec is chosen by the first byte.
                     self.stats().downstream_cx_http1_total.inc();
                     self.stats().downstream_cx_http1_active.inc();
@@ -248,13 +300,14 @@ impl ConnectionManager {
                     self.begin_log_interval(&mut taken);
                     taken
                 });
-                let parsed = downstream.poll_request(&self.config().request, &mut slot.request, cx);
+                let (options, headers) = (&self.config().request, &mut slot.request);
+                let parsed = downstream.as_http1().poll_request(options, headers, cx);
                 match parsed {
                     Poll::Ready(Ok(head)) => return Poll::Ready(Ok(head)),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(no_request(&error))),
                     Poll::Pending => {
                         // Empty lines belong to no request.
-                        if !downstream.is_within_head() {
+                        if !downstream.as_http1().is_within_head() {
                             continue;
                         }
                         if head_deadline.is_none()
@@ -279,7 +332,7 @@ impl ConnectionManager {
                 }
                 let now = reactor::now();
                 let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-                if downstream.is_within_head() {
+                if downstream.as_http1().is_within_head() {
                     if passed(head_deadline) {
                         return Poll::Ready(Err(Stop::HeadTimeout));
                     }
@@ -350,22 +403,22 @@ impl ConnectionManager {
 
     /// Gives a client that reads nothing of its response only so long
     /// (`flush_timeout`): what waits in its queue is memory of others.
-    async fn flush(&self, downstream: &Downstream) -> Result<(), NoRequest> {
+    async fn flush(&self, downstream: &mut Downstream) -> Result<(), NoRequest> {
         let limit = downstream.flush_limit;
         loop {
             // Pipelined requests need not wait for the last byte. A client
             // that sends them without reading waits here, not in memory.
-            let queued = downstream.stream.queued();
+            let queued = downstream.queued();
             let has_room = queued <= downstream.send_queue_max;
-            if queued == 0 || has_room && downstream.has_unread() {
+            if queued == 0 || has_room && downstream.as_http1().has_unread() {
                 return Ok(());
             }
             downstream
                 .timer
                 .set(limit.map(|limit| reactor::now() + limit));
             let progress = poll_fn(|cx| {
-                if downstream.stream.poll_writable(cx, queued).is_ready()
-                    || has_room && downstream.stream.poll_closed(cx).is_ready()
+                if downstream.poll_writable(cx, queued).is_ready()
+                    || has_room && downstream.poll_closed(cx).is_ready()
                 {
                     return Poll::Ready(true);
                 }
@@ -376,17 +429,18 @@ impl ConnectionManager {
                 self.stats().downstream_rq_idle_timeout.inc();
                 return Err(NoRequest::End(End::Stuck));
             }
-            if downstream.stream.write_error().is_some() {
+            if downstream.write_error().is_some() {
                 return Err(NoRequest::End(End::ByClient));
             }
-            if has_room && downstream.stream.is_closed() {
+            if has_room && downstream.as_http1().stream.is_closed() {
                 return Ok(());
             }
         }
     }
 
     fn count_bytes(&self, downstream: &mut Downstream, counted: &mut (u64, u64)) {
-        let now = (downstream.stream.bytes_received(), downstream.bytes_sent());
+        let connection = downstream.as_http1();
+        let now = (connection.stream.bytes_received(), connection.bytes_sent());
         self.stats()
             .downstream_cx_rx_bytes_total
             .add(now.0 - counted.0);
@@ -399,7 +453,7 @@ impl ConnectionManager {
     }
 
     fn count_buffered(&self, downstream: &mut Downstream, is_over: bool) {
-        let by = downstream.take_buffered(is_over);
+        let by = downstream.as_http1().take_buffered(is_over);
         if by != 0 {
             self.stats().downstream_cx_rx_bytes_buffered.add(by);
         }
@@ -427,15 +481,14 @@ impl ConnectionManager {
     }
 
     /// Ends the connection so that the client can read what was sent.
-    async fn close(&self, downstream: Downstream, end: End) {
-        let stream = downstream.stream;
+    async fn close(&self, stream: TransportSocket, timer: &Timer, end: End) {
         match end {
             // What waits for this client has waited long enough.
             End::Stuck => stream.abort(),
-            // A FIN would tell the client that the response is complete.
-            End::Abort if downstream.ends_with_connection => stream.abort(),
             // The stream's own end flushes what is queued.
-            End::ByClient | End::ByClientWithRequest | End::ByUs | End::Abort => drop(stream),
+            End::ByClient | End::ByClientWithRequest | End::ByUs | End::Abort | End::ToHttp2 => {
+                drop(stream);
+            }
             End::ByUsWithUnread => {
                 let Some(delay) = self.config().timeouts.delayed_close else {
                     return;
@@ -444,7 +497,7 @@ impl ConnectionManager {
                 // reset, which would overtake the response. So the write side
                 // is closed first and the rest is read and thrown away.
                 stream.shutdown_write();
-                downstream.timer.set(Some(reactor::now() + delay));
+                timer.set(Some(reactor::now() + delay));
                 let discard = async {
                     let before = stream.bytes_received();
                     while let Ok(Some(_)) = stream.recv().await {
@@ -453,7 +506,7 @@ impl ConnectionManager {
                         }
                     }
                 };
-                if reactor::timeout(&downstream.timer, discard).await.is_err() {
+                if reactor::timeout(timer, discard).await.is_err() {
                     self.stats().downstream_cx_delayed_close_timeout.inc();
                 }
             }
@@ -471,11 +524,11 @@ enum Stop {
 fn no_request(error: &ReadError) -> Stop {
     match error {
         ReadError::Protocol(error) => Stop::Invalid(*error),
-        ReadError::Closed | ReadError::Io(_) => Stop::End(End::ByClient),
+        ReadError::Closed | ReadError::Io(_) | ReadError::Http2(_) => Stop::End(End::ByClient),
         ReadError::Truncated => Stop::End(End::ByClientWithRequest),
     }
 }
 
-fn earliest<T: Ord, const N: usize>(deadlines: [Option<T>; N]) -> Option<T> {
+pub(super) fn earliest<T: Ord, const N: usize>(deadlines: [Option<T>; N]) -> Option<T> {
     deadlines.into_iter().flatten().min()
 }

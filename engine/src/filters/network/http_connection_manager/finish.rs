@@ -14,10 +14,7 @@ impl ConnectionManager {
     /// as in Envoy, each of them is a request in the log.
     pub(super) fn begin_redirected(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
         self.record(downstream, exchange);
-        let stats = self.stats();
-        stats.downstream_rq_total.inc();
-        stats.downstream_rq_http1_total.inc();
-        stats.downstream_rq_active.inc();
+        self.count_request(exchange.protocol);
         exchange.begin_redirected(reactor::now(), reactor::wall_clock());
         self.begin_log_interval(exchange);
     }

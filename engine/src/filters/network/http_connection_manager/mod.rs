@@ -7,7 +7,9 @@
 //! `finish` counts and logs it.
 //!
 //! - `config.rs`: the compiled configuration.
-//! - `connection.rs`: waiting for requests, ending connections.
+//! - `connection.rs`: waiting for requests, ending connections;
+//!   `http2_connection.rs` and `http2_stream.rs`: the same for HTTP/2, whose
+//!   requests run side by side.
 //! - `request.rs`: what is done to a request before it is routed.
 //! - `routes.rs`: the route configurations, by scope where there are scopes.
 //! - `response.rs`: what is done to every response.
@@ -20,6 +22,8 @@
 pub mod config;
 mod connection;
 mod finish;
+mod http2_connection;
+mod http2_stream;
 pub mod local_reply;
 pub mod local_reply_config;
 mod log_flushes;
@@ -273,10 +277,8 @@ impl ConnectionManager {
             self.log(AccessLogType::DownstreamStart, downstream, exchange);
         }
         if (upgrade || exchange.facts.is_connect) && !self.may_upgrade(exchange, &found) {
-            // Bytes of another protocol must not be taken for a request.
             self.stats().downstream_rq_ws_on_non_ws_route.inc();
-            exchange.request_complete = false;
-            exchange.keep_alive = false;
+            exchange.distrust_rest(downstream.is_request_read());
             let refused = LocalReply::new(403, "", details::UPGRADE_FAILED);
             self.reply(downstream, exchange, refused);
             return Handled::Answered;

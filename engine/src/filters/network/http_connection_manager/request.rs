@@ -16,6 +16,18 @@ use crate::reactor;
 use crate::stream_info::{ConnectionInfo, Protocol, ResponseFlag, TimePoint, details};
 
 impl ConnectionManager {
+    /// Counts a request that begins.
+    pub(super) fn count_request(&self, protocol: Protocol) {
+        let stats = self.stats();
+        stats.downstream_rq_total.inc();
+        stats.downstream_rq_active.inc();
+        match protocol {
+            Protocol::Http10 | Protocol::Http11 => stats.downstream_rq_http1_total.inc(),
+            Protocol::Http2 => stats.downstream_rq_http2_total.inc(),
+            Protocol::Http3 => stats.downstream_rq_http3_total.inc(),
+        }
+    }
+
     /// Records the head of a request that begins.
     pub(super) fn begin(
         &self,
@@ -23,21 +35,22 @@ impl ConnectionManager {
         exchange: &mut Exchange,
         head: &RequestHead,
     ) {
-        let stats = self.stats();
-        stats.downstream_rq_total.inc();
-        stats.downstream_rq_http1_total.inc();
-        stats.downstream_rq_active.inc();
-        exchange.note_head(head);
-        exchange.request_complete = downstream.is_request_read();
+        self.count_request(downstream.protocol(head.version));
+        exchange.note_head(head, downstream.protocol(head.version));
+        // What follows a request for another protocol is not the request's.
+        let is_for_tunnel =
+            exchange.protocol == Protocol::Http2 && (head.is_connect || head.upgrade);
+        exchange.request_complete = downstream.is_request_read() || is_for_tunnel;
         let timeouts = &self.config().timeouts;
         exchange.stream_limit.time = timeouts.stream;
         exchange.flush_limit = timeouts.flush(None);
         if head.dropped_underscore_headers > 0 {
             let dropped = u64::from(head.dropped_underscore_headers);
-            self.worker
-                .http1_stats()
-                .dropped_headers_with_underscores
-                .add(dropped);
+            let counted = match exchange.protocol {
+                Protocol::Http2 => &self.worker.http2_stats().dropped_headers_with_underscores,
+                _ => &self.worker.http1_stats().dropped_headers_with_underscores,
+            };
+            counted.add(dropped);
         }
         let info = &mut exchange.info;
         info.downstream_bytes.wire_received += downstream.take_received();
@@ -144,14 +157,13 @@ impl ConnectionManager {
         error: Http1Error,
     ) {
         let stats = self.stats();
-        stats.downstream_rq_total.inc();
-        stats.downstream_rq_http1_total.inc();
-        stats.downstream_rq_active.inc();
+        self.count_request(Protocol::Http11);
         exchange.keep_alive = false;
-        exchange.version = downstream.version();
+        let version = downstream.as_http1().version();
+        exchange.protocol = downstream.protocol(version);
         // Envoy's codec has not told it to the log yet where it refuses.
         exchange.info.protocol = Some(match error.tells_headers() {
-            true => exchange.protocol(),
+            true => exchange.protocol,
             false => Protocol::Http11,
         });
         if error == Http1Error::UnexpectedUnderscore {
@@ -169,10 +181,7 @@ impl ConnectionManager {
 
     /// Counts a request whose client left before its head was complete.
     pub(super) fn begin_abandoned(&self, exchange: &mut Exchange) {
-        let stats = self.stats();
-        stats.downstream_rq_total.inc();
-        stats.downstream_rq_http1_total.inc();
-        stats.downstream_rq_active.inc();
+        self.count_request(Protocol::Http11);
         let info = &mut exchange.info;
         info.protocol = Some(Protocol::Http11);
         info.flags
@@ -187,9 +196,7 @@ impl ConnectionManager {
         exchange: &mut Exchange,
     ) {
         let stats = self.stats();
-        stats.downstream_rq_total.inc();
-        stats.downstream_rq_http1_total.inc();
-        stats.downstream_rq_active.inc();
+        self.count_request(Protocol::Http11);
         exchange.keep_alive = false;
         exchange.info.protocol = Some(Protocol::Http11);
         let timeouts = &self.config().timeouts;

@@ -116,7 +116,7 @@ impl ConnectionManager {
         exchange: &mut Exchange,
         cx: &mut Context<'_>,
     ) -> Poll<Failure> {
-        if downstream.stream.poll_closed(cx).is_ready() {
+        if downstream.poll_closed(cx).is_ready() {
             return Poll::Ready(Failure::DownstreamClosed);
         }
         poll_deadline(self, downstream, exchange, cx)

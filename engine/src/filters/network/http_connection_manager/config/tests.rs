@@ -408,8 +408,11 @@ fn mistakes() {
             ),
         ),
         (
-            "          codec_type: HTTP2\n".to_owned(),
-            format!("f.yaml:11:23: {AT}.codec_type: HTTP2 is not supported yet (only AUTO, HTTP1)"),
+            "          codec_type: HTTP3\n".to_owned(),
+            format!(
+                "f.yaml:11:23: {AT}.codec_type: HTTP3 is not supported yet \
+                 (only AUTO, HTTP1, HTTP2)"
+            ),
         ),
         (
             "          upgrade_configs: [{upgrade_type: a}, {upgrade_type: A}]\n".to_owned(),

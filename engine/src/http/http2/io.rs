@@ -1,47 +1,37 @@
-//! Streams as tokio's `AsyncRead` and `AsyncWrite`, for libraries written against them.
+//! Connections as tokio's `AsyncRead` and `AsyncWrite`, which is what h2 reads
+//! and writes.
 
 use std::io;
+use std::ops::Deref;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Stream;
+use crate::transport_sockets::TransportSocket;
 
-/// Queued bytes beyond which a write waits: a few full TLS records or HTTP/2 frames.
-const WRITE_QUEUE_BYTES: usize = 128 * 1024;
+/// Queued bytes beyond which a write waits: a few full frames.
+pub const WRITE_QUEUE_BYTES: usize = 128 * 1024;
 
-/// A stream for code that wants tokio's traits.
+/// A connection for code that wants tokio's traits. Whoever keeps another
+/// reference to the socket may ask it for its counters, and must neither read
+/// nor write.
 ///
-/// `poll_flush` does not wait for the kernel, as for tokio's own sockets: what is written leaves
-/// at the end of the turn.
+/// `poll_flush` does not wait for the kernel, as for tokio's own sockets: what
+/// is written leaves at the end of the turn.
 #[derive(Debug)]
-pub struct TokioStream(Stream);
+pub struct TokioSocket<S = Rc<TransportSocket>>(S);
 
-impl TokioStream {
-    /// Wraps a stream.
-    pub fn new(stream: Stream) -> Self {
-        TokioStream(stream)
-    }
-
-    /// The stream within, for its addresses and counters.
-    pub fn get_ref(&self) -> &Stream {
-        &self.0
-    }
-
-    /// Gives the stream back. Nothing is buffered in the wrapper.
-    pub fn into_inner(self) -> Stream {
-        self.0
+impl<S: Deref<Target = TransportSocket>> TokioSocket<S> {
+    /// Wraps a connection.
+    #[must_use]
+    pub fn new(socket: S) -> Self {
+        Self(socket)
     }
 }
 
-impl From<Stream> for TokioStream {
-    fn from(stream: Stream) -> Self {
-        Self::new(stream)
-    }
-}
-
-impl AsyncRead for TokioStream {
+impl<S: Deref<Target = TransportSocket> + Unpin> AsyncRead for TokioSocket<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -54,20 +44,23 @@ impl AsyncRead for TokioStream {
             let taken = chunk.len().min(buffer.remaining());
             buffer.put_slice(&chunk[..taken]);
             chunk.advance(taken);
+            // Back in the queue of the socket, and not kept here: a receive
+            // buffer that nobody gets to read can be taken from there.
             self.0.unread(chunk);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for TokioStream {
+impl<S: Deref<Target = TransportSocket> + Unpin> AsyncWrite for TokioSocket<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.0.poll_writable(cx, WRITE_QUEUE_BYTES))?;
-        // A piece at a time, so that one large write cannot make the queue any longer.
+        // A piece at a time, so that one large write cannot make the queue any
+        // longer.
         let taken = bytes.len().min(WRITE_QUEUE_BYTES);
         self.0.write(&bytes[..taken]);
         Poll::Ready(Ok(taken))
@@ -98,6 +91,7 @@ impl AsyncWrite for TokioStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.shutdown_write();
-        self.0.poll_flushed(cx)
+        // Ready when less than one byte is queued.
+        self.0.poll_writable(cx, 1)
     }
 }

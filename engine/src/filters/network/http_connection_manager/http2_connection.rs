@@ -1,0 +1,588 @@
+//! A downstream connection that speaks HTTP/2: taking its streams, and ending
+//! it.
+//!
+//! One task drives the connection; every stream that it accepts is a task of
+//! its own (`http2_stream.rs`), so that requests of one connection run side by
+//! side.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use h2::server::{Builder, Connection, Handshake};
+use h2::{Ping, PingPong, Reason};
+use ringway_config::http2_protocol_options::Keepalive;
+
+use super::ConnectionManager;
+use super::config::Config;
+use super::connection::{End, FIRST_REQUEST_GRACE, earliest};
+use crate::filters::Registration;
+use crate::http::http2::io::TokioSocket;
+use crate::reactor::{self, Chunk, Timer};
+use crate::stream_info::ConnectionInfo;
+use crate::transport_sockets::TransportSocket;
+
+/// What a connection and its streams share.
+pub(super) struct Http2Connection {
+    /// Addresses and number.
+    pub info: Rc<ConnectionInfo>,
+    /// The listener's.
+    pub buffer_limit: u32,
+    timers: RefCell<Timers>,
+    active: Cell<usize>,
+    /// A response has said that the connection ends.
+    ends: Cell<bool>,
+    /// Its client asks for too much, and it is closed.
+    is_abused: Cell<bool>,
+    /// The task that drives the connection.
+    waker: RefCell<Option<Waker>>,
+    premature: PrematureResets,
+}
+
+/// Timers of streams, which later streams take over. All of them are made to
+/// expire when the worker ends.
+#[derive(Default)]
+struct Timers {
+    all: Vec<Rc<Timer>>,
+    free: Vec<usize>,
+}
+
+/// A place among the open streams of a connection.
+pub(super) struct StreamSlot {
+    connection: Rc<Http2Connection>,
+    timer: usize,
+}
+
+impl Http2Connection {
+    fn new(info: Rc<ConnectionInfo>, buffer_limit: u32) -> Rc<Self> {
+        Rc::new(Self {
+            info,
+            buffer_limit,
+            timers: RefCell::default(),
+            active: Cell::new(0),
+            ends: Cell::new(false),
+            is_abused: Cell::new(false),
+            waker: RefCell::default(),
+            premature: PrematureResets::default(),
+        })
+    }
+
+    /// Counts a stream as open for as long as the returned value lives.
+    fn open_stream(self: &Rc<Self>) -> StreamSlot {
+        self.active.set(self.active.get() + 1);
+        let mut timers = self.timers.borrow_mut();
+        let timer = timers.free.pop().unwrap_or_else(|| {
+            timers.all.push(Rc::new(Timer::new()));
+            timers.all.len() - 1
+        });
+        StreamSlot {
+            connection: Rc::clone(self),
+            timer,
+        }
+    }
+
+    /// Makes the end of the connection known to its client.
+    pub(super) fn drain(&self) {
+        if !self.ends.replace(true) {
+            self.wake();
+        }
+    }
+
+    /// Closes the connection of a client that asks for too much.
+    pub(super) fn close(&self) {
+        if !self.is_abused.replace(true) {
+            self.wake();
+        }
+    }
+
+    /// Lets every stream look at its deadlines, and at the end of its worker.
+    fn expire_all(&self) {
+        let now = reactor::now();
+        for timer in &self.timers.borrow().all {
+            timer.set(Some(now));
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn watch(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+}
+
+impl StreamSlot {
+    /// The connection.
+    pub fn connection(&self) -> &Rc<Http2Connection> {
+        &self.connection
+    }
+
+    /// The stream's timer.
+    pub fn timer(&self) -> Rc<Timer> {
+        Rc::clone(&self.connection.timers.borrow().all[self.timer])
+    }
+
+    /// Counts a stream that has ended, for the rule about those that end too
+    /// soon, and says whether its connection is to be closed for it.
+    pub fn note_end(&self, since: Instant, by_reset: bool) -> bool {
+        self.connection.premature.note(since, by_reset)
+    }
+}
+
+impl Drop for StreamSlot {
+    fn drop(&mut self) {
+        let connection = &self.connection;
+        connection.timers.borrow_mut().free.push(self.timer);
+        connection.active.set(connection.active.get() - 1);
+        if connection.active.get() == 0 {
+            connection.wake();
+        }
+    }
+}
+
+/// Envoy's rule against clients that ask and take it back: of many streams on
+/// a connection no more than a half may be reset within their first second.
+#[derive(Default)]
+struct PrematureResets {
+    streams: Cell<u64>,
+    premature: Cell<u64>,
+}
+
+/// Streams before which nothing is judged (Envoy's runtime key
+/// `overload.premature_reset_total_stream_count`).
+const PREMATURE_STREAMS_MIN: u64 = 500;
+
+/// A stream that lived for less ended too soon.
+const PREMATURE_BELOW: Duration = Duration::from_secs(1);
+
+impl PrematureResets {
+    fn note(&self, since: Instant, by_reset: bool) -> bool {
+        let lived = reactor::now().duration_since(since);
+        let is_premature = by_reset && lived < PREMATURE_BELOW;
+        self.streams.set(self.streams.get() + 1);
+        let premature = self.premature.get() + u64::from(is_premature);
+        self.premature.set(premature);
+        match self.streams.get() < PREMATURE_STREAMS_MIN {
+            // It can no longer be half of so many.
+            true => premature * 2 > PREMATURE_STREAMS_MIN,
+            false => premature * 2 > self.streams.get(),
+        }
+    }
+}
+
+/// h2's connection, from its preface on.
+enum Driver {
+    Handshake(Box<Handshake<TokioSocket, Chunk>>),
+    Open(Box<Connection<TokioSocket, Chunk>>),
+}
+
+/// What a connection waits for.
+enum Event {
+    /// A stream was opened; it is a task by now.
+    Accepted,
+    /// The connection is over.
+    Over(End),
+    /// A deadline has passed, or something has changed that they depend on.
+    Look,
+}
+
+impl ConnectionManager {
+    /// Serves a connection that begins with the preface of HTTP/2, until it is
+    /// closed. What is left of it is closed by the caller.
+    pub(super) async fn serve_http2(
+        self: &Rc<Self>,
+        socket: TransportSocket,
+        registration: &Registration,
+        opened: Instant,
+        info: Rc<ConnectionInfo>,
+        buffer_limit: u32,
+    ) -> (End, Option<TransportSocket>) {
+        let stats = self.stats();
+        stats.downstream_cx_http2_total.inc();
+        stats.downstream_cx_http2_active.inc();
+        let _ = self.worker.http2_stats();
+        let socket = Rc::new(socket);
+        let connection = Http2Connection::new(info, buffer_limit);
+        let mut counted = (0, 0);
+        let end = self
+            .drive_http2(&socket, &connection, registration, opened, &mut counted)
+            .await;
+        // The streams find out by themselves: what drove them is gone.
+        let had_streams = connection.active.get() > 0;
+        poll_fn(|cx| {
+            connection.watch(cx);
+            if connection.active.get() == 0 {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        })
+        .await;
+        self.count_socket_bytes(&socket, &mut counted);
+        self.stats().downstream_cx_http2_active.dec();
+        let end = match end {
+            End::ByClient if had_streams => End::ByClientWithRequest,
+            end => end,
+        };
+        (end, Rc::into_inner(socket))
+    }
+
+    async fn drive_http2(
+        self: &Rc<Self>,
+        socket: &Rc<TransportSocket>,
+        connection: &Rc<Http2Connection>,
+        registration: &Registration,
+        opened: Instant,
+        counted: &mut (u64, u64),
+    ) -> End {
+        let io = TokioSocket::new(Rc::clone(socket));
+        let handshake = builder(self.config()).handshake(io);
+        let mut driver = Driver::Handshake(Box::new(handshake));
+        let timer = registration.timer();
+        let mut clock = Clock::new(self.config(), opened);
+        loop {
+            registration.set_idle(connection.active.get() == 0);
+            clock.on_activity(connection.active.get());
+            timer.set(clock.next());
+            let event = poll_fn(|cx| {
+                connection.watch(cx);
+                if let Poll::Ready(event) =
+                    self.poll_driver(&mut driver, connection, &mut clock, cx)
+                {
+                    return Poll::Ready(event);
+                }
+                let is_idle = connection.active.get() == 0;
+                if is_idle != clock.is_idle()
+                    || connection.ends.get() && !clock.is_draining()
+                    || connection.is_abused.get()
+                {
+                    return Poll::Ready(Event::Look);
+                }
+                timer.poll_expired(cx).map(|()| Event::Look)
+            })
+            .await;
+            self.count_socket_bytes(socket, counted);
+            match event {
+                Event::Accepted => continue,
+                Event::Over(end) => return end,
+                Event::Look => {}
+            }
+            if self.worker.is_stopping() {
+                connection.expire_all();
+                return End::ByUs;
+            }
+            if connection.is_abused.get() {
+                return End::ByUs;
+            }
+            let now = reactor::now();
+            match clock.judge(now, connection, self) {
+                Verdict::Wait => {}
+                Verdict::Drain => {
+                    clock.begin_drain(now);
+                    self.worker.http2_stats().goaway_sent.inc();
+                    match &mut driver {
+                        // It has not even said that it speaks HTTP/2.
+                        Driver::Handshake(_) => return End::ByUs,
+                        Driver::Open(open) => open.graceful_shutdown(),
+                    }
+                }
+                Verdict::Close => return End::ByUsWithUnread,
+                Verdict::PingTimeout => {
+                    self.worker.http2_stats().keepalive_timeout.inc();
+                    return End::Abort;
+                }
+            }
+        }
+    }
+
+    fn poll_driver(
+        self: &Rc<Self>,
+        driver: &mut Driver,
+        connection: &Rc<Http2Connection>,
+        clock: &mut Clock,
+        cx: &mut Context<'_>,
+    ) -> Poll<Event> {
+        if let Driver::Handshake(handshake) = driver {
+            match Pin::new(&mut **handshake).poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(mut open)) => {
+                    clock.pings = open.ping_pong();
+                    *driver = Driver::Open(Box::new(open));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Event::Over(self.end_of(&error))),
+            }
+        }
+        let Driver::Open(open) = driver else {
+            return Poll::Pending;
+        };
+        clock.poll_pong(cx);
+        match open.poll_accept(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok((request, respond)))) => {
+                clock.on_stream(reactor::now());
+                let slot = connection.open_stream();
+                if self.config().requests_per_connection_max == Some(clock.accepted) {
+                    self.stats().downstream_cx_max_requests_reached.inc();
+                    connection.drain();
+                }
+                let stream = Rc::clone(self).serve_stream(slot, request, respond);
+                drop(reactor::spawn(stream));
+                Poll::Ready(Event::Accepted)
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Event::Over(self.end_of(&error))),
+            Poll::Ready(None) => Poll::Ready(Event::Over(match clock.is_draining() {
+                true => End::ByUsWithUnread,
+                false => End::ByClient,
+            })),
+        }
+    }
+
+    /// Counts what ends a connection before its time.
+    fn end_of(&self, error: &h2::Error) -> End {
+        tracing::debug!(%error, "a connection of HTTP/2 ends");
+        if error.is_io() || error.is_remote() {
+            return End::ByClient;
+        }
+        self.stats().downstream_cx_protocol_error.inc();
+        if error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
+            // Whatever there was too much of, h2 does not say.
+            self.worker.http2_stats().inbound_empty_frames_flood.inc();
+        }
+        End::ByUsWithUnread
+    }
+
+    fn count_socket_bytes(&self, socket: &TransportSocket, counted: &mut (u64, u64)) {
+        let sent = socket.bytes_sent() + socket.queued() as u64;
+        let received = socket.bytes_received();
+        let stats = self.stats();
+        stats.downstream_cx_rx_bytes_total.add(received - counted.0);
+        // What was queued is forgotten when the connection breaks.
+        stats
+            .downstream_cx_tx_bytes_total
+            .add(sent.saturating_sub(counted.1));
+        *counted = (received, sent.max(counted.1));
+    }
+}
+
+/// What h2 is told of the configuration.
+fn builder(config: &Config) -> Builder {
+    let options = &config.http2;
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(options.stream_window)
+        .initial_connection_window_size(options.connection_window)
+        .max_concurrent_streams(options.streams_max)
+        .header_table_size(options.header_table_bytes)
+        .max_header_list_size(header_list_max(config))
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX);
+    if options.allow_connect {
+        builder.enable_connect_protocol();
+    }
+    builder
+}
+
+/// What h2 holds of one response at most before the socket takes it.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Streams that a client may reset before we have seen them: what one batch of
+/// frames may hold of them.
+const PENDING_RESETS_MAX: usize = 128;
+
+/// The size of a header list, as HTTP/2 counts it, that h2 refuses by itself
+/// and tells nobody. Requests that are too large but not as large as this are
+/// counted and logged.
+fn header_list_max(config: &Config) -> u32 {
+    let fields = config
+        .request
+        .headers_max
+        .saturating_mul(FIELD_OVERHEAD_BYTES);
+    let bytes = config.request.head_bytes_max.saturating_add(fields);
+    u32::try_from(bytes.saturating_mul(2)).unwrap_or(u32::MAX)
+}
+
+/// What a field counts for besides its name and value (RFC 9113 section
+/// 6.5.2).
+const FIELD_OVERHEAD_BYTES: usize = 32;
+
+/// What is to be done with a connection whose deadlines were looked at.
+enum Verdict {
+    Wait,
+    /// Its end is to be announced.
+    Drain,
+    Close,
+    /// The client has not answered a ping.
+    PingTimeout,
+}
+
+/// The deadlines of a connection.
+struct Clock {
+    opened: Instant,
+    idle: Option<Duration>,
+    drain: Duration,
+    keepalive: Option<Keepalive>,
+    /// Without streams since then.
+    idle_since: Option<Instant>,
+    age_at: Option<Instant>,
+    close_at: Option<Instant>,
+    pings: Option<PingPong>,
+    ping: PingState,
+    /// Requests so far.
+    accepted: u32,
+}
+
+/// Where a connection is with its pings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PingState {
+    /// None is sent.
+    Off,
+    /// The next one is due then.
+    Next(Instant),
+    /// Its answer is due then.
+    Sent(Instant),
+}
+
+impl Clock {
+    fn new(config: &Config, opened: Instant) -> Self {
+        let keepalive = config.http2.keepalive;
+        let mut clock = Self {
+            opened,
+            idle: config.timeouts.idle,
+            drain: config.timeouts.drain,
+            keepalive,
+            idle_since: Some(reactor::now()),
+            age_at: config.timeouts.connection.map(|age| opened + age),
+            close_at: None,
+            pings: None,
+            ping: PingState::Off,
+            accepted: 0,
+        };
+        clock.schedule_ping();
+        clock
+    }
+
+    fn is_idle(&self) -> bool {
+        self.idle_since.is_some()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.close_at.is_some()
+    }
+
+    fn on_activity(&mut self, active: usize) {
+        match (active, self.idle_since) {
+            (0, None) => self.idle_since = Some(reactor::now()),
+            (0, Some(_)) => {}
+            _ => self.idle_since = None,
+        }
+    }
+
+    fn next(&self) -> Option<Instant> {
+        let ping = match self.ping {
+            PingState::Off => None,
+            PingState::Next(at) | PingState::Sent(at) => Some(at),
+        };
+        if self.is_draining() {
+            return earliest([self.close_at.filter(|_| self.is_idle()), ping]);
+        }
+        earliest([self.idle_at(), self.age_at, ping])
+    }
+
+    fn idle_at(&self) -> Option<Instant> {
+        Some(self.idle_since? + self.idle?)
+    }
+
+    fn begin_drain(&mut self, now: Instant) {
+        self.close_at = Some(now + self.drain);
+    }
+
+    fn judge(
+        &mut self,
+        now: Instant,
+        connection: &Http2Connection,
+        manager: &ConnectionManager,
+    ) -> Verdict {
+        let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        match self.ping {
+            PingState::Next(at) if at <= now => self.send_ping(now),
+            PingState::Sent(at) if at <= now => return Verdict::PingTimeout,
+            PingState::Off | PingState::Next(_) | PingState::Sent(_) => {}
+        }
+        let is_idle = connection.active.get() == 0;
+        if self.is_draining() {
+            return match is_idle && passed(self.close_at) {
+                true => Verdict::Close,
+                false => Verdict::Wait,
+            };
+        }
+        if connection.ends.get() {
+            return Verdict::Drain;
+        }
+        // Its first request may be on its way.
+        let is_new = self.accepted == 0 && now < self.opened + FIRST_REQUEST_GRACE;
+        if manager.is_draining() && is_idle && !is_new {
+            return Verdict::Drain;
+        }
+        if is_idle && passed(self.idle_at()) {
+            manager.stats().downstream_cx_idle_timeout.inc();
+            return Verdict::Drain;
+        }
+        if passed(self.age_at) {
+            manager.stats().downstream_cx_max_duration_reached.inc();
+            return Verdict::Drain;
+        }
+        Verdict::Wait
+    }
+
+    fn schedule_ping(&mut self) {
+        self.ping = PingState::Off;
+        if let Some(keepalive) = &self.keepalive
+            && let Some(interval) = keepalive.interval
+        {
+            let jitter = interval.mul_f64(keepalive.jitter_percent / 100.0 * fastrand::f64());
+            self.ping = PingState::Next(reactor::now() + interval + jitter);
+        }
+    }
+
+    fn send_ping(&mut self, now: Instant) {
+        let (Some(keepalive), Some(pings)) = (&self.keepalive, &mut self.pings) else {
+            return;
+        };
+        // One is on its way already where this fails: that will be answered.
+        let _ = pings.send_ping(Ping::opaque());
+        self.ping = PingState::Sent(now + keepalive.timeout);
+    }
+
+    /// Counts a stream. The first one behind a long silence is begun with a ping,
+    /// where the configuration says so.
+    fn on_stream(&mut self, now: Instant) {
+        self.accepted += 1;
+        if let Some(since) = self.idle_since
+            && let Some(interval) = self.keepalive.and_then(|keepalive| keepalive.idle_interval)
+            && now > since + interval
+            && !matches!(self.ping, PingState::Sent(_))
+        {
+            self.send_ping(now);
+        }
+    }
+
+    fn poll_pong(&mut self, cx: &mut Context<'_>) {
+        if let PingState::Sent(_) = self.ping
+            && let Some(pings) = &mut self.pings
+            && let Poll::Ready(Ok(_)) = pings.poll_pong(cx)
+        {
+            self.schedule_ping();
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! One stream of an HTTP/2 connection: a request from its head to the end of
+//! its response.
+
+use std::rc::Rc;
+use std::task::Poll;
+
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_codecs::http1::{Framing, HeadersWithUnderscores, RequestHead, Version, is_authority};
+
+use super::http2_connection::StreamSlot;
+use super::{ConnectionManager, Handled};
+use crate::http::downstream::Downstream;
+use crate::http::exchange::Exchange;
+use crate::http::http2::headers::read_request;
+use crate::http::http2::server::{Broken, ServerStream};
+use crate::reactor::{self, Chunk};
+use crate::stream_info::{Protocol, ResponseFlag, details};
+
+/// Why the head of a request is no request.
+struct Refused {
+    reason: Reason,
+    flag: ResponseFlag,
+    details: &'static str,
+}
+
+impl ConnectionManager {
+    /// Serves a stream that h2 has accepted.
+    pub(super) async fn serve_stream(
+        self: Rc<Self>,
+        slot: StreamSlot,
+        request: http::Request<RecvStream>,
+        respond: SendResponse<Chunk>,
+    ) {
+        let connection = Rc::clone(slot.connection());
+        let begun = reactor::now();
+        let mut exchange = self.worker.exchanges.borrow_mut().take(
+            Rc::clone(&connection.info),
+            begun,
+            reactor::wall_clock(),
+        );
+        self.begin_log_interval(&mut exchange);
+        let http2_stats = self.worker.http2_stats();
+        http2_stats.streams_active.inc();
+        let (head, receive) = request.into_parts();
+        read_request(&head, &mut exchange.request);
+        drop(head);
+        let stream = ServerStream::new(receive, respond, exchange.request.byte_size() as u64);
+        let mut downstream = Downstream::http2(
+            stream,
+            slot.timer(),
+            Rc::clone(&connection.info),
+            connection.buffer_limit,
+        );
+        let handled = match self.request_head(&mut exchange.request, &mut downstream) {
+            Ok(head) => self.handle(&mut downstream, &mut exchange, &head).await,
+            Err(refused) => {
+                self.refuse_stream(&refused, &mut downstream, &mut exchange);
+                Handled::Aborted
+            }
+        };
+        let stream = downstream.as_http2();
+        // A tunnel has ended: its host's side only, or all of it.
+        if handled == Handled::Answered && exchange.response_complete {
+            stream.send_end(&HeaderMap::new());
+        }
+        let handled = match handled == Handled::Answered && !stream.is_ending() {
+            true => Handled::Aborted,
+            false => handled,
+        };
+        if handled == Handled::Aborted {
+            self.break_off_stream(&mut downstream).await;
+        }
+        self.finish(&mut downstream, &mut exchange);
+        let is_request_over = exchange.is_request_over();
+        let flush_limit = exchange.flush_limit;
+        self.worker.exchanges.borrow_mut().put(exchange);
+        if handled == Handled::Answered {
+            downstream.flush_limit = flush_limit;
+            self.flush_stream(&mut downstream).await;
+        }
+        self.count_stream(&mut downstream, is_request_over);
+        let by_reset = downstream.as_http2().broken() == Some(Broken::ByPeer);
+        if slot.note_end(begun, by_reset) {
+            self.stats().downstream_rq_too_many_premature_resets.inc();
+            connection.close();
+        }
+        if self.is_draining() {
+            connection.drain();
+        }
+    }
+
+    /// Resets a stream whose response cannot be completed. The client gets what
+    /// it has room for of the part that is there, as in Envoy.
+    async fn break_off_stream(&self, downstream: &mut Downstream) {
+        let stream = downstream.as_http2();
+        if stream.broken().is_none() && stream.has_begun() {
+            stream.send_pending(None);
+            // h2 forgets what it has not written when the reset comes.
+            reactor::yield_now().await;
+        }
+        downstream.as_http2().reset(Reason::INTERNAL_ERROR);
+    }
+
+    /// Waits until the client has room for all of the response.
+    async fn flush_stream(&self, downstream: &mut Downstream) {
+        if downstream.as_http2().is_sent() {
+            return;
+        }
+        let mut queued = downstream.queued();
+        let deadline = |limit: Option<_>| limit.map(|limit| reactor::now() + limit);
+        downstream.timer.set(deadline(downstream.flush_limit));
+        let timer = Rc::clone(&downstream.timer);
+        let sent = std::future::poll_fn(|cx| {
+            if downstream.as_http2().poll_sent(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            // Any progress is enough, as with HTTP/1.
+            let now_queued = downstream.queued();
+            if now_queued < queued {
+                queued = now_queued;
+                timer.set(deadline(downstream.flush_limit));
+            }
+            timer.poll_expired(cx).map(|()| false)
+        })
+        .await;
+        if !sent {
+            if !self.worker.is_stopping() {
+                self.worker.http2_stats().tx_flush_timeout.inc();
+            }
+            downstream.as_http2().reset(Reason::INTERNAL_ERROR);
+        }
+    }
+
+    /// Checks what h2 leaves to be checked, and says what the head of an HTTP/1
+    /// request would say besides its fields.
+    fn request_head(
+        &self,
+        request: &mut HeaderMap,
+        downstream: &mut Downstream,
+    ) -> Result<RequestHead, Refused> {
+        let options = &self.config().request;
+        let stats = self.worker.http2_stats();
+        if request.byte_size() > options.head_bytes_max {
+            stats.header_list_size_too_large.inc();
+            return Err(refused_for(details::HTTP2_HEADER_LIST_SIZE_TOO_LARGE));
+        }
+        if request.len() > options.headers_max {
+            stats.header_overflow.inc();
+            return Err(refused_for(details::HTTP2_TOO_MANY_HEADERS));
+        }
+        let authority = request.get(HeaderId::Authority);
+        match authority {
+            None => return Err(self.malformed(details::HTTP2_MESSAGING_RULE)),
+            Some(authority) if !is_authority(authority) => {
+                return Err(self.malformed(details::HTTP2_INVALID_HEADER_FIELD));
+            }
+            Some(_) => {}
+        }
+        let upgrade = to_upgrade(request);
+        let method = request.get(HeaderId::Method).unwrap_or_default();
+        let (is_head, is_connect) = (method == b"HEAD", method == b"CONNECT");
+        let path = request.get(HeaderId::Path).unwrap_or_default();
+        let is_asterisk = path == b"*" && method == b"OPTIONS";
+        if !is_connect && !path.starts_with(b"/") && !is_asterisk {
+            return Err(self.malformed(details::HTTP2_MESSAGING_RULE));
+        }
+        let dropped = self.judge_underscores(options.underscores, request)?;
+        let expects = request.get(HeaderId::Expect).unwrap_or_default();
+        Ok(RequestHead {
+            version: Version::Http11,
+            framing: match downstream.is_request_read() {
+                true => Framing::None,
+                false => Framing::Chunked,
+            },
+            keep_alive: true,
+            expect_continue: expects.eq_ignore_ascii_case(b"100-continue"),
+            upgrade,
+            is_head,
+            is_connect,
+            head_bytes: 0,
+            dropped_underscore_headers: dropped,
+            refused: None,
+        })
+    }
+
+    /// Does what the configuration says with names that have an underscore, and
+    /// says how many are dropped.
+    fn judge_underscores(
+        &self,
+        underscores: HeadersWithUnderscores,
+        request: &mut HeaderMap,
+    ) -> Result<u32, Refused> {
+        let has_one = |name: &[u8]| memchr::memchr(b'_', name).is_some();
+        match underscores {
+            HeadersWithUnderscores::Allow => Ok(0),
+            HeadersWithUnderscores::DropHeader => {
+                let before = request.len();
+                request.retain(|name, _| !has_one(name.as_bytes()));
+                Ok((before - request.len()) as u32)
+            }
+            HeadersWithUnderscores::RejectRequest => {
+                if !request.iter().any(|(name, _)| has_one(name.as_bytes())) {
+                    return Ok(0);
+                }
+                let stats = self.worker.http2_stats();
+                stats.requests_rejected_with_underscores_in_headers.inc();
+                Err(refused_for(details::HTTP2_UNEXPECTED_UNDERSCORE))
+            }
+        }
+    }
+
+    fn malformed(&self, details: &'static str) -> Refused {
+        self.worker.http2_stats().rx_messaging_error.inc();
+        Refused {
+            reason: Reason::PROTOCOL_ERROR,
+            flag: ResponseFlag::DownstreamProtocolError,
+            details,
+        }
+    }
+
+    /// Counts a stream that is reset for its head. As in Envoy, logs see nothing
+    /// of such a request.
+    fn refuse_stream(
+        &self,
+        refused: &Refused,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) {
+        self.count_request(Protocol::Http2);
+        exchange.request.clear();
+        let info = &mut exchange.info;
+        info.protocol = Some(Protocol::Http2);
+        info.flags.set(refused.flag);
+        info.details.set(refused.details);
+        let _ = (downstream.take_received(), downstream.take_field_bytes());
+        downstream.as_http2().reset(refused.reason);
+    }
+
+    /// Counts how a stream has ended.
+    fn count_stream(&self, downstream: &mut Downstream, is_request_over: bool) {
+        let stats = self.worker.http2_stats();
+        stats.streams_active.dec();
+        let stream = downstream.as_http2();
+        match stream.broken() {
+            Some(Broken::ByPeer) => stats.rx_reset.inc(),
+            Some(Broken::ByUs | Broken::Protocol) => stats.tx_reset.inc(),
+            // h2 does it, because we take no more of the request.
+            None if !is_request_over => stats.tx_reset.inc(),
+            None | Some(Broken::Closed) => {}
+        }
+        if stream.has_trailers() {
+            stats.trailers.inc();
+        }
+    }
+}
+
+/// Makes the request for another protocol of RFC 8441 what it is in HTTP/1, as
+/// Envoy does; says whether it is one.
+fn to_upgrade(request: &mut HeaderMap) -> bool {
+    let Some(protocol) = request.get(HeaderId::Protocol) else {
+        return false;
+    };
+    let protocol = protocol.to_vec();
+    request.remove(HeaderId::Protocol);
+    request.set(HeaderId::Method, b"GET");
+    request.set(HeaderId::Upgrade, &protocol);
+    request.set(HeaderId::Connection, b"upgrade");
+    true
+}
+
+fn refused_for(details: &'static str) -> Refused {
+    Refused {
+        reason: Reason::INTERNAL_ERROR,
+        flag: ResponseFlag::DownstreamRemoteReset,
+        details,
+    }
+}

@@ -1,0 +1,173 @@
+//! Connections that are opened to the hosts which the next requests get
+//! (`preconnect_policy.predictive_preconnect_ratio`): as many as Envoy opens,
+//! to the same hosts.
+
+use crate::client::Client;
+use crate::origin::{Origin, Reply};
+use crate::{await_true, on_all_programs, proxy, stat};
+use ringway_tests::process::{Process, Program};
+
+/// A proxy before so many hosts that hold every request.
+struct Held {
+    origins: Vec<Origin>,
+    process: Process,
+    clients: Vec<Client>,
+}
+
+impl Held {
+    /// `weight` is that of a host by its place, `more` are fields of the
+    /// cluster.
+    fn start(program: &Program, hosts: usize, weight: fn(usize) -> usize, more: &str) -> Self {
+        let origins: Vec<_> = (0..hosts).map(|_| Origin::start(|_| Reply::Hold)).collect();
+        let endpoints: Vec<_> = (origins.iter().enumerate())
+            .map(|(place, origin)| {
+                format!(
+                    "{{ load_balancing_weight: {}, endpoint: {{ address: {{ socket_address: {{ \
+                     address: 127.0.0.1, port_value: {} }} }} }} }}",
+                    weight(place),
+                    origin.address.port()
+                )
+            })
+            .collect();
+        let text = format!(
+            "- {{ name: origin, type: STATIC, {more}, load_assignment: {{ cluster_name: origin, \
+             endpoints: [ {{ lb_endpoints: [ {} ] }} ] }} }}\n",
+            endpoints.join(", ")
+        );
+        Self {
+            origins,
+            process: proxy(program, &text, 1),
+            clients: Vec::new(),
+        }
+    }
+
+    fn send(&mut self) {
+        let mut client = Client::connect(self.process.listener("main"));
+        client.send("GET", "/");
+        self.clients.push(client);
+    }
+
+    /// Sends a request, and waits until a host holds it.
+    fn send_and_hold(&mut self) {
+        self.send();
+        await_true("the request is held", || {
+            let held = self.origins.iter().map(Origin::held);
+            held.sum::<usize>() == self.clients.len()
+        });
+    }
+
+    /// Waits until the hosts have accepted as many connections as were opened,
+    /// and says how many those are.
+    fn connections(&self) -> usize {
+        let total = || stat(&self.process, "upstream_cx_total") as usize;
+        await_true("the connections are there", || {
+            let accepted = self.origins.iter().map(Origin::connections);
+            accepted.sum::<usize>() == total()
+        });
+        total()
+    }
+
+    /// The host that holds the only request.
+    fn first(&self) -> usize {
+        let first = self.origins.iter().position(|origin| origin.held() > 0);
+        first.expect("a host holds it")
+    }
+}
+
+#[test]
+fn connections_are_there_for_the_next_requests() {
+    let test = "connections_are_there_for_the_next_requests";
+    on_all_programs(test, |program| {
+        let predictive =
+            |ratio: f64| format!("preconnect_policy: {{ predictive_preconnect_ratio: {ratio} }}");
+        let both = "preconnect_policy: { predictive_preconnect_ratio: 2, \
+                    per_upstream_preconnect_ratio: 1.5 }";
+        // Connections after each request, and at the end by host: the one of
+        // the first request, the one whose turn is next, and so on.
+        for (hosts, more, totals, by_host) in [
+            (1, predictive(2.0), [1, 2, 3, 4, 5], vec![5]),
+            (2, predictive(1.5), [2, 3, 4, 5, 6], vec![3, 3]),
+            (3, predictive(1.0), [1, 2, 3, 4, 5], vec![2, 2, 1]),
+            (3, predictive(1.5), [3, 3, 5, 6, 8], vec![3, 3, 2]),
+            (3, predictive(2.0), [3, 4, 6, 7, 8], vec![3, 3, 2]),
+            (5, predictive(3.0), [4, 6, 8, 9, 10], vec![2, 2, 2, 2, 2]),
+            (3, both.to_owned(), [4, 5, 7, 8, 10], vec![4, 3, 3]),
+        ] {
+            let mut held = Held::start(program, hosts, |_| 1, &more);
+            let mut first = 0;
+            for total in totals {
+                held.send_and_hold();
+                if held.clients.len() == 1 {
+                    first = held.first();
+                }
+                assert_eq!(held.connections(), total, "{hosts} hosts, {more}");
+            }
+            let mut found: Vec<_> = held.origins.iter().map(Origin::connections).collect();
+            found.rotate_left(first);
+            assert_eq!(found, by_host, "{hosts} hosts, {more}");
+        }
+    });
+}
+
+#[test]
+fn nothing_is_predicted_where_the_next_host_is_not_known() {
+    let test = "nothing_is_predicted_where_the_next_host_is_not_known";
+    on_all_programs(test, |program| {
+        let ratio = "preconnect_policy: { predictive_preconnect_ratio: 2 }";
+        for policy in ["LEAST_REQUEST", "RING_HASH", "MAGLEV"] {
+            let more = format!("lb_policy: {policy}, {ratio}");
+            let mut held = Held::start(program, 3, |_| 1, &more);
+            for total in 1..=4 {
+                held.send_and_hold();
+                assert_eq!(held.connections(), total, "{policy}");
+            }
+        }
+        let subsets = format!(
+            "lb_subset_config: {{ fallback_policy: ANY_ENDPOINT, subset_selectors: [ {{ keys: [ a \
+             ] }} ] }}, {ratio}"
+        );
+        let mut held = Held::start(program, 3, |_| 1, &subsets);
+        held.send_and_hold();
+        assert_eq!(held.connections(), 1, "subsets");
+    });
+}
+
+#[test]
+fn turns_of_chance_and_of_weights_are_predicted_too() {
+    let test = "turns_of_chance_and_of_weights_are_predicted_too";
+    on_all_programs(test, |program| {
+        let ratio = "preconnect_policy: { predictive_preconnect_ratio: 2 }";
+        for policy in ["RANDOM", "LEAST_REQUEST", "ROUND_ROBIN"] {
+            let more = format!("lb_policy: {policy}, {ratio}");
+            let mut held = Held::start(program, 3, |place| place + 1, &more);
+            held.send_and_hold();
+            // Two, and one for the request unless one of them is its host's.
+            let total = held.connections();
+            assert!((2..=3).contains(&total), "{policy}: {total}");
+        }
+    });
+}
+
+#[test]
+fn limits_hold_for_what_is_predicted() {
+    on_all_programs("limits_hold_for_what_is_predicted", |program| {
+        let more = "preconnect_policy: { predictive_preconnect_ratio: 2 }, circuit_breakers: { \
+                    thresholds: [ { max_connections: 2 } ] }";
+        let mut held = Held::start(program, 3, |_| 1, more);
+        // The first two connections are predictions. A host without any gets
+        // one all the same.
+        for overflow in 1..=3 {
+            held.send_and_hold();
+            assert_eq!(held.connections(), 3);
+            assert_eq!(stat(&held.process, "upstream_cx_overflow"), overflow);
+        }
+        // Neither what is predicted nor the request itself gets a connection.
+        for overflow in [5, 7] {
+            held.send();
+            await_true("the request waits", || {
+                stat(&held.process, "upstream_cx_overflow") == overflow
+            });
+            assert_eq!(held.connections(), 3);
+        }
+    });
+}

@@ -1,0 +1,473 @@
+//! Hosts that speak HTTP/2: what they are told, and what becomes of what they
+//! answer, also of answers that break its rules.
+
+use ringway_tests::bootstrap::{Listener, cluster};
+use ringway_tests::case::{Case, case};
+use ringway_tests::client::Step;
+use ringway_tests::comparison::Comparison;
+use ringway_tests::http2::origin::{Act, End, Script, answer_ok, block, data, head};
+use ringway_tests::http2::{END_HEADERS, kind};
+use ringway_tests::intended_differences::Suite;
+use ringway_tests::observation::Ports;
+use ringway_tests::origin;
+use std::time::Duration;
+
+const LISTENERS: &[Listener] = &[Listener {
+    name: "main",
+    manager: "upgrade_configs: [ { upgrade_type: websocket } ]",
+    hosts: "\
+- name: all
+  domains: [\"*\"]
+  include_attempt_count_in_response: true
+  routes:
+  - { match: { prefix: \"/refused/\" }, route: { cluster: hosts, retry_policy: { retry_on: refused-stream, num_retries: 2, retry_back_off: { base_interval: 0.001s } }, timeout: 0s } }
+  - { match: { prefix: \"/reset/\" }, route: { cluster: hosts, retry_policy: { retry_on: reset, num_retries: 2, retry_back_off: { base_interval: 0.001s } }, timeout: 0s } }
+  - { match: { prefix: \"/gateway/\" }, route: { cluster: hosts, retry_policy: { retry_on: gateway-error, num_retries: 1, retry_back_off: { base_interval: 0.001s } }, timeout: 0s } }
+  - { match: { prefix: \"/once/\" }, route: { cluster: once } }
+  - { match: { prefix: \"/few/\" }, route: { cluster: few } }
+  - { match: { prefix: \"/small/\" }, route: { cluster: small } }
+  - { match: { prefix: \"/old/\" }, route: { cluster: old } }
+  - { match: { prefix: \"/mirrored/\" }, route: { cluster: hosts, request_mirror_policies: [ { cluster: mirror } ] } }
+  - { match: { prefix: \"/quick/\" }, route: { cluster: hosts, timeout: 0.3s } }
+  - { match: { prefix: \"/\" }, route: { cluster: hosts } }
+",
+}];
+
+/// A cluster whose hosts speak HTTP/2.
+fn hosts(name: &str, port: u16, http2: &str, common: &str) -> String {
+    let options = format!(
+        "typed_extension_protocol_options:\n  \
+           envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n    \
+             \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n    \
+             common_http_protocol_options: {{ {common} }}\n    \
+             explicit_http_config: {{ http2_protocol_options: {{ {http2} }} }}\n"
+    );
+    cluster(name, port, &options)
+}
+
+fn clusters(ports: Ports) -> String {
+    hosts("hosts", ports.origin, "", "")
+        + &hosts("once", ports.origin, "", "max_requests_per_connection: 1")
+        + &hosts("few", ports.origin, "max_concurrent_streams: 1", "")
+        + &hosts(
+            "small",
+            ports.origin,
+            "initial_stream_window_size: 65535, initial_connection_window_size: 65535",
+            "max_headers_count: 5, max_response_headers_kb: 1",
+        )
+        + &cluster("old", ports.origin, "http2_protocol_options: {}\n")
+        + &hosts("mirror", ports.mirror, "", "")
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")
+}
+
+fn http2(acts: impl Into<Vec<Act>>) -> Vec<origin::Act> {
+    vec![origin::Act::Http2(Script {
+        settings: Vec::new(),
+        acts: acts.into(),
+    })]
+}
+
+/// A case whose host does this about a GET.
+fn host(name: &'static str, acts: impl Into<Vec<Act>>) -> Case {
+    case(name, "main", get("/")).origin(http2(acts))
+}
+
+/// A response with these headers and no body.
+fn headers(name: &'static str, fields: &[(&'static str, &str)]) -> Case {
+    host(name, [head(fields, End::Last)])
+}
+
+fn raw(kind: u8, flags: u8, payload: impl Into<Vec<u8>>) -> Act {
+    Act::Frame(kind, flags, payload.into())
+}
+
+fn requests() -> Vec<Case> {
+    let request = |name, bytes: &str| case(name, "main", bytes).origin(http2(answer_ok()));
+    vec![
+        request("get", &get("/path?query")),
+        request("head", "HEAD / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .to_head()
+            .origin(http2([head(&[(":status", "200")], End::Last)])),
+        request("options", "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n"),
+        request(
+            "length",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
+        ),
+        request(
+            "chunks",
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
+             5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n",
+        ),
+        request(
+            "no length and no body",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n",
+        ),
+        request(
+            "trailers",
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
+             5\r\nhello\r\n0\r\nx-checked: yes\r\n\r\n",
+        ),
+        request(
+            "headers of the connection",
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, x-mine\r\nx-mine: 1\r\n\
+             keep-alive: timeout=5\r\nproxy-connection: keep-alive\r\nte: trailers, deflate\r\n\r\n",
+        ),
+        request("te", "GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\n\r\n"),
+        request(
+            "cookies",
+            "GET / HTTP/1.1\r\nhost: a\r\ncookie: a=1; b=2\r\ncookie: c=3\r\n\r\n",
+        ),
+        request(
+            "repeated",
+            "GET / HTTP/1.1\r\nhost: a\r\nx-one: 1\r\nx-two: 2\r\nx-one: 3\r\n\r\n",
+        ),
+        request(
+            "authority with a port",
+            "GET / HTTP/1.1\r\nhost: a:81\r\n\r\n",
+        ),
+        request("two requests", &(get("/1") + &get("/2"))).answers(2),
+        request("old field", &get("/old/")),
+        request(
+            "one request a connection",
+            &(get("/once/1") + &get("/once/2")),
+        )
+        .answers(2),
+        request("mirrored", &get("/mirrored/")).mirror(http2(answer_ok())),
+        request(
+            "mirrored body",
+            "POST /mirrored/ HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
+        )
+        .mirror(http2(answer_ok())),
+        request(
+            "large body",
+            &format!(
+                "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\r\n{}",
+                "x".repeat(300_000)
+            ),
+        ),
+    ]
+}
+
+fn upgrades() -> Vec<Case> {
+    let handshake = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\n\
+                     upgrade: websocket\r\n\r\n";
+    let accepts = |name| {
+        case(name, "main", handshake).origin(http2([
+            Act::AtHead,
+            head(&[(":status", "200"), ("x-a", "b")], End::More),
+            data("from the host", End::More),
+        ]))
+    };
+    vec![
+        accepts("websocket")
+            .then(Step::AwaitBytes(13))
+            .then_send("from the client")
+            .then(Step::Wait(Duration::from_millis(100)))
+            .then(Step::Leave),
+        case("websocket, refused", "main", handshake)
+            .origin(http2([Act::AtHead, head(&[(":status", "403")], End::Last)])),
+        case("websocket, reset, and we are blamed", "main", handshake)
+            .origin(http2([Act::AtHead, Act::Reset(1)])),
+    ]
+}
+
+fn responses() -> Vec<Case> {
+    let ok = (":status", "200");
+    vec![
+        headers("no body", &[ok]),
+        headers("a length of 0", &[ok, ("content-length", "0")]),
+        headers("204", &[(":status", "204")]),
+        headers("304", &[(":status", "304"), ("etag", "x")]),
+        headers("404", &[(":status", "404")]),
+        headers("503", &[(":status", "503"), ("x-a", "b")]),
+        headers("999", &[(":status", "999")]),
+        headers(
+            "cookies of the host",
+            &[ok, ("set-cookie", "a"), ("x", "y"), ("set-cookie", "b")],
+        ),
+        host(
+            "a body in parts",
+            [
+                head(&[ok], End::More),
+                data("hello", End::More),
+                data("", End::More),
+                data(" you", End::Last),
+            ],
+        ),
+        host(
+            "a length",
+            [
+                head(&[ok, ("content-length", "5")], End::More),
+                data("hello", End::Last),
+            ],
+        ),
+        host(
+            "an empty body",
+            [head(&[ok], End::More), data("", End::Last)],
+        ),
+        host(
+            "trailers of the host",
+            [
+                head(&[ok], End::More),
+                data("hello", End::More),
+                head(&[("x-trailer", "1")], End::Last),
+            ],
+        ),
+        host(
+            "trailers without a body",
+            [
+                head(&[ok], End::More),
+                head(&[("x-trailer", "1")], End::Last),
+            ],
+        ),
+        host(
+            "interim",
+            [
+                head(&[(":status", "103"), ("link", "x")], End::More),
+                head(&[ok], End::Last),
+            ],
+        ),
+        host(
+            "before the end of the request",
+            [Act::AtHead, head(&[ok], End::Last)],
+        ),
+        host(
+            "large response",
+            [
+                head(&[ok], End::More),
+                data(vec![b'x'; 60_000], End::More),
+                data(vec![b'y'; 5_000], End::Last),
+            ],
+        ),
+        case("response larger than the windows", "main", get("/small/")).origin(http2([
+            head(&[ok], End::More),
+            data(vec![b'x'; 60_000], End::Last),
+        ])),
+        case(
+            "answer to head",
+            "main",
+            "HEAD / HTTP/1.1\r\nhost: a\r\n\r\n",
+        )
+        .to_head()
+        .origin(http2([head(&[ok, ("content-length", "7")], End::Last)])),
+        headers(
+            "empty and odd values",
+            &[ok, ("x-empty", ""), ("x-odd", "\u{e9}\t!")],
+        ),
+    ]
+}
+
+fn failures() -> Vec<Case> {
+    let ok = (":status", "200");
+    let begun = || head(&[ok], End::More);
+    let pause = || Act::Wait(Duration::from_millis(50));
+    let connection = |payload: [u32; 2]| {
+        let payload = payload.map(u32::to_be_bytes).concat();
+        Act::FrameOn(None, kind::GOAWAY, 0, payload)
+    };
+    vec![
+        host("refused", [Act::Reset(7)]),
+        host("reset", [Act::Reset(2)]),
+        host("reset, and we are blamed", [Act::Reset(1)]),
+        host("cancelled", [Act::Reset(8)]),
+        host("reset without an error", [Act::Reset(0)]),
+        host("closed", [Act::Close]),
+        host(
+            "reset within the body",
+            [begun(), data("hello", End::More), pause(), Act::Reset(2)],
+        ),
+        host(
+            "closed within the body",
+            [begun(), data("hello", End::More), pause(), Act::Close],
+        ),
+        host(
+            "goaway, then the answer",
+            [Act::GoAway(true, 0), pause(), head(&[ok], End::Last)],
+        ),
+        host(
+            "goaway within the body",
+            [
+                begun(),
+                data("hello", End::More),
+                Act::GoAway(true, 0),
+                pause(),
+                data(" you", End::Last),
+            ],
+        ),
+        host("goaway and the end", [Act::GoAway(true, 0), Act::Close]),
+        host("goaway for every request", [Act::GoAway(false, 0)]),
+        host(
+            "goaway with an error for every request",
+            [Act::GoAway(false, 2)],
+        ),
+        host(
+            "goaway once",
+            [Act::Turns(vec![vec![Act::GoAway(false, 0)], answer_ok()])],
+        ),
+        host(
+            "goaway of nothing",
+            [connection([0x7fff_ffff, 0]), head(&[ok], End::Last)],
+        ),
+        case("refused, tried again", "main", get("/refused/"))
+            .origin(http2([Act::Turns(vec![vec![Act::Reset(7)], answer_ok()])])),
+        case("reset, not tried again", "main", get("/refused/"))
+            .origin(http2([Act::Turns(vec![vec![Act::Reset(2)], answer_ok()])])),
+        case("reset, tried again", "main", get("/reset/"))
+            .origin(http2([Act::Turns(vec![vec![Act::Reset(2)], answer_ok()])])),
+        case("reset, tried in vain", "main", get("/reset/")).origin(http2([Act::Reset(2)])),
+        case(
+            "a body, tried again",
+            "main",
+            "POST /reset/ HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
+        )
+        .origin(http2([Act::Turns(vec![vec![Act::Reset(2)], answer_ok()])])),
+        case("503, tried again", "main", get("/gateway/")).origin(http2([Act::Turns(vec![
+            vec![
+                head(&[(":status", "503")], End::More),
+                data("no", End::Last),
+            ],
+            answer_ok(),
+        ])])),
+        case("closed, tried again", "main", get("/reset/"))
+            .origin(http2([Act::Turns(vec![vec![Act::Close], answer_ok()])])),
+        case("no answer in time", "main", get("/quick/")).origin(http2([])),
+        case("no end in time", "main", get("/quick/"))
+            .origin(http2([begun(), data("x", End::More)])),
+        host("slow, and the client leaves", []).steps([
+            Step::Send(get("/").into_bytes()),
+            Step::Wait(Duration::from_millis(100)),
+            Step::Leave,
+        ]),
+    ]
+}
+
+/// Messages that are no good.
+fn broken() -> Vec<Case> {
+    let ok = (":status", "200");
+    let begun = || head(&[ok], End::More);
+    let many: Vec<(&'static str, &str)> = [ok].into_iter().chain([("x-many", "1"); 120]).collect();
+    let six: Vec<(&'static str, &str)> = [ok].into_iter().chain([("x-many", "1"); 6]).collect();
+    let large = "x".repeat(8_000);
+    let pushed = [
+        &2_u32.to_be_bytes()[..],
+        &block(&[
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":path", "/"),
+            (":authority", "a"),
+        ]),
+    ]
+    .concat();
+    vec![
+        headers("bad: no status", &[("x", "y")]),
+        headers(
+            "bad: a header of the connection",
+            &[ok, ("connection", "close")],
+        ),
+        headers(
+            "bad: an encoding of the connection",
+            &[ok, ("transfer-encoding", "chunked")],
+        ),
+        headers("bad: a name in capitals", &[ok, ("X-Name", "y")]),
+        headers("bad: a value of two lines", &[ok, ("x", "a\nb: c")]),
+        headers("bad: an unknown pseudo header", &[ok, (":other", "y")]),
+        headers("bad: a status that is no number", &[(":status", "abc")]),
+        headers("bad: a status of four digits", &[(":status", "1000")]),
+        headers("bad: 101", &[(":status", "101")]),
+        headers("bad: many headers", &many),
+        case("bad: headers over a small limit", "main", get("/small/"))
+            .origin(http2([head(&six, End::Last)])),
+        headers(
+            "bad: large headers",
+            &[ok; 1]
+                .into_iter()
+                .chain([("x-large", large.as_str()); 9])
+                .collect::<Vec<_>>(),
+        ),
+        host(
+            "bad: more than its length",
+            [
+                head(&[ok, ("content-length", "3")], End::More),
+                data("hello", End::Last),
+            ],
+        ),
+        host(
+            "bad: less than its length",
+            [
+                head(&[ok, ("content-length", "9")], End::More),
+                data("hello", End::Last),
+            ],
+        ),
+        host(
+            "bad: 204 with a body",
+            [
+                head(&[(":status", "204")], End::More),
+                data("hello", End::Last),
+            ],
+        ),
+        host("bad: a body without a head", [data("hello", End::Last)]),
+        host("bad: a second head", [begun(), begun()]),
+        host(
+            "bad: another stream",
+            [Act::FrameOn(
+                Some(100),
+                kind::HEADERS,
+                END_HEADERS,
+                block(&[ok]),
+            )],
+        ),
+        host(
+            "bad: a promise",
+            [raw(kind::PUSH_PROMISE, END_HEADERS, pushed)],
+        ),
+        host(
+            "bad: headers without end",
+            [raw(kind::HEADERS, 0, block(&[ok]))]
+                .into_iter()
+                .chain(vec![raw(kind::CONTINUATION, 0, []); 2_000])
+                .collect::<Vec<_>>(),
+        ),
+        host(
+            "bad: a block that is none",
+            [raw(kind::HEADERS, END_HEADERS, [0xff; 20])],
+        ),
+        host(
+            "bad: a frame that is too long",
+            [raw(kind::DATA, 0, [b'x'; 20_000])],
+        ),
+        case("bad: a window that is too large", "main", get("/quick/")).origin(http2([
+            raw(kind::WINDOW_UPDATE, 0, 0x7fff_ffff_u32.to_be_bytes()),
+            raw(kind::WINDOW_UPDATE, 0, 0x7fff_ffff_u32.to_be_bytes()),
+        ])),
+        host(
+            "bad: no frames but bytes",
+            [
+                raw(b'H', b'T', *b"TP/1.1 400\r\n\r\n"),
+                head(&[ok], End::Last),
+            ],
+        ),
+    ]
+}
+
+fn cases() -> Vec<Case> {
+    let mut all = requests();
+    all.extend(upgrades());
+    all.extend(responses());
+    all.extend(failures());
+    all.extend(broken());
+    all
+}
+
+#[test]
+fn hosts_that_speak_http2() {
+    Comparison {
+        suite: Suite::Routing("http2_hosts"),
+        listeners: LISTENERS,
+        clusters,
+        cases,
+    }
+    .run("hosts_that_speak_http2");
+}
