@@ -185,7 +185,6 @@ fn numbers_and_enums() {
             "protocol_selection: USE_DOWNSTREAM_PROTOCOL",
             &[
                 "protocol_selection: envoy.config.cluster.v3.Cluster.protocol_selection is deprecated and will be removed from the API",
-                "protocol_selection: USE_DOWNSTREAM_PROTOCOL is not supported yet (only USE_CONFIGURED_PROTOCOL)",
             ],
         ),
     ] {
@@ -358,7 +357,6 @@ static_resources:
             "f:3:1: bogus: envoy.config.bootstrap.v3.Bootstrap has no such field",
             "f:6:22: static_resources.clusters[0].connect_timeout: 0s given, must be greater than 0s",
             "f:7:25: static_resources.clusters[0].protocol_selection: envoy.config.cluster.v3.Cluster.protocol_selection is deprecated and will be removed from the API",
-            "f:7:25: static_resources.clusters[0].protocol_selection: USE_DOWNSTREAM_PROTOCOL is not supported yet (only USE_CONFIGURED_PROTOCOL)",
             "f:9:5: the key \"name\" is already given at 8:5",
         ]
     );

@@ -204,6 +204,9 @@ fn slash<'p>(after: &'p [u8], out: &mut Vec<u8>) -> &'p [u8] {
 }
 
 /// A segment of one or two dots, escaped or not: how many, and what follows.
+/// Parameters (`..;a=b`) make it no other segment: hosts that know them take
+/// them off before they resolve dots. Envoy says so only of dots that are not
+/// escaped.
 fn dot_segment(after_slash: &[u8]) -> Option<(usize, &[u8])> {
     let mut rest = after_slash;
     let mut dots = 0;
@@ -213,6 +216,10 @@ fn dot_segment(after_slash: &[u8]) -> Option<(usize, &[u8])> {
             _ => break,
         };
         dots += 1;
+    }
+    if rest.first() == Some(&b';') {
+        let end = memchr::memchr(b'/', rest).unwrap_or(rest.len());
+        rest = &rest[end..];
     }
     let ends = matches!(rest.first(), None | Some(b'/' | b'\\'));
     (ends && (dots == 1 || dots == 2)).then_some((dots, rest))

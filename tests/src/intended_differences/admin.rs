@@ -89,6 +89,7 @@ pub(super) const TABLE: &[Intended] = &[
     admin("*", "extra: */outliers", "an endpoint that Envoy has not"),
     admin("*", "extra: */explain", EXPLAIN),
     admin("*", "extra: *  all_routes", EXPLAIN),
+    admin("*", "extra: *  alpn", EXPLAIN),
     admin("*", "extra: *  h.NAME", EXPLAIN),
     admin("*", "extra: *  host", EXPLAIN),
     admin("*", "extra: *  listener", EXPLAIN),
@@ -97,6 +98,7 @@ pub(super) const TABLE: &[Intended] = &[
     admin("*", "extra: *  protocol", EXPLAIN),
     admin("*", "extra: *  random", EXPLAIN),
     admin("*", "extra: *  remote", EXPLAIN),
+    admin("*", "extra: *  sni", EXPLAIN),
 ];
 
 const EXPLAIN: &str = "an endpoint of ours";

@@ -18,7 +18,7 @@ use std::thread;
 const LISTENERS: &[Listener] = &[
     Listener {
         name: "strict",
-        manager: "",
+        manager: "codec_type: HTTP1",
         hosts: EVERYTHING_TO_ORIGIN,
     },
     Listener {

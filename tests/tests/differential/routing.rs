@@ -162,6 +162,16 @@ fn paths() -> Vec<Case> {
         case("path normalised above root", "normalize", get("/../../b")),
         case("path normalised backslash", "normalize", get("/a\\..\\b")),
         case("path normalised NUL", "normalize", get("/a%00b")),
+        case(
+            "path normalised parameters",
+            "normalize",
+            get("/a/b;/..;x/.;y/c;z?q=/..;/d"),
+        ),
+        case(
+            "path normalised parameters of all",
+            "normalize_merge",
+            get("//a//..;/..;x=%2f/b"),
+        ),
         case("path slashes merged", "merge", get("//a///b//?c=//d")),
         case(
             "path normalised and merged",

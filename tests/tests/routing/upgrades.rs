@@ -357,6 +357,11 @@ fn not_switched() -> Vec<Case> {
         case("answered 200 with upgrade", "upgrades", asks("/x")).answer(
             "HTTP/1.1 200 OK\r\nconnection: upgrade\r\nupgrade: websocket\r\ncontent-length: 2\r\n\r\nok",
         ),
+        case("answered 302", "upgrades", asks("/x")).answer(
+            "HTTP/1.1 302 Found\r\nlocation: /login\r\nset-cookie: a=1\r\nset-cookie: b=2\r\ncontent-type: text/html\r\netag: x\r\ncontent-length: 2\r\n\r\nno",
+        ),
+        case("answered 304", "upgrades", asks("/x"))
+            .answer("HTTP/1.1 304 Not Modified\r\netag: x\r\n\r\n"),
         case("answered 204", "upgrades", asks("/x")).answer("HTTP/1.1 204 No Content\r\n\r\n"),
         case("answered 403", "upgrades", asks("/x"))
             .answer("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno"),

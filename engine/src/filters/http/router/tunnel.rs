@@ -46,14 +46,15 @@ pub(super) fn is_unsuccessful_handshake(head: &ResponseHead, exchange: &Exchange
     exchange.tunnel == Tunnel::WebSocket && head.status < 400 && head.status != 101
 }
 
-/// Answers for such a host: its content is not what was asked for.
+/// Answers for such a host: its content is not what was asked for. What its
+/// headers say (where to go, what to remember) is still told.
 pub(super) fn refuse_handshake(
     manager: &ConnectionManager,
     head: &ResponseHead,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) {
-    exchange.response.clear();
+    exchange.response.remove(HeaderId::TransferEncoding);
     let details = details::WEBSOCKET_HANDSHAKE_UNSUCCESSFUL;
     let reply = LocalReply::new(head.status, "", details);
     manager.reply(downstream, exchange, reply);
