@@ -201,17 +201,15 @@ impl ForwardClientCert {
         chain: &[CertificateFacts],
     ) -> String {
         let details = self.details;
-        let list = |wanted: bool, values: &[String]| {
-            (wanted && !values.is_empty()).then(|| values.to_vec())
-        };
+        let wanted = |wanted: bool, names| if wanted { names } else { &[][..] };
         let element = Element {
-            by: list(true, by),
+            by,
             hash: &certificate.fingerprint_256,
             cert: details.cert.then(|| certificate.pem()),
             chain: (details.chain).then(|| chain.iter().map(CertificateFacts::pem).collect()),
             subject: details.subject.then_some(&certificate.subject),
-            uri: list(details.uri, &certificate.uri_sans),
-            dns: list(details.dns, &certificate.dns_sans),
+            uri: wanted(details.uri, &certificate.uri_sans[..]),
+            dns: wanted(details.dns, &certificate.dns_sans[..]),
             issuer: details.issuer.then_some(&certificate.issuer),
         };
         serde_json::to_string(&element).expect("texts can be written")
@@ -221,8 +219,8 @@ impl ForwardClientCert {
 /// An element in JSON, its keys in Envoy's order.
 #[derive(serde::Serialize)]
 struct Element<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    by: &'a [String],
     hash: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cert: Option<String>,
@@ -230,10 +228,10 @@ struct Element<'a> {
     chain: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<&'a String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uri: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dns: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    uri: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    dns: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<&'a String>,
 }

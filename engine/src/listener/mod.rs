@@ -49,8 +49,6 @@ pub struct SharedListener {
 
 /// A filter chain that is ready to run.
 pub struct FilterChain {
-    /// The name, for access logs; empty when it has none.
-    pub name: Arc<str>,
     /// Its TLS side; `None` is plaintext.
     pub tls: Option<Arc<ServerContext>>,
     /// The filter at its end, which serves the connection.

@@ -48,8 +48,6 @@ pub struct CompiledListener {
 
 /// A filter chain with its compiled filters.
 pub struct CompiledChain {
-    /// Its name; empty for none.
-    pub name: Arc<str>,
     /// Its TLS side; `None` is plaintext.
     pub tls: Option<Arc<ServerContext>>,
     /// Its terminal filter.
@@ -209,9 +207,5 @@ fn compile_chain(
     let filter = cx.at(&terminal.path, |cx| {
         registry::network_filter(terminal, &snapshot.node.cluster, cx)
     })?;
-    Some(CompiledChain {
-        name: Arc::clone(&chain.name),
-        tls,
-        filter,
-    })
+    Some(CompiledChain { tls, filter })
 }

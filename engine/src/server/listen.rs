@@ -79,7 +79,6 @@ pub fn bind(
         let drain_type = listener.config.drain_type;
         let ready = |chain: CompiledChain| match chain.filter {
             NetworkFilter::HttpConnectionManager(config, filters) => FilterChain {
-                name: chain.name,
                 tls: chain.tls.inspect(|_| {
                     let prefix = format!("{prefix}server_ssl_socket_factory.");
                     let _ = SslSocketFactoryStats::new(store, &prefix);

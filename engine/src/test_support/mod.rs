@@ -12,9 +12,10 @@ pub(crate) mod proxy;
 pub(crate) mod setup;
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::reactor::{DriverChoice, Options, Reactor};
+use crate::reactor::{ConnectOptions, DriverChoice, Listener, Options, Reactor, Stream};
 
 /// What is waited for on loopback takes milliseconds; a test that waits this
 /// long has failed.
@@ -39,6 +40,20 @@ pub(crate) fn on_both_drivers(test: impl Fn(DriverChoice)) {
             Err(error) => panic!("{driver}: {error}"),
         }
     }
+}
+
+/// Two streams of the current reactor that are connected, the accepted one last.
+pub(crate) async fn connected_pair() -> (Stream, Stream) {
+    let domain = socket2::Domain::IPV4;
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).unwrap();
+    socket.listen(1).unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = Listener::from_socket(socket).unwrap();
+    let options = ConnectOptions::default();
+    let client = Stream::connect(&address, &options).await.unwrap();
+    (client, listener.accept().await.unwrap())
 }
 
 /// The kernel is too old for io_uring, or does not allow it.

@@ -248,10 +248,9 @@ fn curl(address: SocketAddr, host: &str, over_tls: bool, more: &[&str]) -> Strin
 /// The type of a record that says what is wrong.
 const ALERT: u8 = 0x15;
 
-/// Sends `pieces`, and says whether the connection was closed before something came, and
-/// how long that took at least.
+/// Sends `pieces`, and says whether something came back before the connection was closed.
+/// What a listener filter waited for in vain is counted.
 fn send(address: SocketAddr, pieces: &[&[u8]]) -> &'static str {
-    let begun = Instant::now();
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_nodelay(true).expect("an option");
     stream.set_read_timeout(Some(PATIENCE)).expect("an option");
@@ -265,8 +264,7 @@ fn send(address: SocketAddr, pieces: &[&[u8]]) -> &'static str {
     match stream.read(&mut first) {
         // Whether an alert says why is another matter.
         Ok(1) if first[0] != ALERT => "an answer",
-        _ if begun.elapsed() >= Duration::from_millis(400) => "closed in time",
-        _ => "closed at once",
+        _ => "closed",
     }
 }
 
@@ -361,7 +359,7 @@ fn observe(program: &Program, files: &Files) -> String {
     // Connections may be on their way out.
     let begun = Instant::now();
     let gone = |counted: &str| {
-        !counted.contains("pre_cx_active") && counted.matches("filter_remote_close").count() == 4
+        !counted.contains("pre_cx_active") && counted.matches("filter_remote_close").count() >= 4
     };
     let mut last = counted(&process);
     while !gone(&last) && begun.elapsed() < PATIENCE {

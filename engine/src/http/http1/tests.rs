@@ -3,7 +3,6 @@
 //! message by message, and the end says whether one was cut.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{BodyOptions, RequestOptions, ResponseOptions};
@@ -11,8 +10,8 @@ use ringway_codecs::http1::{BodyOptions, RequestOptions, ResponseOptions};
 use super::reader::{BodyPart, MessageReader, ReadError, RequestFacts};
 use super::writer::BodyWriter;
 use crate::reactor::fault::{Plan, Side};
-use crate::reactor::{ConnectOptions, Listener, Options, Reactor, Stream, spawn};
-use crate::test_support::on_both_drivers;
+use crate::reactor::{Options, Reactor, spawn};
+use crate::test_support::{connected_pair, on_both_drivers};
 use crate::transport_sockets::TransportSocket;
 
 /// Three requests: with a length, in chunks, without a body.
@@ -36,18 +35,7 @@ fn with_pair(plan: &Plan, test: impl AsyncFn(TransportSocket, TransportSocket)) 
             ..Options::default()
         };
         Reactor::new(&options).unwrap().block_on(async {
-            let socket =
-                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-            socket
-                .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-                .unwrap();
-            socket.listen(1).unwrap();
-            let address = socket.local_addr().unwrap();
-            let listener = Listener::from_socket(socket).unwrap();
-            let client = Stream::connect(&address, &ConnectOptions::default())
-                .await
-                .unwrap();
-            let server = listener.accept().await.unwrap();
+            let (client, server) = connected_pair().await;
             test(client.into(), server.into()).await;
         });
     });

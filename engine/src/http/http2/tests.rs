@@ -1,6 +1,5 @@
 //! The adapter for h2's traits, and header lists on their way through h2's.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -14,8 +13,8 @@ use super::headers::{
 };
 use super::io::TokioSocket;
 use crate::http::test_headers::{headers, text};
-use crate::reactor::{ConnectOptions, Listener, Options, Reactor, Stream, spawn};
-use crate::test_support::on_both_drivers;
+use crate::reactor::{Options, Reactor, spawn};
+use crate::test_support::{connected_pair, on_both_drivers};
 use crate::transport_sockets::TransportSocket;
 
 fn with_pair(test: impl AsyncFn(TransportSocket, TransportSocket)) {
@@ -25,18 +24,7 @@ fn with_pair(test: impl AsyncFn(TransportSocket, TransportSocket)) {
             ..Options::default()
         };
         Reactor::new(&options).unwrap().block_on(async {
-            let socket =
-                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-            socket
-                .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-                .unwrap();
-            socket.listen(1).unwrap();
-            let address = socket.local_addr().unwrap();
-            let listener = Listener::from_socket(socket).unwrap();
-            let client = Stream::connect(&address, &ConnectOptions::default())
-                .await
-                .unwrap();
-            let server = listener.accept().await.unwrap();
+            let (client, server) = connected_pair().await;
             test(client.into(), server.into()).await;
         });
     });
