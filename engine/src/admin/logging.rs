@@ -145,6 +145,8 @@ impl Loggers {
             .flat_map(|((_, targets), level)| {
                 (targets.iter()).map(|target| match *target {
                     "" => level.filter().to_string(),
+                    // It warns of frames, as many as a peer likes to send.
+                    H2 if *level > LogLevel::Debug => format!("{H2}=off"),
                     target => format!("{target}={}", level.filter()),
                 })
             })
@@ -163,7 +165,7 @@ impl std::fmt::Debug for Loggers {
 
 /// Envoy's names of the loggers that exist here, sorted, and the modules that
 /// each stands for. `main` stands for every module that has no logger.
-pub const LOGGERS: [(&str, &[&str]); 15] = [
+pub const LOGGERS: [(&str, &[&str]); 16] = [
     ("admin", &["ringway::admin"]),
     ("config", &["ringway_config"]),
     ("conn_handler", &["ringway::listener"]),
@@ -177,6 +179,7 @@ pub const LOGGERS: [(&str, &[&str]); 15] = [
             "ringway::filters::network::http_connection_manager",
         ],
     ),
+    ("http2", &["ringway::http::http2", H2]),
     ("io", &["ringway::reactor"]),
     ("main", &["", "ringway"]),
     ("misc", &["ringway::formatter"]),
@@ -186,6 +189,9 @@ pub const LOGGERS: [(&str, &[&str]); 15] = [
     ("stats", &["ringway::stats"]),
     ("upstream", &["ringway::upstream"]),
 ];
+
+/// The library that speaks HTTP/2.
+const H2: &str = "h2";
 
 #[cfg(test)]
 mod tests {
@@ -245,6 +251,7 @@ mod tests {
             "{directives}"
         );
         assert!(directives.contains("ringway::http=info"), "{directives}");
+        assert!(directives.contains(",h2=off"), "{directives}");
         let filter = directives.parse::<tracing_subscriber::EnvFilter>();
         assert!(filter.is_ok(), "{directives}");
         let names: Vec<_> = loggers.list().into_iter().map(|(name, _)| name).collect();
