@@ -53,7 +53,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         connections: options.connections,
     };
     let proxy = ringway.start_with(&site, |listen, admin| {
-        configs::envoy_routes(listen, admin, origin, ROUTES)
+        configs::envoy::routes(listen, admin, origin, ROUTES)
     })?;
     for (name, path) in PATHS {
         let per_request = count(options, &proxy, path)?;

@@ -97,12 +97,21 @@ impl Running {
 
     /// Waits until a request to the address is answered with 200.
     pub fn wait_until_answering(&mut self, address: SocketAddr) -> anyhow::Result<()> {
+        self.wait_until(|| answers(address).unwrap_or(false))
+    }
+
+    /// Waits until connections to the address are taken.
+    pub fn wait_until_listening(&mut self, address: SocketAddr) -> anyhow::Result<()> {
+        self.wait_until(|| TcpStream::connect_timeout(&address, ANSWER_TIMEOUT).is_ok())
+    }
+
+    fn wait_until(&mut self, is_ready: impl Fn() -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended with {status}:\n{}", self.name, self.last_words());
             }
-            if answers(address).unwrap_or(false) {
+            if is_ready() {
                 return Ok(());
             }
             if Instant::now() > deadline {

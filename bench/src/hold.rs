@@ -5,12 +5,15 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustls::{ClientConfig, ClientConnection};
 
-use crate::os;
 use crate::wire;
+use crate::{os, tls};
 
 /// Open connections, send one request on each, and hold them until standard input ends.
 #[derive(clap::Args)]
@@ -21,6 +24,9 @@ pub struct Options {
     /// Connections to hold
     #[arg(long, short, default_value_t = 10_000)]
     connections: usize,
+    /// Speak TLS with a server that has this certificate, which signs itself
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
     /// Core to run on
     #[arg(long)]
     core: Option<usize>,
@@ -37,9 +43,15 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         limit >= needed,
         "{needed} open files are needed, but the limit is {limit} (ulimit -n)"
     );
+    let certificate = options.certificate.as_deref();
+    // Sessions that are taken up again would be smaller.
+    let tls = certificate
+        .map(|certificate| tls::client(certificate, false))
+        .transpose()?;
     let mut held = Vec::with_capacity(options.connections);
     for number in 1..=options.connections {
-        held.push(used(options.target).with_context(|| format!("connection {number}"))?);
+        let connection = used(options.target, tls.as_ref());
+        held.push(connection.with_context(|| format!("connection {number}"))?);
     }
     println!("{HOLDING}");
     std::io::stdin().read_to_end(&mut Vec::new())?;
@@ -49,9 +61,25 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// A connection that has carried one request and its response.
-fn used(target: SocketAddr) -> anyhow::Result<TcpStream> {
+fn used(target: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> anyhow::Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&target, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
+    match tls {
+        None => request_on(&mut stream, target)?,
+        Some(config) => {
+            let name = tls::server_name()?;
+            let mut connection = ClientConnection::new(Arc::clone(config), name)?;
+            request_on(
+                &mut rustls::Stream::new(&mut connection, &mut stream),
+                target,
+            )?;
+        }
+    }
+    Ok(stream)
+}
+
+/// A request and its whole response.
+fn request_on(stream: &mut (impl Read + Write), target: SocketAddr) -> anyhow::Result<()> {
     stream.write_all(format!("GET / HTTP/1.1\r\nhost: {target}\r\n\r\n").as_bytes())?;
     let mut received = Vec::new();
     let mut buffer = [0; 4096];
@@ -75,7 +103,7 @@ fn used(target: SocketAddr) -> anyhow::Result<TcpStream> {
         body.skip(&received[at..])
             .map_err(|_| anyhow::anyhow!("malformed body"))?;
         if body == wire::Body::Done {
-            return Ok(stream);
+            return Ok(());
         }
         let count = stream.read(&mut buffer)?;
         anyhow::ensure!(count > 0, "closed inside a response");

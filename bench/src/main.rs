@@ -13,6 +13,8 @@ mod duration;
 mod epoll;
 mod flamegraph;
 mod floor;
+mod grpc_origin;
+mod handshakes;
 mod hold;
 mod listener;
 mod load;
@@ -21,6 +23,7 @@ mod os;
 mod proxy;
 mod routes;
 mod runtimes;
+mod tls;
 mod wire;
 
 #[derive(Parser)]
@@ -40,7 +43,9 @@ enum Command {
     Runtimes(runtimes::Options),
     Routes(routes::Options),
     Origin(origin::Options),
+    GrpcOrigin(grpc_origin::Options),
     Load(load::Options),
+    Handshakes(handshakes::Options),
     Hold(hold::Options),
     Floor(floor::Options),
     Proxy(proxy::Options),
@@ -54,7 +59,9 @@ fn main() -> anyhow::Result<()> {
         Command::Runtimes(options) => runtimes::run(&options),
         Command::Routes(options) => routes::run(&options),
         Command::Origin(options) => origin::run(&options),
+        Command::GrpcOrigin(options) => grpc_origin::run(&options),
         Command::Load(options) => load::run(&options),
+        Command::Handshakes(options) => handshakes::run(&options),
         Command::Hold(options) => hold::run(&options),
         Command::Floor(options) => floor::run(&options),
         Command::Proxy(options) => proxy::run(&options),

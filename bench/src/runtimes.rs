@@ -33,6 +33,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Scenario::Bodies,
         Scenario::Idle,
     ];
-    let results = compare::measure(&subjects, &scenarios, &options.run, Vec::new())?;
+    let results = compare::measure_all(&subjects, &scenarios, &options.run, Vec::new())?;
     compare::finish(&results, "runtimes", Runtime::Reactor.name(), &options.run)
 }

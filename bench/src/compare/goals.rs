@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::results::{Results, ratio};
-use super::scenario::{BYTES_PER_CONNECTION, CPU_PER_GB, CPU_PER_REQUEST, P50, P99, Scenario};
+use super::scenario::{
+    BYTES_PER_CONNECTION, CPU_PER_GB, CPU_PER_HANDSHAKE, CPU_PER_REQUEST, P50, P99, Scenario,
+};
 
 /// A limit on one of Ringway's figures, or on its ratio to another row's.
 struct Goal {
@@ -72,6 +74,104 @@ const GOALS: &[Goal] = &[
         key: BYTES_PER_CONNECTION,
         over: None,
         limit: 2_000.0,
+    },
+    Goal {
+        text: "TLS handshakes: CPU ÷ HAProxy's",
+        scenario: Scenario::TlsHandshakes,
+        key: CPU_PER_HANDSHAKE,
+        over: Some("haproxy"),
+        limit: 1.0,
+    },
+    Goal {
+        text: "TLS handshakes: CPU ÷ nginx's",
+        scenario: Scenario::TlsHandshakes,
+        key: CPU_PER_HANDSHAKE,
+        over: Some("nginx"),
+        limit: 1.0,
+    },
+    Goal {
+        text: "TLS sessions taken up again: CPU ÷ HAProxy's",
+        scenario: Scenario::TlsResumptions,
+        key: CPU_PER_HANDSHAKE,
+        over: Some("haproxy"),
+        limit: 1.0,
+    },
+    Goal {
+        text: "TLS sessions taken up again: CPU ÷ nginx's",
+        scenario: Scenario::TlsResumptions,
+        key: CPU_PER_HANDSHAKE,
+        over: Some("nginx"),
+        limit: 1.0,
+    },
+    Goal {
+        text: "HTTP/2, 1 × 100 streams: CPU per request ÷ Envoy's",
+        scenario: Scenario::H2cOne,
+        key: CPU_PER_REQUEST,
+        over: Some("envoy"),
+        limit: 0.35,
+    },
+    Goal {
+        text: "HTTP/2, 1 × 100 streams: CPU per request ÷ HAProxy's",
+        scenario: Scenario::H2cOne,
+        key: CPU_PER_REQUEST,
+        over: Some("haproxy"),
+        limit: 1.1,
+    },
+    Goal {
+        text: "HTTP/2, 10 × 100 streams: CPU per request ÷ Envoy's",
+        scenario: Scenario::H2cTen,
+        key: CPU_PER_REQUEST,
+        over: Some("envoy"),
+        limit: 0.35,
+    },
+    Goal {
+        text: "HTTP/2, 10 × 100 streams: CPU per request ÷ HAProxy's",
+        scenario: Scenario::H2cTen,
+        key: CPU_PER_REQUEST,
+        over: Some("haproxy"),
+        limit: 1.1,
+    },
+    Goal {
+        text: "HTTP/2 over TLS, 1 × 100 streams: CPU per request ÷ Envoy's",
+        scenario: Scenario::H2TlsOne,
+        key: CPU_PER_REQUEST,
+        over: Some("envoy"),
+        limit: 0.35,
+    },
+    Goal {
+        text: "HTTP/2 over TLS, 1 × 100 streams: CPU per request ÷ HAProxy's",
+        scenario: Scenario::H2TlsOne,
+        key: CPU_PER_REQUEST,
+        over: Some("haproxy"),
+        limit: 1.1,
+    },
+    Goal {
+        text: "HTTP/2 over TLS, 10 × 100 streams: CPU per request ÷ Envoy's",
+        scenario: Scenario::H2TlsTen,
+        key: CPU_PER_REQUEST,
+        over: Some("envoy"),
+        limit: 0.35,
+    },
+    Goal {
+        text: "HTTP/2 over TLS, 10 × 100 streams: CPU per request ÷ HAProxy's",
+        scenario: Scenario::H2TlsTen,
+        key: CPU_PER_REQUEST,
+        over: Some("haproxy"),
+        limit: 1.1,
+    },
+    Goal {
+        text: "bytes per idle TLS connection",
+        scenario: Scenario::TlsIdle,
+        key: BYTES_PER_CONNECTION,
+        over: None,
+        limit: 10_000.0,
+    },
+    Goal {
+        text: "TCP bytes: CPU per GB ÷ HAProxy's with splice",
+        scenario: Scenario::TcpBytes,
+        key: CPU_PER_GB,
+        over: Some("haproxy (splice)"),
+        limit: 1.0,
     },
 ];
 

@@ -1,15 +1,18 @@
 //! Ringway beside its peers on the same machine, with equivalent configurations.
 //!
-//! Where to read on: [`scenario`] (what is measured), [`peers`] and [`configs`] (what is
+//! Where to read on: [`scenario`] (what is measured), [`measure`] (by what), [`peers`] and [`configs`] (what is
 //! started), [`results`], [`goals`] and [`table`] (what is made of it). The order of the proxies
 //! is reversed from round to round (ABBA), so that a machine that drifts favours nobody.
 
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::ValueEnum;
 
 use crate::child::{self, Running};
+use crate::tls::Identity;
 use crate::{duration, os};
+use configs::Protocol;
 use peers::{Kind, Peer, Proxy, Site, Subject};
 use results::{Results, Row, Table};
 use scenario::Sample;
@@ -17,6 +20,8 @@ pub use scenario::Scenario;
 
 pub mod configs;
 mod goals;
+mod h2load;
+pub mod measure;
 pub mod peers;
 pub mod results;
 pub mod scenario;
@@ -118,13 +123,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         };
         add(Subject::peer(peer, given.as_deref()));
     }
-    let scenarios = [
-        Scenario::Closed,
-        Scenario::Open,
-        Scenario::Bodies,
-        Scenario::Idle,
-    ];
-    let mut results = measure(&subjects, &scenarios, &options.run, notes)?;
+    let scenarios = Scenario::value_variants();
+    let mut results = measure_all(&subjects, scenarios, &options.run, notes)?;
     results.goals = goals::judge(&results);
     finish(&results, "compare", "ringway", &options.run)
 }
@@ -143,7 +143,7 @@ pub fn finish(
 }
 
 /// Measures every subject in every scenario that it is asked for, or in `defaults`.
-pub fn measure(
+pub fn measure_all(
     subjects: &[Subject],
     defaults: &[Scenario],
     options: &RunOptions,
@@ -173,38 +173,35 @@ pub fn measure(
     child::clean_up_on_interrupt(dir.path().to_owned())?;
     let (_origin, origin) =
         Running::start_tool("origin", &["origin", "--port", "0"], load_core, dir.path())?;
+    let arguments = ["grpc-origin", "--port", "0"];
+    let (_grpc_origin, grpc_origin) =
+        Running::start_tool("grpc-origin", &arguments, load_core, dir.path())?;
+    Identity::create(dir.path())?;
     let connections = settings.idle_connections.max(settings.connections) + SPARE_CONNECTIONS;
-    let site = Site {
-        dir: dir.path(),
-        origin,
-        core: proxy_core,
-        connections,
-    };
-    let mut proxies = Vec::new();
-    for subject in subjects {
-        proxies.push(
-            subject
-                .start(&site)
-                .with_context(|| format!("starting {}", subject.name))?,
-        );
-    }
 
     let mut tables = Vec::new();
     for &scenario in scenarios {
-        let samples = rounds(
-            scenario,
-            subjects,
-            &proxies,
-            &site,
-            &settings,
-            options.rounds,
-        );
-        let rows = subjects
-            .iter()
-            .zip(&samples)
-            .filter(|(subject, _)| scenario.applies_to(subject.kind));
-        let rows = rows
-            .map(|(subject, samples)| Row::new(subject.name, scenario, samples))
+        let site = Site {
+            dir: dir.path(),
+            origin: match scenario.protocol() {
+                Protocol::Grpc => grpc_origin,
+                _ => origin,
+            },
+            core: proxy_core,
+            connections,
+        };
+        let mut running = Vec::new();
+        for subject in subjects {
+            if scenario.applies_to(subject.kind) {
+                let proxy = subject
+                    .start(&site, scenario.protocol())
+                    .with_context(|| format!("starting {}", subject.name))?;
+                running.push((subject, proxy));
+            }
+        }
+        let samples = rounds(scenario, &running, &site, &settings, options.rounds);
+        let rows = (running.iter().zip(&samples))
+            .map(|((subject, _), samples)| Row::new(subject.name, scenario, samples))
             .collect();
         tables.push(Table {
             scenario,
@@ -232,28 +229,24 @@ pub fn measure(
     })
 }
 
-/// Runs one scenario's rounds and returns each subject's samples.
+/// Runs one scenario's rounds and returns each proxy's samples.
 fn rounds(
     scenario: Scenario,
-    subjects: &[Subject],
-    proxies: &[Proxy],
+    running: &[(&Subject, Proxy)],
     site: &Site<'_>,
     settings: &Settings,
     rounds: usize,
 ) -> Vec<Vec<Sample>> {
-    let mut samples: Vec<Vec<Sample>> = subjects.iter().map(|_| Vec::new()).collect();
+    let mut samples: Vec<Vec<Sample>> = running.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
-        let mut order: Vec<usize> = (0..subjects.len()).collect();
+        let mut order: Vec<usize> = (0..running.len()).collect();
         if round % 2 == 1 {
             order.reverse();
         }
         for index in order {
-            let subject = &subjects[index];
-            if !scenario.applies_to(subject.kind) {
-                continue;
-            }
+            let (subject, proxy) = &running[index];
             let progress = format!("{scenario:?} {}/{rounds}: {}", round + 1, subject.name);
-            match scenario.measure(subject, &proxies[index], site, settings) {
+            match measure::measure(scenario, subject, proxy, site, settings) {
                 Ok(sample) => {
                     let cost = sample.values.last().copied().unwrap_or_default();
                     let unit = scenario

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Context;
 use clap::ValueEnum;
 
-use super::configs;
+use super::configs::{self, Protocol, Setup};
 use crate::child::Running;
 use crate::proxy::Runtime;
 
@@ -137,16 +137,24 @@ impl Subject {
         })
     }
 
-    /// Starts it and waits until it answers.
-    pub fn start(&self, site: &Site<'_>) -> anyhow::Result<Proxy> {
+    /// Starts it for clients that speak this protocol, and waits until it answers.
+    pub fn start(&self, site: &Site<'_>, protocol: Protocol) -> anyhow::Result<Proxy> {
         let mut proxy = match self.kind {
             Kind::Floor => self.start_tool(&["floor"], site)?,
             Kind::Minimal(runtime) => {
                 self.start_tool(&["proxy", "--runtime", runtime.name()], site)?
             }
-            Kind::Ringway | Kind::Peer(_) => self.start_program(site)?,
+            Kind::Ringway | Kind::Peer(_) => self.start_program(site, protocol)?,
         };
-        proxy.running.wait_until_answering(proxy.address)?;
+        match protocol {
+            Protocol::Http1 | Protocol::Tcp => {
+                proxy.running.wait_until_answering(proxy.address)?;
+            }
+            // Who speaks something else listens when it is ready.
+            Protocol::Tls | Protocol::H2c | Protocol::Grpc => {
+                proxy.running.wait_until_listening(proxy.address)?;
+            }
+        }
         Ok(proxy)
     }
 
@@ -165,16 +173,25 @@ impl Subject {
         })
     }
 
-    fn start_program(&self, site: &Site<'_>) -> anyhow::Result<Proxy> {
-        let (origin, connections, dir) = (site.origin, site.connections, site.dir);
-        self.launch(site, |address, admin| match self.kind {
-            Kind::Peer(peer @ (Peer::Haproxy | Peer::HaproxySplice)) => {
-                configs::haproxy(address, origin, connections, peer == Peer::HaproxySplice)
-            }
-            Kind::Peer(Peer::Nginx) => configs::nginx(address, origin, connections, dir),
-            Kind::Peer(Peer::Envoy) | Kind::Ringway | Kind::Floor | Kind::Minimal(_) => {
-                configs::envoy(address, admin, origin)
-            }
+    fn start_program(&self, site: &Site<'_>, protocol: Protocol) -> anyhow::Result<Proxy> {
+        self.launch(site, |listen, admin| {
+            let setup = Setup {
+                protocol,
+                listen,
+                origin: site.origin,
+                connections: site.connections,
+                dir: site.dir,
+            };
+            Ok(match self.kind {
+                Kind::Peer(peer @ (Peer::Haproxy | Peer::HaproxySplice)) => {
+                    configs::haproxy::proxy(&setup, peer == Peer::HaproxySplice)
+                }
+                Kind::Peer(Peer::Nginx) => configs::nginx::proxy(&setup)
+                    .with_context(|| format!("nginx does not speak {protocol:?}"))?,
+                Kind::Peer(Peer::Envoy) | Kind::Ringway | Kind::Floor | Kind::Minimal(_) => {
+                    configs::envoy::proxy(&setup, admin)
+                }
+            })
         })
     }
 
@@ -185,7 +202,7 @@ impl Subject {
         site: &Site<'_>,
         text: impl FnOnce(SocketAddr, SocketAddr) -> String,
     ) -> anyhow::Result<Proxy> {
-        let mut proxy = self.launch(site, text)?;
+        let mut proxy = self.launch(site, |listen, admin| Ok(text(listen, admin)))?;
         proxy.running.wait_until_answering(proxy.address)?;
         Ok(proxy)
     }
@@ -193,7 +210,7 @@ impl Subject {
     fn launch(
         &self,
         site: &Site<'_>,
-        text: impl FnOnce(SocketAddr, SocketAddr) -> String,
+        text: impl FnOnce(SocketAddr, SocketAddr) -> anyhow::Result<String>,
     ) -> anyhow::Result<Proxy> {
         let [address, admin] = free_addresses()?;
         let name = match self.kind {
@@ -204,7 +221,7 @@ impl Subject {
             Kind::Ringway | Kind::Floor | Kind::Minimal(_) => "ringway.yaml",
         };
         let file = site.dir.join(name);
-        std::fs::write(&file, text(address, admin))
+        std::fs::write(&file, text(address, admin)?)
             .with_context(|| format!("writing {}", file.display()))?;
         let mut command = Command::new(&self.program);
         match self.kind {

@@ -1,21 +1,15 @@
-//! What is measured of a proxy: each scenario's load and the figures that it yields.
+//! What is measured of a proxy: each kind of load, and the figures that it yields.
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
-use std::time::Duration;
-
-use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 
 use super::Settings;
-use super::peers::{Kind, Proxy, Site, Subject};
-use crate::load::Report;
-use crate::{child, cpu, hold};
+use super::configs::Protocol;
+use super::peers::{Kind, Peer};
 
 /// A kind of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Scenario {
     /// Small responses as fast as they come
     Closed,
@@ -25,6 +19,28 @@ pub enum Scenario {
     Bodies,
     /// Memory of idle connections
     Idle,
+    /// TLS 1.3 connections of one request each, no session taken up again
+    TlsHandshakes,
+    /// The same, each taking a session up again
+    TlsResumptions,
+    /// Small responses on keep-alive connections over TLS
+    Tls,
+    /// Bodies of 1 MiB over TLS
+    TlsBodies,
+    /// Memory of idle connections over TLS
+    TlsIdle,
+    /// HTTP/2 without TLS: one connection with 100 streams
+    H2cOne,
+    /// HTTP/2 without TLS: ten connections with 100 streams each
+    H2cTen,
+    /// HTTP/2 over TLS: one connection with 100 streams
+    H2TlsOne,
+    /// HTTP/2 over TLS: ten connections with 100 streams each
+    H2TlsTen,
+    /// Unary gRPC calls: ten connections with ten calls each
+    Grpc,
+    /// Bodies of 1 MiB through proxies that do not look at what they carry
+    TcpBytes,
 }
 
 /// A figure of a scenario.
@@ -69,6 +85,54 @@ impl Scenario {
                 format!("Closed loop, {BODY_CONNECTIONS} connections, 1 MiB responses")
             }
             Scenario::Idle => format!("{idle_connections} idle connections"),
+            Scenario::TlsHandshakes => {
+                format!("TLS 1.3 handshakes (P-256), {HANDSHAKES_AT_ONCE} at once, a request each")
+            }
+            Scenario::TlsResumptions => {
+                format!(
+                    "TLS 1.3 sessions taken up again, {HANDSHAKES_AT_ONCE} at once, a request each"
+                )
+            }
+            Scenario::Tls => {
+                format!("TLS, {connections} keep-alive connections, 100-byte responses")
+            }
+            Scenario::TlsBodies => {
+                format!("TLS, {BODY_CONNECTIONS} connections, 1 MiB responses")
+            }
+            Scenario::TlsIdle => format!("{idle_connections} idle TLS connections"),
+            Scenario::H2cOne => "HTTP/2 to HTTP/1, 1 connection × 100 streams".to_owned(),
+            Scenario::H2cTen => "HTTP/2 to HTTP/1, 10 connections × 100 streams".to_owned(),
+            Scenario::H2TlsOne => {
+                "HTTP/2 over TLS to HTTP/1, 1 connection × 100 streams".to_owned()
+            }
+            Scenario::H2TlsTen => {
+                "HTTP/2 over TLS to HTTP/1, 10 connections × 100 streams".to_owned()
+            }
+            Scenario::Grpc => {
+                "gRPC unary, HTTP/2 on both sides, 10 connections × 10 calls".to_owned()
+            }
+            Scenario::TcpBytes => {
+                format!("TCP, {BODY_CONNECTIONS} connections, 1 MiB responses")
+            }
+        }
+    }
+
+    /// What the proxy speaks with clients and origin.
+    pub fn protocol(self) -> Protocol {
+        match self {
+            Scenario::Closed | Scenario::Open | Scenario::Bodies | Scenario::Idle => {
+                Protocol::Http1
+            }
+            Scenario::TlsHandshakes
+            | Scenario::TlsResumptions
+            | Scenario::Tls
+            | Scenario::TlsBodies
+            | Scenario::TlsIdle
+            | Scenario::H2TlsOne
+            | Scenario::H2TlsTen => Protocol::Tls,
+            Scenario::H2cOne | Scenario::H2cTen => Protocol::H2c,
+            Scenario::Grpc => Protocol::Grpc,
+            Scenario::TcpBytes => Protocol::Tcp,
         }
     }
 
@@ -95,185 +159,59 @@ impl Scenario {
             metric("idle_mib", "RSS then, MiB", 1),
             metric(BYTES_PER_CONNECTION, "bytes/connection", 0),
         ];
+        const REQUESTS: &[Metric] = &[
+            metric("requests_per_second", "requests/s", 0),
+            metric("core_share", "core busy", 2),
+            metric(CPU_PER_REQUEST, "CPU µs/request", 2),
+        ];
+        const HANDSHAKES: &[Metric] = &[
+            metric("handshakes_per_second", "handshakes/s", 0),
+            metric("core_share", "core busy", 2),
+            metric(CPU_PER_HANDSHAKE, "CPU µs/handshake", 0),
+        ];
         match self {
             Scenario::Closed => CLOSED,
             Scenario::Open => OPEN,
-            Scenario::Bodies => BODIES,
-            Scenario::Idle => IDLE,
+            Scenario::Bodies | Scenario::TlsBodies | Scenario::TcpBytes => BODIES,
+            Scenario::Idle | Scenario::TlsIdle => IDLE,
+            Scenario::TlsHandshakes | Scenario::TlsResumptions => HANDSHAKES,
+            Scenario::Tls
+            | Scenario::H2cOne
+            | Scenario::H2cTen
+            | Scenario::H2TlsOne
+            | Scenario::H2TlsTen
+            | Scenario::Grpc => REQUESTS,
         }
     }
 
     /// Whether the scenario says anything about such a proxy.
     pub fn applies_to(self, kind: Kind) -> bool {
-        // The floor opens an upstream connection for every idle client, which no proxy does.
-        self != Scenario::Idle || kind != Kind::Floor
-    }
-
-    /// Measures a proxy that is running. For [`Scenario::Idle`] a fresh one is started instead,
-    /// because an allocator that has seen load would hide what connections take.
-    pub fn measure(
-        self,
-        subject: &Subject,
-        proxy: &Proxy,
-        site: &Site<'_>,
-        settings: &Settings,
-    ) -> anyhow::Result<Sample> {
-        let connections = settings.connections;
-        match self {
-            Scenario::Closed => {
-                let report = load(proxy, settings, "/", 100, connections, None)?;
-                let cpu = watched(&report)?;
-                let values = vec![
-                    report.requests_per_second,
-                    cpu.seconds / report.seconds,
-                    cpu.user_share,
-                    cpu_per_request(&report)?,
-                ];
-                Ok(Sample {
-                    values,
-                    faults: faults(&report),
-                })
+        match (self.protocol(), kind) {
+            // The floor opens an upstream connection for every idle client, which no proxy does.
+            (Protocol::Http1, Kind::Floor) => self != Scenario::Idle,
+            // Its package has no such module.
+            (Protocol::Tcp, Kind::Peer(Peer::Nginx)) => false,
+            (Protocol::Http1, _) | (Protocol::Tcp, Kind::Floor) => true,
+            // There is nothing to splice.
+            (Protocol::Tls | Protocol::H2c | Protocol::Grpc, Kind::Peer(Peer::HaproxySplice)) => {
+                false
             }
-            Scenario::Open => {
-                let report = load(proxy, settings, "/", 100, connections, Some(settings.rate))?;
-                let l = report.latency_us;
-                let values = vec![l.p50, l.p99, l.p999, cpu_per_request(&report)?];
-                Ok(Sample {
-                    values,
-                    faults: faults(&report),
-                })
-            }
-            Scenario::Bodies => {
-                let path = format!("/bytes/{BODY_BYTES}");
-                let report = load(proxy, settings, &path, BODY_BYTES, BODY_CONNECTIONS, None)?;
-                let gigabytes = report.body_bytes as f64 / 1e9;
-                anyhow::ensure!(gigabytes > 0.0, "no body arrived");
-                let values = vec![
-                    gigabytes / report.seconds,
-                    watched(&report)?.seconds / gigabytes,
-                ];
-                Ok(Sample {
-                    values,
-                    faults: faults(&report),
-                })
-            }
-            Scenario::Idle => idle(&subject.start(site)?, settings),
+            (_, Kind::Ringway | Kind::Peer(_)) => true,
+            (_, Kind::Floor | Kind::Minimal(_)) => false,
         }
     }
 }
 
-/// Runs the load generator against a proxy.
-fn load(
-    proxy: &Proxy,
-    settings: &Settings,
-    path: &str,
-    body_bytes: u64,
-    connections: usize,
-    rate: Option<f64>,
-) -> anyhow::Result<Report> {
-    let mut arguments = vec![
-        format!("--connections={connections}"),
-        format!("--duration={}", settings.seconds),
-        format!("--expect-bytes={body_bytes}"),
-    ];
-    arguments.extend(rate.map(|rate| format!("--rate={rate}")));
-    load_with(proxy, path, &arguments, settings.load_core)
-}
-
-/// Runs the load generator with these arguments against a proxy whose CPU it watches.
-pub fn load_with(
-    proxy: &Proxy,
-    path: &str,
-    arguments: &[String],
-    core: Option<usize>,
-) -> anyhow::Result<Report> {
-    let url = format!("http://{}{path}", proxy.address);
-    let watched = format!("--watch-pid={}", proxy.running.pid());
-    let warm_up = format!("--warmup={WARM_UP}");
-    let mut all = vec!["load", "--json", &url, &watched, &warm_up];
-    all.extend(arguments.iter().map(String::as_str));
-    let output = child::this_tool(&all, core)?.output()?;
-    if !output.status.success() {
-        bail!(
-            "the load generator failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        );
-    }
-    serde_json::from_slice(&output.stdout).context("reading the load generator's report")
-}
-
-/// Memory before and while connections are held.
-fn idle(proxy: &Proxy, settings: &Settings) -> anyhow::Result<Sample> {
-    let (pid, count) = (proxy.running.pid(), settings.idle_connections);
-    let start = cpu::resident_bytes(pid)?;
-    let (target, connections) = (proxy.address.to_string(), format!("--connections={count}"));
-    let mut command = child::this_tool(&["hold", &target, &connections], settings.load_core)?;
-    let mut holder = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let mut line = String::new();
-    BufReader::new(holder.stdout.take().context("stdout is piped")?).read_line(&mut line)?;
-    let holding = line.trim_end() == hold::HOLDING;
-    if holding {
-        std::thread::sleep(SETTLING);
-    }
-    let with_idle = cpu::resident_bytes(pid)?;
-    drop(holder.stdin.take());
-    let output = holder.wait_with_output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(
-        holding && output.status.success(),
-        "holding connections: {}",
-        said.trim_end()
-    );
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let per_connection = with_idle.saturating_sub(start) as f64 / count as f64;
-    Ok(Sample {
-        values: vec![mib(start), mib(with_idle), per_connection],
-        faults: 0,
-    })
-}
-
-fn watched(report: &Report) -> anyhow::Result<crate::load::WatchedCpu> {
-    report
-        .watched_cpu
-        .context("the load generator did not report the proxy's CPU")
-}
-
-/// CPU time of the proxy for each answered request, in microseconds.
-pub fn cpu_per_request(report: &Report) -> anyhow::Result<f64> {
-    anyhow::ensure!(report.requests > 0, "no request was answered");
-    Ok(watched(report)?.seconds * 1e6 / report.requests as f64)
-}
-
-/// Answers that were not as they should be.
-pub fn faults(report: &Report) -> u64 {
-    let errors = report.socket_errors;
-    report.non_2xx
-        + report.invalid
-        + report.unfinished
-        + errors.connect
-        + errors.read
-        + errors.write
-}
-
 /// Keys that goals refer to.
 pub const CPU_PER_REQUEST: &str = "cpu_us_per_request";
+pub const CPU_PER_HANDSHAKE: &str = "cpu_us_per_handshake";
 pub const CPU_PER_GB: &str = "cpu_s_per_gb";
 pub const BYTES_PER_CONNECTION: &str = "bytes_per_connection";
 pub const P50: &str = "p50_us";
 pub const P99: &str = "p99_us";
 
-/// The size of large bodies.
-const BODY_BYTES: u64 = 1 << 20;
+/// Connections that are being opened at any time.
+pub const HANDSHAKES_AT_ONCE: usize = 8;
 
 /// Enough to keep the proxy busy while each connection waits for its next body.
-const BODY_CONNECTIONS: usize = 16;
-
-/// Long enough for upstream connections to be opened and caches to be warm.
-const WARM_UP: &str = "500ms";
-
-/// Time for a proxy to put away what it needed for the last request.
-const SETTLING: Duration = Duration::from_millis(500);
+pub const BODY_CONNECTIONS: usize = 16;

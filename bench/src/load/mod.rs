@@ -14,10 +14,12 @@ use connection::Plan;
 use schedule::Arrivals;
 
 mod connection;
+mod meter;
 mod report;
 mod runner;
 mod schedule;
 
+pub use meter::Meter;
 pub use report::{Report, WatchedCpu};
 
 /// Send requests in a closed loop, or at a fixed rate with corrected latencies.

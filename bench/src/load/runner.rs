@@ -8,21 +8,16 @@ use anyhow::Context;
 
 use super::Options;
 use super::connection::{Connection, End, Plan, Scratch, elapsed};
-use super::report::{Measured, Report, WatchedCpu};
+use super::meter::Meter;
+use super::report::{Measured, Report};
 use super::schedule::Schedule;
-use crate::cpu;
 use crate::epoll::Epoll;
 use crate::os::now_ns;
 
 /// Runs the load that the options describe.
 pub fn run(plan: &Plan, options: &Options) -> anyhow::Result<Report> {
     let mut runner = Runner::connect(plan, options.connections)?;
-    let mut meter = Meter {
-        pid: options.watch_pid,
-        from: 0,
-        own: 0,
-        watched: None,
-    };
+    let mut meter = Meter::new(options.watch_pid);
 
     let begin = now_ns();
     let measure_from = begin + nanoseconds(options.warmup);
@@ -291,43 +286,6 @@ impl<'a> Runner<'a> {
             self.measured.record(now.saturating_sub(since));
         }
         Ok(())
-    }
-}
-
-/// Reads the CPU clocks at both ends of the measured part.
-struct Meter {
-    pid: Option<u32>,
-    from: u64,
-    own: u64,
-    watched: Option<(u64, (u64, u64))>,
-}
-
-impl Meter {
-    fn start(&mut self) -> anyhow::Result<()> {
-        self.own = cpu::cpu_ns(std::process::id())?;
-        self.watched = self.watch()?;
-        self.from = now_ns();
-        Ok(())
-    }
-
-    fn stop(&self) -> anyhow::Result<(f64, Option<WatchedCpu>, f64)> {
-        let seconds = (now_ns() - self.from) as f64 / 1e9;
-        let watched = match (self.watched, self.watch()?) {
-            (Some((before, (user_before, all_before))), Some((after, (user, all)))) => {
-                Some(WatchedCpu {
-                    seconds: after.saturating_sub(before) as f64 / 1e9,
-                    user_share: (user - user_before) as f64 / (all - all_before).max(1) as f64,
-                })
-            }
-            _ => None,
-        };
-        let own = cpu::cpu_ns(std::process::id())? - self.own;
-        Ok((seconds, watched, own as f64 / 1e9))
-    }
-
-    fn watch(&self) -> anyhow::Result<Option<(u64, (u64, u64))>> {
-        let Some(pid) = self.pid else { return Ok(None) };
-        Ok(Some((cpu::cpu_ns(pid)?, cpu::user_and_total_ticks(pid)?)))
     }
 }
 

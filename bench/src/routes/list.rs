@@ -120,7 +120,7 @@ impl List {
                 );
             }
         }
-        configs::envoy_file(listen, admin, "", &hosts)
+        configs::envoy::hosts(listen, admin, &hosts)
     }
 
     /// nginx's configuration. Its prefixes are not tried in order: the longest wins.
@@ -153,7 +153,7 @@ impl List {
             }
             servers.push_str("    location = / { return 200 ''; }\n  }\n");
         }
-        configs::nginx_file(dir, 1024, &servers)
+        configs::nginx::file(dir, 1024, &servers)
     }
 
     fn location(self, number: usize) -> String {

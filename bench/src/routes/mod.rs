@@ -13,7 +13,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::compare::peers::{Kind, Peer, Proxy, Site, Subject};
-use crate::compare::{self, scenario};
+use crate::compare::{self, measure};
 use crate::{child, duration};
 use list::List;
 use results::{Cell, Results, Sample};
@@ -205,11 +205,11 @@ fn sample(
         format!("--expect-bytes={}", list::LAST_BODY.len()),
     ];
     arguments.extend(host.map(|host| format!("--header=host: {host}")));
-    let report = scenario::load_with(proxy, &path, &arguments, load_core)?;
+    let report = measure::load_with(proxy, &path, &arguments, load_core)?;
     Ok(Sample {
-        cpu_us_per_request: scenario::cpu_per_request(&report)?,
+        cpu_us_per_request: measure::cpu_per_request(&report)?,
         requests_per_second: report.requests_per_second,
-        faults: scenario::faults(&report),
+        faults: measure::faults(&report),
     })
 }
 
