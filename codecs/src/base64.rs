@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::prelude::BASE64_STANDARD;
 
 /// Without padding, which is taken off before.
 const UNPADDED: GeneralPurpose = GeneralPurpose::new(
@@ -21,9 +22,42 @@ pub fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
     UNPADDED.decode_vec(unpadded, out).is_ok()
 }
 
+/// The same, where the padding must be what it should.
+#[must_use]
+pub fn decode_padded(text: &[u8], out: &mut Vec<u8>) -> bool {
+    BASE64_STANDARD.decode_vec(text, out).is_ok()
+}
+
+/// Appends bytes as text, with padding.
+pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    let written = BASE64_STANDARD.encode_slice(bytes, &mut out[start..]);
+    out.truncate(start + written.unwrap_or(0));
+}
+
 #[cfg(test)]
 mod tests {
-    use super::decode;
+    use super::{decode, decode_padded, encode};
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        for length in 0..70_u8 {
+            let bytes: Vec<u8> = (0..length).map(|n| n.wrapping_mul(89)).collect();
+            let mut text = b"before".to_vec();
+            encode(&bytes, &mut text);
+            let mut again = Vec::new();
+            assert!(decode_padded(&text[6..], &mut again));
+            assert_eq!(again, bytes);
+            assert_eq!(
+                decode_padded(&text[6..text.len() - text.len().min(1)], &mut again),
+                length == 0
+            );
+        }
+        for text in ["Zg=", "Zg", "Zh==", "Zg==Zg==", "Z g="] {
+            assert!(!decode_padded(text.as_bytes(), &mut Vec::new()), "{text}");
+        }
+    }
 
     #[test]
     fn the_alphabet_is_one_and_padding_is_any() {

@@ -7,6 +7,7 @@
 //!
 //! - [`base64`]: bytes in headers.
 //! - [`client_hello`]: what a TLS client asks for.
+//! - [`grpc`]: the frames of gRPC's messages.
 //! - [`header`]: the ordered header list that all protocols share.
 //! - [`http1`]: HTTP/1 heads, bodies and their encoders.
 //! - [`orca`]: what hosts say of their load.
@@ -14,6 +15,7 @@
 
 pub mod base64;
 pub mod client_hello;
+pub mod grpc;
 pub mod header;
 pub mod http1;
 pub mod orca;

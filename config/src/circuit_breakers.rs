@@ -2,6 +2,8 @@
 //! cluster, or of one host, may be open at once. Compiled types on top,
 //! lowering below.
 
+use std::time::Duration;
+
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
 use envoy_types::pb::envoy::config::core::v3::RoutingPriority;
 
@@ -47,6 +49,8 @@ pub struct RetryBudget {
     pub percent: f64,
     /// So many are always allowed.
     pub min_concurrency: u32,
+    /// Instead of the requests in flight, those that have begun in this time.
+    pub interval: Option<Duration>,
 }
 
 /// Envoy's limits where the configuration sets none.
@@ -70,6 +74,7 @@ impl Default for RetryBudget {
         RetryBudget {
             percent: 20.0,
             min_concurrency: 3,
+            interval: None,
         }
     }
 }
@@ -135,6 +140,7 @@ impl ThresholdKeys {
             retry_budget = Some(RetryBudget {
                 percent: percent.unwrap_or(default.percent),
                 min_concurrency: min_concurrency.unwrap_or(default.min_concurrency),
+                interval: default.interval,
             });
         }
         Thresholds {
@@ -165,21 +171,26 @@ pub(crate) fn lower(proto: Option<&pb::CircuitBreakers>, cx: &mut Cx<'_>) -> Cir
             cx.index("per_host_thresholds", i, |cx| check_per_host(entry, cx));
         }
     });
+    let thresholds = PRIORITIES.map(|(priority, _)| {
+        let entry = (given.iter().enumerate()).find(|(_, entry)| entry.priority() == priority);
+        entry.map_or_else(Thresholds::default, |(i, entry)| {
+            cx.field("circuit_breakers", |cx| {
+                cx.index("thresholds", i, |cx| thresholds(entry, cx))
+            })
+        })
+    });
     let of_host = |priority| {
         let entry = per_host.iter().find(|entry| entry.priority() == priority)?;
         entry.max_connections.map(|max| max.value)
     };
     CircuitBreakers {
-        thresholds: PRIORITIES.map(|(priority, _)| {
-            let entry = given.iter().find(|entry| entry.priority() == priority);
-            entry.map_or_else(Thresholds::default, thresholds)
-        }),
+        thresholds,
         connections_per_host_max: PRIORITIES.map(|(priority, _)| of_host(priority)),
         keys: PRIORITIES.map(|(_, name)| ThresholdKeys::new(cx.runtime_keys, name)),
     }
 }
 
-fn thresholds(entry: &pb::circuit_breakers::Thresholds) -> Thresholds {
+fn thresholds(entry: &pb::circuit_breakers::Thresholds, cx: &mut Cx<'_>) -> Thresholds {
     let default = Thresholds::default();
     Thresholds {
         max_connections: core::u32_or(entry.max_connections, default.max_connections),
@@ -199,6 +210,9 @@ fn thresholds(entry: &pb::circuit_breakers::Thresholds) -> Thresholds {
                     budget.min_retry_concurrency,
                     default.min_concurrency,
                 ),
+                interval: cx.field("retry_budget", |cx| {
+                    core::duration_or_off(budget.budget_interval, "budget_interval", None, cx)
+                }),
             }
         }),
         max_connection_pools: entry.max_connection_pools.map(|max| max.value),

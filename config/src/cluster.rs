@@ -29,6 +29,7 @@ use crate::load_balancing::{self, Balancing};
 use crate::metadata::Metadata;
 use crate::outlier_detection::{self, OutlierDetection};
 use crate::proxy_protocol::{self, ProxyProtocol};
+use crate::request_policies::RequestPolicies;
 use crate::tls::{Secrets, TransportSocket, UpstreamTlsContext};
 use crate::upstream_bind::{self, UpstreamBind};
 
@@ -113,6 +114,11 @@ pub struct Cluster {
     pub outlier_detection: Option<Box<OutlierDetection>>,
     /// When a host that answers slowly is left out.
     pub latency_outlier: Option<Box<LatencyOutlier>>,
+    /// What takes the place of routes' policies for its requests.
+    pub request_policies: RequestPolicies,
+    /// How much of their time requests and tries take is recorded
+    /// (`track_cluster_stats.timeout_budgets`).
+    pub timeout_budgets: bool,
     /// Where the configuration names it.
     pub source: Source,
 }
@@ -303,8 +309,16 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
         bind,
         proxy_protocol,
         connections_per_downstream: proto.connection_pool_per_downstream_connection,
+        request_policies: http.request_policies,
+        timeout_budgets: tracks_timeout_budgets(proto),
         source: cx.source(),
     }
+}
+
+#[expect(deprecated, reason = "files written for older Envoys still use it")]
+fn tracks_timeout_budgets(proto: &pb::Cluster) -> bool {
+    let tracked = proto.track_cluster_stats.as_ref();
+    proto.track_timeout_budgets || tracked.is_some_and(|tracked| tracked.timeout_budgets)
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -324,6 +338,7 @@ struct HttpOptions {
     version: HttpVersion,
     http2: Http2ProtocolOptions,
     http2_response_head_bytes_max: u32,
+    request_policies: RequestPolicies,
 }
 
 /// Envoy's defaults.
@@ -341,6 +356,7 @@ impl Default for HttpOptions {
             version: HttpVersion::Http1,
             http2: Http2ProtocolOptions::default(),
             http2_response_head_bytes_max: 60 * 1024,
+            request_policies: RequestPolicies::default(),
         }
     }
 }
@@ -424,6 +440,7 @@ impl HttpOptions {
                 self.common(common, cx);
             });
         }
+        self.request_policies = RequestPolicies::lower(&proto, cx);
         match &proto.upstream_protocol_options {
             Some(UpstreamProtocolOptions::ExplicitHttpConfig(explicit)) => {
                 cx.field("explicit_http_config", |cx| self.explicit(explicit, cx));

@@ -78,12 +78,12 @@ impl KnownClusters {
     }
 
     /// Whether there is such a cluster.
-    pub(crate) fn has(&self, id: ClusterId) -> bool {
+    pub fn has(&self, id: ClusterId) -> bool {
         self.ids.contains(&id)
     }
 
     /// What to say of a name that is no cluster's.
-    pub(crate) fn unknown(&self, name: &str, suggests: bool) -> String {
+    pub fn unknown(&self, name: &str, suggests: bool) -> String {
         let mut reason = format!("unknown cluster \"{name}\"");
         let names = || self.names.iter().map(ToString::to_string);
         if suggests && let Some(near) = suggest::nearest(name, names()) {

@@ -10,8 +10,13 @@ use envoy_types::pb::envoy::r#type::matcher::v3 as proto;
 
 use crate::cidr::CidrRange;
 use crate::context::Cx;
+use crate::metadata::Struct;
 use crate::original_dst;
 use crate::route::StringMatcher;
+
+/// The object that names the cluster of a connection in the place of a
+/// `tcp_proxy`'s own; also the name of its factory.
+pub const TCP_PROXY_CLUSTER: &str = "envoy.tcp_proxy.cluster";
 
 /// Objects by key, in the order in which they were set.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +33,25 @@ pub enum Object {
     Ip(IpAddr),
     /// `envoy.network.transport_socket.original_dst_address`
     Address(SocketAddr),
+    /// Texts by name: `envoy.network.proxy_protocol.tlv`
+    Fields(Box<Fields>),
+    /// `envoy.filters.http.grpc_stats`: the messages of a call so far. No text
+    /// makes it.
+    GrpcMessages {
+        /// Those of the request.
+        request: u64,
+        /// Those of the response.
+        response: u64,
+    },
+}
+
+/// An object of texts by name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fields {
+    /// The object as a text, which is JSON.
+    pub json: Box<[u8]>,
+    /// Its parts.
+    pub fields: Struct,
 }
 
 /// Makes an object of a text.
@@ -80,6 +104,11 @@ impl FilterState {
         }
     }
 
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.0.clear();
@@ -87,11 +116,26 @@ impl FilterState {
 }
 
 impl Object {
+    /// The text that it is, if it is one.
+    pub fn text(&self) -> Option<&[u8]> {
+        match self {
+            Object::Text(text) | Object::HashableText(text) => Some(text),
+            Object::Ip(_)
+            | Object::Address(_)
+            | Object::Fields(_)
+            | Object::GrpcMessages { .. } => None,
+        }
+    }
+
     /// What hash policies take of it; `None` where they take nothing.
     pub(crate) fn hashable(&self) -> Option<&[u8]> {
         match self {
             Object::HashableText(text) => Some(text),
-            Object::Text(_) | Object::Ip(_) | Object::Address(_) => None,
+            Object::Text(_)
+            | Object::Ip(_)
+            | Object::Address(_)
+            | Object::Fields(_)
+            | Object::GrpcMessages { .. } => None,
         }
     }
 
@@ -99,6 +143,7 @@ impl Object {
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Object::Text(text) | Object::HashableText(text) => out.extend_from_slice(text),
+            Object::Fields(fields) => out.extend_from_slice(&fields.json),
             Object::Ip(address) => {
                 use std::io::Write as _;
                 // Writing to a Vec cannot fail.
@@ -109,6 +154,11 @@ impl Object {
                 // Writing to a Vec cannot fail.
                 let _ = write!(out, "{address}");
             }
+            Object::GrpcMessages { request, response } => {
+                use std::io::Write as _;
+                // Writing to a Vec cannot fail.
+                let _ = write!(out, "{request},{response}");
+            }
         }
     }
 }
@@ -117,7 +167,7 @@ impl Factory {
     /// The factory of this name.
     pub fn find(name: &str) -> Option<Self> {
         match name {
-            "envoy.string" => Some(Factory::Text),
+            "envoy.string" | TCP_PROXY_CLUSTER => Some(Factory::Text),
             "envoy.hashable_string" => Some(Factory::HashableText),
             "envoy.network.ip" => Some(Factory::Ip),
             original_dst::FILTER_STATE_KEY => Some(Factory::Address),
@@ -155,7 +205,15 @@ impl FilterStateMatcher {
             (Test::Address { ranges, invert }, Some(Object::Address(address))) => {
                 ranges.iter().any(|range| range.contains(address.ip())) != *invert
             }
-            (Test::Address { .. }, Some(Object::Text(_) | Object::HashableText(_))) => false,
+            (
+                Test::Address { .. },
+                Some(
+                    Object::Text(_)
+                    | Object::HashableText(_)
+                    | Object::Fields(_)
+                    | Object::GrpcMessages { .. },
+                ),
+            ) => false,
         }
     }
 

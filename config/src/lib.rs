@@ -55,6 +55,7 @@ pub mod names;
 pub mod original_dst;
 pub mod outlier_detection;
 pub mod proxy_protocol;
+pub mod request_policies;
 pub mod route;
 mod rules;
 pub mod runtime;

@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3 as core_pb;
 use envoy_types::pb::envoy::config::listener::v3 as pb;
+use envoy_types::pb::envoy::extensions::filters::network::direct_response::v3::Config as DirectResponse;
+use envoy_types::pb::envoy::extensions::filters::network::echo::v3::Echo;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
+use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 use envoy_types::pb::google::protobuf::Any;
 use prost::Name;
 
@@ -327,7 +330,14 @@ fn filter_chain(
 /// Network filters that end a chain. Those that Ringway does not have yet
 /// are refused before anybody asks.
 fn is_terminal(message: &str) -> bool {
-    message == HttpConnectionManager::full_name()
+    [
+        HttpConnectionManager::full_name(),
+        Echo::full_name(),
+        DirectResponse::full_name(),
+        TcpProxy::full_name(),
+    ]
+    .iter()
+    .any(|terminal| terminal == message)
 }
 
 /// Checks that the last filter of a chain is a terminal one and that no

@@ -1,12 +1,14 @@
 //! Headers of PROXY protocol on connections to hosts
-//! (`envoy.transport_sockets.upstream_proxy_protocol`). Compiled types on top,
-//! lowering below.
+//! (`envoy.transport_sockets.upstream_proxy_protocol`), and what of the headers
+//! of clients is passed on. Compiled types on top, lowering below.
 
 use envoy_types::pb::envoy::config::core::v3 as pb;
 use envoy_types::pb::envoy::config::core::v3::proxy_protocol_config::Version as ProtoVersion;
+use envoy_types::pb::envoy::config::core::v3::proxy_protocol_pass_through_tl_vs::PassTlVsMatchType;
 use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType;
 use envoy_types::pb::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
 use prost::Name;
+pub use ringway_codecs::proxy_protocol::Version;
 
 use crate::context::{Cx, type_name, unpack};
 
@@ -18,19 +20,16 @@ pub struct ProxyProtocol {
     /// What it says besides addresses, in version 2; each host may say
     /// something else under the same type.
     pub added: Box<[Tlv]>,
+    /// What it says, in version 2, of what the client's header has said.
+    pub passed_on: TlvTypes,
 }
 
-/// The version of the header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// A line of text.
-    V1,
-    /// Binary.
-    V2,
-}
+/// A set of types (`core.v3.ProxyProtocolPassThroughTLVs`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlvTypes([u64; 4]);
 
 /// A type and a value (`core.v3.TlvEntry`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tlv {
     /// The type.
     pub kind: u8,
@@ -70,6 +69,44 @@ pub(crate) fn header(config: &pb::ProxyProtocolConfig, cx: &mut Cx<'_>) -> Proxy
             ProtoVersion::V2 => Version::V2,
         },
         added: tlvs(&config.added_tlvs, cx),
+        passed_on: TlvTypes::lower(config.pass_through_tlvs.as_ref()),
+    }
+}
+
+impl TlvTypes {
+    /// The types that a message names; none without one.
+    #[must_use]
+    pub fn lower(proto: Option<&pb::ProxyProtocolPassThroughTlVs>) -> Self {
+        let Some(proto) = proto else {
+            return Self::default();
+        };
+        match proto.match_type() {
+            PassTlVsMatchType::IncludeAll => Self([u64::MAX; 4]),
+            PassTlVsMatchType::Include => {
+                let mut types = Self::default();
+                // The rules refuse larger ones.
+                for kind in proto
+                    .tlv_type
+                    .iter()
+                    .filter_map(|kind| u8::try_from(*kind).ok())
+                {
+                    types.0[usize::from(kind / 64)] |= 1 << (kind % 64);
+                }
+                types
+            }
+        }
+    }
+
+    /// Whether a type is among them.
+    #[must_use]
+    pub fn contains(&self, kind: u8) -> bool {
+        self.0[usize::from(kind / 64)] & (1 << (kind % 64)) != 0
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; 4]
     }
 }
 

@@ -284,9 +284,9 @@ fn typed_configs() {
         ),
         ("{'@type': t/foo.Bar}".into(), vec![format!("7:33: {PATH}.@type: unknown type \"t/foo.Bar\"")]),
         (
-            "{'@type': t/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: a, cluster: b}".into(),
+            "{'@type': t/envoy.extensions.filters.network.redis_proxy.v3.RedisProxy, stat_prefix: a, settings: {op_timeout: 1s}}".into(),
             vec![format!(
-                "7:23: {PATH}: extension f (envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy) is not supported yet"
+                "7:23: {PATH}: extension f (envoy.extensions.filters.network.redis_proxy.v3.RedisProxy) is not supported yet"
             )],
         ),
         // Fields and rules inside, also when the type stands last.

@@ -13,41 +13,66 @@ use ringway_config::type_name;
 use crate::filters::http::custom_response::CustomResponse;
 use crate::filters::http::dynamic_forward_proxy::DynamicForwardProxy;
 use crate::filters::http::fault::Fault;
+use crate::filters::http::grpc_http1_bridge::GrpcHttp1Bridge;
+use crate::filters::http::grpc_http1_reverse_bridge::GrpcHttp1ReverseBridge;
+use crate::filters::http::grpc_stats::GrpcStats;
+use crate::filters::http::grpc_web::GrpcWeb;
 use crate::filters::http::header_to_metadata::HeaderToMetadata;
 use crate::filters::http::health_check::HealthCheck;
 use crate::filters::http::peak_ewma::PeakEwma;
 use crate::filters::http::set_filter_state::SetFilterState;
 use crate::filters::http::set_metadata::SetMetadata;
 use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, OverrideTable, router};
-use crate::filters::listener::tls_inspector;
+use crate::filters::listener::{proxy_protocol, tls_inspector};
+use crate::filters::network::NetworkFilter;
+use crate::filters::network::direct_response::DirectResponse;
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
 use crate::filters::network::http_connection_manager::routes::Routes;
+use crate::filters::network::tcp_proxy::config as tcp_proxy;
 
-/// A compiled network filter.
-pub enum NetworkFilter {
+/// A compiled network filter that ends its chain.
+pub enum TerminalFilter {
     /// `envoy.filters.network.http_connection_manager`
     HttpConnectionManager(Box<http_connection_manager::Config>, HttpFilters),
+    /// `envoy.filters.network.echo`
+    Echo,
+    /// `envoy.filters.network.direct_response`
+    DirectResponse(DirectResponse),
+    /// `envoy.filters.network.tcp_proxy`
+    TcpProxy(Box<tcp_proxy::Config>),
 }
 
 /// A compiled listener filter.
 pub enum ListenerFilter {
+    /// `envoy.filters.listener.proxy_protocol`
+    ProxyProtocol(proxy_protocol::Config),
     /// `envoy.filters.listener.tls_inspector`
     TlsInspector(tls_inspector::Config),
 }
 
 /// The types of listener filters.
-pub const LISTENER_FILTERS: &[&str] =
-    &["envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"];
+pub const LISTENER_FILTERS: &[&str] = &[
+    "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
+    "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+];
 
 /// The types of network filters.
-pub const NETWORK_FILTERS: &[&str] =
-    &["envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"];
+pub const NETWORK_FILTERS: &[&str] = &[
+    "envoy.extensions.filters.network.direct_response.v3.Config",
+    "envoy.extensions.filters.network.echo.v3.Echo",
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+];
 
 /// The types of HTTP filters.
 pub const HTTP_FILTERS: &[&str] = &[
     CUSTOM_RESPONSE,
     "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
     "envoy.extensions.filters.http.fault.v3.HTTPFault",
+    "envoy.extensions.filters.http.grpc_http1_bridge.v3.Config",
+    "envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfig",
+    "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+    "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
     "envoy.extensions.filters.http.header_to_metadata.v3.Config",
     "envoy.extensions.filters.http.health_check.v3.HealthCheck",
     "envoy.extensions.filters.http.peak_ewma.v3alpha.PeakEwmaConfig",
@@ -65,6 +90,10 @@ const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 /// Compiles a listener filter; findings go to `cx`.
 pub fn listener_filter(extension: &Extension, cx: &mut Cx<'_>) -> Option<ListenerFilter> {
     match type_name(&extension.config.type_url) {
+        "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol" => {
+            let config = proxy_protocol::Config::compile(&extension.config, cx)?;
+            Some(ListenerFilter::ProxyProtocol(config))
+        }
         "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector" => {
             let config = tls_inspector::Config::compile(&extension.config, cx)?;
             Some(ListenerFilter::TlsInspector(config))
@@ -76,12 +105,20 @@ pub fn listener_filter(extension: &Extension, cx: &mut Cx<'_>) -> Option<Listene
     }
 }
 
-/// Compiles a network filter; findings go to `cx`.
-pub fn network_filter(
+/// Compiles a network filter before the one that ends its chain; findings go to
+/// `cx`.
+pub fn network_filter(extension: &Extension, cx: &mut Cx<'_>) -> Option<Box<dyn NetworkFilter>> {
+    let other = type_name(&extension.config.type_url);
+    cx.error(format!("extension {other} is not supported yet"));
+    None
+}
+
+/// Compiles the network filter that ends a chain; findings go to `cx`.
+pub fn terminal_filter(
     extension: &Extension,
     service_cluster: &Arc<str>,
     cx: &mut Cx<'_>,
-) -> Option<NetworkFilter> {
+) -> Option<TerminalFilter> {
     match type_name(&extension.config.type_url) {
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager" => {
             let config = http_connection_manager::compile(&extension.config, cx)?;
@@ -93,10 +130,19 @@ pub fn network_filter(
                 (!own.is_empty()).then(|| http_filters(own, routes, service_cluster, cx))
             });
             filters.upgrades = of_upgrades.collect();
-            Some(NetworkFilter::HttpConnectionManager(
+            Some(TerminalFilter::HttpConnectionManager(
                 Box::new(config),
                 filters,
             ))
+        }
+        "envoy.extensions.filters.network.echo.v3.Echo" => Some(TerminalFilter::Echo),
+        "envoy.extensions.filters.network.direct_response.v3.Config" => {
+            let filter = DirectResponse::compile(&extension.config, cx)?;
+            Some(TerminalFilter::DirectResponse(filter))
+        }
+        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy" => {
+            let config = tcp_proxy::Config::compile(&extension.config, cx)?;
+            Some(TerminalFilter::TcpProxy(Box::new(config)))
         }
         other => {
             cx.error(format!("extension {other} is not supported yet"));
@@ -172,6 +218,20 @@ fn http_filter(
         "envoy.extensions.filters.http.health_check.v3.HealthCheck" => {
             let filter = HealthCheck::compile(&extension.config, service_cluster, cx)?;
             Some(Box::new(filter))
+        }
+        "envoy.extensions.filters.http.grpc_http1_bridge.v3.Config" => {
+            let filter = GrpcHttp1Bridge::compile(&extension.config, cx)?;
+            Some(Box::new(filter))
+        }
+        "envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfig" => {
+            let filter = GrpcHttp1ReverseBridge::compile(&extension.config, cx)?;
+            Some(Box::new(filter))
+        }
+        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig" => {
+            Some(Box::new(GrpcStats::compile(&extension.config, cx)?))
+        }
+        "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb" => {
+            Some(Box::new(GrpcWeb::compile(&extension.config, cx)?))
         }
         "envoy.extensions.filters.http.header_to_metadata.v3.Config" => {
             let filter = HeaderToMetadata::compile(&extension.config, cx)?;

@@ -18,6 +18,7 @@ pub use tls::{CertificateFacts, TlsInfo};
 
 use ringway_config::filter_state::FilterState;
 use ringway_config::metadata::{Metadata, RouteMetadata};
+use ringway_config::proxy_protocol::Tlv;
 use ringway_config::route::RouteMatch;
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
@@ -102,7 +103,7 @@ impl StreamInfo {
     /// A record for a request that begins now. `start` and `start_wall` are
     /// the reactor's cached clocks.
     pub fn new(connection: Rc<ConnectionInfo>, start: Instant, start_wall: SystemTime) -> Self {
-        StreamInfo {
+        let mut info = StreamInfo {
             start_wall,
             start,
             points: [UNSET; TimePoint::COUNT],
@@ -131,7 +132,9 @@ impl StreamInfo {
             stream_id: 0,
             route_metadata: None,
             state: None,
-        }
+        };
+        info.inherit_filter_state();
+        info
     }
 
     /// What filters have said of the request.
@@ -239,6 +242,15 @@ impl StreamInfo {
         (*bytes_received, *bytes_sent, *stream_id) = (0, 0, 0);
         *downstream_bytes = BytesMeter::default();
         *upstream_bytes = BytesMeter::default();
+        self.inherit_filter_state();
+    }
+
+    /// Begins with what network filters have left on the connection.
+    fn inherit_filter_state(&mut self) {
+        if !self.connection.filter_state.is_empty() {
+            let inherited = self.connection.filter_state.clone();
+            *self.filter_state_mut() = inherited;
+        }
     }
 
     /// Notes what was found for the request.
@@ -293,7 +305,7 @@ impl StreamInfo {
 
     /// The client's address: from X-Forwarded-For, or the peer's.
     pub fn remote(&self) -> SocketAddr {
-        self.remote_address.unwrap_or(self.connection.direct_remote)
+        self.remote_address.unwrap_or(self.connection.remote)
     }
 
     fn offset(&self, at: Instant) -> i64 {
@@ -377,10 +389,15 @@ impl TimePoint {
 pub struct ConnectionInfo {
     /// `%CONNECTION_ID%`: unique in the process.
     pub id: u64,
-    /// The peer of the socket. For a Unix listener it is `127.0.0.1:0`.
+    /// The peer of the socket. For a Unix listener it is `0.0.0.0:0`.
     pub direct_remote: SocketAddr,
-    /// The socket's own address. For a Unix listener it is `127.0.0.1:0`, and
+    /// The socket's own address. For a Unix listener it is `0.0.0.0:0`, and
     /// [`ConnectionInfo::pipe`] holds the path.
+    pub direct_local: SocketAddr,
+    /// The client: the peer, or whom a proxy before this one has named.
+    pub remote: SocketAddr,
+    /// The address that the client connected to: the socket's own, or what it
+    /// was before somebody led the connection here.
     pub local: SocketAddr,
     /// Path of the Unix socket that the client connected to.
     pub pipe: Option<Arc<str>>,
@@ -394,6 +411,13 @@ pub struct ConnectionInfo {
     pub filter_chain_metadata: Option<Arc<Metadata>>,
     /// What its handshake agreed on; `None` in plaintext.
     pub tls: Option<Arc<TlsInfo>>,
+    /// What network filters have left for others: its requests begin with it.
+    pub filter_state: FilterState,
+    /// What listener filters have said of it. Requests on it have metadata of
+    /// their own.
+    pub metadata: Metadata,
+    /// What a header of PROXY protocol has said and may be passed on.
+    pub tlvs: Option<Rc<[Tlv]>>,
 }
 
 impl ConnectionInfo {
@@ -402,6 +426,8 @@ impl ConnectionInfo {
         ConnectionInfo {
             id,
             direct_remote,
+            direct_local: local,
+            remote: direct_remote,
             local,
             pipe: None,
             requested_server_name: None,
@@ -409,6 +435,9 @@ impl ConnectionInfo {
             listener_metadata: None,
             filter_chain_metadata: None,
             tls: None,
+            filter_state: FilterState::default(),
+            metadata: Metadata::default(),
+            tlvs: None,
         }
     }
 }

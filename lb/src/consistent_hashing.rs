@@ -133,9 +133,8 @@ impl HashTable {
 }
 
 impl BoundedLoad {
-    /// `place`, or another host when that one has too much to do: the first
-    /// one that has not, in a random order that is a function of the hash. If
-    /// all have too much it is the one with the least.
+    /// `place`, or another host when that one has too much to do.
+    #[inline]
     fn avoid_overload<R: Request>(
         &self,
         place: u32,
@@ -146,18 +145,36 @@ impl BoundedLoad {
     ) -> u32 {
         let total = u64::from(request.active_requests_total()) + 1;
         let slots = (total * u64::from(self.percent)).div_ceil(100);
-        let overload = |place: u32| {
-            let slots = (slots as f64 * self.weights[place as usize])
-                .ceil()
-                .max(1.0);
-            f64::from(request.active_requests(hosts[place as usize])) / slots
+        let load = |place: u32| {
+            let slots = ceil(slots as f64 * self.weights[place as usize]).max(1.0);
+            let active = request.active_requests(hosts[place as usize]);
+            Load {
+                active: f64::from(active),
+                slots,
+            }
         };
-        let mut least = (overload(place), place);
-        if least.0 <= 1.0 {
-            return place;
+        let own = load(place);
+        match own.active <= own.slots {
+            true => place,
+            false => Self::other(place, own, hash, load, hosts.len(), order),
         }
+    }
+
+    /// The first host that has not too much to do, in a random order that is a
+    /// function of the hash. If all have too much it is the one with the least.
+    #[cold]
+    fn other(
+        place: u32,
+        own: Load,
+        hash: u64,
+        load: impl Fn(u32) -> Load,
+        hosts: usize,
+        order: &mut Vec<u32>,
+    ) -> u32 {
+        let overload = |load: Load| load.active / load.slots;
+        let mut least = (overload(own), place);
         order.clear();
-        order.extend(0..hosts.len() as u32);
+        order.extend(0..hosts as u32);
         // The generator takes the low bits only, as C++'s does.
         let mut random = MersenneTwister::new(hash as u32);
         for i in 0..order.len() {
@@ -167,7 +184,7 @@ impl BoundedLoad {
             if other == place {
                 continue;
             }
-            let load = overload(other);
+            let load = overload(load(other));
             if load <= 1.0 {
                 return other;
             }
@@ -177,6 +194,22 @@ impl BoundedLoad {
         }
         least.1
     }
+}
+
+/// What a host has to do, and how much of it is its part.
+#[derive(Clone, Copy)]
+struct Load {
+    active: f64,
+    slots: f64,
+}
+
+/// The whole number that is not below this one, which is not negative: a few
+/// instructions, where [`f64::ceil`] is a call on processors that not all have an
+/// instruction for it.
+#[inline]
+fn ceil(number: f64) -> f64 {
+    let whole = number as i64 as f64;
+    whole + f64::from(u8::from(whole < number))
 }
 
 /// The hosts that a priority uses with their shares: the healthy ones, in

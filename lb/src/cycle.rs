@@ -37,6 +37,17 @@ pub(crate) fn cycle(hosts: &[u32], weight: impl Fn(u32) -> u32) -> Option<Arc<[u
     Some(turns.into_iter().map(|turn| turn.host).collect())
 }
 
+/// Whose turn it is in a list that begins again at its end; `next` moves on.
+#[inline]
+pub(crate) fn next_of(turns: &[u32], next: &mut u32) -> Option<u32> {
+    let one = *turns.get(*next as usize)?;
+    *next += 1;
+    if *next as usize == turns.len() {
+        *next = 0;
+    }
+    Some(one)
+}
+
 /// The host is due at `turn / weight`.
 struct Turn {
     turn: u64,

@@ -202,6 +202,7 @@ impl Group {
 
     /// One hash chooses priority and host. Degraded hosts, the loads of a
     /// retry and a failure in panic are nothing that these policies know.
+    #[inline]
     fn pick_by_hash<R: Request>(
         &self,
         cursor: &mut GroupCursor,
@@ -222,6 +223,7 @@ impl Group {
 
     /// The list that this pick is made from; `None` when the request has to
     /// fail instead.
+    #[inline]
     fn choose_list<R: Request>(
         &self,
         shared: &Shared,
@@ -250,6 +252,7 @@ impl Group {
         Some(lists[availability.place()])
     }
 
+    #[inline]
     fn choose_locality<R: Request>(
         &self,
         cursor: &mut GroupCursor,

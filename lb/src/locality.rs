@@ -5,13 +5,17 @@
 //! answer is the index of a locality in its priority. The rules and the whole
 //! numbers are Envoy's.
 
+use std::sync::Arc;
+
 use crate::balancer::Request;
 use crate::config::{LocalityBasis, ZoneAware};
-use crate::edf::Schedule;
+use crate::cycle::{cycle, next_of};
+use crate::edf::{Schedule, mix};
 use crate::events::Events;
 use crate::host_set::{HEALTHY, HostSet, HostSets};
 use crate::members::{LocalCluster, Members};
 use crate::priority::{Availability, is_panic};
+use crate::random;
 
 /// The weights of one priority's localities, each in proportion to how many of
 /// its hosts are available.
@@ -27,11 +31,25 @@ struct Effective {
     localities: Box<[u32]>,
     /// By locality.
     weights: Box<[f64]>,
+    /// Their turns until they come round, where weights allow for that: all of a
+    /// locality's hosts being available, they are the whole numbers of the
+    /// configuration.
+    cycle: Option<Arc<[u32]>>,
 }
 
 /// Whose turn it is among the localities of one priority, on one worker.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LocalityTurns([Option<Box<Schedule>>; 2]);
+pub(crate) struct LocalityTurns([LocalityTurn; 2]);
+
+#[derive(Debug, Clone, Default)]
+enum LocalityTurn {
+    /// Nothing has been picked.
+    #[default]
+    First,
+    /// The place of the next pick in the cycle.
+    Cycle(u32),
+    Schedule(Box<Schedule>),
+}
 
 impl LocalityWeights {
     /// The weights of a priority; `None` when its localities have none.
@@ -56,12 +74,17 @@ impl LocalityWeights {
                     f64::from(weight) * (factor * ratio).min(1.0)
                 })
                 .collect();
-            let localities = (0..)
+            let localities: Box<[u32]> = (0..)
                 .zip(&weights)
                 .filter(|(_, weight)| **weight > 0.0)
                 .map(|(locality, _)| locality)
                 .collect();
+            let whole = |locality: u32| whole(weights[locality as usize]);
+            let are_whole = localities.iter().all(|locality| whole(*locality).is_some());
             Effective {
+                cycle: are_whole
+                    .then(|| cycle(&localities, |locality| whole(locality).unwrap_or(1)))
+                    .flatten(),
                 localities,
                 weights,
             }
@@ -72,6 +95,7 @@ impl LocalityWeights {
     }
 
     /// The locality whose turn it is; `None` when none has a weight.
+    #[inline]
     pub(crate) fn pick(
         &self,
         turns: &mut LocalityTurns,
@@ -84,10 +108,37 @@ impl LocalityWeights {
             return None;
         }
         let weight = |locality: u32| effective.weights[locality as usize];
-        turns.0[place]
-            .get_or_insert_with(|| Box::new(Schedule::new(&effective.localities, seed, weight)))
-            .pick(weight)
+        let turn = &mut turns.0[place];
+        match (turn, &effective.cycle) {
+            (LocalityTurn::Cycle(next), Some(cycle)) => next_of(cycle, next),
+            (LocalityTurn::Schedule(schedule), _) => schedule.pick(weight),
+            (first, _) => effective.begin(first, seed),
+        }
     }
+}
+
+impl Effective {
+    /// The first turn of a worker.
+    #[cold]
+    fn begin(&self, turn: &mut LocalityTurn, seed: u64) -> Option<u32> {
+        if let Some(cycle) = &self.cycle {
+            let mut next = (mix(seed) % cycle.len() as u64) as u32;
+            let first = next_of(cycle, &mut next);
+            *turn = LocalityTurn::Cycle(next);
+            return first;
+        }
+        let weight = |locality: u32| self.weights[locality as usize];
+        let mut schedule = Box::new(Schedule::new(&self.localities, seed, weight));
+        let first = schedule.pick(weight);
+        *turn = LocalityTurn::Schedule(schedule);
+        first
+    }
+}
+
+/// A weight that is a whole number.
+fn whole(weight: f64) -> Option<u32> {
+    let whole = weight as u32;
+    (f64::from(whole) == weight).then_some(whole)
 }
 
 /// Zone-aware routing of priority 0: how much of what this proxy gets can stay
@@ -154,6 +205,7 @@ impl ZoneRouting {
     }
 
     /// Where a request goes.
+    #[inline]
     pub(crate) fn choose<R: Request>(&self, request: &mut R, events: &mut Events) -> Zone {
         if self.enabled < 100 && request.random() % 100 >= self.enabled {
             return Zone::Any;
@@ -166,20 +218,25 @@ impl ZoneRouting {
             *events |= Events::ZONE_ROUTING_ALL_DIRECTLY;
             return Zone::Locality(0);
         };
-        if request.random() % SHARE_ALL < *local {
-            *events |= Events::ZONE_ROUTING_SAMPLED;
-            return Zone::Locality(0);
-        }
-        *events |= Events::ZONE_ROUTING_CROSS_ZONE;
         let whole = room.last().copied().unwrap_or(0);
-        if whole == 0 {
+        let number = request.random();
+        let stays = (random::place(SHARE_ALL as usize, number) as u64) < *local;
+        if whole == 0 && !stays {
             // Rounding can leave no room anywhere.
+            *events |= Events::ZONE_ROUTING_CROSS_ZONE;
             *events |= Events::ZONE_NO_CAPACITY_LEFT;
-            let locality = request.random() % room.len() as u64;
+            let locality = random::place(room.len(), request.random());
             return Zone::Locality(locality as u32);
         }
-        let place = request.random() % whole;
-        Zone::Locality(room.partition_point(|sum| *sum <= place) as u32)
+        // Without branches, because where a request goes cannot be predicted. The
+        // low half of the bits, moved up, is a random number too.
+        let place = random::place(whole as usize, number << 32) as u64;
+        let before: u32 = room.iter().map(|sum| u32::from(*sum <= place)).sum();
+        *events |= match stays {
+            true => Events::ZONE_ROUTING_SAMPLED,
+            false => Events::ZONE_ROUTING_CROSS_ZONE,
+        };
+        Zone::Locality(if stays { 0 } else { before })
     }
 }
 

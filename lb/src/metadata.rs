@@ -35,6 +35,7 @@ fn number_bits(number: f64) -> u64 {
 }
 
 impl PartialEq for Value {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Null, Self::Null) => true,

@@ -146,7 +146,8 @@ pub(crate) fn pick<R: Request>(
     };
     let (first, second) = (cost(first), cost(second));
     // The last bit, which chose neither of them, decides between equals.
-    let wins = first.0 < second.0 || (first.0 == second.0 && number & 1 == 1);
+    // Without short circuits, because which one wins cannot be predicted.
+    let wins = (first.0 < second.0) | ((first.0 == second.0) & (number & 1 == 1));
     Some(if wins { first.1 } else { second.1 })
 }
 

@@ -10,6 +10,7 @@
 //! first host would take the first request of every worker, which is visible
 //! as a burst whenever a configuration is applied.
 
+use crate::cycle::next_of;
 use crate::edf::{Schedule, mix};
 use crate::host_set::Source;
 use crate::weight_classes::WeightClasses;
@@ -66,16 +67,6 @@ pub(crate) fn pick(
         Turn::Schedule(schedule) => schedule.pick(weight),
         Turn::First => first(turn, source, seed, weights, weight),
     }
-}
-
-#[inline]
-fn next_of(turns: &[u32], next: &mut u32) -> Option<u32> {
-    let host = *turns.get(*next as usize)?;
-    *next += 1;
-    if *next as usize == turns.len() {
-        *next = 0;
-    }
-    Some(host)
 }
 
 #[cold]

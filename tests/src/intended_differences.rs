@@ -1,14 +1,16 @@
 //! Where Ringway differs from Envoy 1.40 on purpose: the one table, by suite.
 //!
 //! - `requests.rs`, `admin.rs`, `routing.rs`, `upgrades.rs`, `codec.rs`,
-//!   `http2.rs`, `http2_hosts.rs`: its entries.
+//!   `grpc_filters.rs`, `http2.rs`, `http2_hosts.rs`, `listeners.rs`: its entries.
 //! - `ledger.rs`: what makes sure that it is neither too short nor too long.
 
 mod admin;
 mod codec;
+mod grpc_filters;
 mod http2;
 mod http2_hosts;
 mod ledger;
+mod listeners;
 mod requests;
 mod routing;
 mod upgrades;
@@ -37,6 +39,8 @@ pub enum Suite {
     Admin,
     /// `discovery/`, by the name of its file.
     Discovery(&'static str),
+    /// `listeners/`, by the name of its file.
+    Listeners(&'static str),
     /// `routing/`, by the name of its file.
     Routing(&'static str),
 }
@@ -47,8 +51,10 @@ fn table() -> impl Iterator<Item = &'static Intended> {
         requests::TABLE,
         admin::TABLE,
         codec::TABLE,
+        grpc_filters::TABLE,
         http2::TABLE,
         http2_hosts::TABLE,
+        listeners::TABLE,
         routing::TABLE,
         upgrades::TABLE,
     ]

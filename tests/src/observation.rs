@@ -341,9 +341,13 @@ impl Scene {
     }
 }
 
-/// A socket that listens and whose queue is full: connections to it are
-/// neither made nor refused.
-fn stuck() -> (Socket, Vec<TcpStream>) {
+/// A socket that listens and whose queue is full, with what fills it:
+/// connections to it are neither made nor refused.
+///
+/// # Panics
+/// When there is no free port.
+#[must_use]
+pub fn stuck() -> (Socket, Vec<TcpStream>) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
     socket.bind(&any.into()).expect("a free port");
@@ -356,7 +360,12 @@ fn stuck() -> (Socket, Vec<TcpStream>) {
     (socket, queued)
 }
 
-fn port(socket: &Socket) -> u16 {
+/// The port of a socket that is bound to one.
+///
+/// # Panics
+/// When it is none.
+#[must_use]
+pub fn port(socket: &Socket) -> u16 {
     let address = socket.local_addr().expect("a bound socket");
     address.as_socket().expect("an IP address").port()
 }
@@ -382,7 +391,7 @@ fn normal_value(name: &str, value: &str) -> String {
 /// counters and gauges that belong together do not move at once. On a busy
 /// machine they move later, and looking takes longer as well: nothing may have
 /// moved for the time of several looks.
-fn await_still(admin: &Admin, condition: impl Fn(&Stats) -> bool) -> Stats {
+pub fn await_still(admin: &Admin, condition: impl Fn(&Stats) -> bool) -> Stats {
     let mut last = Stats::new();
     let mut looked = Instant::now();
     let mut still_since = looked;

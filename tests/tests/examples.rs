@@ -36,6 +36,7 @@ const EXAMPLES: &[(&str, Check)] = &[
     ("direct-response.yaml", direct_response),
     ("forward-proxy.yaml", forward_proxy),
     ("guide-chapter-3.yaml", guide_chapter_3),
+    ("tcp_proxy.yaml", tcp_proxy),
     ("tls.yaml", tls),
     ("traffic-management.yaml", traffic_management),
     ("virtual-hosts.yaml", virtual_hosts),
@@ -179,6 +180,35 @@ fn guide_chapter_3(stage: &Stage) {
         let line = written.lines().find(|line| line.contains("GET /stats"));
         line.map(str::to_owned)
     });
+}
+
+fn tcp_proxy(stage: &Stage) {
+    // HTTP is bytes like any others.
+    for _ in 0..4 {
+        assert_eq!(stage.get("example.test", "/a").status(), 200);
+    }
+    let seen = [9000, 9002].map(|port| stage.origin(port).seen().len());
+    assert!(
+        seen == [4, 0] || seen == [0, 4],
+        "one address, one host: {seen:?}"
+    );
+    // The hosts' side of the connections ends, too.
+    for port in [9000, 9002] {
+        stage.origin(port).play(Vec::new());
+    }
+    let line = stage.await_text("a line of the log", || {
+        let text = stage.process.stdout();
+        text.lines().nth(3).map(str::to_owned)
+    });
+    assert!(
+        line.starts_with("127.0.0.1:") && line.contains(" -> 127.0.0.1:"),
+        "{line}"
+    );
+    let explained = stage.process.admin().get("/explain").text();
+    assert!(
+        explained.contains("MAGLEV") && explained.contains("idle: 600s"),
+        "{explained}"
+    );
 }
 
 fn tls(stage: &Stage) {

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 
-use super::{Endpoints, v6};
+use super::{Endpoints, LOCAL_COMMAND, PROXY_COMMAND, SIGNATURE, v6};
 
 /// Appends a header of version 1. Without endpoints it says that nothing is
 /// known of the connection.
@@ -77,11 +77,9 @@ pub fn encode_v2<'a>(
     complete
 }
 
-/// What no other protocol begins with.
-const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2 with its two commands.
-const LOCAL: u8 = 0x20;
-const PROXY: u8 = 0x21;
+const LOCAL: u8 = 0x20 | LOCAL_COMMAND;
+const PROXY: u8 = 0x20 | PROXY_COMMAND;
 /// Families, all of them for streams.
 const UNSPECIFIED: u8 = 0x00;
 const TCP4: u8 = 0x11;

@@ -1,13 +1,33 @@
 //! PROXY protocol: the header in front of a connection's bytes that tells where
 //! they come from (HAProxy's `proxy-protocol.txt`, versions 1 and 2).
 //!
-//! `encode.rs` writes headers.
+//! `decode.rs` reads headers, `encode.rs` writes them.
 
+mod decode;
 mod encode;
+pub mod fuzz;
 
 use std::net::{Ipv6Addr, SocketAddr};
 
+pub use decode::{Accepted, HEADER_BYTES_MAX, Header, Progress, Refusal, Tlvs, decode};
 pub use encode::{encode_v1, encode_v2};
+
+/// The versions of the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// What version 1 begins with.
+const LINE_SIGNATURE: &[u8] = b"PROXY ";
+/// What version 2 begins with, and no other protocol.
+const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+/// The commands of version 2: of no client, and of one.
+const LOCAL_COMMAND: u8 = 0;
+const PROXY_COMMAND: u8 = 1;
 
 /// The connection that a header tells of: not the one that carries it, but the
 /// one in front of the proxy.

@@ -16,6 +16,7 @@ use crate::core;
 use crate::filter_state::FilterState;
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::envoy::config::route::v3::route_action as parts;
+use envoy_types::pb::envoy::r#type::v3 as type_pb;
 use proto::route_action::hash_policy::PolicySpecifier;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use std::fmt;
@@ -133,6 +134,35 @@ impl HashPolicies {
     ) -> Option<Option<Self>> {
         let policies = all(messages, field, cx, HashPolicy::lower)?;
         Some((!policies.is_empty()).then_some(HashPolicies(policies)))
+    }
+}
+
+impl HashPolicies {
+    /// Compiles the policies of connections that carry no requests
+    /// (`envoy.type.v3.HashPolicy`): `None` when there are none.
+    pub fn of_connections(messages: &[type_pb::HashPolicy], cx: &mut Cx<'_>) -> Option<Self> {
+        use type_pb::hash_policy::PolicySpecifier;
+        let mut policies = Vec::with_capacity(messages.len());
+        for (i, message) in messages.iter().enumerate() {
+            let subject = match &message.policy_specifier {
+                Some(PolicySpecifier::SourceIp(_)) => Subject::Connection { source_ip: true },
+                Some(PolicySpecifier::FilterState(state)) => {
+                    Subject::FilterState(state.key.as_str().into())
+                }
+                None => {
+                    cx.index("hash_policy", i, |cx| {
+                        cx.error("one of source_ip and filter_state is needed");
+                    });
+                    continue;
+                }
+            };
+            policies.push(HashPolicy {
+                subject,
+                terminal: false,
+                source: cx.index("hash_policy", i, |cx| cx.source()),
+            });
+        }
+        (!policies.is_empty()).then(|| HashPolicies(policies.into()))
     }
 }
 

@@ -32,7 +32,7 @@ impl SubsetCriteria {
     }
 
     /// Reads the part of a message that is for balancers.
-    pub(super) fn lower(message: Option<&core_pb::Metadata>) -> Struct {
+    pub fn lower(message: Option<&core_pb::Metadata>) -> Struct {
         let metadata = Metadata::from_proto(message);
         metadata.get(LB_NAMESPACE).cloned().unwrap_or_default()
     }

@@ -4,8 +4,8 @@
 //!
 //! - Envoy's RE2 works on bytes: no character is more than one, and `\pL` is
 //!   what is a letter in Latin-1. So is everything here.
-//! - In a bracketed class RE2 takes `[`, `&&`, `--` and `~~` literally; the
-//!   crate has nested classes and set operations.
+//! - In a bracketed class RE2 takes `[`, `&&` and `~~` literally, and dashes
+//!   wherever they may be; the crate has nested classes and set operations.
 //! - `\<` and `\>` are the characters in RE2 and word boundaries in the crate.
 //! - `\Q…\E` quotes literal text, `\141` is an octal number, `\C` any byte, and
 //!   a brace that begins no repetition is itself.
@@ -420,23 +420,39 @@ fn class<'p>(rest: &'p str, out: &mut String) -> Result<&'p str, String> {
     if is_negated {
         left = &left[1..];
     }
+    let mut place = Place::Start;
     // A closing bracket in the first place is a member.
     if let Some(behind) = left.strip_prefix(']') {
         body.push_str(r"\]");
         left = behind;
+        place = Place::Low;
     }
     let mut before = ' ';
     let mut is_ended = false;
     while let Some(first) = left.chars().next() {
-        let is_operator = matches!(first, '&' | '-' | '~') && before == first;
-        // A dash behind a class of its own begins no range.
-        let is_dash = first == '-' && before == CLASS;
+        let is_last = left[first.len_utf8()..].starts_with(']');
+        let is_operator = matches!(first, '&' | '~') && before == first;
+        let here = place;
         before = first;
+        place = match here {
+            Place::High => Place::Start,
+            Place::Start | Place::Low => Place::Low,
+        };
         match first {
             ']' => {
                 is_ended = true;
                 left = &left[1..];
                 break;
+            }
+            // Between two characters a dash makes a range of them; elsewhere it
+            // is one itself.
+            '-' if here == Place::Low && !is_last => {
+                place = Place::High;
+                left = copy(left, 1, &mut body);
+            }
+            '-' if here == Place::High || !is_last => {
+                body.push('\\');
+                left = copy(left, 1, &mut body);
             }
             '\\' => {
                 let (escape, behind) = Escape::parse(left)?;
@@ -445,34 +461,34 @@ fn class<'p>(rest: &'p str, out: &mut String) -> Result<&'p str, String> {
                     Escape::Byte(byte) => push_byte(byte, &mut body),
                     Escape::Class(members) => {
                         body.push_str(&members);
-                        before = CLASS;
+                        place = Place::Start;
                     }
                     Escape::Other(bytes) => {
                         if matches!(
                             left.as_bytes().get(1),
                             Some(b'd' | b'D' | b's' | b'S' | b'w' | b'W')
                         ) {
-                            before = CLASS;
+                            place = Place::Start;
                         }
                         copy(left, bytes, &mut body);
                     }
                 }
                 left = behind;
             }
-            '[' if left.starts_with("[:") && left.contains(":]") => {
+            '[' if here != Place::High && left.starts_with("[:") && left.contains(":]") => {
                 let bytes = left.find(":]").map_or(left.len(), |end| end + 2);
                 let name = left[2..bytes - 2].trim_start_matches('^');
                 if !POSIX.contains(&name) {
                     return Err(format!("there is no {}", &left[..bytes]));
                 }
                 left = copy(left, bytes, &mut body);
-                before = CLASS;
+                place = Place::Start;
             }
             '[' => {
                 body.push('\\');
                 left = copy(left, 1, &mut body);
             }
-            _ if is_operator || is_dash => {
+            _ if is_operator => {
                 body.push('\\');
                 left = copy(left, 1, &mut body);
                 before = ' ';
@@ -502,8 +518,16 @@ fn class<'p>(rest: &'p str, out: &mut String) -> Result<&'p str, String> {
     Ok(left)
 }
 
-/// Stands for what is in a class and is one itself.
-const CLASS: char = '\0';
+/// A place in a class, as ranges see it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Behind nothing that begins a range: a range, or a class of its own.
+    Start,
+    /// Behind a character, which may begin one.
+    Low,
+    /// Behind the dash of one.
+    High,
+}
 
 /// The names in `[:alpha:]` and its like.
 const POSIX: &[&str] = &[

@@ -112,6 +112,23 @@ impl RequestMirrorPolicy {
         })
     }
 
+    /// Compiles the policies of a cluster. As in Envoy their clusters need not
+    /// exist; nothing is copied to one that does not.
+    pub(crate) fn of_cluster(messages: &[Proto], cx: &mut Cx<'_>) -> Option<RequestMirrorPolicies> {
+        let own = all(messages, FIELD, cx, |message, cx| {
+            // Format strings are numbered by route configurations.
+            if !message.request_headers_mutations.is_empty() {
+                cx.error_at(
+                    "request_headers_mutations",
+                    "not supported for a cluster yet; the policies of a route may have them",
+                );
+                return None;
+            }
+            Self::lower(message, &mut FormatStrings::default(), cx)
+        });
+        own.map(Into::into)
+    }
+
     /// Compiles the policies of a route: its own, or else those it inherits.
     pub(super) fn of_route(
         messages: &[Proto],

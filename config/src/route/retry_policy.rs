@@ -5,6 +5,7 @@ use super::header_match::HeaderMatcher;
 use super::lower::{all, duration};
 use crate::context::{Cx, type_name, unpack};
 use crate::metadata::{Metadata, Struct, Value};
+use crate::runtime::{RuntimeKey, RuntimeValues};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use envoy_types::pb::envoy::config::route::v3::retry_policy as parts;
 use envoy_types::pb::envoy::extensions::retry::host::omit_host_metadata::v3::OmitHostMetadataConfig;
@@ -28,8 +29,9 @@ pub struct RetryPolicy {
     pub retriable_headers: Box<[HeaderMatcher]>,
     /// A request without any of these is not tried again, if there are any.
     pub retriable_request_headers: Box<[HeaderMatcher]>,
-    /// How long to wait before the next try.
-    pub back_off: BackOff,
+    /// How long to wait before the next try; `None` is as long as the runtime
+    /// says.
+    pub back_off: Option<BackOff>,
     /// How the host says how long to wait.
     pub rate_limited_back_off: Option<RateLimitedBackOff>,
     /// Which hosts the next try should not go to.
@@ -245,7 +247,7 @@ impl Default for RetryPolicy {
             retriable_status_codes: Box::default(),
             retriable_headers: Box::default(),
             retriable_request_headers: Box::default(),
-            back_off: BackOff::default(),
+            back_off: None,
             rate_limited_back_off: None,
             host_predicates: Box::default(),
             host_selections_max: HOST_SELECTIONS,
@@ -254,21 +256,26 @@ impl Default for RetryPolicy {
     }
 }
 
-impl Default for BackOff {
-    fn default() -> Self {
-        BackOff {
-            base_ms: BASE_INTERVAL_MS,
-            max_ms: BASE_INTERVAL_MS * BASES_PER_MAX,
-        }
+impl RetryPolicy {
+    /// How long to wait before the next try, as the runtime is now. As in a
+    /// policy, less than a millisecond is one.
+    #[must_use]
+    pub fn back_off_in_force(&self, runtime: &RuntimeValues) -> BackOff {
+        self.back_off.unwrap_or_else(|| {
+            let key = RuntimeKey::BASE_RETRY_BACKOFF_MS;
+            BackOff::from_base(runtime.integer(key, BASE_INTERVAL_MS).max(1))
+        })
     }
 }
 
 impl RetryPolicy {
     /// Compiles the message, or reports why not.
-    pub(super) fn lower(message: &proto::RetryPolicy, cx: &mut Cx<'_>) -> Option<Self> {
+    pub(crate) fn lower(message: &proto::RetryPolicy, cx: &mut Cx<'_>) -> Option<Self> {
         let back_off = match &message.retry_back_off {
-            Some(back_off) => cx.field("retry_back_off", |cx| BackOff::lower(back_off, cx)),
-            None => Some(BackOff::default()),
+            Some(back_off) => cx
+                .field("retry_back_off", |cx| BackOff::lower(back_off, cx))
+                .map(Some),
+            None => Some(None),
         };
         let rate_limited = match &message.rate_limited_retry_back_off {
             Some(limited) => cx
@@ -355,19 +362,29 @@ fn retry_on(list: &str, cx: &mut Cx<'_>) -> RetryOn {
 }
 
 impl BackOff {
+    /// The one whose first wait has this bound.
+    fn from_base(base_ms: u64) -> Self {
+        BackOff {
+            base_ms,
+            max_ms: base_ms.saturating_mul(BASES_PER_MAX),
+        }
+    }
+
     fn lower(message: &parts::RetryBackOff, cx: &mut Cx<'_>) -> Option<Self> {
         let base = duration(message.base_interval.as_ref(), "base_interval", cx);
         let max = duration(message.max_interval.as_ref(), "max_interval", cx);
         let (base, max) = (base?.flatten(), max?.flatten());
         // As in Envoy, less than a millisecond is one.
         let in_ms = |interval: Duration| (interval.as_millis() as u64).max(1);
-        let base_ms = base.map_or(BASE_INTERVAL_MS, in_ms);
-        let max_ms = max.map_or(base_ms.saturating_mul(BASES_PER_MAX), in_ms);
-        if max_ms < base_ms {
+        let mut back_off = BackOff::from_base(base.map_or(BASE_INTERVAL_MS, in_ms));
+        if let Some(max) = max {
+            back_off.max_ms = in_ms(max);
+        }
+        if back_off.max_ms < back_off.base_ms {
             cx.error_at("max_interval", "is shorter than base_interval");
             return None;
         }
-        Some(BackOff { base_ms, max_ms })
+        Some(back_off)
     }
 }
 

@@ -2,8 +2,7 @@
 //! `/runtime_modify` puts over them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
-use std::sync::Arc;
+use std::fmt::{self, Write as _};
 
 use envoy_types::pb::envoy::config::bootstrap::v3 as pb;
 use envoy_types::pb::envoy::config::bootstrap::v3::runtime_layer::LayerSpecifier;
@@ -28,8 +27,6 @@ pub struct RuntimeLayers {
 pub struct RuntimeLayer {
     name: Box<str>,
     is_admin: bool,
-    /// Where its values were configured.
-    path: Arc<str>,
     entries: BTreeMap<Box<str>, Entry>,
 }
 
@@ -38,6 +35,16 @@ struct Entry {
     value: RuntimeValue,
     /// As it is shown.
     shown: Box<str>,
+    origin: Origin,
+}
+
+/// Where the value of a key comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It is in the file, at this path.
+    Written(Box<str>),
+    /// Somebody has set it by `/runtime_modify`.
+    Modified,
 }
 
 /// Why `/runtime_modify` refused a change.
@@ -83,13 +90,11 @@ impl RuntimeLayers {
                 let mut lowered = RuntimeLayer {
                     name: layer.name.as_str().into(),
                     is_admin: false,
-                    path: cx.path().into(),
                     entries: BTreeMap::new(),
                 };
                 match &layer.layer_specifier {
                     Some(LayerSpecifier::StaticLayer(values)) => cx.field("static_layer", |cx| {
-                        lowered.path = cx.path().into();
-                        lowered.add(values, &mut String::new(), cx);
+                        lowered.add(values, &mut String::new(), &mut cx.path().to_owned(), cx);
                     }),
                     Some(LayerSpecifier::AdminLayer(_)) => {
                         lowered.is_admin = true;
@@ -131,6 +136,13 @@ impl RuntimeLayers {
             }
         }
         all
+    }
+
+    /// Where the value of a key comes from that holds now, if it has any.
+    pub fn origin_of(&self, key: &str) -> Option<&Origin> {
+        let mut layers = self.layers.iter().rev();
+        let entry = layers.find_map(|layer| layer.entries.get(key))?;
+        Some(&entry.origin)
     }
 
     /// Whether `/runtime_modify` has changed anything.
@@ -186,6 +198,7 @@ impl RuntimeLayers {
             let entry = Entry {
                 value: parse(text)?,
                 shown: text.as_str().into(),
+                origin: Origin::Modified,
             };
             entries.insert(key.as_str().into(), entry);
         }
@@ -200,32 +213,38 @@ impl RuntimeLayers {
 impl RuntimeLayer {
     /// Visits every key, written with dots as Envoy's runtime does: nested
     /// structs and dotted names mean the same. An empty struct is a value, and
-    /// so is one that could be a fraction.
-    fn add(&mut self, values: &Struct, prefix: &mut String, cx: &mut Cx<'_>) {
+    /// so is one that could be a fraction. `path` leads to `values` in the file.
+    fn add(&mut self, values: &Struct, prefix: &mut String, path: &mut String, cx: &mut Cx<'_>) {
         let mut fields: Vec<_> = values.fields.iter().collect();
         fields.sort_by_key(|(name, _)| *name);
         for (name, value) in fields {
-            let length = prefix.len();
+            let lengths = (prefix.len(), path.len());
             prefix.push_str(name);
+            // Writing to a string cannot fail.
+            let _ = write!(path, "[{name:?}]");
             match &value.kind {
                 Some(Kind::StructValue(inner)) if is_folder(inner) => {
                     prefix.push('.');
-                    self.add(inner, prefix, cx);
+                    self.add(inner, prefix, path, cx);
                 }
                 _ => match RuntimeValue::lower(value) {
                     None => cx.error(format!("runtime key {prefix}: not a value")),
-                    Some((value, shown)) => self.set(prefix, value, &shown, cx),
+                    Some((value, shown)) => {
+                        let entry = Entry {
+                            value,
+                            shown: shown.into(),
+                            origin: Origin::Written(path.as_str().into()),
+                        };
+                        self.set(prefix, entry, cx);
+                    }
                 },
             }
-            prefix.truncate(length);
+            prefix.truncate(lengths.0);
+            path.truncate(lengths.1);
         }
     }
 
-    fn set(&mut self, key: &str, value: RuntimeValue, shown: &str, cx: &mut Cx<'_>) {
-        let entry = Entry {
-            value,
-            shown: shown.into(),
-        };
+    fn set(&mut self, key: &str, entry: Entry, cx: &mut Cx<'_>) {
         if self.entries.insert(key.into(), entry).is_some() {
             // Envoy takes the one that its hash table has first.
             cx.error(format!(
@@ -259,20 +278,21 @@ fn parse(text: &str) -> Result<RuntimeValue, BadValue> {
 pub fn report_unread(layers: &RuntimeLayers, cx: &mut Cx<'_>) {
     let complete = !cx.has_errors();
     for layer in &layers.layers {
-        cx.at(&layer.path, |cx| {
-            for key in layer.entries.keys() {
-                if cx.runtime_keys.is_read(key) {
-                    continue;
-                }
-                let begins =
-                    |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
-                if begins(WITH_EFFECT) && !begins(WITHOUT_EFFECT) {
+        for (key, entry) in &layer.entries {
+            let Origin::Written(path) = &entry.origin else {
+                continue;
+            };
+            if cx.runtime_keys.is_read(key) {
+                continue;
+            }
+            cx.at(path, |cx| {
+                if WITH_EFFECT.iter().any(|prefix| key.starts_with(prefix)) {
                     cx.error(format!("runtime key {key}: not supported yet"));
                 } else if complete {
                     cx.warn(format!("runtime key {key}: nothing reads it yet"));
                 }
-            }
-        });
+            });
+        }
     }
 }
 
@@ -286,6 +306,3 @@ const WITH_EFFECT: &[&str] = &[
     "overload.",
     "upstream.",
 ];
-
-/// Of those, keys about protocols that are not spoken yet.
-const WITHOUT_EFFECT: &[&str] = &["overload.premature_reset_"];

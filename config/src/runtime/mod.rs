@@ -8,13 +8,15 @@
 //! - `layers.rs`: where values come from, and how they are changed.
 //! - `value.rs`: what a text or a number means.
 //! - `fraction.rs`: percentages, with or without a key.
+//! - `known.rs`: keys that are always read.
 
 mod fraction;
+mod known;
 mod layers;
 mod value;
 
 pub use fraction::{FractionalPercent, RuntimeFraction};
-pub use layers::{BadValue, RuntimeLayer, RuntimeLayers, report_unread};
+pub use layers::{BadValue, Origin, RuntimeLayer, RuntimeLayers, report_unread};
 pub use value::RuntimeValue;
 
 use std::collections::HashMap;
@@ -31,7 +33,7 @@ pub struct RuntimeKey(pub u32);
 pub struct RuntimeKeyFamily(u32);
 
 /// Gives every runtime key that something reads a number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RuntimeKeys {
     keys: Interner,
     families: Interner,
@@ -56,13 +58,8 @@ impl RuntimeKeys {
     }
 
     /// How many keys have a number; numbers are all below this.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.keys.len()
-    }
-
-    /// Whether nothing reads any key.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Whether anything reads the key `name`, by itself or as one of a family.
@@ -98,6 +95,18 @@ impl RuntimeValues {
     /// A key's value as a whole number.
     pub fn integer(&self, key: RuntimeKey, default: u64) -> u64 {
         whole_number(self.get(key), default)
+    }
+
+    /// A key's value as a percentage; all beyond 100 means all.
+    pub fn percent(&self, key: RuntimeKey, default: u64) -> u64 {
+        self.integer(key, default).min(100)
+    }
+
+    /// The percentage of the requests to this cluster that are refused
+    /// (`upstream.maintenance_mode.CLUSTER`).
+    pub fn maintenance_percent(&self, cluster: &str) -> u64 {
+        let family = RuntimeKeyFamily::MAINTENANCE_MODE;
+        self.integer_of(family, cluster.as_bytes(), 0).min(100)
     }
 
     /// The value of the key of a family whose `*` is `part`, if any layer has

@@ -167,8 +167,10 @@ fn a_family_has_a_value_for_each_name() {
     );
     assert_eq!(
         found,
-        ["f.yaml: layers[0].static_layer: runtime key \
-          fault.http.abort.http_status: nothing reads it yet"]
+        [
+            "f.yaml: layers[0].static_layer[\"fault.http\"][\"abort.http_status\"]: runtime key \
+             fault.http.abort.http_status: nothing reads it yet"
+        ]
     );
     let values = layers.values(&names.runtime_keys);
     assert_eq!(values.integer_of(family, b"one.two", 1), 503);
@@ -181,19 +183,44 @@ fn a_key_that_would_change_something_is_refused() {
     let names = Names::default();
     names.runtime_keys.id("upstream.mine");
     let (_, found) = lower(
-        "  - name: s\n    static_layer:\n      upstream: {use_retry: false, mine: 1}\n      \
+        "  - name: s\n    static_layer:\n      upstream: {use_http2: false, mine: 1}\n      \
          overload.premature_reset_total_stream_count: 1\n      mine: 1\n",
         &names,
     );
-    let path = "f.yaml: layers[0].static_layer: runtime key ";
+    let path = "f.yaml: layers[0].static_layer";
     assert_eq!(
         found,
         [
-            format!("{path}mine: nothing reads it yet"),
-            format!("{path}overload.premature_reset_total_stream_count: nothing reads it yet"),
-            format!("{path}upstream.use_retry: not supported yet"),
+            format!("{path}[\"mine\"]: runtime key mine: nothing reads it yet"),
+            format!(
+                "{path}[\"upstream\"][\"use_http2\"]: runtime key upstream.use_http2: not \
+                 supported yet"
+            ),
         ]
     );
+}
+
+#[test]
+fn the_origin_of_a_value_is_that_of_the_highest_layer() {
+    let names = Names::default();
+    let (mut layers, found) = lower(
+        "  - {name: one, static_layer: {a: {b: 1}, c: 1}}\n  - {name: two, static_layer: {c: 2}}\n  \
+         - {name: admin, admin_layer: {}}\n",
+        &names,
+    );
+    assert!(found.iter().all(|found| found.contains("nothing reads it")));
+    let written = |path: &str| Origin::Written(format!("layers{path}").into());
+    let of = |layers: &RuntimeLayers, key: &str| layers.origin_of(key).cloned();
+    let nested = written("[0].static_layer[\"a\"][\"b\"]");
+    assert_eq!(of(&layers, "a.b"), Some(nested));
+    let upper = written("[1].static_layer[\"c\"]");
+    assert_eq!(of(&layers, "c"), Some(upper.clone()));
+    assert_eq!(of(&layers, "d"), None);
+    let set = |key: &str, value: &str| [(key.to_owned(), value.to_owned())];
+    layers.modify(&set("c", "3")).expect("it is valid");
+    assert_eq!(of(&layers, "c"), Some(Origin::Modified));
+    layers.modify(&set("c", "")).expect("it is valid");
+    assert_eq!(of(&layers, "c"), Some(upper));
 }
 
 #[test]

@@ -10,8 +10,8 @@ use ringway_lb::members::Health;
 use ringway_lb::priority::PriorityLoads;
 use serde_json::Value;
 
+use super::Sources;
 use super::choice::Picks;
-use super::context::Context;
 use super::fact::{Fact, Place};
 use super::provided;
 use crate::upstream::health::coarse;
@@ -20,14 +20,18 @@ use crate::upstream::host_set::Member;
 /// The policy with its parameters, the hosts that it chooses from with their
 /// health, and the shares of the priorities. `subset` is what the metadata of
 /// the host must be.
-pub(super) fn explain(cluster: &Cluster, subset: &SubsetCriteria, cx: &Context<'_>) -> Vec<Fact> {
-    if let Some(facts) = provided::explain(cluster, cx) {
+pub(super) fn explain(
+    cluster: &Cluster,
+    subset: &SubsetCriteria,
+    sources: &Sources<'_>,
+) -> Vec<Fact> {
+    if let Some(facts) = provided::explain(cluster, sources) {
         return facts;
     }
     let path = &cluster.source.path;
-    let set = |field: &str| cx.place(&format!("{path}.{field}"));
+    let set = |field: &str| sources.place(&format!("{path}.{field}"));
     let policy = cluster.assignment.policy;
-    let config = cluster.balancing.in_force(policy, cx.sources.runtime);
+    let config = cluster.balancing.in_force(policy, sources.runtime);
     let place = match set("load_balancing_policy") {
         Place::Default => set("lb_policy"),
         written => written,
@@ -44,7 +48,7 @@ pub(super) fn explain(cluster: &Cluster, subset: &SubsetCriteria, cx: &Context<'
         )),
     }];
     let candidates = Fact::new("candidate hosts").place(set("load_assignment"));
-    let Some(hosts) = cx.hosts(cluster) else {
+    let Some(hosts) = sources.hosts(cluster) else {
         facts.push(candidates.note(looked_up(&cluster.discovery)));
         return facts;
     };
@@ -57,7 +61,7 @@ pub(super) fn explain(cluster: &Cluster, subset: &SubsetCriteria, cx: &Context<'
     let candidates = candidates.items(members.collect());
     let notes = [
         of_subset(picks.which).filter(|_| cluster.balancing.has_subsets()),
-        unchecked(cluster, cx),
+        unchecked(cluster, sources),
     ];
     let notes: Vec<_> = notes.into_iter().flatten().collect();
     facts.push(match notes.is_empty() {
@@ -101,8 +105,8 @@ fn of_subset(which: Option<Which>) -> Option<&'static str> {
 }
 
 /// Hosts that nobody checks yet.
-fn unchecked(cluster: &Cluster, cx: &Context<'_>) -> Option<&'static str> {
-    let is_checked = cluster.health_check.is_some() && !cx.sources.is_running;
+fn unchecked(cluster: &Cluster, sources: &Sources<'_>) -> Option<&'static str> {
+    let is_checked = cluster.health_check.is_some() && !sources.is_running;
     is_checked.then_some("as if all had passed their health checks")
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Explained {
 /// What the request tells the balancer: its hash, and what the metadata of its
 /// host must be; and the host, where that decides it.
 pub(super) fn explain(way: &Way<'_>, cluster: &Cluster, exchange: &mut Exchange) -> Explained {
-    if let Some(explained) = provided::of_request(cluster, exchange, way.cx) {
+    if let Some(explained) = provided::of_request(cluster, exchange, way.cx.sources) {
         return explained;
     }
     let asked = asked_host(way, cluster, exchange);

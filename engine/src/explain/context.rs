@@ -9,6 +9,7 @@ use ringway_config::clusters::ClusterId;
 use ringway_config::filter_state::FilterState;
 use ringway_config::metadata::Metadata;
 use ringway_config::route::{MatchInput, PeerCertificate};
+use ringway_config::runtime::Origin;
 
 use super::Sources;
 use super::fact::{Fact, Place};
@@ -30,14 +31,23 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// Where `path` was written.
+    /// See [`Sources::place`].
     pub fn place(&self, path: &str) -> Place {
-        self.sources.document.place(path)
+        self.sources.place(path)
     }
 
     /// Where a field of the connection manager was written.
     pub fn of_manager(&self, field: &str) -> Place {
         self.place(&format!("{}.{field}", self.manager_path))
+    }
+
+    /// Where the value of a runtime key was set that holds now.
+    pub fn of_runtime(&self, key: &str) -> Place {
+        match self.sources.runtime_layers.origin_of(key) {
+            Some(Origin::Written(path)) => self.place(path),
+            Some(Origin::Modified) => Place::Modified,
+            None => Place::Default,
+        }
     }
 
     /// A message that was written at `path`, as it was written.
@@ -62,19 +72,14 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The cluster of this number, if it exists.
+    /// See [`Sources::cluster`].
     pub fn cluster(&self, id: ClusterId) -> Option<&'a Arc<Cluster>> {
-        self.sources
-            .clusters
-            .iter()
-            .find(|cluster| cluster.id == id)
+        self.sources.cluster(id)
     }
 
-    /// The hosts of a cluster; `None` where they are not known.
+    /// See [`Sources::hosts`].
     pub fn hosts(&self, cluster: &Cluster) -> Option<&'a HostSet> {
-        let mut all = self.sources.hosts.iter();
-        let found = all.find(|(id, _)| *id == cluster.id)?;
-        Some(&*found.1)
+        self.sources.hosts(cluster)
     }
 
     /// The number of the cluster of this name, if it exists.
@@ -82,6 +87,25 @@ impl<'a> Context<'a> {
         let mut clusters = self.sources.clusters.iter();
         let found = clusters.find(|cluster| cluster.name.as_bytes() == name)?;
         Some(found.id)
+    }
+}
+
+impl<'a> Sources<'a> {
+    /// Where `path` was written.
+    pub(super) fn place(&self, path: &str) -> Place {
+        self.document.place(path)
+    }
+
+    /// The cluster of this number, if it exists.
+    pub(super) fn cluster(&self, id: ClusterId) -> Option<&'a Arc<Cluster>> {
+        self.clusters.iter().find(|cluster| cluster.id == id)
+    }
+
+    /// The hosts of a cluster; `None` where they are not known.
+    pub(super) fn hosts(&self, cluster: &Cluster) -> Option<&'a HostSet> {
+        let mut all = self.hosts.iter();
+        let found = all.find(|(id, _)| *id == cluster.id)?;
+        Some(&*found.1)
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Place {
     Written(String),
     /// In this header of the request, in lower case.
     Header(&'static str),
+    /// By `/runtime_modify`.
+    Modified,
     /// Nowhere: it is what holds when nothing is said.
     Default,
 }
@@ -192,6 +194,7 @@ impl Place {
         match self {
             Place::Written(text) => text.into(),
             Place::Header(name) => format!("the request's header {name}").into(),
+            Place::Modified => "/runtime_modify".into(),
             Place::Default => "default".into(),
         }
     }

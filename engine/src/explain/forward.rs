@@ -76,7 +76,12 @@ pub(super) fn choose(
                 metadata: Arc::clone(&found.metadata),
             }));
             let subset = router::subset(forward, found, exchange);
-            fact.parts(cluster::explain(found, forward.priority, &subset, cx))
+            fact.parts(cluster::explain(
+                found,
+                forward.priority,
+                &subset,
+                cx.sources,
+            ))
         }
         None => fact.parts(vec![Fact::new("hosts").note("there is no such cluster")]),
     })
@@ -139,6 +144,7 @@ pub(super) fn explain(
     let way = Way {
         selected,
         forward,
+        cluster,
         path,
         cx,
     };
@@ -156,11 +162,18 @@ pub(super) fn explain(
         );
         return answered(&reply, |fact| fact.note(note), exchange, cx);
     }
+    let tells = !router_config.suppress_envoy_headers;
+    let maintained = maintained(cluster, cx);
+    if let Some((100, place)) = &maintained {
+        let note = "flag UO, details maintenance_mode: the runtime says that the cluster is in \
+                    maintenance";
+        let tell = |fact: Fact| fact.note(note).place(place.clone());
+        return answered(&router::maintenance_reply(tells), tell, exchange, cx);
+    }
     let dropped = dropped(cluster, cx);
     if let Some((percent, place)) = &dropped
         && *percent >= 100.0
     {
-        let tells = !router_config.suppress_envoy_headers;
         let reply = router::drop_reply(Refused::All, tells);
         let note = "flag UDO, details unconditional_drop_overload";
         let tell = |fact: Fact| fact.note(note).place(place.clone());
@@ -197,6 +210,12 @@ pub(super) fn explain(
         is_uncertain = false;
         router::rewrite_host_to(cx.manager, forward, hostname, exchange);
     }
+    let maintained = maintained.map(|(percent, place)| {
+        Fact::new("maintenance mode")
+            .value(format!("{percent}%"))
+            .note("of requests are answered 503 instead, flag UO, details maintenance_mode")
+            .place(place)
+    });
     let dropped = dropped.map(|(percent, place)| {
         Fact::new("drop overload")
             .value(format!("{percent}%"))
@@ -208,12 +227,21 @@ pub(super) fn explain(
         choice.fact,
         Fact::new("timeouts").parts(limits),
     ];
+    facts.extend(maintained);
     facts.extend(dropped);
     facts.extend(retries);
     facts.push(internal_redirects(&way));
     facts.push(mirrors::explain(&way, exchange));
     facts.extend(local_reply::of_others(cx));
     facts
+}
+
+/// The percentage of the requests that the cluster does not take because it is in
+/// maintenance, and where that was said, if there are such.
+fn maintained(cluster: &Cluster, cx: &Context<'_>) -> Option<(u64, Place)> {
+    let percent = cx.sources.runtime.maintenance_percent(&cluster.name);
+    let key = format!("upstream.maintenance_mode.{}", cluster.name);
+    (percent > 0).then(|| (percent, cx.of_runtime(&key)))
 }
 
 /// The percentage of the requests that the cluster does not take, and where that was
@@ -229,10 +257,15 @@ fn dropped(cluster: &Cluster, cx: &Context<'_>) -> Option<(f64, Place)> {
     (percent > 0.0).then_some((percent, place))
 }
 
+/// Where a cluster has its protocol options in their newer form.
+pub(super) const HTTP_PROTOCOL_OPTIONS: &str =
+    "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].";
+
 /// A route that sends requests on.
 pub(super) struct Way<'a> {
     pub selected: &'a SelectedRoute<'a>,
     pub forward: &'a Forward,
+    pub cluster: &'a Cluster,
     /// Where the `route` action was written.
     pub path: String,
     pub cx: &'a Context<'a>,
@@ -248,6 +281,18 @@ impl Way<'_> {
         match !is_written(&of_route) && is_written(&of_host) {
             true => of_host,
             false => of_route,
+        }
+    }
+
+    /// The path of the retry policy that holds: the cluster's, if it has one, or
+    /// else the route's or its virtual host's.
+    pub fn retry_policy(&self) -> String {
+        match self.cluster.request_policies.replaces_retry() {
+            true => format!(
+                "{}.{}retry_policy",
+                self.cluster.source.path, HTTP_PROTOCOL_OPTIONS
+            ),
+            false => self.or_of_host("retry_policy"),
         }
     }
 }

@@ -8,10 +8,10 @@ use super::forward::Way;
 use crate::filters::http::router::{self, NotMirrored};
 use crate::http::exchange::Exchange;
 
-/// The `request_mirror_policies`, this route's or inherited, each with whether
+/// The `request_mirror_policies`, the cluster's, this route's or inherited, each with whether
 /// it copies the request.
 pub(super) fn explain(way: &Way<'_>, exchange: &Exchange) -> Fact {
-    let policies = way.forward.mirror_policies.as_deref().unwrap_or_default();
+    let policies = (way.cluster.request_policies.mirror(way.forward)).unwrap_or_default();
     let items = policies.iter().map(|policy| one(policy, way, exchange));
     Fact::new("mirrors").items(items.collect())
 }

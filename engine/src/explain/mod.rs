@@ -10,6 +10,7 @@
 //! - `fact.rs`: what an answer consists of, as text and as JSON.
 //! - `document.rs`: the configuration as it was written.
 //! - `context.rs`: what everything below looks things up in.
+//! - `raw.rs`: what becomes of connections that carry no HTTP.
 //! - `request.rs`: the way of the request, of which these are the steps:
 //!   - `scope.rs`: which route configuration decides;
 //!   - `route.rs`: virtual host, routes, and why the earlier ones did not match;
@@ -33,6 +34,7 @@ mod local_reply;
 mod mirrors;
 mod provided;
 mod question;
+mod raw;
 mod request;
 mod retries;
 mod route;
@@ -50,13 +52,13 @@ use ringway_config::clusters::ClusterId;
 use ringway_config::core::{Address, Node};
 use ringway_config::listener::filter_chain_match::Arrival;
 use ringway_config::listener::{FilterChain, Listener};
-use ringway_config::runtime::RuntimeValues;
+use ringway_config::runtime::{RuntimeLayers, RuntimeValues};
 
 use self::context::Context;
 pub use self::document::Document;
 pub use self::fact::{Fact, Place};
 pub use self::question::{PARAMETERS, Question};
-use crate::filters::network::http_connection_manager::Shared;
+use crate::filters::network::Terminal;
 use crate::upstream::host_set::HostSet;
 
 /// A listener that a request may arrive at.
@@ -65,8 +67,9 @@ pub struct Subject<'a> {
     pub listener: &'a Listener,
     /// The addresses: those that were bound, if any were.
     pub addresses: &'a [Address],
-    /// The connection managers of its chains, in their order.
-    pub managers: Vec<Option<&'a Shared>>,
+    /// The filters at the ends of its chains, in their order; `None` for chains
+    /// without filters.
+    pub terminals: Vec<Option<&'a Terminal>>,
 }
 
 /// What answers are looked up in.
@@ -85,6 +88,8 @@ pub struct Sources<'a> {
     pub names: &'a Names,
     /// The current runtime values.
     pub runtime: &'a RuntimeValues,
+    /// Where they come from.
+    pub runtime_layers: &'a RuntimeLayers,
     /// Who this process is.
     pub node: &'a Node,
     /// What stands for a client at 127.0.0.1.
@@ -134,12 +139,12 @@ impl Subject<'_> {
                 .is_ok_and(|asked: u16| self.addresses.iter().any(|it| port(it) == Some(asked)))
     }
 
-    /// The chain that the asked connection runs through, its connection
-    /// manager, and why it is this one.
+    /// The chain that the asked connection runs through, the filter at its end,
+    /// and why it is this one.
     fn find_chain(
         &self,
         question: &Question,
-    ) -> Option<(&FilterChain, Option<&Shared>, &'static str)> {
+    ) -> Option<(&FilterChain, Option<&Terminal>, &'static str)> {
         // What nobody looks for is not found.
         let over_tls = question.server_name.is_some() || !question.application_protocols.is_empty();
         let is_seen = over_tls && !self.listener.listener_filters.is_empty();
@@ -158,14 +163,14 @@ impl Subject<'_> {
         })?;
         let chain = self.listener.chains().nth(place)?;
         let note = match (
-            self.managers.len(),
+            self.terminals.len(),
             place == self.listener.filter_chains.len(),
         ) {
             (1, _) => "the only one",
             (_, true) => "the default one: no other matches",
             (_, false) => "the one that matches",
         };
-        Some((chain, self.managers[place], note))
+        Some((chain, self.terminals[place], note))
     }
 
     /// What a client calls it that knows no name.
@@ -189,7 +194,7 @@ fn of_listener(question: &Question, subject: &Subject<'_>, sources: &Sources<'_>
         .value(addresses.join(", "))
         .place(sources.document.place(&listener.source.path));
     let found = subject.find_chain(question);
-    let Some((chain, Some(manager), note)) = found else {
+    let Some((chain, Some(terminal), note)) = found else {
         return fact.note(match found {
             None => "no filter chain matches: such connections are closed at once",
             Some(_) => "its filter chain has no filters: connections are closed at once",
@@ -204,10 +209,19 @@ fn of_listener(question: &Question, subject: &Subject<'_>, sources: &Sources<'_>
             })
             .place(sources.document.place(&chain.source.path))
             .note(note),
+    ];
+    let manager = match terminal {
+        Terminal::HttpConnectionManager(manager) => manager,
+        Terminal::Raw(terminal) => {
+            parts.extend(raw::explain(terminal, path, sources));
+            return fact.parts(parts);
+        }
+    };
+    parts.push(
         Fact::new("connection manager")
             .value(&*manager.config.stat_prefix)
-            .place(sources.document.place(path)),
-    ];
+            .place(sources.place(path)),
+    );
     let cx = Context {
         manager,
         manager_path: path,

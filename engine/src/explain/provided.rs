@@ -13,16 +13,16 @@ use ringway_config::original_dst::OriginalDst;
 use ringway_lb::priority::PriorityLoads;
 use serde_json::Value;
 
+use super::Sources;
 use super::balancing::{candidate, looked_up, shares};
 use super::choice::Explained;
-use super::context::Context;
 use super::fact::Fact;
 use crate::http::exchange::Exchange;
 use crate::upstream::original_dst;
 
 /// What is known of such a cluster; `None` of one that is balanced.
-pub(super) fn explain(cluster: &Cluster, cx: &Context<'_>) -> Option<Vec<Fact>> {
-    let place = cx.place(&format!("{}.lb_policy", cluster.source.path));
+pub(super) fn explain(cluster: &Cluster, sources: &Sources<'_>) -> Option<Vec<Fact>> {
+    let place = sources.place(&format!("{}.lb_policy", cluster.source.path));
     let balancing = Fact::new("balancing")
         .value("CLUSTER_PROVIDED")
         .place(place);
@@ -30,25 +30,25 @@ pub(super) fn explain(cluster: &Cluster, cx: &Context<'_>) -> Option<Vec<Fact>> 
         Discovery::Static | Discovery::Dns(_) | Discovery::Eds(_) => None,
         Discovery::OriginalDst(_) => Some(vec![
             balancing.note("each request says itself where it goes"),
-            hosts(cluster, cx).note("addresses that requests have asked for lately"),
+            hosts(cluster, sources).note("addresses that requests have asked for lately"),
         ]),
         Discovery::DynamicForwardProxy(_) => Some(vec![
             balancing.note("each request names its host, which is then looked up"),
-            hosts(cluster, cx).note("hosts that requests have asked for lately"),
+            hosts(cluster, sources).note("hosts that requests have asked for lately"),
         ]),
         Discovery::Aggregate(aggregate) => {
             let note = "the priorities of these clusters one behind the other";
             let mut facts = vec![balancing.note(note)];
-            facts.extend(of_aggregate(cluster, aggregate, cx));
+            facts.extend(of_aggregate(cluster, aggregate, sources));
             Some(facts)
         }
     }
 }
 
 /// All hosts of a cluster.
-fn hosts(cluster: &Cluster, cx: &Context<'_>) -> Fact {
+fn hosts(cluster: &Cluster, sources: &Sources<'_>) -> Fact {
     let fact = Fact::new("candidate hosts");
-    let Some(set) = cx.hosts(cluster) else {
+    let Some(set) = sources.hosts(cluster) else {
         return fact.note(looked_up(&cluster.discovery));
     };
     let members = set.members.iter();
@@ -58,20 +58,20 @@ fn hosts(cluster: &Cluster, cx: &Context<'_>) -> Fact {
 
 /// The clusters of an aggregate with their hosts, and the share of each
 /// priority.
-fn of_aggregate(cluster: &Cluster, aggregate: &Aggregate, cx: &Context<'_>) -> Vec<Fact> {
+fn of_aggregate(cluster: &Cluster, aggregate: &Aggregate, sources: &Sources<'_>) -> Vec<Fact> {
     let items = aggregate.clusters.iter().map(|id| {
-        let name = cx.sources.names.clusters.name(*id);
-        match cx.cluster(*id) {
+        let name = sources.names.clusters.name(*id);
+        match sources.cluster(*id) {
             None => Fact::new(&*name).note("there is no such cluster: it is left out"),
             Some(found) => Fact::new(&*name)
-                .place(cx.place(&found.source.path))
-                .parts(vec![hosts(found, cx)]),
+                .place(sources.place(&found.source.path))
+                .parts(vec![hosts(found, sources)]),
         }
     });
     let clusters = Fact::new("clusters").items(items.collect());
     let policy = cluster.assignment.policy;
-    let config = cluster.balancing.in_force(policy, cx.sources.runtime);
-    match joined(cluster, aggregate, cx) {
+    let config = cluster.balancing.in_force(policy, sources.runtime);
+    match joined(cluster, aggregate, sources) {
         Some((joined, names)) => {
             let shares = shares(&config, &joined, |priority| names[priority].clone());
             vec![clusters, shares]
@@ -85,15 +85,18 @@ fn of_aggregate(cluster: &Cluster, aggregate: &Aggregate, cx: &Context<'_>) -> V
 fn joined(
     cluster: &Cluster,
     aggregate: &Aggregate,
-    cx: &Context<'_>,
+    sources: &Sources<'_>,
 ) -> Option<(PriorityLoads, Vec<String>)> {
-    let found = aggregate.clusters.iter().filter_map(|id| cx.cluster(*id));
+    let found = aggregate
+        .clusters
+        .iter()
+        .filter_map(|id| sources.cluster(*id));
     let found: Vec<_> = found
-        .filter_map(|one| Some((&one.name, cx.hosts(one)?)))
+        .filter_map(|one| Some((&one.name, sources.hosts(one)?)))
         .collect();
     let of_each = found.iter().map(|(_, set)| set.balancer.priorities());
     let policy = cluster.assignment.policy;
-    let config = cluster.balancing.in_force(policy, cx.sources.runtime);
+    let config = cluster.balancing.in_force(policy, sources.runtime);
     let threshold = config.common.healthy_panic_threshold;
     let (joined, origins) = PriorityLoads::joined(of_each, threshold)?;
     let names = origins.iter().map(|(place, priority)| {
@@ -108,7 +111,7 @@ fn joined(
 pub(super) fn of_request(
     cluster: &Cluster,
     exchange: &mut Exchange,
-    cx: &Context<'_>,
+    sources: &Sources<'_>,
 ) -> Option<Explained> {
     let mut hostname = None;
     let (fact, finds_nobody) = match &cluster.discovery {
@@ -127,9 +130,12 @@ pub(super) fn of_request(
             (destination, false)
         }
         Discovery::Aggregate(aggregate) => {
-            let mut named = aggregate.clusters.iter().filter_map(|id| cx.cluster(*id));
-            let is_known = named.all(|one| cx.hosts(one).is_some());
-            let finds_nobody = is_known && joined(cluster, aggregate, cx).is_none();
+            let mut named = aggregate
+                .clusters
+                .iter()
+                .filter_map(|id| sources.cluster(*id));
+            let is_known = named.all(|one| sources.hosts(one).is_some());
+            let finds_nobody = is_known && joined(cluster, aggregate, sources).is_none();
             let fact = Fact::new("cluster").value("one of the aggregate's");
             let note = match finds_nobody {
                 true => "none has a host",

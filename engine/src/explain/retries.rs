@@ -3,9 +3,10 @@
 
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::route::{RetryOn, RetryPolicy};
+use ringway_config::runtime::RuntimeKey;
 use serde_json::Value;
 
-use super::context::header_or;
+use super::context::{Context, header_or};
 use super::fact::{Fact, Place};
 use super::forward::Way;
 use crate::filters::http::router::Retries;
@@ -23,21 +24,21 @@ pub(super) fn hedging(way: &Way<'_>, is_hedging: bool, exchange: &Exchange) -> F
 
 /// The policies as they were written, and the retries that they lead to.
 pub(super) fn explain(way: &Way<'_>, hedging: Fact, exchange: &Exchange) -> Vec<Fact> {
-    let written = |name: &str, field: &str| {
-        let written = way.cx.written(name, &way.or_of_host(field));
+    let written = |name: &str, path: &str| {
+        let written = way.cx.written(name, path);
         written.unwrap_or_else(|| Fact::new(name).value(Value::Null).place(Place::Default))
     };
     vec![
         retries(way, hedging, &exchange.request),
-        written("retry policy", "retry_policy"),
-        written("hedge policy", "hedge_policy"),
+        written("retry policy", &way.retry_policy()),
+        written("hedge policy", &way.or_of_host("hedge_policy")),
     ]
 }
 
 fn retries(way: &Way<'_>, hedging: Fact, request: &HeaderMap) -> Fact {
     let default = RetryPolicy::default();
-    let policy = way.forward.resilience.retry.as_deref().unwrap_or(&default);
-    let path = way.or_of_host("retry_policy");
+    let policy = (way.cluster.request_policies.retry(way.forward)).unwrap_or(&default);
+    let path = way.retry_policy();
     let place = |field: &str| way.cx.place(&format!("{path}.{field}"));
     let fact = Fact::new("retries");
     let Some(retries) = Retries::of(policy, request) else {
@@ -86,6 +87,32 @@ fn retries(way: &Way<'_>, hedging: Fact, request: &HeaderMap) -> Fact {
                 .place(Place::Header(header.as_str())),
         );
     }
+    parts.extend(by_runtime(policy, way.cx));
     parts.push(hedging);
     fact.parts(parts)
+}
+
+/// What runtime keys change of retries, if any do.
+fn by_runtime(policy: &RetryPolicy, cx: &Context<'_>) -> Vec<Fact> {
+    let runtime = cx.sources.runtime;
+    let mut parts = Vec::new();
+    let used = runtime.percent(RuntimeKey::USE_RETRY, 100);
+    if used < 100 {
+        parts.push(
+            Fact::new("made")
+                .value(format!("{used}%"))
+                .note("the others are not made")
+                .place(cx.of_runtime("upstream.use_retry")),
+        );
+    }
+    let base = runtime.get(RuntimeKey::BASE_RETRY_BACKOFF_MS);
+    if policy.back_off.is_none() && base.is_some() {
+        let base_ms = policy.back_off_in_force(runtime).base_ms;
+        parts.push(
+            Fact::new("base interval")
+                .value(format!("{base_ms}ms"))
+                .place(cx.of_runtime("upstream.base_retry_backoff_ms")),
+        );
+    }
+    parts
 }

@@ -8,7 +8,7 @@ use ringway_config::cluster::Cluster;
 
 use super::context::header_or;
 use super::fact::{Fact, Place};
-use super::forward::Way;
+use super::forward::{HTTP_PROTOCOL_OPTIONS, Way};
 use crate::filters::http::router;
 use crate::http::exchange::{Exchange, StreamLimit, Tunnel};
 
@@ -85,10 +85,7 @@ fn per_try(way: &Way<'_>, is_hedging: bool, exchange: &Exchange) -> Fact {
 fn upstream_stream(way: &Way<'_>, cluster: &Cluster, exchange: &Exchange) -> Fact {
     const HEADER: HeaderId = HeaderId::XEnvoyUpstreamStreamDurationMs;
     let asked = router::asked_ms(&exchange.request, HEADER).is_some();
-    let fields = [
-        "typed_extension_protocol_options[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].",
-        "",
-    ];
+    let fields = [HTTP_PROTOCOL_OPTIONS, ""];
     let written = fields
         .iter()
         .map(|prefix| {

@@ -23,6 +23,7 @@ use crate::http::date::DateCache;
 use crate::http::exchange::ExchangePool;
 use crate::http::header_parser;
 use crate::reactor::{self, Timer};
+use crate::stats::grpc::{Counted, GrpcScope, GrpcStats};
 use crate::stats::http_connection_manager::{Http1CodecStats, RouterStats};
 use crate::stats::http2::Http2CodecStats;
 use crate::stats::{Counter, Store};
@@ -58,6 +59,7 @@ pub struct WorkerContext {
     http1_stats: OnceCell<Http1CodecStats>,
     http2_stats: OnceCell<Http2CodecStats>,
     async_client_stats: OnceCell<RouterStats>,
+    grpc_stats: GrpcStats,
     /// A handle of this worker's own on the metadata of each route that has
     /// some, by address: those of the configuration are shared by all workers.
     route_metadata: RefCell<HashMap<*const RouteMetadata, Rc<SharedRouteMetadata>>>,
@@ -113,6 +115,7 @@ impl WorkerContext {
             http1_stats: OnceCell::new(),
             http2_stats: OnceCell::new(),
             async_client_stats: OnceCell::new(),
+            grpc_stats: GrpcStats::default(),
             route_metadata: RefCell::default(),
             clusters: ClusterManager::default(),
             dns_caches: DnsCaches::default(),
@@ -158,6 +161,11 @@ impl WorkerContext {
     pub fn async_client_stats(&self) -> &RouterStats {
         self.async_client_stats
             .get_or_init(|| RouterStats::new(&self.store, "http.async-client."))
+    }
+
+    /// The statistics of gRPC calls that are counted together.
+    pub fn grpc_scope(&self, counted: Counted<'_>) -> Rc<GrpcScope> {
+        self.grpc_stats.scope(counted, &self.store)
     }
 
     /// A handle on a route's metadata that requests of this worker may share.

@@ -39,9 +39,19 @@ pub(super) enum Owner {
 #[derive(Debug)]
 pub(super) struct FilterStateValue {
     key: Box<str>,
-    /// As the text that it is, not as the JSON of a message.
-    plain: bool,
+    form: Form,
     length_max: usize,
+}
+
+/// How an object of the filter state is written.
+#[derive(Debug, PartialEq)]
+enum Form {
+    /// As the JSON of a message.
+    Typed,
+    /// As the text that it is.
+    Plain,
+    /// One of its fields.
+    Field(Box<str>),
 }
 
 impl MetadataValue {
@@ -127,6 +137,16 @@ impl MetadataValue {
     }
 }
 
+/// The object of gRPC's statistics as JSON.
+fn write_messages(request: u64, response: u64, out: &mut Vec<u8>) {
+    use std::io::Write as _;
+    // Writing to a Vec cannot fail.
+    let _ = write!(
+        out,
+        "{{\"requestMessageCount\":\"{request}\",\"responseMessageCount\":\"{response}\"}}"
+    );
+}
+
 impl FilterStateValue {
     /// Compiles `KEY`, `KEY:PLAIN`, `KEY:TYPED` or `KEY:FIELD:NAME`.
     pub fn compile(command: &Command<'_>) -> Result<Operator, String> {
@@ -139,15 +159,12 @@ impl FilterStateValue {
         }
         let (form, field) = (parts.next().unwrap_or_default(), parts.next());
         let field = field.filter(|field| !field.is_empty());
-        let plain = match (form, field) {
-            ("FIELD", Some(_)) => {
-                // No object that there is has fields.
-                return Ok(Operator::Unset);
-            }
+        let form = match (form, field) {
+            ("FIELD", Some(field)) => Form::Field(field.into()),
             ("FIELD", None) => return Err(WITH_FIELD.into()),
             ("PLAIN" | "TYPED" | "", Some(_)) => return Err(WITH_FIELD.into()),
-            ("PLAIN", None) => true,
-            ("TYPED" | "", None) => false,
+            ("PLAIN", None) => Form::Plain,
+            ("TYPED" | "", None) => Form::Typed,
             _ => {
                 return Err(
                     "Invalid filter state serialize type, only support PLAIN/TYPED/FIELD.".into(),
@@ -156,7 +173,7 @@ impl FilterStateValue {
         };
         Ok(Operator::FilterState(FilterStateValue {
             key: key.into(),
-            plain,
+            form,
             length_max: length_max(command),
         }))
     }
@@ -164,18 +181,35 @@ impl FilterStateValue {
     /// Appends the object for a text.
     pub fn write(&self, info: &StreamInfo, out: &mut Vec<u8>) -> Written {
         let start = out.len();
-        let written = match info.filter_state().get(&self.key) {
-            None => return Written::Nothing,
-            Some(object) if self.plain => {
+        let Some(object) = info.filter_state().get(&self.key) else {
+            return Written::Nothing;
+        };
+        let written = match (&self.form, object) {
+            (Form::Field(name), object) => match field(object, name) {
+                Some(text) => {
+                    out.extend_from_slice(text);
+                    Written::Untrusted
+                }
+                None => return Written::Nothing,
+            },
+            (_, Object::Fields(fields)) => {
+                out.extend_from_slice(&fields.json);
+                Written::Safe
+            }
+            (Form::Plain, object) => {
                 object.write(out);
                 Written::Untrusted
             }
-            Some(Object::Text(text) | Object::HashableText(text)) => {
+            (Form::Typed, Object::Text(text) | Object::HashableText(text)) => {
                 write_text(text, out);
                 Written::Safe
             }
+            (Form::Typed, Object::GrpcMessages { request, response }) => {
+                write_messages(*request, *response, out);
+                Written::Safe
+            }
             // It has no message.
-            Some(Object::Ip(_) | Object::Address(_)) => return Written::Nothing,
+            (Form::Typed, Object::Ip(_) | Object::Address(_)) => return Written::Nothing,
         };
         out.truncate(start.saturating_add(self.length_max).min(out.len()));
         written
@@ -183,9 +217,28 @@ impl FilterStateValue {
 
     /// Appends the object as JSON; false when there is none.
     pub fn write_json(&self, info: &StreamInfo, out: &mut Vec<u8>) -> bool {
-        match info.filter_state().get(&self.key) {
-            Some(Object::Text(text) | Object::HashableText(text)) => {
-                let length_max = if self.plain {
+        let Some(object) = info.filter_state().get(&self.key) else {
+            return false;
+        };
+        match (&self.form, object) {
+            (Form::Field(name), object) => {
+                let text = field(object, name);
+                let cut = text.map(|text| &text[..text.len().min(self.length_max)]);
+                cut.is_some_and(|text| {
+                    write_text(text, out);
+                    true
+                })
+            }
+            (Form::Typed, Object::Fields(fields)) => {
+                out.extend_from_slice(&fields.json);
+                true
+            }
+            (Form::Plain, Object::Fields(fields)) => {
+                write_text(&fields.json[..fields.json.len().min(self.length_max)], out);
+                true
+            }
+            (form, Object::Text(text) | Object::HashableText(text)) => {
+                let length_max = if *form == Form::Plain {
                     self.length_max
                 } else {
                     usize::MAX
@@ -193,7 +246,11 @@ impl FilterStateValue {
                 write_text(&text[..text.len().min(length_max)], out);
                 true
             }
-            Some(object) if self.plain => {
+            (Form::Typed, Object::GrpcMessages { request, response }) => {
+                write_messages(*request, *response, out);
+                true
+            }
+            (Form::Plain, object) => {
                 out.push(b'"');
                 let start = out.len();
                 object.write(out);
@@ -201,8 +258,19 @@ impl FilterStateValue {
                 out.push(b'"');
                 true
             }
-            None | Some(Object::Ip(_) | Object::Address(_)) => false,
+            (Form::Typed, Object::Ip(_) | Object::Address(_)) => false,
         }
+    }
+}
+
+/// A field of an object that has such.
+fn field<'a>(object: &'a Object, name: &str) -> Option<&'a [u8]> {
+    match object {
+        Object::Fields(fields) => match fields.fields.get(name)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -234,7 +302,8 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-fn write_struct(fields: &Struct, out: &mut Vec<u8>) {
+/// Appends a struct as JSON.
+pub fn write_struct(fields: &Struct, out: &mut Vec<u8>) {
     out.push(b'{');
     for (i, (name, value)) in fields.iter().enumerate() {
         if i > 0 {

@@ -44,6 +44,7 @@ use value::Written;
 pub use command::FormatError;
 pub use json::{JsonFormatter, JsonValue};
 pub use log_type::AccessLogType;
+pub use metadata::write_struct;
 pub use substitution::Format;
 
 /// A time as proto JSON of Envoy's events writes it: RFC 3339 in UTC with

@@ -53,12 +53,14 @@ pub(super) fn plain(name: &str) -> Option<Operator> {
             Operator::Address(Peer::DownstreamDirectRemote, AddressPart::WithPort)
         }
         "DOWNSTREAM_DIRECT_REMOTE_PORT" => Operator::Port(Peer::DownstreamDirectRemote),
-        "DOWNSTREAM_LOCAL_ADDRESS" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS" => {
+        "DOWNSTREAM_LOCAL_ADDRESS" => {
             Operator::Address(Peer::DownstreamLocal, AddressPart::WithPort)
         }
-        "DOWNSTREAM_LOCAL_PORT" | "DOWNSTREAM_DIRECT_LOCAL_PORT" => {
-            Operator::Port(Peer::DownstreamLocal)
+        "DOWNSTREAM_LOCAL_PORT" => Operator::Port(Peer::DownstreamLocal),
+        "DOWNSTREAM_DIRECT_LOCAL_ADDRESS" => {
+            Operator::Address(Peer::DownstreamDirectLocal, AddressPart::WithPort)
         }
+        "DOWNSTREAM_DIRECT_LOCAL_PORT" => Operator::Port(Peer::DownstreamDirectLocal),
         "GRPC_STATUS_NUMBER" => Operator::GrpcStatus(GrpcFormat::Number),
         "TRACE_ID" | "SPAN_ID" => Operator::Unset,
         // Known of QUIC connections only.
@@ -155,7 +157,8 @@ pub(super) fn address_without_port(name: &str) -> Option<Peer> {
         "UPSTREAM_REMOTE" => Peer::UpstreamRemote,
         "DOWNSTREAM_REMOTE" => Peer::DownstreamRemote,
         "DOWNSTREAM_DIRECT_REMOTE" => Peer::DownstreamDirectRemote,
-        "DOWNSTREAM_LOCAL" | "DOWNSTREAM_DIRECT_LOCAL" => Peer::DownstreamLocal,
+        "DOWNSTREAM_LOCAL" => Peer::DownstreamLocal,
+        "DOWNSTREAM_DIRECT_LOCAL" => Peer::DownstreamDirectLocal,
         _ => return None,
     })
 }

@@ -149,6 +149,7 @@ pub(super) enum Peer {
     DownstreamRemote,
     DownstreamDirectRemote,
     DownstreamLocal,
+    DownstreamDirectLocal,
 }
 
 /// How much of an address.

@@ -302,6 +302,7 @@ fn socket(peer: Peer, info: &StreamInfo) -> Option<SocketAddr> {
         Peer::DownstreamRemote => Some(info.remote()),
         Peer::DownstreamDirectRemote => Some(info.connection.direct_remote),
         Peer::DownstreamLocal => Some(info.connection.local),
+        Peer::DownstreamDirectLocal => Some(info.connection.direct_local),
     }
 }
 
@@ -309,7 +310,7 @@ fn socket(peer: Peer, info: &StreamInfo) -> Option<SocketAddr> {
 fn pipe(peer: Peer, info: &StreamInfo) -> Option<&str> {
     let listener = info.connection.pipe.as_deref();
     match peer {
-        Peer::DownstreamLocal => listener,
+        Peer::DownstreamLocal | Peer::DownstreamDirectLocal => listener,
         Peer::DownstreamDirectRemote => listener.map(|_| ""),
         Peer::DownstreamRemote if info.remote_address.is_none() => listener.map(|_| ""),
         Peer::DownstreamRemote | Peer::UpstreamLocal => None,

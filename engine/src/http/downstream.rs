@@ -8,12 +8,13 @@
 
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use ringway_codecs::header::HeaderMap;
 use ringway_codecs::http1::Version;
 
+use super::body_filter::Refused;
 use super::exchange::Exchange;
 use super::http1::reader::{BodyPart, ReadError};
 use super::http1::server::ServerConnection;
@@ -226,8 +227,54 @@ impl Downstream {
         }
     }
 
-    /// Polls for more of the request's body.
+    /// Polls for more of the request's body, as filters let it pass.
+    #[inline]
     pub fn poll_body(
+        &mut self,
+        exchange: &mut Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<BodyPart, ReadError>> {
+        if exchange.bodies.is_some() {
+            return self.poll_filtered_body(exchange, cx);
+        }
+        let part = ready!(self.poll_received(&mut exchange.request_trailers, cx));
+        if let Ok(BodyPart::Data(data)) = &part {
+            exchange.info.bytes_received += data.len() as u64;
+        }
+        Poll::Ready(part)
+    }
+
+    #[cold]
+    fn poll_filtered_body(
+        &mut self,
+        exchange: &mut Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<BodyPart, ReadError>> {
+        loop {
+            if (exchange.bodies.as_ref()).is_some_and(|bodies| bodies.is_request_over()) {
+                return Poll::Ready(Ok(BodyPart::End));
+            }
+            let part = ready!(self.poll_received(&mut exchange.request_trailers, cx))?;
+            let kept_max = self.body_bytes_max();
+            let filtered = exchange.with_bodies(|bodies, exchange| match part {
+                BodyPart::Data(mut data) => {
+                    exchange.info.bytes_received += data.len() as u64;
+                    bodies
+                        .request_data((0, kept_max), &mut data, exchange)
+                        .map(|()| data)
+                }
+                BodyPart::End => bodies.request_end(0, exchange),
+            });
+            match filtered {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => return Poll::Ready(Ok(BodyPart::Data(data))),
+                Err(Refused) => return Poll::Ready(Err(ReadError::Refused)),
+            }
+        }
+    }
+
+    /// Polls for more of the request's body, as it was received.
+    fn poll_received(
         &mut self,
         trailers: &mut HeaderMap,
         cx: &mut Context<'_>,
@@ -304,11 +351,8 @@ impl Downstream {
     ) {
         let mut cx = Context::from_waker(Waker::noop());
         while !exchange.request_complete {
-            match self.poll_body(&mut exchange.request_trailers, &mut cx) {
-                Poll::Ready(Ok(BodyPart::Data(data))) => {
-                    exchange.info.bytes_received += data.len() as u64;
-                    each(exchange, &data);
-                }
+            match self.poll_body(exchange, &mut cx) {
+                Poll::Ready(Ok(BodyPart::Data(data))) => each(exchange, &data),
                 Poll::Ready(Ok(BodyPart::End)) => exchange.request_complete = true,
                 // Not here yet, or broken: the connection ends with the answer.
                 Poll::Ready(Err(_)) | Poll::Pending => return,

@@ -15,10 +15,12 @@ use ringway_config::load_balancing::AskedHosts;
 use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId, StatScopeId};
 
 use super::body_copy::BodyFeed;
+use super::body_filter::BodyFilters;
 use super::conn_manager_utility::Prepared;
 use super::http1::reader::RequestFacts;
 use super::pacer::Pacer;
 use super::route_table::TableId;
+use super::timeout_budget::TryBudget;
 use crate::formatter::{AccessLogType, Context};
 use crate::stats::alt_stats::AltStatId;
 use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo, TimePoint};
@@ -125,15 +127,22 @@ pub struct Exchange {
     /// What filters hold until the request is over. Empty unless one has
     /// something to hold.
     pub held: Vec<Box<dyn Held>>,
+    /// What the only try takes of its time, where that is recorded.
+    pub try_budget: Option<TryBudget>,
     /// What ends the request if nothing else does.
     pub deadlines: Deadlines,
     /// The hosts that the request has asked for; `None` until a request asks
     /// for any, and the memory is kept for the next.
     pub asked_hosts: Option<Box<AskedHosts>>,
-    /// The request's copies for other clusters have been started.
+    /// The request's copies for other clusters have been started, or there are
+    /// none.
     pub mirrored: bool,
     /// Where copies of the request's body go.
     pub shadows: Vec<BodyFeed>,
+    /// Whether the client speaks gRPC, where a filter has changed what says so.
+    pub speaks_grpc: Option<bool>,
+    /// What filters do to the bodies, if any does.
+    pub bodies: Option<Box<BodyFilters>>,
 }
 
 /// What a request may turn its connection into.
@@ -232,10 +241,13 @@ impl Exchange {
             filter_overrides: OverridesId::default(),
             pacer: None,
             held: Vec::new(),
+            try_budget: None,
             deadlines: Deadlines::new(now),
             asked_hosts: None,
             mirrored: false,
             shadows: Vec::new(),
+            speaks_grpc: None,
+            bodies: None,
         }
     }
 
@@ -286,6 +298,8 @@ impl Exchange {
         self.mirrored = false;
         self.pacer = None;
         self.held.clear();
+        self.speaks_grpc = None;
+        self.bodies = None;
         self.deadlines = Deadlines::new(now);
     }
 
@@ -359,6 +373,9 @@ impl Exchange {
         self.asked_at = None;
         self.pacer = None;
         self.held.clear();
+        self.try_budget = None;
+        // The next route says whether they are.
+        self.tell_attempts = false;
         let (remote, protocol) = (self.info.remote_address, self.info.protocol);
         let connection = Rc::clone(&self.info.connection);
         // Its route is known before it is looked up again.
@@ -382,6 +399,7 @@ impl Exchange {
         self.forget_asked_hosts();
         self.mirrored = false;
         self.shadows.clear();
+        self.bodies = None;
         self.deadlines = Deadlines::new(now);
     }
 
@@ -538,6 +556,8 @@ impl ExchangePool {
     pub fn put(&mut self, mut exchange: Box<Exchange>) {
         if self.free.len() < POOLED_EXCHANGES_MAX {
             exchange.shadows.clear();
+            exchange.try_budget = None;
+            exchange.bodies = None;
             exchange.forget_body();
             exchange.info.release();
             self.free.push(exchange);

@@ -13,6 +13,7 @@
 //! Nothing here knows of filters or upstreams.
 
 pub mod body_copy;
+pub mod body_filter;
 pub mod conn_manager_utility;
 pub mod connection_header;
 pub mod date;
@@ -32,6 +33,7 @@ pub mod redirect;
 pub mod referer;
 pub mod request_id;
 pub mod route_table;
+pub mod timeout_budget;
 pub mod url;
 mod value_copy;
 

@@ -2,7 +2,12 @@
 //! giving them to the filter chain that matches.
 //!
 //! [`SharedListener`] is built once by the control plane; a [`WorkerListener`]
-//! is one worker's, with a socket of its own for each address.
+//! is one worker's, with a socket of its own for each address. What becomes of a
+//! connection once its chain is chosen is in `filter_chain.rs`.
+
+mod filter_chain;
+
+pub use filter_chain::FilterChain;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -11,23 +16,20 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
 use ringway_config::core::Address;
+use ringway_config::listener::Listener as ListenerConfig;
 use ringway_config::listener::filter_chain_match::Arrival;
-use ringway_config::listener::{FilterChain as FilterChainConfig, Listener as ListenerConfig};
 use socket2::Socket;
 
 use crate::filters::WorkerContext;
 use crate::filters::listener::{Inspected, ListenerFilter, Refused};
-use crate::filters::network::http_connection_manager::{self, ConnectionManager};
 use crate::network::address::NO_ADDRESS;
 use crate::reactor::{self, Listener, Stream, Timer};
 use crate::stats::Store;
 use crate::stats::listener::{ListenerStats, ListenerWorkerStats, worker_prefix};
 use crate::stream_info::ConnectionInfo;
-use crate::transport_sockets::TransportSocket;
-use crate::transport_sockets::tls::{ServerContext, ServerSocketFactory};
+use filter_chain::WorkerChain;
 
 /// What all workers share of a listener.
 pub struct SharedListener {
@@ -44,21 +46,7 @@ pub struct SharedListener {
     pub filters: Vec<ListenerFilter>,
     /// What connections run through, in the order of the configuration's
     /// `chains()`; `None` closes them at once.
-    pub chains: Vec<Option<FilterChain>>,
-}
-
-/// A filter chain that is ready to run.
-pub struct FilterChain {
-    /// Its TLS side; `None` is plaintext.
-    pub tls: Option<Arc<ServerContext>>,
-    /// The filter at its end, which serves the connection.
-    pub terminal: Terminal,
-}
-
-/// The terminal filters that there are.
-pub enum Terminal {
-    /// `envoy.filters.network.http_connection_manager`
-    HttpConnectionManager(Arc<http_connection_manager::Shared>),
+    pub chains: Vec<Option<Arc<FilterChain>>>,
 }
 
 /// A listener on one worker. Dropping it closes its sockets, after what the
@@ -141,32 +129,6 @@ struct Serving {
     worker_stats: ListenerWorkerStats,
 }
 
-/// A filter chain on one worker.
-struct WorkerChain {
-    config: Arc<FilterChainConfig>,
-    manager: Rc<ConnectionManager>,
-    tls: Option<ServerSocketFactory>,
-}
-
-impl WorkerChain {
-    fn new(
-        config: &Arc<FilterChainConfig>,
-        chain: &FilterChain,
-        listener_prefix: &str,
-        worker: &Rc<WorkerContext>,
-        store: &Store,
-    ) -> Self {
-        let Terminal::HttpConnectionManager(manager) = &chain.terminal;
-        Self {
-            config: Arc::clone(config),
-            manager: ConnectionManager::new(Arc::clone(manager), Rc::clone(worker)),
-            tls: (chain.tls.as_ref()).map(|context| {
-                ServerSocketFactory::new(Arc::clone(context), store, listener_prefix)
-            }),
-        }
-    }
-}
-
 /// The address that every connection of a listener has on our side, if it can
 /// be known without asking the kernel each time.
 fn fixed_address(address: &Address) -> Option<SocketAddr> {
@@ -241,7 +203,14 @@ async fn serve(serving: Rc<Serving>, stream: Stream, local: Option<SocketAddr>) 
     if !serving.shared.filters.is_empty()
         && !Box::pin(inspect(&serving.shared, &stream, &mut inspected)).await
     {
+        // Envoy has left them in the kernel, which then resets.
+        if stream.has_unread() {
+            stream.abort();
+        }
         return;
+    }
+    if let Some(endpoints) = inspected.endpoints {
+        (info.remote, info.local) = (endpoints.source, endpoints.destination);
     }
     let Some(chain) = serving.choose_chain(&info, &inspected) else {
         // No filter chain, or one without filters: Envoy closes at once.
@@ -249,66 +218,25 @@ async fn serve(serving: Rc<Serving>, stream: Stream, local: Option<SocketAddr>) 
         return;
     };
     info.requested_server_name = inspected.server_name;
+    info.metadata = inspected.metadata;
+    info.filter_state = inspected.filter_state;
+    info.tlvs = inspected.tlvs;
     info.filter_chain_name = Arc::clone(&chain.config.name);
     info.filter_chain_metadata
         .clone_from(&chain.config.metadata);
-    let manager = &chain.manager;
     let opened = reactor::now();
     stats.downstream_cx_total.inc();
     stats.downstream_cx_active.inc();
     serving.worker_stats.downstream_cx_total.inc();
     serving.worker_stats.downstream_cx_active.inc();
 
-    let visit = manager.begin_connection(chain.tls.is_some());
-    // In a box: it is large, and over soon.
-    let socket = match &chain.tls {
-        None => Some(TransportSocket::RawBuffer(stream)),
-        Some(tls) => {
-            let limit = chain.config.transport_socket_connect_timeout;
-            Box::pin(shake_hands(&serving, tls, limit, stream, &mut info)).await
-        }
-    };
-    match socket {
-        Some(socket) => {
-            let limit = serving.shared.config.buffer_limit;
-            let manager = Rc::clone(manager);
-            manager.serve(visit, socket, Rc::new(info), limit).await;
-        }
-        None => manager.give_up_connection(&visit),
-    }
+    chain.serve(&serving, stream, info).await;
 
     let open_ms = reactor::now().duration_since(opened).as_millis() as u64;
     stats.downstream_cx_length_ms.record(open_ms);
     stats.downstream_cx_destroy.inc();
     stats.downstream_cx_active.dec();
     serving.worker_stats.downstream_cx_active.dec();
-}
-
-/// The handshake of a TLS connection, as far as it takes no longer than it may.
-async fn shake_hands(
-    serving: &Serving,
-    tls: &ServerSocketFactory,
-    limit: Option<Duration>,
-    stream: Stream,
-    info: &mut ConnectionInfo,
-) -> Option<TransportSocket> {
-    let timer = Timer::new();
-    timer.set(limit.map(|limit| reactor::now() + limit));
-    match reactor::timeout(&timer, tls.accept(stream)).await {
-        Ok(Ok(secured)) => {
-            info.tls = Some(secured.info);
-            Some(TransportSocket::Tls(secured.stream))
-        }
-        Ok(Err(error)) => {
-            tracing::debug!(connection = info.id, ?error, "no TLS connection");
-            None
-        }
-        Err(_elapsed) => {
-            let stats = &serving.shared.stats;
-            stats.downstream_cx_transport_socket_connect_timeout.inc();
-            None
-        }
-    }
 }
 
 fn connection_info(
@@ -361,7 +289,7 @@ impl Serving {
         let known = |address| (address != NO_ADDRESS).then_some(address);
         let place = self.shared.config.find_chain(&Arrival {
             local: known(info.local),
-            remote: None,
+            remote: known(info.remote),
             direct_remote: known(info.direct_remote),
             server_name: inspected.server_name.as_deref().unwrap_or_default(),
             transport_protocol: inspected.transport_protocol.unwrap_or("raw_buffer"),

@@ -18,7 +18,8 @@ use ringway_config::tls::TransportSocket;
 
 use crate::access_loggers::{self, AccessLog, EventLog};
 use crate::control::cluster_manager::{EventLogs, Prepared};
-use crate::registry::{self, ListenerFilter, NetworkFilter};
+use crate::filters::network::NetworkFilter;
+use crate::registry::{self, ListenerFilter, TerminalFilter};
 use crate::transport_sockets::tls::{ClientContext, ServerContext};
 
 /// A configuration whose extensions are compiled too.
@@ -50,8 +51,10 @@ pub struct CompiledListener {
 pub struct CompiledChain {
     /// Its TLS side; `None` is plaintext.
     pub tls: Option<Arc<ServerContext>>,
+    /// The filters before the terminal one.
+    pub filters: Vec<Box<dyn NetworkFilter>>,
     /// Its terminal filter.
-    pub filter: NetworkFilter,
+    pub terminal: TerminalFilter,
 }
 
 /// What lowering and compiling a loaded file finds, for those who look for
@@ -203,9 +206,17 @@ fn compile_chain(
             Some(Arc::new(compiled?))
         }
     };
-    let terminal = chain.filters.last()?;
-    let filter = cx.at(&terminal.path, |cx| {
-        registry::network_filter(terminal, &snapshot.node.cluster, cx)
+    let (terminal, before) = chain.filters.split_last()?;
+    let filters = before
+        .iter()
+        .filter_map(|filter| cx.at(&filter.path, |cx| registry::network_filter(filter, cx)))
+        .collect();
+    let terminal = cx.at(&terminal.path, |cx| {
+        registry::terminal_filter(terminal, &snapshot.node.cluster, cx)
     })?;
-    Some(CompiledChain { tls, filter })
+    Some(CompiledChain {
+        tls,
+        filters,
+        terminal,
+    })
 }

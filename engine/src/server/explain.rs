@@ -12,13 +12,12 @@ use ringway_config::load::{self, LoadOptions};
 use ringway_config::to_json;
 
 use super::compile::{compile, findings};
+use super::listen::terminal;
 use super::refuse;
 use crate::cli::{ExplainOptions, Layout};
 use crate::control::cluster_manager::{ClusterManager, Prepared};
 use crate::explain::{self, Document, Question, Sources, Subject};
-use crate::filters::network::http_connection_manager::Shared;
 use crate::network::address::local_address;
-use crate::registry::NetworkFilter;
 use crate::stats::Store;
 use crate::upstream::host_set::HostSet;
 
@@ -46,33 +45,25 @@ pub fn explain(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
         Err(diagnostics) => return Ok(refuse(&diagnostics)),
     };
     let store = Store::new();
-    let managers: Vec<_> = compiled
+    let ready: Vec<_> = compiled
         .listeners
         .into_iter()
         .map(|listener| {
             let drain_type = listener.config.drain_type;
             let chains = listener.chains.into_iter();
-            let managers = chains.map(|chain| {
-                let NetworkFilter::HttpConnectionManager(config, filters) = chain?.filter;
-                Some(Shared::new(
-                    *config,
-                    filters,
-                    drain_type,
-                    &store,
-                    "listener.",
-                ))
-            });
-            let managers: Vec<_> = managers.collect();
+            let terminals = chains
+                .map(|chain| Some(terminal(chain?.terminal, drain_type, &store, "listener.")));
+            let terminals: Vec<_> = terminals.collect();
             let addresses: Vec<Address> = listener.config.addresses().cloned().collect();
-            (listener.config, addresses, managers)
+            (listener.config, addresses, terminals)
         })
         .collect();
-    let subjects: Vec<_> = managers
+    let subjects: Vec<_> = ready
         .iter()
-        .map(|(listener, addresses, managers)| Subject {
+        .map(|(listener, addresses, terminals)| Subject {
             listener,
             addresses,
-            managers: managers.iter().map(Option::as_ref).collect(),
+            terminals: terminals.iter().map(Option::as_ref).collect(),
         })
         .collect();
     let bootstrap = to_json(&loaded.message);
@@ -90,6 +81,7 @@ pub fn explain(options: &ExplainOptions) -> anyhow::Result<ExitCode> {
             .snapshot
             .runtime
             .values(&compiled.snapshot.names.runtime_keys),
+        runtime_layers: &compiled.snapshot.runtime,
         node: &compiled.snapshot.node,
         local_address: Some(local_address()),
         now: (Instant::now(), SystemTime::now()),

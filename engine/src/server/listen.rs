@@ -3,16 +3,18 @@
 use std::io;
 use std::sync::Arc;
 
-use ringway_config::listener::Listener;
+use ringway_config::listener::{DrainType, Listener};
 use socket2::Socket;
 
 use super::compile::{CompiledChain, CompiledListener};
 use crate::filters::listener::ListenerFilter;
+use crate::filters::listener::proxy_protocol::ProxyProtocol;
 use crate::filters::listener::tls_inspector::TlsInspector;
-use crate::filters::network::http_connection_manager;
-use crate::listener::{FilterChain, SharedListener, Terminal};
+use crate::filters::network::tcp_proxy::TcpProxy;
+use crate::filters::network::{NetworkFilters, RawTerminal, Terminal, http_connection_manager};
+use crate::listener::{FilterChain, SharedListener};
 use crate::network::listen_socket::{self, ListenOptions};
-use crate::registry::{self, NetworkFilter};
+use crate::registry::{self, TerminalFilter};
 use crate::stats::Store;
 use crate::stats::listener::{ListenerStats, prefix};
 use crate::stats::ssl::SslSocketFactoryStats;
@@ -77,23 +79,23 @@ pub fn bind(
                 .unwrap_or(&config.address.to_string()),
         );
         let drain_type = listener.config.drain_type;
-        let ready = |chain: CompiledChain| match chain.filter {
-            NetworkFilter::HttpConnectionManager(config, filters) => FilterChain {
+        let ready = |chain: CompiledChain| {
+            Arc::new(FilterChain {
                 tls: chain.tls.inspect(|_| {
                     let prefix = format!("{prefix}server_ssl_socket_factory.");
                     let _ = SslSocketFactoryStats::new(store, &prefix);
                 }),
-                terminal: Terminal::HttpConnectionManager(Arc::new(
-                    http_connection_manager::Shared::new(
-                        *config, filters, drain_type, store, &prefix,
-                    ),
-                )),
-            },
+                filters: NetworkFilters::new(chain.filters, store),
+                terminal: terminal(chain.terminal, drain_type, store, &prefix),
+            })
         };
         let chains = listener.chains.into_iter();
         let chains = chains.map(|chain| chain.map(ready)).collect();
         let filters = listener.filters.into_iter();
         let filters = filters.map(|filter| match filter {
+            registry::ListenerFilter::ProxyProtocol(config) => {
+                ListenerFilter::ProxyProtocol(ProxyProtocol::new(config, store))
+            }
             registry::ListenerFilter::TlsInspector(config) => {
                 ListenerFilter::TlsInspector(TlsInspector::new(config, store))
             }
@@ -114,6 +116,30 @@ pub fn bind(
     } else {
         Err(problems)
     }
+}
+
+/// The filter at a chain's end, ready to run below a listener whose statistics
+/// begin with `prefix`.
+pub(super) fn terminal(
+    filter: TerminalFilter,
+    drain_type: DrainType,
+    store: &Store,
+    prefix: &str,
+) -> Terminal {
+    let raw = match filter {
+        TerminalFilter::HttpConnectionManager(config, filters) => {
+            let (config, filters) = (*config, filters);
+            let manager =
+                http_connection_manager::Shared::new(config, filters, drain_type, store, prefix);
+            return Terminal::HttpConnectionManager(Arc::new(manager));
+        }
+        TerminalFilter::Echo => RawTerminal::Echo,
+        TerminalFilter::DirectResponse(filter) => RawTerminal::DirectResponse(filter),
+        TerminalFilter::TcpProxy(config) => {
+            RawTerminal::TcpProxy(Box::new(TcpProxy::new(*config, store)))
+        }
+    };
+    Terminal::Raw(Arc::new(raw))
 }
 
 fn problem(

@@ -23,7 +23,7 @@ use crate::admin::{
 };
 use crate::cli::{self, Options};
 use crate::explain::{self, Document, Fact, Question, Sources, Subject};
-use crate::listener::{SharedListener, Terminal};
+use crate::listener::SharedListener;
 use crate::network::address::local_address;
 use crate::reactor::DriverKind;
 use crate::stats::Store;
@@ -339,11 +339,8 @@ impl ServerView for View {
             .map(|listener| Subject {
                 listener: &listener.config,
                 addresses: &listener.addresses,
-                managers: (listener.chains.iter())
-                    .map(|chain| {
-                        let Terminal::HttpConnectionManager(manager) = &chain.as_ref()?.terminal;
-                        Some(&**manager)
-                    })
+                terminals: (listener.chains.iter())
+                    .map(|chain| Some(&chain.as_ref()?.terminal))
                     .collect(),
             })
             .collect();
@@ -365,6 +362,7 @@ impl ServerView for View {
             is_running: true,
             names: &self.names,
             runtime: &self.runtime.values(),
+            runtime_layers: &self.runtime.layers(),
             node: &self.own,
             local_address: Some(local_address()),
             now: (Instant::now(), SystemTime::now()),

@@ -147,6 +147,17 @@ stats_struct! {
 }
 
 stats_struct! {
+    /// How much of their time requests and tries take, in percent, where that is
+    /// recorded: under [`prefix`].
+    pub struct TimeoutBudgetStats {
+        histograms: [
+            upstream_rq_timeout_budget_percent_used: Unspecified,
+            upstream_rq_timeout_budget_per_try_percent_used: Unspecified,
+        ],
+    }
+}
+
+stats_struct! {
     /// What clusters with subsets of hosts count besides: under [`prefix`].
     pub struct SubsetStats {
         gauges: [lb_subsets_single_host_per_subset_duplicate],

@@ -27,6 +27,7 @@ mod tags;
 pub mod alt_stats;
 pub mod cluster;
 pub mod dns_cache;
+pub mod grpc;
 pub mod health_check;
 pub mod http2;
 pub mod http_connection_manager;
@@ -35,6 +36,7 @@ pub mod outlier_detection;
 pub mod route;
 pub mod server;
 pub mod ssl;
+pub mod tcp_proxy;
 
 pub use codes::CodeStats;
 pub use histogram::{Buckets, DEFAULT_BOUNDS, QUANTILES, Unit};

@@ -3,6 +3,7 @@
 //! one static cluster, two workers; at start and after one request.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use super::cluster::{ClusterStats, ResponseStats, TransportSocketMatchStats};
 use super::http_connection_manager::{
@@ -55,7 +56,7 @@ fn proxy() -> Proxy {
     let _ = ClusterStats::new(&store, &at);
     for priority in ["default", "high"] {
         let prefix = format!("{at}circuit_breakers.{priority}.");
-        let _ = Limits::new(&Thresholds::default(), &store, &prefix);
+        let _ = Limits::new(&Thresholds::default(), Instant::now(), &store, &prefix);
     }
     let _ = TransportSocketMatchStats::new(&store, &format!("{at}default."));
     let responses = ResponseStats::new(&store, &at);

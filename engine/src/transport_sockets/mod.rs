@@ -141,6 +141,13 @@ impl TransportSocket {
         }
     }
 
+    pub fn reset(&self) {
+        match self {
+            Self::RawBuffer(stream) => stream.reset(),
+            Self::Tls(stream) => stream.reset(),
+        }
+    }
+
     #[must_use]
     pub fn bytes_received(&self) -> u64 {
         match self {

@@ -13,9 +13,11 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ringway_config::circuit_breakers::{RetryBudget, Thresholds};
 
+use crate::reactor;
 use crate::stats::{Computed, Store};
 use crate::worker::shared::limits::{Budget, Share, SharedLimit, SharedPart};
 
@@ -41,15 +43,19 @@ pub struct RetryLimit {
 }
 
 impl Limits {
-    /// The limits of a cluster before anything is open, and their statistics
-    /// under `prefix`.
+    /// The limits of a cluster that was `created` then, before anything is open,
+    /// and their statistics under `prefix`.
     #[must_use]
-    pub fn new(thresholds: &Thresholds, store: &Store, prefix: &str) -> Self {
+    pub fn new(thresholds: &Thresholds, created: Instant, store: &Store, prefix: &str) -> Self {
         let limit = |max| Arc::new(SharedLimit::new(max));
         let limits = Self {
             connections: limit(thresholds.max_connections),
             pending_requests: limit(thresholds.max_pending_requests),
-            requests: Arc::new(Budget::new(thresholds.max_requests)),
+            requests: Arc::new(Budget::new(
+                thresholds.max_requests,
+                (thresholds.retry_budget).and_then(|budget| budget.interval),
+                created,
+            )),
             retries: Arc::new(RetryLimit {
                 count: SharedLimit::new(thresholds.max_retries),
                 part: SharedPart::new(thresholds.retry_budget.map(part)),
@@ -189,6 +195,12 @@ impl Breaker {
         self.0.count()
     }
 
+    /// Whether there may be no other one.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        self.0.left() == 0
+    }
+
     /// Counts one, also above the limit.
     #[must_use]
     pub fn acquire_above(&self) -> Permit {
@@ -229,8 +241,19 @@ impl RequestBreaker {
     /// Takes one permit; `None` when the limit is reached.
     #[must_use]
     pub fn acquire(self: &Rc<Self>) -> Option<RequestPermit> {
-        let taken = self.budget.take(self.share());
+        let share = self.share();
+        let taken = self.budget.take(share);
+        if taken {
+            self.budget.note_taken(share, reactor::now);
+        }
         taken.then(|| RequestPermit(Rc::clone(self)))
+    }
+
+    /// How many requests have begun in the time for which a retry budget counts
+    /// them, in the whole process, if it does that.
+    #[must_use]
+    pub fn begun_recently(&self) -> Option<u64> {
+        self.budget.taken_recently(reactor::now())
     }
 
     fn share(&self) -> &Share {
@@ -265,9 +288,9 @@ impl RetryBreaker {
         Self(Arc::clone(limit))
     }
 
-    /// Counts a retry; `None` when the limit is reached. `active` says how
-    /// many requests are in flight or waiting, in the whole process; it is
-    /// asked only if the limit depends on it.
+    /// Counts a retry; `None` when the limit is reached. `active` says of how
+    /// many requests in the whole process a budget is a part; it is asked only if
+    /// the limit depends on it.
     #[must_use]
     pub fn acquire(&self, active: impl FnOnce() -> u64) -> Option<RetryPermit> {
         let count = &self.0.count;
@@ -303,7 +326,10 @@ mod tests {
 
     fn limits(thresholds: Thresholds) -> (Limits, Store) {
         let store = Store::new();
-        (Limits::new(&thresholds, &store, "x."), store)
+        (
+            Limits::new(&thresholds, Instant::now(), &store, "x."),
+            store,
+        )
     }
 
     fn retries(max_retries: u32, retry_budget: Option<RetryBudget>) -> Thresholds {
@@ -339,6 +365,7 @@ mod tests {
         let budget = RetryBudget {
             percent: 20.0,
             min_concurrency: 1,
+            interval: None,
         };
         for (active, allowed) in [(0, 1), (5, 1), (9, 1), (10, 2), (50, 10)] {
             let (limits, store) = limits(retries(3, Some(budget)));

@@ -3,7 +3,7 @@
 //! [`SharedCluster`] is built once by the control plane and shared by all
 //! workers; [`Cluster`] is one worker's: balancer cursor, breakers, pools.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -31,7 +31,7 @@ use super::outlier_detection::Watch;
 use crate::stats::alt_stats::{AltStatId, AltStats};
 use crate::stats::cluster::{
     ClusterStats, MaglevStats, ResponseStats, RingHashStats, SubsetStats, TableStats,
-    TransportSocketMatchStats, prefix,
+    TimeoutBudgetStats, TransportSocketMatchStats, prefix,
 };
 use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stats::http2::Http2CodecStats;
@@ -54,6 +54,8 @@ pub struct SharedCluster {
     pub table: Option<TableStats>,
     /// Of a cluster with subsets of hosts.
     pub subsets: Option<SubsetStats>,
+    /// How much of their time its requests take, where that is recorded.
+    pub timeout_budgets: Option<TimeoutBudgetStats>,
     /// How many hosts took the cluster's own transport socket.
     pub transport_socket_matches: TransportSocketMatchStats,
     /// Of a cluster whose connections begin with a header.
@@ -87,6 +89,7 @@ impl SharedCluster {
             let thresholds = &config.circuit_breakers.thresholds[priority];
             Limits::new(
                 thresholds,
+                created,
                 store,
                 &format!("{prefix}circuit_breakers.{name}."),
             )
@@ -94,6 +97,8 @@ impl SharedCluster {
         Self {
             stats: ClusterStats::new(store, &prefix),
             responses: ResponseStats::new(store, &prefix),
+            timeout_budgets: (config.timeout_budgets)
+                .then(|| TimeoutBudgetStats::new(store, &prefix)),
             subsets: (config.balancing.has_subsets()).then(|| SubsetStats::new(store, &prefix)),
             table: match config.balancing.policy() {
                 Policy::RingHash { .. } => {
@@ -224,6 +229,8 @@ pub struct Cluster {
     http2_stats: OnceCell<Http2CodecStats>,
     loads: GaugeReader,
     hosts: RefCell<Hosts>,
+    /// The percentage of the requests that are refused, as the runtime is now.
+    maintenance_percent: Cell<u8>,
     /// The hosts that requests have asked for by address.
     asked_for: Option<original_dst::Hosts>,
     /// What a cluster is that has no hosts but those of others.
@@ -289,6 +296,7 @@ impl Cluster {
                 Discovery::Aggregate(config) => Some(Aggregate::new(config)),
                 _ => None,
             },
+            maintenance_percent: Cell::new(0),
             asked_for: shared.registry.as_ref().map(original_dst::Hosts::new),
             shared,
         });
@@ -412,6 +420,19 @@ impl Cluster {
         self.hosts.borrow().set.panic_threshold
     }
 
+    /// Takes what the runtime says of the cluster.
+    pub fn apply_runtime(&self, values: &RuntimeValues) {
+        let percent = values.maintenance_percent(&self.config.name);
+        self.maintenance_percent.set(percent as u8);
+    }
+
+    /// The percentage of the requests that are refused because the cluster is in
+    /// maintenance.
+    #[must_use]
+    pub fn maintenance_percent(&self) -> u8 {
+        self.maintenance_percent.get()
+    }
+
     /// What part of the requests is refused.
     #[must_use]
     pub fn drop_overload(&self) -> Option<DropOverload> {
@@ -489,8 +510,12 @@ impl Cluster {
     /// flight. A retry budget counts the requests of both priorities.
     #[must_use]
     pub fn acquire_retry(&self, priority: usize) -> Option<RetryPermit> {
-        let retries = &self.breakers[priority].retries;
-        retries.acquire(|| self.requests())
+        let Breakers {
+            retries, requests, ..
+        } = &self.breakers[priority];
+        // As in Envoy, either those that have begun of late or those that are
+        // not over, with those that wait.
+        retries.acquire(|| requests.begun_recently().unwrap_or_else(|| self.requests()))
     }
 
     /// The requests that the process has in flight to the cluster, those that

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_config::clusters::ClusterId;
+use ringway_config::runtime::RuntimeValues;
 
 use super::cluster::Cluster;
 use super::host_set::HostSet;
@@ -53,6 +54,13 @@ impl ClusterManager {
         if let Some(cluster) = self.get(id) {
             cluster.update_hosts(hosts, seed);
             self.begin_generation();
+        }
+    }
+
+    /// The runtime has other values.
+    pub fn apply_runtime(&self, values: &RuntimeValues) {
+        for cluster in self.by_id.borrow().iter().flatten() {
+            cluster.apply_runtime(values);
         }
     }
 

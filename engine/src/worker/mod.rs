@@ -278,9 +278,9 @@ impl Worker {
         match change {
             Change::Cluster(shared) => {
                 let seed = self.context.rng.borrow_mut().u64(..);
-                self.context
-                    .clusters
-                    .insert(Cluster::new(shared, seed, &self.store));
+                let cluster = Cluster::new(shared, seed, &self.store);
+                cluster.apply_runtime(&self.context.runtime.borrow());
+                self.context.clusters.insert(cluster);
             }
             Change::DnsCache(shared) => self.context.dns_caches.add(&shared),
             Change::Names(id, known) => self.context.dns_caches.get(id).set(known),
@@ -297,7 +297,10 @@ impl Worker {
                     }
                 }
             }
-            Change::Runtime(values) => *self.context.runtime.borrow_mut() = values,
+            Change::Runtime(values) => {
+                self.context.clusters.apply_runtime(&values);
+                *self.context.runtime.borrow_mut() = values;
+            }
             Change::StopListeners { inbound_only } => self.listeners.borrow_mut().retain(|one| {
                 inbound_only && one.shared.config.traffic_direction != TrafficDirection::Inbound
             }),

@@ -1,10 +1,12 @@
 //! Everything that more than one core touches: this file and its folder are the
 //! only ones of the engine with cross-core atomics, so that each ordering can be
 //! checked in one place. `limits.rs` has what is limited process-wide,
-//! `mailbox.rs` how workers write to each other.
+//! `mailbox.rs` how workers write to each other, `recent.rs` what happened of
+//! late.
 
 pub mod limits;
 pub mod mailbox;
+pub mod recent;
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};

@@ -137,6 +137,31 @@ pub(super) const TABLE: &[Intended] = &[
         READ_AHEAD,
     ),
     routing(
+        "runtime",
+        "status *",
+        "*",
+        "what is no status of a final response becomes 503; Envoy sends it, or a response \
+         that no client can read",
+    ),
+    routing(
+        "maintenance",
+        "with a body",
+        "log[0].wire_bytes_received",
+        READ_AHEAD,
+    ),
+    routing(
+        "maintenance",
+        "with a body",
+        "stats.*.downstream_cx_delayed_close_timeout",
+        DELAYED_CLOSE,
+    ),
+    routing(
+        "maintenance",
+        "after a redirect",
+        "log[1].*_bytes_received",
+        REDIRECT_BYTES,
+    ),
+    routing(
         "outliers",
         "*",
         "stats.*.downstream_cx_delayed_close_timeout",
@@ -487,6 +512,12 @@ pub(super) const TABLE: &[Intended] = &[
         "upgrade without route, then more",
         "log[0].wire_bytes_received",
         READ_AHEAD,
+    ),
+    routing(
+        "failed_health",
+        "first of two",
+        "response[0].order",
+        "RFC 9110 section 5.3: the order of headers with different names means nothing",
     ),
     routing(
         "failed_health",

@@ -59,7 +59,7 @@ pub(super) const TABLE: &[Intended] = &[
     ),
     connect("hop by hop", "*", NOMINATED),
     connect(
-        "answered 200 with length",
+        "answered 200 with length*",
         "response[0].header.content-length",
         "RFC 9110 section 9.3.6: a 2xx to CONNECT has none",
     ),
@@ -68,6 +68,10 @@ pub(super) const TABLE: &[Intended] = &[
         "response[0].header.connection",
         "any 2xx begins the tunnel, and says nothing of its end",
     ),
+    connect("answered 204 with more length", "*", ANY_2XX),
+    connect("answered 204 in chunks", "*", ANY_2XX),
+    connect("prefix rewritten*", "*", NO_PATH),
+    connect("path rewritten*", "*", NO_PATH),
     connect(
         "answered 101",
         "*",
@@ -103,6 +107,12 @@ pub(super) const TABLE: &[Intended] = &[
 
 const NOMINATED: &str = "RFC 9110 section 7.6.1: what Connection names is for this hop only; \
      Envoy hands it on with an upgrade and a CONNECT";
+
+const ANY_2XX: &str = "RFC 9110 section 9.3.6: any 2xx begins the tunnel, and what it says of \
+     content is ignored; Envoy answers 502 to a 204 with content";
+
+const NO_PATH: &str = "a CONNECT has no path that could be rewritten; Envoy gives it one, and \
+     answers 503 because it has no :protocol then";
 
 const HOST_CLOSED: &str = "the host closed the connection first";
 

@@ -188,6 +188,7 @@ fn a_name_that_flaps_comes_back() {
     each_driver(|program| {
         let scene = Scene::start(program, &[0], FAST);
         let address = scene.process.listener("live");
+        let traffic = Traffic::start(address);
         let mut stream = TcpStream::connect(address).expect("a connection");
         assert_eq!(ask(&mut stream).status(), 200);
         for host in [1, 2, 0] {
@@ -204,6 +205,8 @@ fn a_name_that_flaps_comes_back() {
                 assert!(begun.elapsed() < PATIENCE);
             }
         }
+        let statuses = traffic.stop();
+        assert_eq!(statuses.keys().collect::<Vec<_>>(), [&200, &503]);
     });
 }
 
@@ -288,21 +291,23 @@ fn failures_are_asked_again_by_their_back_off() {
     });
 }
 
-/// As many addresses as an answer can carry, which go over TCP, come and go
-/// while requests run.
+/// 5,000 addresses, which are so many that they go over TCP, come and go while
+/// requests run: 4,000 of one family, which is what an answer can carry, and 1,000
+/// of the other.
 #[test]
 fn thousands_of_records_come_and_go() {
     each_driver(|program| {
-        let scene = Scene::start(program, &[0], FAST);
+        let both = format!("{FAST} dns_lookup_family: ALL,");
+        let scene = Scene::start(program, &[0], &both);
         let traffic = Traffic::start(scene.process.listener("live"));
         scene.await_requests(0);
         // Only the first three exist; the others would refuse, so they are of
         // no weight in a test of what fails: the cluster retries nothing.
         let many = (0..4000_u16).map(|i| [127, 1, (i / 250) as u8, (i % 250) as u8 + 1].into());
-        scene
-            .server
-            .set("a.test", Reply::Addresses(many.collect(), 1));
-        scene.await_hosts(4000);
+        let more = (1..=1000_u16).map(|i| [0, 0, 0, 0, 0, 0xffff, 0x7f02, i].into());
+        let all = many.chain(more).collect();
+        scene.server.set("a.test", Reply::Addresses(all, 1));
+        scene.await_hosts(5000);
         scene.set(&[0, 1, 2]);
         scene.await_hosts(3);
         scene.await_requests(1);

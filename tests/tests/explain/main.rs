@@ -10,6 +10,7 @@ mod hosts;
 mod limits;
 mod mapped;
 mod refused;
+mod runtime_keys;
 mod setting;
 mod words;
 

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod connections;
+mod resets;
 
 use ringway_tests::bootstrap::{Listener, cluster};
 use ringway_tests::client::{self, Expectation, Outcome, Step};
@@ -20,6 +21,8 @@ const HOSTS: &str = r#"
   routes:
   - match: { prefix: "/direct" }
     direct_response: { status: 200, body: { inline_string: "direct" } }
+  - match: { prefix: "/good" }
+    route: { cluster: good }
   - match: { prefix: "/" }
     route: { cluster: origin }
 "#;

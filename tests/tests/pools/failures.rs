@@ -9,6 +9,7 @@ use ringway_tests::process::Process;
 use ringway_tests::stop::StopOnDrop;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 const CLIENTS: usize = 6;
@@ -175,5 +176,85 @@ fn a_host_resets_within_its_answer() {
         assert_eq!(ok + cut_off, answers.len(), "half an answer is none");
         check_quiet(&process);
         assert_eq!(stat(&process, "upstream_rq_resent"), 0);
+    });
+}
+
+/// Two hosts that are asked for their health, and say that they are well or not.
+fn checked(origins: &[Origin; 2], panic_threshold: u32) -> String {
+    let hosts = origins.iter().map(|origin| {
+        format!(
+            "{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} \
+             }} }} }}",
+            origin.address.port()
+        )
+    });
+    format!(
+        "- name: origin\n  type: STATIC\n  common_lb_config: {{ healthy_panic_threshold: {{ value: \
+         {panic_threshold} }} }}\n  health_checks: [ {{ timeout: 1s, interval: 0.05s, \
+         no_traffic_interval: 0.05s, unhealthy_threshold: 1, healthy_threshold: 1, \
+         http_health_check: {{ path: /health }} }} ]\n  load_assignment: {{ cluster_name: origin, \
+         endpoints: [ {{ lb_endpoints: [ {} ] }} ] }}\n",
+        hosts.collect::<Vec<_>>().join(", ")
+    )
+}
+
+#[test]
+fn all_hosts_are_unhealthy_for_a_while() {
+    on_all_programs("all_hosts_are_unhealthy_for_a_while", |program| {
+        for panic_threshold in [50, 0] {
+            let well = Arc::new(AtomicBool::new(true));
+            let origins = [(); 2].map(|()| {
+                let well = Arc::clone(&well);
+                Origin::start(move |asked| {
+                    let is_check = asked.line.contains("/health");
+                    match is_check && !well.load(SeqCst) {
+                        true => Reply::Close,
+                        false => Reply::Ok,
+                    }
+                })
+            });
+            let process = proxy(program, &checked(&origins, panic_threshold), 2);
+            let healthy = |count| {
+                await_true("hosts have been checked", || {
+                    stat(&process, "membership_healthy") == count
+                });
+            };
+            healthy(2);
+            let answers = traffic(process.listener("main"), "/", || {
+                let served = |more| {
+                    let before = stat(&process, "upstream_rq_200");
+                    await_true("requests are served", || {
+                        stat(&process, "upstream_rq_200") >= before + more
+                    });
+                };
+                served(50);
+                well.store(false, SeqCst);
+                healthy(0);
+                let told = match panic_threshold {
+                    0 => "upstream_cx_none_healthy",
+                    _ => "lb_healthy_panic",
+                };
+                await_true("requests come meanwhile", || stat(&process, told) > 50);
+                if panic_threshold > 0 {
+                    served(50);
+                }
+                well.store(true, SeqCst);
+                healthy(2);
+                served(50);
+            });
+            let (ok, unavailable) = statuses(&answers);
+            assert_eq!(ok + unavailable, answers.len(), "{answers:?}");
+            match panic_threshold {
+                0 => assert!(unavailable > 50, "{unavailable} of {}", answers.len()),
+                _ => assert_eq!(unavailable, 0, "in panic all hosts are used"),
+            }
+            let none: Vec<_> = answers
+                .iter()
+                .flatten()
+                .filter(|one| one.status == 503)
+                .collect();
+            assert!(none.iter().all(|one| one.body == "no healthy upstream"));
+            check_quiet(&process);
+        }
     });
 }

@@ -3,10 +3,11 @@
 
 use crate::client::Client;
 use crate::origin::{Origin, Reply};
-use crate::{await_true, on_every_driver, proxy, stat};
+use crate::{await_true, on_all_programs, on_every_driver, proxy, stat};
 use ringway_tests::bootstrap::cluster;
 use std::collections::HashSet;
 use std::sync::Mutex;
+use std::time::Duration;
 
 const WORKERS: [u32; 3] = [1, 2, 4];
 
@@ -113,6 +114,99 @@ fn retries_are_limited_for_all_workers() {
             assert_eq!(answers(&mut clients), [limit, refused, 0]);
             assert_eq!(stat(&process, "upstream_rq_retry"), limit as u64);
             assert_eq!((gauge("rq_retry_open"), gauge("remaining_retries")), (0, 3));
+        }
+    });
+}
+
+/// A cluster whose retries have a budget of a fifth of its requests.
+fn with_budget(origin: &Origin, interval: &str) -> String {
+    let more = format!(
+        "circuit_breakers: {{ thresholds: [ {{ retry_budget: {{ budget_percent: {{ value: 20 }}, \
+         min_retry_concurrency: 0, {interval} }} }} ] }}"
+    );
+    cluster("origin", origin.address.port(), &more)
+}
+
+/// The first try of a request to `/again` fails, the second one is held, and so
+/// is what `/held` asks for.
+fn failing_once() -> Origin {
+    let seen = Mutex::<HashSet<String>>::default();
+    Origin::start(move |asked| {
+        let is_again = asked.line.contains("/again/");
+        let is_first = seen.lock().expect("no panic").insert(asked.line.to_owned());
+        match (is_again, is_first) {
+            (true, true) => Reply::Reset,
+            (true, false) => Reply::Hold,
+            _ if asked.line.contains("/held/") => Reply::Hold,
+            _ => Reply::Ok,
+        }
+    })
+}
+
+#[test]
+fn a_budget_of_retries_counts_requests_that_have_begun_of_late() {
+    let test = "a_budget_of_retries_counts_requests_that_have_begun_of_late";
+    on_all_programs(test, |program| {
+        for workers in [1, 2] {
+            let origin = failing_once();
+            let text = with_budget(&origin, "budget_interval: 3600s");
+            let process = proxy(program, &text, workers);
+            let (before, asked) = (40, 20);
+            for _ in 0..before {
+                let mut client = Client::connect(process.listener("main"));
+                client.send("GET", "/");
+                assert_eq!(client.answer().expect("an answer").status, 200);
+            }
+            let mut clients = Vec::new();
+            let (mut begun, mut retried, mut refused) = (before, 0, 0);
+            for number in 0..asked {
+                let mut client = Client::connect(process.listener("main"));
+                client.send("GET", &format!("/again/{number}"));
+                clients.push(client);
+                // What has begun counts, although it is over; the retries, too.
+                begun += 1;
+                match retried < begun / 5 {
+                    true => (retried, begun) = (retried + 1, begun + 1),
+                    false => refused += 1,
+                }
+                await_true("one more is held or refused", || {
+                    let refused_now = stat(&process, "upstream_rq_retry_overflow");
+                    origin.held() == retried && refused_now == refused
+                });
+            }
+            assert!(retried > asked / 5 && refused > 0, "both have happened");
+            origin.release();
+            assert_eq!(answers(&mut clients), [retried, refused as usize, 0]);
+        }
+    });
+}
+
+#[test]
+fn a_budget_of_retries_forgets_requests_that_began_before_its_interval() {
+    let test = "a_budget_of_retries_forgets_requests_that_began_before_its_interval";
+    on_all_programs(test, |program| {
+        for (interval, retried) in [
+            ("", 1),
+            ("budget_interval: 0.0009s", 1),
+            ("budget_interval: 0.02s", 0),
+        ] {
+            let origin = failing_once();
+            let process = proxy(program, &with_budget(&origin, interval), 1);
+            let mut clients: Vec<_> = (0..CLIENTS)
+                .map(|_| Client::connect(process.listener("main")))
+                .collect();
+            send_all(&mut clients, |number| format!("/held/{number}"));
+            await_true("all are held", || origin.held() == CLIENTS);
+            // They have begun longer ago than the interval, and are not over.
+            std::thread::sleep(Duration::from_millis(40));
+            let mut client = Client::connect(process.listener("main"));
+            client.send("GET", "/again/");
+            await_true("the last one is held or refused", || {
+                let refused = stat(&process, "upstream_rq_retry_overflow") as usize;
+                origin.held() - CLIENTS + refused == 1
+            });
+            assert_eq!(origin.held() - CLIENTS, retried, "{interval:?}");
+            origin.release();
         }
     });
 }

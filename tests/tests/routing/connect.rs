@@ -19,6 +19,18 @@ const LISTENERS: &[Listener] = &[
   routes:
   - match: { prefix: \"/\" }
     route: { cluster: origin }
+- name: prefix
+  domains: [\"prefix:443\"]
+  routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, prefix_rewrite: /p } }]
+- name: prefix_retried
+  domains: [\"prefix-retried:443\"]
+  routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, prefix_rewrite: /p, retry_policy: { retry_on: \"5xx,reset,connect-failure\" } } }]
+- name: regex
+  domains: [\"regex:443\"]
+  routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, regex_rewrite: { pattern: { regex: \"^/?\" }, substitution: /q } } }]
+- name: path
+  domains: [\"path:443\"]
+  routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, prefix_rewrite: \"/\" } }]
 - name: empty
   domains: [\"empty:443\"]
   routes: [{ match: { connect_matcher: {} }, route: { cluster: empty } }]
@@ -210,6 +222,18 @@ fn forwarded() -> Vec<Case> {
         case("answered 101", "forward", connect("a:443")).to_head().answer("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: foo\r\n\r\n"),
         case("answered 204", "forward", connect("a:443")).to_head().then(Step::Await(1)).then_send("ping").then(Step::AwaitBytes(4)).then(Step::Leave)
             .origin(end(&[send("HTTP/1.1 204 No Content\r\n\r\n"), Act::ReadBytes(4), send("pong"), Act::ReadToEnd, Act::Close])),
+        case("answered 204 with length", "forward", connect("a:443")).to_head()
+            .origin(end(&[send("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n"), Act::ReadToEnd, Act::Close])),
+        case("answered 204 with more length", "forward", connect("a:443")).to_head()
+            .origin(end(&[send("HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n"), Act::ReadToEnd, Act::Close])),
+        case("answered 200 with length 0", "forward", connect("a:443")).to_head().then(Step::Await(1)).then_send("ping").then(Step::AwaitBytes(4)).then(Step::Leave)
+            .origin(end(&[send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), Act::ReadBytes(4), send("pong"), Act::ReadToEnd, Act::Close])),
+        case("answered 204 in chunks", "forward", connect("a:443")).to_head()
+            .origin(end(&[send("HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n"), Act::ReadToEnd, Act::Close])),
+        case("prefix rewritten", "forward", connect("prefix:443")).to_head().origin(forwarded_talk()),
+        case("path rewritten by regex", "forward", connect("regex:443")).to_head().origin(forwarded_talk()),
+        case("path rewritten", "forward", connect("path:443")).to_head().origin(forwarded_talk()),
+        case("prefix rewritten, retried", "forward", connect("prefix-retried:443")).to_head().origin(forwarded_talk()),
         case("proxy closes", "forward", connect("a:443")).to_head().answers(0).origin(end(&[send(ESTABLISHED), send("bye"), Act::Close])),
         case("proxy finishes", "forward", connect("a:443")).to_head().then(Step::Await(1)).then(Step::Wait(MS(100))).then_send("late").answers(0)
             .origin(end(&[send(ESTABLISHED), Act::Finish, Act::ReadToEnd])),

@@ -22,6 +22,25 @@ macro_rules! checked {
     };
 }
 
+/// Two of them: the first lets the host answer.
+const TWICE: &str = "\
+drain_timeout: 0.1s
+http_filters:
+- name: first
+  typed_config:
+    \"@type\": type.googleapis.com/envoy.extensions.filters.http.health_check.v3.HealthCheck
+    pass_through_mode: false
+    headers: [{ name: \":path\", string_match: { exact: \"/first\" } }]
+- name: second
+  typed_config:
+    \"@type\": type.googleapis.com/envoy.extensions.filters.http.health_check.v3.HealthCheck
+    pass_through_mode: true
+    headers: [{ name: \":path\", string_match: { exact: \"/second\" } }]
+- name: router
+  typed_config:
+    \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+";
+
 const fn listener(name: &'static str, manager: &'static str) -> Listener {
     Listener {
         name,
@@ -46,6 +65,7 @@ const LISTENERS: &[Listener] = &[
     ),
     listener("checked", checked!("", "false")),
     listener("passed", checked!("", "true")),
+    listener("twice", TWICE),
     listener(
         "mapped",
         checked!(
@@ -74,6 +94,12 @@ fn cases() -> Vec<Case> {
             "HTTP/1.1 200 OK\r\nx-envoy-immediate-health-check-fail: no\r\ncontent-length: 0\r\n\r\n",
         ),
         get("check passed on", "passed", "/check", ""),
+        get("first of two", "twice", "/first", ""),
+        get("second of two", "twice", "/second", ""),
+        get("none of two", "twice", "/other", ""),
+        get("second of two, said already", "twice", "/second", "").answer(
+            "HTTP/1.1 200 OK\r\nx-envoy-immediate-health-check-fail: no\r\nx-envoy-upstream-healthchecked-cluster: x\r\ncontent-length: 0\r\n\r\n",
+        ),
         get("check, mapped", "mapped", "/check", ""),
         case(
             "check with body",

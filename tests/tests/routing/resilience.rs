@@ -683,6 +683,30 @@ fn asked_for() -> Vec<Case> {
             asking("/once", "x-envoy-max-retries: many\r\n"),
         )
         .origin(turns([say(&e503), say(&e503), say(OK)])),
+        // Of a number above 32 bits, these count.
+        case(
+            "asked for a retry and 32 bits",
+            "internal",
+            asking("/once", "x-envoy-max-retries: 4294967297\r\n"),
+        )
+        .origin(turns([say(&e503), say(OK)])),
+        case(
+            "asked for 32 bits of retries",
+            "internal",
+            asking("/once", "x-envoy-max-retries: 4294967296\r\n"),
+        )
+        .origin(turns([say(&e503), say(OK)])),
+        case(
+            "asked for more than 64 bits of retries",
+            "internal",
+            asking("/once", "x-envoy-max-retries: 18446744073709551616\r\n"),
+        )
+        .origin(turns([say(&e503), say(OK)])),
+        asked(
+            "asked for codes above 32 bits",
+            "x-envoy-retry-on: retriable-status-codes\r\nx-envoy-retriable-status-codes: 4294967700\r\n",
+            say(status(404, "")),
+        ),
         case(
             "asked from outside",
             "retries",

@@ -63,11 +63,23 @@ const PERCENTAGES: &[(&str, &str)] = &[
     ("fraction as text", "\"numerator: 100\""),
 ];
 
+/// Keys whose values are no statuses of a response.
+const NO_STATUSES: &[&str] = &[
+    "zero",
+    "one",
+    "switching",
+    "too_small",
+    "too_large",
+    "largest",
+    "four",
+    "bits",
+];
+
 /// Values that are not percentages of their own.
 const MORE_VALUES: &str = "
         lower: 1
         nested: { status: 418, deeper.dotted: 419 }
-        status: { too_small: 199, too_large: 600 }
+        status: { zero: 0, one: 1, switching: 101, too_small: 199, too_large: 600, largest: 999, four: 1000, bits: 66036 }
         grpc: 9
         fault.http:
           one.abort: { abort_percent: 100, http_status: 431 }
@@ -121,6 +133,12 @@ fn hosts() -> String {
     text += &route("/status/nested", &by_status("nested.status"));
     text += &route("/status/dotted", &by_status("nested.deeper.dotted"));
     text += &route("/status/unset", &by_status("nested.nothing"));
+    for key in NO_STATUSES {
+        text += &route(
+            &format!("/status/{key}"),
+            &by_status(&format!("status.{key}")),
+        );
+    }
     text += &route(
         "/grpc",
         "abort: { grpc_status: 3, percentage: { numerator: 100 } }, \
@@ -259,6 +277,14 @@ fn cases() -> Vec<Case> {
         ),
     ] {
         all.push(case(name, "runtime", get(path, headers)));
+    }
+    for key in NO_STATUSES {
+        let path = format!("/status/{key}");
+        all.push(case(
+            named(format!("status {key}")),
+            "runtime",
+            get(&path, ""),
+        ));
     }
     for listener in [
         "log_all",

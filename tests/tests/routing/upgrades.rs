@@ -357,6 +357,8 @@ fn not_switched() -> Vec<Case> {
         case("answered 200 with upgrade", "upgrades", asks("/x")).answer(
             "HTTP/1.1 200 OK\r\nconnection: upgrade\r\nupgrade: websocket\r\ncontent-length: 2\r\n\r\nok",
         ),
+        case("redirect not followed", "upgrades", asks("/followed"))
+            .answer("HTTP/1.1 302 Found\r\nlocation: http://a/login\r\ncontent-length: 0\r\n\r\n"),
         case("answered 302", "upgrades", asks("/x")).answer(
             "HTTP/1.1 302 Found\r\nlocation: /login\r\nset-cookie: a=1\r\nset-cookie: b=2\r\ncontent-type: text/html\r\netag: x\r\ncontent-length: 2\r\n\r\nno",
         ),

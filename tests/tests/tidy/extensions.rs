@@ -94,6 +94,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "config/src/discovery.rs",
     ),
     (
+        "envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfigPerRoute",
+        "engine/src/filters/http/grpc_http1_reverse_bridge.rs",
+    ),
+    (
         "envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig",
         "engine/src/filters/http/dynamic_forward_proxy.rs",
     ),

@@ -10,6 +10,11 @@
 pub mod custom_response;
 pub mod dynamic_forward_proxy;
 pub mod fault;
+mod grpc;
+pub mod grpc_http1_bridge;
+pub mod grpc_http1_reverse_bridge;
+pub mod grpc_stats;
+pub mod grpc_web;
 pub mod header_to_metadata;
 pub mod health_check;
 mod overrides;
@@ -29,7 +34,9 @@ use ringway_config::route::{OverridesId, SelectedRoute};
 pub use self::overrides::{OverrideTable, Said};
 use super::WorkerContext;
 use super::network::http_connection_manager::local_reply::LocalReply;
+use crate::http::body_filter::{self, Answer, BodyFilter, HeadFlow, Refused};
 use crate::http::exchange::{Exchange, FetchedPage};
+use crate::reactor::Chunk;
 use crate::stats::{Counter, Store};
 
 /// A compiled HTTP filter.
@@ -103,6 +110,18 @@ pub enum Replacement<'s> {
     Fetch(Fetch),
 }
 
+/// How far the headers of a response came.
+pub enum HeadStep<'s> {
+    /// Through all filters.
+    Done,
+    /// To the filter at this place, which has something for the response's place.
+    Replaced(usize, Replacement<'s>),
+    /// To the filter at this place, which holds them back.
+    Held(usize),
+    /// To a filter that answers.
+    Answered(Box<Answer>),
+}
+
 /// A request whose response takes the place of another one.
 pub struct Fetch {
     /// Its headers; it has no body.
@@ -136,6 +155,32 @@ impl StreamContext<'_> {
         self.place < self.exchange.filters_entered
     }
 
+    /// Shows what follows of the request, and of its response, to `filter`; what
+    /// has arrived of the body already it sees at once.
+    pub fn watch_bodies(&mut self, filter: Box<dyn BodyFilter>) -> Flow {
+        let place = self.place;
+        self.exchange.with_bodies(|bodies, exchange| {
+            bodies.add(place, filter);
+            if !exchange.has_body() || exchange.replay.is_empty() && !exchange.request_complete {
+                return Flow::Continue;
+            }
+            let mut data = Chunk::from(&exchange.replay[..]);
+            let mut seen = bodies.request_data((place, usize::MAX), &mut data, exchange);
+            if seen.is_ok() && exchange.request_complete {
+                let last = bodies.request_end(place, exchange);
+                seen = last.map(|last| body_filter::append(&mut data, last));
+            }
+            match (seen, bodies.answer.take()) {
+                (Err(Refused), Some(answer)) => Flow::Answer(answer),
+                _ => {
+                    exchange.replay.clear();
+                    exchange.replay.extend_from_slice(&data);
+                    Flow::Continue
+                }
+            }
+        })
+    }
+
     /// Asks that the route is looked up again: something that it may depend on
     /// has changed.
     pub fn clear_route_cache(&mut self) {
@@ -152,6 +197,12 @@ pub enum Flow {
     Reroute,
     /// Nowhere: this is the answer.
     Reply(LocalReply<'static>),
+    /// Nowhere: this is the answer, whose text depends on the request.
+    Answer(Box<Answer>),
+    /// Nowhere until all of the request's body is in the exchange's `replay`,
+    /// as filters in front have made it; then [`HttpFilter::resume`] says where,
+    /// and may change it. The connection's buffer limit bounds it.
+    Buffer,
     /// Nowhere until the future is ready; then [`HttpFilter::resume`] says
     /// where. Meanwhile the connection manager watches the client and the
     /// deadlines, and keeps what arrives of the request's body.
@@ -342,6 +393,43 @@ impl FilterChain {
             place: page.filter,
         };
         self.filters[page.filter].finish_page(page.policy, page.instead_of, &mut stream)
+    }
+
+    /// The same for a request whose bodies filters see: runs the response's
+    /// headers through the filters before place `before`, until one does not let
+    /// them pass. `whole` says that nothing follows them.
+    pub fn filtered_response<'s>(
+        &'s self,
+        exchange: &mut Exchange,
+        worker: &WorkerContext,
+        (before, may_replace, whole): (usize, bool, bool),
+        body: &mut Vec<u8>,
+    ) -> HeadStep<'s> {
+        let row = self.overrides.row(exchange);
+        for (place, filter) in self.filters.iter().enumerate().take(before).rev() {
+            if row.is_off(place) {
+                continue;
+            }
+            let mut stream = StreamContext {
+                exchange,
+                worker,
+                route: None,
+                settings: row.settings(place),
+                place,
+            };
+            if may_replace && let Some(replacement) = filter.replace_response(&mut stream, body) {
+                return HeadStep::Replaced(place, replacement);
+            }
+            filter.response_headers(&mut stream);
+            let seen = exchange
+                .with_bodies(|bodies, exchange| bodies.response_headers(place, exchange, whole));
+            match seen {
+                HeadFlow::Continue => {}
+                HeadFlow::Hold => return HeadStep::Held(place),
+                HeadFlow::Answer(answer) => return HeadStep::Answered(answer),
+            }
+        }
+        HeadStep::Done
     }
 
     /// Runs the response's headers through the filters, last one first: as in

@@ -1,13 +1,24 @@
 //! Listener filters (`envoy.filters.listener.*`): what looks at a connection
 //! before its filter chain is chosen.
 
+pub mod proxy_protocol;
 pub mod tls_inspector;
 
+use std::rc::Rc;
+
+use ringway_codecs::proxy_protocol::Endpoints;
+use ringway_config::filter_state::FilterState;
+use ringway_config::metadata::Metadata;
+use ringway_config::proxy_protocol::Tlv;
+
 use crate::reactor::{Chunk, Stream};
+use proxy_protocol::ProxyProtocol;
 use tls_inspector::TlsInspector;
 
 /// The listener filters that there are.
 pub enum ListenerFilter {
+    /// `envoy.filters.listener.proxy_protocol`
+    ProxyProtocol(ProxyProtocol),
     /// `envoy.filters.listener.tls_inspector`
     TlsInspector(TlsInspector),
 }
@@ -21,6 +32,15 @@ pub struct Inspected {
     pub transport_protocol: Option<&'static str>,
     /// The protocols that the client speaks, best first.
     pub application_protocols: Vec<Box<[u8]>>,
+    /// The connection of the client, if this is another one that a proxy has
+    /// opened for it.
+    pub endpoints: Option<Endpoints>,
+    /// What is said of the connection.
+    pub metadata: Metadata,
+    /// What is left for those behind.
+    pub filter_state: FilterState,
+    /// What a header of PROXY protocol has said and may be passed on.
+    pub tlvs: Option<Rc<[Tlv]>>,
 }
 
 /// Why a connection gets no further.
@@ -36,6 +56,7 @@ impl ListenerFilter {
     /// Looks at a connection. What it reads is there for others to read.
     pub async fn inspect(&self, stream: &Stream, inspected: &mut Inspected) -> Result<(), Refused> {
         match self {
+            Self::ProxyProtocol(filter) => filter.inspect(stream, inspected).await,
             Self::TlsInspector(inspector) => inspector.inspect(stream, inspected).await,
         }
     }
@@ -45,8 +66,10 @@ impl ListenerFilter {
 /// also where the wait for more of them was given up.
 struct Peeked<'a> {
     stream: &'a Stream,
-    /// All of them: a client that sends one byte at a time would otherwise hold
-    /// a receive buffer for each.
+    /// All of them, if they came at once.
+    whole: Option<Chunk>,
+    /// Otherwise all of them, too: a client that sends one byte at a time would
+    /// hold a receive buffer for each.
     bytes: Vec<u8>,
 }
 
@@ -54,31 +77,46 @@ impl<'a> Peeked<'a> {
     fn new(stream: &'a Stream) -> Self {
         Self {
             stream,
+            whole: None,
             bytes: Vec::new(),
         }
     }
 
-    /// Waits for more bytes and shows them to `look`, which says whether more
-    /// are needed.
-    async fn more(&mut self, look: impl FnOnce(&[u8]) -> bool) -> Result<bool, Refused> {
+    /// Waits for more bytes, and gives them.
+    async fn more(&mut self) -> Result<&[u8], Refused> {
         let Ok(Some(chunk)) = self.stream.recv().await else {
             return Err(Refused::RemoteClose);
         };
-        let more = look(&chunk);
-        if more || !self.bytes.is_empty() {
-            self.bytes.extend_from_slice(&chunk);
-        } else {
-            // The usual case: all of it came at once.
-            self.stream.unread(chunk);
+        if let Some(whole) = self.whole.take() {
+            self.bytes.extend_from_slice(&whole);
         }
-        Ok(more)
+        if self.bytes.is_empty() {
+            return Ok(self.whole.insert(chunk));
+        }
+        let known = self.bytes.len();
+        self.bytes.extend_from_slice(&chunk);
+        Ok(&self.bytes[known..])
+    }
+
+    /// All bytes that there have been.
+    fn all(&self) -> &[u8] {
+        self.whole.as_deref().unwrap_or(&self.bytes)
+    }
+
+    /// Takes bytes off the front for good.
+    fn take(&mut self, count: usize) {
+        match &mut self.whole {
+            Some(whole) => whole.advance(count),
+            None => drop(self.bytes.drain(..count)),
+        }
     }
 }
 
 impl Drop for Peeked<'_> {
     fn drop(&mut self) {
-        if !self.bytes.is_empty() {
-            self.stream.unread(Chunk::from(&self.bytes[..]));
+        match self.whole.take() {
+            Some(whole) => self.stream.unread(whole),
+            None => self.stream.unread(Chunk::from(&self.bytes[..])),
         }
     }
 }

@@ -77,13 +77,9 @@ impl TlsInspector {
         let mut reader = ClientHelloReader::new(self.config.bytes_max);
         let mut peeked = Peeked::new(stream);
         let mut progress = Progress::Incomplete;
-        while peeked
-            .more(|bytes| {
-                progress = reader.read(bytes);
-                progress == Progress::Incomplete
-            })
-            .await?
-        {}
+        while progress == Progress::Incomplete {
+            progress = reader.read(peeked.more().await?);
+        }
         stats.bytes_processed.record(reader.bytes() as u64);
         match progress {
             Progress::Incomplete | Progress::NotTls => {

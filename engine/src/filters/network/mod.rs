@@ -1,3 +1,274 @@
-//! Network filters (`envoy.filters.network.*`).
+//! Network filters (`envoy.filters.network.*`): what looks at a connection once
+//! its chain is chosen, and what serves it.
+//!
+//! The last filter of a chain is its [`Terminal`]: it owns the connection's
+//! bytes. Those before it implement [`NetworkFilter`]: they see the connection
+//! begin, and may see that its first bytes have arrived, and either let it pass,
+//! close it or make it wait. What they say of it goes into its [`StreamInfo`],
+//! which logs of the connection and requests on it are written from.
+//!
+//! The order is Envoy's: the terminal filter counts the connection, then each
+//! filter sees it, all of that before its handshake. Whoever wants to know what
+//! the handshake agreed on looks when the first bytes are there.
 
+pub mod direct_response;
+pub mod echo;
 pub mod http_connection_manager;
+pub mod tcp_proxy;
+
+use std::any::Any;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::filters::WorkerContext;
+use crate::reactor::{self, Timer};
+use crate::stats::Store;
+use crate::stream_info::{ConnectionInfo, StreamInfo};
+use crate::transport_sockets::TransportSocket;
+use direct_response::DirectResponse;
+use tcp_proxy::TcpProxy;
+
+/// The terminal filters that there are.
+pub enum Terminal {
+    /// `envoy.filters.network.http_connection_manager`
+    HttpConnectionManager(Arc<http_connection_manager::Shared>),
+    /// One that knows nothing of what the bytes mean.
+    Raw(Arc<RawTerminal>),
+}
+
+/// The terminal filters that know nothing of what the bytes mean.
+pub enum RawTerminal {
+    /// `envoy.filters.network.echo`
+    Echo,
+    /// `envoy.filters.network.direct_response`
+    DirectResponse(DirectResponse),
+    /// `envoy.filters.network.tcp_proxy`
+    TcpProxy(Box<TcpProxy>),
+}
+
+impl RawTerminal {
+    /// Counts a connection, before any filter has seen it.
+    pub fn begin(&self) {
+        match self {
+            Self::Echo | Self::DirectResponse(_) => {}
+            Self::TcpProxy(proxy) => proxy.begin(),
+        }
+    }
+
+    /// Logs a connection that is over, whatever has ended it.
+    pub fn end(&self, session: &mut Session) {
+        match self {
+            Self::Echo | Self::DirectResponse(_) => {}
+            Self::TcpProxy(proxy) => proxy.end(session),
+        }
+    }
+
+    /// Serves a connection until it is closed. `handshake` is its own, which is over
+    /// at once in plaintext.
+    ///
+    /// # Errors
+    /// Its handshake fails, or a filter closes it.
+    pub async fn serve(
+        &self,
+        session: &mut Session,
+        filters: &NetworkFilters,
+        handshake: impl Future<Output = Option<Secured>>,
+        buffer_limit: u32,
+    ) -> Result<(), Closed> {
+        if let Self::TcpProxy(proxy) = self {
+            proxy.serve(session, filters, handshake, buffer_limit).await;
+            return Ok(());
+        }
+        let (socket, info) = handshake.await.ok_or(Closed)?;
+        session.info.connection = info;
+        match self {
+            Self::Echo => echo::serve(session, filters, socket, buffer_limit).await,
+            Self::DirectResponse(response) => {
+                response.serve(&socket);
+                Ok(())
+            }
+            Self::TcpProxy(_) => Ok(()),
+        }
+    }
+}
+
+/// A connection whose handshake is over, and what is known of it now.
+pub type Secured = (TransportSocket, Rc<ConnectionInfo>);
+
+/// A network filter before the terminal one, shared by all workers.
+pub trait NetworkFilter: Send + Sync {
+    /// Registers its statistics.
+    fn register(&mut self, _store: &Store) {}
+
+    /// Sees a new connection, before its handshake.
+    fn on_new_connection(&self, _connection: &mut Connection<'_>) -> Flow {
+        Flow::Continue
+    }
+
+    /// Whether [`NetworkFilter::on_data`] wants to be called.
+    fn wants_data(&self) -> bool {
+        false
+    }
+
+    /// Sees, once, that the client's first bytes have arrived, or its end. The
+    /// handshake is over.
+    fn on_data(&self, _connection: &mut Connection<'_>) -> Flow {
+        Flow::Continue
+    }
+
+    /// Goes on after [`Flow::Wait`], which either of the above has answered.
+    fn resume(&self, _connection: &mut Connection<'_>) -> Flow {
+        Flow::Continue
+    }
+}
+
+/// A connection as a filter sees it.
+pub struct Connection<'a> {
+    /// What is known of it: addresses, server name, TLS once there is some. Its
+    /// metadata and filter state are the filter's to change; requests on the
+    /// connection begin with the filter state.
+    pub info: &'a mut StreamInfo,
+    /// What has to live as long as the connection, and is dropped with it.
+    pub held: &'a mut Vec<Box<dyn Any>>,
+    /// The worker.
+    pub worker: &'a Rc<WorkerContext>,
+}
+
+/// What becomes of a connection after a filter.
+pub enum Flow {
+    /// To the next filter.
+    Continue,
+    /// It is closed, at once.
+    Close,
+    /// Nowhere until the future is ready; then [`NetworkFilter::resume`] says
+    /// where.
+    Wait(Pin<Box<dyn Future<Output = ()>>>),
+}
+
+/// A filter has closed a connection, or the worker ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed;
+
+/// The filters of a chain before the terminal one.
+#[derive(Default)]
+pub struct NetworkFilters {
+    filters: Box<[Box<dyn NetworkFilter>]>,
+    wants_data: bool,
+}
+
+impl NetworkFilters {
+    /// Filters in the order of the configuration.
+    #[must_use]
+    pub fn new(mut filters: Vec<Box<dyn NetworkFilter>>, store: &Store) -> Self {
+        for filter in &mut filters {
+            filter.register(store);
+        }
+        Self {
+            wants_data: filters.iter().any(|filter| filter.wants_data()),
+            filters: filters.into(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.filters.is_empty()
+    }
+
+    /// Whether any of them waits for the first bytes.
+    #[must_use]
+    pub fn wants_data(&self) -> bool {
+        self.wants_data
+    }
+
+    /// Shows the filters a new connection.
+    ///
+    /// # Errors
+    /// One of them closes it.
+    pub async fn on_new_connection(&self, session: &mut Session) -> Result<(), Closed> {
+        for filter in &self.filters {
+            let flow = filter.on_new_connection(&mut session.connection());
+            session.follow(flow, &**filter).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the filters that the client's first bytes have arrived, or its end.
+    ///
+    /// # Errors
+    /// One of them closes it.
+    pub async fn on_data(&self, session: &mut Session) -> Result<(), Closed> {
+        for filter in &self.filters {
+            let flow = filter.on_data(&mut session.connection());
+            session.follow(flow, &**filter).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A connection on its way through its filters.
+pub struct Session {
+    /// What is known of it.
+    pub info: Box<StreamInfo>,
+    /// The worker.
+    pub worker: Rc<WorkerContext>,
+    /// Its timer, which the worker makes expire when it ends.
+    pub timer: Rc<Timer>,
+    held: Vec<Box<dyn Any>>,
+}
+
+impl Session {
+    /// A connection that begins.
+    #[must_use]
+    pub fn new(
+        connection: Rc<ConnectionInfo>,
+        worker: Rc<WorkerContext>,
+        timer: Rc<Timer>,
+    ) -> Self {
+        let (now, wall) = (reactor::now(), reactor::wall_clock());
+        let mut info = Box::new(StreamInfo::new(connection, now, wall));
+        if !info.connection.metadata.is_empty() {
+            *info.metadata_mut() = info.connection.metadata.clone();
+        }
+        Self {
+            info,
+            worker,
+            timer,
+            held: Vec::new(),
+        }
+    }
+
+    fn connection(&mut self) -> Connection<'_> {
+        Connection {
+            info: &mut self.info,
+            held: &mut self.held,
+            worker: &self.worker,
+        }
+    }
+
+    /// Does what a filter has said of the connection, until it lets it pass.
+    async fn follow(&mut self, mut flow: Flow, filter: &dyn NetworkFilter) -> Result<(), Closed> {
+        loop {
+            match flow {
+                Flow::Continue => return Ok(()),
+                Flow::Close => return Err(Closed),
+                Flow::Wait(waiting) => {
+                    // Nothing but the end of the worker sets the timer.
+                    if reactor::timeout(&self.timer, waiting).await.is_err() {
+                        return Err(Closed);
+                    }
+                    flow = filter.resume(&mut self.connection());
+                }
+            }
+        }
+    }
+}
+
+/// Waits until the client has sent something, or its end. What it sent stays
+/// there to be read.
+pub async fn await_data(socket: &TransportSocket) {
+    if let Ok(Some(chunk)) = socket.recv().await {
+        socket.unread(chunk);
+    }
+}

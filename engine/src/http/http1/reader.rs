@@ -32,6 +32,8 @@ pub enum ReadError {
     Io(io::Error),
     /// A message of HTTP/2 ended before it was complete.
     Http2(Http2Error),
+    /// A filter does not take the body, and has an answer for it.
+    Refused,
 }
 
 /// One step through a body.

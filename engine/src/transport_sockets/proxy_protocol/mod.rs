@@ -16,8 +16,8 @@ stats_struct! {
 /// Of whom a header tells.
 #[derive(Debug, Clone, Copy)]
 pub enum Of<'a> {
-    /// The connection of a client.
-    Client(&'a Endpoints),
+    /// The connection of a client, and what its own header has said.
+    Client(&'a Endpoints, &'a [Tlv]),
     /// No client: a health check, a copy of a request. `None` where the
     /// connection has no addresses, as with Unix sockets.
     Own(Option<&'a Endpoints>),
@@ -32,12 +32,16 @@ pub fn write_header(
     of: Of<'_>,
 ) -> bool {
     match (config.version, of) {
-        (Version::V1, Of::Client(endpoints)) => encode_v1(out, Some(endpoints)),
+        (Version::V1, Of::Client(endpoints, _)) => encode_v1(out, Some(endpoints)),
         (Version::V1, Of::Own(endpoints)) => encode_v1(out, endpoints),
-        (Version::V2, Of::Client(endpoints)) => {
-            let is_hosts = |tlv: &&Tlv| of_host.iter().any(|own| own.kind == tlv.kind);
-            let of_cluster = config.added.iter().filter(|tlv| !is_hosts(tlv));
-            let all = of_host.iter().chain(of_cluster);
+        (Version::V2, Of::Client(endpoints, of_client)) => {
+            let is_in = |list: &[Tlv], tlv: &Tlv| list.iter().any(|one| one.kind == tlv.kind);
+            let of_cluster = config.added.iter().filter(|tlv| !is_in(of_host, tlv));
+            let of_client = of_client.iter().filter(|tlv| {
+                let is_added = is_in(of_host, tlv) || is_in(&config.added, tlv);
+                config.passed_on.contains(tlv.kind) && !is_added
+            });
+            let all = of_host.iter().chain(of_cluster).chain(of_client);
             let all = all.map(|tlv| (tlv.kind, &*tlv.value));
             return encode_v2(out, Some(endpoints), all);
         }
@@ -51,6 +55,7 @@ pub fn write_header(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringway_config::proxy_protocol::TlvTypes;
 
     fn tlv(kind: u8, value: &[u8]) -> Tlv {
         Tlv {
@@ -69,6 +74,7 @@ mod tests {
         let config = ProxyProtocol {
             version: Version::V2,
             added: [tlv(224, b"abc"), tlv(224, b"abd"), tlv(225, b"h")].into(),
+            passed_on: TlvTypes::default(),
         };
         for (of_host, expected) in [
             (&[][..], &b"\xe0\0\x03abc\xe0\0\x03abd\xe1\0\x01h"[..]),
@@ -79,7 +85,7 @@ mod tests {
             (&[tlv(224, b"x")], b"\xe0\0\x01x\xe1\0\x01h"),
         ] {
             let mut out = Vec::new();
-            let of = Of::Client(&endpoints);
+            let of = Of::Client(&endpoints, &[tlv(1, b"client")]);
             assert!(write_header(&mut out, &config, of_host, of));
             assert_eq!(&out[28..], expected);
         }

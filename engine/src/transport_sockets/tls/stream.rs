@@ -254,6 +254,11 @@ impl TlsStream {
 
     /// See [`Stream::abort`].
     pub fn abort(self) {
+        self.reset();
+    }
+
+    /// See [`Stream::reset`].
+    pub fn reset(&self) {
         self.0.state.borrow_mut().closed = true;
         self.0.socket.reset();
     }

@@ -104,13 +104,15 @@ pub(super) async fn open(
     let generation = host.generation();
     let timer = Timer::new();
     timer.set(Some(started + cluster.config.connect_timeout));
-    let connected = reactor::timeout(&timer, connect(&cluster, &host, &of, started)).await;
+    let pool = of.pool(&host);
+    let connecting = connect(&cluster, &host, &of, started);
+    let connecting = pool.unless_abandoned(of.speaks, connecting);
+    let connected = reactor::timeout(&timer, connecting).await;
     timer.set(None);
 
-    let pool = of.pool(&host);
     pool.connecting.set(pool.connecting.get() - 1);
     let failure = match connected {
-        Ok(Ok((stream, info))) => {
+        Ok(Some(Ok((stream, info)))) => {
             let elapsed = reactor::now().duration_since(started);
             cluster
                 .stats
@@ -146,27 +148,30 @@ pub(super) async fn open(
             put(Rc::clone(&connection));
             return connection.watch().await;
         }
-        Ok(Err(failure)) => failure,
+        Ok(Some(Err(failure))) => Some(failure),
+        Ok(None) => None,
         Err(_elapsed) => {
             cluster.stats.upstream_cx_connect_timeout.inc();
-            WaitFailure::ConnectTimeout
+            Some(WaitFailure::ConnectTimeout)
         }
     };
     match &failure {
-        WaitFailure::Connect(..) | WaitFailure::Handshake(_) => {
+        Some(WaitFailure::Connect(..) | WaitFailure::Handshake(_)) => {
             cluster.stats.upstream_cx_destroy_remote.inc();
         }
-        WaitFailure::ConnectTimeout => cluster.stats.upstream_cx_destroy_local.inc(),
+        Some(WaitFailure::ConnectTimeout) | None => cluster.stats.upstream_cx_destroy_local.inc(),
     }
     let open_ms = reactor::now().duration_since(started).as_millis() as u64;
     cluster.stats.upstream_cx_length_ms.record(open_ms);
-    cluster.stats.upstream_cx_connect_fail.inc();
     cluster.stats.upstream_cx_active.dec();
     cluster.stats.upstream_cx_destroy.inc();
-    host.stats.cx_connect_fail.inc();
     host.stats.cx_active.dec();
     drop(permit);
-    fail_waiters(of.pool(&host), &failure);
+    if let Some(failure) = failure {
+        cluster.stats.upstream_cx_connect_fail.inc();
+        host.stats.cx_connect_fail.inc();
+        fail_waiters(of.pool(&host), &failure);
+    }
     of.pool(&host).leave_if_empty();
 }
 
@@ -187,8 +192,11 @@ fn write_header(
         source,
         destination,
     });
-    let told = match of.endpoints() {
-        Some(endpoints) => Of::Client(endpoints),
+    let told = match of.client() {
+        Some(client) => Of::Client(
+            &client.endpoints,
+            client.tlvs.as_deref().unwrap_or_default(),
+        ),
         None => Of::Own(own.as_ref()),
     };
     let of_host = host.config();
@@ -534,9 +542,13 @@ impl Connection {
 
     /// Adds what went over the wire since the last call to the cluster's byte
     /// counters.
-    pub(super) fn count_bytes(&self) {
-        let now = (self.stream.bytes_received(), self.stream.bytes_sent());
-        let before = self.bytes_counted.replace(now);
+    pub fn count_bytes(&self) {
+        let before = self.bytes_counted.get();
+        // With TLS, what waits to be sent is longer than what it carries, so that less
+        // seems to have left than before.
+        let sent = self.stream.bytes_sent().max(before.1);
+        let now = (self.stream.bytes_received(), sent);
+        self.bytes_counted.set(now);
         let stats = &self.cluster.stats;
         stats.upstream_cx_rx_bytes_total.add(now.0 - before.0);
         stats.upstream_cx_tx_bytes_total.add(now.1 - before.1);

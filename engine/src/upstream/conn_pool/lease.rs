@@ -41,6 +41,24 @@ impl Lease {
         }
     }
 
+    /// Ends a connection that has carried bytes for one client and is good for
+    /// nobody else. `by_host`: it was the host that ended it.
+    pub fn end(mut self, by_host: bool) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        let _ = connection.request_done();
+        let stats = &connection.cluster.stats;
+        stats.upstream_cx_destroy_with_active_rq.inc();
+        if by_host {
+            stats.upstream_cx_destroy_remote_with_active_rq.inc();
+            connection.close_remote();
+        } else {
+            stats.upstream_cx_destroy_local_with_active_rq.inc();
+            connection.close_local();
+        }
+    }
+
     /// Returns a connection on which nothing was sent. It may have become
     /// unfit in the meantime, and nobody watches a busy one.
     pub fn give_back_unused(mut self) {
@@ -76,15 +94,10 @@ impl Drop for Lease {
         if connection.http2.get().is_some() {
             return connection.stream_over(true);
         }
-        let _ = connection.request_done();
-        let stats = &connection.cluster.stats;
-        stats.upstream_cx_destroy_with_active_rq.inc();
-        if connection.stream.is_closed() {
-            stats.upstream_cx_destroy_remote_with_active_rq.inc();
-            connection.close_remote();
-        } else {
-            stats.upstream_cx_destroy_local_with_active_rq.inc();
-            connection.close_local();
+        let by_host = connection.stream.is_closed();
+        Self {
+            connection: Some(connection),
         }
+        .end(by_host);
     }
 }

@@ -27,6 +27,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -62,6 +63,10 @@ pub struct Pool {
     is_http1: Cell<bool>,
     /// Connections that other workers were asked for.
     asking: Cell<usize>,
+    /// Connections being opened that nobody waits for any more, and the tasks that
+    /// open some.
+    abandoned: Cell<usize>,
+    opening: RefCell<Vec<Waker>>,
     /// Open connections, idle ones included.
     open: Cell<usize>,
     /// Counts the pool while it has connections or requests that wait.
@@ -118,6 +123,45 @@ impl Pool {
     fn wants_new(&self) -> bool {
         let waiting = self.waiting.borrow();
         waiting.iter().any(|waiter| waiter.wants_new.get())
+    }
+
+    /// One who waited has given up: as in Envoy a connection that was opened for it
+    /// and carries bytes of one client only is given up, too.
+    fn abandon(&self) {
+        if self.connecting.get() > self.waiting.borrow().len() + self.abandoned.get() {
+            self.abandoned.set(self.abandoned.get() + 1);
+            for waker in self.opening.borrow_mut().drain(..) {
+                waker.wake();
+            }
+        }
+    }
+
+    /// `connecting`, as long as somebody waits for it; `None` once nobody does. Other
+    /// connections than those that carry bytes are there for the next request.
+    async fn unless_abandoned<T>(
+        &self,
+        speaks: Speaks,
+        connecting: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut connecting = pin!(connecting);
+        poll_fn(|cx| {
+            if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+                return Poll::Ready(Some(connected));
+            }
+            if speaks != Speaks::Bytes {
+                return Poll::Pending;
+            }
+            if let Some(left) = self.abandoned.get().checked_sub(1) {
+                self.abandoned.set(left);
+                return Poll::Ready(None);
+            }
+            let mut opening = self.opening.borrow_mut();
+            if !opening.iter().any(|waker| waker.will_wake(cx.waker())) {
+                opening.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     fn asked_one_less(&self) {
@@ -275,6 +319,11 @@ async fn wait(
     let _gauge = PendingGauge::new(cluster, host);
 
     let place = Place::join(pool, wants_new);
+    let _given_up = (of.speaks == Speaks::Bytes).then(|| GivenUp {
+        cluster,
+        pool,
+        waiter: Rc::clone(&place.waiter),
+    });
     open_for_waiters(cluster, host, priority, of, Open::OrBorrow);
     preconnect(cluster, host, priority, of);
     if wants_new && pool.expected(cluster, of) < pool.waiting.borrow().len() {
@@ -539,6 +588,30 @@ impl Drop for Place<'_> {
             lease.give_back_unused();
         }
         self.pool.leave_if_empty();
+    }
+}
+
+/// Gives up what was opened for one who waits for a connection of its own, if it
+/// goes while it still waits.
+struct GivenUp<'a> {
+    cluster: &'a Cluster,
+    pool: &'a Pool,
+    waiter: Rc<Waiter>,
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.pool.waiting.borrow_mut();
+        let place = waiting
+            .iter()
+            .position(|other| Rc::ptr_eq(other, &self.waiter));
+        let Some(place) = place else {
+            return;
+        };
+        waiting.remove(place);
+        drop(waiting);
+        self.cluster.stats.upstream_rq_cancelled.inc();
+        self.pool.abandon();
     }
 }
 

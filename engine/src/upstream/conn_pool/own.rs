@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use ringway_codecs::proxy_protocol::Endpoints;
+use ringway_config::proxy_protocol::Tlv;
 
 use super::{Pool, Speaks};
 use crate::stream_info::ConnectionInfo;
@@ -55,9 +56,15 @@ impl PoolOf {
         let key = Key {
             speaks,
             connection: (config.connections_per_downstream).then_some(downstream.id),
-            endpoints: (config.proxy_protocol.is_some()).then_some(Endpoints {
-                source: downstream.direct_remote,
-                destination: downstream.local,
+            client: (config.proxy_protocol.as_ref()).map(|header| Client {
+                endpoints: Endpoints {
+                    source: downstream.remote,
+                    destination: downstream.local,
+                },
+                tlvs: match header.passed_on.is_empty() {
+                    true => None,
+                    false => downstream.tlvs.clone(),
+                },
             }),
         };
         Self {
@@ -84,19 +91,27 @@ impl PoolOf {
     }
 
     /// What headers of PROXY protocol tell of those who use it.
-    pub(super) fn endpoints(&self) -> Option<&Endpoints> {
-        self.own.as_ref()?.key.endpoints.as_ref()
+    pub(super) fn client(&self) -> Option<&Client> {
+        self.own.as_ref()?.key.client.as_ref()
     }
 }
 
 /// Who may use a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     speaks: Speaks,
     /// The one downstream connection.
     connection: Option<u64>,
-    /// Those with these addresses.
-    endpoints: Option<Endpoints>,
+    /// Those of whom the same is told.
+    client: Option<Client>,
+}
+
+/// What a header of PROXY protocol tells of a client.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Client {
+    pub endpoints: Endpoints,
+    /// What the client's own header has said.
+    pub tlvs: Option<Rc<[Tlv]>>,
 }
 
 /// The pools of one host that not all may use.
@@ -133,7 +148,7 @@ impl OwnPool {
             // Hosts that are gone.
             used.retain(|own| own.host.strong_count() > 0);
             let mut pools = host.own_pools.get_or_init(Box::default).0.borrow_mut();
-            let own = pools.entry(key).or_insert_with(|| {
+            let own = pools.entry(key.clone()).or_insert_with(|| {
                 Rc::new(Self {
                     pool: Pool::default(),
                     host: Rc::downgrade(host),

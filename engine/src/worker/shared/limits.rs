@@ -7,6 +7,9 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::recent::{Recent, Span};
 
 /// A count of things of which there may be as many as whoever adds one says.
 #[derive(Debug, Default)]
@@ -196,6 +199,9 @@ pub struct Budget {
     /// before any is handed out.
     reserve: Cell,
     first: OnceLock<Arc<Share>>,
+    /// For how long permits are counted after they were taken, and where that
+    /// clock starts.
+    span: Option<(Span, Instant)>,
 }
 
 /// A worker's part of a [`Budget`], alone in its cache line: its owner writes it
@@ -204,18 +210,22 @@ pub struct Budget {
 #[repr(align(64))]
 pub struct Share {
     free: Cell,
+    recent: Option<Recent>,
     next: OnceLock<Arc<Share>>,
 }
 
 impl Budget {
-    /// A budget of `limit` permits, none of them used.
+    /// A budget of `limit` permits, none of them used. With a `span` of time it
+    /// knows how many were taken within it; `start` is some moment before all of
+    /// them.
     #[must_use]
-    pub fn new(limit: u32) -> Self {
+    pub fn new(limit: u32, span: Option<Duration>, start: Instant) -> Self {
         let budget = Self {
             limit: AtomicU32::new(0),
             used: AtomicBool::new(false),
             reserve: Cell::default(),
             first: OnceLock::new(),
+            span: span.and_then(Span::new).map(|span| (span, start)),
         };
         budget.set_limit(limit);
         budget
@@ -226,6 +236,7 @@ impl Budget {
     pub fn join(&self) -> Arc<Share> {
         let mut share = Arc::new(Share {
             free: Cell::default(),
+            recent: self.span.map(|(span, _)| Recent::new(span)),
             next: OnceLock::new(),
         });
         let joined = Arc::clone(&share);
@@ -261,6 +272,23 @@ impl Budget {
             return true;
         }
         self.take_elsewhere(own)
+    }
+
+    /// Notes that a permit was taken, if that is of interest for a while; only
+    /// then is the time asked for.
+    pub fn note_taken(&self, own: &Share, now: impl FnOnce() -> Instant) {
+        if let (Some((span, start)), Some(recent)) = (self.span, &own.recent) {
+            recent.note(span, now().duration_since(start));
+        }
+    }
+
+    /// How many permits all workers have taken within the span, if there is one.
+    #[must_use]
+    pub fn taken_recently(&self, now: Instant) -> Option<u64> {
+        let (span, start) = self.span?;
+        let now = now.duration_since(start);
+        let shares = self.shares().filter_map(|share| share.recent.as_ref());
+        Some(shares.map(|recent| recent.count(span, now)).sum())
     }
 
     /// Ends the use of one permit.
@@ -430,7 +458,7 @@ mod tests {
 
     #[test]
     fn a_worker_reaches_what_others_do_not_use() {
-        let budget = Budget::new(5);
+        let budget = Budget::new(5, None, Instant::now());
         let (first, second, third) = (budget.join(), budget.join(), budget.join());
         for _ in 0..5 {
             assert!(budget.take(&first));
@@ -452,7 +480,7 @@ mod tests {
 
     #[test]
     fn a_lower_limit_is_paid_for_by_what_comes_back() {
-        let budget = Budget::new(4);
+        let budget = Budget::new(4, None, Instant::now());
         let (first, second) = (budget.join(), budget.join());
         assert!(budget.take(&first) && budget.take(&first) && budget.take(&second));
         budget.give_back(&second);
@@ -476,7 +504,7 @@ mod tests {
     fn permits_are_neither_lost_nor_hidden_nor_doubled() {
         const THREADS: u32 = 4;
         for limit in [1, 2, 3, THREADS] {
-            let budget = Budget::new(limit);
+            let budget = Budget::new(limit, None, Instant::now());
             let in_use = AtomicUsize::new(0);
             let shares: Vec<_> = (0..THREADS).map(|_| budget.join()).collect();
             let refused = AtomicUsize::new(0);

@@ -94,7 +94,6 @@ fn send_arrived(
     while !exchange.request_complete {
         match upstream.poll_request(downstream, exchange, &mut cx) {
             Poll::Ready(Event::RequestBody(BodyPart::Data(data))) => {
-                exchange.info.bytes_received += data.len() as u64;
                 upstream.send_data(data);
             }
             Poll::Ready(Event::RequestBody(BodyPart::End)) => {

@@ -8,11 +8,13 @@ use std::rc::Rc;
 use ringway_codecs::header::HeaderId;
 
 use super::charge::Clusters;
+use super::timeout::record_budget;
 use super::{ConnectionManager, Handled, LocalReply};
 use crate::formatter::grpc;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
 use crate::http::http1::reader::ReadError;
+use crate::reactor;
 use crate::stream_info::{ResponseFlag, StreamInfo, details};
 use crate::upstream::cluster::Cluster;
 
@@ -61,6 +63,8 @@ pub enum Failure {
     DownstreamProtocol,
     /// The client has sent what it should have kept until its CONNECT is answered.
     EarlyData,
+    /// A filter does not take a body, and has an answer for it.
+    Refused,
     /// The client went away.
     DownstreamClosed,
     /// The worker ends.
@@ -81,6 +85,7 @@ impl Failure {
             ReadError::Closed | ReadError::Truncated | ReadError::Io(_) | ReadError::Http2(_) => {
                 Self::DownstreamClosed
             }
+            ReadError::Refused => Self::Refused,
         }
     }
 
@@ -139,6 +144,12 @@ impl Failure {
             exchange.info.flags.set(flag);
             exchange.info.details.set(details);
             return Handled::Aborted;
+        }
+        if let (Self::Expired(Expired::Route | Expired::Try | Expired::TryIdle), Some(cluster)) =
+            (&self, charged)
+        {
+            let took = exchange.upstream_time(reactor::now());
+            record_budget(cluster, took.unwrap_or_default(), exchange.limits.route);
         }
         if exchange.response_started {
             return self.abort(manager, exchange);
@@ -204,6 +215,10 @@ impl Failure {
                 // As in Envoy, the reply itself cannot tell of it yet.
                 let flags = &mut exchange.info.flags;
                 flags.set(ResponseFlag::DownstreamProtocolError);
+                return Handled::Answered;
+            }
+            Self::Refused => {
+                manager.answer_refused(downstream, exchange);
                 return Handled::Answered;
             }
             Self::EarlyData => {
@@ -278,6 +293,7 @@ impl Failure {
             | Self::ConnectTimeout
             | Self::Connect(_)
             | Self::EarlyData
+            | Self::Refused
             | Self::Handshake(_)
             | Self::DownstreamClosed
             | Self::Stopped => {}
@@ -354,6 +370,9 @@ fn expired(
     // A request that has not arrived in full is the client's delay (408); one
     // that has is ours or the host's (504).
     let status = if exchange.is_request_over() { 504 } else { 408 };
+    if let (Expired::Route, Some(budget)) = (expired, exchange.try_budget.take()) {
+        budget.forget();
+    }
     let reply = match expired {
         Expired::Route | Expired::Try | Expired::TryIdle => {
             let details = match expired {
@@ -408,7 +427,7 @@ fn remote_failure(info: &mut StreamInfo, reason: &str, retried: bool) -> LocalRe
 }
 
 /// Envoy's words for a failed connect.
-fn connect_error_text(error: &io::Error, address: Option<&str>) -> String {
+pub(in crate::filters) fn connect_error_text(error: &io::Error, address: Option<&str>) -> String {
     let reason = match error.kind() {
         io::ErrorKind::ConnectionRefused => "Connection refused".to_owned(),
         io::ErrorKind::HostUnreachable => "No route to host".to_owned(),

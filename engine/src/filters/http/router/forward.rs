@@ -28,10 +28,13 @@ use super::interim::is_interim;
 use super::look_up::look_up;
 use super::pick::{Picked, pick_host};
 use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_host};
-use super::timeout::{limits, poll_deadline, set_deadlines};
+use super::timeout::{begin_try, limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
 use super::upstream_request::{Event, UpstreamRequest, note_unconnected};
-use super::{ConnectionManager, Handled, LocalReply, connect, shadow, strict_headers, tunnel};
+use super::{
+    ConnectionManager, Handled, LocalReply, Sent, connect, maintenance, shadow, strict_headers,
+    tunnel,
+};
 use crate::http::downstream::{Downstream, ResponseFraming};
 use crate::http::exchange::{Exchange, Tunnel};
 use crate::http::header_parser::Message;
@@ -66,6 +69,9 @@ pub(super) async fn forward<'a>(
     }
     exchange.rejects_early_data =
         exchange.tunnel == Tunnel::Connect && router.reject_early_connect_data;
+    if maintenance::refuses(&manager.worker, &cluster) {
+        return maintenance::refuse(&cluster, manager, downstream, exchange);
+    }
     if let Some(drop) = cluster.drop_overload()
         && let Some(refused) = judge(&manager.worker, drop)
     {
@@ -73,6 +79,8 @@ pub(super) async fn forward<'a>(
     }
     exchange.info.attempt_count = 1;
     exchange.tell_attempts = forward.resilience.attempt_count_in_response;
+    let policies = &cluster.config.request_policies;
+    exchange.mirrored = policies.mirror(forward).is_none();
     exchange.limits = limits(forward, router, &exchange.request);
     let hedging = is_hedging(forward, &exchange.request);
     // Before a host is picked: format strings know none.
@@ -102,10 +110,11 @@ pub(super) async fn forward<'a>(
     exchange.info.host = Some(picked.host.info());
     set_deadlines(manager, forward, downstream, exchange);
 
-    if may_try_again(forward, exchange) {
-        let at = (cluster, picked, hedging);
+    if may_try_again(forward, &cluster, exchange) {
+        let at = (&cluster, picked, hedging);
         return forward_with_tries(manager, selected, forward, at, downstream, exchange).await;
     }
+    exchange.try_budget = begin_try(&cluster, exchange.limits.per_try);
     let Picked {
         host,
         cluster: of_host,
@@ -305,6 +314,17 @@ pub(super) enum Relayed {
     Closed,
 }
 
+impl Relayed {
+    /// How it ends where a filter has stopped the response's body.
+    #[cold]
+    fn of_stopped(stopped: Sent, head: Option<ResponseHead>) -> Self {
+        match (stopped, head) {
+            (Sent::Queued | Sent::Replaced, Some(head)) => Self::Replaced(head),
+            _ => Self::Failed(Failure::Refused),
+        }
+    }
+}
+
 /// Moves both messages until the response is complete or cannot be. `first` is
 /// a head that was received already.
 pub(super) async fn relay(
@@ -371,15 +391,18 @@ pub(super) async fn relay(
                 exchange
                     .info
                     .mark_first(TimePoint::UpstreamRxBodyBegin, now);
-                downstream.send_data(exchange, data);
-                host_moved(now, exchange);
+                match manager.send_data(downstream, exchange, data) {
+                    Sent::Queued => host_moved(now, exchange),
+                    stopped => return Relayed::of_stopped(stopped, head),
+                }
             }
             Event::ResponseBody(BodyPart::End) => {
-                downstream.send_end(exchange);
-                return Relayed::Complete(head);
+                return match manager.send_end(downstream, exchange) {
+                    Sent::Queued | Sent::Replaced => Relayed::Complete(head),
+                    Sent::Broken => Relayed::Failed(Failure::Refused),
+                };
             }
             Event::RequestBody(BodyPart::Data(data)) => {
-                exchange.info.bytes_received += data.len() as u64;
                 shadow::data(upstream.route_cluster(), exchange, &data);
                 upstream.send_data(data);
             }

@@ -32,10 +32,11 @@ pub(super) fn hash(forward: &Forward, cluster: &Cluster, exchange: &mut Exchange
     })
 }
 
-/// The policies that hash a request for a cluster.
+/// The policies that hash a request for a cluster: those of its load balancing
+/// before those of its protocol options and the route's, as in Envoy.
 pub fn policies<'p>(forward: &'p Forward, cluster: &'p ClusterConfig) -> Option<&'p HashPolicies> {
     let own = cluster.balancing.hash_policies.as_deref();
-    own.or(forward.hash_policies.as_deref())
+    own.or(cluster.request_policies.hash(forward))
 }
 
 /// Adds the cookies that were made to the response, which is the upstream's.
@@ -49,7 +50,7 @@ pub(super) fn set_cookies(exchange: &mut Exchange) {
 /// function of the connection's two addresses, so that requests which arrive
 /// before the client knows its cookie go to the same host.
 pub fn cookie_value(connection: &ConnectionInfo) -> String {
-    let addresses = format!("{}{}", connection.direct_remote, connection.local);
+    let addresses = format!("{}{}", connection.remote, connection.local);
     format!("{:016x}", xxh64(addresses.as_bytes(), 0))
 }
 

@@ -148,6 +148,7 @@ impl Http2Codec {
         }
         self.is_bodiless = facts.is_head || matches!(head.status.as_u16(), 204 | 304);
         self.body = Some(body);
+        self.is_read = is_end;
         Poll::Ready(self.on_head(&head, is_end, headers))
     }
 

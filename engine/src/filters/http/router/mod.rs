@@ -4,7 +4,8 @@
 //!
 //! - `direct_response.rs`: answers that the route holds.
 //! - `forward.rs`: the whole story of a forwarded request.
-//! - `drop_overload.rs`: requests that their cluster does not take.
+//! - `maintenance.rs`, `drop_overload.rs`: requests that their cluster does not
+//!   take.
 //! - `request_headers.rs`: what is done to its headers.
 //! - `hash_policy.rs`: what requests have in common that go to one host.
 //! - `pick.rs`: what the balancer is told; `retry_priority.rs`: which
@@ -38,6 +39,7 @@ mod http2_codec;
 mod interim;
 mod internal_redirect;
 mod look_up;
+mod maintenance;
 mod pick;
 mod request_headers;
 mod retries;
@@ -61,9 +63,11 @@ use ringway_config::route::{Action, ClusterChoice, Route, RouteMatch};
 pub use self::connect::carries_bytes;
 pub use self::direct_response::{make_body, set_direct_location, set_redirect};
 pub use self::drop_overload::drop_reply;
-pub(in crate::filters) use self::failure::Failure;
+pub(in crate::filters) use self::failure::{Failure, connect_error_text};
 use self::forward::{forward, no_cluster};
 pub use self::hash_policy::policies as hash_policies;
+pub use self::maintenance::maintenance_reply;
+pub(in crate::filters) use self::pick::join_aggregate;
 pub use self::pick::subset;
 pub use self::request_headers::{finalize_request_headers, remove_consumed, rewrite_host_to};
 pub use self::retries::Retries;
@@ -72,9 +76,10 @@ pub use self::strict_headers::{StrictHeaders, wrong_header_text};
 pub use self::timeout::{asked_ms, limits, route_header, set_stream_limit, write_grpc_timeout};
 pub(in crate::filters) use self::timeout::{poll_deadline, set_stream_deadlines};
 pub use self::tries::{TriesPool, is_hedging};
+pub(in crate::filters) use self::upstream_request::ActiveRequest;
 pub use self::upstream_request::head_end;
 use super::super::network::http_connection_manager::local_reply::LocalReply;
-use super::super::network::http_connection_manager::{ConnectionManager, Handled};
+use super::super::network::http_connection_manager::{ConnectionManager, Handled, Sent};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
 use crate::http::redirect;

@@ -57,7 +57,7 @@ pub(super) fn pick_host(
             exchange.with_destination(|name| cluster.host_named(name))?
         }
         Discovery::Aggregate(_) => {
-            let joined = join(&manager.worker, cluster)?;
+            let joined = join_aggregate(&manager.worker, cluster)?;
             let number = manager.worker.rng.borrow_mut().u64(..);
             let (cluster, loads) = joined.choose(loads, number)?;
             let host = balance(told, Some(loads), cluster, exchange)?;
@@ -166,7 +166,7 @@ pub(super) fn pick_host_of_copy(
             cluster.host_named(&String::from_utf8_lossy(&name))?
         }
         Discovery::Aggregate(_) => {
-            let joined = join(worker, cluster)?;
+            let joined = join_aggregate(worker, cluster)?;
             let number = worker.rng.borrow_mut().u64(..);
             let (cluster, loads) = joined.choose(None, number)?;
             return Some(Picked {
@@ -182,7 +182,10 @@ pub(super) fn pick_host_of_copy(
 }
 
 /// The clusters of an aggregate; `None` while they have no hosts.
-fn join(worker: &WorkerContext, aggregate: &Cluster) -> Option<Rc<Joined>> {
+pub(in crate::filters) fn join_aggregate(
+    worker: &WorkerContext,
+    aggregate: &Cluster,
+) -> Option<Rc<Joined>> {
     let threshold = aggregate.panic_threshold();
     (aggregate.aggregate.as_ref()?).join(&worker.clusters, threshold)
 }

@@ -1,6 +1,8 @@
 //! What is tried again for a request, and how often: the route's policy, with
 //! what the request's own headers say. Only those of internal clients get here.
 
+use std::str::FromStr;
+
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::route::{RetryOn, RetryPolicy, words};
 
@@ -56,9 +58,11 @@ impl Retries {
         }
     }
 
-    /// How often the request itself wants to be tried again.
+    /// How often the request itself wants to be tried again. As in Envoy, what
+    /// is above 32 bits of a number of 64 does not count.
     pub fn times_asked_by(request: &HeaderMap) -> Option<u32> {
-        request.get(HeaderId::XEnvoyMaxRetries).and_then(number)
+        let asked: u64 = request.get(HeaderId::XEnvoyMaxRetries).and_then(number)?;
+        Some(asked as u32)
     }
 
     /// Whether the request is one that the policy is for
@@ -70,7 +74,7 @@ impl Retries {
 }
 
 /// The number that a header's value is.
-pub(super) fn number(text: &[u8]) -> Option<u32> {
+pub(super) fn number<N: FromStr>(text: &[u8]) -> Option<N> {
     std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
@@ -117,6 +121,12 @@ mod tests {
             (&some, &[(ON, "5xx")], Some((both, 4))),
             (&some, &[(TIMES, "0")], Some((RetryOn::RESET, 0))),
             (&some, &[(TIMES, "many")], Some((RetryOn::RESET, 4))),
+            (&some, &[(TIMES, "4294967297")], Some((RetryOn::RESET, 1))),
+            (
+                &some,
+                &[(TIMES, "18446744073709551616")],
+                Some((RetryOn::RESET, 4)),
+            ),
         ] {
             let found = of(policy, lines).map(|retries| (retries.on, retries.times));
             assert_eq!(found, expected, "{lines:?}");

@@ -14,6 +14,7 @@ use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::route::{
     BackOff, HostPredicate, RateLimitedBackOff, ResetFormat, RetryOn, RetryPolicy, RetryPriority,
 };
+use ringway_config::runtime::{RuntimeKey, RuntimeValues};
 use ringway_lb::priority::Loads;
 
 use super::charge::Places;
@@ -91,8 +92,8 @@ pub(super) struct RetryState<'a> {
     policy: &'a RetryPolicy,
     /// What is left of them.
     retries: Retries,
-    /// The bound of the next wait.
-    back_off_ms: u64,
+    /// The bounds of the next wait and of all.
+    back_off: BackOff,
     permit: Option<RetryPermit>,
     /// There was a retry, of which it is not known yet what it was good for.
     retrying: bool,
@@ -106,11 +107,15 @@ pub(super) struct RetryState<'a> {
 impl<'a> RetryState<'a> {
     /// The retries of a request, or `None` when there will be none: neither
     /// the policy nor the request's own headers ask for any.
-    pub fn new(policy: &'a RetryPolicy, request: &HeaderMap) -> Option<Self> {
+    pub fn new(
+        policy: &'a RetryPolicy,
+        request: &HeaderMap,
+        runtime: &RuntimeValues,
+    ) -> Option<Self> {
         Some(Self {
             policy,
             retries: Retries::of(policy, request)?,
-            back_off_ms: policy.back_off.base_ms,
+            back_off: policy.back_off_in_force(runtime),
             permit: None,
             retrying: false,
             first_host: None,
@@ -185,7 +190,7 @@ impl<'a> RetryState<'a> {
     }
 
     fn has_retriable_grpc_status(&self, response: &HeaderMap) -> bool {
-        let condition = match response.get(HeaderId::GrpcStatus).and_then(number) {
+        let condition = match response.get(HeaderId::GrpcStatus).and_then(number::<u32>) {
             Some(1) => RetryOn::GRPC_CANCELLED,
             Some(4) => RetryOn::GRPC_DEADLINE_EXCEEDED,
             Some(8) => RetryOn::GRPC_RESOURCE_EXHAUSTED,
@@ -238,6 +243,7 @@ impl<'a> RetryState<'a> {
             | Failure::Overflow
             | Failure::DownstreamProtocol
             | Failure::EarlyData
+            | Failure::Refused
             | Failure::DownstreamClosed
             | Failure::Stopped
             | Failure::Expired(_) => false,
@@ -278,6 +284,10 @@ impl<'a> RetryState<'a> {
             source.count(|stats| &stats.upstream_rq_retry_overflow);
             return Decision::Overflow;
         }
+        if !source.uses_retry() {
+            self.permit = None;
+            return Decision::No;
+        }
         self.retrying = true;
         if wanted == Wanted::AtOnce {
             return Decision::Retry(Wait {
@@ -293,8 +303,8 @@ impl<'a> RetryState<'a> {
                 kind: WaitKind::Told,
             });
         }
-        let bound = self.back_off_ms;
-        self.back_off_ms = next_bound(&self.policy.back_off, bound);
+        let bound = self.back_off.base_ms;
+        self.back_off.base_ms = next_bound(self.back_off);
         Decision::Retry(Wait {
             time: Duration::from_millis(source.rng.u64(..bound)),
             kind: WaitKind::BackOff,
@@ -376,9 +386,19 @@ pub(super) struct Source<'a> {
     pub priority: usize,
     /// For back-offs.
     pub rng: &'a mut fastrand::Rng,
+    /// Whether retries are made at all.
+    pub runtime: &'a RuntimeValues,
 }
 
 impl Source<'_> {
+    /// Whether the runtime lets the next retry be made (`upstream.use_retry`).
+    fn uses_retry(&mut self) -> bool {
+        match self.runtime.percent(RuntimeKey::USE_RETRY, 100) {
+            100 => true,
+            percent => self.rng.u64(..100) < percent,
+        }
+    }
+
     /// Counts for the request's virtual cluster and route.
     fn count(&self, counter: impl Fn(&RouteRequestStats) -> &Counter) {
         for stats in self.places.into_iter().flatten() {
@@ -402,11 +422,8 @@ const TOO_EARLY: u16 = 425;
 const SELECTIONS_PER_HOST: u32 = 128;
 
 /// The bound doubles until it would pass the largest one.
-fn next_bound(back_off: &BackOff, bound: u64) -> u64 {
-    match bound.checked_mul(2) {
-        Some(doubled) if doubled <= back_off.max_ms => doubled,
-        _ => back_off.max_ms,
-    }
+fn next_bound(BackOff { base_ms, max_ms }: BackOff) -> u64 {
+    base_ms.saturating_mul(2).min(max_ms)
 }
 
 /// How long the host says to wait: the first header that says something
@@ -416,9 +433,9 @@ fn told_wait(
     response: &HeaderMap,
     now: SystemTime,
 ) -> Option<Duration> {
-    let since_epoch = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    // In whole seconds, as in Envoy: a part of one is waited for, too.
+    let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH);
+    let since_epoch = Duration::from_secs(since_epoch.unwrap_or_default().as_secs());
     let mut told = back_off.headers.iter().filter_map(|header| {
         let seconds: u32 = response.get_name(&header.name).and_then(number)?;
         let told = Duration::from_secs(u64::from(seconds));
@@ -438,16 +455,18 @@ mod tests {
 
     #[test]
     fn bounds_double_up_to_the_largest() {
-        let back_off = BackOff {
-            base_ms: 25,
-            max_ms: 250,
+        let after = |base_ms| {
+            next_bound(BackOff {
+                base_ms,
+                max_ms: 250,
+            })
         };
-        let mut bounds = vec![back_off.base_ms];
+        let mut bounds = vec![25];
         for _ in 0..5 {
-            bounds.push(next_bound(&back_off, bounds[bounds.len() - 1]));
+            bounds.push(after(bounds[bounds.len() - 1]));
         }
         assert_eq!(bounds, [25, 50, 100, 200, 250, 250]);
-        assert_eq!(next_bound(&back_off, u64::MAX), 250);
+        assert_eq!(after(u64::MAX), 250);
     }
 
     #[test]
@@ -466,14 +485,17 @@ mod tests {
         };
         let mut rng = fastrand::Rng::with_seed(1);
         let mut seen = [(u128::MAX, 0); 3];
+        let runtime = &RuntimeValues::default();
         for _ in 0..2000 {
-            let mut state = RetryState::new(&policy, &HeaderMap::new()).expect("it retries");
+            let state = RetryState::new(&policy, &HeaderMap::new(), runtime);
+            let mut state = state.expect("it retries");
             for (least, most) in &mut seen {
                 let source = &mut Source {
                     cluster: &cluster,
                     places: [None; 2],
                     priority: 0,
                     rng: &mut rng,
+                    runtime,
                 };
                 let Decision::Retry(wait) = state.on_slow_try(source) else {
                     panic!("three retries are allowed");
@@ -488,7 +510,7 @@ mod tests {
 
     #[test]
     fn waits_that_the_host_asks_for() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1000_900);
         let header = |name: &str, format| ResetHeader {
             name: name.as_bytes().into(),
             format,

@@ -25,13 +25,14 @@ use ringway_config::discovery::Discovery;
 use ringway_config::route::{Forward, MirrorHost, MirrorTarget, RequestMirrorPolicy, port_start};
 use ringway_config::runtime::RuntimeValues;
 
-use super::ConnectionManager;
 use super::codec::{Asked, Codec};
 use super::drop_overload::judge;
 use super::host_result;
 use super::interim::{Interims, is_interim, is_known};
 use super::pick::{Picked, pick_host_of_copy};
+use super::timeout::{begin_try, record_budget};
 use super::upstream_request::ActiveRequest;
+use super::{ConnectionManager, maintenance};
 use crate::filters::WorkerContext;
 use crate::http::body_copy::{BodyCopy, BodyFeed, Copied, body_copy};
 use crate::http::downstream::SEND_QUEUE_BYTES_MAX;
@@ -40,6 +41,7 @@ use crate::http::forwarded_for;
 use crate::http::header_parser;
 use crate::http::http1::reader::{BodyPart, ReadError, RequestFacts};
 use crate::http::http2::error::Http2Error;
+use crate::http::timeout_budget::TryBudget;
 use crate::reactor::{self, Timer};
 use crate::stats::http_connection_manager::RouterStats;
 use crate::upstream::cluster::Cluster;
@@ -51,10 +53,13 @@ use crate::upstream::outlier_detection::Outcome;
 /// and it was not turned away for want of room.
 #[inline]
 pub(super) fn start(manager: &ConnectionManager, forward: &Forward, exchange: &mut Exchange) {
-    if let Some(policies) = &forward.mirror_policies
-        && !std::mem::replace(&mut exchange.mirrored, true)
-    {
-        start_each(manager, policies, exchange);
+    // Set from the start where there is nothing to do.
+    if !std::mem::replace(&mut exchange.mirrored, true) {
+        let chosen = exchange.cluster.cluster;
+        let cluster = chosen.and_then(|id| manager.worker.clusters.get(id));
+        let policies =
+            (cluster.as_ref()).and_then(|cluster| cluster.config.request_policies.mirror(forward));
+        start_each(manager, policies.unwrap_or_default(), exchange);
     }
 }
 
@@ -108,6 +113,7 @@ fn start_each(
             timer: Timer::new(),
             counts_responses: manager.shared.router_of(exchange).dynamic_stats,
             complete_at: None,
+            budget: None,
         };
         drop(reactor::spawn(shadow.run(*worker.async_client_stats())));
     }
@@ -229,6 +235,8 @@ struct Shadow {
     counts_responses: bool,
     /// When the request was complete.
     complete_at: Option<Instant>,
+    /// How much of its time it takes, where that is recorded.
+    budget: Option<TryBudget>,
 }
 
 /// Why a shadow ended without a complete response.
@@ -246,6 +254,10 @@ impl Shadow {
     async fn run(mut self, stats: RouterStats) {
         stats.rq_total.inc();
         let cluster = Rc::clone(&self.cluster);
+        if maintenance::refuses(&self.worker, &cluster) {
+            self.count_code(503);
+            return;
+        }
         if let Some(drop) = cluster.drop_overload()
             && judge(&self.worker, drop).is_some()
         {
@@ -265,6 +277,8 @@ impl Shadow {
             host,
             cluster: of_host,
         } = picked;
+        // A copy is tried once, so nothing else limits a try.
+        self.budget = begin_try(&cluster, None);
         let lease = match self.connection(&of_host, &host).await {
             Ok(lease) => lease,
             Err(failure) => {
@@ -363,12 +377,17 @@ impl Shadow {
     }
 
     /// Counts a failure and the status that a client would have got for it.
-    fn fail(&self, failure: &Failure, of_host: &Cluster) {
+    fn fail(&mut self, failure: &Failure, of_host: &Cluster) {
         self.count(failure, of_host);
         match failure {
             Failure::Pool(_) | Failure::Closed => self.count_code(503),
             Failure::Protocol => self.count_code(502),
-            Failure::Timeout => self.count_code(504),
+            Failure::Timeout => {
+                if let Some(budget) = self.budget.take() {
+                    budget.forget();
+                }
+                self.count_code(504);
+            }
             Failure::Cancelled => {}
         }
     }
@@ -382,11 +401,19 @@ impl Shadow {
                 stats.upstream_rq_pending_failure_eject.inc();
             }
             Failure::Protocol => stats.upstream_cx_protocol_error.inc(),
-            Failure::Timeout => self.cluster.stats.upstream_rq_timeout.inc(),
+            Failure::Timeout => {
+                self.cluster.stats.upstream_rq_timeout.inc();
+                self.record_budget(reactor::now());
+            }
             Failure::Pool(PoolFailure::NoPool | PoolFailure::Overflow)
             | Failure::Closed
             | Failure::Cancelled => {}
         }
+    }
+
+    fn record_budget(&self, now: Instant) {
+        let took = now.duration_since(self.complete_at.unwrap_or(now));
+        record_budget(&self.cluster, took, self.timeout);
     }
 
     fn count_code(&self, status: u16) {
@@ -563,6 +590,7 @@ impl Sent {
     fn complete(self, shadow: &Shadow) {
         let now = reactor::now();
         let took = now.duration_since(shadow.complete_at.unwrap_or(now));
+        shadow.record_budget(now);
         if shadow.counts_responses {
             let responses = &shadow.cluster.shared.responses;
             responses.sent.time(took.as_millis() as u64, true, false);

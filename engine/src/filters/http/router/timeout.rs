@@ -12,7 +12,9 @@ use super::{Config, ConnectionManager};
 use crate::formatter::grpc::is_grpc;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Limits, StreamLimit, Tunnel};
+use crate::http::timeout_budget::{TryBudget, percent_used};
 use crate::reactor;
+use crate::upstream::cluster::Cluster;
 
 /// How long the upstream may take. Headers of the request that say so win over
 /// the route; 0 is no limit.
@@ -242,6 +244,22 @@ pub fn write_grpc_timeout(limit: Duration, out: &mut Vec<u8>) {
     let (count, unit) = fits.map_or((GRPC_COUNT_MAX, b'H'), |(unit, name)| (ms / unit, *name));
     out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
     out.push(unit);
+}
+
+/// The time that a try has (`per_try_timeout`), if how much of it tries use is
+/// recorded.
+pub(super) fn begin_try(cluster: &Cluster, limit: Option<Duration>) -> Option<TryBudget> {
+    let budgets = cluster.shared.timeout_budgets?;
+    let recorded = budgets.upstream_rq_timeout_budget_per_try_percent_used;
+    Some(TryBudget::begin(recorded, limit))
+}
+
+/// Records how much of its time a request has used that is over, where that is
+/// recorded.
+pub(super) fn record_budget(cluster: &Cluster, took: Duration, limit: Option<Duration>) {
+    if let Some(budgets) = cluster.shared.timeout_budgets {
+        (budgets.upstream_rq_timeout_budget_percent_used).record(percent_used(took, limit));
+    }
 }
 
 /// Polls the one timer for whichever deadline is the nearest.

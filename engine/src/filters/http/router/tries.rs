@@ -30,7 +30,7 @@ use super::interim::is_interim;
 use super::pick::{Picked, pick_host};
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
 use super::retry_state::{Decision, RetryState, Source, Wait, Wanted};
-use super::timeout::{poll_deadline_or, set_expected_timeout};
+use super::timeout::{begin_try, poll_deadline_or, record_budget, set_expected_timeout};
 use super::upstream_request::{Event, UpstreamRequest, note_failure, note_unconnected};
 use super::{
     ConnectionManager, Handled, LocalReply, connect, host_result, internal_redirect, shadow, tunnel,
@@ -38,6 +38,7 @@ use super::{
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired, Tunnel};
 use crate::http::http1::reader::BodyPart;
+use crate::http::timeout_budget::TryBudget;
 use crate::reactor;
 use crate::stream_info::{ConnectionInfo, ResponseFlag, details};
 use crate::upstream::circuit_breaker::RequestPermit;
@@ -85,6 +86,8 @@ struct Try {
     stream_deadline: Option<Instant>,
     /// It took too long and another try was begun beside it.
     hedged: bool,
+    /// How much of its time it takes, where that is recorded.
+    budget: Option<TryBudget>,
 }
 
 #[expect(
@@ -139,7 +142,7 @@ struct Tries<'a> {
     manager: &'a ConnectionManager,
     selected: &'a SelectedRoute<'a>,
     forward: &'a Forward,
-    cluster: Rc<Cluster>,
+    cluster: &'a Rc<Cluster>,
     retry: Option<RetryState<'a>>,
     running: Vec<Try>,
     next: Option<Next>,
@@ -158,10 +161,10 @@ struct Tries<'a> {
 }
 
 /// Whether a request needs this path.
-pub(super) fn may_try_again(forward: &Forward, exchange: &Exchange) -> bool {
+pub(super) fn may_try_again(forward: &Forward, cluster: &Cluster, exchange: &Exchange) -> bool {
     let resilience = &forward.resilience;
     let request = &exchange.request;
-    resilience.retry.is_some()
+    cluster.config.request_policies.retry(forward).is_some()
         || resilience.internal_redirect.is_some()
         || exchange.limits.per_try.is_some()
         || request.contains(HeaderId::XEnvoyRetryOn)
@@ -184,19 +187,19 @@ pub(super) async fn forward_with_tries<'a>(
     manager: &'a ConnectionManager,
     selected: &'a SelectedRoute<'a>,
     forward: &'a Forward,
-    (cluster, picked, hedging): (Rc<Cluster>, Picked, bool),
+    (cluster, picked, hedging): (&'a Rc<Cluster>, Picked, bool),
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Handled {
     let default;
-    let policy = match &forward.resilience.retry {
-        Some(policy) => &**policy,
+    let policy = match cluster.config.request_policies.retry(forward) {
+        Some(policy) => policy,
         None => {
             default = RetryPolicy::default();
             &default
         }
     };
-    let retry = RetryState::new(policy, &exchange.request);
+    let retry = RetryState::new(policy, &exchange.request, &manager.worker.runtime.borrow());
     remove_consumed(exchange);
     let mut tries = Tries {
         manager,
@@ -289,6 +292,7 @@ impl Tries<'_> {
             idle_deadline: None,
             stream_deadline: None,
             hedged: false,
+            budget: begin_try(&self.cluster, exchange.limits.per_try),
         };
         // As in Envoy, which counts the time to connect here.
         if exchange.tunnel == Tunnel::WebSocket {
@@ -501,7 +505,6 @@ impl Tries<'_> {
     ) {
         match part {
             BodyPart::Data(data) => {
-                exchange.info.bytes_received += data.len() as u64;
                 shadow::data(&self.cluster, exchange, &data);
                 self.keep(&data, exchange);
                 for one in &mut self.running {
@@ -600,6 +603,7 @@ impl Tries<'_> {
                 places: self.manager.route_stats(exchange),
                 priority: self.forward.priority as usize,
                 rng: &mut rng,
+                runtime: &self.manager.worker.runtime.borrow(),
             };
             let (request, response) = (&exchange.request, &exchange.response);
             let wall = reactor::wall_clock();
@@ -615,6 +619,7 @@ impl Tries<'_> {
         }
         if let Some(policy) = self.forward.resilience.internal_redirect.as_deref()
             && internal_redirect::applies(policy, head.status)
+            && !tunnel::is_unsuccessful_handshake(&head, exchange)
         {
             let complete = exchange.is_request_over() && !self.overflowed;
             let stats = &self.cluster.stats;
@@ -681,6 +686,7 @@ impl Tries<'_> {
             places: self.manager.route_stats(exchange),
             priority: self.forward.priority as usize,
             rng: &mut rng,
+            runtime: &self.manager.worker.runtime.borrow(),
         });
         if let Decision::Retry(wait) = decision {
             one.hedged = true;
@@ -725,6 +731,7 @@ impl Tries<'_> {
                     places: self.manager.route_stats(exchange),
                     priority: self.forward.priority as usize,
                     rng: &mut rng,
+                    runtime: &self.manager.worker.runtime.borrow(),
                 },
             );
             drop(rng);
@@ -827,6 +834,9 @@ impl Tries<'_> {
             failure.count(self.manager, Clusters::one(&self.cluster), exchange);
         }
         for one in self.running.drain(..) {
+            if let Some(budget) = one.budget {
+                budget.forget();
+            }
             match one.state {
                 State::Active(upstream, _) => {
                     upstream.break_off(&failure, self.manager, exchange);
@@ -841,6 +851,12 @@ impl Tries<'_> {
         for _ in 0..ended {
             self.manager.charge_code(&self.cluster, status, exchange);
         }
+        let took = exchange.upstream_time(reactor::now());
+        record_budget(
+            &self.cluster,
+            took.unwrap_or_default(),
+            exchange.limits.route,
+        );
         failure.respond(None, self.manager, downstream, exchange)
     }
 

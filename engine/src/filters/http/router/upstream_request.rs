@@ -14,7 +14,7 @@ use super::connect::poll_client;
 use super::failure::Failure;
 use super::host_result;
 use super::interim::{Interims, is_interim, is_known};
-use super::timeout::poll_deadline;
+use super::timeout::{poll_deadline, record_budget};
 use super::{ConnectionManager, Handled};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired, Tunnel};
@@ -273,12 +273,10 @@ impl UpstreamRequest {
             Poll::Ready(Err(())) => return Poll::Pending,
             Poll::Ready(Ok(())) => {}
         }
-        downstream
-            .poll_body(&mut exchange.request_trailers, cx)
-            .map(|part| match part {
-                Ok(part) => Event::RequestBody(part),
-                Err(error) => Event::Failed(Failure::of_client(&error, exchange)),
-            })
+        downstream.poll_body(exchange, cx).map(|part| match part {
+            Ok(part) => Event::RequestBody(part),
+            Err(error) => Event::Failed(Failure::of_client(&error, exchange)),
+        })
     }
 
     /// Queues a part of the request's body.
@@ -367,6 +365,7 @@ impl UpstreamRequest {
             host_result::on_end(stats, &exchange.response_trailers);
         }
         if let Some(took) = exchange.upstream_time(now) {
+            record_budget(self.route_cluster(), took, exchange.limits.route);
             manager.charge_time(self.route_cluster(), took.as_millis() as u64, exchange);
         }
         self.give_back(head, exchange);
@@ -511,7 +510,7 @@ impl UpstreamRequest {
             ReadError::Io(_) if !has_head && !self.codec.is_within_head() => {
                 Failure::UpstreamClosed
             }
-            ReadError::Closed | ReadError::Truncated | ReadError::Io(_) => {
+            ReadError::Closed | ReadError::Truncated | ReadError::Io(_) | ReadError::Refused => {
                 Failure::UpstreamProtocol
             }
         }
@@ -605,10 +604,10 @@ fn may_read_paced(
 }
 
 /// A lease that counts as an active request of its cluster and host.
-pub(super) struct ActiveRequest(Option<Lease>);
+pub(in crate::filters) struct ActiveRequest(Option<Lease>);
 
 impl ActiveRequest {
-    pub(super) fn new(lease: Lease) -> Self {
+    pub(in crate::filters) fn new(lease: Lease) -> Self {
         let (cluster, host) = (lease.cluster(), lease.host());
         cluster.stats.upstream_rq_total.inc();
         cluster.stats.upstream_rq_active.inc();
@@ -617,14 +616,14 @@ impl ActiveRequest {
         Self(Some(lease))
     }
 
-    pub(super) fn lease(&self) -> &Lease {
+    pub(in crate::filters) fn lease(&self) -> &Lease {
         self.0
             .as_ref()
             .expect("the lease is here until the request is finished")
     }
 
     /// Ends the request and gives the lease out.
-    pub(super) fn finish(mut self) -> Lease {
+    pub(in crate::filters) fn finish(mut self) -> Lease {
         self.count_end();
         self.0.take().expect("a request is finished once")
     }

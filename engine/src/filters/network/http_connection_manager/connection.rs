@@ -10,6 +10,7 @@ use ringway_codecs::http1::{BodyOptions, Http1Error, RequestHead};
 use super::config::Codec;
 use super::{ConnectionManager, Handled};
 use crate::filters::Registration;
+use crate::filters::network::Closed;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
 use crate::http::http1::reader::ReadError;
@@ -69,6 +70,14 @@ pub struct Visit {
     over_tls: bool,
 }
 
+impl Visit {
+    /// The connection's timer, which the worker makes expire when it ends.
+    #[must_use]
+    pub fn timer(&self) -> Rc<Timer> {
+        self.registration.timer()
+    }
+}
+
 impl ConnectionManager {
     /// Counts a connection that was accepted.
     pub fn begin_connection(&self, over_tls: bool) -> Visit {
@@ -89,6 +98,39 @@ impl ConnectionManager {
     /// Counts a connection that ended in its handshake.
     pub fn give_up_connection(&self, visit: &Visit) {
         self.count_closed(visit, End::ByClient);
+    }
+
+    /// Waits for a client's first bytes on behalf of the filters before, as long as a
+    /// connection may wait for its first request.
+    ///
+    /// # Errors
+    /// It is not waited for any longer.
+    pub async fn await_data(
+        &self,
+        visit: &Visit,
+        arrival: impl Future<Output = ()>,
+    ) -> Result<(), Closed> {
+        let timeouts = &self.config().timeouts;
+        let idle = timeouts.idle.map(|idle| reactor::now() + idle);
+        let age = timeouts.connection.map(|age| visit.opened + age);
+        let draining = self.worker.is_draining();
+        let drain = draining.then_some(visit.opened + FIRST_REQUEST_GRACE);
+        let timer = visit.timer();
+        timer.set(earliest([idle, age, drain]));
+        visit.registration.set_idle(true);
+        let waited = reactor::timeout(&timer, arrival).await;
+        visit.registration.set_idle(false);
+        timer.set(None);
+        if waited.is_ok() {
+            return Ok(());
+        }
+        let passed = |at: Option<Instant>| at.is_some_and(|at| at <= reactor::now());
+        if passed(idle) {
+            self.stats().downstream_cx_idle_timeout.inc();
+        } else if passed(age) {
+            self.stats().downstream_cx_max_duration_reached.inc();
+        }
+        Err(Closed)
     }
 
     /// Serves a connection until it is closed.
@@ -524,7 +566,9 @@ enum Stop {
 fn no_request(error: &ReadError) -> Stop {
     match error {
         ReadError::Protocol(error) => Stop::Invalid(*error),
-        ReadError::Closed | ReadError::Io(_) | ReadError::Http2(_) => Stop::End(End::ByClient),
+        ReadError::Closed | ReadError::Io(_) | ReadError::Http2(_) | ReadError::Refused => {
+            Stop::End(End::ByClient)
+        }
         ReadError::Truncated => Stop::End(End::ByClientWithRequest),
     }
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use h2::server::{Builder, Connection, Handshake};
 use h2::{Ping, PingPong, Reason};
 use ringway_config::http2_protocol_options::Keepalive;
+use ringway_config::runtime::{RuntimeKey, RuntimeValues};
 
 use super::ConnectionManager;
 use super::config::Config;
@@ -91,11 +92,14 @@ impl Http2Connection {
         }
     }
 
-    /// Closes the connection of a client that asks for too much.
-    pub(super) fn close(&self) {
-        if !self.is_abused.replace(true) {
+    /// Closes the connection of a client that asks for too much; false where
+    /// that is so already.
+    pub(super) fn close(&self) -> bool {
+        let is_first = !self.is_abused.replace(true);
+        if is_first {
             self.wake();
         }
+        is_first
     }
 
     /// Lets every stream look at its deadlines, and at the end of its worker.
@@ -136,8 +140,10 @@ impl StreamSlot {
 
     /// Counts a stream that has ended, for the rule about those that end too
     /// soon, and says whether its connection is to be closed for it.
-    pub fn note_end(&self, since: Instant, by_reset: bool) -> bool {
-        self.connection.premature.note(since, by_reset)
+    pub fn note_end(&self, since: Instant, by_reset: bool, runtime: &RuntimeValues) -> bool {
+        let limits = PrematureLimits::new(runtime);
+        let age = reactor::now().duration_since(since);
+        self.connection.premature.note(age, by_reset, limits)
     }
 }
 
@@ -153,32 +159,40 @@ impl Drop for StreamSlot {
 }
 
 /// Envoy's rule against clients that ask and take it back: of many streams on
-/// a connection no more than a half may be reset within their first second.
+/// a connection less than a half may be reset while they are young.
 #[derive(Default)]
 struct PrematureResets {
     streams: Cell<u64>,
     premature: Cell<u64>,
 }
 
-/// Streams before which nothing is judged (Envoy's runtime key
-/// `overload.premature_reset_total_stream_count`).
-const PREMATURE_STREAMS_MIN: u64 = 500;
+/// What that means, as the runtime is now.
+#[derive(Clone, Copy)]
+struct PrematureLimits {
+    /// Streams before which nothing is judged.
+    streams: u64,
+    /// A stream that is older has not been reset too soon, in seconds.
+    age_seconds: u64,
+}
 
-/// A stream that lived for less ended too soon.
-const PREMATURE_BELOW: Duration = Duration::from_secs(1);
+impl PrematureLimits {
+    fn new(runtime: &RuntimeValues) -> Self {
+        Self {
+            streams: runtime.integer(RuntimeKey::PREMATURE_RESET_STREAMS, 500),
+            age_seconds: runtime.integer(RuntimeKey::PREMATURE_RESET_SECONDS, 1),
+        }
+    }
+}
 
 impl PrematureResets {
-    fn note(&self, since: Instant, by_reset: bool) -> bool {
-        let lived = reactor::now().duration_since(since);
-        let is_premature = by_reset && lived < PREMATURE_BELOW;
+    fn note(&self, age: Duration, by_reset: bool, limits: PrematureLimits) -> bool {
+        let is_premature = by_reset && age.as_secs() <= limits.age_seconds;
         self.streams.set(self.streams.get() + 1);
         let premature = self.premature.get() + u64::from(is_premature);
         self.premature.set(premature);
-        match self.streams.get() < PREMATURE_STREAMS_MIN {
-            // It can no longer be half of so many.
-            true => premature * 2 > PREMATURE_STREAMS_MIN,
-            false => premature * 2 > self.streams.get(),
-        }
+        // Before that, it may already be certain that it will be a half of so
+        // many.
+        premature.saturating_mul(2) >= self.streams.get().max(limits.streams)
     }
 }
 
@@ -396,9 +410,10 @@ fn builder(config: &Config) -> Builder {
 /// What h2 holds of one response at most before the socket takes it.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Streams that a client may reset before we have seen them: what one batch of
-/// frames may hold of them.
-const PENDING_RESETS_MAX: usize = 128;
+/// Streams that a client may reset before we have seen them, which h2 keeps: as
+/// many as may be open by default. The rule about resets that come too soon
+/// ends the connection of who resets a few hundred, once they are seen.
+const PENDING_RESETS_MAX: usize = 1024;
 
 /// The size of a header list, as HTTP/2 counts it, that h2 refuses by itself
 /// and tells nobody. Requests that are too large but not as large as this are

@@ -82,9 +82,8 @@ impl ConnectionManager {
         }
         self.count_stream(&mut downstream, is_request_over);
         let by_reset = downstream.as_http2().broken() == Some(Broken::ByPeer);
-        if slot.note_end(begun, by_reset) {
+        if slot.note_end(begun, by_reset, &self.worker.runtime.borrow()) && connection.close() {
             self.stats().downstream_rq_too_many_premature_resets.inc();
-            connection.close();
         }
         if self.is_draining() {
             connection.drain();

@@ -75,6 +75,9 @@ impl<'a> LocalReply<'a> {
 /// Whether the client is told of replies in the words of gRPC.
 #[must_use]
 pub fn speaks_grpc(exchange: &Exchange) -> bool {
+    if let Some(speaks) = exchange.speaks_grpc {
+        return speaks;
+    }
     grpc::is_grpc(&exchange.request) && exchange.request.contains(HeaderId::Path)
 }
 
@@ -204,8 +207,7 @@ impl ConnectionManager {
             false => ResponseFraming::Described,
         };
         if self.send_response_head(downstream, exchange, reply.status, framing) {
-            downstream.send_bytes(exchange, body);
-            downstream.send_end(exchange);
+            self.send_local_body(downstream, exchange, body);
         }
     }
 
@@ -240,7 +242,7 @@ impl ConnectionManager {
             false => ResponseFraming::Empty,
         };
         if self.send_response_head(downstream, exchange, 200, framing) {
-            downstream.send_end(exchange);
+            self.send_local_body(downstream, exchange, b"");
         }
     }
 }

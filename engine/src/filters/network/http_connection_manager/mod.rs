@@ -17,10 +17,12 @@
 //!   `local_reply_config.rs`: how the configuration changes them.
 //! - `upgrade.rs`: who may change a connection's protocol.
 //! - `wait.rs`: filters that hold a request back.
+//! - `filtered_body.rs`: responses whose bodies filters see.
 //! - `finish.rs`: statistics and access logs at the end.
 
 pub mod config;
 mod connection;
+mod filtered_body;
 mod finish;
 mod http2_connection;
 mod http2_stream;
@@ -45,6 +47,8 @@ use ringway_config::route::{MatchInput, PeerCertificate, RouteMatch, SelectedRou
 use ringway_config::runtime::RuntimeValues;
 
 use self::config::Config;
+pub use self::filtered_body::Sent;
+use self::filtered_body::answer_of;
 use self::local_reply::LocalReply;
 use self::upgrade::Upgrades;
 use super::super::http::{FilterChain, Flow, HttpFilters, router};
@@ -298,6 +302,17 @@ impl ConnectionManager {
                 Flow::Reply(answer) => {
                     self.reply(downstream, exchange, answer);
                     return Handled::Answered;
+                }
+                Flow::Answer(answer) => {
+                    self.reply(downstream, exchange, answer_of(&answer));
+                    return Handled::Answered;
+                }
+                Flow::Buffer => {
+                    let buffered = self.buffer_body(route, downstream, exchange);
+                    if let Err(handled) = Box::pin(buffered).await {
+                        return handled;
+                    }
+                    flow = filters.resume(exchange, &self.worker, route);
                 }
                 Flow::Wait(waiting) => {
                     // In a box: few requests wait, and every connection would

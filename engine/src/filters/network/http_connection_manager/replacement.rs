@@ -54,7 +54,7 @@ impl ConnectionManager {
 
     /// Makes the request one for a page; false when that has no route, and the
     /// response stays.
-    fn fetch(&self, filter: usize, fetch: Fetch, exchange: &mut Exchange) -> bool {
+    pub(super) fn fetch(&self, filter: usize, fetch: Fetch, exchange: &mut Exchange) -> bool {
         let found = self.find_route(&fetch.request, exchange);
         self.note_next_route(&found, &fetch.request, exchange);
         if matches!(found, RouteMatch::NoRoute(_) | RouteMatch::NoVirtualHost) {

@@ -222,7 +222,7 @@ impl ConnectionManager {
 fn peer(connection: &ConnectionInfo) -> Peer<'_> {
     let known = |address| (address != NO_ADDRESS).then_some(address);
     Peer {
-        remote: known(connection.direct_remote),
+        remote: known(connection.remote),
         local: known(connection.local),
         tls: connection.tls.as_deref(),
     }

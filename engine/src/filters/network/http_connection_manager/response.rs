@@ -99,6 +99,9 @@ impl ConnectionManager {
         framing: ResponseFraming,
     ) -> bool {
         exchange.info.response_code = status;
+        if exchange.bodies.is_some() {
+            return self.begin_filtered_response(downstream, exchange, status, framing);
+        }
         let filters = self.shared.filters_of(exchange);
         let (mut status, mut framing) = (status, framing);
         if let Some(page) = exchange.page {
@@ -112,6 +115,20 @@ impl ConnectionManager {
             // It was kept for a page.
             exchange.forget_body();
         }
+        self.queue_response_head(downstream, exchange, status, framing);
+        true
+    }
+
+    /// The same, behind the filters.
+    #[inline]
+    pub(super) fn queue_response_head(
+        &self,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+        status: u16,
+        framing: ResponseFraming,
+    ) {
+        let mut status = status;
         // Envoy's order, for whoever compares bytes.
         self.worker
             .date
@@ -150,6 +167,5 @@ impl ConnectionManager {
             stats.completed(status);
             self.shared.listener_stats.completed(status);
         }
-        true
     }
 }

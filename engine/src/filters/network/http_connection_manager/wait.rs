@@ -9,12 +9,13 @@ use std::task::{Context, Poll, ready};
 use ringway_config::route::{Action, Forward, SelectedRoute};
 
 use super::super::super::http::router::{Failure, poll_deadline, set_stream_deadlines};
+use super::local_reply::LocalReply;
 use super::{ConnectionManager, Handled};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
 use crate::http::http1::reader::BodyPart;
 use crate::reactor;
-use crate::stream_info::TimePoint;
+use crate::stream_info::{TimePoint, details};
 
 impl ConnectionManager {
     /// Waits for `waiting`; `Err` when the request is over first. What arrives
@@ -65,8 +66,7 @@ impl ConnectionManager {
         downstream.timer.set(exchange.deadlines.next());
         while !exchange.request_complete {
             let part = poll_fn(|cx| {
-                if let Poll::Ready(part) = downstream.poll_body(&mut exchange.request_trailers, cx)
-                {
+                if let Poll::Ready(part) = downstream.poll_body(exchange, cx) {
                     return Poll::Ready(part.map_err(|error| Failure::of_client(&error, exchange)));
                 }
                 poll_deadline(self, downstream, exchange, cx).map(Err)
@@ -74,7 +74,7 @@ impl ConnectionManager {
             .await;
             exchange.deadlines.progress(reactor::now());
             match part {
-                Ok(BodyPart::Data(data)) => exchange.info.bytes_received += data.len() as u64,
+                Ok(BodyPart::Data(_)) => {}
                 Ok(BodyPart::End) => {
                     note_end(exchange);
                     exchange.deadlines.request = None;
@@ -82,6 +82,45 @@ impl ConnectionManager {
                 Err(failure) => return Err(failure.answer_alone(self, downstream, exchange)),
             }
         }
+        Ok(())
+    }
+
+    /// Reads the request's body and keeps all of it for the filter that has asked
+    /// for it, and for whoever sends it on; `Err` when the request is over
+    /// before, also because it is too large.
+    pub(super) async fn buffer_body(
+        &self,
+        route: Option<SelectedRoute<'_>>,
+        downstream: &mut Downstream,
+        exchange: &mut Exchange,
+    ) -> Result<(), Handled> {
+        set_stream_deadlines(self, forward_of(route), exchange);
+        downstream.timer.set(exchange.deadlines.next());
+        while !exchange.request_complete {
+            let failed = poll_fn(|cx| {
+                if let Poll::Ready(failure) = poll_body_to_keep(downstream, exchange, cx) {
+                    return Poll::Ready(Some(failure));
+                }
+                let too_large = exchange.replay.len() > downstream.body_bytes_max();
+                if exchange.request_complete || too_large {
+                    return Poll::Ready(None);
+                }
+                poll_deadline(self, downstream, exchange, cx).map(Some)
+            })
+            .await;
+            if let Some(failure) = failed {
+                return Err(failure.answer_alone(self, downstream, exchange));
+            }
+            if exchange.replay.len() > downstream.body_bytes_max() {
+                self.stats().downstream_rq_too_large.inc();
+                exchange.forget_body();
+                let details = details::REQUEST_PAYLOAD_TOO_LARGE;
+                let reply = LocalReply::new(413, "Payload Too Large", details);
+                self.reply(downstream, exchange, reply);
+                return Err(Handled::Answered);
+            }
+        }
+        exchange.deadlines.request = None;
         Ok(())
     }
 
@@ -131,11 +170,8 @@ fn poll_body_to_keep(
     cx: &mut Context<'_>,
 ) -> Poll<Failure> {
     while !exchange.request_complete && exchange.replay.len() <= downstream.body_bytes_max() {
-        match ready!(downstream.poll_body(&mut exchange.request_trailers, cx)) {
-            Ok(BodyPart::Data(data)) => {
-                exchange.info.bytes_received += data.len() as u64;
-                exchange.replay.extend_from_slice(&data);
-            }
+        match ready!(downstream.poll_body(exchange, cx)) {
+            Ok(BodyPart::Data(data)) => exchange.replay.extend_from_slice(&data),
             Ok(BodyPart::End) => {
                 note_end(exchange);
                 exchange.has_empty_body = exchange.replay.is_empty();

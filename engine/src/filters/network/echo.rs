@@ -1,0 +1,48 @@
+//! Everything that a client sends is sent back (`envoy.filters.network.echo`).
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use super::{Closed, NetworkFilters, Session, await_data};
+use crate::reactor::{self, Chunk};
+use crate::transport_sockets::TransportSocket;
+
+/// Sends back what arrives until the client ends, which is the end in both
+/// directions.
+///
+/// # Errors
+/// A filter closes the connection.
+pub async fn serve(
+    session: &mut Session,
+    filters: &NetworkFilters,
+    socket: TransportSocket,
+    buffer_limit: u32,
+) -> Result<(), Closed> {
+    let timer = Rc::clone(&session.timer);
+    if filters.wants_data() {
+        let arrived = reactor::timeout(&timer, await_data(&socket));
+        arrived.await.map_err(|_elapsed| Closed)?;
+        filters.on_data(session).await?;
+    }
+    let limit = buffer_limit as usize;
+    loop {
+        let next = poll_fn(|cx| poll_chunk(&socket, limit, cx));
+        // The timer is set by nothing but the end of the worker.
+        match reactor::timeout(&timer, next).await {
+            Ok(Ok(Some(chunk))) => socket.write_chunk(chunk),
+            Ok(Ok(None) | Err(_)) | Err(_) => return Ok(()),
+        }
+    }
+}
+
+/// Polls for bytes, while the client takes those that it was sent.
+fn poll_chunk(
+    socket: &TransportSocket,
+    limit: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Option<Chunk>>> {
+    ready!(socket.poll_writable(cx, limit))?;
+    socket.poll_recv(cx)
+}

@@ -1,0 +1,324 @@
+//! The TCP proxy (`envoy.filters.network.tcp_proxy`): a connection of a client is
+//! joined to one of a host, and bytes go both ways until both sides have ended.
+//!
+//! Read a connection from top to bottom here: [`TcpProxy::serve`] finds it a host
+//! (`upstream.rs`), while its own handshake goes on, and then carries bytes
+//! (`relay.rs`). What ends it is an [`End`], and `finish` does to both sides what
+//! follows from that.
+//!
+//! - `config.rs`: the compiled configuration.
+//! - `upstream.rs`: which host, how it is reached, how often that is tried.
+//! - `relay.rs`: bytes in both directions, each ended by itself.
+//! - `deadlines.rs`: how long all of that may take.
+
+pub mod config;
+mod deadlines;
+mod relay;
+mod upstream;
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use ringway_codecs::header::HeaderMap;
+
+use self::config::Config;
+use self::deadlines::Deadlines;
+use self::relay::{Event, Relay};
+use self::upstream::Upstream;
+use super::{NetworkFilters, Secured, Session};
+use crate::filters::http::router::ActiveRequest;
+use crate::formatter::{AccessLogType, Context as FormatContext};
+use crate::reactor;
+use crate::stats::Store;
+use crate::stats::tcp_proxy::{TcpProxyStats, prefix};
+use crate::stream_info::{ResponseFlag, TimePoint};
+use crate::transport_sockets::TransportSocket;
+use crate::upstream::conn_pool;
+
+/// A TCP proxy, shared by all workers.
+pub struct TcpProxy {
+    /// The compiled configuration.
+    pub config: Config,
+    /// `tcp.<stat_prefix>.*`.
+    pub stats: TcpProxyStats,
+}
+
+/// Why a connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Both sides have said that they are done, the host as the last one or not.
+    Both { host_last: bool },
+    /// The client has broken it off, with a reset or not.
+    Client { reset: bool },
+    /// The host has.
+    Host { reset: bool },
+    /// Nothing has moved for too long.
+    Idle,
+    /// It has taken too long.
+    Duration,
+    /// The worker drains.
+    Drain,
+    /// The worker ends.
+    Stopped,
+    /// A filter has closed it, or its handshake has failed.
+    Closed,
+    /// There is no host for it.
+    NoUpstream,
+}
+
+impl TcpProxy {
+    /// Registers the statistics of a proxy.
+    #[must_use]
+    pub fn new(config: Config, store: &Store) -> Self {
+        Self {
+            stats: TcpProxyStats::new(store, &prefix(&config.stat_prefix)),
+            config,
+        }
+    }
+
+    /// Counts a connection, before any filter has seen it.
+    pub fn begin(&self) {
+        self.stats.downstream_cx_total.inc();
+    }
+
+    /// Logs a connection that is over, whatever has ended it.
+    pub fn end(&self, session: &mut Session) {
+        self.log(AccessLogType::TcpConnectionEnd, session);
+    }
+
+    /// Serves a connection until it is closed. `handshake` is its own, which is over
+    /// at once in plaintext.
+    pub async fn serve(
+        &self,
+        session: &mut Session,
+        filters: &NetworkFilters,
+        handshake: impl Future<Output = Option<Secured>>,
+        buffer_limit: u32,
+    ) {
+        let jitter = session.worker.rng.borrow_mut().f64();
+        let mut deadlines = Deadlines::new(&self.config, jitter);
+        session.timer.set(deadlines.next());
+        if self.config.log_flushes.on_start {
+            self.log(AccessLogType::TcpConnectionStart, session);
+        }
+        let joined = self.join(session, handshake, &mut deadlines).await;
+        let id = session.info.connection.id;
+        let (client, upstream) = match joined {
+            Ok(both) => both,
+            Err((end, client)) => {
+                conn_pool::own::release(id);
+                return give_up(end, client);
+            }
+        };
+        if self.config.log_flushes.on_connected {
+            self.log(AccessLogType::TcpUpstreamConnected, session);
+        }
+        deadlines.start_idle(reactor::now());
+        session.timer.set(deadlines.next());
+        let mut relay = Relay::new(&client, upstream.lease(), &self.stats, buffer_limit);
+        relay.holds_client_back(filters.wants_data());
+        let end = loop {
+            match poll_fn(|cx| self.poll_relay(&mut relay, &mut deadlines, session, cx)).await {
+                Event::Ended(end) => break end,
+                Event::FirstData if filters.on_data(session).await.is_err() => break End::Closed,
+                Event::FirstData => {
+                    relay.holds_client_back(false);
+                    session.timer.set(deadlines.next());
+                }
+            }
+        };
+        relay.finish();
+        self.finish(end, session, client, upstream);
+        conn_pool::own::release(id);
+    }
+
+    /// Finds a host and waits for the client's handshake, whichever takes longer.
+    /// Without both, the client's connection comes back if there is one.
+    async fn join(
+        &self,
+        session: &mut Session,
+        handshake: impl Future<Output = Option<Secured>>,
+        deadlines: &mut Deadlines,
+    ) -> Result<(TransportSocket, ActiveRequest), (End, Option<TransportSocket>)> {
+        let mut client = None;
+        let mut handshake = pin!(handshake);
+        let mut upstream = Upstream::new(&self.config, session);
+        let lease = loop {
+            let mut attempt = match upstream.begin(&self.config, &self.stats, session) {
+                Ok(attempt) => attempt,
+                Err(end) => return Err((end, client)),
+            };
+            let outcome = poll_fn(|cx| {
+                if let Err(end) = poll_handshake(handshake.as_mut(), &mut client, session, cx) {
+                    return Poll::Ready(Err(end));
+                }
+                if let Poll::Ready(outcome) = attempt.poll(cx) {
+                    return Poll::Ready(Ok(outcome));
+                }
+                self.poll_deadline(deadlines, session, cx).map(Err)
+            })
+            .await;
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(end) => return Err((end, client)),
+            };
+            if let Some(lease) = upstream.attempted(attempt, outcome, session) {
+                break lease;
+            }
+        };
+        let waited = poll_fn(|cx| {
+            if let Err(end) = poll_handshake(handshake.as_mut(), &mut client, session, cx) {
+                return Poll::Ready(Err(end));
+            }
+            match client.take() {
+                Some(client) => Poll::Ready(Ok(client)),
+                None => self.poll_deadline(deadlines, session, cx).map(Err),
+            }
+        });
+        match waited.await {
+            Ok(client) => Ok((client, lease)),
+            Err(end) => {
+                lease.finish().end(false);
+                Err((end, None))
+            }
+        }
+    }
+
+    fn poll_relay(
+        &self,
+        relay: &mut Relay<'_>,
+        deadlines: &mut Deadlines,
+        session: &mut Session,
+        cx: &mut Context<'_>,
+    ) -> Poll<Event> {
+        let event = relay.poll(&mut session.info, cx);
+        if relay.take_moved() {
+            deadlines.moved(reactor::now());
+            if self.config.closes_to_drain && session.worker.is_draining() {
+                self.stats.downstream_cx_drain_close.inc();
+                return Poll::Ready(Event::Ended(End::Drain));
+            }
+        }
+        if event.is_ready() {
+            return event;
+        }
+        self.poll_deadline(deadlines, session, cx).map(Event::Ended)
+    }
+
+    /// Does what is due, and says if that is the end.
+    fn poll_deadline(
+        &self,
+        deadlines: &mut Deadlines,
+        session: &mut Session,
+        cx: &mut Context<'_>,
+    ) -> Poll<End> {
+        while session.timer.poll_expired(cx).is_ready() {
+            if session.worker.is_stopping() {
+                return Poll::Ready(End::Stopped);
+            }
+            let now = reactor::now();
+            if deadlines.is_over(now) {
+                self.stats.max_downstream_connection_duration.inc();
+                session.info.flags.set(ResponseFlag::DurationTimeout);
+                return Poll::Ready(End::Duration);
+            }
+            if deadlines.is_idle(now) {
+                self.stats.idle_timeout.inc();
+                return Poll::Ready(End::Idle);
+            }
+            if deadlines.take_log(now) {
+                self.log(AccessLogType::TcpPeriodic, session);
+            }
+            session.timer.set(deadlines.next());
+        }
+        Poll::Pending
+    }
+
+    /// Does to both sides what follows from the end.
+    fn finish(
+        &self,
+        end: End,
+        session: &mut Session,
+        client: TransportSocket,
+        upstream: ActiveRequest,
+    ) {
+        match end {
+            End::Both { host_last } => upstream.finish().end(host_last),
+            End::Client { reset } => {
+                if reset {
+                    upstream.lease().stream.reset();
+                }
+                upstream.finish().end(false);
+            }
+            End::Host { reset } => {
+                upstream.finish().end(true);
+                if reset {
+                    // The client must not take what it has got for all there is.
+                    session.info.flags.set(ResponseFlag::UpstreamRemoteReset);
+                    client.abort();
+                }
+            }
+            End::Idle
+            | End::Duration
+            | End::Drain
+            | End::Stopped
+            | End::Closed
+            | End::NoUpstream => upstream.finish().end(false),
+        }
+    }
+
+    fn log(&self, kind: AccessLogType, session: &mut Session) {
+        let info = &mut session.info;
+        info.mark(TimePoint::RequestComplete, reactor::now());
+        if self.config.access_logs.is_empty() {
+            return;
+        }
+        let none = HeaderMap::default();
+        let context = FormatContext {
+            info,
+            request: &none,
+            response: &none,
+            trailers: &none,
+            local_reply_body: b"",
+            kind,
+        };
+        let runtime = session.worker.runtime.borrow();
+        for log in &self.config.access_logs {
+            log.log(&context, &runtime);
+        }
+    }
+}
+
+/// Goes on with the client's handshake unless it is over. What is known of the
+/// connection then is noted.
+fn poll_handshake(
+    handshake: Pin<&mut impl Future<Output = Option<Secured>>>,
+    client: &mut Option<TransportSocket>,
+    session: &mut Session,
+    cx: &mut Context<'_>,
+) -> Result<(), End> {
+    if client.is_some() {
+        return Ok(());
+    }
+    match handshake.poll(cx) {
+        Poll::Pending => Ok(()),
+        Poll::Ready(Some((socket, info))) => {
+            *client = Some(socket);
+            session.info.connection = info;
+            Ok(())
+        }
+        Poll::Ready(None) => Err(End::Closed),
+    }
+}
+
+/// Closes a client's connection that has no host's. What it has sent already goes
+/// nowhere, which a reset tells it.
+fn give_up(end: End, client: Option<TransportSocket>) {
+    let Some(client) = client else {
+        return;
+    };
+    if end == End::NoUpstream && client.has_unread() {
+        client.abort();
+    }
+}

@@ -1,0 +1,237 @@
+//! The host of a connection: which one, how it is reached, and how often that is
+//! tried.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ringway_codecs::header::HeaderMap;
+use ringway_config::discovery::Discovery;
+use ringway_config::filter_state::TCP_PROXY_CLUSTER;
+use ringway_config::metadata::LB_NAMESPACE;
+use ringway_config::route::{HashInput, SubsetCriteria};
+
+use super::config::Config;
+use super::{End, Session};
+use crate::filters::http::router::{ActiveRequest, connect_error_text, join_aggregate};
+use crate::reactor::{self, Timer};
+use crate::stats::tcp_proxy::TcpProxyStats;
+use crate::stream_info::{ResponseFlag, StreamInfo, TimePoint};
+use crate::upstream::cluster::Cluster;
+use crate::upstream::conn_pool::{self, Lease, PoolFailure, PoolOf, Speaks};
+use crate::upstream::host::Host;
+use crate::upstream::load_balancer::LoadBalancerContext;
+use crate::upstream::outlier_detection::Outcome;
+
+/// The way of a connection to a host.
+pub(super) struct Upstream<'c> {
+    /// `None` when there is no such cluster.
+    cluster: Option<Rc<Cluster>>,
+    subset: Cow<'c, SubsetCriteria>,
+    attempts: u32,
+    /// How long is waited before the next attempt at most, where one is waited.
+    wait_ms: Option<u64>,
+}
+
+/// One attempt, which may have to wait for its time first.
+pub(super) struct Attempt {
+    host: Rc<Host>,
+    acquiring: Pin<Box<dyn Future<Output = Result<Lease, PoolFailure>>>>,
+}
+
+impl<'c> Upstream<'c> {
+    /// Chooses the cluster of a connection: the one that a filter has named, or one
+    /// of the configuration's.
+    pub(super) fn new(config: &'c Config, session: &mut Session) -> Self {
+        let clusters = &session.worker.clusters;
+        let random = session.worker.rng.borrow_mut().u64(..);
+        let destination = config.destinations.choose(random);
+        let info = &mut session.info;
+        let named = info.filter_state().get(TCP_PROXY_CLUSTER);
+        let (cluster, of_config) = match named.and_then(|object| object.text()) {
+            Some(name) => (clusters.find(name), None),
+            None => (clusters.get(destination.cluster), Some(&destination.subset)),
+        };
+        let of_config = match of_config {
+            Some(subset) => Cow::Borrowed(subset),
+            None => Cow::default(),
+        };
+        let of_connection = info.metadata().get(LB_NAMESPACE);
+        let subset = match (&cluster, of_connection) {
+            (Some(cluster), Some(said)) if cluster.config.balancing.has_subsets() => {
+                Cow::Owned(of_config.with(said))
+            }
+            _ => of_config,
+        };
+        info.cluster = cluster.as_ref().map(|cluster| Rc::clone(&cluster.info));
+        Self {
+            cluster,
+            subset,
+            attempts: 0,
+            wait_ms: config.back_off.map(|back_off| back_off.base_ms),
+        }
+    }
+
+    /// Begins the next attempt.
+    pub(super) fn begin(
+        &mut self,
+        config: &Config,
+        stats: &TcpProxyStats,
+        session: &mut Session,
+    ) -> Result<Attempt, End> {
+        let info = &mut session.info;
+        let Some(cluster) = &self.cluster else {
+            stats.downstream_cx_no_route.inc();
+            info.flags.set(ResponseFlag::NoClusterFound);
+            return Err(End::NoUpstream);
+        };
+        info.mark(TimePoint::UpstreamPoolReady, reactor::now());
+        // As in Envoy it is asked before a host is, whatever its pool has.
+        if cluster.breakers[PRIORITY].connections.is_reached() {
+            cluster.stats.upstream_cx_overflow.inc();
+            info.flags.set(ResponseFlag::UpstreamOverflow);
+            return Err(End::NoUpstream);
+        }
+        if self.attempts >= config.connect_attempts_max {
+            cluster.stats.upstream_cx_connect_attempts_exceeded.inc();
+            info.flags.set(ResponseFlag::UpstreamRetryLimitExceeded);
+            return Err(End::NoUpstream);
+        }
+        let Some((cluster, host)) = self.pick(config, cluster, session) else {
+            cluster.stats.upstream_cx_none_healthy.inc();
+            let flags = &mut session.info.flags;
+            flags.set(ResponseFlag::NoHealthyUpstream);
+            return Err(End::NoUpstream);
+        };
+        let of = PoolOf::requests(&cluster, &host, Speaks::Bytes, &session.info.connection);
+        let wait_ms = match self.attempts {
+            0 => None,
+            _ => self.next_wait(config, session),
+        };
+        self.attempts += 1;
+        session.info.attempt_count = self.attempts;
+        Ok(Attempt {
+            acquiring: Box::pin(acquire(cluster, Rc::clone(&host), of, wait_ms)),
+            host,
+        })
+    }
+
+    /// Notes what became of an attempt: a connection, if it has one.
+    pub(super) fn attempted(
+        &mut self,
+        attempt: Attempt,
+        outcome: Result<Lease, PoolFailure>,
+        session: &mut Session,
+    ) -> Option<ActiveRequest> {
+        let Attempt { host, .. } = attempt;
+        let info = &mut session.info;
+        info.mark(TimePoint::UpstreamPoolReady, reactor::now());
+        match outcome {
+            Ok(lease) => {
+                host.note(Outcome::Connected);
+                info.host = Some(host.info());
+                info.upstream_connection = Some(Rc::clone(&lease.info));
+                return Some(ActiveRequest::new(lease));
+            }
+            // No host was asked, and so it is not the host's failure.
+            Err(PoolFailure::Overflow | PoolFailure::NoPool) => {}
+            Err(failure) => self.note_failure(&failure, &host, info),
+        }
+        None
+    }
+
+    fn note_failure(&self, failure: &PoolFailure, host: &Host, info: &mut StreamInfo) {
+        host.note(Outcome::Failed);
+        info.host = Some(host.info());
+        if let Some(cluster) = &self.cluster {
+            cluster.stats.upstream_rq_pending_failure_eject.inc();
+        }
+        info.flags.set(ResponseFlag::UpstreamConnectionFailure);
+        let reason = &mut info.upstream_transport_failure_reason;
+        match failure {
+            PoolFailure::Connect(error) => {
+                let address = host.info();
+                reason.copy(&connect_error_text(error, Some(&address.address_text)));
+            }
+            PoolFailure::Handshake(why) => reason.copy(why),
+            PoolFailure::ConnectTimeout | PoolFailure::Overflow | PoolFailure::NoPool => {}
+        }
+    }
+
+    /// How long the next attempt waits.
+    fn next_wait(&mut self, config: &Config, session: &Session) -> Option<u64> {
+        let bound = self.wait_ms?;
+        let max = config.back_off?.max_ms;
+        self.wait_ms = Some(bound.saturating_mul(2).min(max));
+        Some(session.worker.rng.borrow_mut().u64(..bound))
+    }
+
+    /// The host of an attempt, with the cluster that has it.
+    fn pick(
+        &self,
+        config: &Config,
+        cluster: &Rc<Cluster>,
+        session: &Session,
+    ) -> Option<(Rc<Cluster>, Rc<Host>)> {
+        let (info, worker) = (&session.info, &session.worker);
+        let none = HeaderMap::default();
+        let own = cluster.config.balancing.hash_policies.as_deref();
+        let policies = own.or(config.hash_policies.as_ref());
+        let mut hash = || {
+            let input = HashInput {
+                headers: &none,
+                remote: info.remote().ip(),
+                filter_state: info.filter_state(),
+            };
+            policies?.hash(input, |_| None)
+        };
+        let mut context = LoadBalancerContext::new(&worker.rng)
+            .with_hash(&mut hash)
+            .with_subset(self.subset.as_slice());
+        let host = match &cluster.config.discovery {
+            Discovery::Static | Discovery::Dns(_) | Discovery::Eds(_) => {
+                cluster.pick_host(&mut context)?
+            }
+            Discovery::OriginalDst(config) => {
+                let said = config.destination(&none, info.metadata(), info.filter_state());
+                cluster.host_at(said.address?)?
+            }
+            // A connection names no host.
+            Discovery::DynamicForwardProxy(_) => return None,
+            Discovery::Aggregate(_) => {
+                let joined = join_aggregate(worker, cluster)?;
+                let number = worker.rng.borrow_mut().u64(..);
+                let (cluster, loads) = joined.choose(None, number)?;
+                let host = cluster.pick_host(&mut context.with_loads(Some(loads)))?;
+                return Some((Rc::clone(cluster), host));
+            }
+        };
+        Some((Rc::clone(cluster), host))
+    }
+}
+
+impl Attempt {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lease, PoolFailure>> {
+        self.acquiring.as_mut().poll(cx)
+    }
+}
+
+/// A connection to a host, once it has been waited for so long.
+async fn acquire(
+    cluster: Rc<Cluster>,
+    host: Rc<Host>,
+    of: PoolOf,
+    wait_ms: Option<u64>,
+) -> Result<Lease, PoolFailure> {
+    if let Some(wait) = wait_ms {
+        let timer = Timer::new();
+        timer.set(Some(reactor::now() + Duration::from_millis(wait)));
+        timer.expired().await;
+    }
+    conn_pool::acquire(&cluster, &host, PRIORITY, &of).await
+}
+
+/// The routing priority of connections that carry no requests.
+const PRIORITY: usize = 0;

@@ -1,0 +1,182 @@
+//! A filter chain: what a connection runs through once it is chosen. Filters
+//! see the connection, its handshake is made, and the filter at the chain's end
+//! serves it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringway_config::listener::FilterChain as FilterChainConfig;
+
+use super::Serving;
+use crate::filters::WorkerContext;
+use crate::filters::network::http_connection_manager::ConnectionManager;
+use crate::filters::network::{Closed, NetworkFilters, RawTerminal, Session, Terminal, await_data};
+use crate::reactor::{self, Stream, Timer};
+use crate::stats::Store;
+use crate::stream_info::ConnectionInfo;
+use crate::transport_sockets::TransportSocket;
+use crate::transport_sockets::tls::{ServerContext, ServerSocketFactory};
+
+/// A filter chain that is ready to run.
+pub struct FilterChain {
+    /// Its TLS side; `None` is plaintext.
+    pub tls: Option<Arc<ServerContext>>,
+    /// What sees a connection before it is served.
+    pub filters: NetworkFilters,
+    /// The filter at its end, which serves the connection.
+    pub terminal: Terminal,
+}
+
+/// A filter chain on one worker.
+pub(super) struct WorkerChain {
+    pub(super) config: Arc<FilterChainConfig>,
+    chain: Arc<FilterChain>,
+    terminal: WorkerTerminal,
+    tls: Option<ServerSocketFactory>,
+}
+
+/// A terminal filter on one worker.
+enum WorkerTerminal {
+    Http(Rc<ConnectionManager>),
+    Raw(Arc<RawTerminal>),
+}
+
+impl WorkerChain {
+    pub(super) fn new(
+        config: &Arc<FilterChainConfig>,
+        chain: &Arc<FilterChain>,
+        listener_prefix: &str,
+        worker: &Rc<WorkerContext>,
+        store: &Store,
+    ) -> Self {
+        Self {
+            config: Arc::clone(config),
+            terminal: match &chain.terminal {
+                Terminal::HttpConnectionManager(manager) => {
+                    let manager = ConnectionManager::new(Arc::clone(manager), Rc::clone(worker));
+                    WorkerTerminal::Http(manager)
+                }
+                Terminal::Raw(terminal) => WorkerTerminal::Raw(Arc::clone(terminal)),
+            },
+            tls: (chain.tls.as_ref()).map(|context| {
+                ServerSocketFactory::new(Arc::clone(context), store, listener_prefix)
+            }),
+            chain: Arc::clone(chain),
+        }
+    }
+
+    /// Serves a connection until it is closed.
+    pub(super) async fn serve(&self, serving: &Serving, stream: Stream, info: ConnectionInfo) {
+        match &self.terminal {
+            WorkerTerminal::Http(manager) => self.serve_http(manager, serving, stream, info).await,
+            WorkerTerminal::Raw(terminal) => {
+                // In a box: connections of HTTP would have room for it.
+                Box::pin(self.serve_raw(terminal, serving, stream, info)).await;
+            }
+        }
+    }
+
+    async fn serve_http(
+        &self,
+        manager: &Rc<ConnectionManager>,
+        serving: &Serving,
+        stream: Stream,
+        info: ConnectionInfo,
+    ) {
+        let visit = manager.begin_connection(self.tls.is_some());
+        let mut info = Rc::new(info);
+        let filters = &self.chain.filters;
+        let mut session = (!filters.is_empty())
+            .then(|| Session::new(Rc::clone(&info), Rc::clone(&serving.worker), visit.timer()));
+        if let Some(session) = &mut session
+            && Box::pin(filters.on_new_connection(session)).await.is_err()
+        {
+            return manager.give_up_connection(&visit);
+        }
+        // In a box: it is large, and over soon.
+        let socket = match &self.tls {
+            None => Some(TransportSocket::RawBuffer(stream)),
+            Some(tls) => Box::pin(self.shake_hands(serving, tls, stream, &mut info)).await,
+        };
+        let Some(socket) = socket else {
+            return manager.give_up_connection(&visit);
+        };
+        if let Some(session) = &mut session {
+            session.info.connection = Rc::clone(&info);
+            let passes = async {
+                if filters.wants_data() {
+                    manager.await_data(&visit, await_data(&socket)).await?;
+                    filters.on_data(session).await?;
+                }
+                Ok::<(), Closed>(())
+            };
+            if Box::pin(passes).await.is_err() {
+                return manager.give_up_connection(&visit);
+            }
+            let said = session.info.filter_state();
+            if !said.is_empty() {
+                Rc::make_mut(&mut info).filter_state = said.clone();
+            }
+        }
+        let limit = serving.shared.config.buffer_limit;
+        Rc::clone(manager).serve(visit, socket, info, limit).await;
+    }
+
+    async fn serve_raw(
+        &self,
+        terminal: &RawTerminal,
+        serving: &Serving,
+        stream: Stream,
+        info: ConnectionInfo,
+    ) {
+        let worker = Rc::clone(&serving.worker);
+        let registration = worker.register();
+        let mut info = Rc::new(info);
+        let mut session = Session::new(Rc::clone(&info), worker, registration.timer());
+        terminal.begin();
+        let handshake = async {
+            let socket = match &self.tls {
+                None => TransportSocket::RawBuffer(stream),
+                Some(tls) => Box::pin(self.shake_hands(serving, tls, stream, &mut info)).await?,
+            };
+            Some((socket, info))
+        };
+        let filters = &self.chain.filters;
+        let limit = serving.shared.config.buffer_limit;
+        let passes = filters.on_new_connection(&mut session).await;
+        if passes.is_ok() {
+            let served = terminal.serve(&mut session, filters, handshake, limit);
+            // Whoever closes a connection has told the client what there is to tell.
+            let _closed = served.await;
+        }
+        terminal.end(&mut session);
+    }
+
+    /// The handshake of a TLS connection, as far as it takes no longer than it may.
+    async fn shake_hands(
+        &self,
+        serving: &Serving,
+        tls: &ServerSocketFactory,
+        stream: Stream,
+        info: &mut Rc<ConnectionInfo>,
+    ) -> Option<TransportSocket> {
+        let limit = self.config.transport_socket_connect_timeout;
+        let timer = Timer::new();
+        timer.set(limit.map(|limit| reactor::now() + limit));
+        match reactor::timeout(&timer, tls.accept(stream)).await {
+            Ok(Ok(secured)) => {
+                Rc::make_mut(info).tls = Some(secured.info);
+                Some(TransportSocket::Tls(secured.stream))
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(connection = info.id, ?error, "no TLS connection");
+                None
+            }
+            Err(_elapsed) => {
+                let stats = &serving.shared.stats;
+                stats.downstream_cx_transport_socket_connect_timeout.inc();
+                None
+            }
+        }
+    }
+}

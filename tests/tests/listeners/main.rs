@@ -1,0 +1,6 @@
+//! What becomes of a connection before its filter chain is chosen, and what a
+//! listener asks of its sockets: the same bytes for Envoy and Ringway. What the
+//! client and the host read, what is logged and what is counted must be alike.
+
+mod proxy_protocol;
+mod scene;

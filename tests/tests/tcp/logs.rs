@@ -1,0 +1,92 @@
+//! When a connection is logged besides its end.
+
+use std::time::Duration;
+
+use crate::scene::{Act, Case, Listener, Suite, Who, case, client_sends, listener, proxied};
+
+const LISTENERS: &[Listener] = &[
+    listener(
+        "all",
+        proxied!(
+            "cluster: one, access_log_options: { flush_access_log_on_start: true, \
+             flush_access_log_on_connected: true, access_log_flush_interval: 0.2s }"
+        ),
+    ),
+    listener(
+        "connected",
+        proxied!("cluster: one, flush_access_log_on_connected: true"),
+    ),
+    listener(
+        "interval",
+        proxied!("cluster: stuck, access_log_flush_interval: 0.2s"),
+    ),
+    listener(
+        "refused",
+        proxied!(
+            "cluster: refused, access_log_options: { flush_access_log_on_start: true, \
+             flush_access_log_on_connected: true }"
+        ),
+    ),
+];
+
+const CLUSTERS: &str = "
+- name: one
+  load_assignment:
+    cluster_name: one
+    endpoints:
+    - lb_endpoints:
+      - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {HOST0} } } }
+- name: stuck
+  connect_timeout: 0.5s
+  load_assignment:
+    cluster_name: stuck
+    endpoints:
+    - lb_endpoints:
+      - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {STUCK} } } }
+- name: refused
+  load_assignment:
+    cluster_name: refused
+    endpoints:
+    - lb_endpoints:
+      - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {REFUSED} } } }
+";
+
+fn cases() -> Vec<Case> {
+    use Who::{Client, Host};
+    let acts = [
+        Act::Accept(0),
+        client_sends("hello"),
+        Act::Read(Host, 5),
+        Act::Wait(Duration::from_millis(500)),
+        Act::Close(Client),
+        Act::ReadToEnd(Host),
+        Act::Close(Host),
+    ];
+    vec![
+        case("a line for everything", "all", &acts).log_lines(5),
+        case("a line for the host's connection", "connected", &acts).log_lines(2),
+        case(
+            "lines while a host is waited for",
+            "interval",
+            &[Act::ReadToEnd(Client)],
+        )
+        .log_lines(3),
+        case(
+            "no line for a connection that is none",
+            "refused",
+            &[Act::ReadToEnd(Client)],
+        )
+        .log_lines(2),
+    ]
+}
+
+#[test]
+fn connections_are_logged_when_envoy_does() {
+    let suite = Suite {
+        listeners: LISTENERS,
+        clusters: CLUSTERS,
+        more: "",
+        cases,
+    };
+    suite.run("connections_are_logged_when_envoy_does");
+}

@@ -1,0 +1,11 @@
+//! Connections that are no HTTP: the same bytes of clients and hosts for Envoy and
+//! Ringway. What both sides read, what is logged and what is counted must be alike.
+
+mod choices;
+mod failures;
+mod logs;
+mod operation;
+mod proxying;
+mod scene;
+mod terminals;
+mod tls;

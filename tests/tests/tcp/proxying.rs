@@ -1,0 +1,233 @@
+//! Bytes between a client and a host, and how a connection ends.
+
+use std::time::Duration;
+
+use crate::scene::{
+    Act, Case, Listener, Suite, Who, case, client_sends, host_sends, listener, proxied,
+};
+
+const LISTENERS: &[Listener] = &[
+    listener("one", proxied!("cluster: one")),
+    listener("idle", proxied!("cluster: one, idle_timeout: 0.3s")),
+    listener(
+        "short",
+        proxied!("cluster: one, max_downstream_connection_duration: 0.3s"),
+    ),
+    listener(
+        "jitter",
+        proxied!(
+            "cluster: one, max_downstream_connection_duration: 0.3s, \
+             max_downstream_connection_duration_jitter_percentage: { value: 10 }"
+        ),
+    ),
+    listener(
+        "weighted",
+        proxied!(
+            "weighted_clusters: { clusters: [ { name: one, weight: 4294967295 }, \
+             { name: two, weight: 1 } ] }"
+        ),
+    ),
+    Listener {
+        more: "per_connection_buffer_limit_bytes: 4096",
+        ..listener("little", proxied!("cluster: one"))
+    },
+];
+
+const CLUSTERS: &str = "
+- name: one
+  connect_timeout: 5s
+  load_assignment:
+    cluster_name: one
+    endpoints:
+    - lb_endpoints:
+      - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {HOST0} } } }
+- name: two
+  load_assignment:
+    cluster_name: two
+    endpoints:
+    - lb_endpoints:
+      - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {HOST1} } } }
+";
+
+/// A client and a host that have talked.
+fn talked(acts: &[Act]) -> Vec<Act> {
+    let talk = [
+        Act::Accept(0),
+        client_sends("question"),
+        Act::Read(Who::Host, 8),
+        host_sends("answer"),
+        Act::Read(Who::Client, 6),
+    ];
+    [&talk, acts].concat()
+}
+
+fn cases() -> Vec<Case> {
+    use Who::{Client, Host};
+    // How often a side is not read depends on who is faster, and on how much waits at
+    // most: Envoy's 1 MiB, ours 256 KiB.
+    let large: Vec<u8> = (0..3_000_000u32).map(|at| (at % 251) as u8).collect();
+    vec![
+        case(
+            "the client ends first",
+            "one",
+            &talked(&[
+                Act::Finish(Client),
+                Act::ReadToEnd(Host),
+                host_sends("more"),
+                Act::Read(Client, 4),
+                Act::Finish(Host),
+                Act::ReadToEnd(Client),
+            ]),
+        ),
+        case(
+            "the host ends first",
+            "one",
+            &talked(&[
+                Act::Finish(Host),
+                Act::ReadToEnd(Client),
+                client_sends("more"),
+                Act::Read(Host, 4),
+                Act::Finish(Client),
+                Act::ReadToEnd(Host),
+            ]),
+        ),
+        case(
+            "the client resets",
+            "one",
+            &talked(&[Act::Reset(Client), Act::ReadToEnd(Host)]),
+        ),
+        case(
+            "the host resets",
+            "one",
+            &talked(&[Act::Reset(Host), Act::ReadToEnd(Client)]),
+        ),
+        case(
+            "the host has ended and does not listen any more",
+            "one",
+            &talked(&[
+                Act::Close(Host),
+                Act::ReadToEnd(Client),
+                client_sends("more"),
+                Act::Wait(Duration::from_millis(50)),
+                client_sends("and more"),
+                Act::Wait(Duration::from_millis(50)),
+            ]),
+        ),
+        case(
+            "the host speaks first",
+            "one",
+            &[
+                Act::Accept(0),
+                host_sends("welcome"),
+                Act::Read(Client, 7),
+                Act::Close(Client),
+                Act::ReadToEnd(Host),
+                Act::Close(Host),
+            ],
+        ),
+        case(
+            "nobody says anything",
+            "one",
+            &[
+                Act::Accept(0),
+                Act::Close(Client),
+                Act::ReadToEnd(Host),
+                Act::Close(Host),
+            ],
+        ),
+        case(
+            "much in one direction",
+            "one",
+            &[
+                Act::Accept(0),
+                host_sends("go"),
+                Act::Read(Client, 2),
+                Act::Exchange(large.clone(), Vec::new()),
+                Act::Finish(Client),
+                Act::ReadToEnd(Host),
+                Act::Close(Host),
+            ],
+        )
+        .without("flow_control"),
+        case(
+            "much in both directions",
+            "one",
+            &[
+                Act::Accept(0),
+                Act::Exchange(large.clone(), large.clone()),
+                Act::Finish(Host),
+                Act::ReadToEnd(Client),
+                Act::Close(Client),
+                Act::ReadToEnd(Host),
+            ],
+        )
+        .without("flow_control"),
+        case(
+            "much through little room",
+            "little",
+            &[
+                Act::Accept(0),
+                Act::Exchange(large.clone(), large),
+                Act::Finish(Client),
+                Act::ReadToEnd(Host),
+                Act::Close(Host),
+            ],
+        )
+        .without("flow_control"),
+        case(
+            "nothing moves",
+            "idle",
+            &talked(&[Act::ReadToEnd(Client), Act::ReadToEnd(Host)]),
+        ),
+        case(
+            "nothing moves after one has ended",
+            "idle",
+            &talked(&[
+                Act::Finish(Client),
+                Act::ReadToEnd(Host),
+                Act::ReadToEnd(Client),
+            ]),
+        ),
+        case(
+            "something moves all the time",
+            "idle",
+            &talked(&[
+                Act::Wait(Duration::from_millis(200)),
+                client_sends("1"),
+                Act::Wait(Duration::from_millis(200)),
+                host_sends("2"),
+                Act::Wait(Duration::from_millis(200)),
+                Act::Read(Client, 1),
+                Act::Close(Client),
+                Act::ReadToEnd(Host),
+                Act::Close(Host),
+            ]),
+        ),
+        case(
+            "a connection that takes too long",
+            "short",
+            &talked(&[Act::ReadToEnd(Client), Act::ReadToEnd(Host)]),
+        ),
+        case(
+            "a connection that takes somewhat longer",
+            "jitter",
+            &talked(&[Act::ReadToEnd(Client), Act::ReadToEnd(Host)]),
+        ),
+        case(
+            "a cluster with nearly all of the weight",
+            "weighted",
+            &talked(&[Act::Finish(Host), Act::Close(Client), Act::ReadToEnd(Host)]),
+        ),
+    ]
+}
+
+#[test]
+fn connections_are_carried_as_by_envoy() {
+    let suite = Suite {
+        listeners: LISTENERS,
+        clusters: CLUSTERS,
+        more: "",
+        cases,
+    };
+    suite.run("connections_are_carried_as_by_envoy");
+}
