@@ -3,7 +3,10 @@
 
 use std::net::IpAddr;
 
+use envoy_types::pb::envoy::config::core::v3 as pb;
+
 use crate::context::Cx;
+use crate::core;
 
 /// All addresses that share their first bits. Equal ranges have the same
 /// addresses, however they were written.
@@ -39,6 +42,22 @@ impl CidrRange {
             return None;
         };
         CidrRange::new(address, prefix_bits.min(width(address)))
+    }
+
+    /// Compiles the list `field`, or reports what is wrong with it.
+    pub fn lower_all(
+        protos: &[pb::CidrRange],
+        field: &str,
+        cx: &mut Cx<'_>,
+    ) -> Option<Box<[Self]>> {
+        let protos = protos.iter().enumerate();
+        let ranges: Vec<_> = protos
+            .map(|(i, proto)| {
+                let bits = core::u32_or(proto.prefix_len, 0);
+                cx.index(field, i, |cx| Self::lower(&proto.address_prefix, bits, cx))
+            })
+            .collect();
+        ranges.into_iter().collect()
     }
 
     /// Whether `address` is in the range. IPv4 and IPv6 never match each

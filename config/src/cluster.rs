@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
 use envoy_types::pb::envoy::config::core::v3 as core_pb;
+use envoy_types::pb::envoy::extensions::queue_policy::fifo::v3::FifoQueuePolicyConfig;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
     ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
 };
 use envoy_types::pb::google::protobuf::{Any, DoubleValue};
+use prost::Name;
 
 use crate::circuit_breakers::{self, CircuitBreakers};
 use crate::clusters::ClusterId;
-use crate::context::{Cx, Source, unpack};
+use crate::context::{Cx, Source, type_name, unpack};
 use crate::core::{self, TcpKeepalive};
 use crate::discovery::{self, Discovery};
 use crate::dns::Resolver;
@@ -110,6 +112,8 @@ pub struct Cluster {
     pub ignore_health_on_host_removal: bool,
     /// Every connection is given up when a host comes or goes.
     pub close_connections_on_host_set_change: bool,
+    /// Connections that carry bytes are closed when their host fails.
+    pub close_connections_on_host_health_failure: bool,
     /// When a host that answers badly is left out.
     pub outlier_detection: Option<Box<OutlierDetection>>,
     /// When a host that answers slowly is left out.
@@ -231,6 +235,7 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
     if discovery != Discovery::Static || !discovery::is_typed(proto) {
         load_balancing::check_provided(&balancing, &discovery, cx);
     }
+    check_queuing(proto, cx);
     let preconnect = Preconnect::lower(proto, &discovery, cx);
     let (proxy_protocol, transport_socket) = transport(proto, defaults.secrets, cx);
     let is_tls = matches!(transport_socket, TransportSocket::Tls(_));
@@ -284,6 +289,7 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
             .common_lb_config
             .as_ref()
             .is_some_and(|common| common.close_connections_on_host_set_change),
+        close_connections_on_host_health_failure: proto.close_connections_on_host_health_failure,
         outlier_detection,
         latency_outlier: latency_outlier::lower(&metadata, cx).map(Box::new),
         metadata: Arc::new(metadata),
@@ -313,6 +319,24 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
         timeout_budgets: tracks_timeout_budgets(proto),
         source: cx.source(),
     }
+}
+
+/// `queuing_policies`: requests that wait for a connection get theirs in the order
+/// in which they came, which is the only policy that Envoy 1.40 has, too.
+fn check_queuing(proto: &pb::Cluster, cx: &mut Cx<'_>) {
+    let policies = proto.queuing_policies.as_ref();
+    let Some(policy) = policies.and_then(|policies| policies.pending_rq_policy.as_ref()) else {
+        return;
+    };
+    cx.field("queuing_policies.pending_rq_policy", |cx| {
+        match &policy.typed_config {
+            Some(any) if type_name(&any.type_url) == FifoQueuePolicyConfig::full_name() => {}
+            _ => cx.error_at(
+                "typed_config",
+                format!("{} is needed here", FifoQueuePolicyConfig::full_name()),
+            ),
+        }
+    });
 }
 
 #[expect(deprecated, reason = "files written for older Envoys still use it")]

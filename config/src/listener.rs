@@ -6,6 +6,8 @@
 //! message that the engine's registry compiles.
 
 pub mod filter_chain_match;
+pub mod filter_chain_matcher;
+pub mod filter_disabled;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +24,11 @@ use prost::Name;
 use crate::context::{Cx, Source, type_name};
 use crate::core::{self, Address, TcpKeepalive};
 use crate::metadata::Metadata;
+use crate::socket_option::{SocketOption, Use, options};
 use crate::tls::{DownstreamTlsContext, Secrets, TransportSocket};
 use filter_chain_match::{Arrival, FilterChainIndex};
+use filter_chain_matcher::FilterChainMatcher;
+use filter_disabled::Predicate;
 
 /// A compiled listener: immutable, shared by all workers.
 #[derive(Clone, Debug)]
@@ -44,7 +49,7 @@ pub struct Listener {
     /// use".
     pub source: Source,
     /// What looks at a connection before its chain is chosen, in order.
-    pub listener_filters: Vec<Extension>,
+    pub listener_filters: Vec<ListenerFilter>,
     /// How long that may take; `None` is no limit.
     pub listener_filters_timeout: Option<Duration>,
     /// What took too long is left out, rather than the connection closed.
@@ -52,7 +57,7 @@ pub struct Listener {
     /// The chains, each for the connections that it matches.
     pub filter_chains: Vec<Arc<FilterChain>>,
     /// Which of them a connection runs through.
-    pub filter_chain_index: FilterChainIndex,
+    pub filter_chain_choice: FilterChainChoice,
     /// For connections that none of them matches.
     pub default_filter_chain: Option<Arc<FilterChain>>,
     /// High watermark of each direction of a connection, in bytes.
@@ -72,6 +77,24 @@ pub struct Listener {
     pub drain_type: DrainType,
     /// Keep-alive of accepted sockets of the main address.
     pub tcp_keepalive: Option<TcpKeepalive>,
+    /// What is asked of its sockets.
+    pub sockets: Sockets,
+}
+
+/// What a listener asks of the sockets of all its addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sockets {
+    /// They take connections to any address (`IP_TRANSPARENT`).
+    pub transparent: bool,
+    /// Their address need not be the machine's yet (`IP_FREEBIND`).
+    pub freebind: bool,
+    /// How many clients may wait that have sent data with their first packet
+    /// (TCP Fast Open); `None` leaves it to the system.
+    pub fast_open_queue: Option<u32>,
+    /// They speak Multipath TCP.
+    pub multipath: bool,
+    /// Further options; those of an additional address may be others.
+    pub options: Arc<[SocketOption]>,
 }
 
 impl Listener {
@@ -84,7 +107,11 @@ impl Listener {
     /// through, if there is one.
     pub fn find_chain(&self, arrival: &Arrival<'_>) -> Option<usize> {
         let default = (self.default_filter_chain.is_some()).then_some(self.filter_chains.len());
-        self.filter_chain_index.find(arrival).or(default)
+        let found = match &self.filter_chain_choice {
+            FilterChainChoice::ByMatches(index) => index.find(arrival),
+            FilterChainChoice::ByMatcher(matcher) => matcher.find(arrival),
+        };
+        found.or(default)
     }
 
     /// The main address and all additional ones.
@@ -92,6 +119,15 @@ impl Listener {
         std::iter::once(&self.address)
             .chain(self.additional_addresses.iter().map(|more| &more.address))
     }
+}
+
+/// How the chain of a connection is found.
+#[derive(Clone, Debug)]
+pub enum FilterChainChoice {
+    /// By what each chain says that it matches.
+    ByMatches(FilterChainIndex),
+    /// By `filter_chain_matcher`.
+    ByMatcher(Arc<FilterChainMatcher>),
 }
 
 /// One more address of a listener (`listener.v3.AdditionalAddress`).
@@ -103,6 +139,18 @@ pub struct AdditionalAddress {
     pub ipv4_compat: bool,
     /// Keep-alive of sockets accepted here (the listener's if not given).
     pub tcp_keepalive: Option<TcpKeepalive>,
+    /// Options of its socket instead of the listener's.
+    pub options: Option<Arc<[SocketOption]>>,
+}
+
+/// What looks at connections before their chain is chosen
+/// (`listener.v3.ListenerFilter`).
+#[derive(Clone, Debug)]
+pub struct ListenerFilter {
+    /// The filter.
+    pub extension: Extension,
+    /// The connections that it does not look at.
+    pub disabled: Option<Predicate>,
 }
 
 /// `core.v3.TrafficDirection`.
@@ -175,7 +223,14 @@ pub(crate) fn lower(
     let additional_addresses = additional_addresses(&proto.additional_addresses, cx);
     let listener_filters = listener_filters(&proto.listener_filters, cx);
     let filter_chains = filter_chains(proto, secrets, cx);
-    let filter_chain_index = filter_chain_match::lower(&proto.filter_chains, cx);
+    let filter_chain_choice = match &proto.filter_chain_matcher {
+        None => Some(FilterChainChoice::ByMatches(filter_chain_match::lower(
+            &proto.filter_chains,
+            cx,
+        ))),
+        Some(matcher) => FilterChainMatcher::lower(matcher, &proto.filter_chains, cx)
+            .map(|matcher| FilterChainChoice::ByMatcher(Arc::new(matcher))),
+    };
     let default_filter_chain = proto.default_filter_chain.as_ref().and_then(|chain| {
         cx.field("default_filter_chain", |cx| {
             filter_chain(chain, secrets, cx)
@@ -206,7 +261,7 @@ pub(crate) fn lower(
         ),
         continue_on_listener_filters_timeout: proto.continue_on_listener_filters_timeout,
         filter_chains,
-        filter_chain_index,
+        filter_chain_choice: filter_chain_choice?,
         default_filter_chain,
         buffer_limit: core::u32_or(proto.per_connection_buffer_limit_bytes, BUFFER_LIMIT),
         tcp_backlog: proto.tcp_backlog_size.map(|value| value.value),
@@ -224,6 +279,13 @@ pub(crate) fn lower(
             pb::listener::DrainType::ModifyOnly => DrainType::ModifyOnly,
         },
         tcp_keepalive: core::tcp_keepalive(proto.tcp_keepalive.as_ref()),
+        sockets: Sockets {
+            transparent: core::bool_or(proto.transparent, false),
+            freebind: core::bool_or(proto.freebind, false),
+            fast_open_queue: proto.tcp_fast_open_queue_length.map(|length| length.value),
+            multipath: proto.enable_mptcp,
+            options: options(&proto.socket_options, Use::Listen, cx),
+        },
     })
 }
 
@@ -254,12 +316,19 @@ fn additional_addresses(
             address: address.address,
             ipv4_compat: address.ipv4_compat,
             tcp_keepalive: core::tcp_keepalive(proto.tcp_keepalive.as_ref()),
+            options: proto.socket_options.as_ref().map(|own| {
+                cx.index("additional_addresses", i, |cx| {
+                    cx.field("socket_options", |cx| {
+                        options(&own.socket_options, Use::Listen, cx)
+                    })
+                })
+            }),
         }));
     }
     addresses
 }
 
-fn listener_filters(protos: &[pb::ListenerFilter], cx: &mut Cx<'_>) -> Vec<Extension> {
+fn listener_filters(protos: &[pb::ListenerFilter], cx: &mut Cx<'_>) -> Vec<ListenerFilter> {
     let mut filters = Vec::with_capacity(protos.len());
     for (i, proto) in protos.iter().enumerate() {
         let config = match &proto.config_type {
@@ -267,7 +336,13 @@ fn listener_filters(protos: &[pb::ListenerFilter], cx: &mut Cx<'_>) -> Vec<Exten
             Some(pb::listener_filter::ConfigType::ConfigDiscovery(_)) | None => None,
         };
         filters.extend(cx.index("listener_filters", i, |cx| {
-            Extension::lower(&proto.name, config, cx)
+            let disabled = proto.filter_disabled.as_ref();
+            let disabled = disabled
+                .map(|predicate| cx.field("filter_disabled", |cx| Predicate::lower(predicate, cx)));
+            Some(ListenerFilter {
+                extension: Extension::lower(&proto.name, config, cx)?,
+                disabled: disabled.flatten(),
+            })
         }));
     }
     filters

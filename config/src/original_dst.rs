@@ -43,12 +43,13 @@ pub struct Destination {
 
 impl OriginalDst {
     /// Where a request goes: where the filter state says, or the metadata, or
-    /// the header.
+    /// the header, or else where its connection was led away from.
     pub fn destination(
         &self,
         headers: &HeaderMap,
         metadata: &Metadata,
         state: &FilterState,
+        connection: Option<SocketAddr>,
     ) -> Destination {
         let mut invalid = 0;
         let mut parse = |text: &[u8]| {
@@ -64,7 +65,8 @@ impl OriginalDst {
         let of_header = || self.header.as_ref()?.first(headers);
         let address = address
             .or_else(|| of_metadata().and_then(&mut parse))
-            .or_else(|| of_header().and_then(&mut parse));
+            .or_else(|| of_header().and_then(&mut parse))
+            .or(connection);
         Destination {
             address: address.map(|address| match self.port {
                 Some(port) => SocketAddr::new(address.ip(), port),
@@ -80,6 +82,7 @@ impl OriginalDst {
         let mut sources = vec![format!("the filter state {FILTER_STATE_KEY}")];
         sources.extend(self.metadata.as_ref().map(of_metadata));
         sources.extend(self.header.as_ref().map(of_header));
+        sources.push("where the client connected to, if it was led away from there".into());
         sources
     }
 
@@ -189,7 +192,7 @@ mod tests {
             let address = state.parse().expect("an address");
             objects.set(FILTER_STATE_KEY, Object::Address(address));
         }
-        of.destination(&headers, &said, &objects)
+        of.destination(&headers, &said, &objects, None)
     }
 
     #[test]

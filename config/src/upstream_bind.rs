@@ -5,13 +5,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use envoy_types::pb::envoy::config::core::v3::socket_option::{
-    SocketIpVersion, SocketState, Value,
-};
 use envoy_types::pb::envoy::config::core::v3::{self as pb, TypedExtensionConfig};
 
 use crate::context::{Cx, type_name};
 use crate::core::{self, Address};
+use crate::socket_option::{SocketOption, Use, options};
 
 /// The local ends of a cluster's connections: at most one for each family of
 /// addresses.
@@ -32,21 +30,6 @@ pub struct Source {
     pub options: Arc<[SocketOption]>,
 }
 
-/// `core.v3.SocketOption`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SocketOption {
-    /// As `setsockopt` takes it.
-    pub level: i32,
-    /// As `setsockopt` takes it.
-    pub name: i32,
-    /// The value's bytes.
-    pub value: Box<[u8]>,
-    /// Set after binding, not before.
-    pub after_bind: bool,
-    /// For sockets of this family only: true is IPv6.
-    pub only_ipv6: Option<bool>,
-}
-
 impl UpstreamBind {
     /// The local end for a host with an address of this family.
     #[must_use]
@@ -60,7 +43,7 @@ impl UpstreamBind {
 pub(crate) fn lower(proto: &pb::BindConfig, cx: &mut Cx<'_>) -> Option<UpstreamBind> {
     check_selector(proto.local_address_selector.as_ref(), cx);
     let freebind = core::bool_or(proto.freebind, false);
-    let options = options(&proto.socket_options, cx);
+    let options = options(&proto.socket_options, Use::Connect, cx);
     let first = Source {
         address: (proto.source_address.as_ref())
             .and_then(|source| cx.field("source_address", |cx| ip_address(source, cx))),
@@ -91,7 +74,9 @@ fn extra(
                 return;
             };
             let options = match &extra.socket_options {
-                Some(own) => cx.field("socket_options", |cx| options(&own.socket_options, cx)),
+                Some(own) => cx.field("socket_options", |cx| {
+                    options(&own.socket_options, Use::Connect, cx)
+                }),
                 None => Arc::clone(common),
             };
             sources.push(Source {
@@ -167,64 +152,4 @@ fn check_selector(proto: Option<&TypedExtensionConfig>, cx: &mut Cx<'_>) {
             cx.error_at("typed_config", format!("only {DEFAULT} is supported"));
         });
     }
-}
-
-/// Lowers the options of the field `socket_options` of the message that `cx` is
-/// at.
-fn options(protos: &[pb::SocketOption], cx: &mut Cx<'_>) -> Arc<[SocketOption]> {
-    let mut lowered = Vec::new();
-    for (i, proto) in protos.iter().enumerate() {
-        lowered.extend(cx.index("socket_options", i, |cx| option(proto, cx)));
-    }
-    lowered.into()
-}
-
-fn option(proto: &pb::SocketOption, cx: &mut Cx<'_>) -> Option<SocketOption> {
-    let number = |value: i64, field: &str, cx: &mut Cx<'_>| {
-        let number = i32::try_from(value).ok();
-        if number.is_none() {
-            cx.error_at(field, format!("{value} is no number of an option"));
-        }
-        number
-    };
-    let level = number(proto.level, "level", cx);
-    let name = number(proto.name, "name", cx);
-    let value: Option<Box<[u8]>> = match &proto.value {
-        Some(Value::IntValue(value)) => match i32::try_from(*value) {
-            Ok(value) => Some(value.to_ne_bytes().into()),
-            Err(_) => {
-                cx.error_at("int_value", format!("{value} is no 32-bit number"));
-                None
-            }
-        },
-        Some(Value::BufValue(bytes)) => Some(bytes.as_slice().into()),
-        None => {
-            cx.error("an int_value or a buf_value is needed here");
-            None
-        }
-    };
-    if proto.state() == SocketState::StateListening {
-        cx.warn_at(
-            "state",
-            "an upstream socket does not listen: the option is never set, in Envoy neither",
-        );
-        return None;
-    }
-    if let Some(kind) = &proto.r#type
-        && kind.stream.is_none()
-        && kind.datagram.is_some()
-    {
-        cx.warn_at("type", "no upstream socket is a datagram socket");
-        return None;
-    }
-    Some(SocketOption {
-        level: level?,
-        name: name?,
-        value: value?,
-        after_bind: proto.state() == SocketState::StateBound,
-        only_ipv6: match proto.ip_version() {
-            SocketIpVersion::Unspecified => None,
-            version => Some(version == SocketIpVersion::Ipv6),
-        },
-    })
 }

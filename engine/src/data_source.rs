@@ -48,6 +48,25 @@ pub fn read(source: &DataSource, cx: &mut Cx<'_>) -> Option<Box<[u8]>> {
     Some(bytes.into())
 }
 
+/// The bytes of a file that is named without more, or a report of why there are
+/// none.
+pub fn file(name: &str, cx: &mut Cx<'_>) -> Option<Box<[u8]>> {
+    let read = read_file(name);
+    match read {
+        Ok(bytes) if bytes.len() as u64 <= SOURCE_BYTES_MAX => Some(bytes.into()),
+        Ok(_) => {
+            cx.error(format!(
+                "a data source has at most {SOURCE_BYTES_MAX} bytes"
+            ));
+            None
+        }
+        Err(error) => {
+            cx.error(format!("cannot read {name:?}: {error}"));
+            None
+        }
+    }
+}
+
 /// The bytes of a file, up to one more than are allowed: a device that was
 /// named by mistake must not fill the memory.
 fn read_file(name: &str) -> std::io::Result<Vec<u8>> {

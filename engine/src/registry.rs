@@ -15,6 +15,7 @@ use crate::filters::http::dynamic_forward_proxy::DynamicForwardProxy;
 use crate::filters::http::fault::Fault;
 use crate::filters::http::grpc_http1_bridge::GrpcHttp1Bridge;
 use crate::filters::http::grpc_http1_reverse_bridge::GrpcHttp1ReverseBridge;
+use crate::filters::http::grpc_json_transcoder::GrpcJsonTranscoder;
 use crate::filters::http::grpc_stats::GrpcStats;
 use crate::filters::http::grpc_web::GrpcWeb;
 use crate::filters::http::header_to_metadata::HeaderToMetadata;
@@ -23,11 +24,15 @@ use crate::filters::http::peak_ewma::PeakEwma;
 use crate::filters::http::set_filter_state::SetFilterState;
 use crate::filters::http::set_metadata::SetMetadata;
 use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, OverrideTable, router};
-use crate::filters::listener::{proxy_protocol, tls_inspector};
+use crate::filters::listener::{
+    http_inspector, local_ratelimit, original_dst, proxy_protocol, tls_inspector,
+};
 use crate::filters::network::NetworkFilter;
+use crate::filters::network::connection_limit::ConnectionLimit;
 use crate::filters::network::direct_response::DirectResponse;
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
 use crate::filters::network::http_connection_manager::routes::Routes;
+use crate::filters::network::local_ratelimit::LocalRateLimit;
 use crate::filters::network::tcp_proxy::config as tcp_proxy;
 
 /// A compiled network filter that ends its chain.
@@ -44,6 +49,12 @@ pub enum TerminalFilter {
 
 /// A compiled listener filter.
 pub enum ListenerFilter {
+    /// `envoy.filters.listener.http_inspector`
+    HttpInspector,
+    /// `envoy.filters.listener.local_ratelimit`
+    LocalRateLimit(local_ratelimit::Config),
+    /// `envoy.filters.listener.original_dst`
+    OriginalDst,
     /// `envoy.filters.listener.proxy_protocol`
     ProxyProtocol(proxy_protocol::Config),
     /// `envoy.filters.listener.tls_inspector`
@@ -52,15 +63,20 @@ pub enum ListenerFilter {
 
 /// The types of listener filters.
 pub const LISTENER_FILTERS: &[&str] = &[
+    "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
+    "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit",
+    "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
     "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
 ];
 
 /// The types of network filters.
 pub const NETWORK_FILTERS: &[&str] = &[
+    "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
     "envoy.extensions.filters.network.direct_response.v3.Config",
     "envoy.extensions.filters.network.echo.v3.Echo",
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+    "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit",
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
 ];
 
@@ -71,6 +87,7 @@ pub const HTTP_FILTERS: &[&str] = &[
     "envoy.extensions.filters.http.fault.v3.HTTPFault",
     "envoy.extensions.filters.http.grpc_http1_bridge.v3.Config",
     "envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfig",
+    "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
     "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
     "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
     "envoy.extensions.filters.http.header_to_metadata.v3.Config",
@@ -90,6 +107,18 @@ const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 /// Compiles a listener filter; findings go to `cx`.
 pub fn listener_filter(extension: &Extension, cx: &mut Cx<'_>) -> Option<ListenerFilter> {
     match type_name(&extension.config.type_url) {
+        "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector" => {
+            http_inspector::compile(&extension.config, cx)?;
+            Some(ListenerFilter::HttpInspector)
+        }
+        "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit" => {
+            let config = local_ratelimit::Config::compile(&extension.config, cx)?;
+            Some(ListenerFilter::LocalRateLimit(config))
+        }
+        "envoy.extensions.filters.listener.original_dst.v3.OriginalDst" => {
+            original_dst::compile(&extension.config, cx)?;
+            Some(ListenerFilter::OriginalDst)
+        }
         "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol" => {
             let config = proxy_protocol::Config::compile(&extension.config, cx)?;
             Some(ListenerFilter::ProxyProtocol(config))
@@ -108,9 +137,19 @@ pub fn listener_filter(extension: &Extension, cx: &mut Cx<'_>) -> Option<Listene
 /// Compiles a network filter before the one that ends its chain; findings go to
 /// `cx`.
 pub fn network_filter(extension: &Extension, cx: &mut Cx<'_>) -> Option<Box<dyn NetworkFilter>> {
-    let other = type_name(&extension.config.type_url);
-    cx.error(format!("extension {other} is not supported yet"));
-    None
+    let config = &extension.config;
+    match type_name(&config.type_url) {
+        "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit" => {
+            Some(Box::new(ConnectionLimit::compile(config, cx)?))
+        }
+        "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit" => {
+            Some(Box::new(LocalRateLimit::compile(config, cx)?))
+        }
+        other => {
+            cx.error(format!("extension {other} is not supported yet"));
+            None
+        }
+    }
 }
 
 /// Compiles the network filter that ends a chain; findings go to `cx`.
@@ -225,6 +264,10 @@ fn http_filter(
         }
         "envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfig" => {
             let filter = GrpcHttp1ReverseBridge::compile(&extension.config, cx)?;
+            Some(Box::new(filter))
+        }
+        "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder" => {
+            let filter = GrpcJsonTranscoder::compile(&extension.config, cx)?;
             Some(Box::new(filter))
         }
         "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig" => {

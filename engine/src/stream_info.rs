@@ -421,6 +421,12 @@ pub struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
+    /// The address that the client connected to, if it is not the socket's own.
+    #[must_use]
+    pub fn restored_local(&self) -> Option<SocketAddr> {
+        (self.local != self.direct_local).then_some(self.local)
+    }
+
     /// A plaintext connection in a filter chain without a name.
     pub fn new(id: u64, direct_remote: SocketAddr, local: SocketAddr) -> Self {
         ConnectionInfo {

@@ -392,10 +392,19 @@ fn normal_value(name: &str, value: &str) -> String {
 /// machine they move later, and looking takes longer as well: nothing may have
 /// moved for the time of several looks.
 pub fn await_still(admin: &Admin, condition: impl Fn(&Stats) -> bool) -> Stats {
+    await_still_within(admin, SETTLE_MAX, condition)
+}
+
+/// [`await_still`], for so long at most.
+pub fn await_still_within(
+    admin: &Admin,
+    max: Duration,
+    condition: impl Fn(&Stats) -> bool,
+) -> Stats {
     let mut last = Stats::new();
     let mut looked = Instant::now();
     let mut still_since = looked;
-    let (stats, _) = admin.await_stats(SETTLE_MAX, |stats| {
+    let (stats, _) = admin.await_stats(max, |stats| {
         let now = Instant::now();
         let look = now - std::mem::replace(&mut looked, now);
         if !differences(&last, stats).is_empty() {

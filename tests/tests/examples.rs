@@ -15,8 +15,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ringway_tests::client::{self, Expectation, Step};
+use ringway_tests::http2::origin as http2;
 use ringway_tests::message::Message;
-use ringway_tests::origin::Origin;
+use ringway_tests::origin::{Act, Origin};
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs::{self, Driver, drivers};
 use tempfile::TempDir;
@@ -35,6 +36,7 @@ const EXAMPLES: &[(&str, Check)] = &[
     ("clusters.yaml", clusters),
     ("direct-response.yaml", direct_response),
     ("forward-proxy.yaml", forward_proxy),
+    ("grpc.yaml", grpc),
     ("guide-chapter-3.yaml", guide_chapter_3),
     ("tcp_proxy.yaml", tcp_proxy),
     ("tls.yaml", tls),
@@ -134,6 +136,35 @@ fn forward_proxy(stage: &Stage) {
     assert_eq!(stage.origin(9003).seen().len(), 1);
     let explained = stage.process.admin().get("/explain?path=/spare").text();
     assert!(explained.contains("priority 0 of second"), "{explained}");
+}
+
+fn grpc(stage: &Stage) {
+    // HelloReply { message: "hi" } in its frame.
+    let message = b"\0\0\0\0\x04\x0a\x02hi";
+    let head = [(":status", "200"), ("content-type", "application/grpc")];
+    let acts = vec![
+        http2::head(&head, http2::End::More),
+        http2::data(message, http2::End::More),
+        http2::head(&[("grpc-status", "0")], http2::End::Last),
+    ];
+    stage.origin(9000).play(vec![Act::Http2(http2::Script {
+        settings: Vec::new(),
+        acts,
+    })]);
+    let answer = stage.get("example.test", "/hello/world");
+    assert_eq!(
+        (answer.status(), answer.text().as_str()),
+        (200, r#"{"message":"hi"}"#)
+    );
+    let seen = &stage.origin(9000).seen()[0].request;
+    assert_eq!(seen.body, b"\0\0\0\0\x07\x0a\x05world");
+    let web = "content-type: application/grpc-web\r\n";
+    let answer = stage.ask("example.test", "/greeter.Greeter/SayHello", web);
+    let trailers = b"\x80\0\0\0\x0fgrpc-status:0\r\n";
+    assert_eq!(answer.body, [&message[..], trailers].concat());
+    let stats = stage.process.admin().get("/stats?filter=SayHello").text();
+    let total = "cluster.greeter.grpc.greeter.Greeter.SayHello.total: 2";
+    assert!(stats.contains(total), "{stats}");
 }
 
 fn direct_response(stage: &Stage) {

@@ -1,4 +1,4 @@
-//! The header of PROXY protocol that a connection may begin with.
 #![no_main]
+//! See `ringway_codecs::proxy_protocol::fuzz` for what is checked.
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| ringway_codecs::proxy_protocol::fuzz::check(data));

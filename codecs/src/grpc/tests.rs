@@ -9,7 +9,12 @@ fn message(flags: u8, bytes: &[u8]) -> Message {
 
 #[test]
 fn messages_are_put_together_however_they_arrive() {
-    let table: &[(&[u8], &[(u8, &[u8])], Result<bool, TooLarge>)] = &[
+    type Row = (
+        &'static [u8],
+        &'static [(u8, &'static [u8])],
+        Result<bool, TooLarge>,
+    );
+    let table: &[Row] = &[
         (b"", &[], Ok(true)),
         (b"\0", &[], Ok(false)),
         (b"\0\0\0\0", &[], Ok(false)),

@@ -18,6 +18,7 @@ mod framing;
 #[doc(hidden)]
 pub mod fuzz;
 mod head;
+pub mod inspect;
 mod method;
 mod names;
 mod request;

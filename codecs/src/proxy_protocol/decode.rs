@@ -63,9 +63,9 @@ impl<'a> Iterator for Tlvs<'a> {
     type Item = (u8, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (tlv, rest) = split_tlv(self.0)?;
+        let (kind, value, rest) = split_tlv(self.0)?;
         self.0 = rest;
-        Some(tlv)
+        Some((kind, value))
     }
 }
 
@@ -205,7 +205,7 @@ fn binary(bytes: &[u8]) -> Progress<'_> {
         return BROKEN;
     };
     let mut rest = tlvs;
-    while let Some((_, behind)) = split_tlv(rest) {
+    while let Some((_, _, behind)) = split_tlv(rest) {
         rest = behind;
     }
     match rest.is_empty() {
@@ -229,12 +229,12 @@ fn endpoints(bytes: &[u8]) -> Option<Endpoints> {
     })
 }
 
-/// The first type and value, and what follows them.
-fn split_tlv(bytes: &[u8]) -> Option<((u8, &[u8]), &[u8])> {
+/// The first type, its value, and what follows them.
+fn split_tlv(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let ([kind, high, low], rest) = bytes.split_first_chunk::<3>()?;
     let length = usize::from(u16::from_be_bytes([*high, *low]));
     let (value, rest) = rest.split_at_checked(length)?;
-    Some(((*kind, value), rest))
+    Some((*kind, value, rest))
 }
 
 /// No connection has another kind of end.

@@ -18,7 +18,7 @@ use envoy_types::pb::envoy::config::listener::v3::filter_chain_match::Connection
 
 use crate::cidr::CidrRange;
 use crate::context::Cx;
-use crate::core;
+use crate::filter_state::FilterState;
 
 /// What is known of a connection when its chain is chosen.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,33 @@ pub struct Arrival<'a> {
     pub transport_protocol: &'a str,
     /// The protocols that the client speaks, best first.
     pub application_protocols: &'a [Box<[u8]>],
+    /// What listener filters have left for others.
+    pub filter_state: &'a FilterState,
+}
+
+impl Arrival<'_> {
+    /// The client's address.
+    #[must_use]
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.remote.or(self.direct_remote)
+    }
+
+    /// `SAME_IP_OR_LOOPBACK`: of the loopback network its one address, as in
+    /// Envoy. A Unix socket is as near.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        const LOOPBACK: [IpAddr; 2] = [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ];
+        let (local, remote) = (ip(self.local), ip(self.remote()));
+        remote.is_none_or(|remote| LOOPBACK.contains(&remote) || Some(remote) == local)
+    }
+}
+
+/// An address of IPv4 is one also where the socket is one of IPv6.
+fn ip(address: Option<SocketAddr>) -> Option<IpAddr> {
+    address.map(|address| address.ip().to_canonical())
 }
 
 /// The chains of a listener by what they match.
@@ -149,8 +176,7 @@ impl FilterChainIndex {
     /// chain matches.
     #[must_use]
     pub fn find(&self, arrival: &Arrival<'_>) -> Option<usize> {
-        let remote = arrival.remote.or(arrival.direct_remote);
-        let ip = |address: Option<SocketAddr>| address.map(|address| address.ip().to_canonical());
+        let remote = arrival.remote();
         let by_port = arrival
             .local
             .and_then(|local| self.ports.named.get(&local.port()));
@@ -163,7 +189,7 @@ impl FilterChainIndex {
         let protocol = protocols.find_map(|protocol| by_protocol.named.get(protocol));
         let by_direct_source = protocol.or(by_protocol.any())?;
         let by_type = by_direct_source.find(ip(arrival.direct_remote))?;
-        let of_kind = match is_same_ip_or_loopback(ip(arrival.local), ip(remote)) {
+        let of_kind = match arrival.is_local() {
             true => by_type.same_ip_or_loopback.as_ref(),
             false => by_type.external.as_ref(),
         };
@@ -216,16 +242,6 @@ fn find_name<'a>(names: &'a ByServerName, name: &str) -> Option<&'a ByTransportP
         .chain(dots.map(|dot| &name[dot..]))
         .find_map(|end| names.named.get(end))
         .or(names.any())
-}
-
-/// `SAME_IP_OR_LOOPBACK`: of the loopback network its one address, as in
-/// Envoy. A Unix socket is as near.
-fn is_same_ip_or_loopback(local: Option<IpAddr>, remote: Option<IpAddr>) -> bool {
-    const LOOPBACK: [IpAddr; 2] = [
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::LOCALHOST),
-    ];
-    remote.is_none_or(|remote| LOOPBACK.contains(&remote) || Some(remote) == local)
 }
 
 /// One chain's criteria. A list that is empty is no criterion, and so is an
@@ -290,14 +306,8 @@ impl Rule {
 }
 
 fn ranges(protos: &[CidrRangePb], field: &str, cx: &mut Cx<'_>) -> Vec<CidrRange> {
-    let mut lowered = Vec::with_capacity(protos.len());
-    for (i, proto) in protos.iter().enumerate() {
-        let bits = core::u32_or(proto.prefix_len, 0);
-        lowered.extend(cx.index(field, i, |cx| {
-            CidrRange::lower(&proto.address_prefix, bits, cx)
-        }));
-    }
-    lowered
+    let lowered = CidrRange::lower_all(protos, field, cx);
+    lowered.unwrap_or_default().into_vec()
 }
 
 /// Names in lower case, `*.a` as `.a`.

@@ -1,5 +1,6 @@
 //! What a matcher can look at.
 
+use super::network_input::NetworkInput;
 use super::{Inputs, MatchingData};
 use crate::context::{Cx, type_name, unpack};
 use crate::route::HeaderKey;
@@ -20,6 +21,8 @@ pub(super) enum Input {
     Status,
     /// `envoy.type.matcher.v3.HttpResponseStatusCodeClassMatchInput`: `4xx`.
     StatusClass,
+    /// What is known of a connection.
+    Network(NetworkInput),
 }
 
 impl Input {
@@ -27,9 +30,9 @@ impl Input {
     /// are one value, joined by commas.
     pub(super) fn with<T>(&self, seen: MatchingData<'_>, f: impl FnOnce(&[u8]) -> T) -> Option<T> {
         match self {
-            Input::RequestHeader(HeaderKey::Known(id)) => joined(seen.request.get_all(*id), f),
+            Input::RequestHeader(HeaderKey::Known(id)) => joined(seen.request?.get_all(*id), f),
             Input::RequestHeader(HeaderKey::Other(name)) => {
-                joined(seen.request.get_all_name(name), f)
+                joined(seen.request?.get_all_name(name), f)
             }
             Input::ResponseHeader(name) => joined(seen.response?.get_all_name(name), f),
             Input::Status => seen.response?.get(HeaderId::Status).map(f),
@@ -37,7 +40,13 @@ impl Input {
                 [class, _, _] => Some(f(&[*class, b'x', b'x'])),
                 _ => None,
             },
+            Input::Network(input) => input.with(seen.connection?, f),
         }
+    }
+
+    /// Whether its values are addresses.
+    pub(super) fn is_address(&self) -> bool {
+        matches!(self, Input::Network(input) if input.is_address())
     }
 
     /// Compiles the field `input`, or reports why not.
@@ -52,6 +61,9 @@ impl Input {
                 return None;
             };
             cx.field("typed_config", |cx| {
+                if inputs == Inputs::Connection {
+                    return NetworkInput::lower(any, cx).map(Input::Network);
+                }
                 let of_response = inputs == Inputs::RequestAndResponse;
                 match type_name(&any.type_url) {
                     "envoy.type.matcher.v3.HttpRequestHeaderMatchInput" => {

@@ -1,14 +1,17 @@
 //! Matcher trees (`xds.type.matcher.v3.Matcher`) over the headers of a
-//! request and its response: from what was sent to an action.
+//! request and its response, or over what is known of a connection: from what
+//! was sent to an action.
 //!
 //! Start at [`Matcher::find`]. Actions are whatever the tree's user compiles
-//! them to: a virtual host's are routes, those of custom responses are pages.
+//! them to: a virtual host's are routes, those of custom responses are pages,
+//! those of a listener are filter chains.
 //!
-//! - `input.rs`: what a tree can look at.
+//! - `input.rs`: what a tree can look at; `network_input.rs` of connections.
 //! - `predicate.rs`: tests of an input, and how they are combined.
 //! - `tree.rs`: many values of one input at once.
 
 mod input;
+mod network_input;
 mod predicate;
 mod tree;
 
@@ -16,6 +19,7 @@ mod tree;
 mod tests;
 
 use crate::context::Cx;
+use crate::listener::filter_chain_match::Arrival;
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3 as proto;
 use predicate::Predicate;
@@ -29,12 +33,35 @@ use tree::Tree;
 pub const DEPTH_MAX: usize = 32;
 
 /// What matchers look at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct MatchingData<'h> {
     /// The request's headers.
-    pub request: &'h HeaderMap,
+    request: Option<&'h HeaderMap>,
     /// The response's headers, once there is a response.
-    pub response: Option<&'h HeaderMap>,
+    response: Option<&'h HeaderMap>,
+    /// The connection, where that is what is looked at.
+    connection: Option<&'h Arrival<'h>>,
+}
+
+impl<'h> MatchingData<'h> {
+    /// A request, and what it is answered with.
+    #[must_use]
+    pub fn new(request: &'h HeaderMap, response: Option<&'h HeaderMap>) -> Self {
+        Self {
+            request: Some(request),
+            response,
+            connection: None,
+        }
+    }
+
+    /// A connection.
+    #[must_use]
+    pub fn of_connection(connection: &'h Arrival<'h>) -> Self {
+        Self {
+            connection: Some(connection),
+            ..Self::default()
+        }
+    }
 }
 
 /// What a matcher may look at, which depends on when it is asked.
@@ -44,6 +71,8 @@ pub enum Inputs {
     Request,
     /// The headers of both.
     RequestAndResponse,
+    /// What is known of a connection.
+    Connection,
 }
 
 /// What holds for a matcher while it is lowered.

@@ -2,9 +2,13 @@
 
 use super::input::Input;
 use super::{Bounds, MatchingData};
-use crate::context::Cx;
+use crate::cidr::CidrRange;
+use crate::context::{Cx, type_name, unpack};
 use crate::route::StringMatcher;
+use envoy_types::pb::envoy::extensions::matching::input_matchers::ip::v3::Ip;
+use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_list as proto;
+use prost::Name;
 use proto::predicate::{MatchType, PredicateList, SinglePredicate, single_predicate};
 
 /// A compiled `xds.type.matcher.v3.Matcher.MatcherList.Predicate`.
@@ -12,6 +16,8 @@ use proto::predicate::{MatchType, PredicateList, SinglePredicate, single_predica
 pub(super) enum Predicate {
     /// The value of an input; one that is not there does not pass.
     Single(Input, StringMatcher),
+    /// An address in one of these ranges.
+    Ip(Input, Box<[CidrRange]>),
     /// At least one.
     Or(Box<[Predicate]>),
     /// Every one.
@@ -26,6 +32,13 @@ impl Predicate {
         match self {
             Predicate::Single(input, matcher) => input
                 .with(seen, |value| matcher.matches(value))
+                .unwrap_or(false),
+            Predicate::Ip(input, ranges) => input
+                .with(seen, |text| {
+                    let address = std::str::from_utf8(text).ok()?.parse().ok()?;
+                    Some(ranges.iter().any(|range| range.contains(address)))
+                })
+                .flatten()
                 .unwrap_or(false),
             Predicate::Or(of) => of.iter().any(|one| one.passes(seen)),
             Predicate::And(of) => of.iter().all(|one| one.passes(seen)),
@@ -67,9 +80,17 @@ fn lower_single(message: &SinglePredicate, bounds: Bounds, cx: &mut Cx<'_>) -> O
         Some(single_predicate::Matcher::ValueMatch(matcher)) => {
             cx.field("value_match", |cx| StringMatcher::lower_xds(matcher, cx))
         }
-        Some(single_predicate::Matcher::CustomMatch(_)) => {
-            cx.error_at("custom_match", "not supported yet; use value_match");
-            None
+        Some(single_predicate::Matcher::CustomMatch(custom)) => {
+            let ranges = cx.field("custom_match", |cx| lower_custom(custom, cx))?;
+            let input = input?;
+            if !input.is_address() {
+                cx.error_at(
+                    "custom_match",
+                    "only addresses of connections are in ranges",
+                );
+                return None;
+            }
+            return Some(Predicate::Ip(input, ranges));
         }
         None => {
             cx.error("value_match is needed");
@@ -77,6 +98,23 @@ fn lower_single(message: &SinglePredicate, bounds: Bounds, cx: &mut Cx<'_>) -> O
         }
     };
     Some(Predicate::Single(input?, matcher?))
+}
+
+/// The one kind of tests that no texts pass.
+fn lower_custom(message: &TypedExtensionConfig, cx: &mut Cx<'_>) -> Option<Box<[CidrRange]>> {
+    let given = message.typed_config.as_ref();
+    let any = given.filter(|any| type_name(&any.type_url) == Ip::full_name());
+    let Some(any) = any else {
+        let wanted = Ip::full_name();
+        cx.error(format!(
+            "not supported yet but for {wanted}; use value_match"
+        ));
+        return None;
+    };
+    cx.field("typed_config", |cx| {
+        let message: Ip = unpack(any, cx)?;
+        CidrRange::lower_all(&message.cidr_ranges, "cidr_ranges", cx)
+    })
 }
 
 fn lower_list(list: &PredicateList, bounds: Bounds, cx: &mut Cx<'_>) -> Option<Box<[Predicate]>> {

@@ -126,10 +126,7 @@ fn headers(id: HeaderId, value: &str, fields: &[(&str, &str)]) -> HeaderMap {
 
 fn found<'m>(matcher: &'m Matcher<String>, fields: &[(&str, &str)]) -> Option<&'m str> {
     let request = headers(HeaderId::Path, "/abc", fields);
-    let seen = MatchingData {
-        request: &request,
-        response: None,
-    };
+    let seen = MatchingData::new(&request, None);
     matcher.find(seen).map(String::as_str)
 }
 
@@ -221,10 +218,7 @@ fn responses_are_looked_at() {
     ] {
         let response = headers(HeaderId::Status, code, fields);
         let request = headers(HeaderId::Path, "/", &[("x-asked", asked)]);
-        let seen = MatchingData {
-            request: &request,
-            response: Some(&response),
-        };
+        let seen = MatchingData::new(&request, Some(&response));
         let found = matcher.find(seen).map(String::as_str);
         assert_eq!(found, expected, "{code} {asked} {fields:?}");
         // Before there is a response only requests can be looked at.

@@ -36,10 +36,7 @@ impl MatchedRoutes {
         routes: &'r [Route],
         input: &MatchInput<'_>,
     ) -> Option<&'r Route> {
-        let choice = self.matcher.find(MatchingData {
-            request: input.headers,
-            response: None,
-        })?;
+        let choice = self.matcher.find(MatchingData::new(input.headers, None))?;
         choice.index.find(
             &routes[choice.routes.clone()],
             input,

@@ -90,7 +90,7 @@ pub use tls_requirement::TlsRequirement;
 pub use upgrade::{ConnectConfig, RouteUpgrade, RouteUpgrades};
 pub use uri_template::{PathTemplate, TemplateRewrite};
 pub use virtual_cluster::{VirtualCluster, VirtualClusters};
-pub use weighted_clusters::{WeightedCluster, WeightedClusters, WeightedName};
+pub use weighted_clusters::{Draw, WeightedCluster, WeightedClusters, WeightedName};
 
 use crate::clusters::ClusterId;
 use crate::context::Source;

@@ -44,17 +44,18 @@ impl RouteUpgrades {
     pub(super) fn lower(message: &proto::RouteAction, cx: &mut Cx<'_>) -> Option<Self> {
         let configs = &message.upgrade_configs;
         let mut connect = None;
-        let mut earlier: Vec<String> = Vec::with_capacity(configs.len());
+        let mut earlier: Vec<(String, Source)> = Vec::with_capacity(configs.len());
         let list = all(configs, "upgrade_configs", cx, |config, cx| {
-            if let Some(at) = first_of(&earlier, &config.upgrade_type) {
-                let kind = &config.upgrade_type;
-                cx.error_at(
-                    "upgrade_type",
-                    format!("{kind:?} is configured by upgrade_configs[{at}] already"),
-                );
+            let kind = config.upgrade_type.as_str();
+            // The case does not count.
+            let same = |(other, _): &&(String, Source)| other.eq_ignore_ascii_case(kind);
+            if let Some((_, first)) = earlier.iter().find(same) {
+                let path = &first.path;
+                let error = format!("{kind:?} is configured by {path} already ({first})");
+                cx.error_at("upgrade_type", error);
                 return None;
             }
-            earlier.push(config.upgrade_type.clone());
+            earlier.push((kind.to_owned(), cx.source()));
             connect = connect.or(connect_config(config, cx)?);
             Some(RouteUpgrade {
                 kind: config.upgrade_type.as_bytes().into(),
@@ -64,13 +65,6 @@ impl RouteUpgrades {
         })?;
         Some(Self { list, connect })
     }
-}
-
-/// Where a kind occurs; the case does not count.
-fn first_of(earlier: &[String], kind: &str) -> Option<usize> {
-    earlier
-        .iter()
-        .position(|other| other.eq_ignore_ascii_case(kind))
 }
 
 /// `None` after an error.
@@ -175,7 +169,8 @@ mod tests {
             (
                 vec![config("a"), config("b"), config("A")],
                 "route.upgrade_configs[2].upgrade_type: \
-                 \"A\" is configured by upgrade_configs[0] already",
+                 \"A\" is configured by route.upgrade_configs[0] already \
+                 (route.upgrade_configs[0])",
             ),
             (
                 vec![with_connect("websocket", false)],

@@ -63,6 +63,18 @@ pub enum WeightedName {
     Header(HeaderKey),
 }
 
+/// What decides for a request which cluster it goes to, and the number that it
+/// has for that.
+#[derive(Clone, Copy)]
+pub enum Draw<'a> {
+    /// A header of the request.
+    Header(&'a HeaderKey, u64),
+    /// The route's hash policy.
+    Hash(u64),
+    /// Chance.
+    Chance(u64),
+}
+
 impl WeightedClusters {
     /// The clusters in the order of the configuration.
     pub fn clusters(&self) -> &[WeightedCluster] {
@@ -91,11 +103,27 @@ impl WeightedClusters {
 
     /// The number that decides about a request.
     fn random(&self, input: &MatchInput<'_>) -> u64 {
-        let header = self.random_header.as_ref();
-        header
-            .and_then(|name| number(name, input.headers))
-            .or_else(|| self.hash(input))
-            .unwrap_or(input.random)
+        match self.draw(input) {
+            Draw::Header(_, number) | Draw::Hash(number) | Draw::Chance(number) => number,
+        }
+    }
+
+    /// Where that number comes from.
+    pub fn draw(&self, input: &MatchInput<'_>) -> Draw<'_> {
+        if let Some(key) = &self.random_header
+            && let Some(number) = number(key, input.headers)
+        {
+            return Draw::Header(key, number);
+        }
+        match self.hash(input) {
+            Some(hash) => Draw::Hash(hash),
+            None => Draw::Chance(input.random),
+        }
+    }
+
+    /// The header whose number decides, if it has one (`header_name`).
+    pub fn random_header(&self) -> Option<&HeaderKey> {
+        self.random_header.as_ref()
     }
 
     fn hash(&self, input: &MatchInput<'_>) -> Option<u64> {

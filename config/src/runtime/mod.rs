@@ -8,13 +8,16 @@
 //! - `layers.rs`: where values come from, and how they are changed.
 //! - `value.rs`: what a text or a number means.
 //! - `fraction.rs`: percentages, with or without a key.
+//! - `feature_flag.rs`: switches.
 //! - `known.rs`: keys that are always read.
 
+mod feature_flag;
 mod fraction;
 mod known;
 mod layers;
 mod value;
 
+pub use feature_flag::RuntimeFeatureFlag;
 pub use fraction::{FractionalPercent, RuntimeFraction};
 pub use layers::{BadValue, Origin, RuntimeLayer, RuntimeLayers, report_unread};
 pub use value::RuntimeValue;

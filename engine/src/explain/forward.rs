@@ -8,7 +8,8 @@ use ringway_codecs::http1::HeadEnd;
 use ringway_config::cluster::Cluster;
 use ringway_config::endpoint::Refused;
 use ringway_config::route::{
-    Action, ClusterSpecifier, Forward, HeaderKey, SelectedRoute, WeightedClusters, WeightedName,
+    Action, ClusterSpecifier, Draw, Forward, HeaderKey, SelectedRoute, WeightedClusters,
+    WeightedName,
 };
 use serde_json::Value;
 
@@ -119,7 +120,37 @@ fn weight(
         WeightedName::Fixed(_) => String::new(),
         WeightedName::Header(key) => format!("; {}", named_by(key, exchange, cx)),
     };
-    format!("picked by weight: {weight} of {total}{by}{named}")
+    let decided = decided_by(clusters, exchange, cx);
+    format!("picked by weight: {weight} of {total}{by}{decided}{named}")
+}
+
+/// What decided between the clusters; nothing where it was chance and nothing
+/// else was asked for.
+fn decided_by(clusters: &WeightedClusters, exchange: &Exchange, cx: &Context<'_>) -> String {
+    match (
+        clusters.draw(&cx.match_input(exchange)),
+        clusters.random_header(),
+    ) {
+        (Draw::Header(key, number), _) => {
+            let name = key.name().escape_ascii();
+            format!("; the request's header {name} decides, which is {number}")
+        }
+        (Draw::Hash(hash), _) => format!("; the hash policy decides, whose hash is {hash}"),
+        (Draw::Chance(_), Some(key)) => {
+            let name = key.name().escape_ascii();
+            let headers = &exchange.request;
+            let why = match (key.first(headers), key.only(headers)) {
+                (None, _) => format!("the request has no header {name}"),
+                (Some(_), None) => format!("the request has more than one header {name}"),
+                (Some(_), Some(value)) => {
+                    let value = String::from_utf8_lossy(value);
+                    format!("the request's header {name} is {value:?}, which is no number")
+                }
+            };
+            format!("; chance decides, because {why}")
+        }
+        (Draw::Chance(_), None) => String::new(),
+    }
 }
 
 /// What the router does with a request whose cluster has been chosen. The order

@@ -46,18 +46,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use ringway_codecs::http1::Version;
 use ringway_config::Names;
 use ringway_config::cluster::Cluster;
 use ringway_config::clusters::ClusterId;
 use ringway_config::core::{Address, Node};
+use ringway_config::filter_state::FilterState;
 use ringway_config::listener::filter_chain_match::Arrival;
-use ringway_config::listener::{FilterChain, Listener};
+use ringway_config::listener::{FilterChain, Listener, ListenerFilter};
 use ringway_config::runtime::{RuntimeLayers, RuntimeValues};
 
 use self::context::Context;
 pub use self::document::Document;
 pub use self::fact::{Fact, Place};
 pub use self::question::{PARAMETERS, Question};
+use crate::filters::listener;
 use crate::filters::network::Terminal;
 use crate::upstream::host_set::HostSet;
 
@@ -147,11 +150,17 @@ impl Subject<'_> {
     ) -> Option<(&FilterChain, Option<&Terminal>, &'static str)> {
         // What nobody looks for is not found.
         let over_tls = question.server_name.is_some() || !question.application_protocols.is_empty();
-        let is_seen = over_tls && !self.listener.listener_filters.is_empty();
+        let sees = |looks: fn(&str) -> bool| self.listener_filters().any(looks);
         let name = question.server_name.as_deref().unwrap_or_default();
-        let (server_name, transport_protocol, application_protocols) = match is_seen {
-            true => (name, "tls", &question.application_protocols[..]),
-            false => ("", "raw_buffer", &[][..]),
+        let version: Box<[u8]> = match question.protocol {
+            Version::Http10 => b"http/1.0".as_slice().into(),
+            Version::Http11 => b"http/1.1".as_slice().into(),
+        };
+        let version = [version];
+        let (server_name, transport_protocol, application_protocols) = match over_tls {
+            true if sees(listener::finds_tls) => (name, "tls", &question.application_protocols[..]),
+            false if sees(listener::finds_http) => ("", "raw_buffer", &version[..]),
+            _ => ("", "raw_buffer", &[][..]),
         };
         let place = self.listener.find_chain(&Arrival {
             local: self.local(),
@@ -160,6 +169,7 @@ impl Subject<'_> {
             server_name,
             transport_protocol,
             application_protocols,
+            filter_state: FilterState::EMPTY,
         })?;
         let chain = self.listener.chains().nth(place)?;
         let note = match (
@@ -171,6 +181,19 @@ impl Subject<'_> {
             (_, false) => "the one that matches",
         };
         Some((chain, self.terminals[place], note))
+    }
+
+    /// The listener filters that look at connections to it, by their messages.
+    fn listener_filters(&self) -> impl Iterator<Item = &str> {
+        let port = self.local().map(|local| local.port());
+        let filters = self.listener.listener_filters.iter();
+        let is_disabled = move |filter: &&ListenerFilter| {
+            let disabled = filter.disabled.as_ref();
+            disabled.is_some_and(|disabled| disabled.matches(port))
+        };
+        filters
+            .filter(move |filter| !is_disabled(filter))
+            .map(|filter| filter.extension.message())
     }
 
     /// What a client calls it that knows no name.

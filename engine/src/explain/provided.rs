@@ -152,7 +152,12 @@ pub(super) fn of_request(
 }
 
 fn destination(config: &OriginalDst, exchange: &Exchange) -> (Fact, Option<SocketAddr>) {
-    let said = config.destination(&exchange.request, Metadata::EMPTY, FilterState::EMPTY);
+    let said = config.destination(
+        &exchange.request,
+        Metadata::EMPTY,
+        FilterState::EMPTY,
+        exchange.info.connection.restored_local(),
+    );
     let sources = config.sources().into_iter().map(Fact::new);
     let fact = Fact::new("destination").items(sources.collect());
     let fact = match said.address {

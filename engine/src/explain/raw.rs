@@ -32,6 +32,11 @@ pub(super) fn explain(terminal: &RawTerminal, path: &str, sources: &Sources<'_>)
                 .place(place)
                 .note("bytes go to a host as they are: this is no HTTP");
             let mut facts = vec![said, destinations(proxy, path, sources)];
+            if proxy.config.tunnel.is_some() {
+                let tunnel =
+                    Fact::new("tunnel").note("through another proxy, which the cluster has");
+                facts.push(tunnel.place(sources.place(&format!("{path}.tunneling_config"))));
+            }
             facts.push(limits(proxy, path, sources));
             facts
         }

@@ -4,6 +4,7 @@
 //!
 //! [`WorkerContext`] is what filters may use of the worker that they run on.
 
+pub mod filter_state_value;
 pub mod http;
 pub mod listener;
 pub mod network;

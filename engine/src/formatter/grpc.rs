@@ -102,6 +102,28 @@ pub fn write_message(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// The text that `grpc-message` stands for; what is no escape stays.
+#[must_use]
+pub fn read_message(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, behind)) = rest.split_first() {
+        let digits = behind.get(..2).filter(|_| *byte == b'%');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(escaped) => {
+                out.push(escaped);
+                rest = &behind[2..];
+            }
+            None => {
+                out.push(*byte);
+                rest = behind;
+            }
+        }
+    }
+    out
+}
+
 const NAMES: [(&str, &str); 17] = [
     ("OK", "OK"),
     ("Canceled", "CANCELLED"),
@@ -155,9 +177,13 @@ mod tests {
             write_message(text, &mut out);
             assert_eq!(out, expected);
         }
+        for text in [&b"%"[..], b"%4", b"%zz", b"a%"] {
+            assert_eq!(read_message(text), text);
+        }
         let mut all = Vec::new();
         write_message(&(0..=255).collect::<Vec<u8>>(), &mut all);
         assert!(all.iter().all(|byte| (b' '..=b'~').contains(byte)));
+        assert_eq!(read_message(&all), (0..=255).collect::<Vec<u8>>());
     }
 
     #[test]

@@ -349,3 +349,198 @@ impl Exchange {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::time::{Instant, SystemTime};
+
+    use super::*;
+    use crate::http::exchange::ExchangePool;
+    use crate::network::address::NO_ADDRESS;
+    use crate::stream_info::ConnectionInfo;
+
+    /// Puts its name behind every part and keeps the last byte until the end.
+    #[derive(Debug)]
+    struct Marks {
+        name: u8,
+        kept: Vec<u8>,
+        holds: bool,
+        refuses: u8,
+    }
+
+    impl Marks {
+        fn mark(&mut self, data: &mut Chunk) -> BodyFlow {
+            if data.contains(&self.refuses) {
+                return BodyFlow::Answer(Box::new(Answer {
+                    status: 400,
+                    body: Vec::new(),
+                    details: "",
+                    grpc_status: None,
+                }));
+            }
+            let mut bytes = std::mem::take(&mut self.kept);
+            bytes.extend_from_slice(data);
+            self.kept = bytes.split_off(bytes.len() - 1);
+            if !bytes.is_empty() {
+                bytes.push(self.name);
+            }
+            *data = Chunk::from(Bytes::from(bytes));
+            BodyFlow::Continue
+        }
+
+        fn end(&mut self, data: &mut Chunk) -> BodyFlow {
+            *data = Chunk::from(Bytes::from(std::mem::take(&mut self.kept)));
+            BodyFlow::Continue
+        }
+    }
+
+    impl BodyFilter for Marks {
+        fn request_data(&mut self, data: &mut Chunk, _: &mut Exchange) -> BodyFlow {
+            self.mark(data)
+        }
+
+        fn request_end(&mut self, data: &mut Chunk, _: &mut Exchange) -> BodyFlow {
+            self.end(data)
+        }
+
+        fn response_headers(&mut self, _: &mut Exchange, _: bool) -> HeadFlow {
+            match self.holds {
+                true => HeadFlow::Hold,
+                false => HeadFlow::Continue,
+            }
+        }
+
+        fn response_data(&mut self, data: &mut Chunk, _: &mut Exchange) -> BodyFlow {
+            self.mark(data)
+        }
+
+        fn response_end(&mut self, data: &mut Chunk, _: &mut Exchange) -> BodyFlow {
+            self.end(data)
+        }
+
+        fn kept(&self) -> usize {
+            self.kept.len()
+        }
+    }
+
+    fn marks(names: &[u8]) -> BodyFilters {
+        let mut bodies = BodyFilters::default();
+        for (place, name) in names.iter().enumerate() {
+            let filter = Marks {
+                name: *name,
+                kept: Vec::new(),
+                holds: *name == b'h',
+                refuses: b'!',
+            };
+            bodies.add(place, Box::new(filter));
+        }
+        bodies
+    }
+
+    fn exchange() -> Box<Exchange> {
+        let connection = Rc::new(ConnectionInfo::new(1, NO_ADDRESS, NO_ADDRESS));
+        ExchangePool::default().take(connection, Instant::now(), SystemTime::now())
+    }
+
+    #[test]
+    fn requests_run_forward_and_responses_backward() {
+        let mut exchange = exchange();
+        let parts = [&b"abc"[..], b"d", b"ef"];
+        let run = |names: &[u8], exchange: &mut Exchange| {
+            let mut bodies = marks(names);
+            let mut out = Vec::new();
+            for part in parts {
+                let mut data = Chunk::from(part);
+                let seen = bodies.request_data((0, usize::MAX), &mut data, exchange);
+                assert!(seen.is_ok());
+                out.extend_from_slice(&data);
+            }
+            out.extend_from_slice(&bodies.request_end(0, exchange).expect("no refusal"));
+            assert!(bodies.is_request_over());
+            out
+        };
+        assert_eq!(run(b"", &mut exchange), b"abcdef");
+        assert_eq!(run(b"1", &mut exchange), b"ab1c1de1f");
+        assert_eq!(run(b"12", &mut exchange), b"ab21c21de212f");
+        let mut bodies = marks(b"12");
+        let mut out = Vec::new();
+        for part in parts {
+            let mut data = Chunk::from(part);
+            let passed = bodies.response_data((usize::MAX, usize::MAX), &mut data, &mut exchange);
+            assert!(matches!(passed, Passed::All));
+            out.extend_from_slice(&data);
+        }
+        let mut data = empty();
+        bodies.response_end(usize::MAX, &mut data, &mut exchange);
+        out.extend_from_slice(&data);
+        // The one behind comes first.
+        assert_eq!(out, b"ab12c12de121f");
+    }
+
+    #[test]
+    fn what_is_refused_is_given_to_nobody() {
+        let mut exchange = exchange();
+        let mut bodies = marks(b"1");
+        let all = (0, usize::MAX);
+        let mut data = Chunk::from(&b"a!"[..]);
+        assert!(bodies.request_data(all, &mut data, &mut exchange).is_err());
+        assert!(bodies.answer.is_some());
+        let mut data = Chunk::from(&b"more"[..]);
+        assert!(bodies.request_data(all, &mut data, &mut exchange).is_ok());
+        assert!(data.is_empty());
+        assert!(
+            bodies
+                .request_end(0, &mut exchange)
+                .expect("once")
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn no_more_is_kept_than_may_be() {
+        let mut exchange = exchange();
+        let mut bodies = marks(b"1");
+        let mut data = Chunk::from(&b"ab"[..]);
+        assert!(
+            bodies
+                .request_data((0, 0), &mut data, &mut exchange)
+                .is_err()
+        );
+        assert_eq!(
+            bodies.answer.as_ref().map(|answer| answer.status),
+            Some(413)
+        );
+        let mut data = Chunk::from(&b"ab"[..]);
+        let passed = bodies.response_data((usize::MAX, 0), &mut data, &mut exchange);
+        assert!(matches!(passed, Passed::Answered(answer) if answer.status == 500));
+    }
+
+    #[test]
+    fn headers_that_are_held_go_in_front_of_what_follows() {
+        let mut exchange = exchange();
+        let mut bodies = marks(b"1h");
+        assert!(matches!(
+            bodies.response_headers(1, &mut exchange, true),
+            HeadFlow::Hold
+        ));
+        bodies.held = Some(HeldHead {
+            place: 1,
+            status: 200,
+            framing: ResponseFraming::Empty,
+        });
+        let mut data = empty();
+        let passed = bodies.response_end(usize::MAX, &mut data, &mut exchange);
+        assert!(matches!(passed, Passed::Released(1)));
+        bodies.held = None;
+        // The next one sees that nothing follows, and no end besides.
+        assert!(matches!(
+            bodies.response_headers(0, &mut exchange, true),
+            HeadFlow::Continue
+        ));
+        assert!(matches!(
+            bodies.response_end(1, &mut data, &mut exchange),
+            Passed::All
+        ));
+    }
+}

@@ -201,21 +201,16 @@ async fn serve(serving: Rc<Serving>, stream: Stream, local: Option<SocketAddr>) 
     let mut info = connection_info(&serving, &stream, local);
     let mut inspected = Inspected::default();
     if !serving.shared.filters.is_empty()
-        && !Box::pin(inspect(&serving.shared, &stream, &mut inspected)).await
+        && !Box::pin(inspect(&serving, &stream, info.local, &mut inspected)).await
     {
-        // Envoy has left them in the kernel, which then resets.
-        if stream.has_unread() {
-            stream.abort();
-        }
-        return;
+        return refuse(stream);
     }
-    if let Some(endpoints) = inspected.endpoints {
-        (info.remote, info.local) = (endpoints.source, endpoints.destination);
-    }
+    info.remote = inspected.remote.unwrap_or(info.remote);
+    info.local = inspected.local.unwrap_or(info.local);
     let Some(chain) = serving.choose_chain(&info, &inspected) else {
         // No filter chain, or one without filters: Envoy closes at once.
         stats.no_filter_chain_match.inc();
-        return;
+        return refuse(stream);
     };
     info.requested_server_name = inspected.server_name;
     info.metadata = inspected.metadata;
@@ -239,6 +234,14 @@ async fn serve(serving: Rc<Serving>, stream: Stream, local: Option<SocketAddr>) 
     serving.worker_stats.downstream_cx_active.dec();
 }
 
+/// Closes a connection that nobody serves. A client that has sent something is
+/// told that it was not read, as it is where the kernel still has it.
+fn refuse(stream: Stream) {
+    if stream.has_unread() {
+        stream.abort();
+    }
+}
+
 fn connection_info(
     serving: &Serving,
     stream: &Stream,
@@ -256,14 +259,28 @@ fn connection_info(
 
 /// Has the listener filters look at a connection, as long as they may take; false when it
 /// gets no further.
-async fn inspect(listener: &SharedListener, stream: &Stream, inspected: &mut Inspected) -> bool {
+async fn inspect(
+    serving: &Serving,
+    stream: &Stream,
+    local: SocketAddr,
+    inspected: &mut Inspected,
+) -> bool {
+    let listener = &serving.shared;
     let (config, stats) = (&listener.config, &listener.stats);
     stats.downstream_pre_cx_active.inc();
     let timer = Timer::new();
     timer.set((config.listener_filters_timeout).map(|limit| reactor::now() + limit));
     let all = async {
-        for filter in &listener.filters {
-            filter.inspect(stream, inspected).await?;
+        for (filter, config) in listener.filters.iter().zip(&config.listener_filters) {
+            let local = inspected.local.unwrap_or(local);
+            let port = (local != NO_ADDRESS).then_some(local.port());
+            if config
+                .disabled
+                .as_ref()
+                .is_none_or(|disabled| !disabled.matches(port))
+            {
+                filter.inspect(stream, &serving.worker, inspected).await?;
+            }
         }
         Ok(())
     };
@@ -294,6 +311,7 @@ impl Serving {
             server_name: inspected.server_name.as_deref().unwrap_or_default(),
             transport_protocol: inspected.transport_protocol.unwrap_or("raw_buffer"),
             application_protocols: &inspected.application_protocols,
+            filter_state: &inspected.filter_state,
         })?;
         self.chains[place].as_ref()
     }

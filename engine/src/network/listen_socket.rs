@@ -9,13 +9,17 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 
 use ringway_config::core::{Address, TcpKeepalive};
+use ringway_config::listener::Sockets;
+use ringway_config::socket_option::{SocketOption, Stage};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::address::to_sock_addr;
+use super::socket_options::{ON, set_options};
+use crate::reactor::set_socket_option;
 
 /// What a listener asks of its sockets.
 #[derive(Debug, Clone, Copy)]
-pub struct ListenOptions {
+pub struct ListenOptions<'a> {
     /// Length of the accept queue; the kernel caps it at `somaxconn`.
     pub backlog: i32,
     /// Whether several sockets share the port, one per worker.
@@ -24,6 +28,10 @@ pub struct ListenOptions {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// Whether an IPv6 socket takes IPv4 connections too (`ipv4_compat`).
     pub ipv4_compat: bool,
+    /// What the listener asks of all its sockets.
+    pub sockets: &'a Sockets,
+    /// Further options.
+    pub options: &'a [SocketOption],
 }
 
 /// Binds `count` listening sockets to one address and returns them with the
@@ -36,7 +44,7 @@ pub struct ListenOptions {
 /// The kernel's, with the address left to the caller to name.
 pub fn bind(
     address: &Address,
-    options: ListenOptions,
+    options: ListenOptions<'_>,
     count: usize,
 ) -> io::Result<(Vec<Socket>, Address)> {
     refuse_shared_port(address, options)?;
@@ -64,7 +72,7 @@ pub fn bind(
 /// SO_REUSEPORT would let another process of ours share the port in silence, a
 /// forgotten one with an old configuration for example. A socket without it
 /// finds out.
-fn refuse_shared_port(address: &Address, options: ListenOptions) -> io::Result<()> {
+fn refuse_shared_port(address: &Address, options: ListenOptions<'_>) -> io::Result<()> {
     match address {
         Address::Socket(ip) if options.reuse_port && ip.port() != 0 => {
             let alone = ListenOptions {
@@ -93,12 +101,16 @@ pub fn kernel_keepalive(keepalive: &TcpKeepalive) -> socket2::TcpKeepalive {
     options
 }
 
-fn bind_one(address: &Address, options: ListenOptions) -> io::Result<Socket> {
+fn bind_one(address: &Address, options: ListenOptions<'_>) -> io::Result<Socket> {
     let kernel = to_sock_addr(address)?;
     match address {
         Address::Socket(ip) => {
             let domain = Domain::for_address(*ip);
-            let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+            let protocol = match options.sockets.multipath {
+                true => Protocol::from(libc::IPPROTO_MPTCP),
+                false => Protocol::TCP,
+            };
+            let socket = Socket::new(domain, Type::STREAM, Some(protocol))?;
             // Without this, the TIME_WAIT sockets of the process before us
             // would keep the port for a minute.
             socket.set_reuse_address(true)?;
@@ -111,8 +123,17 @@ fn bind_one(address: &Address, options: ListenOptions) -> io::Result<Socket> {
             if let Some(keepalive) = &options.tcp_keepalive {
                 socket.set_tcp_keepalive(&kernel_keepalive(keepalive))?;
             }
+            set_kinds(&socket, options.sockets, ip.is_ipv6())?;
+            let set = |stage| set_options(&socket, options.options, stage, ip.is_ipv6());
+            set(Stage::BeforeBind)?;
             socket.bind(&kernel)?;
+            set(Stage::Bound)?;
             socket.listen(options.backlog)?;
+            if let Some(length) = options.sockets.fast_open_queue {
+                let length = (length as i32).to_ne_bytes();
+                set_socket_option(&socket, libc::SOL_TCP, libc::TCP_FASTOPEN, &length)?;
+            }
+            set(Stage::Listening)?;
             Ok(socket)
         }
         Address::Pipe { path, mode } => {
@@ -132,16 +153,37 @@ fn bind_one(address: &Address, options: ListenOptions) -> io::Result<Socket> {
     }
 }
 
+/// Makes a socket transparent, or binds it before its address is there.
+fn set_kinds(socket: &Socket, sockets: &Sockets, ipv6: bool) -> io::Result<()> {
+    let (level, transparent) = match ipv6 {
+        true => (libc::SOL_IPV6, libc::IPV6_TRANSPARENT),
+        false => (libc::SOL_IP, libc::IP_TRANSPARENT),
+    };
+    if sockets.transparent {
+        set_socket_option(socket, level, transparent, &ON)?;
+    }
+    if sockets.freebind {
+        // The option of IPv4 sockets holds for IPv6 ones, too.
+        set_socket_option(socket, libc::SOL_IP, libc::IP_FREEBIND, &ON)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::LazyLock;
 
-    const OPTIONS: ListenOptions = ListenOptions {
+    static SOCKETS: LazyLock<Sockets> = LazyLock::new(Sockets::default);
+
+    static OPTIONS: LazyLock<ListenOptions<'_>> = LazyLock::new(|| ListenOptions {
         backlog: 128,
         reuse_port: true,
         tcp_keepalive: None,
         ipv4_compat: false,
-    };
+        sockets: &SOCKETS,
+        options: &[],
+    });
 
     fn loopback() -> Address {
         Address::Socket("127.0.0.1:0".parse().expect("an address"))
@@ -149,7 +191,7 @@ mod tests {
 
     #[test]
     fn every_worker_gets_a_socket_on_the_same_port() {
-        let (sockets, bound) = bind(&loopback(), OPTIONS, 3).expect("port 0 is free");
+        let (sockets, bound) = bind(&loopback(), *OPTIONS, 3).expect("port 0 is free");
         let Address::Socket(bound) = bound else {
             panic!("not an IP address: {bound:?}");
         };
@@ -162,17 +204,70 @@ mod tests {
     }
 
     #[test]
+    fn sockets_may_have_an_address_that_is_not_ours() {
+        // RFC 5737: nobody has it.
+        let address = Address::Socket("192.0.2.1:0".parse().expect("an address"));
+        let error = bind(&address, *OPTIONS, 1).expect_err("it is nobody's");
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+        let sockets = Sockets {
+            freebind: true,
+            fast_open_queue: Some(7),
+            ..Sockets::default()
+        };
+        let options = ListenOptions {
+            sockets: &sockets,
+            ..*OPTIONS
+        };
+        bind(&address, options, 2).expect("it need not be there yet");
+        let sockets = Sockets {
+            transparent: true,
+            ..Sockets::default()
+        };
+        let options = ListenOptions {
+            sockets: &sockets,
+            ..*OPTIONS
+        };
+        match bind(&address, options, 1) {
+            Ok(_) => {}
+            // It is for privileged processes.
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+        }
+    }
+
+    #[test]
+    fn options_are_set_at_their_time_and_for_their_family() {
+        let option = |stage, only_ipv6| SocketOption {
+            level: libc::SOL_SOCKET,
+            // No such option.
+            name: 0x7fff,
+            value: [0; 4].into(),
+            stage,
+            only_ipv6,
+        };
+        for stage in [Stage::BeforeBind, Stage::Bound, Stage::Listening] {
+            for (only_ipv6, fails) in [(None, true), (Some(false), true), (Some(true), false)] {
+                let unknown = [option(stage, only_ipv6)];
+                let options = ListenOptions {
+                    options: &unknown,
+                    ..*OPTIONS
+                };
+                assert_eq!(bind(&loopback(), options, 1).is_err(), fails);
+            }
+        }
+    }
+
+    #[test]
     fn a_port_in_use_is_an_error() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = Address::Socket(taken.local_addr().expect("bound"));
-        let error = bind(&address, OPTIONS, 2).expect_err("the port is taken");
+        let error = bind(&address, *OPTIONS, 2).expect_err("the port is taken");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]
     fn a_port_of_another_process_of_ours_is_an_error() {
-        let (_theirs, bound) = bind(&loopback(), OPTIONS, 2).expect("port 0 is free");
-        let error = bind(&bound, OPTIONS, 2).expect_err("they listen");
+        let (_theirs, bound) = bind(&loopback(), *OPTIONS, 2).expect("port 0 is free");
+        let error = bind(&bound, *OPTIONS, 2).expect_err("they listen");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
@@ -183,11 +278,11 @@ mod tests {
             path: folder.path().join("l.sock"),
             mode: 0o600,
         };
-        let (sockets, _) = bind(&address, OPTIONS, 2).expect("the path is free");
+        let (sockets, _) = bind(&address, *OPTIONS, 2).expect("the path is free");
         assert_eq!(sockets.len(), 2);
-        let error = bind(&address, OPTIONS, 1).expect_err("somebody listens");
+        let error = bind(&address, *OPTIONS, 1).expect_err("somebody listens");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(sockets);
-        bind(&address, OPTIONS, 1).expect("nobody listens any more");
+        bind(&address, *OPTIONS, 1).expect("nobody listens any more");
     }
 }

@@ -7,3 +7,4 @@
 pub mod address;
 pub mod limits;
 pub mod listen_socket;
+pub mod socket_options;

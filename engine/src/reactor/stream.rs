@@ -354,6 +354,18 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// The address that the client connected to, if netfilter has led the connection here from
+    /// another one.
+    pub fn original_destination(&self) -> io::Result<SocketAddr> {
+        let fd = self.core.io.borrow().sockets[self.slot].fd;
+        match with_descriptor(fd, |socket| socket.original_dst_v4()) {
+            Err(_) => with_descriptor(fd, |socket| socket.original_dst_v6()),
+            found => found,
+        }
+    }
+}
+
 impl AsRawFd for Stream {
     fn as_raw_fd(&self) -> RawFd {
         self.core.io.borrow().sockets[self.slot].fd

@@ -190,6 +190,7 @@ fn report_unread_runtime_keys(loaded: &Loaded, snapshot: &Snapshot, found: &mut 
 fn compile_listener_filters(listener: &Listener, cx: &mut Cx<'_>) -> Vec<ListenerFilter> {
     let filters = listener.listener_filters.iter();
     filters
+        .map(|filter| &filter.extension)
         .filter_map(|filter| cx.at(&filter.path, |cx| registry::listener_filter(filter, cx)))
         .collect()
 }

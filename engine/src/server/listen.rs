@@ -8,6 +8,8 @@ use socket2::Socket;
 
 use super::compile::{CompiledChain, CompiledListener};
 use crate::filters::listener::ListenerFilter;
+use crate::filters::listener::http_inspector::HttpInspector;
+use crate::filters::listener::local_ratelimit::LocalRateLimit;
 use crate::filters::listener::proxy_protocol::ProxyProtocol;
 use crate::filters::listener::tls_inspector::TlsInspector;
 use crate::filters::network::tcp_proxy::TcpProxy;
@@ -61,6 +63,10 @@ pub fn bind(
                 reuse_port: config.reuse_port,
                 tcp_keepalive: additional.map_or(config.tcp_keepalive, |one| one.tcp_keepalive),
                 ipv4_compat: additional.map_or(config.ipv4_compat, |one| one.ipv4_compat),
+                sockets: &config.sockets,
+                options: additional
+                    .and_then(|one| one.options.as_ref())
+                    .unwrap_or(&config.sockets.options),
             };
             match listen_socket::bind(address, options, workers) {
                 Ok((sockets, real)) => {
@@ -93,6 +99,13 @@ pub fn bind(
         let chains = chains.map(|chain| chain.map(ready)).collect();
         let filters = listener.filters.into_iter();
         let filters = filters.map(|filter| match filter {
+            registry::ListenerFilter::HttpInspector => {
+                ListenerFilter::HttpInspector(HttpInspector::new(store))
+            }
+            registry::ListenerFilter::LocalRateLimit(config) => {
+                ListenerFilter::LocalRateLimit(LocalRateLimit::new(&config, store))
+            }
+            registry::ListenerFilter::OriginalDst => ListenerFilter::OriginalDst,
             registry::ListenerFilter::ProxyProtocol(config) => {
                 ListenerFilter::ProxyProtocol(ProxyProtocol::new(config, store))
             }

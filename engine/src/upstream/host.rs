@@ -2,9 +2,11 @@
 //! has, which is above all its pools of connections.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 
 use ringway_config::endpoint::Host as HostConfig;
 use socket2::SockAddr;
@@ -220,6 +222,9 @@ pub struct Host {
     /// How often its connections were given up; those of before are not used
     /// again.
     generation: Cell<u32>,
+    /// Who is told when that happens, by the numbers of their connections; few
+    /// clusters have any.
+    renewal_wakers: OnceCell<Box<RefCell<HashMap<u64, Waker>>>>,
 }
 
 impl Host {
@@ -238,6 +243,7 @@ impl Host {
             draining: Cell::new(false),
             unfit: Cell::new(is_unfit(shared)),
             generation: Cell::new(0),
+            renewal_wakers: OnceCell::new(),
         })
     }
 
@@ -279,6 +285,23 @@ impl Host {
     /// Those that are open are not used again.
     pub(super) fn begin_generation(&self) {
         self.generation.set(self.generation.get().wrapping_add(1));
+        if let Some(wakers) = self.renewal_wakers.get() {
+            wakers.borrow().values().for_each(Waker::wake_by_ref);
+        }
+    }
+
+    /// Has whoever uses a connection woken when those that are open are not used
+    /// again.
+    pub(super) fn watch_renewal(&self, connection: u64, waker: &Waker) {
+        let wakers = self.renewal_wakers.get_or_init(Box::default);
+        wakers.borrow_mut().insert(connection, waker.clone());
+    }
+
+    /// A connection is over.
+    pub(super) fn forget_renewal(&self, connection: u64) {
+        if let Some(wakers) = self.renewal_wakers.get() {
+            wakers.borrow_mut().remove(&connection);
+        }
     }
 
     /// The cluster lets it go.

@@ -2,11 +2,12 @@
 //! only ones of the engine with cross-core atomics, so that each ordering can be
 //! checked in one place. `limits.rs` has what is limited process-wide,
 //! `mailbox.rs` how workers write to each other, `recent.rs` what happened of
-//! late.
+//! late, `token_bucket.rs` rates that hold for all of them.
 
 pub mod limits;
 pub mod mailbox;
 pub mod recent;
+pub mod token_bucket;
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};

@@ -64,6 +64,12 @@ fn runtime_values_are_told() {
     direct_response: { status: 200 }
   - match: { path: \"/none\" }
     route: { weighted_clusters: { runtime_key_prefix: none, clusters: [ { name: origin, weight: 1 } ] } }
+  - match: { path: \"/drawn\" }
+    route: { weighted_clusters: { header_name: x-draw, clusters: [ { name: origin, weight: 30 }, { name: other, weight: 70 } ] } }
+  - match: { path: \"/hashed\" }
+    route:
+      hash_policy: [ { header: { header_name: x-user } } ]
+      weighted_clusters: { use_hash_policy: true, clusters: [ { name: origin, weight: 1 } ] }
   - match: { path: \"/fixed\" }
     route: { weighted_clusters: { clusters: [ { name: origin, weight: 7 } ] } }
   - match: { prefix: \"/\" }
@@ -87,6 +93,40 @@ fn runtime_values_are_told() {
     assert_eq!(earlier[1]["note"], note, "{told:#}");
     let note = "picked by weight: 20 of 20, as runtime keys and the file say";
     assert_eq!(told["cluster"]["note"], note, "{told:#}");
+
+    let drawn = |headers| {
+        let told = get("a", "/drawn", headers).ask(&scene, "shifted", "&random=104");
+        let cluster = &told["cluster"];
+        format!("{}: {}", text(&cluster["value"]), text(&cluster["note"]))
+    };
+    let by_chance = "origin: picked by weight: 30 of 100; chance decides, because the request";
+    for (headers, expected) in [
+        (
+            &[("x-draw", "29")][..],
+            "origin: picked by weight: 30 of 100; the request's header x-draw decides, which is 29"
+                .to_owned(),
+        ),
+        (
+            &[("x-draw", "1030")],
+            "other: picked by weight: 70 of 100; the request's header x-draw decides, which is 1030"
+                .to_owned(),
+        ),
+        (&[], format!("{by_chance} has no header x-draw")),
+        (
+            &[("x-draw", "half")],
+            format!("{by_chance}'s header x-draw is \"half\", which is no number"),
+        ),
+        (
+            &[("x-draw", "1"), ("x-draw", "2")],
+            format!("{by_chance} has more than one header x-draw"),
+        ),
+    ] {
+        assert_eq!(drawn(headers), expected, "{headers:?}");
+    }
+    let hashed = get("a", "/hashed", &[("x-user", "1")]).ask(&scene, "shifted", "");
+    let note = text(&hashed["cluster"]["note"]);
+    let expected = "picked by weight: 1 of 1; the hash policy decides, whose hash is ";
+    assert!(note.starts_with(expected), "{note}");
 
     let told = ask("/fixed");
     assert_eq!(

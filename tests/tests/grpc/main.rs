@@ -6,3 +6,4 @@ mod calls;
 #[path = "../tls/files.rs"]
 mod files;
 mod script;
+mod transcoding;

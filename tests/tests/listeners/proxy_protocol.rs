@@ -247,7 +247,7 @@ fn beginnings() -> Vec<(&'static str, Vec<u8>)> {
         ("v2, half a value", of_client(&[vec![0xea, 0, 5, b'a']])),
         (
             "v2, large",
-            of_client(&[tlv(5, &[b'x'; 30_000]), tlv(0xec, &[b'y'; 2000])]),
+            of_client(&[tlv(5, &b"x".repeat(30_000)), tlv(0xec, &[b'y'; 2000])]),
         ),
         (
             "v2, another signature",

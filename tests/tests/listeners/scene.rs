@@ -120,7 +120,7 @@ impl Comparison {
                 .iter()
                 .map(|program| scope.spawn(move || (program.name(), self.play(program, cases))))
                 .collect();
-            let joined = running.into_iter().map(|one| one.join());
+            let joined = running.into_iter().map(thread::ScopedJoinHandle::join);
             joined.map(|one| one.expect("cases were played")).collect()
         });
         let (envoy, ours) = played.split_first().expect("Envoy's");
@@ -153,12 +153,15 @@ impl Comparison {
         for listener in self.listeners {
             add_listener(&mut text, listener);
         }
-        let _ = write!(
-            text,
-            "  clusters:\n  - name: host\n    load_assignment: {{ cluster_name: host, endpoints: \
-             [ {{ lb_endpoints: [ {{ endpoint: {{ address: {{ socket_address: {{ address: \
-             127.0.0.1, port_value: {host} }} }} }} }} ] }} ] }}\n"
-        );
+        text.push_str("  clusters:\n  - name: host\n");
+        if !self.cluster.contains("type: ORIGINAL_DST") {
+            let _ = writeln!(
+                text,
+                "    load_assignment: {{ cluster_name: host, endpoints: [ {{ lb_endpoints: [ {{ \
+                 endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: \
+                 {host} }} }} }} }} ] }} ] }}"
+            );
+        }
         indent(&mut text, self.cluster, 4);
         text + self.bootstrap
     }
@@ -194,7 +197,7 @@ fn add_listener(text: &mut String, listener: &Listener) {
     indent(text, more, 4);
     text.push_str("    filter_chains:\n");
     for (chain, more) in *chains {
-        let _ = write!(text, "    - name: {chain}\n");
+        let _ = writeln!(text, "    - name: \"{chain}\"");
         indent(text, more, 6);
         let _ = write!(
             text,
@@ -293,7 +296,7 @@ fn play(case: &Case, process: &Process, host: &Host) -> Seen {
         }
         text
     };
-    let client = masked(&act(case, &mut stream));
+    let client = masked(&act(case, &mut stream, host.port));
     drop(stream);
     let after = still_stats(process);
     let moved = moved(&before, &after);
@@ -323,14 +326,26 @@ fn connect(case: &Case, to: SocketAddr) -> TcpStream {
     stream
 }
 
+/// The first frame of HTTP/2 (RFC 9113 section 6.5).
+const SETTINGS: u8 = 4;
+
+/// `{HOST}` is the port of the host.
+fn with_port(sent: &[u8], host: u16) -> Vec<u8> {
+    // What is no text has no names in it.
+    match std::str::from_utf8(sent) {
+        Ok(text) => text.replace("{HOST}", &host.to_string()).into_bytes(),
+        Err(_) => sent.to_vec(),
+    }
+}
+
 /// What the client reads.
-fn act(case: &Case, stream: &mut TcpStream) -> String {
+fn act(case: &Case, stream: &mut TcpStream, host: u16) -> String {
     let mut bytes = Vec::new();
     let mut part = [0; 4096];
     for act in &case.acts {
         // What is not taken is seen by what is answered.
         match act {
-            Act::Send(sent) => drop(stream.write_all(sent)),
+            Act::Send(sent) => drop(stream.write_all(&with_port(sent, host))),
             Act::Drip(sent) => {
                 for byte in sent {
                     let _ = stream.write_all(&[*byte]);
@@ -349,6 +364,9 @@ fn act(case: &Case, stream: &mut TcpStream) -> String {
             Err(_) => break "nothing",
         }
     };
+    if matches!(bytes[..], [0, 0, _, SETTINGS, ..]) {
+        return format!("frames of HTTP/2 | {end}");
+    }
     let text = String::from_utf8_lossy(&bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.lines().next().unwrap_or_default();
@@ -387,9 +405,15 @@ fn is_counted(name: &str) -> bool {
     let is_left_out = ["listener.admin.", "http.admin."]
         .iter()
         .any(|of| name.starts_with(of))
-        || ["delayed_close", "_bytes", "destroy_local", "destroy_remote"]
-            .iter()
-            .any(|part| name.contains(part));
+        || [
+            "delayed_close",
+            "_bytes",
+            "destroy_local",
+            "destroy_remote",
+            "nghttp2",
+        ]
+        .iter()
+        .any(|part| name.contains(part));
     is_asked.iter().any(|start| name.starts_with(start)) && !is_left_out
 }
 

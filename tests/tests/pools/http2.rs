@@ -27,14 +27,14 @@ struct State {
 }
 
 /// A host that answers when it is told to.
-struct Host {
-    address: SocketAddr,
+pub struct Host {
+    pub address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
 impl Host {
     /// It takes so many streams on a connection.
-    fn start(streams_max: u32) -> Self {
+    pub fn start(streams_max: u32) -> Self {
         let state: Arc<Mutex<State>> = Arc::default();
         let (tell, told) = std::sync::mpsc::channel();
         let shared = Arc::clone(&state);
@@ -60,7 +60,13 @@ impl Host {
         }
     }
 
-    fn waiting(&self) -> usize {
+    /// Connections that it has accepted.
+    pub fn connections(&self) -> usize {
+        self.state.lock().unwrap().connections
+    }
+
+    /// Requests that it holds.
+    pub fn waiting(&self) -> usize {
         self.state.lock().unwrap().waiting.len()
     }
 

@@ -3,8 +3,10 @@
 //! to the same hosts.
 
 use crate::client::Client;
+use crate::http2::Host;
 use crate::origin::{Origin, Reply};
-use crate::{await_true, on_all_programs, proxy, stat};
+use crate::{await_true, on_all_programs, on_every_driver, proxy, stat};
+use ringway_tests::comparison::as_in_envoy;
 use ringway_tests::process::{Process, Program};
 
 /// A proxy before so many hosts that hold every request.
@@ -18,6 +20,15 @@ impl Held {
     /// `weight` is that of a host by its place, `more` are fields of the
     /// cluster.
     fn start(program: &Program, hosts: usize, weight: fn(usize) -> usize, more: &str) -> Self {
+        Self::start_with(program, (hosts, 1), weight, more)
+    }
+
+    fn start_with(
+        program: &Program,
+        (hosts, workers): (usize, u32),
+        weight: fn(usize) -> usize,
+        more: &str,
+    ) -> Self {
         let origins: Vec<_> = (0..hosts).map(|_| Origin::start(|_| Reply::Hold)).collect();
         let endpoints: Vec<_> = (origins.iter().enumerate())
             .map(|(place, origin)| {
@@ -36,7 +47,7 @@ impl Held {
         );
         Self {
             origins,
-            process: proxy(program, &text, 1),
+            process: proxy(program, &text, workers),
             clients: Vec::new(),
         }
     }
@@ -168,6 +179,86 @@ fn limits_hold_for_what_is_predicted() {
                 stat(&held.process, "upstream_cx_overflow") == overflow
             });
             assert_eq!(held.connections(), 3);
+        }
+    });
+}
+
+/// Hosts of HTTP/2 that hold every request, and how many connections there are
+/// after each of the first requests, when the cluster lets a connection carry so
+/// many.
+fn connections_of_http2(program: &Program, streams: u32, ratio: f64) -> Vec<usize> {
+    let hosts: Vec<_> = (0..3).map(|_| Host::start(1000)).collect();
+    let endpoints = hosts.iter().map(|host| {
+        format!(
+            "{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} \
+             }} }} }}",
+            host.address.port()
+        )
+    });
+    let text = format!(
+        "- {{ name: origin, type: STATIC, preconnect_policy: {{ predictive_preconnect_ratio: {ratio} \
+         }}, typed_extension_protocol_options: {{ \
+         envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {{ \"@type\": \
+         type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
+         explicit_http_config: {{ http2_protocol_options: {{ max_concurrent_streams: {streams} }} }} \
+         }} }}, load_assignment: {{ cluster_name: origin, endpoints: [ {{ lb_endpoints: [ {} ] }} ] \
+         }} }}\n",
+        endpoints.collect::<Vec<_>>().join(", ")
+    );
+    let process = proxy(program, &text, 1);
+    let mut clients = Vec::new();
+    let mut totals = Vec::new();
+    for count in 1..=6 {
+        let mut client = Client::connect(process.listener("main"));
+        client.send("GET", "/");
+        clients.push(client);
+        await_true("the request is held", || {
+            hosts.iter().map(Host::waiting).sum::<usize>() == count
+        });
+        let total = || stat(&process, "upstream_cx_total") as usize;
+        await_true("the connections are there", || {
+            hosts.iter().map(Host::connections).sum::<usize>() == total()
+        });
+        totals.push(total());
+    }
+    totals
+}
+
+#[test]
+fn connections_of_http2_are_there_for_as_many_requests_as_they_carry() {
+    let test = "connections_of_http2_are_there_for_as_many_requests_as_they_carry";
+    let ways = [(1, 2.0), (2, 2.0), (2, 3.0), (4, 1.5), (100, 3.0)];
+    as_in_envoy(test, |program| {
+        let totals = ways.map(|(streams, ratio)| connections_of_http2(program, streams, ratio));
+        // What carries many is opened once for each host.
+        assert_eq!(totals[4][5], 3, "{totals:?}");
+        totals
+    });
+}
+
+/// As many as the ratio says for the whole process, whichever workers the requests
+/// are on: those that a worker has opened are lent to others.
+#[test]
+fn connections_are_predicted_for_all_workers_together() {
+    on_every_driver(|program| {
+        for workers in [2, 4] {
+            let ratio = 1.5;
+            let more = format!("preconnect_policy: {{ predictive_preconnect_ratio: {ratio} }}");
+            let mut held = Held::start_with(program, (3, workers), |_| 1, &more);
+            for _ in 0..12 {
+                held.send_and_hold();
+                let asked = held.clients.len() as f64;
+                let total = held.connections() as f64;
+                // One more for a request whose host was not the predicted one, and
+                // one that is opened while another worker's is on its way here.
+                let most = (asked * ratio).ceil() + 1.0 + f64::from(workers);
+                assert!(
+                    (asked..=most).contains(&total),
+                    "{total} connections for {asked} requests on {workers} workers"
+                );
+            }
+            let total = held.connections() as f64;
+            assert!(total >= 12.0 * ratio - 1.0, "{total} connections");
         }
     });
 }

@@ -200,7 +200,7 @@ fn samples_of(program: &Program) -> BTreeMap<String, Samples> {
     // those of the last case are.
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let found = budgets(&scene.process.admin());
+        let found = budgets(scene.process.admin());
         let last = &found["last.upstream_rq_timeout_budget_per_try_percent_used"];
         if *last != Samples::default() {
             return found;

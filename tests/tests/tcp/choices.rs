@@ -146,7 +146,7 @@ fn connections_go_where_envoys_go() {
     let suite = Suite {
         listeners: LISTENERS,
         clusters: CLUSTERS,
-        more: "",
+        behind: "",
         cases,
     };
     suite.run("connections_go_where_envoys_go");

@@ -186,8 +186,86 @@ fn connections_without_a_host_end_as_envoys() {
     let suite = Suite {
         listeners: LISTENERS,
         clusters: CLUSTERS,
-        more: "",
+        behind: "",
         cases,
     };
     suite.run("connections_without_a_host_end_as_envoys");
+}
+
+const CHECKED_LISTENERS: &[Listener] = &[
+    listener("checked", proxied!("cluster: checked")),
+    listener("kept", proxied!("cluster: kept")),
+];
+
+const CHECKED: &str = "
+- name: checked
+  close_connections_on_host_health_failure: true
+  common_lb_config: { healthy_panic_threshold: { value: 0 } }
+  health_checks: [ { timeout: 1s, interval: 0.1s, no_traffic_interval: 0.1s, unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: {} } ]
+  load_assignment:
+    cluster_name: checked
+    endpoints:
+    - lb_endpoints:
+      - endpoint:
+          address: { socket_address: { address: 127.0.0.1, port_value: {HOST0} } }
+          health_check_config: { port_value: {HOST1} }
+- name: kept
+  common_lb_config: { healthy_panic_threshold: { value: 0 } }
+  health_checks: [ { timeout: 1s, interval: 0.1s, no_traffic_interval: 0.1s, unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: {} } ]
+  load_assignment:
+    cluster_name: kept
+    endpoints:
+    - lb_endpoints:
+      - endpoint:
+          address: { socket_address: { address: 127.0.0.1, port_value: {HOST0} } }
+          health_check_config: { port_value: {HOST2} }
+";
+
+/// A host whose checks fail while a connection to it is in use.
+fn checked() -> Vec<Case> {
+    use Who::{Client, Host};
+    let checks = &["health_check", "lb_", "membership"];
+    vec![
+        case(
+            "a host that fails a check",
+            "checked",
+            &[
+                Act::Accept(0),
+                client_sends("hello"),
+                Act::Read(Host, 5),
+                Act::Deafen(1),
+                Act::ReadToEnd(Client),
+                Act::ReadToEnd(Host),
+            ],
+        )
+        .without(checks),
+        case(
+            "a host that fails a check, which is its own business",
+            "kept",
+            &[
+                Act::Accept(0),
+                client_sends("hello"),
+                Act::Read(Host, 5),
+                Act::Deafen(2),
+                Act::Await("cluster.kept.membership_healthy", 0),
+                client_sends("again"),
+                Act::Read(Host, 5),
+                Act::Close(Client),
+                Act::ReadToEnd(Host),
+                Act::Close(Host),
+            ],
+        )
+        .without(checks),
+    ]
+}
+
+#[test]
+fn connections_to_hosts_that_fail_end_where_they_should() {
+    let suite = Suite {
+        listeners: CHECKED_LISTENERS,
+        clusters: CHECKED,
+        behind: "",
+        cases: checked,
+    };
+    suite.run("connections_to_hosts_that_fail_end_where_they_should");
 }

@@ -85,7 +85,7 @@ fn connections_are_logged_when_envoy_does() {
     let suite = Suite {
         listeners: LISTENERS,
         clusters: CLUSTERS,
-        more: "",
+        behind: "",
         cases,
     };
     suite.run("connections_are_logged_when_envoy_does");

@@ -7,5 +7,7 @@ mod logs;
 mod operation;
 mod proxying;
 mod scene;
+mod small_filters;
 mod terminals;
 mod tls;
+mod tunnels;

@@ -121,7 +121,8 @@ fn a_slow_reader_costs_no_memory() {
         }
         assert!(sent < SENT, "somebody took all of it");
         let grown = resident_kb(&process).saturating_sub(before);
-        assert!(grown < 8 * 1024, "{grown} kB for {sent} bytes");
+        // Receive buffers are used in turn: all 32 MiB of them may have been touched.
+        assert!(grown < 40 * 1024, "{grown} kB for {sent} bytes");
         let stats = process.admin().stats();
         let paused = "cluster.hosts.upstream_flow_control_paused_reading_total";
         assert!(stats.get(paused).copied().unwrap_or(0) > 0, "{stats:?}");

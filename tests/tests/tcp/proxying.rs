@@ -148,7 +148,7 @@ fn cases() -> Vec<Case> {
                 Act::Close(Host),
             ],
         )
-        .without("flow_control"),
+        .without(&["flow_control"]),
         case(
             "much in both directions",
             "one",
@@ -161,7 +161,7 @@ fn cases() -> Vec<Case> {
                 Act::ReadToEnd(Host),
             ],
         )
-        .without("flow_control"),
+        .without(&["flow_control"]),
         case(
             "much through little room",
             "little",
@@ -173,7 +173,7 @@ fn cases() -> Vec<Case> {
                 Act::Close(Host),
             ],
         )
-        .without("flow_control"),
+        .without(&["flow_control"]),
         case(
             "nothing moves",
             "idle",
@@ -226,7 +226,7 @@ fn connections_are_carried_as_by_envoy() {
     let suite = Suite {
         listeners: LISTENERS,
         clusters: CLUSTERS,
-        more: "",
+        behind: "",
         cases,
     };
     suite.run("connections_are_carried_as_by_envoy");

@@ -9,12 +9,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringway_tests::admin::Stats;
+use ringway_tests::bootstrap;
 use ringway_tests::observation;
 use ringway_tests::process::{Process, Program, compared_programs};
+use ringway_tests::programs;
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// How long something that must come may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Hosts that a scene has.
 const HOSTS: usize = 4;
@@ -37,6 +39,8 @@ pub enum Act {
     Accept(usize),
     /// Whichever host takes a connection first.
     AcceptAny,
+    /// A host takes no connections any more.
+    Deafen(usize),
     /// Sends these bytes.
     Send(Who, Vec<u8>),
     /// The client sends the first bytes and the host the second, both at once, and
@@ -71,8 +75,8 @@ pub struct Case {
     pub acts: Vec<Act>,
     /// How many lines the access log has of it.
     pub log_lines: usize,
-    /// Statistics with this in their names depend on who is faster.
-    pub uncertain: &'static str,
+    /// Statistics and parts of log lines with one of these in them are not compared.
+    pub uncertain: &'static [&'static str],
 }
 
 /// A case with one line in the log, in which the client connects first.
@@ -82,13 +86,13 @@ pub fn case(name: &'static str, listener: &'static str, acts: &[Act]) -> Case {
         listener,
         acts: [&[Act::Connect], acts].concat(),
         log_lines: 1,
-        uncertain: "",
+        uncertain: &[],
     }
 }
 
 impl Case {
-    /// Statistics with this in their names are not compared.
-    pub fn without(mut self, uncertain: &'static str) -> Case {
+    /// Statistics and parts of log lines with one of these in them are not compared.
+    pub fn without(mut self, uncertain: &'static [&'static str]) -> Case {
         self.uncertain = uncertain;
         self
     }
@@ -160,8 +164,9 @@ pub struct Suite {
     /// The clusters, a YAML list at the left margin. `{HOST0}` and so on are
     /// ports of hosts, `{REFUSED}` refuses connections, `{STUCK}` answers none.
     pub clusters: &'static str,
-    /// Further fields of the bootstrap.
-    pub more: &'static str,
+    /// Filters of a listener of an Envoy behind the program, at `{BEHIND}`, which has
+    /// the first of these hosts in its cluster `one`; empty is no such Envoy.
+    pub behind: &'static str,
     /// The cases.
     pub cases: fn() -> Vec<Case>,
 }
@@ -194,7 +199,14 @@ const OPERATORS: &[(&str, &str)] = &[
 ];
 
 /// Statistics that cases may move.
-const COUNTED: &[&str] = &["tcp.", "cluster.", "listener.", "connection_limit.", "rbac"];
+const COUNTED: &[&str] = &[
+    "tcp.",
+    "cluster.",
+    "listener.",
+    "connection_limit.",
+    "local_rate_limit.",
+    "rbac",
+];
 
 /// What was seen: of each case its lines.
 type Seen = Vec<(&'static str, Vec<String>)>;
@@ -257,6 +269,8 @@ impl Suite {
 pub struct Scene {
     /// The proxy.
     pub process: Process,
+    /// The Envoy behind it.
+    _behind: Option<Process>,
     hosts: Vec<TcpListener>,
     names: Vec<(u16, String)>,
     /// Bound, so that nobody else gets the port, but not listening.
@@ -282,6 +296,10 @@ impl Scene {
             let address = host.local_addr().expect("an address");
             names.push((address.port(), format!("HOST{number}")));
         }
+        let behind = (!suite.behind.is_empty()).then(|| behind(suite.behind, &hosts[0]));
+        if let Some(behind) = &behind {
+            names.push((behind.listener("behind").port(), "BEHIND".to_owned()));
+        }
         let mut text = suite.configuration();
         if text.contains("{CERTIFICATE}") {
             text = text.replace("{CERTIFICATE}", &certificate());
@@ -291,6 +309,7 @@ impl Scene {
         }
         Scene {
             process: Process::start(program, &text),
+            _behind: behind,
             hosts,
             names,
             _refusing: refusing,
@@ -311,13 +330,15 @@ impl Scene {
         drop(players);
         let after = self.still_stats();
         for (name, by) in moved(&before, &after) {
-            if !case.uncertain.is_empty() && name.contains(case.uncertain) {
+            if case.uncertain.iter().any(|part| name.contains(part)) {
                 continue;
             }
             seen.push(self.masked(&format!("{name} {by:+}")));
         }
         for line in logged(&log, log_start, case.log_lines) {
-            seen.push(self.masked(&format!("log {line}")));
+            let is_certain = |word: &&str| !case.uncertain.iter().any(|part| word.contains(part));
+            let words: Vec<_> = line.split(' ').filter(is_certain).collect();
+            seen.push(self.masked(&format!("log {}", words.join(" "))));
         }
         seen
     }
@@ -336,6 +357,13 @@ impl Scene {
                 Some(stream) => players.take(Who::Host, stream),
                 None => seen.push(format!("host {host}: nobody came")),
             },
+            Act::Deafen(host) => {
+                // It is bound still, so that nobody else gets its port.
+                let socket = SockRef::from(&self.hosts[*host]);
+                socket
+                    .shutdown(Shutdown::Both)
+                    .expect("a socket that listens");
+            }
             Act::AcceptAny => match accept_any(&self.hosts) {
                 Some((host, stream)) => {
                     seen.push(format!("host {host}"));
@@ -406,7 +434,7 @@ impl Scene {
             });
             active.map(|(_, count)| count).sum::<u64>() == 0
         };
-        observation::await_still(self.process.admin(), is_over)
+        observation::await_still_within(self.process.admin(), PATIENCE, is_over)
     }
 
     fn masked(&self, text: &str) -> String {
@@ -463,8 +491,28 @@ impl Suite {
             text += "  clusters:\n";
             indent(&mut text, self.clusters, 2);
         }
-        text + self.more
+        text
     }
+}
+
+/// An Envoy with these filters in front of a host.
+fn behind(filters: &str, host: &TcpListener) -> Process {
+    let envoy = programs::envoy("what is behind").expect("compared with Envoy");
+    let mut text = String::from(
+        "admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }
+static_resources:
+  listeners:
+  - name: behind
+    address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+    filter_chains:
+    - filters:
+",
+    );
+    indent(&mut text, filters, 6);
+    let port = host.local_addr().expect("an address").port();
+    text += "  clusters:\n";
+    indent(&mut text, &bootstrap::cluster("one", port, ""), 2);
+    Process::start(&Program::Envoy(envoy), &text)
 }
 
 /// A certificate with its key, as a `TlsCertificate` in YAML.

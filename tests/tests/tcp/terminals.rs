@@ -82,7 +82,7 @@ fn small_terminal_filters_do_what_envoys_do() {
     let suite = Suite {
         listeners: LISTENERS,
         clusters: "",
-        more: "",
+        behind: "",
         cases,
     };
     suite.run("small_terminal_filters_do_what_envoys_do");

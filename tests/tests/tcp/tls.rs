@@ -157,7 +157,7 @@ fn cases() -> Vec<Case> {
             ],
         )
         // Envoy lets the client go before its host has got all; ours waits for that.
-        .without("upstream_flush"),
+        .without(&["upstream_flush"]),
         case(
             "TLS to the host, and much in both directions",
             "front",
@@ -170,7 +170,7 @@ fn cases() -> Vec<Case> {
                 Act::ReadToEnd(Client),
             ],
         )
-        .without("flow_control"),
+        .without(&["flow_control"]),
         case(
             "a client that shakes no hands",
             "terminated",
@@ -229,7 +229,7 @@ fn tls_is_taken_off_put_on_and_carried_as_by_envoy() {
     let suite = Suite {
         listeners: LISTENERS,
         clusters: CLUSTERS,
-        more: "",
+        behind: "",
         cases,
     };
     suite.run("tls_is_taken_off_put_on_and_carried_as_by_envoy");

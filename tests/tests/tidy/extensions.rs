@@ -84,6 +84,51 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
         "config/src/load_balancing/typed.rs",
     ),
+    // What matchers look at of connections.
+    (
+        "envoy.extensions.matching.common_inputs.network.v3.ApplicationProtocolInput",
+        "config/src/matcher/network_input.rs",
+    ),
+    (
+        "envoy.extensions.matching.common_inputs.network.v3.DestinationIPInput",
+        "config/src/matcher/network_input.rs",
+    ),
+    (
+        "envoy.extensions.matching.common_inputs.network.v3.DestinationPortInput",
+        "config/src/matcher/network_input.rs",
+    ),
+    (
+        "envoy.extensions.matching.common_inputs.network.v3.DirectSourceIPInput",
+        "config/src/matcher/network_input.rs",
+    ),
+    (
+        "envoy.extensions.matching.common_inputs.network.v3.FilterStateInput",
+        "config/src/matcher/network_input.rs",
+    ),
+    (
+        "envoy.extensions.matching.common_inputs.network.v3.ServerNameInput",
+        "config/src/matcher/network_input.rs",
+    ),
+    (
+        "envoy.extensions.matching.common_inputs.network.v3.SourceIPInput",
+        "config/src/matcher/network_input.rs",
+    ),
+    (
+        "envoy.extensions.matching.common_inputs.network.v3.SourcePortInput",
+        "config/src/matcher/network_input.rs",
+    ),
+    (
+        "envoy.extensions.matching.common_inputs.network.v3.SourceTypeInput",
+        "config/src/matcher/network_input.rs",
+    ),
+    (
+        "envoy.extensions.matching.common_inputs.network.v3.TransportProtocolInput",
+        "config/src/matcher/network_input.rs",
+    ),
+    (
+        "envoy.extensions.matching.input_matchers.ip.v3.Ip",
+        "config/src/matcher/predicate.rs",
+    ),
     // Types of clusters, and who looks their names up.
     (
         "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided",
@@ -133,6 +178,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     // These are options of a cluster or listener and lowered with it.
     (
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "config/src/cluster.rs",
+    ),
+    (
+        "envoy.extensions.queue_policy.fifo.v3.FifoQueuePolicyConfig",
         "config/src/cluster.rs",
     ),
     (

@@ -2,6 +2,7 @@
 //! compared by the tests of the whole proxy.
 
 use super::*;
+use crate::filter_state::FilterState;
 
 fn rule(change: impl FnOnce(&mut Rule)) -> Rule {
     let mut rule = Rule {
@@ -40,6 +41,7 @@ fn from(remote: &str, local: &str) -> Arrival<'static> {
         server_name: "",
         transport_protocol: "raw_buffer",
         application_protocols: &[],
+        filter_state: FilterState::EMPTY,
     }
 }
 

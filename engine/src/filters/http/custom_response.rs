@@ -159,10 +159,7 @@ impl HttpFilter for CustomResponse {
         body: &mut Vec<u8>,
     ) -> Option<Replacement<'s>> {
         let exchange = &*stream.exchange;
-        let seen = MatchingData {
-            request: &exchange.request,
-            response: Some(&exchange.response),
-        };
+        let seen = MatchingData::new(&exchange.request, Some(&exchange.response));
         match self.policy(stream.settings, seen)? {
             Policy::Local(page) => Some(Replacement::Reply(page.replace(stream.exchange, body))),
             Policy::Redirect(number) => self.fetch(*number, stream).map(Replacement::Fetch),

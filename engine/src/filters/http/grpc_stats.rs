@@ -1,6 +1,6 @@
 //! Statistics of gRPC calls and their messages (`envoy.filters.http.grpc_stats`).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use envoy_types::pb::envoy::extensions::filters::http::grpc_stats::v3 as pb;
@@ -33,7 +33,7 @@ enum Methods {
         replaces_dots: bool,
     },
     /// Services with their methods.
-    Listed(HashSet<(Box<[u8]>, Box<[u8]>)>),
+    Listed(HashMap<Box<[u8]>, HashSet<Box<[u8]>>>),
 }
 
 impl GrpcStats {
@@ -46,11 +46,12 @@ impl GrpcStats {
                 replaces_dots: proto.replace_dots_in_grpc_service_name,
             },
             Some(PerMethodStatSpecifier::IndividualMethodStatsAllowlist(list)) => {
-                let each = list.services.iter().flat_map(|service| {
-                    let names = service.method_names.iter();
-                    names.map(|method| (bytes(&service.name), bytes(method)))
-                });
-                Methods::Listed(each.collect())
+                let mut listed: HashMap<_, HashSet<_>> = HashMap::new();
+                for service in &list.services {
+                    let methods = listed.entry(bytes(&service.name)).or_default();
+                    methods.extend(service.method_names.iter().map(|name| bytes(name)));
+                }
+                Methods::Listed(listed)
             }
             Some(PerMethodStatSpecifier::StatsForAllMethods(_)) | None => Methods::None,
         };
@@ -75,9 +76,8 @@ impl GrpcStats {
             }
             Methods::All { .. } => scope_of("grpc", Some((service, method)), stream),
             Methods::Listed(listed) => {
-                let is_listed = listed
-                    .iter()
-                    .any(|(s, m)| **s == *service && **m == *method);
+                let methods = listed.get(service);
+                let is_listed = methods.is_some_and(|methods| methods.contains(method));
                 let names = is_listed.then_some((service, method));
                 scope_of("grpc", names, stream)
             }

@@ -13,6 +13,7 @@ pub mod fault;
 mod grpc;
 pub mod grpc_http1_bridge;
 pub mod grpc_http1_reverse_bridge;
+pub mod grpc_json_transcoder;
 pub mod grpc_stats;
 pub mod grpc_web;
 pub mod header_to_metadata;

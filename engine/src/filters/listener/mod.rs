@@ -1,22 +1,37 @@
 //! Listener filters (`envoy.filters.listener.*`): what looks at a connection
 //! before its filter chain is chosen.
 
+pub mod http_inspector;
+pub mod local_ratelimit;
+pub mod original_dst;
 pub mod proxy_protocol;
 pub mod tls_inspector;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
-use ringway_codecs::proxy_protocol::Endpoints;
+use envoy_types::pb::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector as HttpInspectorPb;
+use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector as TlsInspectorPb;
+use prost::Name;
 use ringway_config::filter_state::FilterState;
 use ringway_config::metadata::Metadata;
 use ringway_config::proxy_protocol::Tlv;
 
+use crate::filters::WorkerContext;
 use crate::reactor::{Chunk, Stream};
+use http_inspector::HttpInspector;
+use local_ratelimit::LocalRateLimit;
 use proxy_protocol::ProxyProtocol;
 use tls_inspector::TlsInspector;
 
 /// The listener filters that there are.
 pub enum ListenerFilter {
+    /// `envoy.filters.listener.http_inspector`
+    HttpInspector(HttpInspector),
+    /// `envoy.filters.listener.local_ratelimit`
+    LocalRateLimit(LocalRateLimit),
+    /// `envoy.filters.listener.original_dst`
+    OriginalDst,
     /// `envoy.filters.listener.proxy_protocol`
     ProxyProtocol(ProxyProtocol),
     /// `envoy.filters.listener.tls_inspector`
@@ -32,15 +47,31 @@ pub struct Inspected {
     pub transport_protocol: Option<&'static str>,
     /// The protocols that the client speaks, best first.
     pub application_protocols: Vec<Box<[u8]>>,
-    /// The connection of the client, if this is another one that a proxy has
-    /// opened for it.
-    pub endpoints: Option<Endpoints>,
+    /// The client's address, if a proxy before us has told another one than the
+    /// peer's.
+    pub remote: Option<SocketAddr>,
+    /// The address that the client connected to, if it was another one.
+    pub local: Option<SocketAddr>,
     /// What is said of the connection.
     pub metadata: Metadata,
     /// What is left for those behind.
     pub filter_state: FilterState,
     /// What a header of PROXY protocol has said and may be passed on.
     pub tlvs: Option<Rc<[Tlv]>>,
+}
+
+/// Whether the filter with this message finds out what a client asks for in the
+/// first message of TLS.
+#[must_use]
+pub fn finds_tls(message: &str) -> bool {
+    message == TlsInspectorPb::full_name()
+}
+
+/// Whether the filter with this message finds out which version of HTTP a
+/// client speaks.
+#[must_use]
+pub fn finds_http(message: &str) -> bool {
+    message == HttpInspectorPb::full_name()
 }
 
 /// Why a connection gets no further.
@@ -54,8 +85,19 @@ pub enum Refused {
 
 impl ListenerFilter {
     /// Looks at a connection. What it reads is there for others to read.
-    pub async fn inspect(&self, stream: &Stream, inspected: &mut Inspected) -> Result<(), Refused> {
+    pub async fn inspect(
+        &self,
+        stream: &Stream,
+        worker: &WorkerContext,
+        inspected: &mut Inspected,
+    ) -> Result<(), Refused> {
         match self {
+            Self::HttpInspector(inspector) => inspector.inspect(stream, inspected).await,
+            Self::LocalRateLimit(filter) => filter.inspect(worker),
+            Self::OriginalDst => {
+                original_dst::inspect(stream, inspected);
+                Ok(())
+            }
             Self::ProxyProtocol(filter) => filter.inspect(stream, inspected).await,
             Self::TlsInspector(inspector) => inspector.inspect(stream, inspected).await,
         }

@@ -227,7 +227,10 @@ impl ProxyProtocol {
 impl Config {
     /// Notes what a header says.
     fn note(&self, header: &Header<'_>, inspected: &mut Inspected) {
-        inspected.endpoints = header.endpoints;
+        if let Some(endpoints) = header.endpoints {
+            inspected.remote = Some(endpoints.source);
+            inspected.local = Some(endpoints.destination);
+        }
         match self.location {
             TlvLocation::DynamicMetadata => self.set_metadata(header.tlvs, inspected),
             TlvLocation::FilterState => self.set_filter_state(header.tlvs, inspected),

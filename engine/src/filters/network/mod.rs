@@ -11,9 +11,11 @@
 //! filter sees it, all of that before its handshake. Whoever wants to know what
 //! the handshake agreed on looks when the first bytes are there.
 
+pub mod connection_limit;
 pub mod direct_response;
 pub mod echo;
 pub mod http_connection_manager;
+pub mod local_ratelimit;
 pub mod tcp_proxy;
 
 use std::any::Any;

@@ -292,6 +292,20 @@ impl Connection {
         self.generation != self.host.generation()
     }
 
+    /// Whether it is to be closed because its host has failed since it was opened,
+    /// where the cluster asks for that.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.cluster.config.close_connections_on_host_health_failure && self.is_of_before()
+    }
+
+    /// Has its user woken when it is given up.
+    pub fn watch_health(&self, waker: &Waker) {
+        if self.cluster.config.close_connections_on_host_health_failure {
+            self.host.watch_renewal(self.info.id, waker);
+        }
+    }
+
     /// What is spoken on it.
     #[must_use]
     pub fn speaks(&self) -> Speaks {
@@ -604,6 +618,7 @@ impl Connection {
                 unsettled.set(unsettled.get() - 1);
             }
         }
+        self.host.forget_renewal(self.info.id);
         let stats = &self.cluster.stats;
         stats.upstream_cx_destroy.inc();
         stats.upstream_cx_active.dec();

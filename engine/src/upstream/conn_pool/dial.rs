@@ -15,10 +15,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ringway_config::core::Address;
+use ringway_config::socket_option::Stage;
 use ringway_config::upstream_bind::Source;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::network::address::to_sock_addr;
+use crate::network::socket_options::{ON, set_options};
 use crate::reactor::{self, Stream, Timer, set_socket_option};
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
@@ -139,20 +141,11 @@ fn prepared(cluster: &Cluster, to: &SockAddr) -> io::Result<Socket> {
 }
 
 fn bind(socket: &Socket, source: &Source, ipv6: bool) -> io::Result<()> {
-    let set = |after_bind: bool| -> io::Result<()> {
-        let options = source.options.iter();
-        for option in options.filter(|option| option.after_bind == after_bind) {
-            if option.only_ipv6.is_none_or(|only| only == ipv6) {
-                set_socket_option(socket, option.level, option.name, &option.value)?;
-            }
-        }
-        Ok(())
-    };
     if source.freebind {
         // The option of IPv4 sockets holds for IPv6 ones, too.
         set_socket_option(socket, libc::SOL_IP, libc::IP_FREEBIND, &ON)?;
     }
-    set(false)?;
+    set_options(socket, &source.options, Stage::BeforeBind, ipv6)?;
     if let Some(address) = source.address {
         if address.port() == 0 {
             // The port is chosen when connecting: two connections to different
@@ -161,8 +154,5 @@ fn bind(socket: &Socket, source: &Source, ipv6: bool) -> io::Result<()> {
         }
         socket.bind(&address.into())?;
     }
-    set(true)
+    set_options(socket, &source.options, Stage::Bound, ipv6)
 }
-
-/// An option that is on.
-const ON: [u8; 4] = 1i32.to_ne_bytes();

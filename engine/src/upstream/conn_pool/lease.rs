@@ -42,11 +42,15 @@ impl Lease {
     }
 
     /// Ends a connection that has carried bytes for one client and is good for
-    /// nobody else. `by_host`: it was the host that ended it.
+    /// nobody else. `by_host`: it was the host that ended it. Of one that speaks
+    /// HTTP/2 that was a stream.
     pub fn end(mut self, by_host: bool) {
         let Some(connection) = self.connection.take() else {
             return;
         };
+        if connection.http2.get().is_some() {
+            return connection.stream_over(true);
+        }
         let _ = connection.request_done();
         let stats = &connection.cluster.stats;
         stats.upstream_cx_destroy_with_active_rq.inc();

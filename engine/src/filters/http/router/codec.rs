@@ -18,7 +18,7 @@ use crate::reactor::Chunk;
 use crate::upstream::conn_pool::{Lease, Speaks};
 
 /// One request on a connection to a host.
-pub(super) enum Codec {
+pub(in crate::filters) enum Codec {
     /// HTTP/1, or no HTTP at all.
     Http1(Http1Codec),
     /// In a box: it is larger, and what it stands for costs far more.
@@ -26,7 +26,7 @@ pub(super) enum Codec {
 }
 
 /// The two messages on a connection of HTTP/1.
-pub(super) struct Http1Codec {
+pub(in crate::filters) struct Http1Codec {
     reader: MessageReader,
     writer: BodyWriter,
     /// Bytes of the connection that were counted, as received, or were there
@@ -41,7 +41,7 @@ pub(super) struct Http1Codec {
 
 /// What a request says of itself besides its headers.
 #[derive(Clone, Copy)]
-pub(super) struct Asked {
+pub(in crate::filters) struct Asked {
     /// How its body is announced.
     pub end: HeadEnd,
     /// There is a body, or may be one.
@@ -52,7 +52,7 @@ pub(super) struct Asked {
 
 /// What moved since it was asked last.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Moved {
+pub(in crate::filters) struct Moved {
     pub wire_received: u64,
     pub wire_sent: u64,
     pub header_received: u64,
@@ -205,6 +205,14 @@ impl Codec {
         match self {
             Self::Http1(_) => lease.stream.write_chunk(data),
             Self::Http2(http2) => http2.send_data(data),
+        }
+    }
+
+    /// Ends our side of a tunnel, behind what is queued.
+    pub fn end_raw(&mut self, lease: &Lease) {
+        match self {
+            Self::Http1(_) => lease.stream.shutdown_write(),
+            Self::Http2(http2) => http2.end_raw(),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::upstream::conn_pool::Lease;
 const FRAME_HEAD_BYTES: u64 = 9;
 
 /// A stream of a connection to a host. Dropped before its end it is reset.
-pub(super) struct Http2Codec {
+pub(in crate::filters) struct Http2Codec {
     response: Option<ResponseFuture>,
     body: Option<RecvStream>,
     request: Option<SendStream<Chunk>>,
@@ -285,7 +285,10 @@ impl Http2Codec {
             let data = match ready!(received.poll_data(cx)) {
                 Some(Ok(data)) => data,
                 Some(Err(error)) => return Poll::Ready(Err(self.on_error(error))),
-                None => return Poll::Ready(Ok(None)),
+                None => {
+                    self.is_read = true;
+                    return Poll::Ready(Ok(None));
+                }
             };
             self.moved.wire_received += FRAME_HEAD_BYTES + data.len() as u64;
             let _ = received.flow_control().release_capacity(data.len());
@@ -324,6 +327,18 @@ impl Http2Codec {
         if request.send_data(body::to_send(data), false).is_err() {
             // Whoever reads the response is told why.
             self.is_ended = true;
+        }
+    }
+
+    /// Ends our side of a tunnel.
+    pub fn end_raw(&mut self) {
+        let Some(request) = &mut self.request else {
+            return;
+        };
+        if !std::mem::replace(&mut self.is_ended, true) {
+            // A stream that is gone needs no end.
+            let _ = request.send_data(Chunk::from(&b""[..]), true);
+            self.moved.wire_sent += FRAME_HEAD_BYTES;
         }
     }
 

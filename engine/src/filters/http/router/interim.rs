@@ -7,7 +7,7 @@ use super::failure::Failure;
 const RESPONSES_MAX: u32 = 64;
 
 /// Whether another response follows one with this status.
-pub(super) fn is_interim(status: u16) -> bool {
+pub(in crate::filters) fn is_interim(status: u16) -> bool {
     (100..200).contains(&status) && status != 101
 }
 
@@ -19,11 +19,11 @@ pub(super) fn is_known(status: u16) -> bool {
 
 /// The interim responses to one request.
 #[derive(Debug, Default)]
-pub(super) struct Interims(u32);
+pub(in crate::filters) struct Interims(u32);
 
 impl Interims {
     /// Counts one more, and fails when they are too many.
-    pub(super) fn note(&mut self) -> Result<(), Failure> {
+    pub(in crate::filters) fn note(&mut self) -> Result<(), Failure> {
         self.0 += 1;
         match self.0 > RESPONSES_MAX {
             true => Err(Failure::UpstreamProtocol),

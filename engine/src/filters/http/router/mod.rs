@@ -60,12 +60,14 @@ use ringway_codecs::header::HeaderMap;
 use ringway_config::context::{Cx, unpack};
 use ringway_config::route::{Action, ClusterChoice, Route, RouteMatch};
 
+pub(in crate::filters) use self::codec::{Asked, Codec};
 pub use self::connect::carries_bytes;
 pub use self::direct_response::{make_body, set_direct_location, set_redirect};
 pub use self::drop_overload::drop_reply;
 pub(in crate::filters) use self::failure::{Failure, connect_error_text};
 use self::forward::{forward, no_cluster};
 pub use self::hash_policy::policies as hash_policies;
+pub(in crate::filters) use self::interim::{Interims, is_interim};
 pub use self::maintenance::maintenance_reply;
 pub(in crate::filters) use self::pick::join_aggregate;
 pub use self::pick::subset;

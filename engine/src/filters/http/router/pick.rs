@@ -10,7 +10,7 @@ use ringway_config::discovery::Discovery;
 use ringway_config::filter_state::FilterState;
 use ringway_config::load_balancing::{AskedHosts, OverrideHost};
 use ringway_config::metadata::{LB_NAMESPACE, Metadata};
-use ringway_config::original_dst::OriginalDst;
+use ringway_config::original_dst::Destination;
 use ringway_config::route::{Forward, SubsetCriteria};
 use ringway_lb::priority::Loads;
 
@@ -51,7 +51,9 @@ pub(super) fn pick_host(
         Discovery::OriginalDst(config) => {
             let info = &exchange.info;
             let (metadata, state) = (info.metadata(), info.filter_state());
-            pick_destination(config, cluster, &exchange.request, metadata, state)?
+            let connection = info.connection.restored_local();
+            let said = config.destination(&exchange.request, metadata, state, connection);
+            pick_destination(said, cluster)?
         }
         Discovery::DynamicForwardProxy(_) => {
             exchange.with_destination(|name| cluster.host_named(name))?
@@ -158,7 +160,7 @@ pub(super) fn pick_host_of_copy(
         }
         Discovery::OriginalDst(config) => {
             let (metadata, state) = (Metadata::EMPTY, FilterState::EMPTY);
-            pick_destination(config, cluster, request, metadata, state)?
+            pick_destination(config.destination(request, metadata, state, None), cluster)?
         }
         Discovery::DynamicForwardProxy(_) => {
             let mut name = Vec::new();
@@ -190,15 +192,8 @@ pub(in crate::filters) fn join_aggregate(
     (aggregate.aggregate.as_ref()?).join(&worker.clusters, threshold)
 }
 
-/// The host that a request asks for by its address.
-fn pick_destination(
-    config: &OriginalDst,
-    cluster: &Cluster,
-    request: &HeaderMap,
-    metadata: &Metadata,
-    state: &FilterState,
-) -> Option<Rc<Host>> {
-    let said = config.destination(request, metadata, state);
+/// The host at the address where a request goes.
+fn pick_destination(said: Destination, cluster: &Cluster) -> Option<Rc<Host>> {
     if said.invalid > 0 {
         let invalid = cluster.stats.original_dst_host_invalid;
         invalid.add(u64::from(said.invalid));

@@ -510,7 +510,7 @@ mod tests {
 
     #[test]
     fn waits_that_the_host_asks_for() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1000_900);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_900);
         let header = |name: &str, format| ResetHeader {
             name: name.as_bytes().into(),
             format,

@@ -292,7 +292,7 @@ impl Tries<'_> {
             idle_deadline: None,
             stream_deadline: None,
             hedged: false,
-            budget: begin_try(&self.cluster, exchange.limits.per_try),
+            budget: begin_try(self.cluster, exchange.limits.per_try),
         };
         // As in Envoy, which counts the time to connect here.
         if exchange.tunnel == Tunnel::WebSocket {
@@ -356,7 +356,7 @@ impl Tries<'_> {
         let host = &self.running[place].host;
         rewrite_host(self.manager, self.forward, host, exchange);
         let mut upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
-        upstream.set_route_cluster(&self.cluster);
+        upstream.set_route_cluster(self.cluster);
         if !self.keeping {
             exchange.forget_body();
         }
@@ -505,7 +505,7 @@ impl Tries<'_> {
     ) {
         match part {
             BodyPart::Data(data) => {
-                shadow::data(&self.cluster, exchange, &data);
+                shadow::data(self.cluster, exchange, &data);
                 self.keep(&data, exchange);
                 for one in &mut self.running {
                     if let State::Active(upstream, _) = &mut one.state {
@@ -599,7 +599,7 @@ impl Tries<'_> {
         } else if let Some(retry) = &mut self.retry {
             let mut rng = self.manager.worker.rng.borrow_mut();
             let source = &mut Source {
-                cluster: &self.cluster,
+                cluster: self.cluster,
                 places: self.manager.route_stats(exchange),
                 priority: self.forward.priority as usize,
                 rng: &mut rng,
@@ -682,7 +682,7 @@ impl Tries<'_> {
         };
         let mut rng = self.manager.worker.rng.borrow_mut();
         let decision = retry.on_slow_try(&mut Source {
-            cluster: &self.cluster,
+            cluster: self.cluster,
             places: self.manager.route_stats(exchange),
             priority: self.forward.priority as usize,
             rng: &mut rng,
@@ -727,7 +727,7 @@ impl Tries<'_> {
                 &failure,
                 sent,
                 &mut Source {
-                    cluster: &self.cluster,
+                    cluster: self.cluster,
                     places: self.manager.route_stats(exchange),
                     priority: self.forward.priority as usize,
                     rng: &mut rng,
@@ -756,16 +756,16 @@ impl Tries<'_> {
             } else {
                 503
             };
-            self.manager.charge_code(&self.cluster, code, exchange);
+            self.manager.charge_code(self.cluster, code, exchange);
             return Step::Wait;
         }
         self.leave_body(&failure, downstream, exchange);
-        Step::Over(failure.answer_counted(self.manager, &self.cluster, downstream, exchange))
+        Step::Over(failure.answer_counted(self.manager, self.cluster, downstream, exchange))
     }
 
     fn clusters<'c>(&'c self, one: &'c Try) -> Clusters<'c> {
         Clusters {
-            route: &self.cluster,
+            route: self.cluster,
             host: &one.cluster,
         }
     }
@@ -776,19 +776,19 @@ impl Tries<'_> {
             return Step::Wait;
         };
         next.wait
-            .count(&self.cluster, self.manager.route_stats(exchange));
+            .count(self.cluster, self.manager.route_stats(exchange));
         exchange.info.attempt_count += 1;
         if let Some(retry) = &mut self.retry {
-            retry.update_priorities(&self.cluster);
+            retry.update_priorities(self.cluster);
         }
         let retry = self.retry.as_ref();
-        let picked = pick_host(self.manager, self.forward, retry, &self.cluster, exchange);
+        let picked = pick_host(self.manager, self.forward, retry, self.cluster, exchange);
         let Some(picked) = picked else {
             self.cancel_all(exchange);
             let reply = LocalReply::new(503, "no healthy upstream", details::NO_HEALTHY_UPSTREAM)
                 .flag(ResponseFlag::NoHealthyUpstream);
             return Step::Over(reply_for_host(
-                Some(&self.cluster),
+                Some(self.cluster),
                 self.manager,
                 downstream,
                 exchange,
@@ -824,14 +824,14 @@ impl Tries<'_> {
     ) -> Handled {
         self.leave_body(&failure, downstream, exchange);
         if !matches!(failure, Failure::Expired(Expired::Route)) {
-            failure.count(self.manager, Clusters::one(&self.cluster), exchange);
+            failure.count(self.manager, Clusters::one(self.cluster), exchange);
             self.cancel_all(exchange);
-            return failure.answer_counted(self.manager, &self.cluster, downstream, exchange);
+            return failure.answer_counted(self.manager, self.cluster, downstream, exchange);
         }
         // Every try that the route's timeout ends counts as one that timed out.
         let ended = self.running.len();
         for _ in 0..ended {
-            failure.count(self.manager, Clusters::one(&self.cluster), exchange);
+            failure.count(self.manager, Clusters::one(self.cluster), exchange);
         }
         for one in self.running.drain(..) {
             if let Some(budget) = one.budget {
@@ -849,11 +849,11 @@ impl Tries<'_> {
         }
         let status = exchange.limits.timeout_status;
         for _ in 0..ended {
-            self.manager.charge_code(&self.cluster, status, exchange);
+            self.manager.charge_code(self.cluster, status, exchange);
         }
         let took = exchange.upstream_time(reactor::now());
         record_budget(
-            &self.cluster,
+            self.cluster,
             took.unwrap_or_default(),
             exchange.limits.route,
         );

@@ -10,9 +10,9 @@
 
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager as pb;
 use ringway_codecs::header::HeaderId;
-use ringway_config::Cx;
 use ringway_config::listener::Extension;
 use ringway_config::route::{Action, RouteMatch, RouteUpgrade};
+use ringway_config::{Cx, Source};
 
 use super::super::super::http::{FilterChain, HttpFilters, router};
 use super::{ConnectionManager, Shared, config};
@@ -32,14 +32,18 @@ pub struct UpgradeConfig {
 /// Compiles the `upgrade_configs` of a connection manager.
 pub(super) fn compile(protos: &[pb::UpgradeConfig], cx: &mut Cx<'_>) -> Vec<UpgradeConfig> {
     let mut compiled: Vec<UpgradeConfig> = Vec::with_capacity(protos.len());
+    let mut places = Vec::with_capacity(protos.len());
     for (i, proto) in protos.iter().enumerate() {
         let kind = &proto.upgrade_type;
         cx.index("upgrade_configs", i, |cx| {
             let same = |other: &pb::UpgradeConfig| other.upgrade_type.eq_ignore_ascii_case(kind);
             if let Some(first) = protos[..i].iter().position(same) {
-                let error = format!("{kind:?} is configured by upgrade_configs[{first}] already");
+                let first: &Source = &places[first];
+                let path = &first.path;
+                let error = format!("{kind:?} is configured by {path} already ({first})");
                 cx.error_at("upgrade_type", error);
             }
+            places.push(cx.source());
             if kind.eq_ignore_ascii_case("CONNECT-UDP") {
                 cx.error_at(
                     "upgrade_type",

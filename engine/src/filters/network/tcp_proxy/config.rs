@@ -12,6 +12,7 @@ use ringway_config::core;
 use ringway_config::route::{HashPolicies, SubsetCriteria};
 use ringway_config::{Cx, unpack};
 
+use super::tunnel::TunnelConfig;
 use crate::access_loggers::{self, AccessLog};
 
 /// A compiled TCP proxy: immutable, shared by all workers.
@@ -36,6 +37,8 @@ pub struct Config {
     pub access_logs: Vec<AccessLog>,
     /// When they are written besides the end of a connection.
     pub log_flushes: LogFlushes,
+    /// Connections go through another proxy.
+    pub tunnel: Option<TunnelConfig>,
     /// Connections are closed when something moves on them while the worker
     /// drains.
     pub closes_to_drain: bool,
@@ -217,6 +220,12 @@ impl Config {
             "max_downstream_connection_duration",
             cx,
         );
+        let tunnel = match &proto.tunneling_config {
+            None => Some(None),
+            Some(config) => cx
+                .field("tunneling_config", |cx| TunnelConfig::compile(config, cx))
+                .map(Some),
+        };
         let jitter = proto.max_downstream_connection_duration_jitter_percentage;
         Some(Self {
             stat_prefix: proto.stat_prefix.as_str().into(),
@@ -235,6 +244,7 @@ impl Config {
             closes_to_drain: core::bool_or(proto.check_drain_close, false),
             destinations: destinations?,
             back_off: back_off?,
+            tunnel: tunnel?,
         })
     }
 }

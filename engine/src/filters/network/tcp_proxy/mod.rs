@@ -9,11 +9,13 @@
 //! - `config.rs`: the compiled configuration.
 //! - `upstream.rs`: which host, how it is reached, how often that is tried.
 //! - `relay.rs`: bytes in both directions, each ended by itself.
+//! - `tunnel.rs`: the way to a host through another proxy.
 //! - `deadlines.rs`: how long all of that may take.
 
 pub mod config;
 mod deadlines;
 mod relay;
+mod tunnel;
 mod upstream;
 
 use std::future::poll_fn;
@@ -24,8 +26,8 @@ use ringway_codecs::header::HeaderMap;
 
 use self::config::Config;
 use self::deadlines::Deadlines;
-use self::relay::{Event, Relay};
-use self::upstream::Upstream;
+use self::relay::{Event, HostSide, Relay};
+use self::upstream::{Reached, Upstream};
 use super::{NetworkFilters, Secured, Session};
 use crate::filters::http::router::ActiveRequest;
 use crate::formatter::{AccessLogType, Context as FormatContext};
@@ -53,6 +55,8 @@ enum End {
     Client { reset: bool },
     /// The host has.
     Host { reset: bool },
+    /// The host has failed its checks.
+    GivenUp,
     /// Nothing has moved for too long.
     Idle,
     /// It has taken too long.
@@ -104,7 +108,7 @@ impl TcpProxy {
         }
         let joined = self.join(session, handshake, &mut deadlines).await;
         let id = session.info.connection.id;
-        let (client, upstream) = match joined {
+        let (client, Reached { active, mut tunnel }) = match joined {
             Ok(both) => both,
             Err((end, client)) => {
                 conn_pool::own::release(id);
@@ -116,7 +120,11 @@ impl TcpProxy {
         }
         deadlines.start_idle(reactor::now());
         session.timer.set(deadlines.next());
-        let mut relay = Relay::new(&client, upstream.lease(), &self.stats, buffer_limit);
+        let host = HostSide {
+            lease: active.lease(),
+            tunnel: tunnel.as_mut(),
+        };
+        let mut relay = Relay::new(&client, host, &self.stats, buffer_limit);
         relay.holds_client_back(filters.wants_data());
         let end = loop {
             match poll_fn(|cx| self.poll_relay(&mut relay, &mut deadlines, session, cx)).await {
@@ -128,8 +136,9 @@ impl TcpProxy {
                 }
             }
         };
-        relay.finish();
-        self.finish(end, session, client, upstream);
+        relay.finish(&mut session.info);
+        let is_tunnel = tunnel.take().is_some();
+        self.finish(end, is_tunnel, session, client, active);
         conn_pool::own::release(id);
     }
 
@@ -140,11 +149,11 @@ impl TcpProxy {
         session: &mut Session,
         handshake: impl Future<Output = Option<Secured>>,
         deadlines: &mut Deadlines,
-    ) -> Result<(TransportSocket, ActiveRequest), (End, Option<TransportSocket>)> {
+    ) -> Result<(TransportSocket, Reached), (End, Option<TransportSocket>)> {
         let mut client = None;
         let mut handshake = pin!(handshake);
         let mut upstream = Upstream::new(&self.config, session);
-        let lease = loop {
+        let reached = loop {
             let mut attempt = match upstream.begin(&self.config, &self.stats, session) {
                 Ok(attempt) => attempt,
                 Err(end) => return Err((end, client)),
@@ -163,8 +172,8 @@ impl TcpProxy {
                 Ok(outcome) => outcome,
                 Err(end) => return Err((end, client)),
             };
-            if let Some(lease) = upstream.attempted(attempt, outcome, session) {
-                break lease;
+            if let Some(reached) = upstream.attempted(attempt, outcome, session) {
+                break reached;
             }
         };
         let waited = poll_fn(|cx| {
@@ -177,9 +186,10 @@ impl TcpProxy {
             }
         });
         match waited.await {
-            Ok(client) => Ok((client, lease)),
+            Ok(client) => Ok((client, reached)),
             Err(end) => {
-                lease.finish().end(false);
+                drop(reached.tunnel);
+                reached.active.finish().end(false);
                 Err((end, None))
             }
         }
@@ -239,6 +249,7 @@ impl TcpProxy {
     fn finish(
         &self,
         end: End,
+        is_tunnel: bool,
         session: &mut Session,
         client: TransportSocket,
         upstream: ActiveRequest,
@@ -246,7 +257,8 @@ impl TcpProxy {
         match end {
             End::Both { host_last } => upstream.finish().end(host_last),
             End::Client { reset } => {
-                if reset {
+                // Of a tunnel, the other proxy's connection is not ours to break off.
+                if reset && !is_tunnel {
                     upstream.lease().stream.reset();
                 }
                 upstream.finish().end(false);
@@ -259,7 +271,8 @@ impl TcpProxy {
                     client.abort();
                 }
             }
-            End::Idle
+            End::GivenUp
+            | End::Idle
             | End::Duration
             | End::Drain
             | End::Stopped

@@ -10,6 +10,8 @@ use std::io;
 use std::task::{Context, Poll};
 
 use super::End;
+use super::tunnel::Tunnel;
+use crate::reactor::Chunk;
 use crate::stats::tcp_proxy::TcpProxyStats;
 use crate::stats::{Counter, Gauge};
 use crate::stream_info::StreamInfo;
@@ -31,7 +33,7 @@ pub(super) enum Event {
 /// A client and a host that are joined.
 pub(super) struct Relay<'a> {
     client: &'a TransportSocket,
-    upstream: &'a Lease,
+    host: HostSide<'a>,
     stats: &'a TcpProxyStats,
     limit: usize,
     from_client: Direction,
@@ -39,6 +41,8 @@ pub(super) struct Relay<'a> {
     /// Nothing of the client may be read yet.
     held_back: bool,
     moved: bool,
+    /// Somebody wakes us when the host fails.
+    watched: bool,
     /// The host has ended after the client.
     host_last: bool,
     /// What gauges say of this connection.
@@ -71,19 +75,20 @@ enum Broken {
 impl<'a> Relay<'a> {
     pub(super) fn new(
         client: &'a TransportSocket,
-        upstream: &'a Lease,
+        host: HostSide<'a>,
         stats: &'a TcpProxyStats,
         buffer_limit: u32,
     ) -> Self {
         Self {
             client,
-            upstream,
+            host,
             stats,
             limit: (buffer_limit as usize).clamp(1, QUEUED_BYTES_MAX),
             from_client: Direction::default(),
             from_host: Direction::default(),
             held_back: false,
             moved: false,
+            watched: false,
             host_last: false,
             buffered: Buffered::default(),
         }
@@ -101,6 +106,12 @@ impl<'a> Relay<'a> {
 
     /// Carries what can be carried.
     pub(super) fn poll(&mut self, info: &mut StreamInfo, cx: &mut Context<'_>) -> Poll<Event> {
+        if !std::mem::replace(&mut self.watched, true) {
+            self.host.lease.watch_health(cx.waker());
+        }
+        if self.host.lease.is_given_up() {
+            return Poll::Ready(Event::Ended(End::GivenUp));
+        }
         if let Err(broken) = self.poll_from_host(info, cx) {
             let (Broken::Reading(error) | Broken::Writing(error)) = &broken;
             let reset = is_reset(error);
@@ -121,8 +132,10 @@ impl<'a> Relay<'a> {
                 Broken::Writing(_) => End::Host { reset },
             }));
         }
+        self.end_tunnel();
         if self.moved {
-            self.upstream.count_bytes();
+            self.host.lease.count_bytes();
+            self.host.count(info);
         }
         self.count_buffered();
         if self.from_client.ended && self.from_host.ended {
@@ -131,9 +144,23 @@ impl<'a> Relay<'a> {
         Poll::Pending
     }
 
-    /// Says that nothing is buffered any more.
-    pub(super) fn finish(&mut self) {
+    /// Says that nothing is buffered any more, and what a tunnel has cost.
+    pub(super) fn finish(&mut self, info: &mut StreamInfo) {
         self.set_buffered(Buffered::default());
+        self.host.count(info);
+    }
+
+    /// Ends both directions of a tunnel where one of them is the end of both.
+    fn end_tunnel(&mut self) {
+        let Some(tunnel) = &mut self.host.tunnel else {
+            return;
+        };
+        if self.from_host.ended {
+            self.from_client.ended = true;
+            tunnel.finish(self.host.lease);
+        } else if self.from_client.ended && tunnel.ends_with_client() {
+            self.from_host.ended = true;
+        }
     }
 
     fn poll_from_host(
@@ -141,12 +168,12 @@ impl<'a> Relay<'a> {
         info: &mut StreamInfo,
         cx: &mut Context<'_>,
     ) -> Result<(), Broken> {
-        let of_cluster = &self.upstream.cluster().stats;
+        let of_cluster = &self.host.lease.cluster().stats;
         let counters = Pauses {
             paused: of_cluster.upstream_flow_control_paused_reading_total,
             resumed: of_cluster.upstream_flow_control_resumed_reading_total,
         };
-        let (from, to) = (&self.upstream.stream, self.client);
+        let (from, to) = (&mut self.host, &mut self.client);
         let ended = self.from_host.ended;
         let moved = self.from_host.carry(from, to, self.limit, counters, cx)?;
         if self.from_host.ended && !ended {
@@ -158,7 +185,9 @@ impl<'a> Relay<'a> {
             self.stats.downstream_cx_tx_bytes_total.add(moved);
             info.bytes_sent += moved;
             info.downstream_bytes.wire_sent += moved;
-            info.upstream_bytes.wire_received += moved;
+            if self.host.tunnel.is_none() {
+                info.upstream_bytes.wire_received += moved;
+            }
         }
         Ok(())
     }
@@ -172,7 +201,7 @@ impl<'a> Relay<'a> {
             paused: self.stats.downstream_flow_control_paused_reading_total,
             resumed: self.stats.downstream_flow_control_resumed_reading_total,
         };
-        let (from, to) = (self.client, &self.upstream.stream);
+        let (from, to) = (&mut self.client, &mut self.host);
         let ended = self.from_client.ended;
         let moved = self.from_client.carry(from, to, self.limit, counters, cx)?;
         self.moved |= moved > 0 || ended != self.from_client.ended;
@@ -180,7 +209,9 @@ impl<'a> Relay<'a> {
             self.stats.downstream_cx_rx_bytes_total.add(moved);
             info.bytes_received += moved;
             info.downstream_bytes.wire_received += moved;
-            info.upstream_bytes.wire_sent += moved;
+            if self.host.tunnel.is_none() {
+                info.upstream_bytes.wire_sent += moved;
+            }
         }
         Ok(())
     }
@@ -199,8 +230,8 @@ impl<'a> Relay<'a> {
     }
 
     /// Waits until all was sent. Whoever breaks off now has broken nothing.
-    fn poll_flushed(&self, cx: &mut Context<'_>) -> Poll<Event> {
-        let to_host = self.upstream.stream.poll_writable(cx, 1);
+    fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let to_host = self.host.poll_flushed(cx);
         let to_client = self.client.poll_writable(cx, 1);
         if to_host.is_pending() || to_client.is_pending() {
             return Poll::Pending;
@@ -241,6 +272,7 @@ impl<'a> Relay<'a> {
 }
 
 /// What counts that a side is not read for a while.
+#[derive(Clone, Copy)]
 struct Pauses {
     paused: Counter,
     resumed: Counter,
@@ -251,8 +283,8 @@ impl Direction {
     /// Gives the number of bytes.
     fn carry(
         &mut self,
-        from: &TransportSocket,
-        to: &TransportSocket,
+        from: &mut impl Side,
+        to: &mut impl Side,
         limit: usize,
         pauses: Pauses,
         cx: &mut Context<'_>,
@@ -264,7 +296,7 @@ impl Direction {
                 true => limit.div_ceil(2),
                 false => limit,
             };
-            match to.poll_writable(cx, below) {
+            match to.poll_room(below, cx) {
                 Poll::Ready(Err(error)) => return Err(Broken::Writing(error)),
                 Poll::Ready(Ok(())) if self.paused => {
                     self.paused = false;
@@ -282,16 +314,102 @@ impl Direction {
                 Poll::Pending => break,
                 Poll::Ready(Ok(Some(chunk))) => {
                     moved += chunk.len() as u64;
-                    to.write_chunk(chunk);
+                    to.write(chunk);
                 }
                 Poll::Ready(Ok(None)) => {
-                    to.shutdown_write();
+                    to.finish();
                     self.ended = true;
                 }
                 Poll::Ready(Err(error)) => return Err(Broken::Reading(error)),
             }
         }
         Ok(moved)
+    }
+}
+
+/// One side of a relay.
+trait Side {
+    /// Polls until fewer than `below` bytes wait to be sent.
+    fn poll_room(&mut self, below: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Polls for received bytes; `None` is the end.
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>>;
+
+    /// Queues bytes.
+    fn write(&mut self, chunk: Chunk);
+
+    /// Ends what is sent, behind what is queued.
+    fn finish(&mut self);
+}
+
+impl Side for &TransportSocket {
+    fn poll_room(&mut self, below: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_writable(cx, below)
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        TransportSocket::poll_recv(self, cx)
+    }
+
+    fn write(&mut self, chunk: Chunk) {
+        self.write_chunk(chunk);
+    }
+
+    fn finish(&mut self) {
+        self.shutdown_write();
+    }
+}
+
+/// The host's side: a connection of its own, or a tunnel on one.
+pub(super) struct HostSide<'a> {
+    pub lease: &'a Lease,
+    pub tunnel: Option<&'a mut Tunnel>,
+}
+
+impl HostSide<'_> {
+    /// Polls until all was sent. What HTTP/2 has taken is as good as sent: its
+    /// connection lives on.
+    fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.tunnel {
+            Some(tunnel) if !tunnel.ends_with_client() => Poll::Ready(Ok(())),
+            Some(_) | None => self.lease.stream.poll_writable(cx, 1),
+        }
+    }
+
+    fn count(&mut self, info: &mut StreamInfo) {
+        if let Some(tunnel) = &mut self.tunnel {
+            tunnel.count(self.lease, info);
+        }
+    }
+}
+
+impl Side for HostSide<'_> {
+    fn poll_room(&mut self, below: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.tunnel {
+            None => self.lease.stream.poll_writable(cx, below),
+            Some(tunnel) => tunnel.poll_room(self.lease, below, cx),
+        }
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        match &mut self.tunnel {
+            None => self.lease.stream.poll_recv(cx),
+            Some(tunnel) => tunnel.poll_recv(self.lease, cx),
+        }
+    }
+
+    fn write(&mut self, chunk: Chunk) {
+        match &mut self.tunnel {
+            None => self.lease.stream.write_chunk(chunk),
+            Some(tunnel) => tunnel.write(self.lease, chunk),
+        }
+    }
+
+    fn finish(&mut self) {
+        match &mut self.tunnel {
+            None => self.lease.stream.shutdown_write(),
+            Some(tunnel) => tunnel.finish(self.lease),
+        }
     }
 }
 

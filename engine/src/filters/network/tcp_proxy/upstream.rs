@@ -14,13 +14,14 @@ use ringway_config::metadata::LB_NAMESPACE;
 use ringway_config::route::{HashInput, SubsetCriteria};
 
 use super::config::Config;
+use super::tunnel::{self, Refused, Tunnel};
 use super::{End, Session};
 use crate::filters::http::router::{ActiveRequest, connect_error_text, join_aggregate};
 use crate::reactor::{self, Timer};
 use crate::stats::tcp_proxy::TcpProxyStats;
 use crate::stream_info::{ResponseFlag, StreamInfo, TimePoint};
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::{self, Lease, PoolFailure, PoolOf, Speaks};
+use crate::upstream::conn_pool::{self, PoolFailure, PoolOf, Speaks};
 use crate::upstream::host::Host;
 use crate::upstream::load_balancer::LoadBalancerContext;
 use crate::upstream::outlier_detection::Outcome;
@@ -38,7 +39,20 @@ pub(super) struct Upstream<'c> {
 /// One attempt, which may have to wait for its time first.
 pub(super) struct Attempt {
     host: Rc<Host>,
-    acquiring: Pin<Box<dyn Future<Output = Result<Lease, PoolFailure>>>>,
+    reaching: Pin<Box<dyn Future<Output = Result<Reached, Unreached>>>>,
+}
+
+/// A host that is reached.
+pub(super) struct Reached {
+    pub active: ActiveRequest,
+    /// The way there, if it goes through another proxy.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// Why a host is not.
+pub(super) enum Unreached {
+    Pool(PoolFailure),
+    Tunnel(Refused),
 }
 
 impl<'c> Upstream<'c> {
@@ -105,7 +119,12 @@ impl<'c> Upstream<'c> {
             flags.set(ResponseFlag::NoHealthyUpstream);
             return Err(End::NoUpstream);
         };
-        let of = PoolOf::requests(&cluster, &host, Speaks::Bytes, &session.info.connection);
+        let speaks = match &config.tunnel {
+            None => Speaks::Bytes,
+            Some(_) => cluster.speaks(None),
+        };
+        let of = PoolOf::requests(&cluster, &host, speaks, &session.info.connection);
+        let request = config.tunnel.as_ref().map(|tunnel| tunnel.request(session));
         let wait_ms = match self.attempts {
             0 => None,
             _ => self.next_wait(config, session),
@@ -113,7 +132,7 @@ impl<'c> Upstream<'c> {
         self.attempts += 1;
         session.info.attempt_count = self.attempts;
         Ok(Attempt {
-            acquiring: Box::pin(acquire(cluster, Rc::clone(&host), of, wait_ms)),
+            reaching: Box::pin(reach(cluster, Rc::clone(&host), of, wait_ms, request)),
             host,
         })
     }
@@ -122,42 +141,37 @@ impl<'c> Upstream<'c> {
     pub(super) fn attempted(
         &mut self,
         attempt: Attempt,
-        outcome: Result<Lease, PoolFailure>,
+        outcome: Result<Reached, Unreached>,
         session: &mut Session,
-    ) -> Option<ActiveRequest> {
+    ) -> Option<Reached> {
         let Attempt { host, .. } = attempt;
         let info = &mut session.info;
         info.mark(TimePoint::UpstreamPoolReady, reactor::now());
         match outcome {
-            Ok(lease) => {
-                host.note(Outcome::Connected);
+            Ok(reached) => {
                 info.host = Some(host.info());
-                info.upstream_connection = Some(Rc::clone(&lease.info));
-                return Some(ActiveRequest::new(lease));
+                info.upstream_connection = Some(Rc::clone(&reached.active.lease().info));
+                return Some(reached);
             }
             // No host was asked, and so it is not the host's failure.
-            Err(PoolFailure::Overflow | PoolFailure::NoPool) => {}
-            Err(failure) => self.note_failure(&failure, &host, info),
+            Err(Unreached::Pool(PoolFailure::Overflow | PoolFailure::NoPool)) => {}
+            Err(Unreached::Pool(failure)) => {
+                host.note(Outcome::Failed);
+                if let Some(cluster) = &self.cluster {
+                    cluster.stats.upstream_rq_pending_failure_eject.inc();
+                }
+                note_failure(info, &host);
+                tell_why(&failure, info);
+            }
+            Err(Unreached::Tunnel(refused)) => {
+                note_failure(info, &host);
+                if let Refused::Status(status) = refused {
+                    let reason = &mut info.upstream_transport_failure_reason;
+                    reason.compose(format_args!("tunnel_response:{status}"));
+                }
+            }
         }
         None
-    }
-
-    fn note_failure(&self, failure: &PoolFailure, host: &Host, info: &mut StreamInfo) {
-        host.note(Outcome::Failed);
-        info.host = Some(host.info());
-        if let Some(cluster) = &self.cluster {
-            cluster.stats.upstream_rq_pending_failure_eject.inc();
-        }
-        info.flags.set(ResponseFlag::UpstreamConnectionFailure);
-        let reason = &mut info.upstream_transport_failure_reason;
-        match failure {
-            PoolFailure::Connect(error) => {
-                let address = host.info();
-                reason.copy(&connect_error_text(error, Some(&address.address_text)));
-            }
-            PoolFailure::Handshake(why) => reason.copy(why),
-            PoolFailure::ConnectTimeout | PoolFailure::Overflow | PoolFailure::NoPool => {}
-        }
     }
 
     /// How long the next attempt waits.
@@ -195,7 +209,12 @@ impl<'c> Upstream<'c> {
                 cluster.pick_host(&mut context)?
             }
             Discovery::OriginalDst(config) => {
-                let said = config.destination(&none, info.metadata(), info.filter_state());
+                let said = config.destination(
+                    &none,
+                    info.metadata(),
+                    info.filter_state(),
+                    info.connection.restored_local(),
+                );
                 cluster.host_at(said.address?)?
             }
             // A connection names no host.
@@ -213,24 +232,60 @@ impl<'c> Upstream<'c> {
 }
 
 impl Attempt {
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Lease, PoolFailure>> {
-        self.acquiring.as_mut().poll(cx)
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reached, Unreached>> {
+        self.reaching.as_mut().poll(cx)
     }
 }
 
-/// A connection to a host, once it has been waited for so long.
-async fn acquire(
+/// Notes a host that was not reached.
+fn note_failure(info: &mut StreamInfo, host: &Host) {
+    info.host = Some(host.info());
+    info.flags.set(ResponseFlag::UpstreamConnectionFailure);
+    info.upstream_transport_failure_reason.clear();
+}
+
+/// Notes why there is no connection to the host of a failure.
+fn tell_why(failure: &PoolFailure, info: &mut StreamInfo) {
+    let address = info.host.as_ref().map(|host| &*host.address_text);
+    let reason = &mut info.upstream_transport_failure_reason;
+    match failure {
+        PoolFailure::Connect(error) => reason.copy(&connect_error_text(error, address)),
+        PoolFailure::Handshake(why) => reason.copy(why),
+        PoolFailure::ConnectTimeout | PoolFailure::Overflow | PoolFailure::NoPool => {}
+    }
+}
+
+/// A connection to a host, once it has been waited for so long, and what `request`
+/// asks for on it.
+async fn reach(
     cluster: Rc<Cluster>,
     host: Rc<Host>,
     of: PoolOf,
     wait_ms: Option<u64>,
-) -> Result<Lease, PoolFailure> {
+    request: Option<tunnel::Request>,
+) -> Result<Reached, Unreached> {
     if let Some(wait) = wait_ms {
         let timer = Timer::new();
         timer.set(Some(reactor::now() + Duration::from_millis(wait)));
         timer.expired().await;
     }
-    conn_pool::acquire(&cluster, &host, PRIORITY, &of).await
+    let lease = conn_pool::acquire(&cluster, &host, PRIORITY, &of).await;
+    let active = ActiveRequest::new(lease.map_err(Unreached::Pool)?);
+    host.note(Outcome::Connected);
+    let tunnel = match request {
+        None => None,
+        Some(request) => match Tunnel::open(active.lease(), &request).await {
+            Ok(tunnel) => Some(tunnel),
+            Err(refused) => {
+                if let Refused::Protocol = refused {
+                    cluster.stats.upstream_cx_protocol_error.inc();
+                }
+                active.finish().end(false);
+                return Err(Unreached::Tunnel(refused));
+            }
+        },
+    };
+    Ok(Reached { active, tunnel })
 }
 
 /// The routing priority of connections that carry no requests.

@@ -418,7 +418,7 @@ fn mistakes() {
             "          upgrade_configs: [{upgrade_type: a}, {upgrade_type: A}]\n".to_owned(),
             format!(
                 "f.yaml:11:63: {AT}.upgrade_configs[1].upgrade_type: \
-                 \"A\" is configured by upgrade_configs[0] already"
+                 \"A\" is configured by {AT}.upgrade_configs[0] already (f.yaml:11:29)"
             ),
         ),
         (

@@ -1,0 +1,118 @@
+//! Small filters before the one that ends a chain: limits of
+//! connections.
+
+use std::time::Duration;
+
+use crate::scene::{
+    Act, Case, Listener, Suite, Who, case, client_sends, host_sends, listener, proxied,
+};
+
+/// A filter, and a TCP proxy that logs.
+macro_rules! before_proxy {
+    ($type:literal, $fields:literal) => {
+        concat!(
+            "\n- { name: first, typed_config: { \"@type\": \
+             type.googleapis.com/envoy.extensions.filters.network.",
+            $type,
+            ", ",
+            $fields,
+            " } }\n",
+            proxied!("cluster: host0")
+        )
+    };
+}
+
+const LISTENERS: &[Listener] = &[
+    listener(
+        "rate",
+        before_proxy!(
+            "local_ratelimit.v3.LocalRateLimit",
+            "stat_prefix: rate, token_bucket: { max_tokens: 1, fill_interval: 1000s }"
+        ),
+    ),
+    listener(
+        "rate_off",
+        before_proxy!(
+            "local_ratelimit.v3.LocalRateLimit",
+            "stat_prefix: rate_off, token_bucket: { max_tokens: 0, fill_interval: 1s }, \
+             runtime_enabled: { default_value: false, runtime_key: no.such }"
+        ),
+    ),
+    listener(
+        "limit",
+        before_proxy!(
+            "connection_limit.v3.ConnectionLimit",
+            "stat_prefix: limit, max_connections: 1"
+        ),
+    ),
+    listener(
+        "slow_limit",
+        before_proxy!(
+            "connection_limit.v3.ConnectionLimit",
+            "stat_prefix: slow_limit, max_connections: 1, delay: 0.2s"
+        ),
+    ),
+];
+
+const CLUSTERS: &str = r#"
+- name: host0
+  load_assignment: { cluster_name: host0, endpoints: [ { lb_endpoints: [ { endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {HOST0} } } } } ] } ] }
+"#;
+
+/// An exchange, after which the client closes.
+fn whole(host: usize, sent: &[u8]) -> Vec<Act> {
+    let close = [Act::Close(Who::Client), Act::ReadToEnd(Who::Host)];
+    [exchange(host, sent), close.to_vec()].concat()
+}
+
+/// The client sends something, which a host answers.
+fn exchange(host: usize, sent: &[u8]) -> Vec<Act> {
+    vec![
+        Act::Accept(host),
+        client_sends(sent),
+        Act::Read(Who::Host, sent.len()),
+        host_sends("answer"),
+        Act::Read(Who::Client, 6),
+    ]
+}
+
+fn cases() -> Vec<Case> {
+    use Who::Client;
+    let refused = [Act::ReadToEnd(Client)];
+    // The connection before it stays open.
+    let second = |then: &[Act]| {
+        let mut acts = exchange(0, b"one");
+        acts.push(Act::Connect);
+        acts.extend_from_slice(then);
+        acts
+    };
+    vec![
+        case("the last token", "rate", &whole(0, b"one")),
+        case("no token", "rate", &refused),
+        case("still no token", "rate", &refused),
+        case("no rate", "rate_off", &whole(0, b"one")),
+        case("one at a time", "limit", &whole(0, b"one")),
+        case("another at a time", "limit", &whole(0, b"one")),
+        case("two at a time", "limit", &second(&refused)).log_lines(2),
+        case("room again", "limit", &whole(0, b"one")),
+        case("two at a time, slowly", "slow_limit", &second(&refused)).log_lines(2),
+        case(
+            "one that does not wait",
+            "slow_limit",
+            &second(&[Act::Wait(Duration::from_millis(20)), Act::Close(Client)]),
+        )
+        .log_lines(2),
+    ]
+}
+
+const SUITE: Suite = Suite {
+    listeners: LISTENERS,
+    clusters: CLUSTERS,
+    behind: "",
+    cases,
+};
+
+#[test]
+fn small_filters_do_what_envoys_do() {
+    SUITE.run("small_filters_do_what_envoys_do");
+}

@@ -1,0 +1,320 @@
+//! Connections that go through another proxy: what it is asked, what its answers lead
+//! to, and how such a connection ends.
+
+use std::time::Duration;
+
+use crate::scene::{
+    Act, Case, Listener, Suite, Who, case, client_sends, host_sends, listener, proxied,
+};
+
+/// A connection manager that takes CONNECT and POST off again.
+const BEHIND: &str = r#"
+- name: manager
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+    stat_prefix: behind
+    http2_protocol_options: { allow_connect: true }
+    upgrade_configs: [ { upgrade_type: CONNECT } ]
+    route_config:
+      virtual_hosts:
+      - name: all
+        domains: [ "host.example:443" ]
+        routes:
+        - match: { connect_matcher: {} }
+          route: { cluster: one, upgrade_configs: [ { upgrade_type: CONNECT, connect_config: { allow_post: true } } ] }
+        - match: { prefix: "/" }
+          route: { cluster: one, upgrade_configs: [ { upgrade_type: CONNECT, connect_config: { allow_post: true } } ] }
+    http_filters:
+    - name: router
+      typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+"#;
+
+const LISTENERS: &[Listener] = &[
+    listener(
+        "connect",
+        proxied!("cluster: one, tunneling_config: { hostname: \"host.example:443\" }"),
+    ),
+    listener(
+        "twice",
+        proxied!(
+            "cluster: one, max_connect_attempts: 2, \
+             tunneling_config: { hostname: \"host.example:443\" }"
+        ),
+    ),
+    listener(
+        "post",
+        proxied!(
+            "cluster: one, tunneling_config: { hostname: \"host.example:443\", use_post: true, \
+             post_path: /way }"
+        ),
+    ),
+    listener(
+        "headers",
+        proxied!(
+            "cluster: one, tunneling_config: { \
+             hostname: \"%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%:443\", headers_to_add: [ \
+             { header: { key: x-from, value: \"%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%\" } }, \
+             { header: { key: x-from, value: two } }, \
+             { header: { key: x-from, value: three }, append_action: OVERWRITE_IF_EXISTS_OR_ADD }, \
+             { header: { key: x-empty, value: \"\" } } ] }"
+        ),
+    ),
+    listener(
+        "refused",
+        proxied!("cluster: refused, tunneling_config: { hostname: \"host.example:443\" }"),
+    ),
+    listener(
+        "http2",
+        proxied!("cluster: back, tunneling_config: { hostname: \"host.example:443\" }"),
+    ),
+    listener(
+        "http2_post",
+        proxied!(
+            "cluster: back, tunneling_config: { hostname: \"host.example:443\", use_post: true }"
+        ),
+    ),
+    listener(
+        "http2_unknown",
+        proxied!("cluster: back, tunneling_config: { hostname: \"nobody.example:443\" }"),
+    ),
+];
+
+const CLUSTERS: &str = r#"
+- name: one
+  load_assignment:
+    cluster_name: one
+    endpoints:
+    - lb_endpoints:
+      - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {HOST0} } } }
+- name: refused
+  load_assignment:
+    cluster_name: refused
+    endpoints:
+    - lb_endpoints:
+      - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {REFUSED} } } }
+- name: back
+  typed_extension_protocol_options:
+    envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+      "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+      # Nothing of one case is left for the next one.
+      common_http_protocol_options: { idle_timeout: 0.1s }
+      explicit_http_config: { http2_protocol_options: { allow_connect: true } }
+  load_assignment:
+    cluster_name: back
+    endpoints:
+    - lb_endpoints:
+      - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {BEHIND} } } }
+"#;
+
+/// What the other proxy is asked.
+const CONNECT: &str = "CONNECT host.example:443 HTTP/1.1\r\nhost: host.example:443\r\n\r\n";
+
+const POST: &str =
+    "POST /way HTTP/1.1\r\nhost: host.example:443\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// What Envoy counts twice of a tunnel, and what a stream of HTTP/2 takes on the wire.
+const UNEQUAL: &[&str] = &[
+    "upstream_wire",
+    "http2.",
+    "_reset",
+    "back.upstream_cx_rx_bytes",
+    "back.upstream_cx_tx_bytes",
+];
+
+fn cases() -> Vec<Case> {
+    use Who::{Client, Host};
+    let asked = |listener: &'static str, request: &str, answer: &str, acts: &[Act]| {
+        let begin = [
+            Act::Accept(0),
+            client_sends("hello"),
+            Act::Read(Host, request.len()),
+            host_sends(answer),
+        ];
+        case("", listener, &[&begin[..], acts].concat()).without(&["upstream_wire"])
+    };
+    let named = |name: &'static str, case: Case| Case { name, ..case };
+    let ok = "HTTP/1.1 200 OK\r\nx-a: b\r\n\r\nearly";
+    let talked = [Act::Read(Client, 5), Act::Read(Host, 5)];
+    let then = |acts: &[Act]| [&talked[..], acts].concat();
+    let over_http2 = |name: &'static str, listener: &'static str, acts: &[Act]| {
+        let begin = [
+            Act::Accept(0),
+            client_sends("hello"),
+            Act::Read(Host, 5),
+            host_sends("early"),
+            Act::Read(Client, 5),
+        ];
+        case(name, listener, &[&begin[..], acts].concat()).without(UNEQUAL)
+    };
+    vec![
+        named(
+            "a tunnel whose client ends",
+            asked(
+                "connect",
+                CONNECT,
+                ok,
+                &then(&[
+                    Act::Finish(Client),
+                    Act::ReadToEnd(Host),
+                    Act::ReadToEnd(Client),
+                ]),
+            ),
+        ),
+        named(
+            "a tunnel whose client resets",
+            asked(
+                "connect",
+                CONNECT,
+                ok,
+                &then(&[Act::Reset(Client), Act::ReadToEnd(Host)]),
+            ),
+        ),
+        named(
+            "a tunnel whose host resets",
+            asked(
+                "connect",
+                CONNECT,
+                ok,
+                &then(&[Act::Reset(Host), Act::ReadToEnd(Client)]),
+            ),
+        ),
+        named(
+            "a tunnel behind an interim response",
+            asked(
+                "connect",
+                CONNECT,
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 299 Odd\r\n\r\nearly",
+                &then(&[
+                    Act::Finish(Client),
+                    Act::ReadToEnd(Host),
+                    Act::ReadToEnd(Client),
+                ]),
+            ),
+        ),
+        named(
+            "a tunnel that is refused",
+            asked(
+                "connect",
+                CONNECT,
+                "HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno",
+                &[Act::ReadToEnd(Host), Act::ReadToEnd(Client)],
+            ),
+        ),
+        named(
+            "a tunnel that is refused once",
+            asked(
+                "twice",
+                CONNECT,
+                "HTTP/1.1 503 Busy\r\ncontent-length: 2\r\n\r\nno",
+                &[
+                    Act::Accept(0),
+                    Act::Read(Host, CONNECT.len()),
+                    host_sends("HTTP/1.1 200 OK\r\n\r\nearly"),
+                    Act::Read(Client, 5),
+                    Act::Read(Host, 5),
+                    Act::Finish(Client),
+                    Act::ReadToEnd(Host),
+                    Act::ReadToEnd(Client),
+                ],
+            ),
+        ),
+        named(
+            "no answer",
+            asked(
+                "connect",
+                CONNECT,
+                "",
+                &[Act::Close(Host), Act::ReadToEnd(Client)],
+            ),
+        ),
+        named(
+            "an answer that is none",
+            asked(
+                "connect",
+                CONNECT,
+                "nonsense\r\n\r\n",
+                &[Act::ReadToEnd(Host), Act::ReadToEnd(Client)],
+            ),
+        ),
+        named(
+            "a tunnel in a body",
+            asked(
+                "post",
+                POST,
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nearly\r\n",
+                &[
+                    Act::Read(Client, 5),
+                    Act::Read(Host, 10),
+                    Act::Finish(Client),
+                    Act::ReadToEnd(Host),
+                    Act::ReadToEnd(Client),
+                ],
+            ),
+        ),
+        case(
+            "headers made of the connection",
+            "headers",
+            &[
+                Act::Accept(0),
+                Act::Read(Host, 81),
+                host_sends("HTTP/1.1 200 OK\r\n\r\n"),
+                Act::Close(Client),
+                Act::ReadToEnd(Host),
+            ],
+        )
+        .without(&["upstream_wire"]),
+        case("nobody to ask", "refused", &[Act::ReadToEnd(Client)]),
+        over_http2(
+            "a stream whose client ends first",
+            "http2",
+            &[
+                Act::Finish(Client),
+                Act::ReadToEnd(Host),
+                host_sends("last"),
+                Act::Close(Host),
+                Act::ReadToEnd(Client),
+            ],
+        ),
+        over_http2(
+            "a stream whose host ends first",
+            "http2",
+            &[Act::Close(Host), Act::ReadToEnd(Client)],
+        ),
+        over_http2(
+            "a stream whose client resets",
+            "http2",
+            &[Act::Reset(Client), Act::ReadToEnd(Host)],
+        ),
+        over_http2(
+            "a stream in a body",
+            "http2_post",
+            &[
+                Act::Finish(Client),
+                Act::ReadToEnd(Host),
+                host_sends("last"),
+                Act::Close(Host),
+                Act::ReadToEnd(Client),
+            ],
+        ),
+        case(
+            "a stream that is refused",
+            "http2_unknown",
+            &[
+                Act::ReadToEnd(Client),
+                Act::Wait(Duration::from_millis(200)),
+            ],
+        )
+        .without(UNEQUAL),
+    ]
+}
+
+#[test]
+fn tunnels_are_those_of_envoy() {
+    let suite = Suite {
+        listeners: LISTENERS,
+        clusters: CLUSTERS,
+        behind: BEHIND,
+        cases,
+    };
+    suite.run("tunnels_are_those_of_envoy");
+}
