@@ -10,36 +10,60 @@ use crate::descriptors;
 use crate::loader::{ANY, any_content, any_type_url, has_own_form, is_wrapper};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as STANDARD;
-use prost_reflect::{DynamicMessage, Kind, MapKey, ReflectMessage, Value};
+use prost_reflect::{
+    DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MapKey, ReflectMessage, Value,
+};
 use serde_json::{Map, Number, Value as Json, json};
+use std::sync::LazyLock;
 
-/// The JSON form of a message. Fields that are not set are left out.
+/// The JSON form of a message. Fields that are not set are left out, and those that
+/// the API calls sensitive do not say what is in them, as in Envoy.
 pub fn to_json(message: &DynamicMessage) -> Json {
+    print(message, false)
+}
+
+/// `udpa.annotations.sensitive`
+fn is_sensitive(field: &FieldDescriptor) -> bool {
+    static SENSITIVE: LazyLock<Option<ExtensionDescriptor>> =
+        LazyLock::new(|| descriptors::pool().get_extension_by_name("udpa.annotations.sensitive"));
+    let options = field.options();
+    SENSITIVE
+        .as_ref()
+        .and_then(|extension| options.get_extension(extension).as_bool())
+        .unwrap_or(false)
+}
+
+/// What a sensitive text says.
+const REDACTED: &str = "[redacted]";
+
+/// Prints a message; `hidden` says that it is in a sensitive field.
+fn print(message: &DynamicMessage, hidden: bool) -> Json {
     let descriptor = message.descriptor();
     match descriptor.full_name() {
-        ANY => any(message),
+        ANY => any(message, hidden),
         "google.protobuf.Duration" => Json::String(duration(message)),
         "google.protobuf.Timestamp" => Json::String(timestamp(message)),
         "google.protobuf.Struct" | "google.protobuf.ListValue" => match first_field(message) {
-            Some((kind, value)) => field(&kind, &value),
+            Some((kind, value)) => field(&kind, &value, hidden),
             None => Json::Null,
         },
         "google.protobuf.Value" => match message.fields().next() {
             // The number of NullValue is not shown.
             Some((field, _)) if field.number() == 1 => Json::Null,
-            Some((chosen, value)) => field(&chosen.kind(), value),
+            Some((chosen, value)) => field(&chosen.kind(), value, hidden),
             None => Json::Null,
         },
         name if is_wrapper(name) => match first_field(message) {
-            Some((kind, value)) => field(&kind, &value),
+            Some((kind, value)) => field(&kind, &value, hidden),
             None => Json::Null,
         },
         _ => {
             let mut fields: Vec<_> = message.fields().collect();
             fields.sort_by_key(|(field, _)| field.number());
-            let entries = fields
-                .into_iter()
-                .map(|(of, value)| (of.name().to_owned(), field(&of.kind(), value)));
+            let entries = fields.into_iter().map(|(of, value)| {
+                let shown = field(&of.kind(), value, hidden || is_sensitive(&of));
+                (of.name().to_owned(), shown)
+            });
             Json::Object(entries.collect())
         }
     }
@@ -50,9 +74,13 @@ fn first_field(message: &DynamicMessage) -> Option<(Kind, Value)> {
     Some((field.kind(), message.get_field(&field).into_owned()))
 }
 
-fn field(kind: &Kind, value: &Value) -> Json {
+fn field(kind: &Kind, value: &Value, hidden: bool) -> Json {
     match value {
-        Value::List(items) => items.iter().map(|item| field(kind, item)).collect(),
+        Value::String(_) if hidden => REDACTED.into(),
+        Value::Bytes(_) if hidden => STANDARD.encode(REDACTED).into(),
+        Value::List(items) => (items.iter())
+            .map(|item| field(kind, item, hidden))
+            .collect(),
         Value::Map(entries) => {
             let value_kind = match kind {
                 Kind::Message(pair) => pair.map_entry_value_field().kind(),
@@ -60,13 +88,13 @@ fn field(kind: &Kind, value: &Value) -> Json {
             };
             let mut entries: Vec<_> = entries
                 .iter()
-                .map(|(key, value)| (key_text(key), field(&value_kind, value)))
+                .map(|(key, value)| (key_text(key), field(&value_kind, value, hidden)))
                 .collect();
             // The map has no order; a dump that changes by itself helps nobody.
             entries.sort_by(|a, b| a.0.cmp(&b.0));
             Json::Object(entries.into_iter().collect())
         }
-        Value::Message(message) => to_json(message),
+        Value::Message(message) => print(message, hidden),
         Value::Bool(value) => Json::Bool(*value),
         Value::I32(value) => json!(value),
         Value::U32(value) => json!(value),
@@ -104,7 +132,7 @@ fn number(value: f64) -> Json {
     }
 }
 
-fn any(any: &DynamicMessage) -> Json {
+fn any(any: &DynamicMessage, hidden: bool) -> Json {
     let type_url = any_type_url(any);
     let mut entries = Map::new();
     if type_url.is_empty() {
@@ -115,10 +143,10 @@ fn any(any: &DynamicMessage) -> Json {
     let descriptor = descriptors::pool().get_message_by_name(&name);
     match descriptor.map(|descriptor| any_content(any, descriptor)) {
         Some(Ok(content)) if has_own_form(&name) => {
-            entries.insert("value".into(), to_json(&content));
+            entries.insert("value".into(), print(&content, hidden));
         }
         Some(Ok(content)) => {
-            if let Json::Object(fields) = to_json(&content) {
+            if let Json::Object(fields) = print(&content, hidden) {
                 entries.extend(fields);
             }
         }
@@ -212,6 +240,38 @@ mod tests {
         );
         let loaded = loaded.unwrap_or_else(|found| panic!("{found}"));
         assert_eq!(to_json(&loaded.message), written);
+    }
+
+    #[test]
+    fn what_is_sensitive_is_not_shown() {
+        let written = |key: Json| {
+            json!({ "static_resources": { "secrets": [{
+                "name": "s",
+                "tls_certificate": {
+                    "certificate_chain": { "inline_string": "shown" },
+                    "private_key": key,
+                },
+            }] } })
+        };
+        let load = |key: &Json| {
+            let text = written(key.clone()).to_string();
+            let options = crate::LoadOptions::default();
+            let loaded = crate::load(&text, "f", crate::Format::Json, &options);
+            loaded.unwrap_or_else(|found| panic!("{found}")).message
+        };
+        for (key, redacted) in [
+            (
+                json!({ "inline_string": "key" }),
+                json!({ "inline_string": "[redacted]" }),
+            ),
+            (
+                json!({ "inline_bytes": "a2V5" }),
+                json!({ "inline_bytes": "W3JlZGFjdGVkXQ==" }),
+            ),
+        ] {
+            let message = load(&key);
+            assert_eq!(to_json(&message), written(redacted));
+        }
     }
 
     #[test]
