@@ -49,10 +49,9 @@ mod tests {
             let mut again = Vec::new();
             assert!(decode_padded(&text[6..], &mut again));
             assert_eq!(again, bytes);
-            assert_eq!(
-                decode_padded(&text[6..text.len() - text.len().min(1)], &mut again),
-                length == 0
-            );
+            if length > 0 {
+                assert!(!decode_padded(&text[6..text.len() - 1], &mut again));
+            }
         }
         for text in ["Zg=", "Zg", "Zh==", "Zg==Zg==", "Z g="] {
             assert!(!decode_padded(text.as_bytes(), &mut Vec::new()), "{text}");

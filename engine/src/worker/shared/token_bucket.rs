@@ -9,17 +9,20 @@ use ringway_config::token_bucket::TokenBucket;
 
 /// Tokens that come back one after the other, at an even pace.
 ///
-/// One word says since when the bucket fills: that many nanoseconds ago it was
-/// empty. Taking a token moves that moment. `Relaxed`: the word is all there is.
+/// One word says since when the bucket fills: that long ago it was empty. Taking a
+/// token moves that moment. `Relaxed`: the word is all there is. Time is counted in
+/// nanoseconds, or in as many of them as let the word hold a full bucket.
 #[derive(Debug)]
 pub struct SharedTokenBucket {
-    /// Nanoseconds since `origin`.
+    /// Time since `origin`.
     empty_at: AtomicU64,
     /// When a token was taken first: until then it was full.
     origin: OnceLock<Instant>,
-    /// Nanoseconds for one token.
+    /// Nanoseconds in a unit of time, as a power of two.
+    unit: u32,
+    /// The time of one token.
     token: u64,
-    /// Nanoseconds for all of them.
+    /// The time of all of them.
     full: u64,
 }
 
@@ -30,11 +33,16 @@ impl SharedTokenBucket {
         let interval = u64::try_from(config.fill_interval.as_nanos()).unwrap_or(u64::MAX);
         // Not less than a nanosecond: a token must have a price.
         let token = (interval / u64::from(config.tokens_per_fill.max(1))).max(1);
+        let tokens_max = u64::from(config.tokens_max);
+        let full = u128::from(token) * u128::from(tokens_max);
+        let unit = (u128::BITS - full.leading_zeros()).saturating_sub(FULL_BITS);
+        let token = token >> unit;
         Self {
             empty_at: AtomicU64::new(0),
             origin: OnceLock::new(),
+            unit,
             token,
-            full: token.saturating_mul(u64::from(config.tokens_max)),
+            full: token * tokens_max,
         }
     }
 
@@ -43,7 +51,7 @@ impl SharedTokenBucket {
         let origin = *self.origin.get_or_init(|| now);
         let elapsed = now.saturating_duration_since(origin).min(FOR_EVER);
         // As if it had filled before it was made.
-        let now = (elapsed.as_nanos() as u64).saturating_add(self.full);
+        let now = (elapsed.as_nanos() as u64 >> self.unit) + self.full;
         self.empty_at
             .fetch_update(Relaxed, Relaxed, |empty_at| {
                 let empty_at = empty_at.max(now - self.full);
@@ -54,7 +62,12 @@ impl SharedTokenBucket {
     }
 }
 
-/// Longer than any process runs, and short enough for nanoseconds in a word.
+/// Bits of a word that a full bucket may take. There are fewer than 2^32 tokens, so
+/// that what a coarser unit takes off one is less than a part in 2^29.
+const FULL_BITS: u32 = 62;
+
+/// Longer than any process runs, and short enough for a word that has a full bucket
+/// in it already.
 const FOR_EVER: Duration = Duration::from_secs(1 << 33);
 
 #[cfg(test)]
