@@ -257,8 +257,10 @@ fn connections_are_predicted_for_all_workers_together() {
                     "{total} connections for {asked} requests on {workers} workers"
                 );
             }
+            // Each worker may have counted one that another was about to take.
+            let least = 12.0 * ratio - f64::from(workers);
             let total = held.connections() as f64;
-            assert!(total >= 12.0 * ratio - 1.0, "{total} connections");
+            assert!(total >= least, "{total} connections on {workers} workers");
         }
     });
 }

@@ -125,8 +125,8 @@ impl Pool {
         waiting.iter().any(|waiter| waiter.wants_new.get())
     }
 
-    /// One who waited has given up: as in Envoy a connection that was opened for it
-    /// and carries bytes of one client only is given up, too.
+    /// One who waited has given up: a connection that was opened for it and would
+    /// carry bytes of one client only is given up, too.
     fn abandon(&self) {
         if self.connecting.get() > self.waiting.borrow().len() + self.abandoned.get() {
             self.abandoned.set(self.abandoned.get() + 1);
@@ -319,7 +319,7 @@ async fn wait(
     let _gauge = PendingGauge::new(cluster, host);
 
     let place = Place::join(pool, wants_new);
-    let _given_up = (of.speaks == Speaks::Bytes).then(|| GivenUp {
+    let _given_up = of.closes_excess.then(|| GivenUp {
         cluster,
         pool,
         waiter: Rc::clone(&place.waiter),

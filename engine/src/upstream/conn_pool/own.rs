@@ -29,13 +29,20 @@ thread_local! {
 pub struct PoolOf {
     /// What is spoken on its connections.
     pub speaks: Speaks,
+    /// Who gives up waiting gives up what was opened for it (Envoy's
+    /// `CancelPolicy::CloseExcess`).
+    pub(super) closes_excess: bool,
     own: Option<Rc<OwnPool>>,
 }
 
 /// One that everybody may use.
 impl From<Speaks> for PoolOf {
     fn from(speaks: Speaks) -> Self {
-        Self { speaks, own: None }
+        Self {
+            speaks,
+            closes_excess: false,
+            own: None,
+        }
     }
 }
 
@@ -69,7 +76,17 @@ impl PoolOf {
         };
         Self {
             speaks,
+            closes_excess: false,
             own: Some(OwnPool::find(host, key, downstream.id)),
+        }
+    }
+
+    /// The same for one whose connection nobody else has a use for.
+    #[must_use]
+    pub fn closing_excess(self) -> Self {
+        Self {
+            closes_excess: true,
+            ..self
         }
     }
 

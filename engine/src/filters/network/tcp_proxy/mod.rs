@@ -31,7 +31,7 @@ use self::upstream::{Reached, Upstream};
 use super::{NetworkFilters, Secured, Session};
 use crate::filters::http::router::ActiveRequest;
 use crate::formatter::{AccessLogType, Context as FormatContext};
-use crate::reactor;
+use crate::reactor::{self, Timer};
 use crate::stats::Store;
 use crate::stats::tcp_proxy::{TcpProxyStats, prefix};
 use crate::stream_info::{ResponseFlag, TimePoint};
@@ -154,6 +154,22 @@ impl TcpProxy {
         let mut handshake = pin!(handshake);
         let mut upstream = Upstream::new(&self.config, session);
         let reached = loop {
+            if let Some(wait) = upstream.next_wait(&self.config, session) {
+                let timer = Timer::new();
+                timer.set(Some(reactor::now() + wait));
+                let waited = poll_fn(|cx| {
+                    if let Err(end) = poll_handshake(handshake.as_mut(), &mut client, session, cx) {
+                        return Poll::Ready(Err(end));
+                    }
+                    if timer.poll_expired(cx).is_ready() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    self.poll_deadline(deadlines, session, cx).map(Err)
+                });
+                if let Err(end) = waited.await {
+                    return Err((end, client));
+                }
+            }
             let mut attempt = match upstream.begin(&self.config, &self.stats, session) {
                 Ok(attempt) => attempt,
                 Err(end) => return Err((end, client)),

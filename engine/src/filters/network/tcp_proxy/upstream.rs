@@ -17,7 +17,7 @@ use super::config::Config;
 use super::tunnel::{self, Refused, Tunnel};
 use super::{End, Session};
 use crate::filters::http::router::{ActiveRequest, connect_error_text, join_aggregate};
-use crate::reactor::{self, Timer};
+use crate::reactor;
 use crate::stats::tcp_proxy::TcpProxyStats;
 use crate::stream_info::{ResponseFlag, StreamInfo, TimePoint};
 use crate::upstream::cluster::Cluster;
@@ -124,15 +124,15 @@ impl<'c> Upstream<'c> {
             Some(_) => cluster.speaks(None),
         };
         let of = PoolOf::requests(&cluster, &host, speaks, &session.info.connection);
-        let request = config.tunnel.as_ref().map(|tunnel| tunnel.request(session));
-        let wait_ms = match self.attempts {
-            0 => None,
-            _ => self.next_wait(config, session),
+        let of = match &config.tunnel {
+            None => of.closing_excess(),
+            Some(_) => of,
         };
+        let request = config.tunnel.as_ref().map(|tunnel| tunnel.request(session));
         self.attempts += 1;
         session.info.attempt_count = self.attempts;
         Ok(Attempt {
-            reaching: Box::pin(reach(cluster, Rc::clone(&host), of, wait_ms, request)),
+            reaching: Box::pin(reach(cluster, Rc::clone(&host), of, request)),
             host,
         })
     }
@@ -174,12 +174,16 @@ impl<'c> Upstream<'c> {
         None
     }
 
-    /// How long the next attempt waits.
-    fn next_wait(&mut self, config: &Config, session: &Session) -> Option<u64> {
+    /// How long to wait before the next attempt, which picks its host then.
+    pub(super) fn next_wait(&mut self, config: &Config, session: &Session) -> Option<Duration> {
+        if self.attempts == 0 || self.attempts >= config.connect_attempts_max {
+            return None;
+        }
         let bound = self.wait_ms?;
         let max = config.back_off?.max_ms;
         self.wait_ms = Some(bound.saturating_mul(2).min(max));
-        Some(session.worker.rng.borrow_mut().u64(..bound))
+        let wait = session.worker.rng.borrow_mut().u64(..bound);
+        Some(Duration::from_millis(wait))
     }
 
     /// The host of an attempt, with the cluster that has it.
@@ -255,20 +259,13 @@ fn tell_why(failure: &PoolFailure, info: &mut StreamInfo) {
     }
 }
 
-/// A connection to a host, once it has been waited for so long, and what `request`
-/// asks for on it.
+/// A connection to a host, and what `request` asks for on it.
 async fn reach(
     cluster: Rc<Cluster>,
     host: Rc<Host>,
     of: PoolOf,
-    wait_ms: Option<u64>,
     request: Option<tunnel::Request>,
 ) -> Result<Reached, Unreached> {
-    if let Some(wait) = wait_ms {
-        let timer = Timer::new();
-        timer.set(Some(reactor::now() + Duration::from_millis(wait)));
-        timer.expired().await;
-    }
     let lease = conn_pool::acquire(&cluster, &host, PRIORITY, &of).await;
     let active = ActiveRequest::new(lease.map_err(Unreached::Pool)?);
     host.note(Outcome::Connected);
