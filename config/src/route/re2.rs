@@ -470,7 +470,11 @@ fn class<'p>(rest: &'p str, out: &mut String) -> Result<&'p str, String> {
                         ) {
                             place = Place::Start;
                         }
-                        copy(left, bytes, &mut body);
+                        match left.as_bytes().get(1) {
+                            // Ends of words for the library, and members for RE2.
+                            Some(b'<' | b'>') => copy(&left[1..], 1, &mut body),
+                            _ => copy(left, bytes, &mut body),
+                        };
                     }
                 }
                 left = behind;

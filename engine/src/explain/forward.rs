@@ -269,7 +269,7 @@ pub(super) fn explain(
 
 /// The percentage of the requests that the cluster does not take because it is in
 /// maintenance, and where that was said, if there are such.
-fn maintained(cluster: &Cluster, cx: &Context<'_>) -> Option<(u64, Place)> {
+pub(super) fn maintained(cluster: &Cluster, cx: &Context<'_>) -> Option<(u64, Place)> {
     let percent = cx.sources.runtime.maintenance_percent(&cluster.name);
     let key = format!("upstream.maintenance_mode.{}", cluster.name);
     (percent > 0).then(|| (percent, cx.of_runtime(&key)))

@@ -4,7 +4,7 @@ use ringway_codecs::header::HeaderId;
 use ringway_config::route::{MirrorTarget, RequestMirrorPolicy};
 
 use super::fact::Fact;
-use super::forward::Way;
+use super::forward::{Way, maintained};
 use crate::filters::http::router::{self, NotMirrored};
 use crate::http::exchange::Exchange;
 
@@ -36,7 +36,19 @@ fn one(policy: &RequestMirrorPolicy, way: &Way<'_>, exchange: &Exchange) -> Fact
     };
     let path = &policy.source.path;
     let mut parts = Vec::from_iter(cx.written("share", &format!("{path}.runtime_fraction")));
+    let maintained = target.as_ref().ok().and_then(|id| {
+        let (percent, place) = maintained(cx.cluster(*id)?, cx)?;
+        let fact = Fact::new("maintenance mode").value(format!("{percent}%"));
+        let fact = fact.note("of its copies are not sent").place(place);
+        Some((percent, fact))
+    });
+    let is_closed = matches!(maintained, Some((100, _)));
+    parts.extend(maintained.map(|(_, fact)| fact));
     let fact = match target {
+        Ok(_) if is_closed => {
+            let note = "the runtime says that the cluster is in maintenance";
+            fact.value("not copied").note(note)
+        }
         Ok(_) => {
             let mut request = exchange.request.clone();
             router::set_mirror_authority(policy, &mut request);

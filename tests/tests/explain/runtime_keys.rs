@@ -1,7 +1,7 @@
 //! What runtime keys make of a request is told, with the line that sets them or
 //! the command that did.
 
-use crate::asking::{get, line_of, text};
+use crate::asking::{get, items, line_of, text};
 use ringway_tests::bootstrap::{Listener, cluster};
 use ringway_tests::observation::Scene;
 use ringway_tests::process::Program;
@@ -18,6 +18,8 @@ const HOSTS: &str = r#"
     route: { cluster: open, retry_policy: { retry_on: 5xx } }
   - match: { path: "/own" }
     route: { cluster: open, retry_policy: { retry_on: 5xx, retry_back_off: { base_interval: 1s } } }
+  - match: { path: "/copied" }
+    route: { cluster: open, request_mirror_policies: [ { cluster: closed }, { cluster: partly } ] }
   - { match: { prefix: "/" }, route: { cluster: open } }
 "#;
 
@@ -74,6 +76,21 @@ fn a_cluster_in_maintenance_is_told_with_what_says_so() {
     assert_eq!(part["value"], "30%", "{told:#}");
     assert_eq!(line_of(&scene, &part["set_at"]), "partly: 30");
     assert!(!told["request_as_it_is_sent_upstream"].is_null());
+
+    let told = ask(&scene, "/copied");
+    let [closed, partly] = items(&told["mirrors"]) else {
+        panic!("{told:#}");
+    };
+    assert_eq!(closed["value"], "not copied", "{told:#}");
+    assert_eq!(partly["value"], "copied", "{told:#}");
+    for (mirror, percent, line) in [
+        (closed, "100%", "upstream.maintenance_mode.closed: 100"),
+        (partly, "30%", "partly: 30"),
+    ] {
+        let part = &mirror["maintenance_mode"];
+        assert_eq!(part["value"], percent, "{told:#}");
+        assert_eq!(line_of(&scene, &part["set_at"]), line);
+    }
 
     assert!(ask(&scene, "/")["maintenance_mode"].is_null());
     let change = "/runtime_modify?upstream.maintenance_mode.open=100\

@@ -39,6 +39,7 @@ fn differences_are_translated() {
         (r"\Qa[", b"a[", b"a"),
         (r"\<b\>", b"<b>", b"b"),
         ("[a&&b]+", b"a&b", b"c"),
+        (r"[\<\>]+", b"<>", b"\\<"),
         ("[+--]+", b"+,-", b"."),
         ("[--a]+", b"-.9AZa", b"b"),
         ("[^--a]+", b"xyz", b"a"),
