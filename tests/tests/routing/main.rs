@@ -13,6 +13,7 @@ mod custom_response;
 mod drops;
 mod failed_health;
 mod fault;
+mod flow_control;
 mod forward_proxy;
 mod grpc_filters;
 mod grpc_timeouts;

@@ -160,7 +160,7 @@ pub(super) async fn forward<'a>(
     // its place twice in every connection's task.
     let has_body = exchange.has_body();
     manager.charge_request(exchange);
-    let mut upstream = UpstreamRequest::start(lease, has_body, downstream, exchange);
+    let mut upstream = UpstreamRequest::start(manager, lease, has_body, downstream, exchange);
     upstream.set_route_cluster(&cluster);
     exchange.forget_body();
     let first = connect::head_of_bytes(&mut upstream, downstream, exchange);
@@ -207,7 +207,7 @@ async fn resend(
                 return failure.answer(manager, clusters, downstream, exchange);
             }
         };
-        let mut upstream = UpstreamRequest::start(lease, false, downstream, exchange);
+        let mut upstream = UpstreamRequest::start(manager, lease, false, downstream, exchange);
         upstream.set_route_cluster(cluster);
         let relayed = relay(manager, &mut upstream, None, downstream, exchange).await;
         if let Relayed::Failed(failure) = &relayed

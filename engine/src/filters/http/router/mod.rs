@@ -32,6 +32,7 @@ mod connect;
 mod direct_response;
 mod drop_overload;
 mod failure;
+mod flow_control;
 mod forward;
 mod hash_policy;
 mod host_result;

@@ -355,7 +355,8 @@ impl Tries<'_> {
         self.manager.charge_request(exchange);
         let host = &self.running[place].host;
         rewrite_host(self.manager, self.forward, host, exchange);
-        let mut upstream = UpstreamRequest::start(lease, self.has_body, downstream, exchange);
+        let mut upstream =
+            UpstreamRequest::start(self.manager, lease, self.has_body, downstream, exchange);
         upstream.set_route_cluster(self.cluster);
         if !self.keeping {
             exchange.forget_body();

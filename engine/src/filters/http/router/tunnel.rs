@@ -155,7 +155,7 @@ fn poll_host(
     downstream: &mut Downstream,
     cx: &mut Context<'_>,
 ) -> Poll<Event> {
-    match downstream.poll_room(cx) {
+    match upstream.poll_client_room(downstream, cx) {
         Poll::Pending => return Poll::Pending,
         Poll::Ready(Ok(())) if downstream.write_error().is_none() => {}
         Poll::Ready(Ok(())) => return Poll::Ready(Event::Failed(Failure::DownstreamClosed)),

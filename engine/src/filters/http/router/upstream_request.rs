@@ -1,6 +1,7 @@
 //! The request's side of a host's connection: what is sent to the host, and
 //! what comes back.
 
+use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::charge::Clusters;
 use super::codec::{Asked, Codec};
 use super::connect::poll_client;
 use super::failure::Failure;
+use super::flow_control::FlowControl;
 use super::host_result;
 use super::interim::{Interims, is_interim, is_known};
 use super::timeout::{poll_deadline, record_budget};
@@ -47,6 +49,7 @@ pub(super) struct UpstreamRequest {
     codec: Codec,
     /// High watermark of the host's send queue, in bytes.
     send_queue_max: usize,
+    flow_control: FlowControl,
     /// The response has told of the host's load.
     load_reported: bool,
     interims: Interims,
@@ -68,6 +71,7 @@ impl UpstreamRequest {
     /// Queues the request's head on a connection, and what is kept of its
     /// body. `has_body` says that the request has one or may have one.
     pub fn start(
+        manager: &ConnectionManager,
         lease: Lease,
         has_body: bool,
         downstream: &Downstream,
@@ -92,6 +96,7 @@ impl UpstreamRequest {
         let mut started = Self {
             codec,
             send_queue_max: downstream.send_queue_max.min(buffer_limit.max(1) as usize),
+            flow_control: FlowControl::new(&manager.shared.stats, &lease.cluster().stats),
             load_reported: false,
             interims: Interims::default(),
             is_result_open: false,
@@ -128,6 +133,17 @@ impl UpstreamRequest {
         self.codec.send_raw(self.active.lease(), data);
     }
 
+    /// Polls until the client takes more.
+    pub fn poll_client_room(
+        &mut self,
+        downstream: &mut Downstream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let room = downstream.poll_room(cx);
+        self.flow_control.note_client(room.is_pending());
+        room
+    }
+
     /// Polls until the host takes more of a tunnel. A failed connection has
     /// nothing to send, and would take everything for ever.
     pub fn poll_raw_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -135,7 +151,9 @@ impl UpstreamRequest {
         if self.codec.is_broken(lease) {
             return Poll::Pending;
         }
-        match self.codec.poll_room(lease, self.send_queue_max, cx) {
+        let room = self.codec.poll_room(lease, self.send_queue_max, cx);
+        self.flow_control.note_host(room.is_pending());
+        match room {
             Poll::Ready(Ok(())) => Poll::Ready(()),
             // What is wrong is said when it is read.
             Poll::Ready(Err(())) | Poll::Pending => Poll::Pending,
@@ -216,10 +234,8 @@ impl UpstreamRequest {
         exchange: &mut Exchange,
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
-        match downstream.poll_room(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) => return Poll::Ready(Event::Failed(Failure::DownstreamClosed)),
+        if ready!(self.poll_client_room(downstream, cx)).is_err() {
+            return Poll::Ready(Event::Failed(Failure::DownstreamClosed));
         }
         loop {
             let lease = self.active.lease();
@@ -263,7 +279,9 @@ impl UpstreamRequest {
             return poll_client(downstream, exchange, cx).map(Event::Failed);
         }
         let lease = self.active.lease();
-        match self.codec.poll_room(lease, self.send_queue_max, cx) {
+        let room = self.codec.poll_room(lease, self.send_queue_max, cx);
+        self.flow_control.note_host(room.is_pending());
+        match room {
             Poll::Pending => {
                 return downstream
                     .poll_closed(cx)
