@@ -116,7 +116,7 @@ pub fn serve(
     if host.send(kind::SETTINGS, 0, 0, settings).is_none() {
         return;
     }
-    while let Some(frame) = read(&mut host.stream) {
+    while let Some(frame) = read_frame(&mut host.stream) {
         if host.on_frame(&frame, script, &mut see, &mut turn).is_none() {
             return;
         }
@@ -278,7 +278,7 @@ impl Host {
 const FRAME_BYTES_MAX: usize = 16 * 1024;
 
 /// Reads the next frame; `None` at the end.
-fn read(stream: &mut TcpStream) -> Option<Received> {
+pub fn read_frame(stream: &mut TcpStream) -> Option<Received> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).ok()?;
     let [a, b, c, kind, flags, s, t, u, v] = head;

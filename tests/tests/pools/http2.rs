@@ -7,10 +7,12 @@ use h2::server::{Builder, SendResponse};
 use hyper::body::Bytes;
 use hyper::http::Response;
 use ringway_tests::bootstrap::cluster;
-use ringway_tests::http2::origin::{Act, End, Script, data, head};
+use ringway_tests::http2::origin::{Act, End, Script, block, data, head, read_frame};
+use ringway_tests::http2::{END_HEADERS, END_STREAM, PREFACE, frame, kind};
 use ringway_tests::origin;
 use ringway_tests::process::Process;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 const CLIENTS: usize = 100;
@@ -218,5 +220,62 @@ fn an_announced_end_costs_no_client_an_answer() {
         assert!(stat(&process, "upstream_rq_resent") >= 5);
         assert!(stat(&process, "upstream_cx_close_notify") >= 5);
         assert_eq!(stat(&process, "upstream_rq_active"), 0);
+    });
+}
+
+/// Pings that a host answers before it answers the request.
+const PINGS: usize = 3;
+
+/// A host that speaks on one connection, and answers its request only when pings have
+/// come. Gives their number when the connection is over.
+fn pinged_host(answers_pings: bool) -> (SocketAddr, std::thread::JoinHandle<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let host = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the proxy's connection");
+        stream
+            .read_exact(&mut vec![0; PREFACE.len()])
+            .expect("a preface");
+        let mut send = {
+            let mut stream = stream.try_clone().expect("another handle");
+            // The proxy may be gone.
+            move |bytes: Vec<u8>| drop(stream.write_all(&bytes))
+        };
+        send(frame(kind::SETTINGS, 0, 0, &[]));
+        let mut pings = 0;
+        while let Some(received) = read_frame(&mut stream) {
+            if received.kind != kind::PING || received.flags & END_STREAM != 0 {
+                continue;
+            }
+            pings += 1;
+            if answers_pings {
+                send(frame(kind::PING, END_STREAM, 0, &received.payload));
+            }
+            if answers_pings && pings == PINGS {
+                let head = block(&[(":status", "200")]);
+                send(frame(kind::HEADERS, END_HEADERS | END_STREAM, 1, &head));
+            }
+        }
+        pings
+    });
+    (address, host)
+}
+
+/// A host that answers pings may take its time, another one loses its connection.
+#[test]
+fn pings_find_out_which_host_is_gone() {
+    on_all_programs("pings_find_out_which_host_is_gone", |program| {
+        let ask = |answers_pings, timeout| {
+            let (address, host) = pinged_host(answers_pings);
+            let pings = format!("connection_keepalive: {{ interval: 0.1s, timeout: {timeout}s }}");
+            let process = proxy(program, &hosts(address, &pings, ""), 1);
+            let answer = Client::connect(process.listener("main")).get("/");
+            let timeouts = stat(&process, "http2.keepalive_timeout");
+            drop(process);
+            let pings = host.join().expect("a host ended");
+            (answer.expect("an answer").status, timeouts, pings >= PINGS)
+        };
+        assert_eq!(ask(true, 20), (200, 0, true));
+        assert_eq!(ask(false, 1), (503, 1, false));
     });
 }
