@@ -3,7 +3,8 @@
 //! Rules that hold here:
 //! - A socket's entry is freed when it is `Closing` and its last operation has ended.
 //! - A receive is under way for every open socket unless it is paused (its queue is over the
-//!   limit), starved (no buffer is free) or finished. Whoever removes the reason re-arms it.
+//!   limit), starved (no buffer is free), spliced or finished. Whoever removes the reason re-arms
+//!   it.
 //! - Wakers are collected in `woken` and called after the borrow of `Io` has ended, because a
 //!   foreign waker may run anything.
 
@@ -18,6 +19,7 @@ use super::buffer::{Chunk, Holder, Pool};
 use super::driver::{Driver, Event, Operation};
 use super::fault::Faults;
 use super::listener::Accepting;
+use super::pipe::Pipes;
 use super::send_queue::{COPY_BELOW_BYTES, Spares};
 use super::slab::Slab;
 use super::socket::{Connecting, Phase, Socket, SpareQueues};
@@ -33,6 +35,7 @@ pub(super) struct Io {
     pub(super) metrics: Metrics,
     pub(super) spares: Spares,
     pub(super) spare_queues: SpareQueues,
+    pub(super) pipes: Pipes,
     /// Timers in the wheel that belong to sockets which no longer need them.
     pub(super) stale_timers: Vec<u32>,
     /// The wheel's time at the beginning of the turn.
@@ -58,6 +61,7 @@ impl Io {
             metrics: Metrics::default(),
             spares: Spares::default(),
             spare_queues: SpareQueues::default(),
+            pipes: Pipes::default(),
             stale_timers: Vec::new(),
             now_ms: 0,
             dirty: Vec::new(),
@@ -100,8 +104,9 @@ impl Io {
     pub(super) fn arm(&mut self, slot: u32) {
         let socket = &mut self.sockets[slot];
         let open = matches!(socket.phase, Phase::Open | Phase::Draining { .. });
-        let receives = socket.receiving || socket.starved || socket.paused || socket.detaching;
-        if !open || receives || socket.receive_ended() {
+        let receives = socket.receiving || socket.starved || socket.polls_in;
+        let must_not = socket.paused || socket.spliced || socket.detaching;
+        if !open || receives || must_not || socket.receive_ended() {
             return;
         }
         if self.pool.free() == 0 || !self.starved.is_empty() {
@@ -148,7 +153,8 @@ impl Io {
     /// Watches a paused socket for its end, because no receive would report it.
     pub(super) fn watch_hang_up(&mut self, slot: u32) {
         let socket = &mut self.sockets[slot];
-        if socket.phase == Phase::Open && socket.paused && !socket.watching && !socket.hung_up {
+        let unseen = socket.paused || socket.spliced;
+        if socket.phase == Phase::Open && unseen && !socket.watching && !socket.hung_up {
             socket.watching = true;
             socket.operations += 1;
             self.operations += 1;
@@ -190,7 +196,8 @@ impl Io {
     /// Starts the next send, or does what waits for the queue to be empty.
     pub(super) fn send_next(&mut self, slot: u32) {
         let socket = &mut self.sockets[slot];
-        if socket.sending || matches!(socket.phase, Phase::Connecting | Phase::Closing) {
+        let waits = socket.sending || socket.polls_out;
+        if waits || matches!(socket.phase, Phase::Connecting | Phase::Closing) {
             return;
         }
         let bytes_max = match &mut self.faults {
@@ -294,6 +301,8 @@ impl Io {
             (Operation::Receive, socket.receiving),
             (Operation::Send, socket.sending),
             (Operation::HangUp, socket.watching),
+            (Operation::Readable, socket.polls_in),
+            (Operation::Writable, socket.polls_out),
             (Operation::Connect, connecting),
         ];
         socket.phase = Phase::Closing;
@@ -345,6 +354,7 @@ impl Io {
             Operation::Receive => self.on_receive(event),
             Operation::Send => self.on_sent(slot, event.result),
             Operation::Connect => self.on_connected(slot, event.result),
+            Operation::Readable | Operation::Writable => self.on_ready(event.operation, slot),
             Operation::HangUp => {
                 let socket = &mut self.sockets[slot];
                 socket.watching = false;
@@ -427,6 +437,7 @@ impl Io {
         match event.result {
             1.. => {}
             result if result == -libc::ECANCELED => {}
+            result if result == -libc::EAGAIN => self.watch_readable(slot),
             result if result == -libc::ENOBUFS => {
                 let socket = &mut self.sockets[slot];
                 if socket.phase != Phase::Closing && !socket.starved {
@@ -445,6 +456,10 @@ impl Io {
             },
         }
         if !event.more {
+            let socket = &mut self.sockets[slot];
+            if socket.spliced {
+                self.woken.extend(socket.read_waker.take());
+            }
             self.arm(slot);
         }
     }
@@ -498,7 +513,7 @@ impl Io {
     }
 
     /// The peer's FIN (0) or an error.
-    fn finish_receiving(&mut self, slot: u32, errno: i32) {
+    pub(super) fn finish_receiving(&mut self, slot: u32, errno: i32) {
         let socket = &mut self.sockets[slot];
         if errno == 0 {
             socket.end_of_stream = true;
@@ -528,6 +543,10 @@ impl Io {
             }
         }
         if socket.phase == Phase::Closing {
+            return;
+        }
+        if result == -libc::EAGAIN {
+            self.watch_writable(slot);
             return;
         }
         if result < 0 && result != -libc::ECANCELED {

@@ -21,11 +21,14 @@ mod executor;
 pub mod fault;
 mod io;
 mod listener;
+mod pipe;
+mod readiness;
 mod remote;
 mod scarcity;
 mod send_queue;
 mod slab;
 mod socket;
+mod splice;
 mod stream;
 mod timer;
 mod wheel;
@@ -44,6 +47,7 @@ pub use buffer::Chunk;
 pub use driver::{DriverChoice, DriverKind};
 pub use listener::Listener;
 pub use remote::{RemoteWaker, remote_wake};
+pub use splice::{Splice, Spliced};
 pub use stream::{ConnectOptions, DROP_FLUSH_TIMEOUT, Stream, set_socket_option};
 pub use timer::{Elapsed, Timer, sleep, timeout};
 
@@ -104,6 +108,8 @@ pub struct Metrics {
     pub starved_receives: u64,
     /// Queues or chunks copied out of receive buffers because these ran low.
     pub copied_out: u64,
+    /// Bytes that went from one socket to another without having been received.
+    pub spliced_bytes: u64,
     /// Sockets, also those that are being closed.
     pub open_sockets: u64,
     /// Operations that have not ended.

@@ -29,7 +29,8 @@ impl Io {
             if !std::mem::take(&mut socket.starved) {
                 continue;
             }
-            let wanted = !socket.paused && !socket.receiving && !socket.receive_ended();
+            let wanted =
+                !socket.paused && !socket.spliced && !socket.receiving && !socket.receive_ended();
             if wanted && socket.phase != Phase::Closing {
                 self.receive(slot);
                 budget -= 1;

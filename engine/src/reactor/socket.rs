@@ -51,6 +51,14 @@ pub(super) struct Socket {
     pub(super) paused: bool,
     /// The socket is to leave this reactor: nothing is begun on it any more.
     pub(super) detaching: bool,
+    /// A splice takes what arrives.
+    pub(super) spliced: bool,
+    /// Splices from it and to it, for which it does not block.
+    pub(super) splices: u8,
+    /// It is watched for data.
+    pub(super) polls_in: bool,
+    /// It is watched for room to send.
+    pub(super) polls_out: bool,
     /// A hang-up watch is under way.
     pub(super) watching: bool,
     /// The watch has seen the peer's FIN or RST behind unread data.
@@ -109,6 +117,10 @@ impl Socket {
             starved: false,
             paused: false,
             detaching: false,
+            spliced: false,
+            splices: 0,
+            polls_in: false,
+            polls_out: false,
             watching: false,
             hung_up: false,
             ending: false,

@@ -42,8 +42,8 @@ impl Default for ConnectOptions {
 /// the connection; [`abort`](Stream::abort) resets it.
 #[derive(Debug)]
 pub struct Stream {
-    core: Rc<Core>,
-    slot: u32,
+    pub(super) core: Rc<Core>,
+    pub(super) slot: u32,
 }
 
 impl Stream {
@@ -430,7 +430,7 @@ fn with_descriptor(
 }
 
 /// Stores the waker and returns the one to drop once nothing is borrowed any more.
-fn register(place: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
+pub(super) fn register(place: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
     if place
         .as_ref()
         .is_some_and(|waker| waker.will_wake(cx.waker()))

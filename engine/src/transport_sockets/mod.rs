@@ -202,6 +202,15 @@ impl TransportSocket {
         self.socket().local_addr()
     }
 
+    /// The socket, if its bytes are those that are read and written.
+    #[must_use]
+    pub fn plain(&self) -> Option<&Stream> {
+        match self {
+            Self::RawBuffer(stream) => Some(stream),
+            Self::Tls(_) => None,
+        }
+    }
+
     fn socket(&self) -> &Stream {
         match self {
             Self::RawBuffer(stream) => stream,

@@ -8,6 +8,7 @@ mod operation;
 mod proxying;
 mod scene;
 mod small_filters;
+mod splices;
 mod terminals;
 mod tls;
 mod tunnels;

@@ -9,10 +9,10 @@ use ringway_tests::bootstrap::cluster;
 use ringway_tests::fleet::Fleet;
 use ringway_tests::process::{Process, Program, each_driver};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A proxy of the cluster `hosts`, whose hosts have these ports.
-fn proxy(program: &Program, ports: &[u16], more: &str) -> Process {
+pub fn proxy(program: &Program, ports: &[u16], more: &str) -> Process {
     let mut clusters = cluster("hosts", ports[0], "");
     for port in &ports[1..] {
         clusters += &format!(
@@ -36,7 +36,7 @@ static_resources:
     Process::start(program, &text)
 }
 
-fn connect(process: &Process) -> TcpStream {
+pub fn connect(process: &Process) -> TcpStream {
     let stream = TcpStream::connect(process.listener("tcp")).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("an option");
     stream

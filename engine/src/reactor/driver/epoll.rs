@@ -49,6 +49,8 @@ struct Socket {
     receiving: bool,
     connecting: bool,
     watching: bool,
+    watches_in: bool,
+    watches_out: bool,
     queued: bool,
     sending: Option<Gather>,
 }
@@ -178,6 +180,28 @@ impl Epoll {
         }
     }
 
+    pub(super) fn watch_readable(&mut self, slot: u32, _fd: RawFd) {
+        self.submissions += 1;
+        let socket = self.socket(slot);
+        // Nothing is there now, and an edge is told of what comes.
+        socket.readable = false;
+        socket.hung_up = false;
+        socket.watches_in = true;
+    }
+
+    pub(super) fn watch_writable(&mut self, slot: u32, _fd: RawFd) {
+        self.submissions += 1;
+        self.socket(slot).watches_out = true;
+    }
+
+    pub(super) fn assume_readable(&mut self, slot: u32) {
+        let socket = self.socket(slot);
+        socket.readable = true;
+        if std::mem::take(&mut socket.watches_in) {
+            self.end(Operation::Readable, slot, i32::from(libc::POLLIN));
+        }
+    }
+
     pub(super) fn accept(&mut self, slot: u32, _fd: RawFd) {
         self.submissions += 1;
         self.listeners[slot as usize].accepting = true;
@@ -199,6 +223,8 @@ impl Epoll {
             Operation::Send => socket.sending.take().is_some(),
             Operation::Connect => std::mem::take(&mut socket.connecting),
             Operation::HangUp => std::mem::take(&mut socket.watching),
+            Operation::Readable => std::mem::take(&mut socket.watches_in),
+            Operation::Writable => std::mem::take(&mut socket.watches_out),
             _ => false,
         };
         if was_wanted {
@@ -307,10 +333,18 @@ impl Epoll {
         }
         if failed || ready & libc::EPOLLOUT != 0 {
             self.try_send(slot, fd);
+            if std::mem::take(&mut self.socket(slot).watches_out) {
+                self.end(Operation::Writable, slot, i32::from(libc::POLLOUT));
+            }
         }
         let socket = self.socket(slot);
-        if socket.receiving && (socket.readable || socket.hung_up) {
-            self.queue(slot);
+        if socket.readable || socket.hung_up {
+            if socket.receiving {
+                self.queue(slot);
+            }
+            if std::mem::take(&mut self.socket(slot).watches_in) {
+                self.end(Operation::Readable, slot, i32::from(libc::POLLIN));
+            }
         }
     }
 

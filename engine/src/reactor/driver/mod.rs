@@ -93,6 +93,10 @@ pub(super) enum Operation {
     Connect,
     /// A watch for the peer's FIN or RST while nothing is received.
     HangUp,
+    /// A watch for data that nothing receives.
+    Readable,
+    /// A watch for room to send.
+    Writable,
     Close,
     Cancel,
     Accept,
@@ -215,6 +219,26 @@ impl Driver {
 
     pub(super) fn watch_hang_up(&mut self, slot: u32, fd: RawFd) {
         on_driver!(self, driver => driver.watch_hang_up(slot, fd));
+    }
+
+    /// Ends when there is data, the peer's FIN or an error. Only after a call of the kernel has
+    /// found nothing.
+    pub(super) fn watch_readable(&mut self, slot: u32, fd: RawFd) {
+        on_driver!(self, driver => driver.watch_readable(slot, fd));
+    }
+
+    /// Ends when there is room to send, or an error. Only after a call of the kernel has found
+    /// none.
+    pub(super) fn watch_writable(&mut self, slot: u32, fd: RawFd) {
+        on_driver!(self, driver => driver.watch_writable(slot, fd));
+    }
+
+    /// Somebody else has read from the socket, and may have left something there that was
+    /// reported before.
+    pub(super) fn assume_readable(&mut self, slot: u32) {
+        if let Driver::Epoll(epoll) = self {
+            epoll.assume_readable(slot);
+        }
     }
 
     pub(super) fn accept(&mut self, slot: u32, fd: RawFd) {

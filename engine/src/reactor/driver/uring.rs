@@ -148,6 +148,16 @@ impl Uring {
         self.start(Operation::HangUp, slot, entry.build());
     }
 
+    pub(super) fn watch_readable(&mut self, slot: u32, fd: RawFd) {
+        let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32);
+        self.start(Operation::Readable, slot, entry.build());
+    }
+
+    pub(super) fn watch_writable(&mut self, slot: u32, fd: RawFd) {
+        let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLOUT as u32);
+        self.start(Operation::Writable, slot, entry.build());
+    }
+
     pub(super) fn accept(&mut self, slot: u32, fd: RawFd) {
         let entry = opcode::AcceptMulti::new(types::Fd(fd)).flags(libc::SOCK_CLOEXEC);
         self.start(Operation::Accept, slot, entry.build());
@@ -267,11 +277,13 @@ fn user_data(operation: Operation, slot: u32) -> u64 {
 }
 
 fn operation_of(user_data: u64) -> Option<Operation> {
-    const ALL: [Operation; 9] = [
+    const ALL: [Operation; 11] = [
         Operation::Receive,
         Operation::Send,
         Operation::Connect,
         Operation::HangUp,
+        Operation::Readable,
+        Operation::Writable,
         Operation::Close,
         Operation::Cancel,
         Operation::Accept,

@@ -5,6 +5,7 @@
 mod basics;
 mod faults;
 mod limits;
+mod splices;
 mod tasks;
 mod traps;
 

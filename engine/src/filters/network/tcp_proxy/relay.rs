@@ -5,13 +5,17 @@
 //! idle. Each direction ends by itself: the end of one side is told to the other
 //! behind all bytes, and the connection is over when both have ended and all was
 //! sent.
+//!
+//! Between two plain sides a direction that has much to carry is left to the kernel
+//! ([`Splice`]), until it has less. Whatever ends it or goes wrong is seen by
+//! receiving and sending, which then go on where the kernel has stopped.
 
 use std::io;
 use std::task::{Context, Poll};
 
 use super::End;
 use super::tunnel::Tunnel;
-use crate::reactor::Chunk;
+use crate::reactor::{Chunk, Splice, Stream};
 use crate::stats::tcp_proxy::TcpProxyStats;
 use crate::stats::{Counter, Gauge};
 use crate::stream_info::StreamInfo;
@@ -21,6 +25,15 @@ use crate::upstream::conn_pool::Lease;
 /// The most that waits to be sent in one direction, whatever the listener allows:
 /// more would not make anything faster.
 const QUEUED_BYTES_MAX: usize = 256 * 1024;
+
+/// A direction is spliced when so many chunks in a row are large: what waits then is
+/// more than a copy should carry, and likely to go on.
+const LARGE_CHUNKS: u8 = 8;
+const LARGE_CHUNK_BYTES: usize = 32 * 1024;
+
+/// Listeners that allow less than this to wait have it copied: too little would go
+/// at a time.
+const SPLICE_LIMIT_MIN: usize = QUEUED_BYTES_MAX;
 
 /// What the caller has to know of.
 pub(super) enum Event {
@@ -36,8 +49,8 @@ pub(super) struct Relay<'a> {
     host: HostSide<'a>,
     stats: &'a TcpProxyStats,
     limit: usize,
-    from_client: Direction,
-    from_host: Direction,
+    from_client: Direction<'a>,
+    from_host: Direction<'a>,
     /// Nothing of the client may be read yet.
     held_back: bool,
     moved: bool,
@@ -51,11 +64,16 @@ pub(super) struct Relay<'a> {
 
 /// One direction.
 #[derive(Debug, Default)]
-struct Direction {
+struct Direction<'a> {
     /// The reading side has ended.
     ended: bool,
     /// It is not read because the other side has too much to send.
     paused: bool,
+    /// What it may be spliced from and to.
+    plain: Option<(&'a Stream, &'a Stream)>,
+    /// Large chunks in a row.
+    large_chunks: u8,
+    splice: Option<Splice<'a>>,
 }
 
 #[derive(Debug, Default)]
@@ -79,13 +97,18 @@ impl<'a> Relay<'a> {
         stats: &'a TcpProxyStats,
         buffer_limit: u32,
     ) -> Self {
+        let limit = (buffer_limit as usize).clamp(1, QUEUED_BYTES_MAX);
+        let plain = match (client.plain(), host.plain()) {
+            (Some(client), Some(host)) if limit >= SPLICE_LIMIT_MIN => Some((client, host)),
+            _ => None,
+        };
         Self {
             client,
             host,
             stats,
-            limit: (buffer_limit as usize).clamp(1, QUEUED_BYTES_MAX),
-            from_client: Direction::default(),
-            from_host: Direction::default(),
+            limit,
+            from_client: Direction::new(plain),
+            from_host: Direction::new(plain.map(|(client, host)| (host, client))),
             held_back: false,
             moved: false,
             watched: false,
@@ -144,8 +167,9 @@ impl<'a> Relay<'a> {
         Poll::Pending
     }
 
-    /// Says that nothing is buffered any more, and what a tunnel has cost.
-    pub(super) fn finish(&mut self, info: &mut StreamInfo) {
+    /// Says that nothing is buffered any more, and what a tunnel has cost. What the
+    /// kernel still has is queued.
+    pub(super) fn finish(mut self, info: &mut StreamInfo) {
         self.set_buffered(Buffered::default());
         self.host.count(info);
     }
@@ -243,7 +267,7 @@ impl<'a> Relay<'a> {
 
     fn count_buffered(&mut self) {
         let to_send = match self.from_host.paused {
-            true => self.client.queued() as i64,
+            true => (self.client.queued() + self.from_host.spliced()) as i64,
             false => 0,
         };
         self.set_buffered(Buffered {
@@ -278,7 +302,14 @@ struct Pauses {
     resumed: Counter,
 }
 
-impl Direction {
+impl<'a> Direction<'a> {
+    fn new(plain: Option<(&'a Stream, &'a Stream)>) -> Self {
+        Self {
+            plain,
+            ..Self::default()
+        }
+    }
+
     /// Carries what has arrived, while the other side takes it, and then its end.
     /// Gives the number of bytes.
     fn carry(
@@ -291,6 +322,12 @@ impl Direction {
     ) -> Result<u64, Broken> {
         let mut moved = 0;
         while !self.ended {
+            if let Some(bytes) = self.poll_splice(limit, pauses, cx) {
+                moved += bytes;
+                if self.splice.is_some() {
+                    break;
+                }
+            }
             // Once too much waits, half of it has to go first.
             let below = match self.paused {
                 true => limit.div_ceil(2),
@@ -314,9 +351,11 @@ impl Direction {
                 Poll::Pending => break,
                 Poll::Ready(Ok(Some(chunk))) => {
                     moved += chunk.len() as u64;
+                    self.note_size(chunk.len());
                     to.write(chunk);
                 }
                 Poll::Ready(Ok(None)) => {
+                    self.splice = None;
                     to.finish();
                     self.ended = true;
                 }
@@ -324,6 +363,56 @@ impl Direction {
             }
         }
         Ok(moved)
+    }
+
+    /// Carries by splice, if that is begun and nothing goes before. Gives the number
+    /// of bytes; a splice that is over is gone then.
+    fn poll_splice(&mut self, limit: usize, pauses: Pauses, cx: &mut Context<'_>) -> Option<u64> {
+        let splice = self.splice.as_mut()?;
+        if !splice.is_clear(cx) {
+            return None;
+        }
+        let half = limit.div_ceil(2);
+        let below = match self.paused {
+            true => half,
+            false => limit,
+        };
+        let spliced = splice.poll(below, limit, cx);
+        let queued = splice.queued();
+        if self.paused && queued < half {
+            self.paused = false;
+            pauses.resumed.inc();
+        } else if !self.paused && queued >= limit {
+            self.paused = true;
+            pauses.paused.inc();
+        }
+        if spliced.is_over {
+            self.splice = None;
+        }
+        Some(spliced.bytes as u64)
+    }
+
+    /// Begins to splice when enough large chunks have come.
+    fn note_size(&mut self, bytes: usize) {
+        let Some((from, to)) = self.plain else {
+            return;
+        };
+        if bytes < LARGE_CHUNK_BYTES {
+            self.large_chunks = 0;
+            return;
+        }
+        self.large_chunks += 1;
+        if self.large_chunks >= LARGE_CHUNKS {
+            self.large_chunks = 0;
+            if self.splice.is_none() {
+                self.splice = Splice::begin(from, to);
+            }
+        }
+    }
+
+    /// Bytes that the kernel has on the way.
+    fn spliced(&self) -> usize {
+        self.splice.as_ref().map_or(0, Splice::queued)
     }
 }
 
@@ -366,7 +455,15 @@ pub(super) struct HostSide<'a> {
     pub tunnel: Option<&'a mut Tunnel>,
 }
 
-impl HostSide<'_> {
+impl<'a> HostSide<'a> {
+    /// The socket, if nothing is done to bytes on their way to the host.
+    fn plain(&self) -> Option<&'a Stream> {
+        match self.tunnel {
+            Some(_) => None,
+            None => self.lease.stream.plain(),
+        }
+    }
+
     /// Polls until all was sent. What HTTP/2 has taken is as good as sent: its
     /// connection lives on.
     fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
