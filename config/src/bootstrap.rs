@@ -25,7 +25,7 @@ use crate::core::{self, Address, Node};
 use crate::diagnostics::Diagnostics;
 use crate::dns::Resolver;
 use crate::listener::{self, Listener};
-use crate::load::Loaded;
+use crate::load::{LoadOptions, Loaded};
 use crate::names::Names;
 use crate::runtime::RuntimeLayers;
 use crate::tls::Secrets;
@@ -111,7 +111,7 @@ pub fn lower_partly(loaded: &Loaded) -> Snapshot {
         stats_flush_interval,
         outlier_event_log,
         runtime,
-    } = lower_bootstrap(&loaded.bootstrap, &mut cx);
+    } = lower_bootstrap(&loaded.bootstrap, &loaded.options, &mut cx);
     Snapshot {
         listeners,
         clusters,
@@ -138,14 +138,17 @@ struct Lowered {
     runtime: RuntimeLayers,
 }
 
-fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
+fn lower_bootstrap(proto: &pb::Bootstrap, options: &LoadOptions, cx: &mut Cx<'_>) -> Lowered {
+    let node = core::node(proto.node.as_ref());
+    let node_is_known = (options.has_service_node || !node.id.is_empty())
+        && (options.has_service_cluster || !node.cluster.is_empty());
     let manager = proto.cluster_manager.as_ref();
     let bind = cluster_bind(proto, cx);
     let resolver = Resolver::of_bootstrap(proto, cx);
     let (mut clusters, mut listeners) = (Vec::new(), Vec::new());
     if let Some(resources) = &proto.static_resources {
         cx.field("static_resources", |cx| {
-            let secrets = Secrets::lower(&resources.secrets, cx);
+            let secrets = Secrets::lower(&resources.secrets, node_is_known, cx);
             let defaults = cluster::Defaults {
                 bind,
                 resolver,
@@ -179,7 +182,7 @@ fn lower_bootstrap(proto: &pb::Bootstrap, cx: &mut Cx<'_>) -> Lowered {
             .admin
             .as_ref()
             .and_then(|admin| cx.field("admin", |cx| lower_admin(admin, cx))),
-        node: core::node(proto.node.as_ref()),
+        node,
         stats_flush_interval: flush.unwrap_or(STATS_FLUSH_INTERVAL),
         outlier_event_log: outlier_event_log(manager),
         runtime,

@@ -10,7 +10,7 @@ use crate::context::Cx;
 
 /// A file with a `DiscoveryResponse` (`core.v3.PathConfigSource`), read anew
 /// whenever another is moved into its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathSource {
     /// The file.
     pub path: PathBuf,

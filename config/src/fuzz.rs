@@ -91,6 +91,7 @@ pub fn load_text(data: &[u8]) -> bool {
     };
     let options = LoadOptions {
         allow_unknown_static_fields: first & 2 != 0,
+        ..LoadOptions::default()
     };
     let look = |rest: &Loaded| {
         let mut found = bootstrap::lower_partly(rest).diagnostics;

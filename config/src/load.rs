@@ -30,6 +30,8 @@ pub struct Loaded {
     pub diagnostics: Diagnostics,
     /// The file's name as the operator gave it, or `--config-yaml`.
     pub file: Arc<str>,
+    /// What it was loaded with.
+    pub options: LoadOptions,
 }
 
 /// A resource without errors.
@@ -69,6 +71,10 @@ pub enum Format {
 pub struct LoadOptions {
     /// Fields and enum values that the API does not have are warnings.
     pub allow_unknown_static_fields: bool,
+    /// The command line says what `node.id` is.
+    pub has_service_node: bool,
+    /// The command line says what `node.cluster` is.
+    pub has_service_cluster: bool,
 }
 
 /// Looks for more mistakes in what can be read of a configuration that has some.
@@ -102,7 +108,8 @@ pub fn load_and_look(
 /// Loads an encoded `Bootstrap` called `name`. Its findings have paths but no
 /// positions.
 pub fn load_binary(bytes: &[u8], name: &str) -> Result<Loaded, Diagnostics> {
-    Draft::from_binary(descriptors::bootstrap(), bytes, name.into())?
+    let options = LoadOptions::default();
+    Draft::from_binary(descriptors::bootstrap(), bytes, name.into(), &options)?
         .finish(&|_| Diagnostics::new())
 }
 
@@ -113,6 +120,7 @@ pub(crate) fn load_resource<M: Message + Name + Default>(
 ) -> Result<Resource<M>, Refused> {
     let options = LoadOptions {
         allow_unknown_static_fields: true,
+        ..LoadOptions::default()
     };
     let draft = Draft::from_file(descriptors::of::<M>(), path, &options);
     let mut draft = draft.map_err(Refused::Text)?;
@@ -193,6 +201,7 @@ struct Draft {
     failed: HashSet<String>,
     found: Diagnostics,
     file: Arc<str>,
+    options: LoadOptions,
 }
 
 impl Draft {
@@ -209,7 +218,7 @@ impl Draft {
             .map(|ending| ending.to_string_lossy().to_ascii_lowercase());
         // Envoy decides by the name alone, and reads as JSON what it does not know.
         let format = match ending.as_deref() {
-            Some("pb") => return Draft::from_binary(descriptor, &bytes, file),
+            Some("pb") => return Draft::from_binary(descriptor, &bytes, file, options),
             Some("pb_text") => {
                 return Err(refuse(
                     "protobuf text format is not supported yet, use YAML or JSON".into(),
@@ -267,6 +276,7 @@ impl Draft {
             failed: loaded.failed,
             found,
             file,
+            options: options.clone(),
         })
     }
 
@@ -274,6 +284,7 @@ impl Draft {
         descriptor: MessageDescriptor,
         bytes: &[u8],
         file: Arc<str>,
+        options: &LoadOptions,
     ) -> Result<Self, Diagnostics> {
         let name = descriptor.full_name().to_owned();
         match DynamicMessage::decode(descriptor, bytes) {
@@ -283,6 +294,7 @@ impl Draft {
                 failed: HashSet::new(),
                 found: Diagnostics::new(),
                 file,
+                options: options.clone(),
             }),
             Err(error) => Err(failure(
                 Some(file),
@@ -340,6 +352,7 @@ impl Draft {
             marks: Arc::new(self.marks),
             diagnostics: Diagnostics::new(),
             file: self.file,
+            options: self.options,
         };
         if broken {
             // Warnings wait until the errors are mended.

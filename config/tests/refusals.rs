@@ -316,6 +316,7 @@ fn unknown_fields_may_be_allowed() {
     let text = format!("{CLUSTER}    lb_policy: BEST\n    colour: red\n");
     let options = LoadOptions {
         allow_unknown_static_fields: true,
+        ..LoadOptions::default()
     };
     let loaded = load(&text, "f", Format::Yaml, &options).expect("both are only warnings");
     assert_eq!(loaded.diagnostics.warnings().count(), 2);

@@ -17,6 +17,12 @@ pub struct TlsCertificate {
 }
 
 impl TlsCertificate {
+    /// Lowers a certificate that the bootstrap has.
+    pub(super) fn lower_fixed(proto: &pb::TlsCertificate, cx: &mut Cx<'_>) -> Option<Self> {
+        warn_of_directory(proto.watched_directory.is_some(), cx);
+        Self::lower(proto, cx)
+    }
+
     pub(super) fn lower(proto: &pb::TlsCertificate, cx: &mut Cx<'_>) -> Option<Self> {
         let chain = DataSource::lower(proto.certificate_chain.as_ref(), "certificate_chain", cx);
         let key = DataSource::lower(proto.private_key.as_ref(), "private_key", cx);
@@ -35,5 +41,16 @@ impl TlsCertificate {
                 None
             }
         }
+    }
+}
+
+/// Whatever is moved into a directory, what the bootstrap itself says is read but
+/// once.
+pub(super) fn warn_of_directory(is_watched: bool, cx: &mut Cx<'_>) {
+    if is_watched {
+        cx.warn_at(
+            "watched_directory",
+            "has no effect here: only secrets that come by SDS are read again",
+        );
     }
 }

@@ -6,6 +6,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as pb;
 use pb::downstream_tls_context::SessionTicketKeysType;
 
 use super::common_context::{CommonTlsContext, Side};
+use super::sds::{KnownSecret, SdsSecret, SecretKind};
 use super::secrets::Secrets;
 use super::validation::CertificateValidation;
 use crate::context::Cx;
@@ -13,7 +14,7 @@ use crate::core;
 use crate::data_source::DataSource;
 
 /// TLS on the side of the clients.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DownstreamTlsContext {
     /// What both sides have.
     pub common: CommonTlsContext,
@@ -41,6 +42,8 @@ pub enum SessionTickets {
     Generated,
     /// These, 80 bytes each: the first encrypts, all decrypt.
     Keys(Vec<DataSource>),
+    /// Those that a file holds.
+    Sds(SdsSecret),
     /// There are no tickets.
     Off,
 }
@@ -55,7 +58,7 @@ impl DownstreamTlsContext {
         let common = proto.common_tls_context.as_ref().unwrap_or(&default);
         let common = cx.field("common_tls_context", |cx| {
             let common = CommonTlsContext::lower(common, Side::Server, secrets, cx)?;
-            if common.certificates.is_empty() {
+            if common.certificates.is_empty() && !common.sds.has_certificates() {
                 cx.error_at("tls_certificates", "a server needs a certificate");
                 return None;
             }
@@ -66,12 +69,8 @@ impl DownstreamTlsContext {
         let common = common?;
         let validation = common.validation.as_ref();
         let required = core::bool_or(proto.require_client_certificate, false);
-        if required && !validation.is_some_and(CertificateValidation::verifies) {
-            cx.error_at(
-                "require_client_certificate",
-                "needs a validation_context with a trusted_ca or a hash: without one, nobody is \
-                 asked for a certificate, in Envoy neither",
-            );
+        if required && !common.sds.has_validation() && !verifies(validation) {
+            cx.error_at("require_client_certificate", NOBODY_IS_ASKED);
             return None;
         }
         let lets_in = |validation: &CertificateValidation| !validation.is_particular();
@@ -95,7 +94,55 @@ impl DownstreamTlsContext {
             path: cx.path().to_owned(),
         })
     }
+
+    /// The secrets that files hold.
+    pub fn secrets(&self) -> impl Iterator<Item = &SdsSecret> {
+        let keys = match &self.session_tickets {
+            SessionTickets::Sds(secret) => Some(secret),
+            SessionTickets::Generated | SessionTickets::Keys(_) | SessionTickets::Off => None,
+        };
+        self.common.sds.secrets().chain(keys)
+    }
+
+    /// The context with its secrets, as far as `known` has them; `Some(None)` while
+    /// one is missing that it cannot do without.
+    pub fn with_secrets<'k>(
+        &self,
+        known: &'k dyn Fn(&SdsSecret) -> Option<&'k KnownSecret>,
+        cx: &mut Cx<'_>,
+    ) -> Option<Option<Self>> {
+        let Some(common) = self.common.with_secrets(known, cx)? else {
+            return Some(None);
+        };
+        if self.require_client_certificate && !verifies(common.validation.as_ref()) {
+            // The place is the secret's.
+            let path = &self.path;
+            cx.error(format!(
+                "{path}.require_client_certificate {NOBODY_IS_ASKED}"
+            ));
+            return None;
+        }
+        let session_tickets = match &self.session_tickets {
+            SessionTickets::Sds(secret) => match known(secret) {
+                Some(secret) => SessionTickets::Keys(secret.ticket_keys(cx)?),
+                None => return Some(None),
+            },
+            fixed => fixed.clone(),
+        };
+        Some(Some(Self {
+            common,
+            session_tickets,
+            ..self.clone()
+        }))
+    }
 }
+
+fn verifies(validation: Option<&CertificateValidation>) -> bool {
+    validation.is_some_and(CertificateValidation::verifies)
+}
+
+const NOBODY_IS_ASKED: &str = "needs a validation_context with a trusted_ca or a hash: without \
+    one, nobody is asked for a certificate, in Envoy neither";
 
 fn session_tickets(
     proto: &pb::DownstreamTlsContext,
@@ -108,10 +155,15 @@ fn session_tickets(
             SessionTickets::Keys(keys)
         }
         Some(SessionTicketKeysType::SessionTicketKeysSdsSecretConfig(named)) => {
-            let (keys, path) = cx.field("session_ticket_keys_sds_secret_config", |cx| {
-                secrets.ticket_keys(named, cx)
-            })?;
-            SessionTickets::Keys(cx.at(path, |cx| ticket_keys(keys, cx)))
+            cx.field("session_ticket_keys_sds_secret_config", |cx| {
+                if let Some(secret) = secrets.sds(named, SecretKind::TicketKeys, cx)? {
+                    return Some(SessionTickets::Sds(secret));
+                }
+                let (keys, path) = secrets.ticket_keys(named, cx)?;
+                Some(SessionTickets::Keys(
+                    cx.at(path, |cx| ticket_keys(keys, cx)),
+                ))
+            })?
         }
         Some(SessionTicketKeysType::DisableStatelessSessionResumption(true)) => SessionTickets::Off,
         Some(SessionTicketKeysType::DisableStatelessSessionResumption(false)) | None => {
@@ -121,7 +173,7 @@ fn session_tickets(
 }
 
 /// Every key is one, even if it is empty: its length is looked at with the others'.
-fn ticket_keys(proto: &pb::TlsSessionTicketKeys, cx: &mut Cx<'_>) -> Vec<DataSource> {
+pub(super) fn ticket_keys(proto: &pb::TlsSessionTicketKeys, cx: &mut Cx<'_>) -> Vec<DataSource> {
     let keys = proto.keys.iter().enumerate();
     keys.map(|(i, key)| DataSource {
         message: key.clone(),

@@ -8,21 +8,24 @@
 //! - `parameters.rs`: versions, ciphers, groups, signatures.
 //! - `certificate.rs`: our certificates.
 //! - `validation.rs`: what is asked of the peer's.
-//! - `secrets.rs`: parts of a context that others name.
+//! - `secrets.rs`: parts of a context that have a name; `sds.rs`: those that files
+//!   hold and that may become others while the proxy runs.
 
 mod certificate;
 mod common_context;
 mod downstream;
 mod parameters;
+mod sds;
 mod secrets;
 mod upstream;
 mod validation;
 
 pub use certificate::TlsCertificate;
 pub(crate) use common_context::protocols;
-pub use common_context::{CommonTlsContext, KeyLog};
+pub use common_context::{CommonTlsContext, KeyLog, SdsParts};
 pub use downstream::{DownstreamTlsContext, SessionTickets};
 pub use parameters::{CipherSuite, Group, SignatureScheme, TlsParameters, TlsVersion};
+pub use sds::{KnownSecret, SdsSecret, SecretKind, SecretResponse};
 pub(crate) use secrets::Secrets;
 pub use upstream::UpstreamTlsContext;
 pub use validation::{CertificateValidation, SanType, SubjectAltNameMatcher};

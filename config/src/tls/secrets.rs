@@ -6,12 +6,16 @@ use std::collections::hash_map::Entry;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as pb;
 use pb::secret::Type;
 
+use super::sds::{SdsSecret, SecretKind};
 use crate::context::Cx;
 
 /// The secrets of the bootstrap, by kind and name. What nobody names is not looked
 /// at, as in Envoy.
 #[derive(Debug, Default)]
 pub(crate) struct Secrets<'p> {
+    /// Whether it is known who this is: `node.id` and `node.cluster`. Whoever asks
+    /// others for secrets has to say.
+    node_is_known: bool,
     certificates: Named<'p, pb::TlsCertificate>,
     validations: Named<'p, pb::CertificateValidationContext>,
     ticket_keys: Named<'p, pb::TlsSessionTicketKeys>,
@@ -22,8 +26,11 @@ type Named<'p, M> = HashMap<&'p str, (&'p M, String)>;
 
 impl<'p> Secrets<'p> {
     /// The secrets in the field `secrets`.
-    pub(crate) fn lower(protos: &'p [pb::Secret], cx: &mut Cx<'_>) -> Self {
-        let mut secrets = Self::default();
+    pub(crate) fn lower(protos: &'p [pb::Secret], node_is_known: bool, cx: &mut Cx<'_>) -> Self {
+        let mut secrets = Self {
+            node_is_known,
+            ..Self::default()
+        };
         for (i, proto) in protos.iter().enumerate() {
             let name = proto.name.as_str();
             cx.index("secrets", i, |cx| match &proto.r#type {
@@ -63,6 +70,27 @@ impl<'p> Secrets<'p> {
             });
         }
         secrets
+    }
+
+    /// The secret that is named here, if a file holds it. `Some(None)` is one of the
+    /// bootstrap, `None` an error.
+    pub(super) fn sds(
+        &self,
+        proto: &pb::SdsSecretConfig,
+        kind: SecretKind,
+        cx: &mut Cx<'_>,
+    ) -> Option<Option<SdsSecret>> {
+        if proto.sds_config.is_none() {
+            return Some(None);
+        }
+        if !self.node_is_known {
+            cx.error_at(
+                "sds_config",
+                "needs node.id and node.cluster, or --service-node and --service-cluster",
+            );
+            return None;
+        }
+        SdsSecret::lower(proto, kind, cx).map(Some)
     }
 
     /// The certificate that is named here, with its path.
@@ -118,10 +146,6 @@ fn find<'s, 'p, M>(
     kind: &str,
     cx: &mut Cx<'_>,
 ) -> Option<(&'p M, &'s str)> {
-    // The support table refuses secrets that come from elsewhere.
-    if proto.sds_config.is_some() {
-        return None;
-    }
     let found = named.get(proto.name.as_str());
     if found.is_none() {
         let reason = format!(

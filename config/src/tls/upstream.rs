@@ -5,12 +5,13 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as pb;
 
 use super::common_context::{CommonTlsContext, Side};
+use super::sds::{KnownSecret, SdsSecret};
 use super::secrets::Secrets;
 use crate::context::Cx;
 use crate::core;
 
 /// TLS on the side of the hosts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct UpstreamTlsContext {
     /// What both sides have.
     pub common: CommonTlsContext,
@@ -47,17 +48,12 @@ impl UpstreamTlsContext {
         }
         check_sni(&proto.sni, cx);
         let common = common?;
-        if proto.auto_sni_san_validation {
-            let missing = match &common.validation {
-                None => Some("a validation_context"),
-                Some(validation) if validation.trusted_ca.is_none() => Some("a trusted_ca"),
-                Some(_) => None,
-            };
-            if let Some(missing) = missing {
-                let reason = format!("needs {missing}: a name alone proves nothing");
-                cx.error_at("auto_sni_san_validation", reason);
-                return None;
-            }
+        if proto.auto_sni_san_validation
+            && !common.sds.has_validation()
+            && let Err(reason) = check_trust(&common)
+        {
+            cx.error_at("auto_sni_san_validation", reason);
+            return None;
         }
         Some(Self {
             common,
@@ -68,6 +64,44 @@ impl UpstreamTlsContext {
             path: cx.path().to_owned(),
         })
     }
+
+    /// The secrets that files hold.
+    pub fn secrets(&self) -> impl Iterator<Item = &SdsSecret> {
+        self.common.sds.secrets()
+    }
+
+    /// The context with its secrets, as far as `known` has them; `Some(None)` while
+    /// one is missing that it cannot do without.
+    pub fn with_secrets<'k>(
+        &self,
+        known: &'k dyn Fn(&SdsSecret) -> Option<&'k KnownSecret>,
+        cx: &mut Cx<'_>,
+    ) -> Option<Option<Self>> {
+        let Some(common) = self.common.with_secrets(known, cx)? else {
+            return Some(None);
+        };
+        if self.auto_sni_san_validation
+            && let Err(reason) = check_trust(&common)
+        {
+            // The place is the secret's.
+            cx.error(format!("{}.auto_sni_san_validation {reason}", self.path));
+            return None;
+        }
+        Some(Some(Self {
+            common,
+            ..self.clone()
+        }))
+    }
+}
+
+/// A name is looked for in what somebody trusted has signed.
+fn check_trust(common: &CommonTlsContext) -> Result<(), String> {
+    let missing = match &common.validation {
+        None => "a validation_context",
+        Some(validation) if validation.trusted_ca.is_none() => "a trusted_ca",
+        Some(_) => return Ok(()),
+    };
+    Err(format!("needs {missing}: a name alone proves nothing"))
 }
 
 /// Envoy's default.
@@ -77,6 +111,7 @@ const SESSION_KEYS: u32 = 1;
 fn warn_of_trust(common: Option<&CommonTlsContext>, cx: &mut Cx<'_>) {
     let Some(common) = common else { return };
     match &common.validation {
+        None if common.sds.has_validation() => {}
         None => cx.warn("the host's certificate is not verified: there is no validation_context"),
         Some(validation) if !validation.verifies() => {
             cx.warn("the host's certificate is not verified: validation_context has no trusted_ca");

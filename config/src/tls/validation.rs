@@ -7,13 +7,14 @@ use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
 use pb::certificate_validation_context::TrustChainVerification;
 use pb::subject_alt_name_matcher::SanType as ProtoSanType;
 
+use super::certificate::warn_of_directory;
 use crate::context::Cx;
 use crate::core;
 use crate::data_source::DataSource;
 use crate::route::StringMatcher;
 
 /// Who may be at the other end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CertificateValidation {
     /// Certificates that a chain may end in, PEM, perhaps with revocation lists.
     /// Without it no chain is built.
@@ -76,6 +77,15 @@ impl CertificateValidation {
         !self.certificate_hashes.is_empty()
             || !self.spki_hashes.is_empty()
             || !self.subject_alt_names.is_empty()
+    }
+
+    /// Lowers what the bootstrap has.
+    pub(super) fn lower_fixed(
+        proto: &pb::CertificateValidationContext,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
+        warn_of_directory(proto.watched_directory.is_some(), cx);
+        Self::lower(proto, cx)
     }
 
     pub(super) fn lower(proto: &pb::CertificateValidationContext, cx: &mut Cx<'_>) -> Option<Self> {

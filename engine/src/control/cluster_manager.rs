@@ -101,8 +101,8 @@ pub struct EventLogs {
 pub struct Prepared {
     /// Where their events are logged.
     pub event_logs: EventLogs,
-    /// How those that speak TLS do so.
-    pub tls: HashMap<ClusterId, Arc<ClientContext>>,
+    /// How those that speak TLS do so; without a context where files hold the secrets.
+    pub tls: HashMap<ClusterId, Option<Arc<ClientContext>>>,
 }
 
 /// All clusters.

@@ -17,10 +17,14 @@ use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
-/// Watches any number of files with one descriptor.
+use crate::worker::shared::Locked;
+
+/// Watches any number of files with one descriptor. A clone watches with the same
+/// one, also while that runs.
+#[derive(Clone)]
 pub struct FileWatcher {
-    inotify: OwnedFd,
-    watches: Vec<Watch>,
+    inotify: Arc<OwnedFd>,
+    watches: Arc<Locked<Vec<Watch>>>,
 }
 
 struct Watch {
@@ -31,7 +35,7 @@ struct Watch {
     moved: Arc<Notify>,
 }
 
-/// What somebody is told who watches a file.
+/// What somebody is told who watches a file. Without it, nobody does.
 pub struct Moves(Arc<Notify>);
 
 impl Moves {
@@ -45,26 +49,56 @@ impl FileWatcher {
     /// A watcher of nothing.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            inotify: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
-            watches: Vec::new(),
+            inotify: Arc::new(inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?),
+            watches: Arc::default(),
         })
     }
 
     /// Watches the file of a source, or the directory that it names instead.
-    pub fn watch(&mut self, source: &PathSource) -> io::Result<Moves> {
-        let (directory, name) = match &source.watched_directory {
-            Some(directory) => (directory.clone(), None),
-            None => split(&source.path),
-        };
+    pub fn watch(&self, source: &PathSource) -> io::Result<Moves> {
+        match &source.watched_directory {
+            Some(directory) => self.add(directory, None),
+            None => {
+                let (directory, name) = split(&source.path);
+                self.add(&directory, name)
+            }
+        }
+    }
+
+    /// Watches whatever is moved into a directory.
+    pub fn watch_directory(&self, directory: &Path) -> io::Result<Moves> {
+        self.add(directory, None)
+    }
+
+    fn add(&self, directory: &Path, name: Option<Box<[u8]>>) -> io::Result<Moves> {
         let directory =
             inotify::add_watch(&self.inotify, directory.as_os_str(), WatchFlags::MOVED_TO)?;
         let moved = Arc::<Notify>::default();
-        self.watches.push(Watch {
-            directory,
-            name,
-            moved: Arc::clone(&moved),
+        self.watches.with(|watches| {
+            watches.push(Watch {
+                directory,
+                name,
+                moved: Arc::clone(&moved),
+            });
+            self.forget_unwatched(watches);
         });
         Ok(Moves(moved))
+    }
+
+    /// Lets the directories go that nobody watches any more.
+    fn forget_unwatched(&self, watches: &mut Vec<Watch>) {
+        let (left, gone): (Vec<_>, Vec<_>) = std::mem::take(watches)
+            .into_iter()
+            .partition(|watch| Arc::strong_count(&watch.moved) > 1);
+        *watches = left;
+        let mut gone: Vec<_> = gone.iter().map(|watch| watch.directory).collect();
+        gone.sort_unstable();
+        gone.dedup();
+        gone.retain(|gone| watches.iter().all(|watch| watch.directory != *gone));
+        for directory in gone {
+            // The kernel has let one go that was removed.
+            let _ = inotify::remove_watch(&self.inotify, directory);
+        }
     }
 
     /// Watches for as long as the process runs.
@@ -83,10 +117,12 @@ impl FileWatcher {
                     Ok(event) => {
                         let missed = event.events().contains(ReadFlags::QUEUE_OVERFLOW);
                         let name = event.file_name().map(std::ffi::CStr::to_bytes);
-                        let told = self.watches.iter().filter(|watch| {
-                            missed || (watch.directory == event.wd() && watch.is_of(name))
+                        self.watches.with(|watches| {
+                            let told = watches.iter().filter(|watch| {
+                                missed || (watch.directory == event.wd() && watch.is_of(name))
+                            });
+                            told.for_each(|watch| watch.moved.notify_one());
                         });
-                        told.for_each(|watch| watch.moved.notify_one());
                     }
                     Err(Errno::INTR) => {}
                     Err(Errno::WOULDBLOCK) => break,
@@ -139,7 +175,7 @@ mod tests {
     async fn what_is_moved_into_place_is_told_of() {
         let place = tempfile::tempdir().unwrap();
         let at = |name: &str| place.path().join(name);
-        let mut watcher = FileWatcher::new().unwrap();
+        let watcher = FileWatcher::new().unwrap();
         let one = watcher.watch(&watched(&at("one"), None)).unwrap();
         let other = watcher.watch(&watched(&at("other"), None)).unwrap();
         let all = (watcher.watch(&watched(&at("one"), Some(place.path())))).unwrap();
@@ -166,7 +202,7 @@ mod tests {
     async fn what_is_moved_while_nobody_waits_is_told_of_later() {
         let place = tempfile::tempdir().unwrap();
         let at = |name: &str| place.path().join(name);
-        let mut watcher = FileWatcher::new().unwrap();
+        let watcher = FileWatcher::new().unwrap();
         let moves = watcher.watch(&watched(&at("one"), None)).unwrap();
         tokio::spawn(watcher.run());
         for _ in 0..3 {
@@ -178,9 +214,35 @@ mod tests {
         assert!(!told(&moves).await);
     }
 
+    #[tokio::test]
+    async fn what_nobody_watches_is_let_go() {
+        let place = tempfile::tempdir().unwrap();
+        let (one, other) = (place.path().join("1"), place.path().join("2"));
+        fs::create_dir(&one).unwrap();
+        fs::create_dir(&other).unwrap();
+        let watcher = FileWatcher::new().unwrap();
+        tokio::spawn(watcher.clone().run());
+        let first = watcher.watch_directory(&one).unwrap();
+        let second = watcher.watch_directory(&one).unwrap();
+        drop(first);
+        let third = watcher.watch_directory(&other).unwrap();
+        assert_eq!(watcher.watches.with(|watches| watches.len()), 2);
+        fs::write(place.path().join("new"), "text").unwrap();
+        fs::rename(place.path().join("new"), one.join("new")).unwrap();
+        assert!(
+            told(&second).await,
+            "another one of the same directory is left"
+        );
+        drop(second);
+        let _again = watcher.watch_directory(&other).unwrap();
+        assert_eq!(watcher.watches.with(|watches| watches.len()), 2);
+        fs::rename(one.join("new"), other.join("new")).unwrap();
+        assert!(told(&third).await);
+    }
+
     #[test]
     fn a_directory_that_is_not_there_is_an_error() {
-        let mut watcher = FileWatcher::new().unwrap();
+        let watcher = FileWatcher::new().unwrap();
         let nowhere = Path::new("/there/is/no/such");
         assert!(watcher.watch(&watched(nowhere, None)).is_err());
     }

@@ -2,7 +2,8 @@
 //!
 //! It runs on the main thread, on tokio. [`publish`] carries configurations
 //! and commands to the workers; [`discovery`] finds hosts, which
-//! [`cluster_manager`] publishes; [`drain`] ends the process without cutting
+//! [`cluster_manager`] publishes; [`secret_manager`] reads
+//! secrets again; [`drain`] ends the process without cutting
 //! requests off.
 
 pub mod cluster_manager;
@@ -15,4 +16,5 @@ mod on_demand;
 pub mod outlier_detection;
 mod pending_removal;
 pub mod publish;
+pub mod secret_manager;
 mod zones;

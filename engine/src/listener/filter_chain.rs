@@ -15,12 +15,12 @@ use crate::reactor::{self, Stream, Timer};
 use crate::stats::Store;
 use crate::stream_info::ConnectionInfo;
 use crate::transport_sockets::TransportSocket;
-use crate::transport_sockets::tls::{ServerContext, ServerSocketFactory};
+use crate::transport_sockets::tls::{ServerContext, ServerSocketFactory, SharedContext};
 
 /// A filter chain that is ready to run.
 pub struct FilterChain {
     /// Its TLS side; `None` is plaintext.
-    pub tls: Option<Arc<ServerContext>>,
+    pub tls: Option<Arc<SharedContext<ServerContext>>>,
     /// What sees a connection before it is served.
     pub filters: NetworkFilters,
     /// The filter at its end, which serves the connection.
@@ -58,10 +58,20 @@ impl WorkerChain {
                 }
                 Terminal::Raw(terminal) => WorkerTerminal::Raw(Arc::clone(terminal)),
             },
-            tls: (chain.tls.as_ref()).map(|context| {
-                ServerSocketFactory::new(Arc::clone(context), store, listener_prefix)
-            }),
+            tls: (chain.tls.as_ref())
+                .map(|context| ServerSocketFactory::new(context, store, listener_prefix)),
             chain: Arc::clone(chain),
+        }
+    }
+
+    /// Handshakes that begin from now on are made with another context.
+    pub(super) fn update_context(
+        &self,
+        of: &Arc<SharedContext<ServerContext>>,
+        context: &Arc<ServerContext>,
+    ) {
+        if let Some(tls) = &self.tls {
+            tls.update(of, context);
         }
     }
 

@@ -29,6 +29,7 @@ use crate::reactor::{self, Listener, Stream, Timer};
 use crate::stats::Store;
 use crate::stats::listener::{ListenerStats, ListenerWorkerStats, worker_prefix};
 use crate::stream_info::ConnectionInfo;
+use crate::transport_sockets::tls::{ServerContext, SharedContext};
 use filter_chain::WorkerChain;
 
 /// What all workers share of a listener.
@@ -54,6 +55,7 @@ pub struct SharedListener {
 pub struct WorkerListener {
     /// The part that all workers share.
     pub shared: Arc<SharedListener>,
+    serving: Rc<Serving>,
     stop: Rc<Stop>,
 }
 
@@ -111,7 +113,22 @@ impl WorkerListener {
             let accepting = accept(Rc::clone(&serving), listener, local, Rc::clone(&stop));
             drop(reactor::spawn(accepting));
         }
-        Ok(Self { shared, stop })
+        Ok(Self {
+            shared,
+            serving,
+            stop,
+        })
+    }
+
+    /// The context of a chain has become another one.
+    pub fn update_context(
+        &self,
+        of: &Arc<SharedContext<ServerContext>>,
+        context: &Arc<ServerContext>,
+    ) {
+        for chain in self.serving.chains.iter().flatten() {
+            chain.update_context(of, context);
+        }
     }
 }
 

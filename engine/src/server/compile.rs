@@ -49,8 +49,8 @@ pub struct CompiledListener {
 
 /// A filter chain with its compiled filters.
 pub struct CompiledChain {
-    /// Its TLS side; `None` is plaintext.
-    pub tls: Option<Arc<ServerContext>>,
+    /// Its TLS side; `None` is plaintext, `Some(None)` TLS whose secrets are in files.
+    pub tls: Option<Option<Arc<ServerContext>>>,
     /// The filters before the terminal one.
     pub filters: Vec<Box<dyn NetworkFilter>>,
     /// Its terminal filter.
@@ -142,14 +142,19 @@ fn compile_client_contexts(
     loaded: &Loaded,
     snapshot: &Snapshot,
     diagnostics: &mut Diagnostics,
-) -> HashMap<ClusterId, Arc<ClientContext>> {
+) -> HashMap<ClusterId, Option<Arc<ClientContext>>> {
     let names = Arc::clone(&snapshot.names);
     let mut cx = Cx::new(diagnostics, &loaded.marks, Arc::clone(&loaded.file), &names);
     let mut contexts = HashMap::new();
     for cluster in &snapshot.clusters {
         if let TransportSocket::Tls(context) = &cluster.transport_socket {
             let compiled = cx.at(&context.path, |cx| ClientContext::compile(context, cx));
-            contexts.extend(compiled.map(|compiled| (cluster.id, Arc::new(compiled))));
+            // Without its secrets it is compiled for the sake of what is wrong with it.
+            let is_complete = context.secrets().next().is_none();
+            contexts.extend(compiled.map(|compiled| {
+                let compiled = is_complete.then(|| Arc::new(compiled));
+                (cluster.id, compiled)
+            }));
         }
     }
     contexts
@@ -203,8 +208,9 @@ fn compile_chain(
     let tls = match &chain.transport_socket {
         TransportSocket::RawBuffer => None,
         TransportSocket::Tls(context) => {
-            let compiled = cx.at(&context.path, |cx| ServerContext::compile(context, cx));
-            Some(Arc::new(compiled?))
+            let compiled = cx.at(&context.path, |cx| ServerContext::compile(context, cx))?;
+            let is_complete = context.secrets().next().is_none();
+            Some(is_complete.then(|| Arc::new(compiled)))
         }
     };
     let (terminal, before) = chain.filters.split_last()?;

@@ -19,7 +19,7 @@ use crate::network::listen_socket::{self, ListenOptions};
 use crate::registry::{self, TerminalFilter};
 use crate::stats::Store;
 use crate::stats::listener::{ListenerStats, prefix};
-use crate::stats::ssl::SslSocketFactoryStats;
+use crate::transport_sockets::tls::SharedContext;
 
 /// The longest accept queue; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG_MAX: i32 = i32::MAX;
@@ -87,9 +87,9 @@ pub fn bind(
         let drain_type = listener.config.drain_type;
         let ready = |chain: CompiledChain| {
             Arc::new(FilterChain {
-                tls: chain.tls.inspect(|_| {
+                tls: chain.tls.map(|context| {
                     let prefix = format!("{prefix}server_ssl_socket_factory.");
-                    let _ = SslSocketFactoryStats::new(store, &prefix);
+                    Arc::new(SharedContext::new(context, store, &prefix))
                 }),
                 filters: NetworkFilters::new(chain.filters, store),
                 terminal: terminal(chain.terminal, drain_type, store, &prefix),

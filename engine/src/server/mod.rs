@@ -50,6 +50,7 @@ use crate::control::cluster_manager::{ClusterManager, HostsChange};
 use crate::control::discovery::{self, DnsCache};
 use crate::control::drain::drain;
 use crate::control::publish::Publisher;
+use crate::control::secret_manager::{ContextChange, SecretManager};
 use crate::network::address::local_address;
 use crate::network::limits;
 use crate::reactor;
@@ -127,6 +128,8 @@ fn load_configuration(options: &Options) -> Result<Loaded, Diagnostics> {
 fn load_options(options: &Options) -> LoadOptions {
     LoadOptions {
         allow_unknown_static_fields: options.allow_unknown_static_fields,
+        has_service_node: !options.service_node.is_empty(),
+        has_service_cluster: !options.service_cluster.is_empty(),
     }
 }
 
@@ -207,6 +210,8 @@ async fn serve(
     let prepared = &compiled.clusters;
     let mut cluster_manager = ClusterManager::new(snapshot, values.values(), prepared, &store);
     let clusters: Vec<_> = cluster_manager.shared().cloned().collect();
+    let mut secrets = SecretManager::new(snapshot, &bound.listeners, &clusters, &store);
+    secrets.start()?;
     let caches = snapshot.names.dns_caches.all();
     let caches = caches.iter().map(|cache| DnsCache::new(cache, &store));
     let caches: Vec<_> = caches.collect();
@@ -216,6 +221,7 @@ async fn serve(
         &compiled,
         &bound,
         &clusters,
+        secrets.view(),
         store.clone(),
         actions,
         loggers,
@@ -273,6 +279,7 @@ async fn serve(
         starting,
         &mut publisher,
         &mut cluster_manager,
+        &mut secrets,
         &mut commands,
         &view,
         &store,
@@ -334,6 +341,7 @@ async fn control_loop(
     starting: Starting<'_>,
     publisher: &mut Publisher,
     cluster_manager: &mut ClusterManager,
+    secrets: &mut SecretManager,
     commands: &mut mpsc::UnboundedReceiver<Action>,
     view: &View,
     store: &Store,
@@ -381,6 +389,11 @@ async fn control_loop(
                 store.merge();
             }
             changed = cluster_manager.changed() => publish_hosts(publisher, &changed).await,
+            changed = secrets.changed() => {
+                publisher
+                    .publish(|_| changed.iter().map(ContextChange::for_worker).collect())
+                    .await;
+            }
             () = names => {
                 // What made the last cluster warm may still be on its way.
                 publish_hosts(publisher, &cluster_manager.pending()).await;

@@ -22,6 +22,7 @@ use crate::admin::{
     Loggers, OutlierStatus, ServerInfo, ServerState, ServerView, Thresholds,
 };
 use crate::cli::{self, Options};
+use crate::control::secret_manager::{self, SecretsView};
 use crate::explain::{self, Document, Fact, Question, Sources, Subject};
 use crate::listener::SharedListener;
 use crate::network::address::local_address;
@@ -44,6 +45,7 @@ pub struct View {
     state: AtomicU8,
     listeners: Vec<Arc<SharedListener>>,
     clusters: Vec<Arc<SharedCluster>>,
+    secrets: Arc<SecretsView>,
     store: Store,
     actions: UnboundedSender<Action>,
     loggers: Loggers,
@@ -69,6 +71,7 @@ impl View {
         compiled: &Compiled,
         bound: &Bound,
         clusters: &[Arc<SharedCluster>],
+        secrets: Arc<SecretsView>,
         store: Store,
         actions: UnboundedSender<Action>,
         loggers: Loggers,
@@ -88,6 +91,7 @@ impl View {
             state: AtomicU8::new(ServerState::Initializing.number() as u8),
             listeners: bound.listeners.clone(),
             clusters: clusters.to_vec(),
+            secrets,
             store,
             actions,
             loggers,
@@ -210,13 +214,13 @@ impl ServerView for View {
     fn certs(&self) -> Value {
         let of_listeners = (self.listeners.iter())
             .flat_map(|listener| listener.chains.iter().flatten())
-            .filter_map(|chain| chain.tls.as_deref())
+            .filter_map(|chain| chain.tls.as_ref()?.get())
             .map(|tls| {
                 let own = tls.certificates.iter().map(|one| &one.listed);
                 certificates(tls.trusted(), own)
             });
         let of_clusters = (self.clusters.iter())
-            .filter_map(|cluster| cluster.tls.as_deref())
+            .filter_map(|cluster| cluster.tls.as_ref()?.get())
             .map(|tls| {
                 let own = tls.certificate.iter().map(|one| &one.listed);
                 certificates(tls.trusted(), own)
@@ -301,6 +305,20 @@ impl ServerView for View {
 
     fn config_dump(&self, include_eds: bool) -> Value {
         let mut dump = self.config_dump.clone();
+        if let Some(section) = dump["configs"]
+            .as_array_mut()
+            .and_then(|all| all.last_mut())
+        {
+            let [active, warming] = self.secrets.dump();
+            for (field, secrets) in [
+                ("dynamic_active_secrets", active),
+                ("dynamic_warming_secrets", warming),
+            ] {
+                if !secrets.is_empty() {
+                    section[field] = secrets.into();
+                }
+            }
+        }
         if include_eds && let Some(sections) = dump["configs"].as_array_mut() {
             // After the clusters, as Envoy sorts them.
             let place = sections.len().min(2);
@@ -481,6 +499,11 @@ fn config_dump(bootstrap: &Value) -> Value {
             json!({ "listener": listener, "last_updated": updated })
         })
         .collect();
+    let secrets = resources("secrets").into_iter().map(|secret| {
+        let name = secret["name"].clone();
+        json!({ "name": name, "secret": secret_manager::typed(secret) })
+    });
+    let secrets = secrets.collect();
     let section = |name: &str, field: Option<(&str, Vec<Value>)>| {
         let mut section = json!({ "@type": format!("type.googleapis.com/envoy.admin.v3.{name}") });
         if let Some((field, values)) = field
@@ -499,7 +522,8 @@ fn config_dump(bootstrap: &Value) -> Value {
         section("ListenersConfigDump", Some(("static_listeners", listeners))),
         section("ScopedRoutesConfigDump", None),
         section("RoutesConfigDump", Some(("static_route_configs", routes))),
-        section("SecretsConfigDump", None),
+        // The last one: `ServerView::config_dump` adds to it.
+        section("SecretsConfigDump", Some(("static_secrets", secrets))),
     ] })
 }
 

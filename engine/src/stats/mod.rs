@@ -34,6 +34,7 @@ pub mod http_connection_manager;
 pub mod listener;
 pub mod outlier_detection;
 pub mod route;
+pub mod sds;
 pub mod server;
 pub mod ssl;
 pub mod tcp_proxy;

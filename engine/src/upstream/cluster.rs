@@ -35,11 +35,10 @@ use crate::stats::cluster::{
 };
 use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stats::http2::Http2CodecStats;
-use crate::stats::ssl::SslSocketFactoryStats;
 use crate::stats::{GaugeReader, Store};
 use crate::stream_info::{ClusterInfo, Protocol};
 use crate::transport_sockets::proxy_protocol::ProxyProtocolStats;
-use crate::transport_sockets::tls::{ClientContext, ClientSocketFactory};
+use crate::transport_sockets::tls::{ClientContext, ClientSocketFactory, SharedContext};
 use crate::worker::shared::Latest;
 
 /// What all workers share of a cluster.
@@ -61,7 +60,7 @@ pub struct SharedCluster {
     /// Of a cluster whose connections begin with a header.
     pub proxy_protocol: Option<ProxyProtocolStats>,
     /// How TLS is spoken with its hosts; `None` is plaintext.
-    pub tls: Option<Arc<ClientContext>>,
+    pub tls: Option<Arc<SharedContext<ClientContext>>>,
     /// The process-wide limits by routing priority: default, high.
     pub limits: [Limits; 2],
     /// When it was made: where the clock of its balancers starts.
@@ -135,15 +134,15 @@ impl SharedCluster {
         self
     }
 
-    /// Its hosts speak TLS.
+    /// Its hosts speak TLS, if `tls` is something; without a context, as soon as its
+    /// secrets are known.
     #[must_use]
-    pub fn with_tls(mut self, tls: Option<Arc<ClientContext>>, store: &Store) -> Self {
-        if tls.is_some() {
+    pub fn with_tls(mut self, tls: Option<Option<Arc<ClientContext>>>, store: &Store) -> Self {
+        self.tls = tls.map(|context| {
             let prefix = prefix(&self.config.stat_name);
-            let _ =
-                SslSocketFactoryStats::new(store, &format!("{prefix}client_ssl_socket_factory."));
-        }
-        self.tls = tls;
+            let prefix = format!("{prefix}client_ssl_socket_factory.");
+            Arc::new(SharedContext::new(context, store, &prefix))
+        });
         self
     }
 
@@ -281,7 +280,7 @@ impl Cluster {
             load_reader: RefCell::default(),
             tls: shared.tls.as_ref().map(|context| {
                 let prefix = prefix(&shared.config.stat_name);
-                ClientSocketFactory::new(Arc::clone(context), store, &prefix)
+                ClientSocketFactory::new(context, store, &prefix)
             }),
             store: store.clone(),
             http1_stats: OnceCell::new(),

@@ -31,6 +31,7 @@ use crate::filters::{WorkerContext, WorkerFacts};
 use crate::listener::{SharedListener, WorkerListener};
 use crate::reactor::{self, DriverKind, Reactor, RemoteWaker};
 use crate::stats::{Shard, Store};
+use crate::transport_sockets::tls::{ClientContext, ServerContext, SharedContext};
 use crate::upstream::cluster::{Cluster, SharedCluster};
 use crate::upstream::conn_pool::lending::{Lending, Workers};
 use crate::upstream::dns_cache::{Known, SharedDnsCache};
@@ -64,6 +65,10 @@ pub enum Change {
     Names(DnsCacheId, Arc<Known>),
     /// Other hosts for a cluster, or the same with another health.
     Hosts(ClusterId, Arc<HostSet>),
+    /// The TLS of a filter chain has become another one.
+    ServerContext(Arc<SharedContext<ServerContext>>, Arc<ServerContext>),
+    /// The TLS of a cluster has become another one.
+    ClientContext(ClusterId, Arc<ClientContext>),
     /// A new listener with this worker's sockets, one an address.
     Listener(Arc<SharedListener>, Vec<Socket>),
     /// The runtime has other values.
@@ -287,6 +292,18 @@ impl Worker {
             Change::Hosts(id, hosts) => {
                 let seed = self.context.rng.borrow_mut().u64(..);
                 self.context.clusters.update_hosts(id, hosts, seed);
+            }
+            Change::ServerContext(of, context) => {
+                for listener in self.listeners.borrow().iter() {
+                    listener.update_context(&of, &context);
+                }
+            }
+            Change::ClientContext(id, context) => {
+                if let Some(cluster) = self.context.clusters.get(id)
+                    && let Some(tls) = &cluster.tls
+                {
+                    tls.update(context);
+                }
             }
             Change::Listener(shared, sockets) => {
                 let name = Arc::clone(&shared.config.name);

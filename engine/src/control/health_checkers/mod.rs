@@ -86,7 +86,7 @@ impl HealthChecker {
         let check = config.health_check.as_ref()?;
         let prefix = prefix(&config.stat_name);
         let tls = cluster.tls.as_ref().map(|context| {
-            let tls = Tls::new(Arc::clone(context), check, config, store);
+            let tls = Tls::new(context, check, config, store);
             Arc::new(tls)
         });
         Some(Self {

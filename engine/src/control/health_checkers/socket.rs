@@ -17,7 +17,8 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use crate::stats::Store;
 use crate::stats::cluster::prefix;
 use crate::transport_sockets::proxy_protocol::{Of, write_header};
-use crate::transport_sockets::tls::{ClientContext, Connector, HandshakeCounts};
+use crate::transport_sockets::tls::handshake::HandshakeError;
+use crate::transport_sockets::tls::{ClientContext, Connector, HandshakeCounts, SharedContext};
 use crate::worker::shared::Locked;
 
 /// Where a host is checked.
@@ -35,26 +36,45 @@ pub(super) struct Target {
 
 /// The TLS of a cluster's checks.
 pub(super) struct Tls {
-    connector: Connector,
+    context: Arc<SharedContext<ClientContext>>,
+    /// Of the context that was there when it was needed last.
+    connector: Locked<Option<Arc<Connector>>>,
+    alpn: Box<[Box<[u8]>]>,
     counts: Locked<HandshakeCounts>,
 }
 
 impl Tls {
     pub fn new(
-        context: Arc<ClientContext>,
+        context: &Arc<SharedContext<ClientContext>>,
         check: &HealthCheck,
         cluster: &Cluster,
         store: &Store,
     ) -> Self {
         let counts = HandshakeCounts::new(store, &prefix(&cluster.stat_name));
         Self {
-            connector: Connector::new(context, &check.alpn),
+            context: Arc::clone(context),
+            connector: Locked::new(None),
+            alpn: check.alpn.iter().cloned().collect(),
             counts: Locked::new(counts),
         }
     }
 
+    /// The connector of the context that is there now, if one is.
+    fn connector(&self) -> Option<Arc<Connector>> {
+        let context = self.context.get()?;
+        Some(self.connector.with(|connector| match connector {
+            Some(connector) if connector.is_of(&context) => Arc::clone(connector),
+            other => Arc::clone(other.insert(Arc::new(Connector::new(context, &self.alpn)))),
+        }))
+    }
+
     async fn secure(&self, plain: Bytes, host: &str, ip: Option<IpAddr>) -> io::Result<Bytes> {
-        let outcome = self.connector.connect(plain, host, ip).await;
+        let Some(connector) = self.connector() else {
+            let stats = &self.context.stats;
+            stats.upstream_context_secrets_not_ready.inc();
+            return Err(HandshakeError::NoSecret.into());
+        };
+        let outcome = connector.connect(plain, host, ip).await;
         let noted = outcome.as_ref().map(|(_, agreed)| agreed);
         self.counts.with(|counts| counts.note(noted));
         match outcome {

@@ -35,6 +35,12 @@ impl Connector {
         Self { context, config }
     }
 
+    /// Whether it connects as this context says.
+    #[must_use]
+    pub fn is_of(&self, context: &Arc<ClientContext>) -> bool {
+        Arc::ptr_eq(&self.context, context)
+    }
+
     /// Makes a connection of a socket that is connected to `address`. `hostname` is
     /// what the host is called, or empty.
     ///

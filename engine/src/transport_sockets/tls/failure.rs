@@ -3,7 +3,7 @@
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
-use super::handshake::HandshakeError;
+use super::handshake::{HandshakeError, NO_SECRET};
 
 /// Errors of the library `SSL`, in the high byte of a packed error of OpenSSL.
 const SSL_LIBRARY: u32 = 16 << 24;
@@ -15,6 +15,7 @@ pub fn reason(error: &HandshakeError) -> String {
     let error = match error {
         HandshakeError::Tls(error) => error,
         HandshakeError::Verify(failure) => return certificate_verify_failed(failure),
+        HandshakeError::NoSecret => return NO_SECRET.to_owned(),
         HandshakeError::Closed | HandshakeError::Io(_) => return String::new(),
     };
     let (number, name) = match error {

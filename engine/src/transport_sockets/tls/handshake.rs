@@ -42,7 +42,12 @@ pub enum HandshakeError {
     Tls(rustls::Error),
     /// The peer's certificate is not acceptable.
     Verify(VerifyFailure),
+    /// There is no context yet: nobody has said what our secrets are.
+    NoSecret,
 }
+
+/// What Envoy says then.
+pub(super) const NO_SECRET: &str = "TLS_error: Secret is not supplied by SDS";
 
 impl From<rustls::Error> for HandshakeError {
     fn from(error: rustls::Error) -> Self {
@@ -57,6 +62,7 @@ impl From<HandshakeError> for io::Error {
             HandshakeError::Io(error) => error,
             HandshakeError::Tls(error) => Self::new(io::ErrorKind::InvalidData, error),
             HandshakeError::Verify(failure) => Self::other(failure.to_string()),
+            HandshakeError::NoSecret => Self::other(NO_SECRET),
         }
     }
 }

@@ -11,6 +11,9 @@
 //!   (`subject_alt_name.rs`),
 //! - sessions that are taken up again (`session_ticket.rs`).
 //!
+//! Who has a context has it through `shared_context.rs`, because its secrets may
+//! change while the proxy runs.
+//!
 //! A worker's `socket_factory.rs` makes connections with a context: the handshake is
 //! rustls's, without its buffers (`handshake.rs`, as many in a turn as `budget.rs`
 //! has room for). What it agrees on becomes a [`TlsStream`] (`stream.rs`), which
@@ -40,6 +43,7 @@ mod peer_certificate;
 mod record;
 mod server_context;
 mod session_ticket;
+mod shared_context;
 mod socket_factory;
 mod stream;
 mod subject_alt_name;
@@ -57,6 +61,7 @@ pub use certificate::{Certificate, Listed};
 pub use client_context::ClientContext;
 pub use connector::Connector;
 pub use server_context::ServerContext;
+pub use shared_context::SharedContext;
 pub use socket_factory::{ClientSocketFactory, HandshakeCounts, ServerSocketFactory};
 pub use stream::TlsStream;
 pub use verify_failure::VerifyFailure;

@@ -137,6 +137,8 @@ fn ticket_keys(tickets: &SessionTickets, cx: &mut Cx<'_>) -> Option<Keys> {
     let sources = match tickets {
         SessionTickets::Off => return Some(Keys::None),
         SessionTickets::Generated => return Some(Keys::Generated),
+        // Not known yet; nobody gets such a context.
+        SessionTickets::Sds(_) => return Some(Keys::None),
         SessionTickets::Keys(sources) => sources,
     };
     let keys: Vec<_> = (sources.iter())

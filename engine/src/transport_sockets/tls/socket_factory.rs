@@ -1,12 +1,13 @@
 //! The TLS side of a listener's chain, or of a cluster, on one worker: makes
 //! connections of sockets, and counts them.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use super::handshake::{self, Agreed, HandshakeError};
 use super::stream::TlsStream;
-use super::{ClientContext, ServerContext, VerifyFailure, names};
+use super::{ClientContext, ServerContext, SharedContext, VerifyFailure, names};
 use crate::reactor::Stream;
 use crate::stats::Store;
 use crate::stats::ssl::{AgreedStats, SslStats};
@@ -75,7 +76,7 @@ impl HandshakeCounts {
             }
             HandshakeError::Tls(_) => self.stats.connection_error.inc(),
             // Nobody has broken a rule of TLS.
-            HandshakeError::Closed | HandshakeError::Io(_) => {}
+            HandshakeError::Closed | HandshakeError::Io(_) | HandshakeError::NoSecret => {}
         }
     }
 
@@ -121,17 +122,26 @@ fn info(agreed: &Agreed, asks: bool) -> TlsInfo {
 
 /// Answers clients of a filter chain.
 pub struct ServerSocketFactory {
-    context: Arc<ServerContext>,
+    shared: Arc<SharedContext<ServerContext>>,
+    context: RefCell<Option<Arc<ServerContext>>>,
     counts: HandshakeCounts,
 }
 
 impl ServerSocketFactory {
     /// One worker's. `prefix` is the listener's.
     #[must_use]
-    pub fn new(context: Arc<ServerContext>, store: &Store, prefix: &str) -> Self {
+    pub fn new(shared: &Arc<SharedContext<ServerContext>>, store: &Store, prefix: &str) -> Self {
         Self {
-            context,
+            shared: Arc::clone(shared),
+            context: RefCell::new(shared.get()),
             counts: HandshakeCounts::new(store, prefix),
+        }
+    }
+
+    /// New connections get another context, if it is this one that has become it.
+    pub fn update(&self, of: &Arc<SharedContext<ServerContext>>, context: &Arc<ServerContext>) {
+        if Arc::ptr_eq(&self.shared, of) {
+            *self.context.borrow_mut() = Some(Arc::clone(context));
         }
     }
 
@@ -140,25 +150,37 @@ impl ServerSocketFactory {
     /// # Errors
     /// See [`HandshakeError`].
     pub async fn accept(&self, socket: Stream) -> Result<Secured, HandshakeError> {
-        let outcome = handshake::accept(socket, &self.context.config).await;
-        self.counts.ended(outcome, self.context.verifies_clients())
+        let Some(context) = self.context.borrow().clone() else {
+            let stats = &self.shared.stats;
+            stats.downstream_context_secrets_not_ready.inc();
+            return Err(HandshakeError::NoSecret);
+        };
+        let outcome = handshake::accept(socket, &context.config).await;
+        self.counts.ended(outcome, context.verifies_clients())
     }
 }
 
 /// Begins connections to the hosts of a cluster.
 pub struct ClientSocketFactory {
-    context: Arc<ClientContext>,
+    shared: Arc<SharedContext<ClientContext>>,
+    context: RefCell<Option<Arc<ClientContext>>>,
     counts: HandshakeCounts,
 }
 
 impl ClientSocketFactory {
     /// One worker's. `prefix` is the cluster's.
     #[must_use]
-    pub fn new(context: Arc<ClientContext>, store: &Store, prefix: &str) -> Self {
+    pub fn new(shared: &Arc<SharedContext<ClientContext>>, store: &Store, prefix: &str) -> Self {
         Self {
-            context,
+            shared: Arc::clone(shared),
+            context: RefCell::new(shared.get()),
             counts: HandshakeCounts::new(store, prefix),
         }
+    }
+
+    /// New connections get another context.
+    pub fn update(&self, context: Arc<ClientContext>) {
+        *self.context.borrow_mut() = Some(context);
     }
 
     /// Makes a connection of a socket that is connected to `address`. `hostname` is
@@ -174,10 +196,14 @@ impl ClientSocketFactory {
         address: Option<IpAddr>,
         alpn: &[&[u8]],
     ) -> Result<Secured, HandshakeError> {
-        let name = self.context.server_name(hostname, address);
-        let outcome = handshake::connect(socket, &self.context.config, name, alpn).await;
+        let Some(context) = self.context.borrow().clone() else {
+            self.shared.stats.upstream_context_secrets_not_ready.inc();
+            return Err(HandshakeError::NoSecret);
+        };
+        let name = context.server_name(hostname, address);
+        let outcome = handshake::connect(socket, &context.config, name, alpn).await;
         let outcome = outcome.map(|(stream, agreed)| {
-            let own = self.context.certificate.as_ref();
+            let own = context.certificate.as_ref();
             let certificate = own.map(|own| Arc::clone(&own.listed.facts));
             (
                 stream,
@@ -187,6 +213,6 @@ impl ClientSocketFactory {
                 },
             )
         });
-        self.counts.ended(outcome, self.context.verifies_hosts())
+        self.counts.ended(outcome, context.verifies_hosts())
     }
 }
