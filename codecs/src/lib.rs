@@ -12,6 +12,7 @@
 //! - [`http1`]: HTTP/1 heads, bodies and their encoders.
 //! - [`orca`]: what hosts say of their load.
 //! - [`proxy_protocol`]: the header that tells where a connection comes from.
+//! - [`thrift`]: a call without arguments, and what its answer is.
 
 pub mod base64;
 pub mod client_hello;
@@ -20,3 +21,4 @@ pub mod header;
 pub mod http1;
 pub mod orca;
 pub mod proxy_protocol;
+pub mod thrift;

@@ -29,7 +29,7 @@ use crate::latency_outlier::{self, LatencyOutlier};
 use crate::listener::BUFFER_LIMIT;
 use crate::load_balancing::{self, Balancing};
 use crate::metadata::Metadata;
-use crate::outlier_detection::{self, OutlierDetection};
+use crate::outlier_detection::{self, ErrorMatcher, OutlierDetection};
 use crate::proxy_protocol::{self, ProxyProtocol};
 use crate::request_policies::RequestPolicies;
 use crate::tls::{Secrets, TransportSocket, UpstreamTlsContext};
@@ -116,6 +116,8 @@ pub struct Cluster {
     pub close_connections_on_host_health_failure: bool,
     /// When a host that answers badly is left out.
     pub outlier_detection: Option<Box<OutlierDetection>>,
+    /// Which responses are errors for it, where the status does not say so.
+    pub error_matcher: Option<Arc<ErrorMatcher>>,
     /// When a host that answers slowly is left out.
     pub latency_outlier: Option<Box<LatencyOutlier>>,
     /// What takes the place of routes' policies for its requests.
@@ -123,6 +125,12 @@ pub struct Cluster {
     /// How much of their time requests and tries take is recorded
     /// (`track_cluster_stats.timeout_budgets`).
     pub timeout_budgets: bool,
+    /// The sizes of requests and responses are recorded
+    /// (`track_cluster_stats.request_response_sizes`).
+    pub request_response_sizes: bool,
+    /// What is counted of each host is listed
+    /// (`track_cluster_stats.per_endpoint_stats`).
+    pub per_endpoint_stats: bool,
     /// Where the configuration names it.
     pub source: Source,
 }
@@ -268,6 +276,7 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
             Box::new(outlier_detection::lower(proto, cx))
         })
     });
+    let tracked = proto.track_cluster_stats.as_ref();
     let stat_name = match proto.alt_stat_name.as_str() {
         "" => core::stat_name(&proto.name),
         name => core::stat_name(name),
@@ -316,7 +325,10 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
         proxy_protocol,
         connections_per_downstream: proto.connection_pool_per_downstream_connection,
         request_policies: http.request_policies,
+        error_matcher: http.error_matcher,
         timeout_budgets: tracks_timeout_budgets(proto),
+        request_response_sizes: tracked.is_some_and(|tracked| tracked.request_response_sizes),
+        per_endpoint_stats: tracked.is_some_and(|tracked| tracked.per_endpoint_stats),
         source: cx.source(),
     }
 }
@@ -363,6 +375,7 @@ struct HttpOptions {
     http2: Http2ProtocolOptions,
     http2_response_head_bytes_max: u32,
     request_policies: RequestPolicies,
+    error_matcher: Option<Arc<ErrorMatcher>>,
 }
 
 /// Envoy's defaults.
@@ -381,6 +394,7 @@ impl Default for HttpOptions {
             http2: Http2ProtocolOptions::default(),
             http2_response_head_bytes_max: 60 * 1024,
             request_policies: RequestPolicies::default(),
+            error_matcher: None,
         }
     }
 }
@@ -465,6 +479,10 @@ impl HttpOptions {
             });
         }
         self.request_policies = RequestPolicies::lower(&proto, cx);
+        self.error_matcher = proto.outlier_detection.as_ref().and_then(|proto| {
+            let matcher = cx.field("outlier_detection", |cx| ErrorMatcher::lower(proto, cx));
+            matcher.map(Arc::new)
+        });
         match &proto.upstream_protocol_options {
             Some(UpstreamProtocolOptions::ExplicitHttpConfig(explicit)) => {
                 cx.field("explicit_http_config", |cx| self.explicit(explicit, cx));

@@ -13,12 +13,18 @@ use envoy_types::pb::envoy::config::core::v3 as pb;
 use envoy_types::pb::envoy::config::core::v3::health_check::{
     CustomHealthCheck, HealthChecker, Payload, custom_health_check, payload,
 };
+use envoy_types::pb::envoy::extensions::filters::network::thrift_proxy::v3::{
+    ProtocolType, TransportType,
+};
 use envoy_types::pb::envoy::extensions::health_check::event_sinks::file::v3::HealthCheckEventFileSink;
 use envoy_types::pb::envoy::extensions::health_checkers::redis::v3::Redis;
+use envoy_types::pb::envoy::extensions::health_checkers::thrift::v3::Thrift;
 use envoy_types::pb::google::protobuf::UInt32Value;
+use prost::Name as _;
+use ringway_codecs::thrift;
 
 use crate::cluster::HttpVersion;
-use crate::context::{Cx, unpack};
+use crate::context::{Cx, type_name, unpack};
 use crate::core;
 use crate::proxy_protocol::{self, ProxyProtocol};
 use crate::runtime::RuntimeKey;
@@ -100,6 +106,19 @@ pub enum Checker {
     Tcp(TcpCheck),
     /// `PING`, or `EXISTS` with this key.
     Redis(Box<[u8]>),
+    /// A call without arguments.
+    Thrift(ThriftCheck),
+}
+
+/// `envoy.extensions.health_checkers.thrift.v3.Thrift`.
+#[derive(Clone, Debug)]
+pub struct ThriftCheck {
+    /// What is called.
+    pub method: Box<[u8]>,
+    /// How messages are told apart.
+    pub transport: thrift::Transport,
+    /// How values are written.
+    pub protocol: thrift::Protocol,
 }
 
 /// `core.v3.HealthCheck.TcpHealthCheck`.
@@ -211,8 +230,48 @@ fn lower_custom(proto: &CustomHealthCheck, cx: &mut Cx<'_>) -> Option<Checker> {
         cx.error("a typed_config is needed here: its type selects the checker");
         return None;
     };
-    let redis: Redis = cx.field("typed_config", |cx| unpack(any, cx))?;
-    Some(Checker::Redis(redis.key.as_bytes().into()))
+    cx.field("typed_config", |cx| {
+        if type_name(&any.type_url) == Thrift::full_name() {
+            let thrift: Thrift = unpack(any, cx)?;
+            return lower_thrift(&thrift, cx).map(Checker::Thrift);
+        }
+        let redis: Redis = unpack(any, cx)?;
+        Some(Checker::Redis(redis.key.as_bytes().into()))
+    })
+}
+
+fn lower_thrift(proto: &Thrift, cx: &mut Cx<'_>) -> Option<ThriftCheck> {
+    let transport = match proto.transport() {
+        TransportType::Framed => thrift::Transport::Framed,
+        TransportType::Unframed => thrift::Transport::Unframed,
+        TransportType::Header => thrift::Transport::Header,
+        TransportType::AutoTransport => {
+            cx.error_at("transport", "FRAMED, UNFRAMED or HEADER is needed here");
+            return None;
+        }
+    };
+    #[expect(deprecated, reason = "it has to be refused")]
+    let protocol = match proto.protocol() {
+        ProtocolType::Binary => thrift::Protocol::Binary,
+        ProtocolType::LaxBinary => thrift::Protocol::LaxBinary,
+        ProtocolType::Compact => thrift::Protocol::Compact,
+        ProtocolType::AutoProtocol | ProtocolType::Twitter => {
+            cx.error_at("protocol", "BINARY, LAX_BINARY or COMPACT is needed here");
+            return None;
+        }
+    };
+    if transport == thrift::Transport::Header && protocol == thrift::Protocol::LaxBinary {
+        cx.error_at(
+            "protocol",
+            "the HEADER transport has no number for LAX_BINARY",
+        );
+        return None;
+    }
+    Some(ThriftCheck {
+        method: proto.method_name.as_bytes().into(),
+        transport,
+        protocol,
+    })
 }
 
 fn event_log(path: &str, cx: &Cx<'_>) -> EventLog {

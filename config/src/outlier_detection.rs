@@ -2,6 +2,8 @@
 //! that answers worse than it should is left out, and for how long. Compiled
 //! types on top, lowering below.
 
+mod error_matcher;
+
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
@@ -10,6 +12,8 @@ use envoy_types::pb::google::protobuf::UInt32Value;
 use crate::context::Cx;
 use crate::core;
 use crate::runtime::{RuntimeKey, RuntimeValues};
+
+pub use error_matcher::ErrorMatcher;
 
 /// A number that the runtime may replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +112,7 @@ pub enum Origin {
 pub(crate) fn lower(proto: &pb::OutlierDetection, cx: &mut Cx<'_>) -> OutlierDetection {
     for i in 0..proto.monitors.len() {
         cx.index("monitors", i, |cx| {
-            cx.error("monitors that are extensions are not supported yet");
+            cx.error("Envoy 1.40 is built without any monitor that could be named here");
         });
     }
     let base = milliseconds(proto.base_ejection_time, "base_ejection_time", 30_000, cx);

@@ -45,6 +45,8 @@ pub struct Resolver {
     pub absence_is_failure: bool,
     /// Takes the place of the records' times to live.
     pub fixed_ttl: Option<Duration>,
+    /// Families are asked for only while an interface has an address of them.
+    pub routable_only: bool,
 }
 
 /// How many answers are kept, and how long.
@@ -71,6 +73,7 @@ impl Default for Resolver {
             cache: None,
             absence_is_failure: false,
             fixed_ttl: None,
+            routable_only: false,
         }
     }
 }
@@ -175,6 +178,7 @@ fn cares(proto: &CaresDnsResolverConfig, cx: &mut Cx<'_>) -> Resolver {
         }),
         tries: core::u32_or(proto.query_tries, default.tries).min(TRIES_MAX),
         rotate: proto.rotate_nameservers,
+        routable_only: proto.filter_unroutable_families,
         udp_payload_max: proto
             .edns0_max_payload_size
             .and_then(|size| u16::try_from(size.value).ok())

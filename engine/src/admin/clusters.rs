@@ -110,7 +110,7 @@ fn limits(thresholds: &Thresholds) -> [(&'static str, u32); 4] {
     ]
 }
 
-fn counters(stats: &HostStats) -> [(&'static str, u64); 6] {
+pub(super) fn counters(stats: &HostStats) -> [(&'static str, u64); 6] {
     [
         ("cx_connect_fail", stats.cx_connect_fail),
         ("cx_total", stats.cx_total),
@@ -121,7 +121,7 @@ fn counters(stats: &HostStats) -> [(&'static str, u64); 6] {
     ]
 }
 
-fn gauges(stats: &HostStats) -> [(&'static str, u64); 3] {
+pub(super) fn gauges(stats: &HostStats) -> [(&'static str, u64); 3] {
     [
         ("cx_active", stats.cx_active),
         ("rq_active", stats.rq_active),

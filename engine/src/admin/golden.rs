@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 
+use super::host_stats::HostValues;
 use super::stats::BucketMode;
 use super::{stats_json, stats_prometheus, stats_text};
 use crate::stats::{Shard, Snapshot, Store, Unit};
@@ -57,7 +58,7 @@ fn prometheus() {
 #[test]
 fn text() {
     let snapshot = recorded();
-    let summary = stats_text::write(&snapshot, BucketMode::Summary);
+    let summary = stats_text::write(&snapshot, &HostValues::default(), BucketMode::Summary);
     assert_same(&summary, include_str!("golden/summary.txt"));
     let histograms = Snapshot {
         histograms: snapshot.histograms,
@@ -71,14 +72,17 @@ fn text() {
         (BucketMode::Disjoint, include_str!("golden/disjoint.txt")),
         (BucketMode::Detailed, include_str!("golden/detailed.txt")),
     ] {
-        assert_same(&stats_text::write(&histograms, mode), envoys);
+        assert_same(
+            &stats_text::write(&histograms, &HostValues::default(), mode),
+            envoys,
+        );
     }
 }
 
 #[test]
 fn json() {
     let snapshot = recorded();
-    let summary = stats_json::write(&snapshot, BucketMode::Summary);
+    let summary = stats_json::write(&snapshot, &HostValues::default(), BucketMode::Summary);
     assert_same_json(&summary, include_str!("golden/summary.json"));
     let histograms = Snapshot {
         histograms: snapshot.histograms,
@@ -92,7 +96,10 @@ fn json() {
         (BucketMode::Disjoint, include_str!("golden/disjoint.json")),
         (BucketMode::Detailed, include_str!("golden/detailed.json")),
     ] {
-        assert_same_json(&stats_json::write(&histograms, mode), envoys);
+        assert_same_json(
+            &stats_json::write(&histograms, &HostValues::default(), mode),
+            envoys,
+        );
     }
 }
 

@@ -18,6 +18,7 @@ mod endpoint;
 mod explain;
 mod healthcheck;
 mod help;
+mod host_stats;
 mod hot_restart_version;
 mod index;
 mod init_dump;

@@ -5,6 +5,7 @@ use hyper::StatusCode;
 use regex::Regex;
 
 use super::endpoint::{Endpoint, Process};
+use super::host_stats::HostValues;
 use super::memory::Memory;
 use super::reply::{HTML, Reply};
 use super::request::Query;
@@ -48,6 +49,7 @@ fn handle(process: &Process, query: &Query) -> Reply {
         }
         Format::Json => Reply::json_text(stats_json::write(
             &params.snapshot(process),
+            &params.host_values(process),
             params.buckets.unwrap_or(BucketMode::Summary),
         )),
         Format::Text => Reply::text(as_text(process, &params)),
@@ -66,7 +68,8 @@ fn handle(process: &Process, query: &Query) -> Reply {
 
 fn as_text(process: &Process, params: &Params) -> String {
     let buckets = params.buckets.unwrap_or(BucketMode::Summary);
-    stats_text::write(&params.snapshot(process), buckets)
+    let hosts = params.host_values(process);
+    stats_text::write(&params.snapshot(process), &hosts, buckets)
 }
 
 /// What was asked for.
@@ -191,6 +194,35 @@ impl Params {
         snapshot
     }
 
+    /// The statistics of hosts asked for, of the kind asked for.
+    fn host_values(&self, process: &Process) -> HostValues {
+        let mut values = self.host_values_of_all_kinds(process);
+        values.retain(|value| match self.kind {
+            None => true,
+            Some(Kind::Counters) => !value.is_gauge,
+            Some(Kind::Gauges) => value.is_gauge,
+            Some(Kind::Histograms | Kind::TextReadouts) => false,
+        });
+        values
+    }
+
+    /// The same; Prometheus' format ignores `type`.
+    pub(super) fn host_values_of_all_kinds(&self, process: &Process) -> HostValues {
+        if self.hidden_only {
+            return HostValues::default();
+        }
+        let mut values = HostValues::of(&process.view.clusters());
+        values.retain(|value| self.wants(&value.stat.name));
+        values
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        match &self.filter {
+            Some(filter) => filter.is_match(name) != self.invert_filter,
+            None => true,
+        }
+    }
+
     /// The statistics asked for; Prometheus' format ignores `type`.
     pub(super) fn snapshot_of_all_kinds(&self, process: &Process) -> Snapshot {
         update(process);
@@ -198,10 +230,7 @@ impl Params {
         if self.hidden_only {
             return Snapshot::default();
         }
-        let mut snapshot = process.store.snapshot(|name| match &self.filter {
-            Some(filter) => filter.is_match(name) != self.invert_filter,
-            None => true,
-        });
+        let mut snapshot = process.store.snapshot(|name| self.wants(name));
         if self.used_only {
             snapshot.counters.retain(|counter| counter.used);
             snapshot.gauges.retain(|gauge| gauge.used);

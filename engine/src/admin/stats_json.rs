@@ -3,12 +3,13 @@
 
 use std::fmt::Write;
 
+use super::host_stats::HostValues;
 use super::number::shortest_json;
 use super::stats::BucketMode;
 use super::stats_text::{count_between, merged, percent};
 use crate::stats::{Buckets, DEFAULT_BOUNDS, HistogramValue, QUANTILES, Snapshot};
 
-pub(super) fn write(snapshot: &Snapshot, mode: BucketMode) -> String {
+pub(super) fn write(snapshot: &Snapshot, hosts: &HostValues, mode: BucketMode) -> String {
     let mut items: Vec<String> = Vec::new();
     for readout in &snapshot.text_readouts {
         items.push(format!(
@@ -17,7 +18,8 @@ pub(super) fn write(snapshot: &Snapshot, mode: BucketMode) -> String {
             quoted(&readout.text)
         ));
     }
-    for stat in merged(&snapshot.counters, &snapshot.gauges) {
+    let of_hosts = hosts.iter().map(|host| &host.stat);
+    for stat in merged(&snapshot.counters, &snapshot.gauges).chain(of_hosts) {
         items.push(format!(
             "{{\"name\":{},\"value\":{}}}",
             quoted(&stat.name),

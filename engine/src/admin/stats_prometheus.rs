@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::endpoint::{Endpoint, Process};
+use super::host_stats::HostValues;
 use super::number::general;
 use super::reply::Reply;
 use super::request::Query;
@@ -54,7 +55,9 @@ pub(super) fn answer(process: &Process, params: &Params, query: &Query) -> Reply
     if !query.has("text_readouts") {
         snapshot.text_readouts.clear();
     }
-    Reply::text(write(&snapshot, summary))
+    let mut text = write(&snapshot, summary);
+    write_hosts(&mut text, &params.host_values_of_all_kinds(process));
+    Reply::text(text)
 }
 
 pub(super) fn write(snapshot: &Snapshot, summary: bool) -> String {
@@ -83,6 +86,28 @@ pub(super) fn write(snapshot: &Snapshot, summary: bool) -> String {
     };
     write_groups(&mut text, kind, &snapshot.histograms, name_of, write);
     text
+}
+
+/// Writes the statistics of hosts behind all others, the counters first.
+fn write_hosts(text: &mut String, hosts: &HostValues) {
+    for (is_gauge, kind) in [(false, "counter"), (true, "gauge")] {
+        let mut metrics: BTreeMap<&str, BTreeMap<String, u64>> = BTreeMap::new();
+        for host in hosts.iter().filter(|host| host.is_gauge == is_gauge) {
+            let labels = host.labels.iter();
+            let labels: Vec<_> = labels
+                .map(|(name, value)| label(&sanitized(name), value))
+                .collect();
+            let metric = metrics.entry(&host.metric).or_default();
+            metric.insert(labels.join(","), host.stat.value);
+        }
+        for (name, values) in metrics {
+            let metric = metric_name(name);
+            let _ = writeln!(text, "# TYPE {metric} {kind}");
+            for (labels, value) in values {
+                let _ = writeln!(text, "{metric}{{{labels}}} {value}");
+            }
+        }
+    }
 }
 
 /// Writes one statistic, given its metric's name and its labels.

@@ -3,16 +3,18 @@
 use std::fmt::Write;
 use std::iter::Peekable;
 
+use super::host_stats::HostValues;
 use super::number::{general, shortest_text};
 use super::stats::BucketMode;
 use crate::stats::{Buckets, DEFAULT_BOUNDS, HistogramValue, QUANTILES, Snapshot, Value};
 
-pub(super) fn write(snapshot: &Snapshot, mode: BucketMode) -> String {
+pub(super) fn write(snapshot: &Snapshot, hosts: &HostValues, mode: BucketMode) -> String {
     let mut text = String::new();
     for readout in &snapshot.text_readouts {
         let _ = writeln!(text, "{}: {:?}", readout.name, readout.text);
     }
-    for stat in merged(&snapshot.counters, &snapshot.gauges) {
+    let of_hosts = hosts.iter().map(|host| &host.stat);
+    for stat in merged(&snapshot.counters, &snapshot.gauges).chain(of_hosts) {
         let _ = writeln!(text, "{}: {}", stat.name, stat.value);
     }
     for histogram in &snapshot.histograms {

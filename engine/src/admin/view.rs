@@ -176,6 +176,8 @@ pub struct ClusterStatus {
     /// last interval, the mean and the threshold, for errors of the hosts and
     /// of the proxy.
     pub success_rates: Option<[Option<(f64, f64)>; 2]>,
+    /// Statistics list its hosts (`track_cluster_stats.per_endpoint_stats`).
+    pub per_endpoint_stats: bool,
     /// By priority, then in the order of the configuration.
     pub hosts: Vec<HostStatus>,
 }

@@ -27,6 +27,7 @@ pub mod host_utility;
 pub mod http1;
 pub mod http2;
 pub mod internal_address;
+pub mod message_sizes;
 pub mod pacer;
 pub mod path_utility;
 pub mod redirect;

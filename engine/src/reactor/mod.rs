@@ -47,6 +47,7 @@ pub use buffer::Chunk;
 pub use driver::{DriverChoice, DriverKind};
 pub use listener::Listener;
 pub use remote::{RemoteWaker, remote_wake};
+pub use socket::WireCount;
 pub use splice::{Splice, Spliced};
 pub use stream::{ConnectOptions, DROP_FLUSH_TIMEOUT, Stream, set_socket_option};
 pub use timer::{Elapsed, Timer, sleep, timeout};

@@ -93,8 +93,21 @@ pub(super) struct Socket {
     /// What the last receive has brought.
     pub(super) last_received: u32,
     pub(super) bytes_sent: u64,
+    pub(super) wire_count: Option<WireCount>,
     pub(super) peer: Option<SocketAddr>,
     pub(super) connect: Option<Box<Connecting>>,
+}
+
+/// Who counts a socket's bytes when they are received, and when the kernel takes
+/// them: a function, and what it counts with.
+#[derive(Debug, Clone, Copy)]
+pub struct WireCount {
+    /// What received bytes are counted with.
+    pub received: u32,
+    /// What sent ones are counted with.
+    pub sent: u32,
+    /// Adds bytes.
+    pub add: fn(u32, u64),
 }
 
 /// What a `connect` operation needs until it has ended.
@@ -142,6 +155,7 @@ impl Socket {
             bytes_received: 0,
             last_received: 0,
             bytes_sent: 0,
+            wire_count: None,
             peer: None,
             connect: None,
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::buffer::Chunk;
 use super::driver::DriverKind;
 use super::io::Io;
-use super::socket::Phase;
+use super::socket::{Phase, WireCount};
 use super::timer::Alarm;
 use super::{Core, current};
 
@@ -333,6 +333,11 @@ impl Stream {
     /// Bytes that the kernel has taken so far.
     pub fn bytes_sent(&self) -> u64 {
         self.core.io.borrow().sockets[self.slot].bytes_sent
+    }
+
+    /// Has bytes counted as they come and go from now on, or not any more.
+    pub fn count_wire(&self, count: Option<WireCount>) {
+        self.core.io.borrow_mut().sockets[self.slot].wire_count = count;
     }
 
     /// The peer's address, for TCP. Asked from the kernel at the first call.

@@ -279,6 +279,7 @@ impl ServerView for View {
                     .filter(|name| *name != &*cluster.config.name)
                     .map(ToOwned::to_owned),
                 added_via_api: false,
+                per_endpoint_stats: cluster.config.per_endpoint_stats,
                 success_rates: success_rates(cluster),
                 default_thresholds: thresholds(&cluster.limits[0]),
                 high_thresholds: thresholds(&cluster.limits[1]),

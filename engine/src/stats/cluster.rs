@@ -158,6 +158,21 @@ stats_struct! {
 }
 
 stats_struct! {
+    /// How large requests and responses are, where that is recorded: under
+    /// [`prefix`].
+    pub struct RequestResponseSizeStats {
+        histograms: [
+            upstream_rq_body_size: Bytes,
+            upstream_rq_headers_count: Unspecified,
+            upstream_rq_headers_size: Bytes,
+            upstream_rs_body_size: Bytes,
+            upstream_rs_headers_count: Unspecified,
+            upstream_rs_headers_size: Bytes,
+        ],
+    }
+}
+
+stats_struct! {
     /// What clusters with subsets of hosts count besides: under [`prefix`].
     pub struct SubsetStats {
         gauges: [lb_subsets_single_host_per_subset_duplicate],

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 
-use crate::reactor::{Chunk, Stream};
+use crate::reactor::{Chunk, Stream, WireCount};
 use tls::TlsStream;
 
 /// A connection of either side of the proxy. Its functions are those of [`Stream`],
@@ -174,6 +174,18 @@ impl TransportSocket {
 }
 
 impl TransportSocket {
+    /// Has bytes counted as they come and go, or not any more; false where they
+    /// are not what the kernel takes and gives.
+    pub fn count_wire(&self, count: Option<WireCount>) -> bool {
+        match self {
+            Self::RawBuffer(stream) => {
+                stream.count_wire(count);
+                true
+            }
+            Self::Tls(_) => false,
+        }
+    }
+
     /// Gives the socket away, to another reactor: only a plain one can go, because
     /// the keys of another stay here.
     ///

@@ -30,8 +30,8 @@ use super::original_dst::{self, Registry};
 use super::outlier_detection::Watch;
 use crate::stats::alt_stats::{AltStatId, AltStats};
 use crate::stats::cluster::{
-    ClusterStats, MaglevStats, ResponseStats, RingHashStats, SubsetStats, TableStats,
-    TimeoutBudgetStats, TransportSocketMatchStats, prefix,
+    ClusterStats, MaglevStats, RequestResponseSizeStats, ResponseStats, RingHashStats, SubsetStats,
+    TableStats, TimeoutBudgetStats, TransportSocketMatchStats, prefix,
 };
 use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stats::http2::Http2CodecStats;
@@ -55,6 +55,8 @@ pub struct SharedCluster {
     pub subsets: Option<SubsetStats>,
     /// How much of their time its requests take, where that is recorded.
     pub timeout_budgets: Option<TimeoutBudgetStats>,
+    /// How large its requests and their responses are, where that is recorded.
+    pub request_response_sizes: Option<RequestResponseSizeStats>,
     /// How many hosts took the cluster's own transport socket.
     pub transport_socket_matches: TransportSocketMatchStats,
     /// Of a cluster whose connections begin with a header.
@@ -98,6 +100,8 @@ impl SharedCluster {
             responses: ResponseStats::new(store, &prefix),
             timeout_budgets: (config.timeout_budgets)
                 .then(|| TimeoutBudgetStats::new(store, &prefix)),
+            request_response_sizes: (config.request_response_sizes)
+                .then(|| RequestResponseSizeStats::new(store, &prefix)),
             subsets: (config.balancing.has_subsets()).then(|| SubsetStats::new(store, &prefix)),
             table: match config.balancing.policy() {
                 Policy::RingHash { .. } => {

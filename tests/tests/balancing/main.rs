@@ -23,4 +23,5 @@ mod shares;
 mod subsets;
 mod tables;
 mod tcp_checks;
+mod thrift_checks;
 mod turns;

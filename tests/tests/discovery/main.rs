@@ -15,3 +15,4 @@ mod requests;
 mod seen;
 mod traffic;
 mod unix_sockets;
+mod unroutable;

@@ -15,6 +15,7 @@ mod preconnecting;
 mod predicting;
 mod resending;
 mod shared_limits;
+mod wire_bytes;
 
 use ringway_tests::bootstrap::{Listener, bootstrap};
 use ringway_tests::process::{Process, Program, all_programs};

@@ -4,6 +4,7 @@
 use ringway_tests::admin::Admin;
 use ringway_tests::bootstrap::{Listener, cluster};
 use ringway_tests::case::{Case, case};
+use ringway_tests::client::Step;
 use ringway_tests::comparison;
 use ringway_tests::observation::{Ports, Scene};
 use ringway_tests::origin::{self, Act};
@@ -20,16 +21,16 @@ const LISTENERS: &[Listener] = &[Listener {
 const TRACKED: &str = "track_cluster_stats: { timeout_budgets: true }\nconnect_timeout: 0.15s";
 
 /// A request to a cluster that no other case has to do with.
-struct Told {
-    case: Case,
+pub(super) struct Told {
+    pub(super) case: Case,
     port: fn(Ports) -> u16,
 }
 
-fn origin(ports: Ports) -> u16 {
+pub(super) fn origin(ports: Ports) -> u16 {
     ports.origin
 }
 
-fn refused(ports: Ports) -> u16 {
+pub(super) fn refused(ports: Ports) -> u16 {
     ports.refused
 }
 
@@ -37,7 +38,7 @@ fn stuck(ports: Ports) -> u16 {
     ports.stuck
 }
 
-fn asks(name: &'static str, path: &str) -> Told {
+pub(super) fn asks(name: &'static str, path: &str) -> Told {
     let told = name.replace(' ', "_");
     let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\ncluster: {told}\r\n\r\n");
     Told {
@@ -47,18 +48,30 @@ fn asks(name: &'static str, path: &str) -> Told {
 }
 
 impl Told {
-    fn at(self, port: fn(Ports) -> u16) -> Told {
+    /// It talks to this listener instead.
+    pub(super) fn on(mut self, listener: &'static str) -> Told {
+        self.case.listener = listener;
+        self
+    }
+
+    /// The client sends this instead.
+    pub(super) fn sending(mut self, bytes: String) -> Told {
+        self.case.steps = vec![Step::Send(bytes.into_bytes())];
+        self
+    }
+
+    pub(super) fn at(self, port: fn(Ports) -> u16) -> Told {
         Told { port, ..self }
     }
 
-    fn mirror(self, acts: Vec<Act>) -> Told {
+    pub(super) fn mirror(self, acts: Vec<Act>) -> Told {
         Told {
             case: self.case.mirror(acts),
             ..self
         }
     }
 
-    fn answered(self, acts: Vec<Act>) -> Told {
+    pub(super) fn answered(self, acts: Vec<Act>) -> Told {
         Told {
             case: self.case.origin(acts),
             ..self
@@ -70,7 +83,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 const ERROR: &str = "HTTP/1.1 503 Some\r\ncontent-length: 0\r\n\r\n";
 
 /// An answer that takes this long to begin, or to end.
-fn after(ms: u64, first: &str, rest: &str) -> Vec<Act> {
+pub(super) fn after(ms: u64, first: &str, rest: &str) -> Vec<Act> {
     vec![
         Act::Read,
         Act::Send(first.into()),
@@ -128,16 +141,24 @@ fn cases() -> Vec<Told> {
 }
 
 fn clusters(ports: Ports) -> String {
-    let all = cases().into_iter().map(|told| {
+    clusters_of(cases(), ports, |name| match name {
+        "older" => "track_timeout_budgets: true",
+        "silent" => "track_cluster_stats: {}",
+        _ => TRACKED,
+    })
+}
+
+/// A cluster for each case, and the one for copies.
+pub(super) fn clusters_of(
+    cases: Vec<Told>,
+    ports: Ports,
+    tracked: fn(&str) -> &'static str,
+) -> String {
+    let all = cases.into_iter().map(|told| {
         let name = told.case.name.replace(' ', "_");
-        let tracked = match told.case.name {
-            "older" => "track_timeout_budgets: true",
-            "silent" => "track_cluster_stats: {}",
-            _ => TRACKED,
-        };
-        cluster(&name, (told.port)(ports), tracked)
+        cluster(&name, (told.port)(ports), tracked(told.case.name))
     });
-    all.chain([cluster("copies", ports.mirror, TRACKED)])
+    all.chain([cluster("copies", ports.mirror, tracked("copies"))])
         .collect()
 }
 
@@ -169,20 +190,27 @@ impl Samples {
 
 /// All histograms of budgets by their names.
 fn budgets(admin: &Admin) -> BTreeMap<String, Samples> {
+    let found = histograms(admin, |name| name.contains("_timeout_budget_"));
+    let samples = |(name, buckets): (String, String)| (name, Samples::of(&buckets));
+    found.into_iter().map(samples).collect()
+}
+
+/// The buckets of histograms by their names.
+pub(super) fn histograms(admin: &Admin, wanted: fn(&str) -> bool) -> BTreeMap<String, String> {
     let text = admin.get("/stats?histogram_buckets=detailed").text();
     let mut found = BTreeMap::new();
     let mut of = "";
     for line in text.lines() {
         if let Some(buckets) = line.strip_prefix("  totals=") {
-            if of.contains("_timeout_budget_") {
-                found.insert(of.to_owned(), Samples::of(buckets));
+            if wanted(of) {
+                found.insert(of.to_owned(), buckets.to_owned());
             }
         } else if let Some((name, rest)) = line.split_once(':')
             && !line.starts_with(' ')
         {
             of = name.trim_start_matches("cluster.");
-            if rest == " No recorded values" && of.contains("_timeout_budget_") {
-                found.insert(of.to_owned(), Samples::default());
+            if rest == " No recorded values" && wanted(of) {
+                found.insert(of.to_owned(), String::new());
             }
         }
     }

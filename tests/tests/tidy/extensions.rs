@@ -172,6 +172,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "config/src/health_check.rs",
     ),
     (
+        "envoy.extensions.health_checkers.thrift.v3.Thrift",
+        "config/src/health_check.rs",
+    ),
+    (
         "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink",
         "config/src/health_check.rs",
     ),

@@ -9,6 +9,7 @@
 mod dns;
 mod dns_cache;
 mod eds;
+mod interfaces;
 mod resolver;
 
 use std::collections::HashMap;

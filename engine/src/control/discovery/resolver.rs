@@ -17,6 +17,8 @@ use hickory_resolver::system_conf::read_system_conf;
 use ringway_config::dns::{LookupFamily, Resolver as Config};
 use tokio::sync::Semaphore;
 
+use super::interfaces;
+
 /// What is known of a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -97,6 +99,7 @@ pub struct Resolver {
     rotate: bool,
     absence_is_failure: bool,
     fixed_ttl: Option<Duration>,
+    routable_only: bool,
     questions: Semaphore,
 }
 
@@ -133,6 +136,7 @@ impl Resolver {
             rotate: config.rotate,
             absence_is_failure: config.absence_is_failure,
             fixed_ttl: config.fixed_ttl,
+            routable_only: config.routable_only,
             questions: Semaphore::new(QUESTIONS_MAX),
         }
     }
@@ -151,12 +155,21 @@ impl Resolver {
         })?;
         let v4 = || self.ask(&name, RecordType::A);
         let v6 = || self.ask(&name, RecordType::AAAA);
+        // As in Envoy, a family that leads nowhere is no failure where both are asked
+        // for at once.
+        let all = async |kind| match self.leads_somewhere(kind) {
+            true => self.ask(&name, kind).await,
+            false => Ok(Answer {
+                absence: NO_DATA,
+                ..Answer::default()
+            }),
+        };
         match family {
             LookupFamily::V4Only => v4().await,
             LookupFamily::V6Only => v6().await,
             LookupFamily::Auto => or_else(v6().await, v4).await,
             LookupFamily::V4Preferred => or_else(v4().await, v6).await,
-            LookupFamily::All => match tokio::join!(v4(), v6()) {
+            LookupFamily::All => match tokio::join!(all(RecordType::A), all(RecordType::AAAA)) {
                 (Ok(first), Ok(second)) => Ok(first.and(second)),
                 (Ok(answer), Err(_)) | (Err(_), Ok(answer)) if !answer.addresses.is_empty() => {
                     Ok(answer)
@@ -169,6 +182,12 @@ impl Resolver {
     /// Asks one server after the other, and all of them as often as is
     /// configured.
     async fn ask(&self, name: &Name, kind: RecordType) -> Result<Answer, Unknown> {
+        if !self.leads_somewhere(kind) {
+            return Err(Unknown {
+                text: "no interface has an address of the family".to_owned(),
+                reason: NO_DATA,
+            });
+        }
         // The semaphore is never closed.
         let _permit = self.questions.acquire().await;
         let first = match self.rotate {
@@ -207,6 +226,15 @@ impl Resolver {
             }
         }
         Err(last)
+    }
+
+    /// Whether what such records say can be reached from here, where that matters.
+    fn leads_somewhere(&self, kind: RecordType) -> bool {
+        !self.routable_only
+            || match kind {
+                RecordType::AAAA => interfaces::has_ipv6(),
+                _ => interfaces::has_ipv4(),
+            }
     }
 
     fn answer(&self, records: impl Iterator<Item = (IpAddr, u32)>) -> Answer {

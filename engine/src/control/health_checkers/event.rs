@@ -67,6 +67,7 @@ fn message(
         Checker::Grpc(_) => "GRPC",
         Checker::Tcp(_) => "TCP",
         Checker::Redis(_) => "REDIS",
+        Checker::Thrift(_) => "THRIFT",
     };
     let locality = &progress.locality;
     let mut fields: Vec<(u32, &str, Value)> = vec![

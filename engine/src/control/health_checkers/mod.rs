@@ -3,7 +3,8 @@
 //!
 //! A [`HealthChecker`] is a cluster's. `session.rs` is the life of one host's
 //! checks: when, and what follows from the results, for which `progress.rs` has
-//! the rules. `http.rs`, `http2.rs`, `grpc.rs`, `tcp.rs` and `redis.rs` ask, over a `socket.rs`;
+//! the rules. `http.rs`, `http2.rs`, `grpc.rs`, `tcp.rs`, `redis.rs` and `thrift.rs` ask, over a
+//! `socket.rs`;
 //! `event.rs` writes the log.
 
 mod event;
@@ -15,6 +16,7 @@ mod redis;
 mod session;
 mod socket;
 mod tcp;
+mod thrift;
 
 use std::collections::HashMap;
 use std::sync::Arc;

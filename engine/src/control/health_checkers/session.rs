@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::progress::{Failure, FailureKind, Outcome, Progress, Transition, interval, with_jitter};
 use super::socket::Target;
-use super::{Shared, grpc, http, http2, redis, tcp};
+use super::{Shared, grpc, http, http2, redis, tcp, thrift};
 use crate::control::cluster_manager::ClusterEvent;
 use crate::upstream::health::HealthFlag;
 use crate::upstream::host::SharedHost;
@@ -36,6 +36,7 @@ enum Client {
     Http2(Box<http2::Client>),
     Tcp(tcp::Client),
     Redis(redis::Client),
+    Thrift(thrift::Client),
 }
 
 impl Session {
@@ -77,6 +78,7 @@ impl Session {
             }
             Checker::Tcp(_) => Client::Tcp(tcp::Client::default()),
             Checker::Redis(key) => Client::Redis(redis::Client::new(key)),
+            Checker::Thrift(check) => Client::Thrift(thrift::Client::new(check)),
         };
         Self {
             host: Arc::clone(&member.shared),
@@ -174,6 +176,10 @@ impl Session {
                 .check(!key.is_empty(), &self.target)
                 .await
                 .unwrap_or_else(|_broken| network_failure()),
+            (Client::Thrift(client), Checker::Thrift(check)) => client
+                .check(check, &self.target)
+                .await
+                .unwrap_or_else(|_broken| network_failure()),
             _ => unreachable!("the client was made for this checker"),
         }
     }
@@ -219,6 +225,7 @@ impl Client {
             Self::Http2(client) => client.close(),
             Self::Tcp(client) => client.close(),
             Self::Redis(client) => client.close(),
+            Self::Thrift(client) => client.close(),
         }
     }
 }

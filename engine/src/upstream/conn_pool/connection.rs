@@ -19,7 +19,8 @@ use ringway_config::core::Address;
 use ringway_config::proxy_protocol::ProxyProtocol;
 
 use crate::network::listen_socket::kernel_keepalive;
-use crate::reactor::{self, Stream, Timer};
+use crate::reactor::{self, Stream, Timer, WireCount};
+use crate::stats::Counter;
 use crate::stream_info::UpstreamConnectionInfo;
 use crate::transport_sockets::TransportSocket;
 use crate::transport_sockets::proxy_protocol::{self, Of};
@@ -78,6 +79,8 @@ pub struct Connection {
     /// Wakes the watcher: at the end of the idle time, or to let it go.
     pub(super) timer: Timer,
     bytes_counted: Cell<(u64, u64)>,
+    /// They are counted as they come and go, and not by who uses the connection.
+    counts_wire: Cell<bool>,
     buffered_counted: Cell<u32>,
     permit: Cell<Option<ConnectionPermit>>,
 }
@@ -134,11 +137,13 @@ pub(super) async fn open(
                 watcher: RefCell::new(None),
                 timer,
                 bytes_counted: Cell::new((0, 0)),
+                counts_wire: Cell::new(false),
                 buffered_counted: Cell::new(0),
                 permit: Cell::new(Some(permit)),
             });
             let open = &connection.pool().open;
             open.set(open.get() + 1);
+            connection.begin_counting();
             connection.apply_keepalive();
             if connection.is_http2() {
                 // In a box: it is large, and most connections need none.
@@ -545,9 +550,11 @@ impl Connection {
             watcher: RefCell::new(None),
             timer: Timer::new(),
             bytes_counted: Cell::new((0, 0)),
+            counts_wire: Cell::new(false),
             buffered_counted: Cell::new(0),
             permit: Cell::new(from.permit),
         });
+        connection.begin_counting();
         let open = &connection.pool().open;
         open.set(open.get() + 1);
         lending::note(host);
@@ -563,10 +570,25 @@ impl Connection {
         let sent = self.stream.bytes_sent().max(before.1);
         let now = (self.stream.bytes_received(), sent);
         self.bytes_counted.set(now);
-        let stats = &self.cluster.stats;
-        stats.upstream_cx_rx_bytes_total.add(now.0 - before.0);
-        stats.upstream_cx_tx_bytes_total.add(now.1 - before.1);
+        if !self.counts_wire.get() {
+            let stats = &self.cluster.stats;
+            stats.upstream_cx_rx_bytes_total.add(now.0 - before.0);
+            stats.upstream_cx_tx_bytes_total.add(now.1 - before.1);
+        }
         self.count_buffered(self.stream.last_received());
+    }
+
+    /// Has bytes counted as they come and go, where that can be done: as in Envoy a
+    /// request counts while its response is awaited.
+    fn begin_counting(&self) {
+        self.count_bytes();
+        let stats = &self.cluster.stats;
+        let count = WireCount {
+            received: stats.upstream_cx_rx_bytes_total.slot(),
+            sent: stats.upstream_cx_tx_bytes_total.slot(),
+            add: Counter::add_to,
+        };
+        self.counts_wire.set(self.stream.count_wire(Some(count)));
     }
 
     /// Says what the connection's last receive has brought: as in Envoy that
@@ -610,6 +632,7 @@ impl Connection {
             return false;
         }
         self.count_bytes();
+        let _ = self.stream.count_wire(None);
         self.count_buffered(0);
         if let Some(session) = self.http2.get() {
             self.leave_pool();

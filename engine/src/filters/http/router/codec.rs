@@ -118,6 +118,11 @@ impl Codec {
         }
     }
 
+    /// Whether a response has said in its headers that its body is in chunks.
+    pub fn says_chunked(&self, head: &ResponseHead) -> bool {
+        matches!(self, Self::Http1(_)) && head.framing == Framing::Chunked
+    }
+
     /// Polls for the next part of the response's body.
     pub fn poll_body(
         &mut self,

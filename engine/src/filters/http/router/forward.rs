@@ -28,6 +28,7 @@ use super::interim::is_interim;
 use super::look_up::look_up;
 use super::pick::{Picked, pick_host};
 use super::request_headers::{finalize_request_headers, remove_consumed, rewrite_host};
+use super::sizes::record_unsent;
 use super::timeout::{begin_try, limits, poll_deadline, set_deadlines};
 use super::tries::{forward_with_tries, is_hedging, may_try_again};
 use super::upstream_request::{Event, UpstreamRequest, note_unconnected};
@@ -136,7 +137,7 @@ pub(super) async fn forward<'a>(
                 // No host was asked.
                 exchange.info.host = None;
             }
-            fail_unconnected(manager, &host, &failure, exchange);
+            fail_unconnected(manager, (&cluster, &host), &failure, exchange);
             exchange.forget_body();
             return failure.answer(manager, clusters, downstream, exchange);
         }
@@ -147,6 +148,7 @@ pub(super) async fn forward<'a>(
     if permit.is_none() && speaks != Speaks::Bytes {
         of_host.stats.upstream_rq_active_overflow.inc();
         lease.give_back_unused();
+        record_unsent(&cluster, &Failure::Overflow, exchange);
         return Failure::Overflow.answer(manager, clusters, downstream, exchange);
     }
     shadow::start(manager, forward, exchange);
@@ -160,8 +162,8 @@ pub(super) async fn forward<'a>(
     // its place twice in every connection's task.
     let has_body = exchange.has_body();
     manager.charge_request(exchange);
-    let mut upstream = UpstreamRequest::start(manager, lease, has_body, downstream, exchange);
-    upstream.set_route_cluster(&cluster);
+    let mut upstream =
+        UpstreamRequest::start(manager, lease, &cluster, has_body, downstream, exchange);
     exchange.forget_body();
     let first = connect::head_of_bytes(&mut upstream, downstream, exchange);
     let relayed = relay(manager, &mut upstream, first, downstream, exchange).await;
@@ -169,7 +171,7 @@ pub(super) async fn forward<'a>(
         && !has_body
         && upstream.may_be_resent(failure, exchange)
     {
-        upstream.cancel(exchange);
+        upstream.set_aside(exchange);
         let again = (&cluster, &of_host, &host);
         let resent = resend(manager, again, forward, downstream, exchange);
         return Box::pin(resent).await;
@@ -203,18 +205,18 @@ async fn resend(
                     route: cluster,
                     host: of_host,
                 };
-                fail_unconnected(manager, host, &failure, exchange);
+                fail_unconnected(manager, (cluster, host), &failure, exchange);
                 return failure.answer(manager, clusters, downstream, exchange);
             }
         };
-        let mut upstream = UpstreamRequest::start(manager, lease, false, downstream, exchange);
-        upstream.set_route_cluster(cluster);
+        let mut upstream =
+            UpstreamRequest::start(manager, lease, cluster, false, downstream, exchange);
         let relayed = relay(manager, &mut upstream, None, downstream, exchange).await;
         if let Relayed::Failed(failure) = &relayed
             && left > 0
             && upstream.may_be_resent(failure, exchange)
         {
-            upstream.cancel(exchange);
+            upstream.set_aside(exchange);
             continue;
         }
         return finish(relayed, upstream, manager, downstream, exchange);
@@ -229,11 +231,12 @@ pub(super) const RESENDS_MAX: u32 = 3;
 /// before it is says nothing of the host.
 fn fail_unconnected(
     manager: &ConnectionManager,
-    host: &Host,
+    (cluster, host): (&Cluster, &Host),
     failure: &Failure,
     exchange: &Exchange,
 ) {
     note_unconnected(host, failure);
+    record_unsent(cluster, failure, exchange);
     if !matches!(failure, Failure::Expired(_)) {
         host_result::on_failure(manager, host, failure, false, exchange);
     }

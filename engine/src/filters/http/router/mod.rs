@@ -47,6 +47,7 @@ mod retries;
 mod retry_priority;
 mod retry_state;
 mod shadow;
+mod sizes;
 mod strict_headers;
 mod timeout;
 mod tries;

@@ -30,6 +30,7 @@ use super::drop_overload::judge;
 use super::host_result;
 use super::interim::{Interims, is_interim, is_known};
 use super::pick::{Picked, pick_host_of_copy};
+use super::sizes::begin_sizes;
 use super::timeout::{begin_try, record_budget};
 use super::upstream_request::ActiveRequest;
 use super::{ConnectionManager, maintenance};
@@ -41,6 +42,7 @@ use crate::http::forwarded_for;
 use crate::http::header_parser;
 use crate::http::http1::reader::{BodyPart, ReadError, RequestFacts};
 use crate::http::http2::error::Http2Error;
+use crate::http::message_sizes::MessageSizes;
 use crate::http::timeout_budget::TryBudget;
 use crate::reactor::{self, Timer};
 use crate::stats::http_connection_manager::RouterStats;
@@ -296,6 +298,9 @@ impl Shadow {
                     }
                     host.note(Outcome::Failed);
                 }
+                if !matches!(failure, Failure::Pool(PoolFailure::NoPool)) {
+                    drop(begin_sizes(&cluster, &self.request));
+                }
                 self.fail(&failure, &of_host);
                 return;
             }
@@ -303,6 +308,7 @@ impl Shadow {
         let Some(_permit) = of_host.breakers[PRIORITY].requests.acquire() else {
             of_host.stats.upstream_rq_active_overflow.inc();
             lease.give_back_unused();
+            drop(begin_sizes(&cluster, &self.request));
             self.fail(&Failure::Pool(PoolFailure::Overflow), &of_host);
             return;
         };
@@ -437,6 +443,8 @@ struct Sent {
     is_result_open: bool,
     response: HeaderMap,
     bytes: Vec<u8>,
+    /// How much is sent and received, where that is recorded.
+    sizes: Option<Box<MessageSizes>>,
 }
 
 impl Sent {
@@ -464,6 +472,7 @@ impl Sent {
             is_result_open: false,
             response: HeaderMap::of(Lines::Response),
             bytes: Vec::new(),
+            sizes: begin_sizes(&shadow.cluster, &shadow.request),
         }
     }
 
@@ -500,7 +509,12 @@ impl Sent {
             self.codec
                 .poll_body(lease, &mut self.response, cx)
                 .map_ok(|part| match part {
-                    BodyPart::Data(_) => Step::More,
+                    BodyPart::Data(data) => {
+                        if let Some(sizes) = &mut self.sizes {
+                            sizes.on_response_data(data.len());
+                        }
+                        Step::More
+                    }
                     BodyPart::End => Step::End,
                 })
         } else {
@@ -537,6 +551,9 @@ impl Sent {
             }
             _ => self.has_switched = head.status == 101,
         }
+        if let Some(sizes) = &mut self.sizes {
+            sizes.on_response(&self.response, self.codec.says_chunked(&head));
+        }
         if is_interim(head.status) {
             if is_known(head.status) && !std::mem::replace(&mut self.is_interim_counted, true) {
                 shadow.count_code(head.status);
@@ -544,8 +561,13 @@ impl Sent {
             return self.interims.note().map_err(|_| Failure::Protocol);
         }
         shadow.count_code(head.status);
-        let host = self.active.lease().host();
-        host.note(Outcome::Response(head.status));
+        let lease = self.active.lease();
+        let host = lease.host();
+        let status = match &lease.cluster().config.error_matcher {
+            Some(matcher) => matcher.status_of(head.status, &self.response),
+            None => head.status,
+        };
+        host.note(Outcome::Response(status));
         let (request, response) = (&shadow.request, &self.response);
         let counts = shadow.counts_responses;
         self.is_result_open = host_result::on_head(&host.stats, &head, request, response, counts);
@@ -575,6 +597,9 @@ impl Sent {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Copied::Data) => {
                 self.codec.send_bytes(lease, &self.bytes);
+                if let Some(sizes) = &mut self.sizes {
+                    sizes.on_request_data(self.bytes.len());
+                }
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Copied::End(mut trailers)) => {

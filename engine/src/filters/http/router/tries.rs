@@ -12,6 +12,9 @@
 //! allocation: what tries are made of lies in lists that [`TriesPool`] keeps,
 //! and outside of the task, so that no connection is larger for it.
 
+mod body;
+mod outcomes;
+
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -23,18 +26,14 @@ use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::ResponseHead;
 use ringway_config::route::{BodyLimit, Forward, RetryPolicy, SelectedRoute};
 
-use super::charge::Clusters;
 use super::failure::{Failure, reply_for_host};
-use super::forward::{RESENDS_MAX, finish, relay, request_ended};
-use super::interim::is_interim;
+use super::forward::{RESENDS_MAX, finish, relay};
 use super::pick::{Picked, pick_host};
 use super::request_headers::{remove_consumed, rewrite_host, set_attempt_count};
-use super::retry_state::{Decision, RetryState, Source, Wait, Wanted};
-use super::timeout::{begin_try, poll_deadline_or, record_budget, set_expected_timeout};
-use super::upstream_request::{Event, UpstreamRequest, note_failure, note_unconnected};
-use super::{
-    ConnectionManager, Handled, LocalReply, connect, host_result, internal_redirect, shadow, tunnel,
-};
+use super::retry_state::{RetryState, Wait};
+use super::timeout::{begin_try, poll_deadline_or, set_expected_timeout};
+use super::upstream_request::{Event, UpstreamRequest};
+use super::{ConnectionManager, Handled, LocalReply, connect, shadow};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired, Tunnel};
 use crate::http::http1::reader::BodyPart;
@@ -355,9 +354,14 @@ impl Tries<'_> {
         self.manager.charge_request(exchange);
         let host = &self.running[place].host;
         rewrite_host(self.manager, self.forward, host, exchange);
-        let mut upstream =
-            UpstreamRequest::start(self.manager, lease, self.has_body, downstream, exchange);
-        upstream.set_route_cluster(self.cluster);
+        let mut upstream = UpstreamRequest::start(
+            self.manager,
+            lease,
+            self.cluster,
+            self.has_body,
+            downstream,
+            exchange,
+        );
         if !self.keeping {
             exchange.forget_body();
         }
@@ -498,279 +502,6 @@ impl Tries<'_> {
         }
     }
 
-    fn on_request_body(
-        &mut self,
-        part: BodyPart,
-        downstream: &mut Downstream,
-        exchange: &mut Exchange,
-    ) {
-        match part {
-            BodyPart::Data(data) => {
-                shadow::data(self.cluster, exchange, &data);
-                self.keep(&data, exchange);
-                for one in &mut self.running {
-                    if let State::Active(upstream, _) = &mut one.state {
-                        upstream.send_data(data);
-                        break;
-                    }
-                }
-            }
-            BodyPart::End => {
-                request_ended(downstream, exchange);
-                let now = reactor::now();
-                for one in &mut self.running {
-                    if let State::Active(upstream, _) = &mut one.state {
-                        upstream.send_end(exchange);
-                        if exchange.is_request_over() {
-                            one.start_clocks(now, exchange);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Copies a part of the body for another try: what was received lies in
-    /// buffers that other connections need.
-    fn keep(&mut self, data: &[u8], exchange: &mut Exchange) {
-        if !self.keeping {
-            return;
-        }
-        if exchange.replay.len() + data.len() <= self.body_max {
-            exchange.replay.extend_from_slice(data);
-            return;
-        }
-        self.stop_keeping();
-        exchange.forget_body();
-    }
-
-    /// There is no other try: the body is forgotten. As in Envoy, a page that
-    /// takes the place of the response is asked for with what was kept.
-    fn forget_body(&self, exchange: &mut Exchange) {
-        if !self.keeps_for_page(exchange) {
-            exchange.forget_body();
-        }
-    }
-
-    /// The same where there is no response either: Envoy has read the body
-    /// although no host takes it.
-    fn leave_body(
-        &mut self,
-        failure: &Failure,
-        downstream: &mut Downstream,
-        exchange: &mut Exchange,
-    ) {
-        self.forget_body(exchange);
-        if self.keeps_for_page(exchange) && !matches!(failure, Failure::DownstreamProtocol) {
-            downstream.read_received(exchange, |exchange, data| self.keep(data, exchange));
-        }
-    }
-
-    fn keeps_for_page(&self, exchange: &Exchange) -> bool {
-        self.keeping
-            && self
-                .manager
-                .shared
-                .filters_of(exchange)
-                .replaces_responses()
-    }
-
-    /// The body is too large for another try.
-    fn stop_keeping(&mut self) {
-        self.cluster.stats.retry_or_shadow_abandoned.inc();
-        self.keeping = false;
-        self.overflowed = true;
-        self.retry = None;
-    }
-
-    fn on_head(&mut self, place: usize, head: ResponseHead, exchange: &mut Exchange) -> Step {
-        // What follows an interim response is not tried again: the next host
-        // might not send one. After 101 there is no other response.
-        let switches = tunnel::begins(&head, exchange) && head.status == 101;
-        if is_interim(head.status) || head.status == 101 && !switches {
-            return Step::Won(place, head);
-        }
-        let mut refused = false;
-        if self.running[place].hedged {
-            let retry = self.retry.as_ref();
-            refused = retry.is_some_and(|retry| {
-                let (request, response) = (&exchange.request, &exchange.response);
-                retry.would_retry_head(head.status, request, response) != Wanted::No
-            });
-        } else if let Some(retry) = &mut self.retry {
-            let mut rng = self.manager.worker.rng.borrow_mut();
-            let source = &mut Source {
-                cluster: self.cluster,
-                places: self.manager.route_stats(exchange),
-                priority: self.forward.priority as usize,
-                rng: &mut rng,
-                runtime: &self.manager.worker.runtime.borrow(),
-            };
-            let (request, response) = (&exchange.request, &exchange.response);
-            let wall = reactor::wall_clock();
-            let decision = retry.on_head(head.status, request, response, wall, source);
-            drop(rng);
-            if let Decision::Retry(wait) = decision {
-                self.cluster.shared.responses.retried(head.status);
-                self.next = Next::after(wait, false);
-                self.give_up(place, &head, exchange);
-                return Step::Wait;
-            }
-            refused = note(&decision, exchange);
-        }
-        if let Some(policy) = self.forward.resilience.internal_redirect.as_deref()
-            && internal_redirect::applies(policy, head.status)
-            && !tunnel::is_unsuccessful_handshake(&head, exchange)
-        {
-            let complete = exchange.is_request_over() && !self.overflowed;
-            let stats = &self.cluster.stats;
-            if complete
-                && internal_redirect::set_up(
-                    policy,
-                    self.manager,
-                    self.selected,
-                    head.status,
-                    exchange,
-                )
-            {
-                stats.upstream_internal_redirect_succeeded_total.inc();
-                self.finish_redirected(place, &head, exchange);
-                return Step::Over(Handled::Redirected);
-            }
-            stats.upstream_internal_redirect_failed_total.inc();
-        }
-        // A bad response is not sent while a better one may come.
-        if refused && (self.running.len() > 1 || self.next.is_some()) {
-            self.give_up(place, &head, exchange);
-            return Step::Wait;
-        }
-        Step::Won(place, head)
-    }
-
-    /// Ends a try whose response is not wanted. Its connection is kept if the
-    /// head was all of it.
-    fn give_up(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
-        let mut one = self.running.remove(place);
-        one.host.stats.rq_error.inc();
-        if let State::Active(upstream, _) = &mut one.state {
-            upstream.note_head(head, exchange);
-        }
-        exchange.response.clear();
-        exchange.response_trailers.clear();
-        if let State::Active(upstream, _) = one.state {
-            upstream.release(head, exchange);
-        }
-    }
-
-    fn finish_redirected(&mut self, place: usize, head: &ResponseHead, exchange: &mut Exchange) {
-        let one = self.running.remove(place);
-        if let State::Active(mut upstream, _) = one.state {
-            upstream.note_head(head, exchange);
-            upstream.release(head, exchange);
-        }
-    }
-
-    /// A try takes too long and hedging is on: another one is begun beside it.
-    fn on_slow(&mut self, place: usize, expired: Expired, exchange: &mut Exchange) -> Step {
-        let one = &mut self.running[place];
-        note_failure(&one.host, &Failure::Expired(expired), exchange);
-        match expired {
-            Expired::TryIdle => one.idle_deadline = None,
-            _ => one.deadline = None,
-        }
-        let Some(retry) = &mut self.retry else {
-            return Step::Wait;
-        };
-        let mut rng = self.manager.worker.rng.borrow_mut();
-        let decision = retry.on_slow_try(&mut Source {
-            cluster: self.cluster,
-            places: self.manager.route_stats(exchange),
-            priority: self.forward.priority as usize,
-            rng: &mut rng,
-            runtime: &self.manager.worker.runtime.borrow(),
-        });
-        if let Decision::Retry(wait) = decision {
-            one.hedged = true;
-            self.next = Next::after(wait, true);
-        } else {
-            note(&decision, exchange);
-        }
-        Step::Wait
-    }
-
-    fn on_failed(
-        &mut self,
-        place: usize,
-        failure: Failure,
-        downstream: &mut Downstream,
-        exchange: &mut Exchange,
-    ) -> Step {
-        exchange.response.clear();
-        let mut one = self.running.remove(place);
-        let state = std::mem::replace(&mut one.state, State::Ready);
-        let sent = matches!(state, State::Active(..));
-        let mut may_be_resent = false;
-        match state {
-            State::Active(upstream, _) => {
-                may_be_resent = (self.keeping || !self.has_body)
-                    && self.resends_left > 0
-                    && upstream.may_be_resent(&failure, exchange);
-                upstream.break_off(&failure, self.manager, exchange);
-            }
-            State::Ready | State::Connecting(_) => note_unconnected(&one.host, &failure),
-        }
-        failure.count(self.manager, self.clusters(&one), exchange);
-        if !one.hedged
-            && let Some(retry) = &mut self.retry
-        {
-            let mut rng = self.manager.worker.rng.borrow_mut();
-            let decision = retry.on_failure(
-                &failure,
-                sent,
-                &mut Source {
-                    cluster: self.cluster,
-                    places: self.manager.route_stats(exchange),
-                    priority: self.forward.priority as usize,
-                    rng: &mut rng,
-                    runtime: &self.manager.worker.runtime.borrow(),
-                },
-            );
-            drop(rng);
-            if let Decision::Retry(wait) = decision {
-                host_result::on_failure(self.manager, &one.host, &failure, true, exchange);
-                let late = matches!(failure, Failure::Expired(Expired::Try | Expired::TryIdle));
-                self.next = Next::after(wait, late);
-                return Step::Wait;
-            }
-            if !may_be_resent {
-                note(&decision, exchange);
-            }
-        }
-        if may_be_resent {
-            return self.resend(one, exchange);
-        }
-        host_result::on_failure(self.manager, &one.host, &failure, false, exchange);
-        // Others may still bring a response.
-        if !self.running.is_empty() || self.next.is_some() {
-            let code = if matches!(failure, Failure::UpstreamProtocol) {
-                502
-            } else {
-                503
-            };
-            self.manager.charge_code(self.cluster, code, exchange);
-            return Step::Wait;
-        }
-        self.leave_body(&failure, downstream, exchange);
-        Step::Over(failure.answer_counted(self.manager, self.cluster, downstream, exchange))
-    }
-
-    fn clusters<'c>(&'c self, one: &'c Try) -> Clusters<'c> {
-        Clusters {
-            route: self.cluster,
-            host: &one.cluster,
-        }
-    }
-
     /// Begins the next try.
     fn retry(&mut self, downstream: &mut Downstream, exchange: &mut Exchange) -> Step {
         let Some(next) = self.next.take() else {
@@ -816,62 +547,6 @@ impl Tries<'_> {
         self.begin(picked, downstream, exchange)
     }
 
-    /// Ends the request without a response of any host.
-    fn end(
-        &mut self,
-        failure: Failure,
-        downstream: &mut Downstream,
-        exchange: &mut Exchange,
-    ) -> Handled {
-        self.leave_body(&failure, downstream, exchange);
-        if !matches!(failure, Failure::Expired(Expired::Route)) {
-            failure.count(self.manager, Clusters::one(self.cluster), exchange);
-            self.cancel_all(exchange);
-            return failure.answer_counted(self.manager, self.cluster, downstream, exchange);
-        }
-        // Every try that the route's timeout ends counts as one that timed out.
-        let ended = self.running.len();
-        for _ in 0..ended {
-            failure.count(self.manager, Clusters::one(self.cluster), exchange);
-        }
-        for one in self.running.drain(..) {
-            if let Some(budget) = one.budget {
-                budget.forget();
-            }
-            match one.state {
-                State::Active(upstream, _) => {
-                    upstream.break_off(&failure, self.manager, exchange);
-                    host_result::on_failure(self.manager, &one.host, &failure, false, exchange);
-                }
-                State::Ready | State::Connecting(_) => {
-                    one.cluster.stats.upstream_rq_cancelled.inc();
-                }
-            }
-        }
-        let status = exchange.limits.timeout_status;
-        for _ in 0..ended {
-            self.manager.charge_code(self.cluster, status, exchange);
-        }
-        let took = exchange.upstream_time(reactor::now());
-        record_budget(
-            self.cluster,
-            took.unwrap_or_default(),
-            exchange.limits.route,
-        );
-        failure.respond(None, self.manager, downstream, exchange)
-    }
-
-    fn cancel_all(&mut self, exchange: &mut Exchange) {
-        for one in self.running.drain(..) {
-            match one.state {
-                State::Active(upstream, _) => upstream.cancel(exchange),
-                State::Ready | State::Connecting(_) => {
-                    one.cluster.stats.upstream_rq_cancelled.inc();
-                }
-            }
-        }
-    }
-
     /// Gives up all tries but the one whose response goes to the client, which
     /// has [`Tries::winner`] then.
     fn keep_only(&mut self, place: usize, downstream: &Downstream, exchange: &mut Exchange) {
@@ -894,17 +569,6 @@ impl Tries<'_> {
             _ => unreachable!("a try that is connecting has no response"),
         }
     }
-}
-
-/// Notes why a try was the last one; true if it was to be tried again.
-fn note(decision: &Decision, exchange: &mut Exchange) -> bool {
-    let flag = match decision {
-        Decision::Overflow => ResponseFlag::UpstreamOverflow,
-        Decision::LimitExceeded => ResponseFlag::UpstreamRetryLimitExceeded,
-        Decision::Retry(_) | Decision::No => return false,
-    };
-    exchange.info.flags.set(flag);
-    true
 }
 
 impl Try {

@@ -16,12 +16,14 @@ use super::failure::Failure;
 use super::flow_control::FlowControl;
 use super::host_result;
 use super::interim::{Interims, is_interim, is_known};
+use super::sizes::begin_sizes;
 use super::timeout::{poll_deadline, record_budget};
 use super::{ConnectionManager, Handled};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired, Tunnel};
 use crate::http::http1::reader::{BodyPart, ReadError};
 use crate::http::http2::error::Http2Error;
+use crate::http::message_sizes::MessageSizes;
 use crate::reactor::{self, Chunk};
 use crate::stream_info::{Protocol, TimePoint};
 use crate::upstream::cluster::Cluster;
@@ -55,6 +57,9 @@ pub(super) struct UpstreamRequest {
     interims: Interims,
     /// Only the end of the response tells how the host did.
     is_result_open: bool,
+    /// How much is sent and received, where that is recorded. In a box: few
+    /// clusters record it.
+    sizes: Option<Box<MessageSizes>>,
 }
 
 /// What the head that the host gets says of the request's body.
@@ -69,10 +74,12 @@ pub fn head_end(exchange: &Exchange, has_body: bool) -> HeadEnd {
 
 impl UpstreamRequest {
     /// Queues the request's head on a connection, and what is kept of its
-    /// body. `has_body` says that the request has one or may have one.
+    /// body. `cluster` is the route's; `has_body` says that the request has a
+    /// body or may have one.
     pub fn start(
         manager: &ConnectionManager,
         lease: Lease,
+        cluster: &Rc<Cluster>,
         has_body: bool,
         downstream: &Downstream,
         exchange: &mut Exchange,
@@ -93,19 +100,24 @@ impl UpstreamRequest {
         };
         let (codec, field_bytes) = Codec::start(&lease, &exchange.request, asked);
         info.upstream_bytes.header_sent += field_bytes;
+        let of_host = Rc::ptr_eq(cluster, lease.cluster());
         let mut started = Self {
             codec,
+            sizes: begin_sizes(cluster, &exchange.request),
             send_queue_max: downstream.send_queue_max.min(buffer_limit.max(1) as usize),
             flow_control: FlowControl::new(&manager.shared.stats, &lease.cluster().stats),
             load_reported: false,
             interims: Interims::default(),
             is_result_open: false,
             active: ActiveRequest::new(lease),
-            aggregate: None,
+            aggregate: (!of_host).then(|| Rc::clone(cluster)),
         };
         if !exchange.replay.is_empty() {
             let lease = started.active.lease();
             started.codec.send_bytes(lease, &exchange.replay);
+            if let Some(sizes) = &mut started.sizes {
+                sizes.on_request_data(exchange.replay.len());
+            }
         }
         if exchange.request_complete {
             started.send_end(exchange);
@@ -125,11 +137,18 @@ impl UpstreamRequest {
 
     /// Polls for bytes of a tunnel. `None` is the host's end.
     pub fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
-        self.codec.poll_raw(self.active.lease(), cx)
+        let read = self.codec.poll_raw(self.active.lease(), cx);
+        if let (Some(sizes), Poll::Ready(Ok(Some(data)))) = (&mut self.sizes, &read) {
+            sizes.on_response_data(data.len());
+        }
+        read
     }
 
     /// Queues bytes of a tunnel.
     pub fn send_raw(&mut self, data: Chunk) {
+        if let Some(sizes) = &mut self.sizes {
+            sizes.on_request_data(data.len());
+        }
         self.codec.send_raw(self.active.lease(), data);
     }
 
@@ -177,13 +196,6 @@ impl UpstreamRequest {
         match &self.aggregate {
             Some(aggregate) => aggregate,
             None => self.cluster(),
-        }
-    }
-
-    /// Says which cluster is the route's.
-    pub fn set_route_cluster(&mut self, cluster: &Rc<Cluster>) {
-        if !Rc::ptr_eq(cluster, self.active.lease().cluster()) {
-            self.aggregate = Some(Rc::clone(cluster));
         }
     }
 
@@ -258,9 +270,26 @@ impl UpstreamRequest {
                         exchange.response.clear();
                         continue;
                     }
+                    if let Some(sizes) = &mut self.sizes {
+                        sizes.on_response(&exchange.response, false);
+                    }
                     Event::Head(head)
                 }
-                Ok(event) => event,
+                Ok(event) => {
+                    if let Some(sizes) = &mut self.sizes {
+                        match &event {
+                            Event::Head(head) => {
+                                sizes
+                                    .on_response(&exchange.response, self.codec.says_chunked(head));
+                            }
+                            Event::ResponseBody(BodyPart::Data(data)) => {
+                                sizes.on_response_data(data.len());
+                            }
+                            _ => {}
+                        }
+                    }
+                    event
+                }
                 Err(error) => Event::Failed(self.upstream_failure(has_head, &error)),
             };
             return Poll::Ready(event);
@@ -299,6 +328,9 @@ impl UpstreamRequest {
 
     /// Queues a part of the request's body.
     pub fn send_data(&mut self, data: Chunk) {
+        if let Some(sizes) = &mut self.sizes {
+            sizes.on_request_data(data.len());
+        }
         self.codec.send_data(self.active.lease(), data);
     }
 
@@ -346,7 +378,11 @@ impl UpstreamRequest {
         let Some(monitor) = host.shared.monitor() else {
             return;
         };
-        monitor.on_outcome(Outcome::Response(head.status), &host.shared);
+        let status = match &lease.cluster().config.error_matcher {
+            Some(matcher) => matcher.status_of(head.status, &exchange.response),
+            None => head.status,
+        };
+        monitor.on_outcome(Outcome::Response(status), &host.shared);
         if (exchange.response).contains(HeaderId::XEnvoyImmediateHealthCheckFail) {
             monitor.on_immediate_health_check_fail(&host.shared);
         }
@@ -405,6 +441,19 @@ impl UpstreamRequest {
     /// Ends a request whose response nobody waits for any more.
     pub fn cancel(mut self, exchange: &mut Exchange) {
         self.count_bytes(exchange);
+    }
+
+    /// Ends a request that is sent again as if it had not been sent.
+    pub fn set_aside(mut self, exchange: &mut Exchange) {
+        self.forget_sizes();
+        self.cancel(exchange);
+    }
+
+    /// What it came to is not recorded.
+    pub fn forget_sizes(&mut self) {
+        if let Some(sizes) = self.sizes.take() {
+            sizes.forget();
+        }
     }
 
     fn give_back(mut self, head: Option<&ResponseHead>, exchange: &mut Exchange) {
