@@ -256,9 +256,13 @@ enum Step {
     Over,
 }
 
-/// The kernel cannot splice this kind of socket, which is no failure of the socket.
+/// The kernel cannot splice this kind of socket, must not, or has no memory for it: no failure of
+/// the socket.
 fn is_refused(errno: i32) -> bool {
-    matches!(errno, libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)
+    matches!(
+        errno,
+        libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::EPERM | libc::ENOMEM
+    )
 }
 
 impl Drop for Splice<'_> {

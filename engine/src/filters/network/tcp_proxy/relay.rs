@@ -31,9 +31,8 @@ const QUEUED_BYTES_MAX: usize = 256 * 1024;
 const LARGE_CHUNKS: u8 = 8;
 const LARGE_CHUNK_BYTES: usize = 32 * 1024;
 
-/// Listeners that allow less than this to wait have it copied: too little would go
-/// at a time.
-const SPLICE_LIMIT_MIN: usize = QUEUED_BYTES_MAX;
+/// Where less than this may wait it is copied: too little would go at a time.
+const SPLICE_LIMIT_MIN: usize = LARGE_CHUNK_BYTES;
 
 /// What the caller has to know of.
 pub(super) enum Event {
@@ -199,7 +198,10 @@ impl<'a> Relay<'a> {
         };
         let (from, to) = (&mut self.host, &mut self.client);
         let ended = self.from_host.ended;
-        let moved = self.from_host.carry(from, to, self.limit, counters, cx)?;
+        let mut moved = 0;
+        let carried = self
+            .from_host
+            .carry(from, to, self.limit, counters, &mut moved, cx);
         if self.from_host.ended && !ended {
             self.host_last = self.from_client.ended;
             self.moved = true;
@@ -213,7 +215,7 @@ impl<'a> Relay<'a> {
                 info.upstream_bytes.wire_received += moved;
             }
         }
-        Ok(())
+        carried
     }
 
     fn poll_from_client(
@@ -227,7 +229,10 @@ impl<'a> Relay<'a> {
         };
         let (from, to) = (&mut self.client, &mut self.host);
         let ended = self.from_client.ended;
-        let moved = self.from_client.carry(from, to, self.limit, counters, cx)?;
+        let mut moved = 0;
+        let carried = self
+            .from_client
+            .carry(from, to, self.limit, counters, &mut moved, cx);
         self.moved |= moved > 0 || ended != self.from_client.ended;
         if moved > 0 {
             self.stats.downstream_cx_rx_bytes_total.add(moved);
@@ -237,7 +242,7 @@ impl<'a> Relay<'a> {
                 info.upstream_bytes.wire_sent += moved;
             }
         }
-        Ok(())
+        carried
     }
 
     /// Whether the client has sent something, or its end. It stays there to be
@@ -311,19 +316,19 @@ impl<'a> Direction<'a> {
     }
 
     /// Carries what has arrived, while the other side takes it, and then its end.
-    /// Gives the number of bytes.
+    /// Adds the number of bytes to `moved`, also of what goes before an error.
     fn carry(
         &mut self,
         from: &mut impl Side,
         to: &mut impl Side,
         limit: usize,
         pauses: Pauses,
+        moved: &mut u64,
         cx: &mut Context<'_>,
-    ) -> Result<u64, Broken> {
-        let mut moved = 0;
+    ) -> Result<(), Broken> {
         while !self.ended {
             if let Some(bytes) = self.poll_splice(limit, pauses, cx) {
-                moved += bytes;
+                *moved += bytes;
                 if self.splice.is_some() {
                     break;
                 }
@@ -350,7 +355,7 @@ impl<'a> Direction<'a> {
             match from.poll_recv(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(Some(chunk))) => {
-                    moved += chunk.len() as u64;
+                    *moved += chunk.len() as u64;
                     self.note_size(chunk.len());
                     to.write(chunk);
                 }
@@ -362,7 +367,7 @@ impl<'a> Direction<'a> {
                 Poll::Ready(Err(error)) => return Err(Broken::Reading(error)),
             }
         }
-        Ok(moved)
+        Ok(())
     }
 
     /// Carries by splice, if that is begun and nothing goes before. Gives the number
