@@ -254,15 +254,6 @@ fn secrets_stand_in_for_parts() {
     let validation = context.common.validation.as_ref();
     assert!(validation.is_some_and(CertificateValidation::verifies));
     assert!(matches!(&context.session_tickets, SessionTickets::Keys(keys) if keys.len() == 1));
-
-    let (_, warnings) = downstream(
-        "common_tls_context: { tls_certificates: [ CERT ], tls_certificate_sds_secret_configs: \
-         [ { name: nowhere } ] }",
-        "",
-    );
-    let field = "common_tls_context.tls_certificate_sds_secret_configs";
-    let reason = "has no effect beside tls_certificates";
-    assert_eq!(warnings, [format!("{CHAIN}.{field}: {reason}")]);
 }
 
 #[test]
@@ -322,8 +313,20 @@ fn what_a_chain_is_refused_for() {
         ),
         (
             "common_tls_context: { tls_certificate_sds_secret_configs: [ { name: x, sds_config: \
-             { path_config_source: { path: /x } } } ] }",
-            "common_tls_context.tls_certificate_sds_secret_configs[0].sds_config: not supported yet",
+             { ads: {} } } ] }",
+            "common_tls_context.tls_certificate_sds_secret_configs[0].sds_config.ads: not supported yet",
+        ),
+        (
+            "common_tls_context: { tls_certificate_sds_secret_configs: [ { name: x, sds_config: \
+             { path_config_source: { path: /dev/null } } } ] }",
+            "common_tls_context.tls_certificate_sds_secret_configs[0].sds_config: needs node.id and \
+             node.cluster, or --service-node and --service-cluster",
+        ),
+        (
+            "common_tls_context: { tls_certificates: [ CERT ], tls_certificate_sds_secret_configs: \
+             [ { name: x } ] }",
+            "common_tls_context.tls_certificate_sds_secret_configs: a server has either these or \
+             tls_certificates",
         ),
         (
             "common_tls_context: { tls_certificates: [ CERT ], validation_context: {} }, \

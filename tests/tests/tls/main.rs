@@ -7,6 +7,9 @@ mod client_cert_header;
 mod files;
 mod filter_chains;
 mod hostile;
+mod rotation;
+mod sds;
+mod sds_refusals;
 mod server;
 
 use std::collections::BTreeMap;
@@ -114,7 +117,8 @@ fn start(program: &Program, files: &Files, listeners: &str, clusters: &str) -> P
         clusters => &format!("\n{clusters}"),
     };
     let text = format!(
-        "admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }} }}
+        "node: {{ id: me, cluster: mine }}
+admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }} }}
 static_resources:
   listeners:
 {listeners}
