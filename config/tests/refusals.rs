@@ -6,6 +6,7 @@ use ringway_config::{Format, LoadOptions, load, to_json};
 fn said(text: &str, format: Format, allow_unknown_static_fields: bool) -> Vec<String> {
     let options = LoadOptions {
         allow_unknown_static_fields,
+        ..LoadOptions::default()
     };
     let found = match load(text, "f", format, &options) {
         Ok(loaded) => loaded.diagnostics,

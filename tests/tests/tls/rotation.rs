@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringway_tests::process::Process;
 use ringway_tests::programs;
@@ -282,14 +282,33 @@ impl ServerCertVerifier for Anybody {
 const CONNECTIONS: usize = 1000;
 const ROTATIONS: usize = 5;
 
-/// Requests that all connections have answered.
+/// How far the connections are, all together.
 #[derive(Default)]
 struct Progress {
     open: AtomicU64,
     answered: AtomicU64,
+    /// Requests that each may send so far.
+    allowed: AtomicU64,
 }
 
-/// A client that asks again and again on one connection until `asks` is full.
+impl Progress {
+    /// Lets each connection send one more request.
+    fn allow_one(&self) {
+        self.allowed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits until all that were allowed are answered.
+    fn await_answers(&self) {
+        let begun = Instant::now();
+        let wanted = self.allowed.load(Ordering::Relaxed) * CONNECTIONS as u64;
+        while self.answered.load(Ordering::Relaxed) < wanted {
+            assert!(begun.elapsed() < PATIENCE * 3, "requests are not answered");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// A client that sends its requests on one connection, each when it may.
 async fn client(address: SocketAddr, connector: TlsConnector, progress: Arc<Progress>, asks: u64) {
     let stream = TcpStream::connect(address).await.expect("a connection");
     let name = ServerName::try_from("a.test").expect("a name");
@@ -297,6 +316,9 @@ async fn client(address: SocketAddr, connector: TlsConnector, progress: Arc<Prog
     progress.open.fetch_add(1, Ordering::Relaxed);
     let mut answer = vec![0; 4096];
     for ask in 0..asks {
+        while progress.allowed.load(Ordering::Relaxed) <= ask {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let request = b"GET /direct HTTP/1.1\r\nhost: a.test\r\n\r\n";
         stream.write_all(request).await.expect("it is open");
         let mut length = 0;
@@ -310,11 +332,6 @@ async fn client(address: SocketAddr, connector: TlsConnector, progress: Arc<Prog
         }
         assert!(answer.starts_with(b"HTTP/1.1 200 "));
         progress.answered.fetch_add(1, Ordering::Relaxed);
-        // All of them have requests in every part of the test.
-        let wanted = (ask + 1) * CONNECTIONS as u64;
-        while progress.answered.load(Ordering::Relaxed) < wanted {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
     }
 }
 
@@ -365,7 +382,11 @@ fn open_connections_outlive_rotations() {
             assert!(!clients.is_finished(), "a connection was not made");
             std::thread::sleep(Duration::from_millis(10));
         }
+        progress.allow_one();
+        progress.await_answers();
         for rotation in 0..ROTATIONS {
+            // Their requests are under way while the certificate becomes another one.
+            progress.allow_one();
             let name = ["server-rsa", "server"][rotation % 2];
             put(&files, "srv.yaml", &certificate_secret("srv", name));
             await_shown(&process, "front", name);
@@ -373,7 +394,9 @@ fn open_connections_outlive_rotations() {
             for _ in 0..12 {
                 assert_eq!(shown(address), name, "{}", process.name());
             }
+            progress.await_answers();
         }
+        progress.allow_one();
         clients.join().expect("none was closed");
         let stats = process.admin().stats();
         let stat = |name: &str| stats.get(name).copied().unwrap_or(0);

@@ -203,10 +203,8 @@ const FILES: &[(&str, &str, &str)] = &[
 
 fn text(of: &str) -> String {
     let rsa = certificate_secret("srv", "server-rsa");
-    let mismatch = format!(
-        "tls_certificate: {{ certificate_chain: {{ filename: FILES/server.pem }}, private_key: {{ \
-         filename: FILES/client.key }} }}"
-    );
+    let mismatch = "tls_certificate: { certificate_chain: { filename: FILES/server.pem }, \
+         private_key: { filename: FILES/client.key } }";
     let keyless = "tls_certificate: { certificate_chain: { filename: FILES/server.pem } }";
     let wrapped = format!(
         "version_info: w\nresources:\n- \"@type\": type.googleapis.com/envoy.service.discovery.v3.Resource\n  \
@@ -227,7 +225,7 @@ fn text(of: &str) -> String {
         ("TRUST", trust("srv", "ca", "")),
         ("NOTHING", secret("srv", "")),
         ("KEYLESS", secret("srv", keyless)),
-        ("MISMATCH", secret("srv", &mismatch)),
+        ("MISMATCH", secret("srv", mismatch)),
         ("WRAPPED", wrapped),
         ("JSON", json.to_owned()),
     ]
@@ -425,5 +423,45 @@ fn new_connections_to_hosts_use_new_secrets() {
         ask(&mut seen, "ca");
         seen += &log_of(&process, "front", 9);
         seen + &counted(&process) + &dumped(&process)
+    });
+}
+
+/// Health checks have the secrets that requests have.
+#[test]
+fn health_checks_use_new_secrets() {
+    let files = Files::new();
+    let Some(envoy) = programs::envoy("health_checks_use_new_secrets") else {
+        return;
+    };
+    let back = back(&ringway_tests::process::Program::Envoy(envoy), &files);
+    all_alike("health_checks_use_new_secrets", |program| {
+        put(&files, "own.yaml", &certificate_secret("another", "client"));
+        let context = format!(
+            "sni: a.test, common_tls_context: {{ tls_certificate_sds_secret_configs: [ {} ] }}",
+            named("own")
+        );
+        let checks = "health_checks: [ { timeout: 5s, interval: 0.05s, no_traffic_interval: \
+             0.05s, unhealthy_threshold: 1, healthy_threshold: 1, http_health_check: { \
+             path: /direct } } ]";
+        let socket = format!("{}\n    {checks}", client_tls(&context));
+        let cluster = cluster("own", back.listener("mutual"), &socket);
+        let process = start(
+            program,
+            &files,
+            &listener("front", "name: plain", ""),
+            &cluster,
+        );
+        let healthy = |wanted: u64| {
+            let (stats, held) = process.admin().await_stats(PATIENCE, |stats| {
+                let value = |name: &str| stats.get(name).copied().unwrap_or(0);
+                value("cluster.own.membership_healthy") == wanted
+                    && value("cluster.own.health_check.failure") > 0
+            });
+            assert!(held, "{}: {stats:?}", process.name());
+        };
+        healthy(0);
+        put(&files, "own.yaml", &certificate_secret("own", "client"));
+        healthy(1);
+        String::new()
     });
 }

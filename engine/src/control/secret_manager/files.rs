@@ -113,7 +113,10 @@ mod tests {
         let found = directories(&secret(two.clone()));
         assert_eq!(found, [PathBuf::from("/a/b"), PathBuf::from(".")]);
         let named = TlsCertificate {
-            watched_directory: Some(WatchedDirectory { path: "/c".into() }),
+            watched_directory: Some(WatchedDirectory {
+                path: "/c".into(),
+                ..WatchedDirectory::default()
+            }),
             ..two
         };
         assert_eq!(directories(&secret(named)), [PathBuf::from("/c")]);

@@ -28,7 +28,7 @@ use ringway_config::names::Names;
 use ringway_config::tls::{
     DownstreamTlsContext, KnownSecret, SdsSecret, TransportSocket, UpstreamTlsContext,
 };
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use self::provider::{Event, Provider};
 pub use self::shown::{SecretsView, typed};
@@ -46,8 +46,8 @@ pub struct SecretManager {
     contexts: Vec<Context>,
     names: Arc<Names>,
     watcher: Option<FileWatcher>,
-    sender: UnboundedSender<Event>,
-    events: UnboundedReceiver<Event>,
+    sender: Sender<Event>,
+    events: Receiver<Event>,
     view: Arc<SecretsView>,
 }
 
@@ -109,7 +109,7 @@ impl SecretManager {
         clusters: &[Arc<SharedCluster>],
         store: &Store,
     ) -> Self {
-        let (sender, events) = unbounded_channel();
+        let (sender, events) = channel(EVENTS_MAX);
         let mut manager = Self {
             providers: Vec::new(),
             index: HashMap::new(),
@@ -384,6 +384,9 @@ impl SecretManager {
         })
     }
 }
+
+/// Moves that may wait. Those that find no room are told of as one when there is.
+const EVENTS_MAX: usize = 64;
 
 /// How often files that keep changing are read anew: Envoy's limit.
 const READS_MAX: usize = 5;

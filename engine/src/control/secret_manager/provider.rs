@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use ringway_config::tls::{KnownSecret, SdsSecret};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
 use xxhash_rust::xxh64::xxh64;
 
@@ -85,12 +85,7 @@ impl Provider {
 
     /// Follows the files that the secret names now, and those before no longer. As
     /// Envoy, each by itself, although several may lie in one directory.
-    pub fn follow_files(
-        &mut self,
-        place: usize,
-        watcher: &FileWatcher,
-        events: &UnboundedSender<Event>,
-    ) {
+    pub fn follow_files(&mut self, place: usize, watcher: &FileWatcher, events: &Sender<Event>) {
         self.following.clear();
         let Some(told) = &self.told else { return };
         for directory in files::directories(&told.message) {
@@ -114,7 +109,7 @@ impl Provider {
         &self,
         place: usize,
         watcher: &FileWatcher,
-        events: &UnboundedSender<Event>,
+        events: &Sender<Event>,
     ) -> io::Result<()> {
         let moves = watcher.watch(&self.secret.source)?;
         follow(moves, Event::Source(place), events);
@@ -122,13 +117,13 @@ impl Provider {
     }
 }
 
-fn follow(moves: Moves, event: Event, events: &UnboundedSender<Event>) -> AbortHandle {
+fn follow(moves: Moves, event: Event, events: &Sender<Event>) -> AbortHandle {
     let events = events.clone();
     let task = tokio::spawn(async move {
         loop {
             moves.next().await;
             // Nobody listens any more only when the process ends.
-            if events.send(event).is_err() {
+            if events.send(event).await.is_err() {
                 return;
             }
         }
