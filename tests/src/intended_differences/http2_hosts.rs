@@ -64,7 +64,6 @@ pub(super) const TABLE: &[Intended] = &[
         "stats.*.inbound_empty_frames_flood",
         UNSEEN,
     ),
-    of("bad: large headers", "*", UNSEEN),
     of(
         "bad: * than its length",
         "stats.*.upstream_cx_protocol_error",

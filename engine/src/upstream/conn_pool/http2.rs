@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use h2::client::{Builder, Connection as Driver, ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, SendStream};
+use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::http2_protocol_options::{Http2ProtocolOptions, Keepalive};
 
 use super::connection::Connection;
@@ -145,13 +146,25 @@ fn builder(connection: &Connection) -> Builder {
         .initial_max_send_streams(known.min(STREAMS_BEFORE_SETTINGS) as usize)
         .initial_window_size(options.stream_window)
         .initial_connection_window_size(options.connection_window)
-        .max_header_list_size(config.http2_response_head_bytes_max)
+        .max_header_list_size(header_list_max(config))
         .max_send_buffer_size(SEND_BUFFER_BYTES.min(config.buffer_limit.max(1) as usize));
     if options.header_table_bytes != Http2ProtocolOptions::default().header_table_bytes {
         builder.header_table_size(options.header_table_bytes);
     }
     builder
 }
+
+/// The size of a header list, as HTTP/2 counts it, that h2 refuses by itself and
+/// calls a broken protocol. Responses that are too large but not as large as this
+/// are refused by who reads them.
+fn header_list_max(config: &ClusterConfig) -> u32 {
+    let fields = (config.response_headers_max).saturating_mul(FIELD_OVERHEAD_BYTES);
+    let bytes = config.http2_response_head_bytes_max.saturating_add(fields);
+    bytes.saturating_mul(2)
+}
+
+/// What a field counts for besides its name and value (RFC 9113 section 6.5.2).
+const FIELD_OVERHEAD_BYTES: u32 = 32;
 
 /// What the driving task has besides h2.
 struct Watch {

@@ -73,10 +73,20 @@ impl Counts {
         self.rq_tx_reset.inc();
     }
 
-    /// The headers of a message are too many. As in Envoy it is as if the host
-    /// had reset the stream.
+    /// The headers of a message are too many.
     fn overflowed(&self) {
         self.codec.header_overflow.inc();
+        self.reset_for_host();
+    }
+
+    /// The headers of a message are too large.
+    fn too_large(&self) {
+        self.codec.header_list_size_too_large.inc();
+        self.reset_for_host();
+    }
+
+    /// As in Envoy it is as if the host had reset the stream.
+    fn reset_for_host(&self) {
         self.codec.tx_reset.inc();
         self.rq_rx_reset.inc();
     }
@@ -125,13 +135,14 @@ impl Http2Codec {
         headers: &mut HeaderMap,
         cx: &mut Context<'_>,
     ) -> Poll<Result<ResponseHead, ReadError>> {
+        let head_bytes_max = lease.cluster().config.http2_response_head_bytes_max;
         let Some(response) = &mut self.response else {
             let failed = self.failed.take();
             return Poll::Ready(Err(failed.unwrap_or(ReadError::Closed)));
         };
         if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
             let (head, ()) = interim.into_parts();
-            return Poll::Ready(self.on_head(&head, false, headers));
+            return Poll::Ready(self.on_head(&head, false, head_bytes_max, headers));
         }
         let received = match Pin::new(response).poll(cx) {
             Poll::Ready(Ok(received)) => received,
@@ -149,7 +160,7 @@ impl Http2Codec {
         self.is_bodiless = facts.is_head || matches!(head.status.as_u16(), 204 | 304);
         self.body = Some(body);
         self.is_read = is_end;
-        Poll::Ready(self.on_head(&head, is_end, headers))
+        Poll::Ready(self.on_head(&head, is_end, head_bytes_max, headers))
     }
 
     /// Reads a head. The framing says how a client of HTTP/1 would see it.
@@ -157,6 +168,7 @@ impl Http2Codec {
         &mut self,
         head: &http::response::Parts,
         is_end: bool,
+        bytes_max: u32,
         out: &mut HeaderMap,
     ) -> Result<ResponseHead, ReadError> {
         let mut status = head.status.as_u16();
@@ -182,6 +194,12 @@ impl Http2Codec {
         }
         let field_bytes = size_of_fields(out);
         self.moved.header_received += field_bytes;
+        // h2 lets more pass, see `header_list_max` where connections are opened.
+        if field_bytes > u64::from(bytes_max) && out.byte_size() > bytes_max as usize {
+            out.clear();
+            self.counts.too_large();
+            return Err(self.reset(Reason::INTERNAL_ERROR, Http2Error::Reset));
+        }
         self.moved.wire_received += FRAME_HEAD_BYTES + field_bytes;
         let is_tunnel = self.tunnel == Tunnel::Connect && (200..300).contains(&status);
         let framing = if self.is_bodiless && is_end || status < 200 || is_tunnel {
