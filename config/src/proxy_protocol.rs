@@ -3,8 +3,10 @@
 //! of clients is passed on. Compiled types on top, lowering below.
 
 use envoy_types::pb::envoy::config::core::v3 as pb;
+use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::proxy_protocol_config::Version as ProtoVersion;
 use envoy_types::pb::envoy::config::core::v3::proxy_protocol_pass_through_tl_vs::PassTlVsMatchType;
+use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
 use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType;
 use envoy_types::pb::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
 use prost::Name;
@@ -68,7 +70,7 @@ pub(crate) fn header(config: &pb::ProxyProtocolConfig, cx: &mut Cx<'_>) -> Proxy
             ProtoVersion::V1 => Version::V1,
             ProtoVersion::V2 => Version::V2,
         },
-        added: tlvs(&config.added_tlvs, cx),
+        added: tlvs(&config.added_tlvs, Whose::Cluster, cx),
         passed_on: TlvTypes::lower(config.pass_through_tlvs.as_ref()),
     }
 }
@@ -120,24 +122,67 @@ pub(crate) fn of_host(metadata: Option<&pb::Metadata>, cx: &mut Cx<'_>) -> Box<[
     cx.field("metadata", |cx| {
         cx.entry("typed_filter_metadata", HOST_METADATA, |cx| {
             let config = unpack::<pb::PerHostConfig>(any, cx);
-            config.map_or_else(Box::default, |config| tlvs(&config.added_tlvs, cx))
+            config.map_or_else(Box::default, |config| {
+                tlvs(&config.added_tlvs, Whose::Host, cx)
+            })
         })
     })
 }
 
-fn tlvs(entries: &[pb::TlvEntry], cx: &mut Cx<'_>) -> Box<[Tlv]> {
+fn tlvs(entries: &[pb::TlvEntry], of: Whose, cx: &mut Cx<'_>) -> Box<[Tlv]> {
     let all = entries.iter().enumerate().filter_map(|(i, entry)| {
         cx.index("added_tlvs", i, |cx| {
-            // The table refuses format strings.
-            if entry.value.is_empty() && entry.format_string.is_none() {
-                cx.error("a value is needed here");
-            }
-            Some(Tlv {
-                // The rules refuse larger types.
-                kind: u8::try_from(entry.r#type).ok()?,
-                value: entry.value.as_slice().into(),
-            })
+            let value: Box<[u8]> = match (&entry.format_string, of) {
+                (Some(format), Whose::Cluster) if entry.value.is_empty() => {
+                    let text = cx.field("format_string", |cx| plain_text(format, cx))?;
+                    // As in Envoy there is no header of nothing.
+                    Some(text).filter(|text| !text.is_empty())?
+                }
+                (Some(_), Whose::Cluster) => {
+                    cx.error_at(
+                        "format_string",
+                        "given beside value; only one of them may be",
+                    );
+                    return None;
+                }
+                (None, _) if entry.value.is_empty() => {
+                    cx.error("a value is needed here");
+                    return None;
+                }
+                // Of a host's, Envoy does not evaluate format strings.
+                (Some(_) | None, _) => entry.value.as_slice().into(),
+            };
+            // The rules refuse larger types.
+            let kind = u8::try_from(entry.r#type).ok()?;
+            Some(Tlv { kind, value })
         })
     });
     all.collect()
+}
+
+/// Who says something in headers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Cluster,
+    Host,
+}
+
+/// A format string that says the same of every connection. In Envoy the operators
+/// are about the connection to the host, of which next to nothing is known yet.
+fn plain_text(proto: &pb::SubstitutionFormatString, cx: &mut Cx<'_>) -> Option<Box<[u8]>> {
+    let source = match &proto.format {
+        Some(Format::TextFormatSource(source)) => source.specifier.as_ref(),
+        _ => None,
+    };
+    let Some(Specifier::InlineString(text)) = source else {
+        cx.error("not supported yet, but as an inline_string of a text_format_source");
+        return None;
+    };
+    // Two of them stand for one.
+    let without = text.replace("%%", "");
+    if without.contains('%') {
+        cx.error("operators are not supported yet");
+        return None;
+    }
+    Some(text.replace("%%", "%").into_bytes().into())
 }

@@ -47,7 +47,8 @@ fn versions_and_values_are_kept() {
 
 #[test]
 fn what_no_header_can_say_is_refused() {
-    let format = "format_string: { text_format_source: { inline_string: x } }";
+    let format = "format_string: { text_format_source: { inline_string: '%START_TIME%' } }";
+    let both = "value: aA==, format_string: { text_format_source: { inline_string: x } }";
     let added = |tlv: &str| format!("version: V2, added_tlvs: [ {tlv} ]");
     let place = "transport_socket.typed_config";
     for (config, inner, path, reason) in [
@@ -67,7 +68,13 @@ fn what_no_header_can_say_is_refused() {
             added(&format!("{{ type: 1, {format} }}")),
             raw(),
             ".config.added_tlvs[0].format_string",
-            "not supported yet",
+            "operators are not supported yet",
+        ),
+        (
+            added(&format!("{{ type: 1, {both} }}")),
+            raw(),
+            ".config.added_tlvs[0].format_string",
+            "only one of them may be",
         ),
         (
             String::new(),

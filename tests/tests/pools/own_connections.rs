@@ -193,6 +193,16 @@ fn variants() -> Vec<(String, &'static str)> {
              \"@type\": type.googleapis.com/envoy.config.core.v3.PerHostConfig, added_tlvs: [ \
              { type: 225, value: ZGVm }, { type: 225, value: ZGVn } ] } } },",
         ),
+        (
+            header(
+                "version: V2, added_tlvs: [ \
+                 { type: 224, format_string: { text_format_source: { inline_string: 'a%%b' } } }, \
+                 { type: 225, format_string: { text_format_source: { inline_string: '' } } } ]",
+            ),
+            "metadata: { typed_filter_metadata: { envoy.transport_sockets.proxy_protocol: { \
+             \"@type\": type.googleapis.com/envoy.config.core.v3.PerHostConfig, added_tlvs: [ \
+             { type: 226, format_string: { text_format_source: { inline_string: x } } } ] } } },",
+        ),
         (header(&too_long()), ""),
     ]
 }
