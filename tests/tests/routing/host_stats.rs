@@ -35,10 +35,11 @@ fn clusters(ports: Ports) -> String {
     let Ports {
         origin, refused, ..
     } = ports;
+    // So much that one healthy host of four is enough.
     let cluster = |name: &str, fields: &str, hosts: &str| {
         format!(
-            "- {{ name: {name}, {fields}, load_assignment: {{ cluster_name: {name}, endpoints: [ {{ \
-             lb_endpoints: [ {hosts} ] }} ] }} }}\n"
+            "- {{ name: {name}, {fields}, load_assignment: {{ cluster_name: {name}, policy: {{ \
+             overprovisioning_factor: 1000 }}, endpoints: [ {{ lb_endpoints: [ {hosts} ] }} ] }} }}\n"
         )
     };
     let host = |address: &str, port: u16, more: &str, endpoint: &str| {
