@@ -23,6 +23,7 @@ mod os;
 mod proxy;
 mod routes;
 mod runtimes;
+mod steady;
 mod tls;
 mod wire;
 
@@ -46,6 +47,7 @@ enum Command {
     GrpcOrigin(grpc_origin::Options),
     Load(load::Options),
     Handshakes(handshakes::Options),
+    Steady(steady::Options),
     Hold(hold::Options),
     Floor(floor::Options),
     Proxy(proxy::Options),
@@ -62,6 +64,7 @@ fn main() -> anyhow::Result<()> {
         Command::GrpcOrigin(options) => grpc_origin::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Handshakes(options) => handshakes::run(&options),
+        Command::Steady(options) => steady::run(&options),
         Command::Hold(options) => hold::run(&options),
         Command::Floor(options) => floor::run(&options),
         Command::Proxy(options) => proxy::run(&options),

@@ -19,6 +19,7 @@ pub mod client_hello;
 pub mod grpc;
 pub mod header;
 pub mod http1;
+pub mod md5;
 pub mod orca;
 pub mod proxy_protocol;
 pub mod thrift;

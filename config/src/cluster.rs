@@ -15,6 +15,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
 use envoy_types::pb::google::protobuf::{Any, DoubleValue};
 use prost::Name;
 
+use crate::auto_sni::AutoSni;
 use crate::circuit_breakers::{self, CircuitBreakers};
 use crate::clusters::ClusterId;
 use crate::context::{Cx, Source, type_name, unpack};
@@ -94,6 +95,8 @@ pub struct Cluster {
     pub http2_response_head_bytes_max: u32,
     /// What carries the bytes.
     pub transport_socket: TransportSocket<UpstreamTlsContext>,
+    /// The name of TLS that requests say.
+    pub auto_sni: Option<Box<AutoSni>>,
     /// Keep-alive of upstream sockets.
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// Local addresses and options of upstream sockets.
@@ -237,6 +240,7 @@ impl Preconnect {
 /// Lowers one cluster.
 pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_>) -> Cluster {
     let http = HttpOptions::lower(proto, cx);
+    check_forward_proxy(proto, http.auto_sni.as_ref(), cx);
     let (discovery, assignment) = discovery::lower(proto, &defaults.resolver, cx);
     let balancing = load_balancing::lower(proto, cx);
     // What could not be lowered is an error already.
@@ -320,6 +324,7 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
         http2: http.http2,
         http2_response_head_bytes_max: http.http2_response_head_bytes_max,
         transport_socket,
+        auto_sni: http.auto_sni.map(Box::new),
         tcp_keepalive,
         bind,
         proxy_protocol,
@@ -330,6 +335,22 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
         request_response_sizes: tracked.is_some_and(|tracked| tracked.request_response_sizes),
         per_endpoint_stats: tracked.is_some_and(|tracked| tracked.per_endpoint_stats),
         source: cx.source(),
+    }
+}
+
+/// Whoever sends requests wherever they ask to go wants to know that they have come
+/// there, or says otherwise.
+fn check_forward_proxy(proto: &pb::Cluster, names: Option<&AutoSni>, cx: &mut Cx<'_>) {
+    let strict = names.is_some_and(|names| names.sni && names.san_validation);
+    if let Some(config) = discovery::forward_proxy(proto)
+        && !strict
+        && !config.allow_insecure_cluster_options
+    {
+        cx.error_at(
+            "cluster_type.typed_config",
+            "a dynamic forward proxy needs auto_sni and auto_san_validation in its \
+             upstream_http_protocol_options, or allow_insecure_cluster_options",
+        );
     }
 }
 
@@ -374,6 +395,7 @@ struct HttpOptions {
     version: HttpVersion,
     http2: Http2ProtocolOptions,
     http2_response_head_bytes_max: u32,
+    auto_sni: Option<AutoSni>,
     request_policies: RequestPolicies,
     error_matcher: Option<Arc<ErrorMatcher>>,
 }
@@ -393,6 +415,7 @@ impl Default for HttpOptions {
             version: HttpVersion::Http1,
             http2: Http2ProtocolOptions::default(),
             http2_response_head_bytes_max: 60 * 1024,
+            auto_sni: None,
             request_policies: RequestPolicies::default(),
             error_matcher: None,
         }
@@ -423,6 +446,11 @@ impl HttpOptions {
             });
         }
         if !modern {
+            let own = proto.upstream_http_protocol_options.as_ref();
+            options.auto_sni = own.and_then(AutoSni::lower);
+            if own.is_none() && discovery::forward_proxy(proto).is_some() {
+                options.auto_sni = Some(AutoSni::DYNAMIC_FORWARD_PROXY);
+            }
             if let Some(common) = &proto.common_http_protocol_options {
                 cx.field("common_http_protocol_options", |cx| {
                     options.common(common, cx);
@@ -478,6 +506,8 @@ impl HttpOptions {
                 self.common(common, cx);
             });
         }
+        let names = proto.upstream_http_protocol_options.as_ref();
+        self.auto_sni = names.and_then(AutoSni::lower);
         self.request_policies = RequestPolicies::lower(&proto, cx);
         self.error_matcher = proto.outlier_detection.as_ref().and_then(|proto| {
             let matcher = cx.field("outlier_detection", |cx| ErrorMatcher::lower(proto, cx));

@@ -11,6 +11,7 @@ use envoy_types::pb::envoy::extensions::clusters::dns::v3::DnsCluster;
 use envoy_types::pb::envoy::extensions::clusters::dynamic_forward_proxy::v3 as proxy_pb;
 use envoy_types::pb::envoy::extensions::clusters::dynamic_forward_proxy::v3::cluster_config::ClusterImplementationSpecifier;
 use envoy_types::pb::google::protobuf::Any;
+use prost::{Message as _, Name as _};
 
 use crate::aggregate::{self, Aggregate};
 use crate::context::{Cx, type_name, unpack};
@@ -95,6 +96,17 @@ pub(crate) fn is_typed(proto: &pb::Cluster) -> bool {
         Some(ClusterDiscoveryType::ClusterType(custom)) => custom.typed_config.is_some(),
         Some(ClusterDiscoveryType::Type(_)) | None => false,
     }
+}
+
+/// What the configuration says of a dynamic forward proxy, if the cluster is one.
+pub(crate) fn forward_proxy(proto: &pb::Cluster) -> Option<proxy_pb::ClusterConfig> {
+    let Some(ClusterDiscoveryType::ClusterType(custom)) = &proto.cluster_discovery_type else {
+        return None;
+    };
+    let any = custom.typed_config.as_ref()?;
+    (type_name(&any.type_url) == proxy_pb::ClusterConfig::full_name())
+        .then(|| proxy_pb::ClusterConfig::decode(&*any.value).ok())
+        .flatten()
 }
 
 fn is_eds(proto: &pb::Cluster) -> bool {

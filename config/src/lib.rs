@@ -13,6 +13,7 @@
 
 pub mod aggregate;
 mod application_log;
+pub mod auto_sni;
 pub mod bootstrap;
 pub mod cidr;
 pub mod circuit_breakers;

@@ -1,5 +1,6 @@
 //! TLS contexts: what is asked for, and what is refused.
 
+use ringway_config::auto_sni::AutoSni;
 use ringway_config::bootstrap::{self, Snapshot};
 use ringway_config::load::{Format, LoadOptions, load};
 use ringway_config::tls::{
@@ -268,6 +269,13 @@ fn what_is_warned_of() {
             "{CLUSTER}.common_tls_context: {unverified}: validation_context has no trusted_ca"
         )]
     );
+    let context = "require_client_certificate: true, \
+         common_tls_context: { tls_certificates: [ CERT ], validation_context: {} }";
+    let (_, warnings) = downstream(context, "");
+    let nobody = "everybody is let in: without a validation_context with a trusted_ca or a hash \
+                  nobody is asked for a certificate, in Envoy neither";
+    let field = "require_client_certificate";
+    assert_eq!(warnings, [format!("{CHAIN}.{field}: {nobody}")]);
     let context = "common_tls_context: { tls_certificates: [ CERT ], validation_context: { \
          trusted_ca: { filename: ca.pem } } }";
     let (_, warnings) = downstream(context, "");
@@ -329,15 +337,10 @@ fn what_a_chain_is_refused_for() {
              tls_certificates",
         ),
         (
-            "common_tls_context: { tls_certificates: [ CERT ], validation_context: {} }, \
-             require_client_certificate: true",
-            "require_client_certificate: needs a validation_context with a trusted_ca or a hash: \
-             without one, nobody is asked for a certificate, in Envoy neither",
-        ),
-        (
-            "common_tls_context: { tls_certificates: [ CERT ] }, ocsp_staple_policy: MUST_STAPLE",
-            "ocsp_staple_policy: MUST_STAPLE is not supported yet (only LENIENT_STAPLING, \
-             STRICT_STAPLING)",
+            "common_tls_context: { tls_certificates: [ { certificate_chain: { filename: a }, \
+             private_key: { filename: b }, ocsp_staple: { inline_string: x } } ] }",
+            "common_tls_context.tls_certificates[0].ocsp_staple: is no text, so it cannot be an \
+             inline_string",
         ),
         (
             "common_tls_context: { tls_certificates: [ CERT ], custom_handshaker: { name: x, \
@@ -532,4 +535,35 @@ fn what_validation_is_refused_for() {
         let expected = format!("common_tls_context.validation_context.{expected}");
         assert_eq!(found, [expected], "{fields}");
     }
+}
+
+#[test]
+fn what_requests_say_of_the_name() {
+    let of = |more: &str| {
+        let text = cluster("", "").replace("- name: c\n", &format!("- name: c\n    {more}\n"));
+        let snapshot = lower(&text).0.expect("it is valid");
+        snapshot.clusters[0].auto_sni.as_deref().cloned()
+    };
+    assert_eq!(of("upstream_http_protocol_options: {}"), None);
+    let header = "upstream_http_protocol_options: { override_auto_sni_header: x-a }";
+    assert_eq!(of(header), None);
+    let own = "upstream_http_protocol_options: { auto_sni: true, override_auto_sni_header: X-A }";
+    let expected = AutoSni {
+        sni: true,
+        san_validation: false,
+        header: Some(b"x-a"[..].into()),
+    };
+    assert_eq!(of(own), Some(expected));
+    let modern = "upstream_http_protocol_options: { auto_sni: true }\n    \
+                  typed_extension_protocol_options: { \
+                  envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \"@type\": \
+                  t/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
+                  explicit_http_config: { http_protocol_options: {} }, \
+                  upstream_http_protocol_options: { auto_san_validation: true } } }";
+    let expected = AutoSni {
+        sni: false,
+        san_validation: true,
+        header: None,
+    };
+    assert_eq!(of(modern), Some(expected));
 }

@@ -384,6 +384,15 @@ impl TimePoint {
     }
 }
 
+/// What tells a client apart by its ClientHello.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// `%TLS_JA3_FINGERPRINT%`
+    pub ja3: Option<Box<str>>,
+    /// `%TLS_JA4_FINGERPRINT%`
+    pub ja4: Option<Box<str>>,
+}
+
 /// Facts about a downstream connection that all its requests share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionInfo {
@@ -403,6 +412,8 @@ pub struct ConnectionInfo {
     pub pipe: Option<Arc<str>>,
     /// Server name asked for in the TLS ClientHello.
     pub requested_server_name: Option<Box<str>>,
+    /// What tells the client apart, where somebody wants to know.
+    pub fingerprints: Option<Box<Fingerprints>>,
     /// Name of the filter chain that serves the connection; empty for none.
     pub filter_chain_name: Arc<str>,
     /// Metadata of the listener, if it has some.
@@ -437,6 +448,7 @@ impl ConnectionInfo {
             local,
             pipe: None,
             requested_server_name: None,
+            fingerprints: None,
             filter_chain_name: Arc::from(""),
             listener_metadata: None,
             filter_chain_metadata: None,

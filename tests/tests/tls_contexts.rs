@@ -265,7 +265,7 @@ fn contexts_of_listeners() {
         ),
         own(
             Nobody,
-            "MUST_STAPLE is not supported yet",
+            "ocsp_staple: is needed: the ocsp_staple_policy is MUST_STAPLE",
             "ocsp_staple_policy: MUST_STAPLE",
         ),
         own(Both, "", "ocsp_staple_policy: STRICT_STAPLING"),
@@ -274,9 +274,8 @@ fn contexts_of_listeners() {
             "",
             "disable_stateless_session_resumption: true, session_timeout: 5s",
         ),
-        // Envoy asks nobody for a certificate then.
         own(
-            Envoy,
+            Both,
             "nobody is asked for a certificate",
             "require_client_certificate: true",
         ),

@@ -13,7 +13,7 @@ use super::peers::{Proxy, Site, Subject};
 use super::scenario::{BODY_CONNECTIONS, HANDSHAKES_AT_ONCE, Sample, Scenario};
 use crate::load::Report;
 use crate::tls::Identity;
-use crate::{child, cpu, handshakes, hold};
+use crate::{child, cpu, handshakes, hold, steady};
 
 /// Measures a proxy that is running. For idle connections a fresh one is started instead,
 /// because an allocator that has seen load would hide what connections take.
@@ -71,6 +71,7 @@ pub fn measure(
         ),
         Scenario::TlsHandshakes => handshakes(false, proxy, site, settings),
         Scenario::TlsResumptions => handshakes(true, proxy, site, settings),
+        Scenario::TlsStorm => storm(proxy, site, settings),
         Scenario::Tls => requests(
             Load {
                 over_tls: true,
@@ -221,6 +222,68 @@ fn handshakes(
         ],
         faults: report.faults,
     })
+}
+
+/// How long keep-alive connections wait while nothing else goes on, and while others shake
+/// hands.
+fn storm(proxy: &Proxy, site: &Site<'_>, settings: &Settings) -> anyhow::Result<Sample> {
+    let calm = steady(proxy, site, settings)?;
+    let target = proxy.address.to_string();
+    let certificate = format!(
+        "--certificate={}",
+        Identity::certificate(site.dir).display()
+    );
+    let arguments = [
+        "handshakes",
+        &target,
+        &certificate,
+        &format!("--duration={}", settings.seconds),
+        &format!("--connections={HANDSHAKES_AT_ONCE}"),
+        &format!("--warmup={WARM_UP}"),
+    ];
+    let mut command = child::this_tool(&arguments, settings.load_core)?;
+    let storm = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let stormy = steady(proxy, site, settings);
+    let output = storm.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "handshakes: {}", said.trim_end());
+    let (report, stormy): (handshakes::Report, _) =
+        (serde_json::from_slice(&output.stdout)?, stormy?);
+    Ok(Sample {
+        values: vec![
+            calm.p50,
+            calm.p99,
+            calm.p999,
+            report.connections as f64 / report.seconds,
+            stormy.p50,
+            stormy.p999,
+            stormy.p99,
+        ],
+        faults: report.faults,
+    })
+}
+
+/// Requests at a fixed pace.
+fn steady(proxy: &Proxy, site: &Site<'_>, settings: &Settings) -> anyhow::Result<steady::Report> {
+    let target = proxy.address.to_string();
+    let certificate = format!(
+        "--certificate={}",
+        Identity::certificate(site.dir).display()
+    );
+    let arguments = [
+        "steady",
+        &target,
+        &certificate,
+        &format!("--duration={}", settings.seconds),
+        &format!("--warmup={WARM_UP}"),
+    ];
+    let output = child::this_tool(&arguments, settings.load_core)?.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "steady: {}", said.trim_end());
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// Memory before and while connections are held.

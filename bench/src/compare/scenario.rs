@@ -23,6 +23,8 @@ pub enum Scenario {
     TlsHandshakes,
     /// The same, each taking a session up again
     TlsResumptions,
+    /// What keep-alive connections wait for while others shake hands
+    TlsStorm,
     /// Small responses on keep-alive connections over TLS
     Tls,
     /// Bodies of 1 MiB over TLS
@@ -93,6 +95,10 @@ impl Scenario {
                     "TLS 1.3 sessions taken up again, {HANDSHAKES_AT_ONCE} at once, a request each"
                 )
             }
+            Scenario::TlsStorm => format!(
+                "TLS, requests at a fixed pace on keep-alive connections, without and with \
+                 {HANDSHAKES_AT_ONCE} handshakes at once"
+            ),
             Scenario::Tls => {
                 format!("TLS, {connections} keep-alive connections, 100-byte responses")
             }
@@ -125,6 +131,7 @@ impl Scenario {
             }
             Scenario::TlsHandshakes
             | Scenario::TlsResumptions
+            | Scenario::TlsStorm
             | Scenario::Tls
             | Scenario::TlsBodies
             | Scenario::TlsIdle
@@ -169,7 +176,17 @@ impl Scenario {
             metric("core_share", "core busy", 2),
             metric(CPU_PER_HANDSHAKE, "CPU µs/handshake", 0),
         ];
+        const STORM: &[Metric] = &[
+            metric("calm_p50_us", "calm p50 µs", 0),
+            metric("calm_p99_us", "p99", 0),
+            metric("calm_p999_us", "p99.9", 0),
+            metric("handshakes_per_second", "handshakes/s", 0),
+            metric(P50, "storm p50 µs", 0),
+            metric("p999_us", "p99.9", 0),
+            metric(P99, "p99", 0),
+        ];
         match self {
+            Scenario::TlsStorm => STORM,
             Scenario::Closed => CLOSED,
             Scenario::Open => OPEN,
             Scenario::Bodies | Scenario::TlsBodies | Scenario::TcpBytes => BODIES,

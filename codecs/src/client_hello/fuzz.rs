@@ -1,6 +1,7 @@
 //! What must hold whatever a client sends first: the pieces in which it
 //! arrives make no difference, and no more is kept than may be.
 
+use super::fingerprint::{Ja4, ja3};
 use super::{CLIENT_HELLO_BYTES_MAX, ClientHelloReader, Progress};
 
 /// Reads `data` at once and byte by byte, and gives what it is.
@@ -22,6 +23,8 @@ pub fn check(data: &[u8]) -> Progress {
     assert!(in_pieces.message.len() <= CLIENT_HELLO_BYTES_MAX + 1);
     if let Progress::Complete(hello) = &whole {
         assert!(hello.protocols.iter().all(|name| !name.is_empty()));
+        // A message that is read may have extensions that these make nothing of.
+        let _ = (ja3(at_once.message()), Ja4::read(at_once.message()));
     }
     whole
 }

@@ -6,6 +6,7 @@
 //! says as soon as it can what they are. It keeps the message, not the bytes
 //! around it, and no more than its limit.
 
+pub mod fingerprint;
 pub mod fuzz;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,9 @@ pub struct ClientHello {
     pub server_name: Option<Box<str>>,
     /// The protocols of the layer above, best first (RFC 7301 section 3.1).
     pub protocols: Vec<Box<[u8]>>,
+    /// The server's certificate is to come with a response of OCSP (RFC 6066
+    /// section 8).
+    pub asks_for_staple: bool,
 }
 
 /// What the bytes so far are.
@@ -47,6 +51,8 @@ pub struct ClientHelloReader {
 }
 
 const RECORD_HEADER: usize = 5;
+/// The version and the random number that a message begins with.
+const VERSION_AND_RANDOM: usize = 2 + 32;
 /// Type and length of the message.
 const MESSAGE_HEADER: usize = 4;
 const HANDSHAKE_RECORD: u8 = 22;
@@ -77,6 +83,16 @@ impl ClientHelloReader {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The message without its header, once it is complete.
+    #[must_use]
+    pub fn message(&self) -> &[u8] {
+        let Some((header, rest)) = self.message.split_at_checked(MESSAGE_HEADER) else {
+            return &[];
+        };
+        let length = u32::from_be_bytes([0, header[1], header[2], header[3]]) as usize;
+        rest.get(..length).unwrap_or_default()
     }
 
     /// Reads on. After another answer than [`Progress::Incomplete`] there is
@@ -160,8 +176,8 @@ impl ClientHelloReader {
 
 /// The fields of a message that is complete; `None` when it is broken.
 fn parse(body: &[u8]) -> Option<ClientHello> {
-    const VERSION_AND_RANDOM: usize = 2 + 32;
     const SERVER_NAME: u16 = 0;
+    const STATUS_REQUEST: u16 = 5;
     const PROTOCOLS: u16 = 16;
     let mut fields = Fields(body);
     fields.take(VERSION_AND_RANDOM)?;
@@ -187,6 +203,7 @@ fn parse(body: &[u8]) -> Option<ClientHello> {
         seen.push(kind);
         match kind {
             SERVER_NAME => hello.server_name = Some(server_name(data)?),
+            STATUS_REQUEST => hello.asks_for_staple = true,
             PROTOCOLS => hello.protocols = protocols(data)?,
             _ => {}
         }

@@ -45,6 +45,7 @@ fn hello(server_name: Option<&str>, protocols: &[&[u8]]) -> Progress {
     Progress::Complete(ClientHello {
         server_name: server_name.map(Box::from),
         protocols: protocols.iter().map(|name| (*name).into()).collect(),
+        ..ClientHello::default()
     })
 }
 

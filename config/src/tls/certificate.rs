@@ -1,5 +1,6 @@
 //! Our certificates (`TlsCertificate`).
 
+use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as pb;
 
 use crate::context::Cx;
@@ -12,6 +13,8 @@ pub struct TlsCertificate {
     pub chain: DataSource,
     /// Its key, PEM.
     pub key: DataSource,
+    /// A response of OCSP, DER, for clients that ask for one.
+    pub ocsp_staple: Option<DataSource>,
     /// The path of the message.
     pub path: String,
 }
@@ -26,10 +29,20 @@ impl TlsCertificate {
     pub(super) fn lower(proto: &pb::TlsCertificate, cx: &mut Cx<'_>) -> Option<Self> {
         let chain = DataSource::lower(proto.certificate_chain.as_ref(), "certificate_chain", cx);
         let key = DataSource::lower(proto.private_key.as_ref(), "private_key", cx);
+        let ocsp_staple = DataSource::lower(proto.ocsp_staple.as_ref(), "ocsp_staple", cx);
+        let text = ocsp_staple.as_ref().map(|source| &source.message.specifier);
+        if let Some(Some(Specifier::InlineString(_))) = text {
+            cx.error_at(
+                "ocsp_staple",
+                "is no text, so it cannot be an inline_string",
+            );
+            return None;
+        }
         match (chain, key) {
             (Some(chain), Some(key)) => Some(Self {
                 chain,
                 key,
+                ocsp_staple,
                 path: cx.path().to_owned(),
             }),
             (None, _) => {

@@ -29,6 +29,8 @@ pub struct DownstreamTlsContext {
     /// A name that no certificate has gets the one that suits the client's keys
     /// best, instead of the first.
     pub full_scan_certs_on_sni_mismatch: bool,
+    /// What becomes of clients that ask for a response of OCSP.
+    pub ocsp_staple_policy: OcspStaplePolicy,
     /// The client's order of ciphers decides in TLS 1.2, not ours.
     pub prefer_client_ciphers: bool,
     /// The path of the context, for findings of whoever compiles it.
@@ -46,6 +48,30 @@ pub enum SessionTickets {
     Sds(SdsSecret),
     /// There are no tickets.
     Off,
+}
+
+/// What a client gets that asks for a response of OCSP. A certificate may say of
+/// itself that it comes with one: that is [`OcspStaplePolicy::MustStaple`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OcspStaplePolicy {
+    /// The response, if there is one that still holds.
+    #[default]
+    Lenient,
+    /// The same, but no connection once it holds no more.
+    Strict,
+    /// There has to be one.
+    MustStaple,
+}
+
+impl OcspStaplePolicy {
+    fn lower(proto: pb::downstream_tls_context::OcspStaplePolicy) -> Self {
+        use pb::downstream_tls_context::OcspStaplePolicy as Proto;
+        match proto {
+            Proto::LenientStapling => Self::Lenient,
+            Proto::StrictStapling => Self::Strict,
+            Proto::MustStaple => Self::MustStaple,
+        }
+    }
 }
 
 impl DownstreamTlsContext {
@@ -70,8 +96,7 @@ impl DownstreamTlsContext {
         let validation = common.validation.as_ref();
         let required = core::bool_or(proto.require_client_certificate, false);
         if required && !common.sds.has_validation() && !verifies(validation) {
-            cx.error_at("require_client_certificate", NOBODY_IS_ASKED);
-            return None;
+            cx.warn_at("require_client_certificate", NOBODY_IS_ASKED);
         }
         let lets_in = |validation: &CertificateValidation| !validation.is_particular();
         if validation.is_some_and(lets_in) && proto.require_client_certificate.is_none() {
@@ -90,6 +115,7 @@ impl DownstreamTlsContext {
                 proto.full_scan_certs_on_sni_mismatch,
                 false,
             ),
+            ocsp_staple_policy: OcspStaplePolicy::lower(proto.ocsp_staple_policy()),
             prefer_client_ciphers: proto.prefer_client_ciphers,
             path: cx.path().to_owned(),
         })
@@ -117,10 +143,9 @@ impl DownstreamTlsContext {
         if self.require_client_certificate && !verifies(common.validation.as_ref()) {
             // The place is the secret's.
             let path = &self.path;
-            cx.error(format!(
-                "{path}.require_client_certificate {NOBODY_IS_ASKED}"
+            cx.warn(format!(
+                "{path}.require_client_certificate: {NOBODY_IS_ASKED}"
             ));
-            return None;
         }
         let session_tickets = match &self.session_tickets {
             SessionTickets::Sds(secret) => match known(secret) {
@@ -141,8 +166,8 @@ fn verifies(validation: Option<&CertificateValidation>) -> bool {
     validation.is_some_and(CertificateValidation::verifies)
 }
 
-const NOBODY_IS_ASKED: &str = "needs a validation_context with a trusted_ca or a hash: without \
-    one, nobody is asked for a certificate, in Envoy neither";
+const NOBODY_IS_ASKED: &str = "everybody is let in: without a validation_context with a trusted_ca \
+    or a hash nobody is asked for a certificate, in Envoy neither";
 
 fn session_tickets(
     proto: &pb::DownstreamTlsContext,

@@ -23,7 +23,7 @@ mod validation;
 pub use certificate::TlsCertificate;
 pub(crate) use common_context::protocols;
 pub use common_context::{CommonTlsContext, KeyLog, SdsParts};
-pub use downstream::{DownstreamTlsContext, SessionTickets};
+pub use downstream::{DownstreamTlsContext, OcspStaplePolicy, SessionTickets};
 pub use parameters::{CipherSuite, Group, SignatureScheme, TlsParameters, TlsVersion};
 pub use sds::{KnownSecret, SdsSecret, SecretKind, SecretResponse};
 pub(crate) use secrets::Secrets;

@@ -35,6 +35,8 @@ pub(super) fn plain(name: &str) -> Option<Operator> {
         "UPSTREAM_TRANSPORT_FAILURE_REASON" => Operator::Text(Text::UpstreamTransportFailureReason),
         "STREAM_ID" => Operator::Text(Text::StreamId),
         "UNIQUE_ID" => Operator::Text(Text::UniqueId),
+        "TLS_JA3_FINGERPRINT" => Operator::Text(Text::Ja3),
+        "TLS_JA4_FINGERPRINT" => Operator::Text(Text::Ja4),
         "FILTER_CHAIN_NAME" => Operator::Text(Text::FilterChainName),
         "ACCESS_LOG_TYPE" => Operator::Text(Text::AccessLogType),
         "LOCAL_REPLY_BODY" => Operator::Text(Text::LocalReplyBody),
@@ -131,14 +133,11 @@ fn duration(name: &str) -> Option<Operator> {
     }))
 }
 
-/// Operators whose facts nobody finds out yet: fingerprints of a ClientHello need the
-/// listener filter, a failed connection has no request, and rustls tells no ids of
-/// sessions.
+/// Operators whose facts nobody finds out yet: a failed connection has no request, and
+/// rustls tells no ids of sessions.
 const NEVER_SET: &[&str] = &[
     "DOWNSTREAM_TLS_SESSION_ID",
     "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
-    "TLS_JA3_FINGERPRINT",
-    "TLS_JA4_FINGERPRINT",
     "UPSTREAM_TLS_SESSION_ID",
 ];
 

@@ -106,6 +106,8 @@ pub(super) enum Text {
     StreamId,
     UniqueId,
     FilterChainName,
+    Ja3,
+    Ja4,
     AccessLogType,
     LocalReplyBody,
 }

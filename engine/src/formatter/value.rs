@@ -8,7 +8,7 @@ use super::operator::{
     Span, Text,
 };
 use super::{Context, grpc, query, uuid};
-use crate::stream_info::{HostInfo, ResponseFlag, StreamInfo};
+use crate::stream_info::{Fingerprints, HostInfo, ResponseFlag, StreamInfo};
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -197,6 +197,8 @@ impl Text {
             }
             Text::UniqueId => return unique_id(out),
             Text::FilterChainName => &*info.connection.filter_chain_name,
+            Text::Ja3 => fingerprint(info, |own| own.ja3.as_deref()),
+            Text::Ja4 => fingerprint(info, |own| own.ja4.as_deref()),
             Text::AccessLogType => cx.kind.as_str(),
             Text::LocalReplyBody => {
                 // A local reply's own format decides about its line ends.
@@ -259,6 +261,12 @@ fn bytes(value: Option<&[u8]>, length_max: usize, out: &mut Vec<u8>) -> Written 
 
 /// A text of ours in which white space becomes `_`: lines are cut at white
 /// space by those who read them.
+/// A fingerprint of the client, or nothing.
+fn fingerprint(info: &StreamInfo, which: fn(&Fingerprints) -> Option<&str>) -> &str {
+    let own = info.connection.fingerprints.as_deref();
+    own.and_then(which).unwrap_or_default()
+}
+
 fn one_word(text: &str, out: &mut Vec<u8>) -> Written {
     if text.is_empty() {
         return Written::Nothing;

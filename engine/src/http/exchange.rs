@@ -24,6 +24,7 @@ use super::timeout_budget::TryBudget;
 use crate::formatter::{AccessLogType, Context};
 use crate::stats::alt_stats::AltStatId;
 use crate::stream_info::{ConnectionInfo, Protocol, StreamInfo, TimePoint};
+use crate::transport_sockets::options::TransportSocketOptions;
 
 /// A header arena larger than this is shrunk when the exchange is pooled: one
 /// client with huge headers must not make every later request carry them.
@@ -82,6 +83,8 @@ pub struct Exchange {
     pub route_table: TableId,
     /// The cluster that the route chose.
     pub cluster: ClusterChoice,
+    /// What the request asks of the connection that carries it.
+    pub socket_options: TransportSocketOptions,
     /// A buffer for whoever puts a value together.
     pub scratch: Vec<u8>,
     /// `set-cookie` headers for the response of the upstream: cookies that
@@ -222,6 +225,7 @@ impl Exchange {
             random: 0,
             route_table: TableId::default(),
             cluster: ClusterChoice::default(),
+            socket_options: TransportSocketOptions::default(),
             scratch: Vec::new(),
             set_cookies: Vec::new(),
             counted: Counted::default(),
@@ -278,6 +282,7 @@ impl Exchange {
         self.random = 0;
         self.route_table = TableId::default();
         self.cluster = ClusterChoice::default();
+        self.socket_options.clear();
         self.scratch.clear();
         self.scratch.shrink_to(POOLED_ARENA_BYTES_MAX);
         self.set_cookies.clear();
@@ -370,6 +375,7 @@ impl Exchange {
         self.response.clear();
         self.response_trailers.clear();
         self.has_empty_body = false;
+        self.socket_options.clear();
         self.asked_at = None;
         self.pacer = None;
         self.held.clear();

@@ -230,6 +230,7 @@ async fn serve(serving: Rc<Serving>, stream: Stream, local: Option<SocketAddr>) 
         return refuse(stream);
     };
     info.requested_server_name = inspected.server_name;
+    info.fingerprints = inspected.fingerprints;
     info.metadata = inspected.metadata;
     info.filter_state = inspected.filter_state;
     info.tlvs = inspected.tlvs;

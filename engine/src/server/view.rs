@@ -199,15 +199,24 @@ fn certificate(one: &Listed) -> Value {
     ];
     let time = |seconds| Timestamp { seconds, nanos: 0 }.to_string();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let left = facts.not_after - now.map_or(0, |now| now.as_secs() as i64);
-    json!({
+    let now = now.map_or(0, |now| now.as_secs() as i64);
+    let left = facts.not_after - now;
+    let mut details = json!({
         "path": if one.file.is_empty() { "<inline>" } else { &one.file },
         "serial_number": facts.serial,
         "subject_alt_names": all.concat(),
         "days_until_expiration": (left.max(0) / DAY_SECONDS).to_string(),
         "valid_from": time(facts.not_before),
         "expiration_time": time(facts.not_after),
-    })
+    });
+    if let Some(response) = &one.ocsp {
+        details["ocsp_details"] = json!({
+            "valid_from": time(response.this_update),
+            // One that does not say how long it holds does not any more.
+            "expiration": time(response.next_update.unwrap_or(now)),
+        });
+    }
+    details
 }
 
 impl ServerView for View {

@@ -4,6 +4,7 @@
 //!
 //! Nothing here knows about HTTP, clusters or pools.
 
+pub mod options;
 pub mod proxy_protocol;
 pub mod tls;
 

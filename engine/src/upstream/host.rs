@@ -12,6 +12,7 @@ use ringway_config::endpoint::Host as HostConfig;
 use socket2::SockAddr;
 
 use super::conn_pool::Pool;
+use super::conn_pool::named::NamedPools;
 use super::conn_pool::own::OwnPools;
 use super::health::HealthFlag;
 use super::outlier_detection::{Monitor, Outcome, Watch};
@@ -213,6 +214,8 @@ pub struct Host {
     pub multiplexed_pool: OnceCell<Box<Pool>>,
     /// Those that not all requests may use; few clusters have such.
     pub own_pools: OnceCell<Box<OwnPools>>,
+    /// Pools of the requests that ask for a name.
+    pub named_pools: OnceCell<Box<NamedPools>>,
     info: RefCell<Rc<HostInfo>>,
     config: RefCell<Arc<HostConfig>>,
     /// The cluster has it no more: connections are closed instead of kept.
@@ -238,6 +241,7 @@ impl Host {
             raw_pool: Pool::default(),
             multiplexed_pool: OnceCell::new(),
             own_pools: OnceCell::new(),
+            named_pools: OnceCell::new(),
             info: RefCell::new(Rc::new(info(config))),
             config: RefCell::new(Arc::clone(config)),
             draining: Cell::new(false),

@@ -295,6 +295,14 @@ const REFUSED: &[(&str, Envoy, &str)] = &[
          settings at ",
     ),
     (
+        "lb_policy: CLUSTER_PROVIDED, upstream_http_protocol_options: { auto_sni: true }, \
+         cluster_type: { name: x, typed_config: { \
+         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, dns_cache_config: { name: c } } }",
+        Envoy::Refuses,
+        "clusters[0].cluster_type.typed_config: a dynamic forward proxy needs auto_sni and \
+         auto_san_validation in its upstream_http_protocol_options",
+    ),
+    (
         "cluster_type: { name: x, typed_config: { \
          TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, dns_cache_config: { name: c } } }",
         Envoy::Refuses,

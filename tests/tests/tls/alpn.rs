@@ -3,7 +3,8 @@
 
 use super::files::Files;
 use super::{
-    all_alike, certificate, client_tls, cluster, get, listener_with, log_of, server_tls, start,
+    all_alike, certificate, client_tls, cluster, get, listener_with, log_of, s_client, server_tls,
+    start,
 };
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs;
@@ -125,6 +126,36 @@ fn hosts_are_spoken_to_as_envoy_speaks_to_them() {
                 let stat = format!("cluster.{name}.upstream_cx_{version}_total");
                 seen += &format!("{stat}: {}\n", front.admin().stat(&stat));
             }
+        }
+        seen
+    });
+}
+
+/// Whoever offers only protocols that are not spoken is served without.
+#[test]
+fn clients_may_offer_what_nobody_speaks() {
+    let files = Files::new();
+    all_alike("clients_may_offer_what_nobody_speaks", |program| {
+        let back = back(program, &files);
+        let mut seen = String::new();
+        for listener in ["both", "old", "none"] {
+            for offered in ["other", "other,http/1.1", "h2", "spdy/1,spdy/2"] {
+                for more in [
+                    &["-tls1_2"][..],
+                    &["-tls1_3"],
+                    // The server has to ask for another key.
+                    &["-tls1_3", "-groups", "P-384:P-256"],
+                ] {
+                    let arguments = [&["-alpn", offered], more].concat();
+                    let said = s_client(&files, back.listener(listener), &arguments);
+                    let agreed = said.lines().find(|line| line.contains("ALPN"));
+                    let agreed = agreed.expect("it has a connection");
+                    assert!(!said.contains("alert"), "{listener} {offered}: {said}");
+                    seen += &format!("{listener} {offered} {more:?}: {agreed}\n");
+                }
+            }
+            let name = format!("listener.{listener}.ssl.handshake");
+            seen += &format!("{}\n", back.admin().stat(&name));
         }
         seen
     });

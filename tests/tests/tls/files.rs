@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair, SanType,
+};
 
 /// A folder with two authorities (`ca`, `other-ca`), a server (`server`, `server-rsa`)
-/// and clients (`client`; `bare`, which has no names but its subject's) of the first, and
-/// a client of the other (`stranger`): each `NAME.pem` and `NAME.key`.
+/// clients (`client`; `bare`, which has no names but its subject's) and a server whose
+/// certificate has a response of OCSP (`must-staple`) of the first, and a client of the other (`stranger`): each `NAME.pem` and `NAME.key`.
 pub struct Files(tempfile::TempDir);
 
 impl Files {
@@ -19,6 +21,7 @@ impl Files {
         files.issue_with("server-rsa", &["r.test"], "spiffe://x/rsa", &ca, &rsa);
         files.issue("client", &["client.test"], "spiffe://x/client", &ca);
         files.issue_bare("bare", &ca);
+        files.issue_must_staple("must-staple", &ca);
         files.issue(
             "stranger",
             &["stranger.test"],
@@ -52,6 +55,7 @@ impl Files {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = params.self_signed(&key).expect("a certificate");
         self.write(&format!("{name}.pem"), &certificate.pem());
+        self.write(&format!("{name}.key"), &key.serialize_pem());
         Issuer::new(params, key)
     }
 
@@ -63,6 +67,18 @@ impl Files {
     fn issue_bare(&self, name: &str, by: &Issuer<'_, KeyPair>) {
         let key = KeyPair::generate().expect("a key");
         self.sign(name, &params(name, &[]), by, &key);
+    }
+
+    /// A certificate that says that it comes with a response of OCSP.
+    fn issue_must_staple(&self, name: &str, by: &Issuer<'_, KeyPair>) {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = params(name, &["m.test"]);
+        let feature = CustomExtension::from_oid_content(
+            &[1, 3, 6, 1, 5, 5, 7, 1, 24],
+            vec![0x30, 3, 2, 1, 5],
+        );
+        params.custom_extensions.push(feature);
+        self.sign(name, &params, by, &key);
     }
 
     fn issue_with(

@@ -2,11 +2,14 @@
 //! What curl gets, what is counted and what is logged must be alike.
 
 mod alpn;
+mod auto_sni;
 mod checks;
 mod client_cert_header;
 mod files;
 mod filter_chains;
+mod fingerprints;
 mod hostile;
+mod ocsp;
 mod rotation;
 mod sds;
 mod sds_refusals;
@@ -195,6 +198,23 @@ fn curl(files: &Files, address: SocketAddr, host: &str, arguments: &[&str]) -> S
         true => String::from_utf8_lossy(&output.stdout).into_owned(),
         false => "no answer".to_owned(),
     }
+}
+
+/// What openssl prints of a connection, errors included.
+fn s_client(files: &Files, address: SocketAddr, arguments: &[&str]) -> String {
+    let openssl = programs::optional("tls", "openssl").expect("openssl, as all tests of TLS");
+    let output = Command::new(openssl)
+        .current_dir(files.folder())
+        .args(["s_client", "-connect", &address.to_string()])
+        .args(["-servername", "a.test"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("openssl runs");
+    let texts = [&output.stdout[..], &output.stderr];
+    texts
+        .map(|text| String::from_utf8_lossy(text).into_owned())
+        .concat()
 }
 
 /// Statistics of TLS that are not 0, those aside that only Envoy has.

@@ -1,6 +1,7 @@
 //! Listener filters (`envoy.filters.listener.*`): what looks at a connection
 //! before its filter chain is chosen.
 
+mod fingerprint;
 pub mod http_inspector;
 pub mod local_ratelimit;
 pub mod original_dst;
@@ -19,6 +20,7 @@ use ringway_config::proxy_protocol::Tlv;
 
 use crate::filters::WorkerContext;
 use crate::reactor::{Chunk, Stream};
+use crate::stream_info::Fingerprints;
 use http_inspector::HttpInspector;
 use local_ratelimit::LocalRateLimit;
 use proxy_protocol::ProxyProtocol;
@@ -43,6 +45,8 @@ pub enum ListenerFilter {
 pub struct Inspected {
     /// The server that was asked for, in lower case.
     pub server_name: Option<Box<str>>,
+    /// What tells the client apart, where somebody wants to know.
+    pub fingerprints: Option<Box<Fingerprints>>,
     /// What carries the bytes; `None` is nothing special.
     pub transport_protocol: Option<&'static str>,
     /// The protocols that the client speaks, best first.

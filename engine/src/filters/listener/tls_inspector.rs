@@ -8,10 +8,12 @@ use ringway_config::context::Cx;
 use ringway_config::core;
 use ringway_config::unpack;
 
+use super::fingerprint::{hashed_ja3, hashed_ja4};
 use super::{Inspected, Peeked, Refused};
 use crate::reactor::Stream;
 use crate::stats::Store;
 use crate::stats_struct;
+use crate::stream_info::Fingerprints;
 
 stats_struct! {
     /// All connections that inspectors of the process have seen, under
@@ -37,6 +39,10 @@ pub struct Config {
     bytes_max: usize,
     /// `close_connection_on_client_hello_parsing_errors`
     closes_on_errors: bool,
+    /// `enable_ja3_fingerprinting`
+    ja3: bool,
+    /// `enable_ja4_fingerprinting`
+    ja4: bool,
 }
 
 /// An inspector that counts.
@@ -53,6 +59,8 @@ impl Config {
         Some(Self {
             bytes_max: core::u32_or(proto.max_client_hello_size, default) as usize,
             closes_on_errors: proto.close_connection_on_client_hello_parsing_errors,
+            ja3: core::bool_or(proto.enable_ja3_fingerprinting, false),
+            ja4: core::bool_or(proto.enable_ja4_fingerprinting, false),
         })
     }
 }
@@ -102,6 +110,9 @@ impl TlsInspector {
                     None => stats.sni_not_found.inc(),
                     Some(_) => stats.sni_found.inc(),
                 }
+                if self.config.ja3 || self.config.ja4 {
+                    inspected.fingerprints = Some(self.fingerprints(reader.message()));
+                }
                 inspected.transport_protocol = Some("tls");
                 inspected.application_protocols = hello.protocols;
                 inspected.server_name = hello.server_name.map(|mut name| {
@@ -111,5 +122,15 @@ impl TlsInspector {
             }
         }
         Ok(())
+    }
+
+    fn fingerprints(&self, message: &[u8]) -> Box<Fingerprints> {
+        let wanted = |is_wanted: bool, of: fn(&[u8]) -> Option<Box<str>>| {
+            is_wanted.then(|| of(message)).flatten()
+        };
+        Box::new(Fingerprints {
+            ja3: wanted(self.config.ja3, hashed_ja3),
+            ja4: wanted(self.config.ja4, hashed_ja4),
+        })
     }
 }

@@ -15,6 +15,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 
+use super::ocsp::OcspResponse;
 use crate::data_source;
 use crate::stream_info::CertificateFacts;
 
@@ -26,6 +27,8 @@ pub struct Listed {
     /// The file that it was read from; empty for one that the configuration has
     /// inside.
     pub file: Box<str>,
+    /// What its authority has said of it.
+    pub ocsp: Option<Arc<OcspResponse>>,
 }
 
 /// The file that a source names, or nothing.
@@ -43,6 +46,10 @@ pub struct Certificate {
     pub listed: Listed,
     /// The chain and its key.
     pub(super) certified: Arc<CertifiedKey>,
+    /// The same with what its authority has said of it.
+    pub(super) stapled: Option<Arc<CertifiedKey>>,
+    /// It says that clients get that.
+    pub(super) must_staple: bool,
 }
 
 /// The shortest RSA key that Envoy takes.
@@ -65,7 +72,12 @@ impl Certificate {
             read_key(&bytes, provider, cx)
         });
         let (chain, key) = (chain?, key?);
-        let (facts, public_key) = cx.at(&config.chain.path, |cx| look_at(&chain[0], cx))?;
+        let Seen {
+            facts,
+            public_key,
+            serial,
+            must_staple,
+        } = cx.at(&config.chain.path, |cx| look_at(&chain[0], cx))?;
         if key.public_key().is_some_and(|own| *own != *public_key) {
             cx.at(&config.key.path, |cx| {
                 cx.error("the key is not that of the certificate");
@@ -76,14 +88,44 @@ impl Certificate {
             key,
             schemes: schemes.into(),
         });
+        let ocsp = match &config.ocsp_staple {
+            Some(source) => cx.at(&source.path, |cx| read_staple(&source.message, &serial, cx))?,
+            None => None,
+        };
+        let certified = CertifiedKey::new(chain, key);
+        let stapled = ocsp.as_ref().map(|response| CertifiedKey {
+            ocsp: Some(response.der.to_vec()),
+            ..certified.clone()
+        });
         Some(Self {
             listed: Listed {
                 facts: Arc::new(facts),
                 file: file_of(&config.chain.message),
+                ocsp: ocsp.map(Arc::new),
             },
-            certified: Arc::new(CertifiedKey::new(chain, key)),
+            certified: Arc::new(certified),
+            stapled: stapled.map(Arc::new),
+            must_staple,
         })
     }
+}
+
+/// `Some(None)` for a source that is empty.
+fn read_staple(
+    source: &DataSource,
+    serial: &[u8],
+    cx: &mut Cx<'_>,
+) -> Option<Option<OcspResponse>> {
+    let bytes = data_source::read(source, cx)?;
+    if bytes.is_empty() {
+        return Some(None);
+    }
+    match OcspResponse::parse(&bytes) {
+        Ok(response) if response.is_about(serial) => return Some(Some(response)),
+        Ok(_) => cx.error("the response is about another certificate"),
+        Err(reason) => cx.error(reason),
+    }
+    None
 }
 
 fn read_chain(pem: &[u8], cx: &mut Cx<'_>) -> Option<Vec<CertificateDer<'static>>> {
@@ -129,11 +171,16 @@ fn is_encrypted(pem: &[u8]) -> bool {
         || text.contains("Proc-Type: 4,ENCRYPTED") && sections.next().is_some()
 }
 
-/// What the certificate says, and its public key.
-fn look_at(
-    certificate: &CertificateDer<'_>,
-    cx: &mut Cx<'_>,
-) -> Option<(CertificateFacts, Vec<u8>)> {
+/// What is seen of the first certificate of a chain.
+struct Seen {
+    facts: CertificateFacts,
+    public_key: Vec<u8>,
+    /// The octets of its number.
+    serial: Vec<u8>,
+    must_staple: bool,
+}
+
+fn look_at(certificate: &CertificateDer<'_>, cx: &mut Cx<'_>) -> Option<Seen> {
     let parsed = X509Certificate::from_der(certificate).ok();
     let facts = CertificateFacts::parse(certificate);
     let (Some((_, parsed)), Some(facts)) = (parsed, facts) else {
@@ -150,8 +197,21 @@ fn look_at(
         cx.error(reason);
         return None;
     }
-    Some((facts, parsed.public_key().raw.to_vec()))
+    let mut extensions = parsed.extensions().iter();
+    Some(Seen {
+        facts,
+        public_key: parsed.public_key().raw.to_vec(),
+        serial: parsed.raw_serial().to_vec(),
+        must_staple: extensions.any(|extension| {
+            extension.oid.as_bytes() == TLS_FEATURE && extension.value == STATUS_REQUEST
+        }),
+    })
 }
+
+/// The extension of certificates that come with a response of OCSP (RFC 7633), and its
+/// value.
+const TLS_FEATURE: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x18];
+const STATUS_REQUEST: &[u8] = &[0x30, 0x03, 0x02, 0x01, 0x05];
 
 /// A key that makes some signatures only, the first that the peer takes.
 #[derive(Debug)]

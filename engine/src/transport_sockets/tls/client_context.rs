@@ -10,6 +10,7 @@ use rustls::client::{Resumption, Tls12Resumption};
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 
+use super::asked::Asked;
 use super::certificate::{Certificate, Listed};
 use super::verifier::{HostVerifier, Verifier};
 use super::x509_store::Purpose;
@@ -59,7 +60,7 @@ impl ClientContext {
             })
             .ok()?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(HostVerifier(Arc::clone(&verifier))));
+            .with_custom_certificate_verifier(Arc::new(HostVerifier::of(&verifier)));
         let mut config = match &certificate {
             Some(own) => {
                 let own = SingleCertAndKey::from(own.certified.as_ref().clone());
@@ -85,11 +86,19 @@ impl ClientContext {
         })
     }
 
-    /// The name to ask a host for. `hostname` is what the host is called, if it is
+    /// The name to ask a host for: the one that requests ask for, if they do. `hostname` is what the host is called, if it is
     /// called anything, `address` where it is: one that stands for a name that is not
     /// sent, and keeps the sessions of hosts apart.
     #[must_use]
-    pub fn server_name(&self, hostname: &str, address: Option<IpAddr>) -> ServerName<'static> {
+    pub fn server_name(
+        &self,
+        asked: Option<&Asked>,
+        hostname: &str,
+        address: Option<IpAddr>,
+    ) -> ServerName<'static> {
+        if let Some(name) = asked.and_then(Asked::sni) {
+            return name.clone();
+        }
         let own = (self.auto_host_sni && !hostname.is_empty())
             .then(|| ServerName::try_from(hostname.to_owned()).ok())
             .flatten();
@@ -97,6 +106,16 @@ impl ClientContext {
             let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
             ServerName::IpAddress(address.unwrap_or(nowhere).into())
         })
+    }
+
+    /// The configuration for connections to hosts whose certificate must have a name.
+    pub(super) fn config_for(&self, name: &str) -> Arc<ClientConfig> {
+        let mut config = self.config.as_ref().clone();
+        let verifier = HostVerifier::of(&self.verifier).requiring(name);
+        config
+            .dangerous()
+            .set_certificate_verifier(Arc::new(verifier));
+        Arc::new(config)
     }
 
     /// The first certificate that it trusts.

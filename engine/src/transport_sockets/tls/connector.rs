@@ -55,7 +55,7 @@ impl Connector {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let name = self.context.server_name(hostname, address);
+        let name = self.context.server_name(None, hostname, address);
         let connector = TlsConnector::from(Arc::clone(&self.config));
         let mut handshake = pin!(connector.connect(name, socket));
         let mut noted = Notes::default();
@@ -68,7 +68,7 @@ impl Connector {
         .await;
         let stream = connected.map_err(|error| failure(error, &mut noted))?;
         let state = stream.get_ref().1;
-        let agreed = Agreed::new(state, noted).ok_or(rustls::Error::HandshakeNotComplete)?;
+        let agreed = Agreed::new(state, &mut noted).ok_or(rustls::Error::HandshakeNotComplete)?;
         Ok((stream, agreed))
     }
 }

@@ -150,7 +150,7 @@ impl Connection {
 
 /// Connects, and sends a byte each way, so that tickets have arrived.
 fn connect(server: &ServerContext, client: &ClientContext) -> Result<Connection, Refusal> {
-    let name = client.server_name("", None);
+    let name = client.server_name(None, "", None);
     connect_to(server, client, name)
 }
 
@@ -253,7 +253,7 @@ fn which_certificate_a_client_gets() {
         (&first, &rsa_of_tls12, "", Some("CN=rsa")),
     ] {
         let asked = match name {
-            "" => client.server_name("", None),
+            "" => client.server_name(None, "", None),
             name => ServerName::try_from(name.to_owned()).unwrap(),
         };
         let found = connect_to(context, client, asked).ok();
@@ -653,10 +653,10 @@ fn which_hosts_are_trusted() {
     let named = client("sni: a.test, auto_host_sni: true");
     let address = Some([127, 0, 0, 1].into());
     for (hostname, expected) in [("b.test", "b.test"), ("", "a.test"), ("no name", "a.test")] {
-        let found = named.server_name(hostname, address);
+        let found = named.server_name(None, hostname, address);
         assert_eq!(found, ServerName::try_from(expected).unwrap(), "{hostname}");
     }
-    let nameless = client("").server_name("b.test", address);
+    let nameless = client("").server_name(None, "b.test", address);
     assert_eq!(nameless, ServerName::try_from("127.0.0.1").unwrap());
 }
 

@@ -4,6 +4,7 @@
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 use super::handshake::{HandshakeError, NO_SECRET};
+use super::verify_failure::VerifyFailure;
 
 /// Errors of the library `SSL`, in the high byte of a packed error of OpenSSL.
 const SSL_LIBRARY: u32 = 16 << 24;
@@ -14,6 +15,9 @@ const SSL_LIBRARY: u32 = 16 << 24;
 pub fn reason(error: &HandshakeError) -> String {
     let error = match error {
         HandshakeError::Tls(error) => error,
+        HandshakeError::Verify(VerifyFailure::NobodyTrusted) => {
+            return told(125, "CERTIFICATE_VERIFY_FAILED");
+        }
         HandshakeError::Verify(failure) => return certificate_verify_failed(failure),
         HandshakeError::NoSecret => return NO_SECRET.to_owned(),
         HandshakeError::Closed | HandshakeError::Io(_) => return String::new(),
@@ -38,6 +42,10 @@ pub fn reason(error: &HandshakeError) -> String {
         Error::NoApplicationProtocol => (307, "NO_APPLICATION_PROTOCOL"),
         _ => (226, "UNKNOWN_ALERT_TYPE"),
     };
+    told(number, name)
+}
+
+fn told(number: u32, name: &str) -> String {
     let number = SSL_LIBRARY + number;
     format!("TLS_error:|{number}:SSL routines:OPENSSL_internal:{name}:TLS_error_end")
 }

@@ -1,6 +1,8 @@
-//! What must hold for any bytes that are sent as a certificate: shared by the fuzz
-//! target and a test that changes real ones. Not part of the API.
+//! What must hold for any bytes that are sent as a certificate, or given as a response
+//! of OCSP: shared by the fuzz targets and tests that change real ones. Not part of the
+//! API.
 
+use super::ocsp::OcspResponse;
 use super::peer_certificate::PeerCertificate;
 use super::subject_alt_name;
 use crate::stream_info::CertificateFacts;
@@ -27,5 +29,13 @@ pub fn certificate(data: &[u8]) {
     if let Some(peer) = PeerCertificate::parse(data) {
         let _ = peer.may_sign_handshakes();
         let _ = subject_alt_name::is_host(&peer.certificate, "a.example.com");
+    }
+}
+
+/// The fuzz target of responses. Nothing panics, and a response is sent as it was given.
+pub fn ocsp_response(data: &[u8]) {
+    if let Ok(response) = OcspResponse::parse(data) {
+        assert_eq!(*response.der, *data);
+        assert!(response.is_expired(i64::MAX) || response.next_update == Some(i64::MAX));
     }
 }

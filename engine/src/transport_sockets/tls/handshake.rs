@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use ringway_codecs::client_hello::{ClientHello, ClientHelloReader, Progress};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::crypto::SupportedKxGroup;
 use rustls::kernel::KernelConnection;
@@ -15,6 +16,7 @@ use rustls::{
 };
 
 use super::budget;
+use super::certificate_selector::Staple;
 use super::notes::{self, Notes};
 use super::stream::TlsStream;
 use super::verify_failure::VerifyFailure;
@@ -30,6 +32,9 @@ const CLIENT_HELLO_BYTES_MAX: u32 = 16 * 1024;
 
 /// The alert that BoringSSL answers a longer one with, in a record.
 const ILLEGAL_PARAMETER: [u8; 7] = [21, 3, 3, 0, 2, 2, 47];
+
+/// What BoringSSL answers where there is no certificate for a client.
+const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -92,7 +97,7 @@ pub struct Agreed {
 
 impl Agreed {
     /// `None` while the handshake goes on.
-    pub(super) fn new(state: &CommonState, notes: Notes) -> Option<Self> {
+    pub(super) fn new(state: &CommonState, notes: &mut Notes) -> Option<Self> {
         Some(Self {
             version: state.protocol_version()?,
             suite: state.negotiated_cipher_suite()?,
@@ -101,8 +106,8 @@ impl Agreed {
                 .map(SupportedKxGroup::name),
             alpn: state.alpn_protocol().map(Box::from),
             signature: notes.signature,
-            certificate: notes.certificate,
-            untrusted: notes.failure,
+            certificate: notes.certificate.take(),
+            untrusted: notes.failure.take(),
             resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
             peer_certificates: state
                 .peer_certificates()
@@ -128,15 +133,46 @@ impl Keys {
 }
 
 /// Answers a client. What the stream has received before belongs to the handshake.
+/// `choose` gives the configuration for a client that begins like this; rustls finds
+/// out what it is that begins with something else. `staple` becomes what a client gets
+/// that asks for a response of OCSP.
 ///
 /// # Errors
 /// See [`HandshakeError`]; the peer was told by an alert where it can be.
 pub async fn accept(
     socket: Stream,
-    config: &Arc<ServerConfig>,
+    choose: impl FnOnce(Option<&ClientHello>) -> Arc<ServerConfig>,
+    staple: &mut Option<Staple>,
 ) -> Result<(TlsStream, Agreed), HandshakeError> {
-    let session = UnbufferedServerConnection::new(Arc::clone(config))?;
-    run(socket, session, Some(CLIENT_HELLO_BYTES_MAX)).await
+    let (hello, received) = client_hello(&socket).await?;
+    let session = UnbufferedServerConnection::new(choose(hello.as_ref()))?;
+    let mut noted = Notes::default();
+    let accepted = run(socket, session, received, &mut noted).await;
+    *staple = noted.staple;
+    accepted
+}
+
+/// What a client begins with, if it is a ClientHello, and all that it has sent.
+async fn client_hello(socket: &Stream) -> Result<(Option<ClientHello>, Vec<u8>), HandshakeError> {
+    let mut reader = ClientHelloReader::new(WAITING_BYTES_MAX);
+    let mut received = Vec::new();
+    loop {
+        let chunk = match socket.recv().await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => return Err(HandshakeError::Closed),
+            Err(error) => return Err(HandshakeError::Io(error)),
+        };
+        received.extend_from_slice(&chunk);
+        if is_longer(&received, CLIENT_HELLO_BYTES_MAX) {
+            socket.write(&ILLEGAL_PARAMETER);
+            return Err(rustls::Error::PeerSentOversizedRecord.into());
+        }
+        match reader.read(&chunk) {
+            Progress::Incomplete => {}
+            Progress::Complete(hello) => return Ok((Some(hello), received)),
+            Progress::NotTls | Progress::TooLarge => return Ok((None, received)),
+        }
+    }
 }
 
 /// Begins with a server, which is offered `alpn` where `config` offers nothing.
@@ -154,7 +190,7 @@ pub async fn connect(
         false => config.alpn_protocols.clone(),
     };
     let session = UnbufferedClientConnection::new_with_alpn(Arc::clone(config), name, alpn)?;
-    run(socket, session, None).await
+    run(socket, session, Vec::new(), &mut Notes::default()).await
 }
 
 /// Whether the first message of a handshake announces more bytes than that.
@@ -266,14 +302,12 @@ fn step<Data>(
 async fn run<S: Session>(
     socket: Stream,
     mut session: S,
-    first_bytes_max: Option<u32>,
+    mut input: Vec<u8>,
+    noted: &mut Notes,
 ) -> Result<(TlsStream, Agreed), HandshakeError> {
-    let mut is_first = true;
-    let mut input: Vec<u8> = Vec::new();
     let mut start = 0;
     let mut output: Vec<u8> = Vec::new();
     let mut received: Vec<u8> = Vec::new();
-    let mut noted = Notes::default();
     loop {
         budget::turn().await;
         let next = loop {
@@ -286,7 +320,6 @@ async fn run<S: Session>(
             let Step { consumed, next } =
                 session.step(&mut input[start..end], &mut output, &mut received);
             start += consumed;
-            is_first &= consumed == 0;
             // Before another handshake of this thread has its turn.
             noted.add(notes::take());
             match next {
@@ -297,8 +330,12 @@ async fn run<S: Session>(
                     while let Ok(Next::Again) =
                         session.step(&mut [], &mut output, &mut received).next
                     {}
-                    socket.write(&output);
-                    return Err(match (error, noted.failure) {
+                    socket.write(match noted.staple {
+                        // There is no certificate, which rustls says in another way.
+                        Some(Staple::Failed) => &HANDSHAKE_FAILURE,
+                        _ => &output[..],
+                    });
+                    return Err(match (error, noted.failure.take()) {
                         (rustls::Error::InvalidCertificate(_), Some(failure)) => {
                             HandshakeError::Verify(failure)
                         }
@@ -322,10 +359,6 @@ async fn run<S: Session>(
             Ok(Some(chunk)) => input.extend_from_slice(&chunk),
             Ok(None) => return Err(HandshakeError::Closed),
             Err(error) => return Err(HandshakeError::Io(error)),
-        }
-        if is_first && first_bytes_max.is_some_and(|max| is_longer(&input, max)) {
-            socket.write(&ILLEGAL_PARAMETER);
-            return Err(rustls::Error::PeerSentOversizedRecord.into());
         }
         if input.len() > WAITING_BYTES_MAX {
             return Err(rustls::Error::PeerSentOversizedRecord.into());

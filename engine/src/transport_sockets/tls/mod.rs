@@ -2,9 +2,9 @@
 //! that names rustls.
 //!
 //! What a configuration says becomes a context: `server_context.rs`,
-//! `client_context.rs`. A context is made of
+//! `client_context.rs`; requests may ask for more (`asked.rs`). A context is made of
 //! - what may be agreed on (`parameters.rs`),
-//! - our certificates (`certificate.rs`) and which of them a client gets
+//! - our certificates (`certificate.rs`), what is said of them (`ocsp.rs`) and which of them a client gets
 //!   (`certificate_selector.rs`),
 //! - what is asked of the peer's (`verifier.rs`): a chain to somebody who is trusted
 //!   (`trust_store.rs`, by the library's own rules, `x509_store.rs`) and names
@@ -23,6 +23,7 @@
 //! The control plane has no reactor: it connects with the same contexts through
 //! `connector.rs`, on tokio.
 
+mod asked;
 mod budget;
 mod certificate;
 pub mod certificate_facts;
@@ -38,6 +39,7 @@ pub mod handshake;
 mod key_log;
 pub mod names;
 mod notes;
+mod ocsp;
 mod parameters;
 mod peer_certificate;
 mod record;
@@ -57,9 +59,11 @@ mod context_tests;
 #[cfg(test)]
 mod tests;
 
+pub use asked::Asked;
 pub use certificate::{Certificate, Listed};
 pub use client_context::ClientContext;
 pub use connector::Connector;
+pub use ocsp::OcspResponse;
 pub use server_context::ServerContext;
 pub use shared_context::SharedContext;
 pub use socket_factory::{ClientSocketFactory, HandshakeCounts, ServerSocketFactory};

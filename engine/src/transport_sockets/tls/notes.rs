@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustls::SignatureScheme;
 
+use super::certificate_selector::Staple;
 use super::verify_failure::VerifyFailure;
 use crate::stream_info::CertificateFacts;
 
@@ -16,6 +17,8 @@ pub(super) struct Notes {
     pub failure: Option<VerifyFailure>,
     /// The certificate that a client gets.
     pub certificate: Option<Arc<CertificateFacts>>,
+    /// What a client got that asked for a response of OCSP.
+    pub staple: Option<Staple>,
     /// What the peer has signed the handshake with.
     pub signature: Option<SignatureScheme>,
 }
@@ -39,6 +42,7 @@ impl Notes {
     pub(super) fn add(&mut self, later: Self) {
         self.failure = later.failure.or(self.failure.take());
         self.certificate = later.certificate.or(self.certificate.take());
+        self.staple = later.staple.or(self.staple);
         self.signature = later.signature.or(self.signature);
     }
 }

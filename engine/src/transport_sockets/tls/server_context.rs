@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use ringway_codecs::client_hello::ClientHello;
 use ringway_config::context::Cx;
-use ringway_config::tls::{DownstreamTlsContext, SessionTickets, TlsVersion};
+use ringway_config::tls::{DownstreamTlsContext, OcspStaplePolicy, SessionTickets, TlsVersion};
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache};
 
@@ -23,7 +24,20 @@ pub struct ServerContext {
     pub config: Arc<ServerConfig>,
     /// Our certificates.
     pub certificates: Vec<Certificate>,
+    others: OtherClients,
     verifier: Arc<Verifier>,
+}
+
+/// Configurations for clients that are told apart by what they ask for.
+#[derive(Debug)]
+struct OtherClients {
+    /// They name protocols, none of which is spoken here: as in Envoy nothing is agreed
+    /// on then. rustls would turn them away.
+    no_protocol: Arc<ServerConfig>,
+    /// They ask for a response of OCSP.
+    stapled: Arc<ServerConfig>,
+    /// Both.
+    stapled_no_protocol: Arc<ServerConfig>,
 }
 
 /// Sessions of TLS 1.2 that are remembered for clients without tickets.
@@ -68,9 +82,13 @@ impl ServerContext {
             })
             .ok()?
             .with_client_cert_verifier(Arc::clone(&verifier) as _);
-        let selector =
-            CertificateSelector::new(&certificates, context.full_scan_certs_on_sni_mismatch);
-        let mut config = builder.with_cert_resolver(Arc::new(selector));
+        check_staples(context, &certificates, cx)?;
+        let selector = Arc::new(CertificateSelector::new(
+            &certificates,
+            context.full_scan_certs_on_sni_mismatch,
+            context.ocsp_staple_policy,
+        ));
+        let mut config = builder.with_cert_resolver(Arc::clone(&selector) as _);
         config.alpn_protocols = common.alpn.iter().map(|name| name.to_vec()).collect();
         config.key_log = key_log?;
         // TLS 1.3 lets the client choose, in BoringSSL too; rustls has one switch for
@@ -97,10 +115,31 @@ impl ServerContext {
             }
         }
         Some(Self {
+            others: OtherClients::new(&config, &selector),
             config: Arc::new(config),
             certificates,
             verifier,
         })
+    }
+
+    /// The configuration for a client that begins like this, or with no ClientHello.
+    pub(super) fn config_for(&self, hello: Option<&ClientHello>) -> &Arc<ServerConfig> {
+        let Some(hello) = hello else {
+            return &self.config;
+        };
+        let offered = &hello.protocols;
+        let own = &self.config.alpn_protocols;
+        let no_protocol = !offered.is_empty()
+            && !own.is_empty()
+            && !own
+                .iter()
+                .any(|own| offered.iter().any(|one| **one == **own));
+        match (no_protocol, hello.asks_for_staple) {
+            (false, false) => &self.config,
+            (true, false) => &self.others.no_protocol,
+            (false, true) => &self.others.stapled,
+            (true, true) => &self.others.stapled_no_protocol,
+        }
     }
 
     /// The first certificate that it trusts.
@@ -114,6 +153,45 @@ impl ServerContext {
     pub fn verifies_clients(&self) -> bool {
         self.verifier.asks()
     }
+}
+
+impl OtherClients {
+    fn new(config: &ServerConfig, selector: &CertificateSelector) -> Self {
+        let mut stapled = config.clone();
+        stapled.cert_resolver = Arc::new(selector.asked_for_staple());
+        let without_protocols = |config: &ServerConfig| {
+            let mut config = config.clone();
+            config.alpn_protocols.clear();
+            Arc::new(config)
+        };
+        Self {
+            no_protocol: without_protocols(config),
+            stapled_no_protocol: without_protocols(&stapled),
+            stapled: Arc::new(stapled),
+        }
+    }
+}
+
+/// Whether there are the responses of OCSP that have to be there.
+fn check_staples(
+    context: &DownstreamTlsContext,
+    certificates: &[Certificate],
+    cx: &mut Cx<'_>,
+) -> Option<()> {
+    let mut complete = Some(());
+    for (certificate, config) in certificates.iter().zip(&context.common.certificates) {
+        let reason = match certificate.listed.ocsp {
+            Some(_) => continue,
+            None if certificate.must_staple => "is needed: the certificate says that it has one",
+            None if context.ocsp_staple_policy == OcspStaplePolicy::MustStaple => {
+                "is needed: the ocsp_staple_policy is MUST_STAPLE"
+            }
+            None => continue,
+        };
+        cx.at(&config.path, |cx| cx.error_at("ocsp_staple", reason));
+        complete = None;
+    }
+    complete
 }
 
 /// A server whose certificate is nobody's is a mistake, and Envoy takes none.

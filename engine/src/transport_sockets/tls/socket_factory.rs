@@ -5,9 +5,10 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use super::certificate_selector::Staple;
 use super::handshake::{self, Agreed, HandshakeError};
 use super::stream::TlsStream;
-use super::{ClientContext, ServerContext, SharedContext, VerifyFailure, names};
+use super::{Asked, ClientContext, ServerContext, SharedContext, VerifyFailure, names};
 use crate::reactor::Stream;
 use crate::stats::Store;
 use crate::stats::ssl::{AgreedStats, SslStats};
@@ -43,6 +44,15 @@ impl HandshakeCounts {
         match outcome {
             Ok(agreed) => self.succeeded(agreed),
             Err(error) => self.failed(error),
+        }
+    }
+
+    fn stapled(&self, staple: Staple) {
+        self.stats.ocsp_staple_requests.inc();
+        match staple {
+            Staple::Sent => self.stats.ocsp_staple_responses.inc(),
+            Staple::Omitted => self.stats.ocsp_staple_omitted.inc(),
+            Staple::Failed => self.stats.ocsp_staple_failed.inc(),
         }
     }
 
@@ -83,8 +93,11 @@ impl HandshakeCounts {
     fn untrusted(&self, failure: &VerifyFailure) {
         match failure {
             VerifyFailure::Chain(_) => self.stats.fail_verify_error.inc(),
-            VerifyFailure::SubjectAltName(_) => self.stats.fail_verify_san.inc(),
+            VerifyFailure::SubjectAltName(_) | VerifyFailure::Asked { .. } => {
+                self.stats.fail_verify_san.inc();
+            }
             VerifyFailure::CertificateHash => self.stats.fail_verify_cert_hash.inc(),
+            VerifyFailure::NobodyTrusted => {}
         }
     }
 
@@ -155,7 +168,16 @@ impl ServerSocketFactory {
             stats.downstream_context_secrets_not_ready.inc();
             return Err(HandshakeError::NoSecret);
         };
-        let outcome = handshake::accept(socket, &context.config).await;
+        let mut staple = None;
+        let outcome = handshake::accept(
+            socket,
+            |hello| Arc::clone(context.config_for(hello)),
+            &mut staple,
+        )
+        .await;
+        if let Some(staple) = staple {
+            self.counts.stapled(staple);
+        }
         self.counts.ended(outcome, context.verifies_clients())
     }
 }
@@ -185,7 +207,7 @@ impl ClientSocketFactory {
 
     /// Makes a connection of a socket that is connected to `address`. `hostname` is
     /// what the host is called, or empty. `alpn` is what the host is offered where
-    /// the configuration offers nothing.
+    /// the configuration offers nothing, `asked` what requests ask for.
     ///
     /// # Errors
     /// See [`HandshakeError`].
@@ -195,13 +217,17 @@ impl ClientSocketFactory {
         hostname: &str,
         address: Option<IpAddr>,
         alpn: &[&[u8]],
+        asked: Option<&Asked>,
     ) -> Result<Secured, HandshakeError> {
         let Some(context) = self.context.borrow().clone() else {
             self.shared.stats.upstream_context_secrets_not_ready.inc();
             return Err(HandshakeError::NoSecret);
         };
-        let name = context.server_name(hostname, address);
-        let outcome = handshake::connect(socket, &context.config, name, alpn).await;
+        let name = context.server_name(asked, hostname, address);
+        let outcome = match asked.map(|asked| asked.config(&context)) {
+            Some(config) => handshake::connect(socket, &config, name, alpn).await,
+            None => handshake::connect(socket, &context.config, name, alpn).await,
+        };
         let outcome = outcome.map(|(stream, agreed)| {
             let own = context.certificate.as_ref();
             let certificate = own.map(|own| Arc::clone(&own.listed.facts));

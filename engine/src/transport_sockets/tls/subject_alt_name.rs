@@ -22,20 +22,31 @@ pub(super) fn is_host(certificate: &X509Certificate<'_>, host: &str) -> bool {
     })
 }
 
+/// Whether one of the names is `name`, or a name of DNS that stands for it.
+pub(super) fn has(certificate: &X509Certificate<'_>, name: &str) -> bool {
+    let names = general_names(certificate);
+    names.iter().any(|own| match own {
+        GeneralName::DNSName(pattern) => stands_for(pattern, name),
+        other => text(other).is_some_and(|text| text == name),
+    })
+}
+
 /// All names, as Envoy lists them where none is wanted.
 pub(super) fn list(certificate: &X509Certificate<'_>) -> Box<str> {
     let names = general_names(certificate).iter();
-    let texts: Vec<String> = names
-        .filter_map(|name| match name {
-            GeneralName::DNSName(text) | GeneralName::URI(text) | GeneralName::RFC822Name(text) => {
-                Some((*text).to_owned())
-            }
-            GeneralName::IPAddress(octets) => ip_text(octets),
-            GeneralName::OtherName(_, value) => other_name(value),
-            _ => None,
-        })
-        .collect();
+    let texts: Vec<String> = names.filter_map(text).collect();
     texts.join(", ").into()
+}
+
+fn text(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(text) | GeneralName::URI(text) | GeneralName::RFC822Name(text) => {
+            Some((*text).to_owned())
+        }
+        GeneralName::IPAddress(octets) => ip_text(octets),
+        GeneralName::OtherName(_, value) => other_name(value),
+        _ => None,
+    }
 }
 
 fn passes(name: &GeneralName<'_>, test: &SubjectAltNameMatcher) -> bool {

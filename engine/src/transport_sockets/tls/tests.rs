@@ -140,7 +140,7 @@ async fn pair(
     let accepted = listener.accept().await.map_err(HandshakeError::Io)?;
     let (sender, answered) = std::rc::Rc::new(std::cell::RefCell::new(None)).into_pair();
     drop(spawn(async move {
-        let outcome = accept(accepted, &server_config).await;
+        let outcome = accept(accepted, |_| server_config, &mut None).await;
         *sender.borrow_mut() = Some(outcome);
     }));
     let client = connect(socket, &client_config, name(), &[]).await;
@@ -299,7 +299,9 @@ fn rustls_client(
             talk(&mut client, &mut socket);
         });
         let accepted = listener.accept().await.unwrap();
-        let (stream, _) = accept(accepted, &server_config).await.unwrap();
+        let (stream, _) = accept(accepted, |_| server_config, &mut None)
+            .await
+            .unwrap();
         serve(stream).await;
         // What was written last leaves while this waits.
         while !peer.is_finished() {
@@ -404,7 +406,11 @@ fn plain_text_is_refused() {
             client.write(bytes);
             client.shutdown_write();
             let accepted = listener.accept().await.unwrap();
-            assert!(accept(accepted, &server_config).await.is_err());
+            assert!(
+                accept(accepted, |_| server_config, &mut None)
+                    .await
+                    .is_err()
+            );
             let mut answer = Vec::new();
             while let Ok(Some(chunk)) = client.recv().await {
                 answer.extend_from_slice(&chunk);

@@ -69,6 +69,7 @@ impl TrustStore {
         let first = first.map(|facts| Listed {
             facts: Arc::new(facts),
             file: file_of(&source.message),
+            ocsp: None,
         });
         let ders = anchors.iter().map(|anchor| &anchor[..]);
         let store = match X509Store::new(ders, lists.iter().map(|list| &list[..])) {

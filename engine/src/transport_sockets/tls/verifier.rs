@@ -126,17 +126,19 @@ impl Verifier {
         !self.certificate_hashes.is_empty() || !self.key_hashes.is_empty()
     }
 
-    /// Tests a certificate, with those that the peer sent along. `name` is what the
-    /// host was asked for, if it was.
+    /// Tests a certificate, with those that the peer sent along.
     pub(super) fn verify(
         &self,
         certificate: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
-        name: Option<&str>,
+        wanted: Wanted<'_>,
         now: UnixTime,
     ) -> Result<(), VerifyFailure> {
         if !self.asks() {
-            return Ok(());
+            return match wanted.required {
+                Some(_) => Err(VerifyFailure::NobodyTrusted),
+                None => Ok(()),
+            };
         }
         let leaf = PeerCertificate::parse(certificate).ok_or(VerifyFailure::MALFORMED)?;
         if let Some(store) = &self.store {
@@ -144,7 +146,15 @@ impl Verifier {
             let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
             store.verify(certificate, others, self.rules, now)?;
         }
-        let named = match name.filter(|_| self.name_of_sni) {
+        if let Some(required) = wanted.required
+            && !subject_alt_name::has(&leaf.certificate, required)
+        {
+            return Err(VerifyFailure::Asked {
+                expected: required.into(),
+                names: subject_alt_name::list(&leaf.certificate),
+            });
+        }
+        let named = match wanted.sni.filter(|_| self.name_of_sni) {
             Some(host) => subject_alt_name::is_host(&leaf.certificate, host),
             None => {
                 self.names.is_empty() || subject_alt_name::matches(&leaf.certificate, &self.names)
@@ -169,7 +179,7 @@ impl Verifier {
         &self,
         certificate: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
-        name: Option<&str>,
+        wanted: Wanted<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
         // TLS itself asks this of every certificate that signs, as BoringSSL does.
@@ -177,7 +187,7 @@ impl Verifier {
         if own.is_some_and(|own| !own.may_sign_handshakes()) {
             return Err(KEY_USAGE);
         }
-        match self.verify(certificate, others, name, now) {
+        match self.verify(certificate, others, wanted, now) {
             Err(failure) if self.accept_untrusted => failure.note(),
             Err(failure) => return Err(failure.into_error()),
             Ok(()) => {}
@@ -257,7 +267,7 @@ impl ClientCertVerifier for Verifier {
         others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.admit(certificate, others, None, now)?;
+        self.admit(certificate, others, Wanted::default(), now)?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -285,10 +295,40 @@ impl ClientCertVerifier for Verifier {
     }
 }
 
+/// The names of a host.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Wanted<'a> {
+    /// What it was asked for, if it was.
+    pub sni: Option<&'a str>,
+    /// What it must have, whatever the configuration says.
+    pub required: Option<&'a str>,
+}
+
 /// The same object cannot be both of rustls's verifiers, whose methods have the same
 /// names.
 #[derive(Debug)]
-pub(super) struct HostVerifier(pub Arc<Verifier>);
+pub(super) struct HostVerifier {
+    verifier: Arc<Verifier>,
+    /// A name that requests ask for.
+    required: Option<Box<str>>,
+}
+
+impl HostVerifier {
+    pub(super) fn of(verifier: &Arc<Verifier>) -> Self {
+        Self {
+            verifier: Arc::clone(verifier),
+            required: None,
+        }
+    }
+
+    /// Hosts need this name, too.
+    pub(super) fn requiring(self, name: &str) -> Self {
+        Self {
+            required: Some(name.into()),
+            ..self
+        }
+    }
+}
 
 impl ServerCertVerifier for HostVerifier {
     fn verify_server_cert(
@@ -299,12 +339,15 @@ impl ServerCertVerifier for HostVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let name = match name {
-            ServerName::DnsName(name) => Some(name.as_ref()),
-            // It stands for a host that was not asked for a name.
-            _ => None,
+        let wanted = Wanted {
+            sni: match name {
+                ServerName::DnsName(name) => Some(name.as_ref()),
+                // It stands for a host that was not asked for a name.
+                _ => None,
+            },
+            required: self.required.as_deref(),
         };
-        self.0.admit(certificate, others, name, now)?;
+        (self.verifier).admit(certificate, others, wanted, now)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -314,7 +357,7 @@ impl ServerCertVerifier for HostVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.check_signature(message, certificate, signed, false)
+        (self.verifier).check_signature(message, certificate, signed, false)
     }
 
     fn verify_tls13_signature(
@@ -324,10 +367,10 @@ impl ServerCertVerifier for HostVerifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         check_tls13_scheme(signed.scheme)?;
-        self.0.check_signature(message, certificate, signed, true)
+        (self.verifier).check_signature(message, certificate, signed, true)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.schemes.clone()
+        self.verifier.schemes.clone()
     }
 }

@@ -17,6 +17,15 @@ pub enum VerifyFailure {
     Chain(ChainError),
     /// None of its names, which these are, is wanted: `ssl.fail_verify_san`.
     SubjectAltName(Box<str>),
+    /// It does not have the name that requests ask for: `ssl.fail_verify_san`.
+    Asked {
+        /// That name.
+        expected: Box<str>,
+        /// Its names.
+        names: Box<str>,
+    },
+    /// Requests ask for a name, and nobody is trusted to vouch for it: not counted.
+    NobodyTrusted,
     /// Neither it nor its key is one of those that are wanted:
     /// `ssl.fail_verify_cert_hash`.
     CertificateHash,
@@ -86,6 +95,11 @@ impl fmt::Display for VerifyFailure {
             Self::SubjectAltName(names) => {
                 write!(f, "SAN matcher, certificate SANs are [{names}]")
             }
+            Self::Asked { expected, names } => write!(
+                f,
+                "verify SAN list, expected SANs: [{expected}], certificate SANs: [{names}]"
+            ),
+            Self::NobodyTrusted => Ok(()),
             Self::CertificateHash => f.write_str("cert hash and spki"),
         }
     }
@@ -107,7 +121,8 @@ impl VerifyFailure {
     pub(super) fn into_error(self) -> Error {
         let error = match &self {
             Self::Chain(error) => chain_alert(*error),
-            Self::SubjectAltName(_) | Self::CertificateHash => unknown(),
+            Self::SubjectAltName(_) | Self::Asked { .. } | Self::CertificateHash => unknown(),
+            Self::NobodyTrusted => CertificateError::UnknownIssuer,
         };
         self.note();
         Error::InvalidCertificate(error)

@@ -244,7 +244,8 @@ async fn connect(
     let ip = info.remote.map(|address| address.ip());
     // In a box: it is large, and over soon.
     let alpn = alpn(of.speaks);
-    match Box::pin(tls.connect(stream, &host.info().hostname, ip, alpn)).await {
+    let asked = of.asked();
+    match Box::pin(tls.connect(stream, &host.info().hostname, ip, alpn, asked)).await {
         Ok(secured) => {
             info.handshake_end = Some(reactor::now());
             info.tls = Some(secured.info);

@@ -20,6 +20,7 @@ mod dial;
 mod http2;
 mod lease;
 pub mod lending;
+pub mod named;
 pub mod own;
 mod preconnect;
 
@@ -354,6 +355,9 @@ pub fn close_idle(host: &Host) {
     pools.into_iter().flatten().for_each(Pool::close_idle);
     if let Some(own) = host.own_pools.get() {
         own.for_each(Pool::close_idle);
+    }
+    if let Some(named) = host.named_pools.get() {
+        named.for_each(Pool::close_idle);
     }
 }
 

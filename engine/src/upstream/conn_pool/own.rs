@@ -8,13 +8,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::rc::{Rc, Weak};
 
 use ringway_codecs::proxy_protocol::Endpoints;
 use ringway_config::proxy_protocol::Tlv;
 
+use super::named::NamedPool;
 use super::{Pool, Speaks};
 use crate::stream_info::ConnectionInfo;
+use crate::transport_sockets::options::TransportSocketOptions;
+use crate::transport_sockets::tls::Asked;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
 
@@ -32,6 +36,8 @@ pub struct PoolOf {
     /// Who gives up waiting gives up what was opened for it (Envoy's
     /// `CancelPolicy::CloseExcess`).
     pub(super) closes_excess: bool,
+    /// The one of a name, where requests ask for one.
+    named: Option<Rc<NamedPool>>,
     own: Option<Rc<OwnPool>>,
 }
 
@@ -41,13 +47,14 @@ impl From<Speaks> for PoolOf {
         Self {
             speaks,
             closes_excess: false,
+            named: None,
             own: None,
         }
     }
 }
 
 impl PoolOf {
-    /// The one for the requests of a downstream connection.
+    /// The one for the requests of a downstream connection that ask for `options`.
     #[inline]
     #[must_use]
     pub fn requests(
@@ -55,10 +62,12 @@ impl PoolOf {
         host: &Rc<Host>,
         speaks: Speaks,
         downstream: &ConnectionInfo,
+        options: &TransportSocketOptions,
     ) -> Self {
         let config = &cluster.config;
+        let of = Self::anybody(cluster, host, speaks, options);
         if !config.connections_per_downstream && config.proxy_protocol.is_none() {
-            return speaks.into();
+            return of;
         }
         let key = Key {
             speaks,
@@ -73,11 +82,29 @@ impl PoolOf {
                     false => downstream.tlvs.clone(),
                 },
             }),
+            named: of.named.clone().map(Named),
         };
         Self {
-            speaks,
-            closes_excess: false,
             own: Some(OwnPool::find(host, key, downstream.id)),
+            ..of
+        }
+    }
+
+    /// The one for requests of nobody in particular that ask for `options`.
+    #[inline]
+    #[must_use]
+    pub fn anybody(
+        cluster: &Cluster,
+        host: &Host,
+        speaks: Speaks,
+        options: &TransportSocketOptions,
+    ) -> Self {
+        Self {
+            named: match cluster.tls {
+                Some(_) => NamedPool::find(host, options),
+                None => None,
+            },
+            ..speaks.into()
         }
     }
 
@@ -91,20 +118,26 @@ impl PoolOf {
     }
 
     pub(super) fn pool<'a>(&'a self, host: &'a Host) -> &'a Pool {
-        match &self.own {
-            None => host.shared_pool(self.speaks),
-            Some(own) => &own.pool,
+        match (&self.own, &self.named) {
+            (None, None) => host.shared_pool(self.speaks),
+            (Some(own), _) => &own.pool,
+            (None, Some(named)) => named.pool(self.speaks),
         }
     }
 
     /// Whether any request may use its connections.
     pub(super) fn is_shared(&self) -> bool {
-        self.own.is_none()
+        self.own.is_none() && self.named.is_none()
     }
 
     /// Whether nobody will use its connections again.
     pub(super) fn is_over(&self) -> bool {
         self.own.as_ref().is_some_and(|own| own.users.get() == 0)
+    }
+
+    /// What hosts are asked for on its connections.
+    pub(super) fn asked(&self) -> Option<&Asked> {
+        Some(&self.named.as_ref()?.asked)
     }
 
     /// What headers of PROXY protocol tell of those who use it.
@@ -114,13 +147,33 @@ impl PoolOf {
 }
 
 /// Who may use a pool.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     speaks: Speaks,
     /// The one downstream connection.
     connection: Option<u64>,
     /// Those of whom the same is told.
     client: Option<Client>,
+    /// Those that ask for the same name.
+    named: Option<Named>,
+}
+
+/// A name, by the pools that it has.
+#[derive(Clone)]
+struct Named(Rc<NamedPool>);
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Named {}
+
+impl Hash for Named {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Rc::as_ptr(&self.0).hash(state);
+    }
 }
 
 /// What a header of PROXY protocol tells of a client.

@@ -89,6 +89,10 @@ pub(super) async fn forward<'a>(
         manager.apply_route_mutations(levels, Message::Request, exchange);
     };
     finalize_request_headers(&manager.shared, forward, hedging, exchange, mutate);
+    // Before the host's own name takes the authority's place.
+    if let Some(config) = &cluster.config.auto_sni {
+        exchange.socket_options.read(config, &exchange.request);
+    }
     let mut picked = pick_host(manager, forward, None, &cluster, exchange);
     let mut why_not = details::NO_HEALTHY_UPSTREAM;
     if picked.is_none()
@@ -191,7 +195,8 @@ async fn resend(
     exchange: &mut Exchange,
 ) -> Handled {
     let speaks = connect::speaks(forward, of_host, exchange);
-    let of = PoolOf::requests(of_host, host, speaks, &downstream.info);
+    let options = &exchange.socket_options;
+    let of = PoolOf::requests(of_host, host, speaks, &downstream.info, options);
     let mut left = RESENDS_MAX;
     loop {
         left -= 1;
@@ -266,7 +271,8 @@ async fn connection(
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Result<Lease, Failure> {
-    let pool_of = |host: &_| PoolOf::requests(cluster, host, speaks, &downstream.info);
+    let options = &exchange.socket_options;
+    let pool_of = |host: &_| PoolOf::requests(cluster, host, speaks, &downstream.info, options);
     let priority = forward.priority as usize;
     conn_pool::predict(&manager.worker.rng, cluster, priority, pool_of);
     let of = pool_of(host);

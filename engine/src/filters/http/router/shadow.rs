@@ -46,6 +46,7 @@ use crate::http::message_sizes::MessageSizes;
 use crate::http::timeout_budget::TryBudget;
 use crate::reactor::{self, Timer};
 use crate::stats::http_connection_manager::RouterStats;
+use crate::transport_sockets::options::TransportSocketOptions;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, Lease, PoolFailure, PoolOf};
 use crate::upstream::host::Host;
@@ -352,8 +353,14 @@ impl Shadow {
         host: &Rc<Host>,
     ) -> Result<Lease, Failure> {
         // As in Envoy a copy is nobody's.
-        let of = PoolOf::from(cluster.speaks(None));
-        conn_pool::predict(&self.worker.rng, cluster, PRIORITY, |_| of.clone());
+        let mut options = TransportSocketOptions::default();
+        if let Some(config) = &self.cluster.config.auto_sni {
+            options.read(config, &self.request);
+        }
+        let speaks = cluster.speaks(None);
+        let pool_of = |host: &Rc<Host>| PoolOf::anybody(cluster, host, speaks, &options);
+        conn_pool::predict(&self.worker.rng, cluster, PRIORITY, pool_of);
+        let of = pool_of(host);
         let mut acquiring = pin!(conn_pool::acquire(cluster, host, PRIORITY, &of));
         poll_fn(|cx| {
             if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {

@@ -274,7 +274,8 @@ impl Tries<'_> {
         }
         let place = self.running.len();
         let speaks = connect::speaks(self.forward, &cluster, exchange);
-        let pool_of = |host: &_| PoolOf::requests(&cluster, host, speaks, &self.client);
+        let options = &exchange.socket_options;
+        let pool_of = |host: &_| PoolOf::requests(&cluster, host, speaks, &self.client, options);
         let priority = self.forward.priority as usize;
         conn_pool::predict(&self.manager.worker.rng, &cluster, priority, pool_of);
         let of = pool_of(&host);
@@ -328,7 +329,8 @@ impl Tries<'_> {
         self.resends_left -= 1;
         one.cluster.stats.upstream_rq_resent.inc();
         let speaks = connect::speaks(self.forward, &one.cluster, exchange);
-        let of = PoolOf::requests(&one.cluster, &one.host, speaks, &self.client);
+        let options = &exchange.socket_options;
+        let of = PoolOf::requests(&one.cluster, &one.host, speaks, &self.client, options);
         one.state = self.connect(&one.cluster, &one.host, of, true);
         self.running.push(one);
         Step::Wait

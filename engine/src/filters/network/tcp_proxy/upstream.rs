@@ -20,6 +20,7 @@ use crate::filters::http::router::{ActiveRequest, connect_error_text, join_aggre
 use crate::reactor;
 use crate::stats::tcp_proxy::TcpProxyStats;
 use crate::stream_info::{ResponseFlag, StreamInfo, TimePoint};
+use crate::transport_sockets::options::TransportSocketOptions;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::conn_pool::{self, PoolFailure, PoolOf, Speaks};
 use crate::upstream::host::Host;
@@ -123,7 +124,8 @@ impl<'c> Upstream<'c> {
             None => Speaks::Bytes,
             Some(_) => cluster.speaks(None),
         };
-        let of = PoolOf::requests(&cluster, &host, speaks, &session.info.connection);
+        let (connection, options) = (&session.info.connection, TransportSocketOptions::NONE);
+        let of = PoolOf::requests(&cluster, &host, speaks, connection, options);
         let of = match &config.tunnel {
             None => of.closing_excess(),
             Some(_) => of,

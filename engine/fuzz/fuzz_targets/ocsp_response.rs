@@ -1,0 +1,4 @@
+#![no_main]
+//! See `ringway::transport_sockets::tls::fuzz` for what is checked.
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ringway::transport_sockets::tls::fuzz::ocsp_response(data));
