@@ -2,6 +2,10 @@
 //! in the access log, in the statistics. What differs from run to run (ports,
 //! times, random ids) is replaced by a name.
 
+mod books;
+
+pub use books::{logged, moved};
+
 use crate::admin::{Admin, Stats};
 use crate::bootstrap::{self, LOG_OPERATORS, Listener};
 use crate::case::Case;

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringway_tests::admin::Stats;
 use ringway_tests::intended_differences::{Ledger, Suite};
@@ -299,14 +298,15 @@ fn play(case: &Case, process: &Process, host: &Host) -> Seen {
     let client = masked(&act(case, &mut stream, host.port));
     drop(stream);
     let after = still_stats(process);
-    let moved = moved(&before, &after);
+    let moved = observation::moved(&before, &after, is_counted);
     let mut seen: Seen = moved
         .iter()
         .map(|(name, by)| (format!("stats.{}", masked(name)), format!("{by:+}")))
         .collect();
     seen.insert("client".into(), client);
     let requests = moved.get(&format!("http.{}.downstream_rq_total", case.listener));
-    let lines = logged(&log, log_start, requests.map_or(0, |count| *count as usize));
+    let requests = requests.map_or(0, |count| *count as usize);
+    let lines = observation::logged(&log, log_start, requests, PATIENCE);
     for (number, line) in lines.iter().enumerate() {
         seen.insert(format!("log[{number}]"), masked(line));
     }
@@ -415,30 +415,4 @@ fn is_counted(name: &str) -> bool {
         .iter()
         .any(|part| name.contains(part));
     is_asked.iter().any(|start| name.starts_with(start)) && !is_left_out
-}
-
-/// What moved between two looks.
-fn moved(before: &Stats, after: &Stats) -> BTreeMap<String, i64> {
-    let names = before.keys().chain(after.keys());
-    names
-        .filter(|name| is_counted(name))
-        .filter_map(|name| {
-            let value = |stats: &Stats| stats.get(name).copied().unwrap_or(0) as i64;
-            let by = value(after) - value(before);
-            (by != 0).then(|| (name.clone(), by))
-        })
-        .collect()
-}
-
-/// What was added to a log, once there are so many lines.
-fn logged(path: &Path, start: usize, lines: usize) -> Vec<String> {
-    let begun = Instant::now();
-    loop {
-        let bytes = std::fs::read(path).unwrap_or_default();
-        let new = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).into_owned();
-        if new.lines().count() >= lines || begun.elapsed() > PATIENCE {
-            return new.lines().map(str::to_owned).collect();
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
 }

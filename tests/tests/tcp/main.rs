@@ -1,6 +1,7 @@
 //! Connections that are no HTTP: the same bytes of clients and hosts for Envoy and
 //! Ringway. What both sides read, what is logged and what is counted must be alike.
 
+mod acts;
 mod choices;
 mod failures;
 mod logs;

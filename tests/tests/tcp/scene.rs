@@ -1,11 +1,9 @@
 //! A proxy between a client and hosts of our own, which one thread plays: what
 //! happens first is always the same, for every program.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringway_tests::admin::Stats;
@@ -156,6 +154,22 @@ macro_rules! proxied {
 }
 pub(crate) use proxied;
 
+/// A filter, and a TCP proxy that logs.
+macro_rules! before_proxy {
+    ($type:literal, $fields:expr) => {
+        concat!(
+            "\n- { name: first, typed_config: { \"@type\": \
+             type.googleapis.com/envoy.extensions.filters.network.",
+            $type,
+            ", ",
+            $fields,
+            " } }\n",
+            proxied!("cluster: host0")
+        )
+    };
+}
+pub(crate) use before_proxy;
+
 /// Cases that are played on one configuration.
 #[derive(Clone, Copy)]
 pub struct Suite {
@@ -163,6 +177,8 @@ pub struct Suite {
     pub listeners: &'static [Listener],
     /// The clusters, a YAML list at the left margin. `{HOST0}` and so on are
     /// ports of hosts, `{REFUSED}` refuses connections, `{STUCK}` answers none.
+    /// `{CERTIFICATE}` is a `TlsCertificate` for `a.test`, here and in listeners, and
+    /// `{TRUSTED}` is what trusts it.
     pub clusters: &'static str,
     /// Filters of a listener of an Envoy behind the program, at `{BEHIND}`, which has
     /// the first of these hosts in its cluster `one`; empty is no such Envoy.
@@ -196,6 +212,10 @@ const OPERATORS: &[(&str, &str)] = &[
         "downstream_wire",
         "%DOWNSTREAM_WIRE_BYTES_SENT%/%DOWNSTREAM_WIRE_BYTES_RECEIVED%",
     ),
+    ("named", "%FILTER_STATE(envoy.tcp_proxy.cluster:PLAIN)%"),
+    ("object", "%FILTER_STATE(test.object:PLAIN)%"),
+    ("tried", "%DYNAMIC_METADATA(envoy.filters.network.rbac)%"),
+    ("hint", "%DYNAMIC_METADATA(envoy.common:access_log_hint)%"),
 ];
 
 /// Statistics that cases may move.
@@ -302,7 +322,9 @@ impl Scene {
         }
         let mut text = suite.configuration();
         if text.contains("{CERTIFICATE}") {
-            text = text.replace("{CERTIFICATE}", &certificate());
+            let (certificate, trusted) = certificate();
+            text = text.replace("{CERTIFICATE}", &certificate);
+            text = text.replace("{TRUSTED}", &trusted);
         }
         for (port, name) in &names {
             text = text.replace(&format!("{{{name}}}"), &port.to_string());
@@ -329,13 +351,13 @@ impl Scene {
         }
         drop(players);
         let after = self.still_stats();
-        for (name, by) in moved(&before, &after) {
+        for (name, by) in observation::moved(&before, &after, is_counted) {
             if case.uncertain.iter().any(|part| name.contains(part)) {
                 continue;
             }
             seen.push(self.masked(&format!("{name} {by:+}")));
         }
-        for line in logged(&log, log_start, case.log_lines) {
+        for line in observation::logged(&log, log_start, case.log_lines, PATIENCE) {
             let is_certain = |word: &&str| !case.uncertain.iter().any(|part| word.contains(part));
             let words: Vec<_> = line.split(' ').filter(is_certain).collect();
             seen.push(self.masked(&format!("log {}", words.join(" "))));
@@ -515,15 +537,15 @@ static_resources:
     Process::start(&Program::Envoy(envoy), &text)
 }
 
-/// A certificate with its key, as a `TlsCertificate` in YAML.
-fn certificate() -> String {
+/// A certificate with its key, as a `TlsCertificate` in YAML, and the certificate
+/// alone, as a `DataSource`.
+fn certificate() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).expect("a certificate");
     let inline = |pem: String| format!("{{ inline_string: {pem:?} }}");
-    format!(
-        "{{ certificate_chain: {}, private_key: {} }}",
-        inline(made.cert.pem()),
-        inline(made.signing_key.serialize_pem())
-    )
+    let chain = inline(made.cert.pem());
+    let key = inline(made.signing_key.serialize_pem());
+    let with_key = format!("{{ certificate_chain: {chain}, private_key: {key} }}");
+    (with_key, chain)
 }
 
 fn indent(text: &mut String, part: &str, by: usize) {
@@ -652,30 +674,4 @@ fn accept_any(hosts: &[TcpListener]) -> Option<(usize, TcpStream)> {
 
 fn is_counted(name: &str) -> bool {
     COUNTED.iter().any(|part| name.starts_with(part)) && !name.starts_with("listener.admin.")
-}
-
-/// What moved between two looks.
-fn moved(before: &Stats, after: &Stats) -> BTreeMap<String, i64> {
-    let names = before.keys().chain(after.keys());
-    names
-        .filter(|name| is_counted(name))
-        .filter_map(|name| {
-            let value = |stats: &Stats| stats.get(name).copied().unwrap_or(0) as i64;
-            let by = value(after) - value(before);
-            (by != 0).then(|| (name.clone(), by))
-        })
-        .collect()
-}
-
-/// What was added to a log, once there are so many lines.
-fn logged(path: &Path, start: usize, lines: usize) -> Vec<String> {
-    let begun = Instant::now();
-    loop {
-        let bytes = std::fs::read(path).unwrap_or_default();
-        let new = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).into_owned();
-        if new.lines().count() >= lines || begun.elapsed() > PATIENCE {
-            return new.lines().map(str::to_owned).collect();
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -3,24 +3,8 @@
 
 use std::time::Duration;
 
-use crate::scene::{
-    Act, Case, Listener, Suite, Who, case, client_sends, host_sends, listener, proxied,
-};
-
-/// A filter, and a TCP proxy that logs.
-macro_rules! before_proxy {
-    ($type:literal, $fields:literal) => {
-        concat!(
-            "\n- { name: first, typed_config: { \"@type\": \
-             type.googleapis.com/envoy.extensions.filters.network.",
-            $type,
-            ", ",
-            $fields,
-            " } }\n",
-            proxied!("cluster: host0")
-        )
-    };
-}
+use crate::acts::{exchange, whole};
+use crate::scene::{Act, Case, Listener, Suite, Who, before_proxy, case, listener, proxied};
 
 const LISTENERS: &[Listener] = &[
     listener(
@@ -58,23 +42,6 @@ const CLUSTERS: &str = r#"
 - name: host0
   load_assignment: { cluster_name: host0, endpoints: [ { lb_endpoints: [ { endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {HOST0} } } } } ] } ] }
 "#;
-
-/// An exchange, after which the client closes.
-fn whole(host: usize, sent: &[u8]) -> Vec<Act> {
-    let close = [Act::Close(Who::Client), Act::ReadToEnd(Who::Host)];
-    [exchange(host, sent), close.to_vec()].concat()
-}
-
-/// The client sends something, which a host answers.
-fn exchange(host: usize, sent: &[u8]) -> Vec<Act> {
-    vec![
-        Act::Accept(host),
-        client_sends(sent),
-        Act::Read(Who::Host, sent.len()),
-        host_sends("answer"),
-        Act::Read(Who::Client, 6),
-    ]
-}
 
 fn cases() -> Vec<Case> {
     use Who::Client;

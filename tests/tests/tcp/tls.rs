@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::acts::client_hello;
 use crate::scene::{
     Act, Case, Listener, Suite, Who, case, client_sends, host_sends, listener, proxied,
 };
@@ -85,31 +86,6 @@ const CLUSTERS: &str = r#"
     - lb_endpoints:
       - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {HOST3} } } }
 "#;
-
-/// The first bytes of a TLS connection that asks for this server.
-fn client_hello(name: &str) -> Vec<u8> {
-    let with_length = |bytes: usize, data: &[u8]| {
-        let length = (data.len() as u32).to_be_bytes();
-        [&length[4 - bytes..], data].concat()
-    };
-    let name = with_length(2, &[&[0][..], &with_length(2, name.as_bytes())].concat());
-    let extensions = [
-        [&[0, 0][..], &with_length(2, &name)].concat(),
-        vec![0, 43, 0, 3, 2, 3, 4],
-    ]
-    .concat();
-    let body = [
-        &[3, 3][..],
-        &[7; 32],
-        &[0],
-        &with_length(2, &[0x13, 1]),
-        &with_length(1, &[0]),
-        &with_length(2, &extensions),
-    ]
-    .concat();
-    let message = [&[1][..], &with_length(3, &body)].concat();
-    [&[22, 3, 1][..], &with_length(2, &message)].concat()
-}
 
 fn cases() -> Vec<Case> {
     use Who::{Client, Host};
