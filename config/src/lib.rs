@@ -56,6 +56,7 @@ pub mod names;
 pub mod original_dst;
 pub mod outlier_detection;
 pub mod proxy_protocol;
+pub mod rbac;
 pub mod request_policies;
 pub mod route;
 mod rules;

@@ -33,6 +33,9 @@ use crate::filters::network::direct_response::DirectResponse;
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
 use crate::filters::network::http_connection_manager::routes::Routes;
 use crate::filters::network::local_ratelimit::LocalRateLimit;
+use crate::filters::network::rbac::Rbac;
+use crate::filters::network::set_filter_state::SetFilterState as SetNetworkFilterState;
+use crate::filters::network::sni_cluster::SniCluster;
 use crate::filters::network::tcp_proxy::config as tcp_proxy;
 
 /// A compiled network filter that ends its chain.
@@ -77,6 +80,9 @@ pub const NETWORK_FILTERS: &[&str] = &[
     "envoy.extensions.filters.network.echo.v3.Echo",
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
     "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit",
+    "envoy.extensions.filters.network.rbac.v3.RBAC",
+    "envoy.extensions.filters.network.set_filter_state.v3.Config",
+    "envoy.extensions.filters.network.sni_cluster.v3.SniCluster",
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
 ];
 
@@ -144,6 +150,15 @@ pub fn network_filter(extension: &Extension, cx: &mut Cx<'_>) -> Option<Box<dyn 
         }
         "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit" => {
             Some(Box::new(LocalRateLimit::compile(config, cx)?))
+        }
+        "envoy.extensions.filters.network.rbac.v3.RBAC" => {
+            Some(Box::new(Rbac::compile(config, cx)?))
+        }
+        "envoy.extensions.filters.network.set_filter_state.v3.Config" => {
+            Some(Box::new(SetNetworkFilterState::compile(config, cx)?))
+        }
+        "envoy.extensions.filters.network.sni_cluster.v3.SniCluster" => {
+            Some(Box::new(SniCluster::compile(config, cx)?))
         }
         other => {
             cx.error(format!("extension {other} is not supported yet"));

@@ -61,8 +61,12 @@ impl Input {
                 return None;
             };
             cx.field("typed_config", |cx| {
-                if inputs == Inputs::Connection {
-                    return NetworkInput::lower(any, cx).map(Input::Network);
+                match inputs {
+                    Inputs::Connection => return NetworkInput::lower(any, cx).map(Input::Network),
+                    Inputs::Access => {
+                        return NetworkInput::lower_access(any, cx).map(Input::Network);
+                    }
+                    Inputs::Request | Inputs::RequestAndResponse => {}
                 }
                 let of_response = inputs == Inputs::RequestAndResponse;
                 match type_name(&any.type_url) {

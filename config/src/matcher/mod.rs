@@ -73,6 +73,8 @@ pub enum Inputs {
     RequestAndResponse,
     /// What is known of a connection.
     Connection,
+    /// That, as far as decisions on who may connect look at it.
+    Access,
 }
 
 /// What holds for a matcher while it is lowered.

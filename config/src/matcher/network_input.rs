@@ -127,4 +127,16 @@ impl NetworkInput {
             }
         })
     }
+
+    /// Compiles an input of a decision on who may connect, or reports why not. As in
+    /// Envoy it sees less than the choice of a filter chain.
+    pub fn lower_access(any: &Any, cx: &mut Cx<'_>) -> Option<Self> {
+        let input = Self::lower(any, cx)?;
+        if let Self::SourceType | Self::TransportProtocol | Self::ApplicationProtocol = input {
+            let given = type_name(&any.type_url);
+            cx.error(format!("who may connect cannot depend on {given}"));
+            return None;
+        }
+        Some(input)
+    }
 }

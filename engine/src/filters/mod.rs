@@ -8,6 +8,7 @@ pub mod filter_state_value;
 pub mod http;
 pub mod listener;
 pub mod network;
+pub mod rbac;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;

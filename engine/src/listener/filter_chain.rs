@@ -96,8 +96,10 @@ impl WorkerChain {
         let visit = manager.begin_connection(self.tls.is_some());
         let mut info = Rc::new(info);
         let filters = &self.chain.filters;
-        let mut session = (!filters.is_empty())
-            .then(|| Session::new(Rc::clone(&info), Rc::clone(&serving.worker), visit.timer()));
+        let mut session = (!filters.is_empty()).then(|| {
+            let worker = Rc::clone(&serving.worker);
+            Session::new(Rc::clone(&info), self.tls.is_some(), worker, visit.timer())
+        });
         if let Some(session) = &mut session
             && Box::pin(filters.on_new_connection(session)).await.is_err()
         {
@@ -112,7 +114,7 @@ impl WorkerChain {
             return manager.give_up_connection(&visit);
         };
         if let Some(session) = &mut session {
-            session.info.connection = Rc::clone(&info);
+            filters.on_secured(session, Rc::clone(&info));
             let passes = async {
                 if filters.wants_data() {
                     manager.await_data(&visit, await_data(&socket)).await?;
@@ -142,7 +144,12 @@ impl WorkerChain {
         let worker = Rc::clone(&serving.worker);
         let registration = worker.register();
         let mut info = Rc::new(info);
-        let mut session = Session::new(Rc::clone(&info), worker, registration.timer());
+        let mut session = Session::new(
+            Rc::clone(&info),
+            self.tls.is_some(),
+            worker,
+            registration.timer(),
+        );
         terminal.begin();
         let handshake = async {
             let socket = match &self.tls {

@@ -16,6 +16,9 @@ pub mod direct_response;
 pub mod echo;
 pub mod http_connection_manager;
 pub mod local_ratelimit;
+pub mod rbac;
+pub mod set_filter_state;
+pub mod sni_cluster;
 pub mod tcp_proxy;
 
 use std::any::Any;
@@ -83,7 +86,7 @@ impl RawTerminal {
             return Ok(());
         }
         let (socket, info) = handshake.await.ok_or(Closed)?;
-        session.info.connection = info;
+        filters.on_secured(session, info);
         match self {
             Self::Echo => echo::serve(session, filters, socket, buffer_limit).await,
             Self::DirectResponse(response) => {
@@ -107,6 +110,9 @@ pub trait NetworkFilter: Send + Sync {
     fn on_new_connection(&self, _connection: &mut Connection<'_>) -> Flow {
         Flow::Continue
     }
+
+    /// Sees that its handshake is over, where it has one.
+    fn on_tls_handshake(&self, _connection: &mut Connection<'_>) {}
 
     /// Whether [`NetworkFilter::on_data`] wants to be called.
     fn wants_data(&self) -> bool {
@@ -135,6 +141,8 @@ pub struct Connection<'a> {
     pub held: &'a mut Vec<Box<dyn Any>>,
     /// The worker.
     pub worker: &'a Rc<WorkerContext>,
+    /// Its chain speaks TLS, whether the handshake is over or not.
+    pub is_tls: bool,
 }
 
 /// What becomes of a connection after a filter.
@@ -196,6 +204,17 @@ impl NetworkFilters {
         Ok(())
     }
 
+    /// Notes what is known of a connection after its handshake, and tells the filters
+    /// if it had one.
+    pub fn on_secured(&self, session: &mut Session, info: Rc<ConnectionInfo>) {
+        session.info.connection = info;
+        if session.is_tls {
+            for filter in &self.filters {
+                filter.on_tls_handshake(&mut session.connection());
+            }
+        }
+    }
+
     /// Tells the filters that the client's first bytes have arrived, or its end.
     ///
     /// # Errors
@@ -217,14 +236,16 @@ pub struct Session {
     pub worker: Rc<WorkerContext>,
     /// Its timer, which the worker makes expire when it ends.
     pub timer: Rc<Timer>,
+    is_tls: bool,
     held: Vec<Box<dyn Any>>,
 }
 
 impl Session {
-    /// A connection that begins.
+    /// A connection that begins, in a chain that speaks TLS or not.
     #[must_use]
     pub fn new(
         connection: Rc<ConnectionInfo>,
+        is_tls: bool,
         worker: Rc<WorkerContext>,
         timer: Rc<Timer>,
     ) -> Self {
@@ -237,6 +258,7 @@ impl Session {
             info,
             worker,
             timer,
+            is_tls,
             held: Vec::new(),
         }
     }
@@ -246,6 +268,7 @@ impl Session {
             info: &mut self.info,
             held: &mut self.held,
             worker: &self.worker,
+            is_tls: self.is_tls,
         }
     }
 

@@ -106,7 +106,7 @@ impl TcpProxy {
         if self.config.log_flushes.on_start {
             self.log(AccessLogType::TcpConnectionStart, session);
         }
-        let joined = self.join(session, handshake, &mut deadlines).await;
+        let joined = self.join(session, filters, handshake, &mut deadlines).await;
         let id = session.info.connection.id;
         let (client, Reached { active, mut tunnel }) = match joined {
             Ok(both) => both,
@@ -129,7 +129,10 @@ impl TcpProxy {
         let end = loop {
             match poll_fn(|cx| self.poll_relay(&mut relay, &mut deadlines, session, cx)).await {
                 Event::Ended(end) => break end,
-                Event::FirstData if filters.on_data(session).await.is_err() => break End::Closed,
+                Event::FirstData if filters.on_data(session).await.is_err() => {
+                    relay.count_refused(&mut session.info);
+                    break End::Closed;
+                }
                 Event::FirstData => {
                     relay.holds_client_back(false);
                     session.timer.set(deadlines.next());
@@ -147,6 +150,7 @@ impl TcpProxy {
     async fn join(
         &self,
         session: &mut Session,
+        filters: &NetworkFilters,
         handshake: impl Future<Output = Option<Secured>>,
         deadlines: &mut Deadlines,
     ) -> Result<(TransportSocket, Reached), (End, Option<TransportSocket>)> {
@@ -158,7 +162,9 @@ impl TcpProxy {
                 let timer = Timer::new();
                 timer.set(Some(reactor::now() + wait));
                 let waited = poll_fn(|cx| {
-                    if let Err(end) = poll_handshake(handshake.as_mut(), &mut client, session, cx) {
+                    if let Err(end) =
+                        poll_handshake(handshake.as_mut(), &mut client, session, filters, cx)
+                    {
                         return Poll::Ready(Err(end));
                     }
                     if timer.poll_expired(cx).is_ready() {
@@ -172,10 +178,27 @@ impl TcpProxy {
             }
             let mut attempt = match upstream.begin(&self.config, &self.stats, session) {
                 Ok(attempt) => attempt,
-                Err(end) => return Err((end, client)),
+                Err(end) => {
+                    // In plaintext the connection is there, and what the client has
+                    // sent decides how it ends.
+                    let begun = poll_fn(|cx| {
+                        Poll::Ready(poll_handshake(
+                            handshake.as_mut(),
+                            &mut client,
+                            session,
+                            filters,
+                            cx,
+                        ))
+                    });
+                    // Whether it fails makes no difference any more.
+                    let _ = begun.await;
+                    return Err((end, client));
+                }
             };
             let outcome = poll_fn(|cx| {
-                if let Err(end) = poll_handshake(handshake.as_mut(), &mut client, session, cx) {
+                if let Err(end) =
+                    poll_handshake(handshake.as_mut(), &mut client, session, filters, cx)
+                {
                     return Poll::Ready(Err(end));
                 }
                 if let Poll::Ready(outcome) = attempt.poll(cx) {
@@ -193,7 +216,8 @@ impl TcpProxy {
             }
         };
         let waited = poll_fn(|cx| {
-            if let Err(end) = poll_handshake(handshake.as_mut(), &mut client, session, cx) {
+            if let Err(end) = poll_handshake(handshake.as_mut(), &mut client, session, filters, cx)
+            {
                 return Poll::Ready(Err(end));
             }
             match client.take() {
@@ -325,6 +349,7 @@ fn poll_handshake(
     handshake: Pin<&mut impl Future<Output = Option<Secured>>>,
     client: &mut Option<TransportSocket>,
     session: &mut Session,
+    filters: &NetworkFilters,
     cx: &mut Context<'_>,
 ) -> Result<(), End> {
     if client.is_some() {
@@ -334,7 +359,7 @@ fn poll_handshake(
         Poll::Pending => Ok(()),
         Poll::Ready(Some((socket, info))) => {
             *client = Some(socket);
-            session.info.connection = info;
+            filters.on_secured(session, info);
             Ok(())
         }
         Poll::Ready(None) => Err(End::Closed),

@@ -121,6 +121,14 @@ impl<'a> Relay<'a> {
         self.held_back = held_back;
     }
 
+    /// Counts what a client has sent that filters have closed because of it: it was
+    /// received, and goes nowhere.
+    pub(super) fn count_refused(&self, info: &mut StreamInfo) {
+        let bytes = u64::from(self.client.last_received());
+        self.stats.downstream_cx_rx_bytes_total.add(bytes);
+        info.bytes_received += bytes;
+    }
+
     /// Whether something has moved since the last call.
     pub(super) fn take_moved(&mut self) -> bool {
         std::mem::take(&mut self.moved)
