@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3 as core_pb;
 use envoy_types::pb::envoy::config::listener::v3 as pb;
+use envoy_types::pb::envoy::extensions::filters::listener::original_dst::v3::OriginalDst;
 use envoy_types::pb::envoy::extensions::filters::network::direct_response::v3::Config as DirectResponse;
 use envoy_types::pb::envoy::extensions::filters::network::echo::v3::Echo;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
@@ -24,6 +25,7 @@ use prost::Name;
 use crate::context::{Cx, Source, type_name};
 use crate::core::{self, Address, TcpKeepalive};
 use crate::metadata::Metadata;
+use crate::runtime::RuntimeKey;
 use crate::socket_option::{SocketOption, Use, options};
 use crate::tls::{DownstreamTlsContext, Secrets, TransportSocket};
 use filter_chain_match::{Arrival, FilterChainIndex};
@@ -69,6 +71,11 @@ pub struct Listener {
     pub reuse_port: bool,
     /// False: the listener exists but no socket is bound.
     pub bind_to_port: bool,
+    /// A connection that wanted to go elsewhere is given to the listener that stands
+    /// for that address, if there is one (`use_original_dst`).
+    pub hands_over_restored: bool,
+    /// How many connections there may be at once, if it has a value.
+    pub connection_limit: RuntimeKey,
     /// Replaces the address in `listener.<address>.` stat names.
     pub stat_prefix: Option<Arc<str>>,
     /// Which way its traffic goes, for `drain_listeners?inboundonly`.
@@ -221,7 +228,11 @@ pub(crate) fn lower(
         core::address(proto.address.as_ref(), "", cx)
     });
     let additional_addresses = additional_addresses(&proto.additional_addresses, cx);
-    let listener_filters = listener_filters(&proto.listener_filters, cx);
+    let hands_over_restored = core::bool_or(proto.use_original_dst, false);
+    let mut listener_filters = listener_filters(&proto.listener_filters, cx);
+    if hands_over_restored {
+        listener_filters.push(original_dst(cx));
+    }
     let filter_chains = filter_chains(proto, secrets, cx);
     let filter_chain_choice = match &proto.filter_chain_matcher {
         None => Some(FilterChainChoice::ByMatches(filter_chain_match::lower(
@@ -242,6 +253,8 @@ pub(crate) fn lower(
         "" => format!("listener_{index}").into(),
         name => name.into(),
     };
+    let connection_limit = format!("envoy.resource_limits.listener.{name}.connection_limit");
+    let connection_limit = cx.runtime_keys.id(&connection_limit);
     Some(Listener {
         metadata: Metadata::shared(proto.metadata.as_ref()),
         name,
@@ -266,6 +279,8 @@ pub(crate) fn lower(
         buffer_limit: core::u32_or(proto.per_connection_buffer_limit_bytes, BUFFER_LIMIT),
         tcp_backlog: proto.tcp_backlog_size.map(|value| value.value),
         bind_to_port: bind_to_port(proto),
+        hands_over_restored,
+        connection_limit,
         stat_prefix: Some(proto.stat_prefix.as_str())
             .filter(|prefix| !prefix.is_empty())
             .map(Arc::from),
@@ -346,6 +361,23 @@ fn listener_filters(protos: &[pb::ListenerFilter], cx: &mut Cx<'_>) -> Vec<Liste
         }));
     }
     filters
+}
+
+/// The filter that `use_original_dst` puts behind all others.
+fn original_dst(cx: &Cx<'_>) -> ListenerFilter {
+    let config = Any {
+        type_url: OriginalDst::type_url(),
+        value: Vec::new(),
+    };
+    ListenerFilter {
+        extension: Extension {
+            name: "envoy.filters.listener.original_dst".into(),
+            config,
+            path: format!("{}.use_original_dst", cx.path()),
+            disabled: false,
+        },
+        disabled: None,
+    }
 }
 
 fn filter_chains(

@@ -24,6 +24,7 @@ use crate::filters::http::peak_ewma::PeakEwma;
 use crate::filters::http::set_filter_state::SetFilterState;
 use crate::filters::http::set_metadata::SetMetadata;
 use crate::filters::http::{FilterChain, HttpFilter, HttpFilters, OverrideTable, router};
+use crate::filters::listener::original_src::OriginalSrc;
 use crate::filters::listener::{
     http_inspector, local_ratelimit, original_dst, proxy_protocol, tls_inspector,
 };
@@ -58,6 +59,8 @@ pub enum ListenerFilter {
     LocalRateLimit(local_ratelimit::Config),
     /// `envoy.filters.listener.original_dst`
     OriginalDst,
+    /// `envoy.filters.listener.original_src`
+    OriginalSrc(OriginalSrc),
     /// `envoy.filters.listener.proxy_protocol`
     ProxyProtocol(proxy_protocol::Config),
     /// `envoy.filters.listener.tls_inspector`
@@ -69,6 +72,7 @@ pub const LISTENER_FILTERS: &[&str] = &[
     "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
     "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit",
     "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
+    "envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
     "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
 ];
@@ -124,6 +128,10 @@ pub fn listener_filter(extension: &Extension, cx: &mut Cx<'_>) -> Option<Listene
         "envoy.extensions.filters.listener.original_dst.v3.OriginalDst" => {
             original_dst::compile(&extension.config, cx)?;
             Some(ListenerFilter::OriginalDst)
+        }
+        "envoy.extensions.filters.listener.original_src.v3.OriginalSrc" => {
+            let config = OriginalSrc::compile(&extension.config, cx)?;
+            Some(ListenerFilter::OriginalSrc(config))
         }
         "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol" => {
             let config = proxy_protocol::Config::compile(&extension.config, cx)?;

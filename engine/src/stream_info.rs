@@ -21,7 +21,7 @@ use ringway_config::metadata::{Metadata, RouteMetadata};
 use ringway_config::proxy_protocol::Tlv;
 use ringway_config::route::RouteMatch;
 use std::fmt::{self, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -429,6 +429,17 @@ pub struct ConnectionInfo {
     pub metadata: Metadata,
     /// What a header of PROXY protocol has said and may be passed on.
     pub tlvs: Option<Rc<[Tlv]>>,
+    /// Whom hosts are to see as their client, if not us.
+    pub source: Option<OriginalSource>,
+}
+
+/// A client that hosts see instead of us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OriginalSource {
+    /// Its address.
+    pub ip: IpAddr,
+    /// The mark of packets to hosts (`SO_MARK`), by which routes know them; 0 is none.
+    pub mark: u32,
 }
 
 impl ConnectionInfo {
@@ -456,6 +467,7 @@ impl ConnectionInfo {
             filter_state: FilterState::default(),
             metadata: Metadata::default(),
             tlvs: None,
+            source: None,
         }
     }
 }

@@ -48,7 +48,7 @@ fn lower(proto: &proto::Permission, cx: &mut Cx<'_>) -> Option<Predicate> {
         }
         Rule::DestinationPort(port) => Some(Predicate::DestinationPort(*port..*port + 1)),
         Rule::DestinationPortRange(range) => {
-            cx.field("destination_port_range", |cx| lower_ports(range, cx))
+            cx.field("destination_port_range", |cx| lower_ports(*range, cx))
         }
         Rule::Metadata(matcher) => lower_metadata("metadata", matcher, cx),
         Rule::SourcedMetadata(sourced) => lower_sourced_metadata(sourced, cx),
@@ -125,7 +125,7 @@ pub(super) fn lower_url_path(
     .map(|_| Predicate::Never)
 }
 
-fn lower_ports(range: &Int32Range, cx: &mut Cx<'_>) -> Option<Predicate> {
+fn lower_ports(range: Int32Range, cx: &mut Cx<'_>) -> Option<Predicate> {
     let mut bound = |field: &str, port: i32| {
         let known = u32::try_from(port).ok().filter(|port| *port <= PORTS);
         if known.is_none() {

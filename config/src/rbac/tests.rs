@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use envoy_types::pb::envoy::config::core::v3::CidrRange as CidrRangePb;
 use envoy_types::pb::envoy::r#type::matcher::v3 as matchers;
 use envoy_types::pb::envoy::r#type::v3::Int32Range;
+use envoy_types::pb::google::protobuf::UInt32Value;
 use proto::permission::Rule;
 use proto::principal::{Authenticated, Identifier};
 
@@ -55,7 +56,7 @@ fn lowered(proto: &proto::Rbac) -> Result<Rbac, String> {
 fn range(address_prefix: &str, bits: u32) -> CidrRangePb {
     CidrRangePb {
         address_prefix: address_prefix.to_owned(),
-        prefix_len: Some(bits.into()),
+        prefix_len: Some(UInt32Value { value: bits }),
     }
 }
 

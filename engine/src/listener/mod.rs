@@ -3,8 +3,10 @@
 //!
 //! [`SharedListener`] is built once by the control plane; a [`WorkerListener`]
 //! is one worker's, with a socket of its own for each address. What becomes of a
-//! connection once its chain is chosen is in `filter_chain.rs`.
+//! connection once its chain is chosen is in `filter_chain.rs`; `destinations.rs`
+//! knows which listener one belongs to that came to another.
 
+mod destinations;
 mod filter_chain;
 
 pub use filter_chain::FilterChain;
@@ -30,6 +32,7 @@ use crate::stats::Store;
 use crate::stats::listener::{ListenerStats, ListenerWorkerStats, worker_prefix};
 use crate::stream_info::ConnectionInfo;
 use crate::transport_sockets::tls::{ServerContext, SharedContext};
+use crate::worker::shared::limits::SharedCount;
 use filter_chain::WorkerChain;
 
 /// What all workers share of a listener.
@@ -48,6 +51,8 @@ pub struct SharedListener {
     /// What connections run through, in the order of the configuration's
     /// `chains()`; `None` closes them at once.
     pub chains: Vec<Option<Arc<FilterChain>>>,
+    /// The connections of all workers.
+    pub open: SharedCount,
 }
 
 /// A listener on one worker. Dropping it closes its sockets, after what the
@@ -106,6 +111,7 @@ impl WorkerListener {
             shared: Arc::clone(&shared),
             worker: Rc::clone(worker),
         });
+        destinations::enter(&serving);
         let stop = Rc::new(Stop::default());
         for (socket, address) in sockets.into_iter().zip(&shared.addresses) {
             let listener = Listener::from_socket(socket)?;
@@ -134,6 +140,7 @@ impl WorkerListener {
 
 impl Drop for WorkerListener {
     fn drop(&mut self) {
+        destinations::remove(&self.serving);
         self.stop.stop();
     }
 }
@@ -187,7 +194,13 @@ async fn accept(
                 quiet_turns = 0;
                 let stats = &serving.shared.stats;
                 stats.connections_accepted_per_socket_event.record(1);
-                drop(reactor::spawn(serve(Rc::clone(&serving), stream, local)));
+                match Counted::within_limit(&serving) {
+                    Some(counted) => drop(reactor::spawn(serve(counted, stream, local))),
+                    None => {
+                        stats.downstream_cx_overflow.inc();
+                        refuse(stream);
+                    }
+                }
             }
             Some(Err(error)) => {
                 serving.shared.stats.downstream_cx_overflow.inc();
@@ -213,15 +226,60 @@ async fn task_waker() -> Waker {
     poll_fn(|cx| Poll::Ready(cx.waker().clone())).await
 }
 
-async fn serve(serving: Rc<Serving>, stream: Stream, local: Option<SocketAddr>) {
-    let stats = &serving.shared.stats;
-    let mut info = connection_info(&serving, &stream, local);
+/// A listener with one of its connections, which counts as long as it is open.
+struct Counted(Rc<Serving>);
+
+impl Counted {
+    /// Counts a connection, unless there are as many as the runtime lets there be.
+    fn within_limit(serving: &Rc<Serving>) -> Option<Self> {
+        let shared = &serving.shared;
+        let runtime = serving.worker.runtime.borrow();
+        let limit = runtime.integer(shared.config.connection_limit, u32::MAX.into());
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let is_within = shared.open.try_add_below(limit);
+        is_within.then(|| Self(Rc::clone(serving)))
+    }
+
+    /// Counts a connection that another listener has taken, whatever the limit.
+    fn handed_over(serving: Rc<Serving>) -> Self {
+        serving.shared.open.add();
+        Self(serving)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.shared.open.subtract();
+    }
+}
+
+async fn serve(mut counted: Counted, stream: Stream, local: Option<SocketAddr>) {
     let mut inspected = Inspected::default();
-    if !serving.shared.filters.is_empty()
-        && !Box::pin(inspect(&serving, &stream, info.local, &mut inspected)).await
-    {
+    let mut info = connection_info(&counted.0, &stream, local);
+    if !has_passed(&counted.0, &stream, &info, &mut inspected).await {
         return refuse(stream);
     }
+    if let Some(other) = destination(&counted.0, &info, &inspected) {
+        // The address and what the client asks for stay known; what filters have
+        // said of the connection is not said to another listener.
+        inspected = Inspected {
+            server_name: inspected.server_name,
+            transport_protocol: inspected.transport_protocol,
+            application_protocols: inspected.application_protocols,
+            remote: inspected.remote,
+            local: inspected.local,
+            source: inspected.source,
+            ..Inspected::default()
+        };
+        counted = Counted::handed_over(other);
+        info.listener_metadata
+            .clone_from(&counted.0.shared.config.metadata);
+        if !has_passed(&counted.0, &stream, &info, &mut inspected).await {
+            return refuse(stream);
+        }
+    }
+    let serving = &counted.0;
+    let stats = &serving.shared.stats;
     info.remote = inspected.remote.unwrap_or(info.remote);
     info.local = inspected.local.unwrap_or(info.local);
     let Some(chain) = serving.choose_chain(&info, &inspected) else {
@@ -234,6 +292,7 @@ async fn serve(serving: Rc<Serving>, stream: Stream, local: Option<SocketAddr>) 
     info.metadata = inspected.metadata;
     info.filter_state = inspected.filter_state;
     info.tlvs = inspected.tlvs;
+    info.source = inspected.source;
     info.filter_chain_name = Arc::clone(&chain.config.name);
     info.filter_chain_metadata
         .clone_from(&chain.config.metadata);
@@ -243,13 +302,39 @@ async fn serve(serving: Rc<Serving>, stream: Stream, local: Option<SocketAddr>) 
     serving.worker_stats.downstream_cx_total.inc();
     serving.worker_stats.downstream_cx_active.inc();
 
-    chain.serve(&serving, stream, info).await;
+    chain.serve(serving, stream, info).await;
 
     let open_ms = reactor::now().duration_since(opened).as_millis() as u64;
     stats.downstream_cx_length_ms.record(open_ms);
     stats.downstream_cx_destroy.inc();
     stats.downstream_cx_active.dec();
     serving.worker_stats.downstream_cx_active.dec();
+}
+
+/// Whether the listener filters let a connection pass, where there are some.
+async fn has_passed(
+    serving: &Serving,
+    stream: &Stream,
+    info: &ConnectionInfo,
+    inspected: &mut Inspected,
+) -> bool {
+    serving.shared.filters.is_empty()
+        || Box::pin(inspect(serving, stream, info.local, inspected)).await
+}
+
+/// The listener that stands for the address that a connection wanted to go to, if
+/// this one gives such connections away. It decides alone from there on.
+fn destination(
+    serving: &Rc<Serving>,
+    info: &ConnectionInfo,
+    inspected: &Inspected,
+) -> Option<Rc<Serving>> {
+    let wanted = (inspected.local).filter(|wanted| *wanted != info.direct_local)?;
+    let is_given_away = serving.shared.config.hands_over_restored;
+    let other = is_given_away
+        .then(|| destinations::find(wanted))
+        .flatten()?;
+    (!Rc::ptr_eq(&other, serving)).then_some(other)
 }
 
 /// Closes a connection that nobody serves. A client that has sent something is

@@ -20,6 +20,7 @@ use crate::registry::{self, TerminalFilter};
 use crate::stats::Store;
 use crate::stats::listener::{ListenerStats, prefix};
 use crate::transport_sockets::tls::SharedContext;
+use crate::worker::shared::limits::SharedCount;
 
 /// The longest accept queue; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG_MAX: i32 = i32::MAX;
@@ -106,6 +107,7 @@ pub fn bind(
                 ListenerFilter::LocalRateLimit(LocalRateLimit::new(&config, store))
             }
             registry::ListenerFilter::OriginalDst => ListenerFilter::OriginalDst,
+            registry::ListenerFilter::OriginalSrc(filter) => ListenerFilter::OriginalSrc(filter),
             registry::ListenerFilter::ProxyProtocol(config) => {
                 ListenerFilter::ProxyProtocol(ProxyProtocol::new(config, store))
             }
@@ -121,6 +123,7 @@ pub fn bind(
             prefix,
             filters,
             chains,
+            open: SharedCount::default(),
         }));
         bound.sockets.push(by_worker);
     }

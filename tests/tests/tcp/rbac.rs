@@ -55,8 +55,7 @@ transport_socket:
       validation_context: { trusted_ca: {TRUSTED} }
 ";
 
-const MANAGER: &str = concat!(
-    r#"
+const MANAGER: &str = r#"
 - name: rbac
   typed_config:
     "@type": type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC
@@ -73,8 +72,7 @@ const MANAGER: &str = concat!(
       - { name: all, domains: ["*"], routes: [ { match: { prefix: / }, direct_response: { status: 204 } } ] }
     http_filters:
     - { name: router, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router } }
-"#,
-);
+"#;
 
 const LISTENERS: &[Listener] = &[
     listener(

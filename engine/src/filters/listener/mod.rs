@@ -5,6 +5,7 @@ mod fingerprint;
 pub mod http_inspector;
 pub mod local_ratelimit;
 pub mod original_dst;
+pub mod original_src;
 pub mod proxy_protocol;
 pub mod tls_inspector;
 
@@ -20,9 +21,10 @@ use ringway_config::proxy_protocol::Tlv;
 
 use crate::filters::WorkerContext;
 use crate::reactor::{Chunk, Stream};
-use crate::stream_info::Fingerprints;
+use crate::stream_info::{Fingerprints, OriginalSource};
 use http_inspector::HttpInspector;
 use local_ratelimit::LocalRateLimit;
+use original_src::OriginalSrc;
 use proxy_protocol::ProxyProtocol;
 use tls_inspector::TlsInspector;
 
@@ -34,6 +36,8 @@ pub enum ListenerFilter {
     LocalRateLimit(LocalRateLimit),
     /// `envoy.filters.listener.original_dst`
     OriginalDst,
+    /// `envoy.filters.listener.original_src`
+    OriginalSrc(OriginalSrc),
     /// `envoy.filters.listener.proxy_protocol`
     ProxyProtocol(ProxyProtocol),
     /// `envoy.filters.listener.tls_inspector`
@@ -56,6 +60,8 @@ pub struct Inspected {
     pub remote: Option<SocketAddr>,
     /// The address that the client connected to, if it was another one.
     pub local: Option<SocketAddr>,
+    /// Whom hosts are to see as their client.
+    pub source: Option<OriginalSource>,
     /// What is said of the connection.
     pub metadata: Metadata,
     /// What is left for those behind.
@@ -100,6 +106,10 @@ impl ListenerFilter {
             Self::LocalRateLimit(filter) => filter.inspect(worker),
             Self::OriginalDst => {
                 original_dst::inspect(stream, inspected);
+                Ok(())
+            }
+            Self::OriginalSrc(filter) => {
+                filter.inspect(stream, inspected);
                 Ok(())
             }
             Self::ProxyProtocol(filter) => filter.inspect(stream, inspected).await,

@@ -223,7 +223,7 @@ async fn connect(
     of: &PoolOf,
     started: Instant,
 ) -> Result<(TransportSocket, UpstreamConnectionInfo), WaitFailure> {
-    let dialled = dial(cluster, host).await;
+    let dialled = dial(cluster, host, of.source()).await;
     let (stream, address) =
         dialled.map_err(|error| WaitFailure::Connect(error.kind(), error.raw_os_error()))?;
     let mut info = UpstreamConnectionInfo {

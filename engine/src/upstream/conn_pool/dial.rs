@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -22,21 +23,29 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::network::address::to_sock_addr;
 use crate::network::socket_options::{ON, set_options};
 use crate::reactor::{self, Stream, Timer, set_socket_option};
+use crate::stream_info::OriginalSource;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
 
 /// Envoy's. RFC 8305 recommends 250 ms.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(300);
 
-/// Connects to a host, and says at which of its addresses.
-pub(super) async fn dial(cluster: &Rc<Cluster>, host: &Host) -> io::Result<(Stream, Address)> {
+/// Connects to a host, which sees `source` if there is one, and says at which of its
+/// addresses.
+pub(super) async fn dial(
+    cluster: &Rc<Cluster>,
+    host: &Host,
+    source: Option<OriginalSource>,
+) -> io::Result<(Stream, Address)> {
     let attempts = host.shared.attempts();
     if attempts.is_empty() {
         let address = host.shared.address();
-        return Ok((attempt(cluster, address).await?, address.clone()));
+        let stream = attempt(cluster, address, source).await?;
+        return Ok((stream, address.clone()));
     }
     let race = Race {
         cluster: Rc::clone(cluster),
+        source,
         left: attempts.iter().cloned().collect(),
         running: Vec::new(),
         timer: Timer::new(),
@@ -45,15 +54,20 @@ pub(super) async fn dial(cluster: &Rc<Cluster>, host: &Host) -> io::Result<(Stre
     Box::pin(race.run()).await
 }
 
-async fn attempt(cluster: &Cluster, address: &Address) -> io::Result<Stream> {
+async fn attempt(
+    cluster: &Cluster,
+    address: &Address,
+    source: Option<OriginalSource>,
+) -> io::Result<Stream> {
     let kernel = to_sock_addr(address)?;
-    let socket = prepared(cluster, &kernel)?;
+    let socket = prepared(cluster, &kernel, source)?;
     Stream::connect_socket(socket, &kernel).await
 }
 
 /// The attempts at the addresses of one host.
 struct Race {
     cluster: Rc<Cluster>,
+    source: Option<OriginalSource>,
     left: VecDeque<Address>,
     running: Vec<Running>,
     timer: Timer,
@@ -75,10 +89,10 @@ impl Race {
             return;
         };
         let cluster = Rc::clone(&self.cluster);
-        let to = address.clone();
+        let (to, source) = (address.clone(), self.source);
         self.running.push(Running {
             address,
-            connecting: Box::pin(async move { attempt(&cluster, &to).await }),
+            connecting: Box::pin(async move { attempt(&cluster, &to, source).await }),
         });
         let next = (!self.left.is_empty()).then(|| reactor::now() + ATTEMPT_DELAY);
         self.timer.set(next);
@@ -119,8 +133,13 @@ impl Race {
     }
 }
 
-/// A socket with the options and the local address that the cluster asks for.
-fn prepared(cluster: &Cluster, to: &SockAddr) -> io::Result<Socket> {
+/// A socket with the options and the local address that the cluster asks for, or with
+/// the client's address.
+fn prepared(
+    cluster: &Cluster,
+    to: &SockAddr,
+    client: Option<OriginalSource>,
+) -> io::Result<Socket> {
     let domain = to.domain();
     let socket = Socket::new(domain, Type::STREAM, None)?;
     if domain == Domain::UNIX {
@@ -130,8 +149,9 @@ fn prepared(cluster: &Cluster, to: &SockAddr) -> io::Result<Socket> {
     socket.set_tcp_nodelay(true)?;
     let ipv6 = domain == Domain::IPV6;
     let source = cluster.config.bind.as_ref();
-    if let Some(source) = source.and_then(|bind| bind.source(ipv6)) {
-        let prepared = bind(&socket, source, ipv6);
+    let source = source.and_then(|bind| bind.source(ipv6));
+    if source.is_some() || client.is_some() {
+        let prepared = bind(&socket, source, client, ipv6);
         if prepared.is_err() {
             cluster.stats.bind_errors.inc();
         }
@@ -140,13 +160,23 @@ fn prepared(cluster: &Cluster, to: &SockAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn bind(socket: &Socket, source: &Source, ipv6: bool) -> io::Result<()> {
-    if source.freebind {
+fn bind(
+    socket: &Socket,
+    source: Option<&Source>,
+    client: Option<OriginalSource>,
+    ipv6: bool,
+) -> io::Result<()> {
+    let options = source.map_or(&[][..], |source| &source.options);
+    if source.is_some_and(|source| source.freebind) {
         // The option of IPv4 sockets holds for IPv6 ones, too.
         set_socket_option(socket, libc::SOL_IP, libc::IP_FREEBIND, &ON)?;
     }
-    set_options(socket, &source.options, Stage::BeforeBind, ipv6)?;
-    if let Some(address) = source.address {
+    set_options(socket, options, Stage::BeforeBind, ipv6)?;
+    if let Some(client) = client {
+        imitate(socket, client, ipv6)?;
+    }
+    let of_client = client.map(|client| SocketAddr::new(client.ip, 0));
+    if let Some(address) = of_client.or(source.and_then(|source| source.address)) {
         if address.port() == 0 {
             // The port is chosen when connecting: two connections to different
             // hosts may have the same. A kernel that cannot chooses it now.
@@ -154,5 +184,18 @@ fn bind(socket: &Socket, source: &Source, ipv6: bool) -> io::Result<()> {
         }
         socket.bind(&address.into())?;
     }
-    set_options(socket, &source.options, Stage::Bound, ipv6)
+    set_options(socket, options, Stage::Bound, ipv6)
+}
+
+/// Lets a socket have an address that is not the machine's, and its packets a mark.
+fn imitate(socket: &Socket, client: OriginalSource, ipv6: bool) -> io::Result<()> {
+    let (level, transparent) = match ipv6 {
+        false => (libc::SOL_IP, libc::IP_TRANSPARENT),
+        true => (libc::SOL_IPV6, libc::IPV6_TRANSPARENT),
+    };
+    set_socket_option(socket, level, transparent, &ON)?;
+    match client.mark {
+        0 => Ok(()),
+        mark => set_socket_option(socket, libc::SOL_SOCKET, libc::SO_MARK, &mark.to_ne_bytes()),
+    }
 }

@@ -1,7 +1,8 @@
 //! Pools of a host for the requests of some downstream connections only: a
 //! cluster may ask for that (`connection_pool_per_downstream_connection`), and
 //! a connection that began with a header of PROXY protocol is good for no
-//! request but those of whom the header tells.
+//! request but those of whom the header tells, and one from a client's address
+//! (`original_src`) for none but that client's.
 //!
 //! Such a pool is found by its [`Key`]. It is there as long as a downstream
 //! connection that has used it: nobody could use its connections afterwards.
@@ -16,7 +17,7 @@ use ringway_config::proxy_protocol::Tlv;
 
 use super::named::NamedPool;
 use super::{Pool, Speaks};
-use crate::stream_info::ConnectionInfo;
+use crate::stream_info::{ConnectionInfo, OriginalSource};
 use crate::transport_sockets::options::TransportSocketOptions;
 use crate::transport_sockets::tls::Asked;
 use crate::upstream::cluster::Cluster;
@@ -66,12 +67,16 @@ impl PoolOf {
     ) -> Self {
         let config = &cluster.config;
         let of = Self::anybody(cluster, host, speaks, options);
-        if !config.connections_per_downstream && config.proxy_protocol.is_none() {
+        if !config.connections_per_downstream
+            && config.proxy_protocol.is_none()
+            && downstream.source.is_none()
+        {
             return of;
         }
         let key = Key {
             speaks,
             connection: (config.connections_per_downstream).then_some(downstream.id),
+            source: downstream.source,
             client: (config.proxy_protocol.as_ref()).map(|header| Client {
                 endpoints: Endpoints {
                     source: downstream.remote,
@@ -140,6 +145,11 @@ impl PoolOf {
         Some(&self.named.as_ref()?.asked)
     }
 
+    /// Whom hosts are to see as their client, if not us.
+    pub(super) fn source(&self) -> Option<OriginalSource> {
+        self.own.as_ref()?.key.source
+    }
+
     /// What headers of PROXY protocol tell of those who use it.
     pub(super) fn client(&self) -> Option<&Client> {
         self.own.as_ref()?.key.client.as_ref()
@@ -152,6 +162,8 @@ struct Key {
     speaks: Speaks,
     /// The one downstream connection.
     connection: Option<u64>,
+    /// Those whose hosts see the same client.
+    source: Option<OriginalSource>,
     /// Those of whom the same is told.
     client: Option<Client>,
     /// Those that ask for the same name.
