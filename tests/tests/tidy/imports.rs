@@ -38,6 +38,11 @@ const AGAINST_THE_DIRECTION: &[(&str, &str, &str)] = &[
         "worker::shared",
         "the count of active faults holds for the whole process, for the same reason",
     ),
+    (
+        "transport_sockets",
+        "worker::shared",
+        "the context that the control plane replaces and admin shows, for the same reason",
+    ),
 ];
 
 /// Words of the program that only some files may use: the words, where they
