@@ -382,11 +382,17 @@ fn new_connections_to_hosts_use_new_secrets() {
             ),
         ];
         let routes = route("own", "") + &route("ca", "");
+        // Those of the bootstrap are shown, too.
+        let fixed = format!(
+            "  secrets:\n  - {{ name: fixed, tls_certificate: {} }}\n  - {{ name: fixed, \
+             validation_context: {{ trusted_ca: {{ filename: FILES/ca.pem }} }} }}\n",
+            certificate("server")
+        );
         let process = start(
             program,
             &files,
             &listener("front", "name: plain", &routes),
-            &clusters.concat(),
+            &(clusters.concat() + &fixed),
         );
         let front = process.listener("front");
         let mut seen = String::new();
