@@ -44,6 +44,9 @@ pub struct Options {
     /// Core to run on
     #[arg(long)]
     core: Option<usize>,
+    /// Run only while nobody else wants the core
+    #[arg(long)]
+    give_way: bool,
 }
 
 /// The result of a run, printed as JSON.
@@ -71,6 +74,9 @@ struct Shared {
 pub fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(core) = options.core {
         os::pin(core)?;
+    }
+    if options.give_way {
+        os::give_way()?;
     }
     let shared = Arc::new(Shared::default());
     let mut threads = Vec::with_capacity(options.connections);

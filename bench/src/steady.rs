@@ -165,3 +165,33 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is longer counts as this long.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives a byte at a time.
+    struct Slow<'a>(&'a [u8]);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.0.read(&mut buffer[..1])
+        }
+    }
+
+    #[test]
+    fn answers_are_read_to_their_end() {
+        let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        let mut answer = Vec::new();
+        read_answer(&mut Slow(whole), &mut answer).expect("it is whole");
+        assert_eq!(answer, whole);
+        for wrong in [
+            &whole[..whole.len() - 1],
+            b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"\x15\x03\x03",
+        ] {
+            assert!(read_answer(&mut Slow(wrong), &mut answer).is_err());
+        }
+    }
+}

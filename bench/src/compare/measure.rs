@@ -240,6 +240,8 @@ fn storm(proxy: &Proxy, site: &Site<'_>, settings: &Settings) -> anyhow::Result<
         &format!("--duration={}", settings.seconds),
         &format!("--connections={HANDSHAKES_AT_ONCE}"),
         &format!("--warmup={WARM_UP}"),
+        // They share a core with the clients that are measured.
+        "--give-way",
     ];
     let mut command = child::this_tool(&arguments, settings.load_core)?;
     let storm = command
