@@ -61,7 +61,11 @@ fn what_is_wrong_is_told_by_its_path() {
             "error_matcher.not_match",
             "nested deeper than 32",
         ),
-        (matching("{}"), "error_matcher", "is needed"),
+        (
+            matching("{}"),
+            "error_matcher",
+            "one of these must be given",
+        ),
         (
             matching(bad_regex),
             "error_matcher.http_response_headers_match.headers[0].string_match.safe_regex",
