@@ -3,6 +3,7 @@
 
 mod acts;
 mod choices;
+mod clusters;
 mod failures;
 mod logs;
 mod named_clusters;

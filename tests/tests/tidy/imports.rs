@@ -43,6 +43,11 @@ const AGAINST_THE_DIRECTION: &[(&str, &str, &str)] = &[
         "worker::shared",
         "the context that the control plane replaces and admin shows, for the same reason",
     ),
+    (
+        "listener",
+        "worker::shared",
+        "the limit of its connections holds for all workers together, for the same reason",
+    ),
 ];
 
 /// Words of the program that only some files may use: the words, where they
