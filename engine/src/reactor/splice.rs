@@ -188,9 +188,8 @@ impl<'a> Splice<'a> {
 
     /// Takes from `from` what the pipe has room for.
     fn take(&mut self, io: &mut Io, limit: usize) -> Step {
-        let mut pipe = match self.pipe.take().or_else(|| io.pipes.take()) {
-            Some(pipe) => pipe,
-            None => return Step::Over,
+        let Some(mut pipe) = self.pipe.take().or_else(|| io.pipes.take()) else {
+            return Step::Over;
         };
         let slot = self.from.slot;
         let before = pipe.bytes();
