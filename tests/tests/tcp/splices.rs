@@ -266,11 +266,6 @@ fn await_descriptors(process: &Process, done: impl Fn((usize, usize)) -> bool) -
     }
 }
 
-fn reset(stream: TcpStream) {
-    let linger = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-    linger.expect("an option");
-}
-
 /// Reads to the end, and whether that is a reset.
 fn ends_with_reset(mut stream: &TcpStream) -> bool {
     let mut buffer = vec![0; 256 * 1024];
@@ -453,7 +448,9 @@ fn resets_in_the_middle_reach_the_other_side() {
                 true => (client, host),
                 false => (host, client),
             };
-            reset(breaking);
+            let linger = SockRef::from(&breaking).set_linger(Some(Duration::ZERO));
+            linger.expect("an option");
+            drop(breaking);
             assert!(ends_with_reset(&other), "{number}");
         }
         await_stat(&process, "cluster.hosts.upstream_cx_active", 0);
