@@ -17,6 +17,7 @@ mod shown;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -242,10 +243,14 @@ impl SecretManager {
         let mut changes = Vec::new();
         if !provider.has_told(&response.secret.message) {
             provider.told = Some(response.secret.clone());
-            if let Some(watcher) = &self.watcher {
-                provider.follow_files(place, watcher, &self.sender);
-            }
-            let content = self.read_files(&response.secret);
+            let followed = match &self.watcher {
+                Some(watcher) => provider.follow_files(place, watcher, &self.sender),
+                None => Ok(()),
+            };
+            let content = self.read_files(&response.secret).and_then(|secret| {
+                followed.map_err(|unwatched| self.unwatched(&secret, &unwatched))?;
+                Ok(secret)
+            });
             if let Ok(secret) = &content {
                 self.view.set(place, &response.version, secret);
                 self.providers[place].content = Some(secret.message.clone());
@@ -291,6 +296,17 @@ impl SecretManager {
                 Vec::new()
             }
         }
+    }
+
+    fn unwatched(
+        &self,
+        secret: &KnownSecret,
+        (directory, error): &(PathBuf, io::Error),
+    ) -> Diagnostics {
+        let mut found = Diagnostics::new();
+        let reason = format!("{directory:?} cannot be watched: {error}");
+        secret.at(&mut found, &self.names, |cx| cx.error(reason));
+        found
     }
 
     fn read_files(&self, told: &KnownSecret) -> Result<KnownSecret, Diagnostics> {

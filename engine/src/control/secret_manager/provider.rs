@@ -1,6 +1,7 @@
 //! One secret that a file holds: what was read of it last, and what is watched.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
@@ -85,23 +86,27 @@ impl Provider {
 
     /// Follows the files that the secret names now, and those before no longer. As
     /// Envoy, each by itself, although several may lie in one directory.
-    pub fn follow_files(&mut self, place: usize, watcher: &FileWatcher, events: &Sender<Event>) {
+    ///
+    /// # Errors
+    /// The first directory that cannot be watched, and why.
+    pub fn follow_files(
+        &mut self,
+        place: usize,
+        watcher: &FileWatcher,
+        events: &Sender<Event>,
+    ) -> Result<(), (PathBuf, io::Error)> {
         self.following.clear();
-        let Some(told) = &self.told else { return };
-        for directory in files::directories(&told.message) {
-            match watcher.watch_directory(&directory) {
-                Ok(moves) => {
-                    let task = follow(moves, Event::Files(place), events);
-                    self.following.push(Following(task));
-                }
-                Err(error) => tracing::warn!(
-                    secret = &*self.secret.name,
-                    directory = %directory.display(),
-                    %error,
-                    "the directory is not watched"
-                ),
-            }
+        let directories = match &self.told {
+            Some(told) => files::directories(&told.message),
+            None => Vec::new(),
+        };
+        for directory in directories {
+            let moves = watcher.watch_directory(&directory);
+            let moves = moves.map_err(|error| (directory, error))?;
+            let task = follow(moves, Event::Files(place), events);
+            self.following.push(Following(task));
         }
+        Ok(())
     }
 
     /// Follows the secret's own file for as long as the process runs.
