@@ -198,7 +198,7 @@ fn listeners() -> String {
             "  - name: {}
     address: {{ socket_address: {{ address: 0.0.0.0, port_value: 0 }} }}
     stat_prefix: {}
-    listener_filters_timeout: 0.5s
+    listener_filters_timeout: 3s
     continue_on_listener_filters_timeout: {}
 ",
             case.name,
