@@ -94,11 +94,6 @@ fn what_a_cluster_cannot_say_is_refused_by_its_path() {
             "negative",
         ),
         (
-            "track_cluster_stats: { request_response_sizes: true }".into(),
-            "track_cluster_stats.request_response_sizes",
-            "not supported yet",
-        ),
-        (
             options("request_mirror_policies: [ {} ]"),
             "request_mirror_policies[0]",
             "one of cluster and cluster_header",

@@ -224,8 +224,9 @@ fn mistakes_in_listeners() {
              \"x\" needs a typed_config: its type selects the implementation",
         ),
         (
-            "    address: {pipe: {path: /x}}\n    filter_chains: [{}]\n    use_original_dst: true",
-            "6:23: static_resources.listeners[0].use_original_dst: true is not supported yet (only false)",
+            "    address: {pipe: {path: /x}}\n    filter_chains: [{use_proxy_proto: true}]",
+            "5:39: static_resources.listeners[0].filter_chains[0].use_proxy_proto: \
+             true is not supported yet (only false)",
         ),
         (
             "    address: {pipe: {path: /x}}\n    filter_chains: [{filter_chain_match: {server_names: [a, 'b*']}}]",
