@@ -490,11 +490,7 @@ impl Io {
         if socket.phase != Phase::Open || socket.receive_error != 0 {
             return;
         }
-        socket.bytes_received += chunk.len() as u64;
-        socket.last_received = chunk.len() as u32;
-        if let Some(count) = socket.wire_count {
-            (count.add)(count.received, chunk.len() as u64);
-        }
+        socket.count_received(chunk.len());
         // Many small chunks that nobody reads must not each keep a whole buffer.
         let small = chunk.len() < COPY_BELOW_BYTES && self.faults.is_none();
         if !(small && socket.received.try_append(&chunk)) {
@@ -538,10 +534,7 @@ impl Io {
         socket.sending = false;
         let reclaiming = std::mem::take(&mut socket.reclaiming);
         let sent = usize::try_from(result).unwrap_or(0);
-        socket.bytes_sent += sent as u64;
-        if let Some(count) = socket.wire_count {
-            (count.add)(count.sent, sent as u64);
-        }
+        socket.count_sent(sent);
         if let Some(queue) = &mut socket.send {
             queue.complete(sent, &mut self.spares);
             if reclaiming {

@@ -161,6 +161,25 @@ impl Socket {
         }
     }
 
+    /// Counts bytes that have come, at once.
+    #[inline]
+    pub(super) fn count_received(&mut self, bytes: usize) {
+        self.bytes_received += bytes as u64;
+        self.last_received = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if let Some(count) = self.wire_count {
+            (count.add)(count.received, bytes as u64);
+        }
+    }
+
+    /// Counts bytes that the kernel has taken.
+    #[inline]
+    pub(super) fn count_sent(&mut self, bytes: usize) {
+        self.bytes_sent += bytes as u64;
+        if let Some(count) = self.wire_count {
+            (count.add)(count.sent, bytes as u64);
+        }
+    }
+
     pub(super) fn queued_bytes(&self) -> usize {
         self.send.as_ref().map_or(0, |queue| queue.queued_bytes())
     }

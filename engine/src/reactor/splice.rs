@@ -164,7 +164,7 @@ impl<'a> Splice<'a> {
             // A pipe with something in it has no end.
             Ok(0) => Step::Over,
             Ok(sent) => {
-                io.sockets[self.to.slot].bytes_sent += sent as u64;
+                io.sockets[self.to.slot].count_sent(sent);
                 self.asked = 0;
                 if pipe.bytes() == 0
                     && let Some(pipe) = self.pipe.take()
@@ -202,9 +202,7 @@ impl<'a> Splice<'a> {
             // The end, or urgent data in front of it: receiving tells.
             Ok(0) => Step::Over,
             Ok(bytes) => {
-                let source = &mut io.sockets[slot];
-                source.bytes_received += bytes as u64;
-                source.last_received = u32::try_from(bytes).unwrap_or(u32::MAX);
+                io.sockets[slot].count_received(bytes);
                 self.burst += bytes;
                 Step::Taken(bytes)
             }

@@ -17,6 +17,9 @@ pub(super) struct FlowControl {
     from_client: Pauses,
     client_is_full: bool,
     host_is_full: bool,
+    /// Something of the body has been sent. A stream of HTTP/2 that has sent nothing may
+    /// have to wait until it is open, which says nothing of its host.
+    is_sending: bool,
 }
 
 /// What counts a beginning and its end.
@@ -43,6 +46,7 @@ impl FlowControl {
             },
             client_is_full: false,
             host_is_full: false,
+            is_sending: false,
         }
     }
 
@@ -55,9 +59,16 @@ impl FlowControl {
         }
     }
 
+    /// A part of the body is sent.
+    #[inline]
+    pub(super) fn note_sent(&mut self) {
+        self.is_sending = true;
+    }
+
     /// Whether the host takes no more.
     #[inline]
     pub(super) fn note_host(&mut self, is_full: bool) {
+        let is_full = is_full && self.is_sending;
         if self.host_is_full != is_full {
             self.host_is_full = is_full;
             self.to_host.count(is_full);

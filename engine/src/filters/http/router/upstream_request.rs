@@ -149,6 +149,7 @@ impl UpstreamRequest {
         if let Some(sizes) = &mut self.sizes {
             sizes.on_request_data(data.len());
         }
+        self.flow_control.note_sent();
         self.codec.send_raw(self.active.lease(), data);
     }
 
@@ -331,6 +332,7 @@ impl UpstreamRequest {
         if let Some(sizes) = &mut self.sizes {
             sizes.on_request_data(data.len());
         }
+        self.flow_control.note_sent();
         self.codec.send_data(self.active.lease(), data);
     }
 
