@@ -46,7 +46,7 @@ pub struct SdsParts {
 #[derive(Clone, Debug)]
 enum CertificatePlace {
     /// The bootstrap has it.
-    Fixed(TlsCertificate),
+    Fixed(Box<TlsCertificate>),
     Sds(SdsSecret),
 }
 
@@ -133,7 +133,7 @@ impl CommonTlsContext {
         };
         for place in &self.sds.certificates {
             complete.certificates.extend(match place {
-                CertificatePlace::Fixed(certificate) => Some(certificate.clone()),
+                CertificatePlace::Fixed(certificate) => Some((**certificate).clone()),
                 CertificatePlace::Sds(secret) => match known(secret) {
                     Some(secret) => Some(secret.certificate(cx)?),
                     None => None,
@@ -191,12 +191,12 @@ fn certificates(
             }
             let (certificate, path) = secrets.certificate(named, cx)?;
             cx.at(path, |cx| TlsCertificate::lower_fixed(certificate, cx))
-                .map(CertificatePlace::Fixed)
+                .map(|certificate| CertificatePlace::Fixed(Box::new(certificate)))
         }));
     }
     let places: Vec<_> = places.into_iter().collect::<Option<_>>()?;
     let fixed = places.iter().map(|place| match place {
-        CertificatePlace::Fixed(certificate) => Some(certificate.clone()),
+        CertificatePlace::Fixed(certificate) => Some((**certificate).clone()),
         CertificatePlace::Sds(_) => None,
     });
     match fixed.collect() {
