@@ -99,6 +99,13 @@ impl<'a> Splice<'a> {
         self.pipe.as_ref().map_or(0, Pipe::bytes)
     }
 
+    /// Whether no more can be on the way: a pipe may be full of pieces before it has as
+    /// many bytes as it may.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.pipe.is_some() && self.asked >= ASKED_MAX
+    }
+
     /// Moves what can be moved: bytes are taken while fewer than `below` are on the way, which
     /// are never more than `limit`. The task is woken when there is more to do.
     pub fn poll(&mut self, below: usize, limit: usize, cx: &mut Context<'_>) -> Spliced {

@@ -392,10 +392,11 @@ impl<'a> Direction<'a> {
         };
         let spliced = splice.poll(below, limit, cx);
         let queued = splice.queued();
-        if self.paused && queued < half {
+        let is_full = queued >= limit || splice.is_full();
+        if self.paused && queued < half && !is_full {
             self.paused = false;
             pauses.resumed.inc();
-        } else if !self.paused && queued >= limit {
+        } else if !self.paused && is_full {
             self.paused = true;
             pauses.paused.inc();
         }
