@@ -18,6 +18,7 @@ mod server;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -658,6 +659,33 @@ fn echo() -> SocketAddr {
     address
 }
 
+/// Asks a server by `openssl s_client` and gives what that has said of the connection,
+/// with which it ends.
+fn ask_by_openssl(
+    openssl: &Path,
+    files: &Files,
+    address: SocketAddr,
+    arguments: &[&str],
+) -> String {
+    let mut client = Command::new(openssl)
+        .current_dir(files.folder())
+        .args(["s_client", "-ign_eof", "-servername", "a.test"])
+        .args(["-connect", &address.to_string()])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssl runs");
+    let mut request = client.stdin.take().expect("its input");
+    request
+        .write_all(b"GET /direct HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n")
+        .expect("openssl reads");
+    let output = client.wait_with_output().expect("openssl ends");
+    drop(request);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// Sessions are taken up again, with tickets and without.
 #[test]
 fn sessions_are_taken_up_again() {
@@ -665,26 +693,8 @@ fn sessions_are_taken_up_again() {
     let Some(openssl) = programs::optional("sessions_are_taken_up_again", "openssl") else {
         return;
     };
-    let connect = |address: SocketAddr, arguments: &[&str]| {
-        let mut client = Command::new(&openssl)
-            .current_dir(files.folder())
-            .args(["s_client", "-ign_eof", "-servername", "a.test"])
-            .args(["-connect", &address.to_string()])
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("openssl runs");
-        let mut request = client.stdin.take().expect("its input");
-        request
-            .write_all(b"GET /direct HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n")
-            .expect("openssl reads");
-        // It ends with its connection.
-        let output = client.wait_with_output().expect("openssl ends");
-        drop(request);
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
+    let connect =
+        |address, arguments: &[&str]| ask_by_openssl(&openssl, &files, address, arguments);
     each_driver(|program| {
         let process = back(program, &files);
         let address = process.listener("any");

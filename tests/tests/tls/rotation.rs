@@ -1,9 +1,7 @@
 //! Secrets that change while connections are open and sessions are kept.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,7 +17,9 @@ use tokio_rustls::TlsConnector;
 
 use super::files::Files;
 use super::sds::{await_shown, certificate_secret, named, put, secret, shown};
-use super::{PATIENCE, all_alike, certificate, each_driver, listener, server_tls, start};
+use super::{
+    PATIENCE, all_alike, ask_by_openssl, certificate, each_driver, listener, server_tls, start,
+};
 
 fn server() -> String {
     server_tls(&format!(
@@ -169,23 +169,7 @@ fn sessions_live_as_long_as_their_key() {
         )
     };
     let connect = |address: SocketAddr, arguments: &[&str]| {
-        let mut client = Command::new(&openssl)
-            .current_dir(files.folder())
-            .args(["s_client", "-ign_eof", "-servername", "a.test"])
-            .args(["-connect", &address.to_string()])
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("openssl runs");
-        let mut request = client.stdin.take().expect("its input");
-        request
-            .write_all(b"GET /direct HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n")
-            .expect("openssl reads");
-        let output = client.wait_with_output().expect("openssl ends");
-        drop(request);
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = ask_by_openssl(&openssl, &files, address, arguments);
         let is_resumed = said.contains("\nReused, ");
         assert!(is_resumed || said.contains("\nNew, "), "{said}");
         is_resumed
