@@ -64,6 +64,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 fn used(target: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> anyhow::Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&target, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
+    // What a handshake ends with and the request are two writes.
+    stream.set_nodelay(true)?;
     match tls {
         None => request_on(&mut stream, target)?,
         Some(config) => {
