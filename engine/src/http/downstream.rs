@@ -201,10 +201,17 @@ impl Downstream {
         if self.queued() > self.send_queue_max {
             return self.poll_writable(cx, self.send_queue_max / 2);
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what waits, as far as the client has room for it: called before
+    /// the task waits for more, so that the last part of a body leaves together
+    /// with its end.
+    #[inline]
+    pub fn send_queued(&mut self, cx: &mut Context<'_>) {
         if let Codec::Http2(stream) = &mut self.codec {
             stream.send_pending(Some(cx));
         }
-        Poll::Ready(Ok(()))
     }
 
     /// Why nothing can be sent any more, if that is so.
@@ -445,6 +452,7 @@ impl Downstream {
         if !matches!(self.poll_room(cx), Poll::Ready(Ok(()))) {
             return false;
         }
+        self.send_queued(cx);
         let now = reactor::now();
         let Some(pacer) = &mut exchange.pacer else {
             return false;

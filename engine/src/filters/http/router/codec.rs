@@ -175,11 +175,12 @@ impl Codec {
         }
     }
 
-    /// Queues a part of the request's body.
-    pub fn send_data(&mut self, lease: &Lease, data: Chunk) {
+    /// Queues a part of the request's body. With `end_stream` its end follows,
+    /// and there are no trailers.
+    pub fn send_data(&mut self, lease: &Lease, data: Chunk, end_stream: bool) {
         match self {
             Self::Http1(http1) => http1.writer.data(&lease.stream, data),
-            Self::Http2(http2) => http2.send_data(data),
+            Self::Http2(http2) => http2.send_data(data, end_stream),
         }
     }
 
@@ -187,7 +188,7 @@ impl Codec {
     pub fn send_bytes(&mut self, lease: &Lease, data: &[u8]) {
         match self {
             Self::Http1(http1) => http1.writer.bytes(&lease.stream, data),
-            Self::Http2(http2) => http2.send_data(Chunk::from(data)),
+            Self::Http2(http2) => http2.send_data(Chunk::from(data), false),
         }
     }
 
@@ -209,7 +210,7 @@ impl Codec {
     pub fn send_raw(&mut self, lease: &Lease, data: Chunk) {
         match self {
             Self::Http1(_) => lease.stream.write_chunk(data),
-            Self::Http2(http2) => http2.send_data(data),
+            Self::Http2(http2) => http2.send_data(data, false),
         }
     }
 

@@ -94,7 +94,7 @@ fn send_arrived(
     while !exchange.request_complete {
         match upstream.poll_request(downstream, exchange, &mut cx) {
             Poll::Ready(Event::RequestBody(BodyPart::Data(data))) => {
-                upstream.send_data(data);
+                upstream.send_data(data, false);
             }
             Poll::Ready(Event::RequestBody(BodyPart::End)) => {
                 request_ended(downstream, exchange);

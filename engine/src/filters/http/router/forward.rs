@@ -413,7 +413,7 @@ pub(super) async fn relay(
             }
             Event::RequestBody(BodyPart::Data(data)) => {
                 shadow::data(upstream.route_cluster(), exchange, &data);
-                upstream.send_data(data);
+                upstream.send_data(data, is_last(downstream, exchange));
             }
             Event::RequestBody(BodyPart::End) => {
                 request_ended(downstream, exchange);
@@ -447,6 +447,12 @@ pub(super) fn finish(
             Handled::Answered
         }
     }
+}
+
+/// Whether nothing follows the part of the request's body that was taken last.
+/// Where filters see bodies, they may have something to add.
+pub(super) fn is_last(downstream: &Downstream, exchange: &Exchange) -> bool {
+    exchange.bodies.is_none() && exchange.tunnel == Tunnel::None && downstream.is_request_read()
 }
 
 /// The request is complete: the host's time begins, unless it asks for another

@@ -31,6 +31,9 @@ pub(in crate::filters) struct Http2Codec {
     streams: u32,
     /// The end of the request was said.
     is_ended: bool,
+    /// It was said with the last part of the body, before that was known to be
+    /// the last one.
+    ended_ahead: bool,
     /// Why there is no stream.
     failed: Option<ReadError>,
     /// What it is to become.
@@ -100,6 +103,7 @@ impl Http2Codec {
             request: None,
             streams: lease.streams(),
             is_ended: false,
+            ended_ahead: false,
             failed: None,
             tunnel: asked.tunnel,
             upgrade: (is_upgrade(asked.tunnel))
@@ -322,7 +326,7 @@ impl Http2Codec {
         let Some(request) = &mut self.request else {
             return Poll::Ready(Err(()));
         };
-        if request.capacity() > 0 {
+        if self.ended_ahead || request.capacity() > 0 {
             return Poll::Ready(Ok(()));
         }
         request.reserve_capacity(wanted);
@@ -333,7 +337,7 @@ impl Http2Codec {
         }
     }
 
-    pub fn send_data(&mut self, data: Chunk) {
+    pub fn send_data(&mut self, data: Chunk, end_stream: bool) {
         let Some(request) = &mut self.request else {
             return;
         };
@@ -342,9 +346,12 @@ impl Http2Codec {
             return;
         }
         self.moved.wire_sent += FRAME_HEAD_BYTES + data.len() as u64;
-        if request.send_data(body::to_send(data), false).is_err() {
+        let end_stream = end_stream && self.tunnel == Tunnel::None;
+        match request.send_data(body::to_send(data), end_stream) {
+            Ok(()) if end_stream => (self.is_ended, self.ended_ahead) = (true, true),
+            Ok(()) => {}
             // Whoever reads the response is told why.
-            self.is_ended = true;
+            Err(_) => self.is_ended = true,
         }
     }
 

@@ -161,6 +161,7 @@ fn poll_host(
         Poll::Ready(Ok(())) => return Poll::Ready(Event::Failed(Failure::DownstreamClosed)),
         Poll::Ready(Err(_)) => return Poll::Ready(Event::Failed(Failure::DownstreamClosed)),
     }
+    downstream.send_queued(cx);
     upstream.poll_raw(cx).map(|part| match part {
         Ok(Some(data)) => Event::FromHost(data),
         Ok(None) => Event::HostEnded(true),

@@ -261,7 +261,11 @@ impl UpstreamRequest {
                     .poll_response(lease, exchange.facts, &mut exchange.response, cx)
                     .map_ok(Event::Head)
             };
-            let event = match ready!(event) {
+            let Poll::Ready(event) = event else {
+                downstream.send_queued(cx);
+                return Poll::Pending;
+            };
+            let event = match event {
                 Ok(Event::Head(head)) if is_interim(head.status) => {
                     if let Err(failure) = self.interims.note() {
                         exchange.response.clear();
@@ -327,13 +331,14 @@ impl UpstreamRequest {
         })
     }
 
-    /// Queues a part of the request's body.
-    pub fn send_data(&mut self, data: Chunk) {
+    /// Queues a part of the request's body. With `end_stream` its end is known to
+    /// follow, so that it need not be a frame of its own.
+    pub fn send_data(&mut self, data: Chunk, end_stream: bool) {
         if let Some(sizes) = &mut self.sizes {
             sizes.on_request_data(data.len());
         }
         self.flow_control.note_sent();
-        self.codec.send_data(self.active.lease(), data);
+        self.codec.send_data(self.active.lease(), data, end_stream);
     }
 
     /// Queues the end of the request.

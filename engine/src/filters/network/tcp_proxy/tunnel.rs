@@ -236,7 +236,7 @@ impl Tunnel {
     pub(super) fn write(&mut self, lease: &Lease, chunk: Chunk) {
         match self.posts {
             false => self.codec.send_raw(lease, chunk),
-            true => self.codec.send_data(lease, chunk),
+            true => self.codec.send_data(lease, chunk, false),
         }
     }
 

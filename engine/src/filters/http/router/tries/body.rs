@@ -2,7 +2,7 @@
 //! kept for another try as long as it is small enough.
 
 use super::super::failure::Failure;
-use super::super::forward::request_ended;
+use super::super::forward::{is_last, request_ended};
 use super::super::shadow;
 use super::{State, Tries};
 use crate::http::downstream::Downstream;
@@ -23,7 +23,7 @@ impl Tries<'_> {
                 self.keep(&data, exchange);
                 for one in &mut self.running {
                     if let State::Active(upstream, _) = &mut one.state {
-                        upstream.send_data(data);
+                        upstream.send_data(data, is_last(downstream, exchange));
                         break;
                     }
                 }
