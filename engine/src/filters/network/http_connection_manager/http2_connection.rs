@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use h2::server::{Builder, Connection, Handshake};
@@ -204,8 +204,6 @@ enum Driver {
 
 /// What a connection waits for.
 enum Event {
-    /// A stream was opened; it is a task by now.
-    Accepted,
     /// The connection is over.
     Over(End),
     /// A deadline has passed, or something has changed that they depend on.
@@ -271,10 +269,10 @@ impl ConnectionManager {
             timer.set(clock.next());
             let event = poll_fn(|cx| {
                 connection.watch(cx);
-                if let Poll::Ready(event) =
-                    self.poll_driver(&mut driver, connection, &mut clock, cx)
-                {
-                    return Poll::Ready(event);
+                let driven = self.poll_driver(&mut driver, connection, &mut clock, cx);
+                self.count_socket_bytes(socket, counted);
+                if let Poll::Ready(end) = driven {
+                    return Poll::Ready(Event::Over(end));
                 }
                 let is_idle = connection.active.get() == 0;
                 if is_idle != clock.is_idle()
@@ -286,11 +284,8 @@ impl ConnectionManager {
                 timer.poll_expired(cx).map(|()| Event::Look)
             })
             .await;
-            self.count_socket_bytes(socket, counted);
-            match event {
-                Event::Accepted => continue,
-                Event::Over(end) => return end,
-                Event::Look => {}
+            if let Event::Over(end) = event {
+                return end;
             }
             if self.worker.is_stopping() {
                 connection.expire_all();
@@ -320,46 +315,45 @@ impl ConnectionManager {
         }
     }
 
+    /// Takes every stream that the client has opened; each is a task of its own.
+    /// Ready when the connection is over.
     fn poll_driver(
         self: &Rc<Self>,
         driver: &mut Driver,
         connection: &Rc<Http2Connection>,
         clock: &mut Clock,
         cx: &mut Context<'_>,
-    ) -> Poll<Event> {
+    ) -> Poll<End> {
         if let Driver::Handshake(handshake) = driver {
-            match Pin::new(&mut **handshake).poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(mut open)) => {
+            match ready!(Pin::new(&mut **handshake).poll(cx)) {
+                Ok(mut open) => {
                     clock.pings = open.ping_pong();
                     *driver = Driver::Open(Box::new(open));
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Event::Over(self.end_of(&error))),
+                Err(error) => return Poll::Ready(self.end_of(&error)),
             }
         }
         let Driver::Open(open) = driver else {
             return Poll::Pending;
         };
         clock.poll_pong(cx);
-        match open.poll_accept(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Ok((request, respond)))) => {
-                clock.on_stream(reactor::now());
-                let slot = connection.open_stream();
-                if self.config().requests_per_connection_max == Some(clock.accepted) {
-                    self.stats().downstream_cx_max_requests_reached.inc();
-                    connection.drain();
-                }
-                let stream = Rc::clone(self).serve_stream(slot, request, respond);
-                drop(reactor::spawn(stream));
-                Poll::Ready(Event::Accepted)
+        while let Some(accepted) = ready!(open.poll_accept(cx)) {
+            let (request, respond) = match accepted {
+                Ok(opened) => opened,
+                Err(error) => return Poll::Ready(self.end_of(&error)),
+            };
+            clock.on_stream(reactor::now());
+            let slot = connection.open_stream();
+            if self.config().requests_per_connection_max == Some(clock.accepted) {
+                self.stats().downstream_cx_max_requests_reached.inc();
+                connection.drain();
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Event::Over(self.end_of(&error))),
-            Poll::Ready(None) => Poll::Ready(Event::Over(match clock.is_draining() {
-                true => End::ByUsWithUnread,
-                false => End::ByClient,
-            })),
+            self.begin_stream(slot, request, respond);
         }
+        Poll::Ready(match clock.is_draining() {
+            true => End::ByUsWithUnread,
+            false => End::ByClient,
+        })
     }
 
     /// Counts what ends a connection before its time.

@@ -26,18 +26,18 @@ struct Refused {
 }
 
 impl ConnectionManager {
-    /// Serves a stream that h2 has accepted.
-    pub(super) async fn serve_stream(
-        self: Rc<Self>,
+    /// Begins a stream that h2 has accepted, as a task of its own. What h2 has
+    /// made of the head is read here, so that the task need not carry it.
+    pub(super) fn begin_stream(
+        self: &Rc<Self>,
         slot: StreamSlot,
         request: http::Request<RecvStream>,
         respond: SendResponse<Chunk>,
     ) {
-        let connection = Rc::clone(slot.connection());
-        let begun = reactor::now();
+        let connection = slot.connection();
         let mut exchange = self.worker.exchanges.borrow_mut().take(
             Rc::clone(&connection.info),
-            begun,
+            reactor::now(),
             reactor::wall_clock(),
         );
         self.begin_log_interval(&mut exchange);
@@ -45,14 +45,25 @@ impl ConnectionManager {
         http2_stats.streams_active.inc();
         let (head, receive) = request.into_parts();
         read_request(&head, &mut exchange.request);
-        drop(head);
         let stream = ServerStream::new(receive, respond, exchange.request.byte_size() as u64);
-        let mut downstream = Downstream::http2(
+        let downstream = Downstream::http2(
             stream,
             slot.timer(),
             Rc::clone(&connection.info),
             connection.buffer_limit,
         );
+        drop(reactor::spawn(
+            Rc::clone(self).serve_stream(slot, exchange, downstream),
+        ));
+    }
+
+    async fn serve_stream(
+        self: Rc<Self>,
+        slot: StreamSlot,
+        mut exchange: Box<Exchange>,
+        mut downstream: Downstream,
+    ) {
+        let begun = reactor::now();
         let handled = match self.request_head(&mut exchange.request, &mut downstream) {
             Ok(head) => self.handle(&mut downstream, &mut exchange, &head).await,
             Err(refused) => {
@@ -82,11 +93,13 @@ impl ConnectionManager {
         }
         self.count_stream(&mut downstream, is_request_over);
         let by_reset = downstream.as_http2().broken() == Some(Broken::ByPeer);
-        if slot.note_end(begun, by_reset, &self.worker.runtime.borrow()) && connection.close() {
+        if slot.note_end(begun, by_reset, &self.worker.runtime.borrow())
+            && slot.connection().close()
+        {
             self.stats().downstream_rq_too_many_premature_resets.inc();
         }
         if self.is_draining() {
-            connection.drain();
+            slot.connection().drain();
         }
     }
 
