@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ringway_tests::process::Process;
+use ringway_tests::process::{Process, each_driver};
 use ringway_tests::programs;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -17,9 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use super::files::Files;
 use super::sds::{await_shown, certificate_secret, named, put, secret, shown};
-use super::{
-    PATIENCE, all_alike, ask_by_openssl, certificate, each_driver, listener, server_tls, start,
-};
+use super::{PATIENCE, all_alike, ask_by_openssl, certificate, listener, server_tls, start};
 
 fn server() -> String {
     server_tls(&format!(

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Instant;
 
-use ringway_tests::process::Process;
+use ringway_tests::process::{Process, each_driver};
 use ringway_tests::programs;
 use serde_json::Value;
 
@@ -265,7 +265,7 @@ fn files_are_taken_and_refused_as_by_envoy() {
 #[test]
 fn what_is_refused_is_told_of_with_its_place() {
     let files = Files::new();
-    super::each_driver(|program| {
+    each_driver(|program| {
         put(&files, "srv.yaml", &certificate_secret("srv", "server"));
         let process = start(program, &files, &listener("front", &server(""), ""), "");
         put(&files, "srv.yaml", &text("MISMATCH"));
