@@ -317,45 +317,67 @@ fn client_hello(padding: usize) -> Vec<u8> {
     message.chunks(16_000).flat_map(record).collect()
 }
 
+/// What clients of a listener's own kind get.
+fn usual(case: &Case, port: u16) -> String {
+    let mut seen = String::new();
+    let address = |host: [u8; 4]| SocketAddr::from((host, port));
+    let mut note = |what: &str, got: &str| seen += &format!("{} {what}: {got}\n", case.name);
+    if case.over_tls {
+        let here = address([127, 0, 0, 1]);
+        for host in HOSTS {
+            note(host, &curl(here, host, true, &[]));
+        }
+        note("B.com", &curl(here, "B.com", true, &["--no-alpn"]));
+        note("no TLS", &curl(here, "a.com", false, &[]));
+    } else {
+        for host in [[127, 0, 0, 1], [127, 0, 0, 2]] {
+            note(&format!("{host:?}"), &curl(address(host), "h", false, &[]));
+        }
+        let from = ["--interface", "127.0.0.3"];
+        note("another", &curl(address([127, 0, 0, 1]), "h", false, &from));
+    }
+    seen
+}
+
+/// What clients get that do not begin as they should.
+fn unusual(name: &str, port: u16) -> String {
+    let mut seen = String::new();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut note = |what: &str, got: &str| seen += &format!("{name} {what}: {got}\n");
+    let whole = client_hello(0);
+    note("silence", send(address, &[]));
+    note("half a hello", send(address, &[&whole[..20]]));
+    note("no TLS", send(address, &[b"GET / HTTP/1.0\r\n\r\n"]));
+    let bytes: Vec<&[u8]> = whole.chunks(1).collect();
+    note("byte by byte", send(address, &bytes));
+    note(
+        "a broken hello",
+        send(address, &[&[22, 3, 1, 0, 4, 1, 0, 0, 0]]),
+    );
+    note("a long hello", send(address, &[&client_hello(300)]));
+    note("too long a hello", send(address, &[&client_hello(16_300)]));
+    drop(TcpStream::connect(address).expect("a connection"));
+    seen
+}
+
+/// All clients of one process: those of each listener at the same time, because some wait
+/// for what never comes.
 fn observe(program: &Program, files: &Files) -> String {
     let process = start(program, files, &listeners(), "");
-    let mut seen = String::new();
-    for case in CASES {
-        let address = process.listener(case.name);
-        let address = |host: [u8; 4]| SocketAddr::from((host, address.port()));
-        let mut note = |what: &str, got: &str| seen += &format!("{} {what}: {got}\n", case.name);
-        if case.over_tls {
-            let here = address([127, 0, 0, 1]);
-            for host in HOSTS {
-                note(host, &curl(here, host, true, &[]));
-            }
-            note("B.com", &curl(here, "B.com", true, &["--no-alpn"]));
-            note("no TLS", &curl(here, "a.com", false, &[]));
-        } else {
-            for host in [[127, 0, 0, 1], [127, 0, 0, 2]] {
-                note(&format!("{host:?}"), &curl(address(host), "h", false, &[]));
-            }
-            let from = ["--interface", "127.0.0.3"];
-            note("another", &curl(address([127, 0, 0, 1]), "h", false, &from));
-        }
-    }
-    for name in ["names", "protocols", "strict", "raw"] {
-        let address = SocketAddr::from(([127, 0, 0, 1], process.listener(name).port()));
-        let mut note = |what: &str, got: &str| seen += &format!("{name} {what}: {got}\n");
-        let whole = client_hello(0);
-        note("silence", send(address, &[]));
-        note("half a hello", send(address, &[&whole[..20]]));
-        note("no TLS", send(address, &[b"GET / HTTP/1.0\r\n\r\n"]));
-        let bytes: Vec<&[u8]> = whole.chunks(1).collect();
-        note("byte by byte", send(address, &bytes));
-        note(
-            "a broken hello",
-            send(address, &[&[22, 3, 1, 0, 4, 1, 0, 0, 0]]),
-        );
-        note("a long hello", send(address, &[&client_hello(300)]));
-        note("too long a hello", send(address, &[&client_hello(16_300)]));
-        drop(TcpStream::connect(address).expect("a connection"));
-    }
+    let port = |name: &str| process.listener(name).port();
+    let mut seen = std::thread::scope(|scope| {
+        let usual = CASES.iter().map(|case| {
+            let port = port(case.name);
+            scope.spawn(move || usual(case, port))
+        });
+        let unusual = ["names", "protocols", "strict", "raw"].map(|name| {
+            let port = port(name);
+            scope.spawn(move || unusual(name, port))
+        });
+        let all: Vec<_> = usual.chain(unusual).collect();
+        let all = all.into_iter().map(|one| one.join().expect("it ends"));
+        all.collect::<String>()
+    });
     // Connections may be on their way out.
     let begun = Instant::now();
     let gone = |counted: &str| {
@@ -366,7 +388,8 @@ fn observe(program: &Program, files: &Files) -> String {
         std::thread::sleep(Duration::from_millis(20));
         last = counted(&process);
     }
-    seen + &last
+    seen += &last;
+    seen
 }
 
 #[test]
