@@ -5,12 +5,45 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use envoy_types::pb::google::protobuf::Any;
 use ringway_config::load::{Format, LoadOptions, load};
+use ringway_config::{Cx, Diagnostics, bootstrap};
 
 use crate::control::cluster_manager::ClusterManager;
 use crate::server::compile::{Compiled, compile};
 use crate::stats::Store;
 use crate::upstream::cluster::Cluster;
+
+/// Loads a connection manager with these lines, which are indented by ten, and has its
+/// message looked at where it is; with what is found, also before that.
+pub(crate) fn at_manager<T>(
+    lines: &str,
+    look: impl FnOnce(&Any, &mut Cx<'_>) -> T,
+) -> Result<(T, Diagnostics), Diagnostics> {
+    let text = format!(
+        "\
+static_resources:
+  listeners:
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+    filter_chains:
+    - filters:
+      - name: hcm
+        typed_config:
+          '@type': {TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: s
+          route_config: {{}}
+{lines}"
+    );
+    let loaded = load(&text, "f.yaml", Format::Yaml, &LoadOptions::default())?;
+    let snapshot = bootstrap::lower(&loaded)?;
+    let chain = snapshot.listeners[0].chains().next().expect("it has one");
+    let manager = &chain.filters[0];
+    let mut found = Diagnostics::new();
+    let file = Arc::clone(&loaded.file);
+    let mut cx = Cx::new(&mut found, &loaded.marks, file, &snapshot.names);
+    let seen = cx.at(&manager.path, |cx| look(&manager.config, cx));
+    Ok((seen, found))
+}
 
 /// One listener with a connection manager in front of one cluster, `host`.
 /// The parts are pieces of flow mappings that end with a comma.

@@ -294,41 +294,21 @@ const REDIRECT_POLICY: &str =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_support::setup::at_manager;
     use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
-    use ringway_config::{Diagnostics, Format, LoadOptions, bootstrap, load};
 
     /// The findings in a filter whose matcher is this, in YAML's flow style.
     fn findings(matcher: &str) -> String {
-        let text = format!(
-            "\
-static_resources:
-  listeners:
-  - address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
-    filter_chains:
-    - filters:
-      - name: hcm
-        typed_config:
-          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: s
-          route_config: {{}}
-          http_filters:
+        let lines = format!(
+            "          http_filters:
           - name: pages
             typed_config:
               '@type': type.googleapis.com/envoy.extensions.filters.http.custom_response.v3.CustomResponse
               custom_response_matcher: {matcher}
 "
         );
-        let loaded = match load(&text, "f.yaml", Format::Yaml, &LoadOptions::default()) {
-            Ok(loaded) => loaded,
-            Err(found) => return found.to_string(),
-        };
-        let snapshot = bootstrap::lower(&loaded).expect("the rest is valid");
-        let chain = snapshot.listeners[0].chains().next().expect("it has one");
-        let mut found = Diagnostics::new();
-        let names = &snapshot.names;
-        let mut cx = Cx::new(&mut found, &loaded.marks, loaded.file.clone(), names);
-        cx.at(&chain.filters[0].path, |cx| {
-            let manager = unpack::<hcm::HttpConnectionManager>(&chain.filters[0].config, cx);
+        let compiled = at_manager(&lines, |manager, cx| {
+            let manager = unpack::<hcm::HttpConnectionManager>(manager, cx);
             let filter = &manager.expect("it is one").http_filters[0];
             let Some(hcm::http_filter::ConfigType::TypedConfig(any)) = &filter.config_type else {
                 panic!("the filter has a typed_config");
@@ -340,7 +320,9 @@ static_resources:
                 },
             );
         });
-        found.to_string()
+        match compiled {
+            Ok(((), found)) | Err(found) => found.to_string(),
+        }
     }
 
     /// A matcher that leads everything to a policy.

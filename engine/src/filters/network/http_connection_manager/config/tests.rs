@@ -1,38 +1,14 @@
 //! What every field of a connection manager becomes, and which are refused.
 
 use super::*;
+use crate::test_support::setup::at_manager;
 use ringway_codecs::header::PreserveCase;
-use ringway_config::{Diagnostics, Format, LoadOptions, bootstrap, load};
 
-/// Compiles a connection manager with these lines (indented by eight)
-/// and the fields that every one needs.
+/// Compiles a connection manager with these lines, or says what is wrong.
 fn compile_with(lines: &str) -> Result<Config, String> {
-    let text = format!(
-        "\
-static_resources:
-  listeners:
-  - address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
-    filter_chains:
-    - filters:
-      - name: hcm
-        typed_config:
-          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: s
-          route_config: {{}}
-{lines}"
-    );
-    let loaded = load(&text, "f.yaml", Format::Yaml, &LoadOptions::default())
-        .map_err(|found| found.to_string())?;
-    let snapshot = bootstrap::lower(&loaded).map_err(|found| found.to_string())?;
-    let chain = snapshot.listeners[0].chains().next().expect("it has one");
-    let extension = &chain.filters[0];
-    let mut found = Diagnostics::new();
-    let names = &snapshot.names;
-    let mut cx = Cx::new(&mut found, &loaded.marks, loaded.file.clone(), names);
-    let config = cx.at(&extension.path, |cx| compile(&extension.config, cx));
-    match config {
-        Some(config) if !found.has_errors() => Ok(config),
-        _ => Err(found.to_string()),
+    match at_manager(lines, compile) {
+        Ok((Some(config), found)) if !found.has_errors() => Ok(config),
+        Ok((_, found)) | Err(found) => Err(found.to_string()),
     }
 }
 
