@@ -139,7 +139,7 @@ fn unix(text: &[u8]) -> Option<i64> {
     };
     let (year, month, day) = (number(0, 4), number(4, 6), number(6, 8));
     let (hour, minute, second) = (number(8, 10), number(10, 12), number(12, 14));
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    if !(1..=days_of_month(year, month)?).contains(&day) {
         return None;
     }
     if hour > 23 || minute > 59 || second > 60 {
@@ -153,6 +153,17 @@ fn unix(text: &[u8]) -> Option<i64> {
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     let days = 365 * year + leap_days + (153 * month + 2) / 5 + day - 1 - DAYS_TO_1970;
     Some(86_400 * days + 3_600 * hour + 60 * minute + second)
+}
+
+/// `None` where there is no such month.
+fn days_of_month(year: i64, month: i64) -> Option<i64> {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    Some(match month {
+        2 => 28 + i64::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    })
 }
 
 /// From the first of March of the year 0.
@@ -284,6 +295,13 @@ mod tests {
             ("2038011903140aZ", None),
             ("20380119031408.5Z", None),
             ("20380019031408Z", None),
+            ("20381319031408Z", None),
+            ("20380431000000Z", None),
+            ("20380200000000Z", None),
+            ("20240229000000Z", Some(1_709_164_800)),
+            ("20230229000000Z", None),
+            ("21000229000000Z", None),
+            ("20000230000000Z", None),
             ("20380119241408Z", None),
         ] {
             assert_eq!(unix(text.as_bytes()), seconds, "{text}");
