@@ -46,7 +46,10 @@ fn lower(proto: &proto::Permission, cx: &mut Cx<'_>) -> Option<Predicate> {
         Rule::DestinationIp(range) => {
             lower_range("destination_ip", range, cx).map(Predicate::DestinationIp)
         }
-        Rule::DestinationPort(port) => Some(Predicate::DestinationPort(*port..*port + 1)),
+        Rule::DestinationPort(port) => {
+            // Larger ones are refused by the rules, and looked at all the same.
+            Some(Predicate::DestinationPort(*port..port.saturating_add(1)))
+        }
         Rule::DestinationPortRange(range) => {
             cx.field("destination_port_range", |cx| lower_ports(*range, cx))
         }

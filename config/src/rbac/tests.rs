@@ -106,6 +106,8 @@ fn what_is_asked_for() {
         (Rule::DestinationIp(range("10.0.0.0", 8)), false),
         (Rule::DestinationPort(80), true),
         (Rule::DestinationPort(81), false),
+        // The rules refuse it; the rest of the file is looked at all the same.
+        (Rule::DestinationPort(u32::MAX), false),
         (ports(80, 81), true),
         (ports(79, 80), false),
         (ports(0, 65536), true),
