@@ -4,12 +4,15 @@
 //! [`SharedListener`] is built once by the control plane; a [`WorkerListener`]
 //! is one worker's, with a socket of its own for each address. What becomes of a
 //! connection once its chain is chosen is in `filter_chain.rs`; `destinations.rs`
-//! knows which listener one belongs to that came to another.
+//! knows which listener one belongs to that came to another, `open_connections.rs`
+//! how many there are.
 
 mod destinations;
 mod filter_chain;
+mod open_connections;
 
 pub use filter_chain::FilterChain;
+pub use open_connections::OpenConnections;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -32,8 +35,8 @@ use crate::stats::Store;
 use crate::stats::listener::{ListenerStats, ListenerWorkerStats, worker_prefix};
 use crate::stream_info::ConnectionInfo;
 use crate::transport_sockets::tls::{ServerContext, SharedContext};
-use crate::worker::shared::limits::SharedCount;
 use filter_chain::WorkerChain;
+use open_connections::{Counted, Others};
 
 /// What all workers share of a listener.
 pub struct SharedListener {
@@ -51,8 +54,8 @@ pub struct SharedListener {
     /// What connections run through, in the order of the configuration's
     /// `chains()`; `None` closes them at once.
     pub chains: Vec<Option<Arc<FilterChain>>>,
-    /// The connections of all workers.
-    pub open: SharedCount,
+    /// Its open connections.
+    pub open: OpenConnections,
 }
 
 /// A listener on one worker. Dropping it closes its sockets, after what the
@@ -108,6 +111,7 @@ impl WorkerListener {
                 store,
                 &worker_prefix(&shared.prefix, worker.index),
             ),
+            others: Others::new(store),
             shared: Arc::clone(&shared),
             worker: Rc::clone(worker),
         });
@@ -151,6 +155,7 @@ struct Serving {
     chains: Vec<Option<WorkerChain>>,
     worker: Rc<WorkerContext>,
     worker_stats: ListenerWorkerStats,
+    others: Others,
 }
 
 /// The address that every connection of a listener has on our side, if it can
@@ -226,40 +231,13 @@ async fn task_waker() -> Waker {
     poll_fn(|cx| Poll::Ready(cx.waker().clone())).await
 }
 
-/// A listener with one of its connections, which counts as long as it is open.
-struct Counted(Rc<Serving>);
-
-impl Counted {
-    /// Counts a connection, unless there are as many as the runtime lets there be.
-    fn within_limit(serving: &Rc<Serving>) -> Option<Self> {
-        let shared = &serving.shared;
-        let runtime = serving.worker.runtime.borrow();
-        let limit = runtime.integer(shared.config.connection_limit, u32::MAX.into());
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let is_within = shared.open.try_add_below(limit);
-        is_within.then(|| Self(Rc::clone(serving)))
-    }
-
-    /// Counts a connection that another listener has taken, whatever the limit.
-    fn handed_over(serving: Rc<Serving>) -> Self {
-        serving.shared.open.add();
-        Self(serving)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.shared.open.subtract();
-    }
-}
-
 async fn serve(mut counted: Counted, stream: Stream, local: Option<SocketAddr>) {
     let mut inspected = Inspected::default();
-    let mut info = connection_info(&counted.0, &stream, local);
-    if !has_passed(&counted.0, &stream, &info, &mut inspected).await {
+    let mut info = connection_info(&counted.serving, &stream, local);
+    if !has_passed(&counted.serving, &stream, &info, &mut inspected).await {
         return refuse(stream);
     }
-    if let Some(other) = destination(&counted.0, &info, &inspected) {
+    if let Some(other) = destination(&counted.serving, &info, &inspected) {
         // The address and what the client asks for stay known; what filters have
         // said of the connection is not said to another listener.
         inspected = Inspected {
@@ -271,14 +249,14 @@ async fn serve(mut counted: Counted, stream: Stream, local: Option<SocketAddr>) 
             source: inspected.source,
             ..Inspected::default()
         };
-        counted = Counted::handed_over(other);
+        counted = Counted::whatever_the_limit(other);
         info.listener_metadata
-            .clone_from(&counted.0.shared.config.metadata);
-        if !has_passed(&counted.0, &stream, &info, &mut inspected).await {
+            .clone_from(&counted.serving.shared.config.metadata);
+        if !has_passed(&counted.serving, &stream, &info, &mut inspected).await {
             return refuse(stream);
         }
     }
-    let serving = &counted.0;
+    let serving = &counted.serving;
     let stats = &serving.shared.stats;
     info.remote = inspected.remote.unwrap_or(info.remote);
     info.local = inspected.local.unwrap_or(info.local);

@@ -14,13 +14,12 @@ use crate::filters::listener::proxy_protocol::ProxyProtocol;
 use crate::filters::listener::tls_inspector::TlsInspector;
 use crate::filters::network::tcp_proxy::TcpProxy;
 use crate::filters::network::{NetworkFilters, RawTerminal, Terminal, http_connection_manager};
-use crate::listener::{FilterChain, SharedListener};
+use crate::listener::{FilterChain, OpenConnections, SharedListener};
 use crate::network::listen_socket::{self, ListenOptions};
 use crate::registry::{self, TerminalFilter};
 use crate::stats::Store;
 use crate::stats::listener::{ListenerStats, prefix};
 use crate::transport_sockets::tls::SharedContext;
-use crate::worker::shared::limits::SharedCount;
 
 /// The longest accept queue; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG_MAX: i32 = i32::MAX;
@@ -123,7 +122,7 @@ pub fn bind(
             prefix,
             filters,
             chains,
-            open: SharedCount::default(),
+            open: OpenConnections::new(store),
         }));
         bound.sockets.push(by_worker);
     }
