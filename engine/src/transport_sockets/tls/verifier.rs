@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use ringway_config::context::Cx;
-use ringway_config::tls::{CertificateValidation, SubjectAltNameMatcher, TlsParameters};
+use ringway_config::tls::{
+    CertificateValidation, SubjectAltNameMatcher, TlsParameters, TlsVersion,
+};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -201,10 +203,11 @@ impl Verifier {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
-        one_curve: bool,
+        version: TlsVersion,
     ) -> Result<HandshakeSignatureValid, Error> {
         let bad = || Error::InvalidCertificate(CertificateError::BadSignature);
-        if !self.schemes.contains(&signed.scheme) {
+        let one_curve = version == TlsVersion::Tls13;
+        if !self.schemes.contains(&signed.scheme) || one_curve && is_of_old(signed.scheme) {
             return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
         }
         let own = PeerCertificate::parse(certificate).ok_or(CertificateError::BadEncoding)?;
@@ -234,15 +237,41 @@ pub(super) const KEY_USAGE: Error =
     Error::PeerMisbehaved(PeerMisbehaved::SignedKxWithWrongAlgorithm);
 
 /// RSA signatures with the padding of old have no place in TLS 1.3.
-fn check_tls13_scheme(scheme: SignatureScheme) -> Result<(), Error> {
-    match scheme {
+fn is_of_old(scheme: SignatureScheme) -> bool {
+    matches!(
+        scheme,
         SignatureScheme::RSA_PKCS1_SHA256
-        | SignatureScheme::RSA_PKCS1_SHA384
-        | SignatureScheme::RSA_PKCS1_SHA512 => {
-            Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into())
+            | SignatureScheme::RSA_PKCS1_SHA384
+            | SignatureScheme::RSA_PKCS1_SHA512
+    )
+}
+
+/// What both of rustls's traits ask of signatures, answered by the verifier, or by the
+/// one in this field.
+macro_rules! signatures {
+    ($($field:ident)?) => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self$(.$field)?.check_signature(message, certificate, signed, TlsVersion::Tls12)
         }
-        _ => Ok(()),
-    }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self$(.$field)?.check_signature(message, certificate, signed, TlsVersion::Tls13)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self$(.$field)?.schemes.clone()
+        }
+    };
 }
 
 impl ClientCertVerifier for Verifier {
@@ -271,28 +300,7 @@ impl ClientCertVerifier for Verifier {
         Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.check_signature(message, certificate, signed, false)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        check_tls13_scheme(signed.scheme)?;
-        self.check_signature(message, certificate, signed, true)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
+    signatures!();
 }
 
 /// The names of a host.
@@ -351,26 +359,5 @@ impl ServerCertVerifier for HostVerifier {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        (self.verifier).check_signature(message, certificate, signed, false)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        check_tls13_scheme(signed.scheme)?;
-        (self.verifier).check_signature(message, certificate, signed, true)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.schemes.clone()
-    }
+    signatures!(verifier);
 }
