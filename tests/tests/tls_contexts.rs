@@ -138,10 +138,13 @@ fn cluster(context: &str) -> String {
 }
 
 fn compare(test: &str, wrap: fn(&str) -> String, contexts: &[Context]) {
-    let files = Files::new();
+    compare_with(test, wrap, contexts, &Files::new());
+}
+
+fn compare_with(test: &str, wrap: fn(&str) -> String, contexts: &[Context], files: &Files) {
     let envoy = programs::envoy(test);
     for context in contexts {
-        let text = expand(&wrap(&context.text), &files);
+        let text = expand(&wrap(&context.text), files);
         let (taken, said) = validate(&programs::ringway(), &text, &[]);
         assert_eq!(
             taken,
@@ -518,5 +521,86 @@ fn whom_to_trust() {
                 "$CA, require_signed_certificate_timestamp: true",
             ),
         ],
+    );
+}
+
+/// Keys with a password, as openssl makes them.
+#[test]
+fn passwords() {
+    let test = "passwords";
+    let Some(openssl) = programs::optional(test, "openssl") else {
+        return;
+    };
+    let files = Files::new();
+    for (name, arguments) in [
+        ("pbes2", &["pkcs8", "-topk8", "-v2", "aes-256-cbc"][..]),
+        ("pbes1", &["pkcs8", "-topk8", "-v1", "PBE-SHA1-3DES"]),
+        ("of-old", &["ec", "-aes128"]),
+    ] {
+        let output = Command::new(&openssl)
+            .args(arguments)
+            .args(["-passout", "pass:secret", "-in"])
+            .arg(files.path("a.key"))
+            .output()
+            .expect("openssl runs");
+        assert!(output.status.success(), "{output:?}");
+        files.write(&format!("{name}.key"), output.stdout);
+    }
+    files.write("password", "secret");
+    files.write("line", "secret\n");
+    let key = |takes, says, name: &str, password: &str| {
+        let text = format!(
+            "common_tls_context: {{ tls_certificates: [ {{ certificate_chain: {{ filename: \
+             DIR/a.pem }}, private_key: {{ filename: DIR/{name}.key }}{password} }} ] }}"
+        );
+        context(takes, says, &text)
+    };
+    let inline = ", password: { inline_string: secret }";
+    let wrong = "private_key: there is no key in it that the password opens";
+    compare_with(
+        test,
+        listener,
+        &[
+            key(Both, "", "pbes2", inline),
+            key(Both, "", "pbes1", inline),
+            key(Both, "", "of-old", inline),
+            key(Both, "", "pbes2", ", password: { filename: DIR/password }"),
+            // What needs none takes any.
+            key(Both, "", "a", inline),
+            key(Nobody, wrong, "pbes2", ", password: { filename: DIR/line }"),
+            key(
+                Nobody,
+                wrong,
+                "pbes1",
+                ", password: { inline_string: Secret }",
+            ),
+            key(
+                Nobody,
+                wrong,
+                "of-old",
+                ", password: { inline_string: Secret }",
+            ),
+            key(Nobody, "the key needs a password", "pbes2", ""),
+            key(
+                Nobody,
+                "the key needs a password",
+                "of-old",
+                ", password: { inline_string: \"\" }",
+            ),
+            key(
+                Nobody,
+                "the key is not that of the certificate",
+                "b",
+                inline,
+            ),
+            // It may be read in vain where it is not needed.
+            key(
+                Envoy,
+                "password.filename: cannot read \"/nowhere\"",
+                "a",
+                ", password: { filename: /nowhere }",
+            ),
+        ],
+        &files,
     );
 }

@@ -13,6 +13,8 @@ pub struct TlsCertificate {
     pub chain: DataSource,
     /// Its key, PEM.
     pub key: DataSource,
+    /// The password of the key.
+    pub password: Option<DataSource>,
     /// A response of OCSP, DER, for clients that ask for one.
     pub ocsp_staple: Option<DataSource>,
     /// The path of the message.
@@ -29,6 +31,7 @@ impl TlsCertificate {
     pub(super) fn lower(proto: &pb::TlsCertificate, cx: &mut Cx<'_>) -> Option<Self> {
         let chain = DataSource::lower(proto.certificate_chain.as_ref(), "certificate_chain", cx);
         let key = DataSource::lower(proto.private_key.as_ref(), "private_key", cx);
+        let password = DataSource::lower(proto.password.as_ref(), "password", cx);
         let ocsp_staple = DataSource::lower(proto.ocsp_staple.as_ref(), "ocsp_staple", cx);
         let text = ocsp_staple.as_ref().map(|source| &source.message.specifier);
         if let Some(Some(Specifier::InlineString(_))) = text {
@@ -42,6 +45,7 @@ impl TlsCertificate {
             (Some(chain), Some(key)) => Some(Self {
                 chain,
                 key,
+                password,
                 ocsp_staple,
                 path: cx.path().to_owned(),
             }),

@@ -8,13 +8,14 @@ use ringway_config::context::Cx;
 use ringway_config::tls::TlsCertificate;
 use rustls::SignatureAlgorithm;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::{PemObject as _, SectionKind};
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 
+use super::encrypted_key;
 use super::ocsp::OcspResponse;
 use crate::data_source;
 use crate::stream_info::CertificateFacts;
@@ -67,10 +68,7 @@ impl Certificate {
             let bytes = data_source::read(&config.chain.message, cx)?;
             read_chain(&bytes, cx)
         });
-        let key = cx.at(&config.key.path, |cx| {
-            let bytes = data_source::read(&config.key.message, cx)?;
-            read_key(&bytes, provider, cx)
-        });
+        let key = compile_key(config, provider, cx);
         let (chain, key) = (chain?, key?);
         let Seen {
             facts,
@@ -138,37 +136,42 @@ fn read_chain(pem: &[u8], cx: &mut Cx<'_>) -> Option<Vec<CertificateDer<'static>
     None
 }
 
-fn read_key(pem: &[u8], provider: &CryptoProvider, cx: &mut Cx<'_>) -> Option<Arc<dyn SigningKey>> {
-    let key = match PrivateKeyDer::from_pem_slice(pem) {
-        Ok(key) => key,
-        Err(_) if is_encrypted(pem) => {
-            cx.error("the key needs a password, which is not supported yet");
-            return None;
-        }
-        Err(error) => {
-            cx.error(format!("there is no key in it: {error}"));
-            return None;
-        }
+fn compile_key(
+    config: &TlsCertificate,
+    provider: &CryptoProvider,
+    cx: &mut Cx<'_>,
+) -> Option<Arc<dyn SigningKey>> {
+    let password = match &config.password {
+        Some(source) => Some(cx.at(&source.path, |cx| data_source::read(&source.message, cx))?),
+        None => None,
     };
-    match provider.key_provider.load_private_key(key) {
-        Ok(key) => Some(key),
-        Err(_) if is_encrypted(pem) => {
-            cx.error("the key needs a password, which is not supported yet");
-            None
-        }
-        Err(error) => {
-            cx.error(format!("this key cannot be used: {error}"));
-            None
-        }
+    cx.at(&config.key.path, |cx| {
+        let pem = data_source::read(&config.key.message, cx)?;
+        let key = match &password {
+            // As for Envoy, an empty one is none.
+            Some(password) if !password.is_empty() => encrypted_key::open(&pem, password)
+                .ok_or_else(|| "there is no key in it that the password opens".to_owned()),
+            _ => read_key(&pem),
+        };
+        let key = key.and_then(|key| {
+            let loaded = provider.key_provider.load_private_key(key);
+            loaded.map_err(|error| format!("this key cannot be used: {error}"))
+        });
+        key.map_err(|reason| cx.error(reason)).ok()
+    })
+}
+
+fn read_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    if is_encrypted(pem) {
+        return Err("the key needs a password".to_owned());
     }
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("there is no key in it: {error}"))
 }
 
 /// Either form of keys with a password: that of PKCS #8, and the one before it.
 fn is_encrypted(pem: &[u8]) -> bool {
-    let mut sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(pem);
-    let text = String::from_utf8_lossy(pem);
-    text.contains("BEGIN ENCRYPTED PRIVATE KEY")
-        || text.contains("Proc-Type: 4,ENCRYPTED") && sections.next().is_some()
+    let has = |text: &[u8]| memchr::memmem::find(pem, text).is_some();
+    has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED")
 }
 
 /// What is seen of the first certificate of a chain.

@@ -4,7 +4,8 @@
 //! What a configuration says becomes a context: `server_context.rs`,
 //! `client_context.rs`; requests may ask for more (`asked.rs`). A context is made of
 //! - what may be agreed on (`parameters.rs`),
-//! - our certificates (`certificate.rs`), what is said of them (`ocsp.rs`) and which of them a client gets
+//! - our certificates (`certificate.rs`; `encrypted_key.rs` where a key has a
+//!   password), what is said of them (`ocsp.rs`) and which of them a client gets
 //!   (`certificate_selector.rs`),
 //! - what is asked of the peer's (`verifier.rs`): a chain to somebody who is trusted
 //!   (`trust_store.rs`, by the library's own rules, `x509_store.rs`) and names
@@ -32,6 +33,7 @@ mod client_context;
 mod connector;
 mod der;
 mod distinguished_name;
+mod encrypted_key;
 pub mod failure;
 #[doc(hidden)]
 pub mod fuzz;

@@ -3,8 +3,8 @@
 //!
 //! webpki has other rules (a peer's own certificate in the trust store, CAs as
 //! peers, certificates without names), and code of our own is no place for these.
-//! This is the only file with `unsafe` above the reactor and `worker/shared.rs`:
-//! aws-lc-rs has no interface to that part of its library.
+//! This file and `encrypted_key.rs` are the only ones with `unsafe` above the reactor
+//! and `worker/shared.rs`: aws-lc-rs has no interface to these parts of its library.
 
 use std::ffi::{CStr, c_long};
 use std::marker::PhantomData;
