@@ -17,18 +17,24 @@ pub struct TlsCertificate {
     pub password: Option<DataSource>,
     /// A response of OCSP, DER, for clients that ask for one.
     pub ocsp_staple: Option<DataSource>,
+    /// The name of the secret that it is, or nothing.
+    pub secret: Box<str>,
     /// The path of the message.
     pub path: String,
 }
 
 impl TlsCertificate {
-    /// Lowers a certificate that the bootstrap has.
-    pub(super) fn lower_fixed(proto: &pb::TlsCertificate, cx: &mut Cx<'_>) -> Option<Self> {
+    /// Lowers a certificate that the bootstrap has, perhaps as a secret of this name.
+    pub(super) fn lower_fixed(
+        proto: &pb::TlsCertificate,
+        secret: &str,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
         warn_of_directory(proto.watched_directory.is_some(), cx);
-        Self::lower(proto, cx)
+        Self::lower(proto, secret, cx)
     }
 
-    pub(super) fn lower(proto: &pb::TlsCertificate, cx: &mut Cx<'_>) -> Option<Self> {
+    pub(super) fn lower(proto: &pb::TlsCertificate, secret: &str, cx: &mut Cx<'_>) -> Option<Self> {
         let chain = DataSource::lower(proto.certificate_chain.as_ref(), "certificate_chain", cx);
         let key = DataSource::lower(proto.private_key.as_ref(), "private_key", cx);
         let password = DataSource::lower(proto.password.as_ref(), "password", cx);
@@ -47,6 +53,7 @@ impl TlsCertificate {
                 key,
                 password,
                 ocsp_staple,
+                secret: secret.into(),
                 path: cx.path().to_owned(),
             }),
             (None, _) => {

@@ -169,7 +169,7 @@ fn certificates(
     let mut certificates = Vec::with_capacity(proto.tls_certificates.len());
     for (i, certificate) in proto.tls_certificates.iter().enumerate() {
         certificates.push(cx.index("tls_certificates", i, |cx| {
-            TlsCertificate::lower_fixed(certificate, cx)
+            TlsCertificate::lower_fixed(certificate, "", cx)
         }));
     }
     if !proto.tls_certificates.is_empty() {
@@ -190,8 +190,11 @@ fn certificates(
                 return Some(CertificatePlace::Sds(secret));
             }
             let (certificate, path) = secrets.certificate(named, cx)?;
-            cx.at(path, |cx| TlsCertificate::lower_fixed(certificate, cx))
-                .map(|certificate| CertificatePlace::Fixed(Box::new(certificate)))
+            let name = &named.name;
+            cx.at(path, |cx| {
+                TlsCertificate::lower_fixed(certificate, name, cx)
+            })
+            .map(|certificate| CertificatePlace::Fixed(Box::new(certificate)))
         }));
     }
     let places: Vec<_> = places.into_iter().collect::<Option<_>>()?;
@@ -219,7 +222,7 @@ fn validation(
         None => return Some(None),
         Some(ValidationContextType::ValidationContext(own)) => cx
             .field("validation_context", |cx| {
-                CertificateValidation::lower_fixed(own, cx)
+                CertificateValidation::lower_fixed(own, "", cx)
             }),
         Some(ValidationContextType::ValidationContextSdsSecretConfig(named)) => {
             return named_validation(named, None, secrets, sds, cx);
@@ -259,7 +262,7 @@ fn named_validation(
     };
     let validation = cx.at(path, |cx| {
         let merged = combined(default, message, cx)?;
-        CertificateValidation::lower_fixed(&merged, cx)
+        CertificateValidation::lower_fixed(&merged, &named.name, cx)
     });
     validation.map(Some)
 }

@@ -208,7 +208,7 @@ impl KnownSecret {
             return None;
         };
         self.field(SecretKind::Certificate, cx, |cx| {
-            TlsCertificate::lower(message, cx)
+            TlsCertificate::lower(message, &self.message.name, cx)
         })
     }
 
@@ -223,7 +223,7 @@ impl KnownSecret {
         };
         self.field(SecretKind::Validation, cx, |cx| {
             let merged = combined(default, message, cx)?;
-            CertificateValidation::lower(&merged, cx)
+            CertificateValidation::lower(&merged, &self.message.name, cx)
         })
     }
 

@@ -16,6 +16,8 @@ use crate::route::StringMatcher;
 /// Who may be at the other end.
 #[derive(Clone, Debug)]
 pub struct CertificateValidation {
+    /// The name of the secret that it is, or nothing.
+    pub secret: Box<str>,
     /// Certificates that a chain may end in, PEM, perhaps with revocation lists.
     /// Without it no chain is built.
     pub trusted_ca: Option<DataSource>,
@@ -79,16 +81,21 @@ impl CertificateValidation {
             || !self.subject_alt_names.is_empty()
     }
 
-    /// Lowers what the bootstrap has.
+    /// Lowers what the bootstrap has, perhaps as a secret of this name.
     pub(super) fn lower_fixed(
         proto: &pb::CertificateValidationContext,
+        secret: &str,
         cx: &mut Cx<'_>,
     ) -> Option<Self> {
         warn_of_directory(proto.watched_directory.is_some(), cx);
-        Self::lower(proto, cx)
+        Self::lower(proto, secret, cx)
     }
 
-    pub(super) fn lower(proto: &pb::CertificateValidationContext, cx: &mut Cx<'_>) -> Option<Self> {
+    pub(super) fn lower(
+        proto: &pb::CertificateValidationContext,
+        secret: &str,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
         let trusted_ca = DataSource::lower(proto.trusted_ca.as_ref(), "trusted_ca", cx);
         if proto.trusted_ca.is_some() && trusted_ca.is_none() {
             cx.error_at("trusted_ca", "there is nothing in it");
@@ -125,6 +132,7 @@ impl CertificateValidation {
             complete = check_without_ca(proto, crl.is_some(), cx);
         }
         let validation = Self {
+            secret: secret.into(),
             trusted_ca,
             certificate_hashes: certificate_hashes?,
             spki_hashes: spki_hashes?,

@@ -47,8 +47,8 @@ mod view;
 pub use logging::{LOGGERS, Loggers};
 pub use server::{Access, AccessSink, Handle, Socket, spawn};
 pub use view::{
-    Action, Address, ClusterStatus, HealthFlags, HostStats, HostStatus, ListenerStatus, Locality,
-    LogLevel, OutlierStatus, ServerInfo, ServerState, ServerView, Thresholds,
+    Action, Address, ClusterStatus, Expiry, HealthFlags, HostStats, HostStatus, ListenerStatus,
+    Locality, LogLevel, OutlierStatus, ServerInfo, ServerState, ServerView, Thresholds,
 };
 
 #[cfg(test)]

@@ -259,6 +259,12 @@ fn update(process: &Process) {
     store.set(stats.live, live);
     store.set(stats.uptime, process.view.uptime().as_secs());
     store.set(stats.total_connections, process.view.connections());
+    let expiry = process.view.expiry();
+    let days = expiry.certificate_days.into();
+    store.set(stats.days_until_first_cert_expiring, days);
+    if let Some(seconds) = expiry.ocsp_seconds {
+        store.set(stats.seconds_until_first_ocsp_response_expiring, seconds);
+    }
     store.set(stats.memory_allocated, memory.allocated_bytes);
     store.set(stats.memory_heap_size, memory.heap_bytes);
     store.set(stats.memory_physical_size, memory.physical_bytes);

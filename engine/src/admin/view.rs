@@ -36,6 +36,10 @@ pub trait ServerView: Send + Sync {
     fn certs(&self) -> Value {
         json!({ "certificates": [] })
     }
+    /// When the first certificate ends, and the first response of OCSP.
+    fn expiry(&self) -> Expiry {
+        Expiry::default()
+    }
     /// Downstream connections of all listeners, for `server.total_connections`.
     fn connections(&self) -> u64 {
         0
@@ -142,6 +146,24 @@ impl fmt::Display for Address {
         match self {
             Self::Socket(address) => address.fmt(f),
             Self::Pipe(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// How long what is in use holds, for statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// Whole days of the certificate that ends first; the largest number without any.
+    pub certificate_days: u32,
+    /// Seconds of the response of OCSP that ends first, if there is one.
+    pub ocsp_seconds: Option<u64>,
+}
+
+impl Default for Expiry {
+    fn default() -> Self {
+        Self {
+            certificate_days: u32::MAX,
+            ocsp_seconds: None,
         }
     }
 }

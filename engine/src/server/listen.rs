@@ -87,10 +87,8 @@ pub fn bind(
         let drain_type = listener.config.drain_type;
         let ready = |chain: CompiledChain| {
             Arc::new(FilterChain {
-                tls: chain.tls.map(|context| {
-                    let prefix = format!("{prefix}server_ssl_socket_factory.");
-                    Arc::new(SharedContext::new(context, store, &prefix))
-                }),
+                tls: (chain.tls)
+                    .map(|context| Arc::new(SharedContext::new(context, store, &prefix))),
                 filters: NetworkFilters::new(chain.filters, store),
                 terminal: terminal(chain.terminal, drain_type, store, &prefix),
             })

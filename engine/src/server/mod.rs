@@ -9,12 +9,13 @@
 //! - `admin_log.rs`: the admin server's access log.
 //! - `validate.rs`: `--mode validate`.
 //! - `explain.rs`: `ringway explain`.
-//! - `view.rs`: what the admin server sees.
+//! - `view.rs`: what the admin server sees; `certificates.rs`: of certificates.
 //! - `runtime.rs`: runtime layers and what `/runtime_modify` did to them.
 //! - `logging.rs`: the application log.
 //! - `origin.rs`, `default.yaml`: what runs without a configuration.
 
 mod admin_log;
+mod certificates;
 pub(crate) mod compile;
 mod explain;
 pub(crate) mod listen;

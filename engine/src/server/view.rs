@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use prost_types::Timestamp;
 use ringway_config::discovery::Discovery;
 use ringway_config::endpoint::Group;
 use ringway_config::outlier_detection::Origin;
@@ -14,12 +13,13 @@ use ringway_lb::members::Health;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::certificates;
 use super::compile::Compiled;
 use super::listen::Bound;
 use super::runtime::Runtime;
 use crate::admin::{
-    self, Action, ClusterStatus, HealthFlags, HostStats, HostStatus, ListenerStatus, LogLevel,
-    Loggers, OutlierStatus, ServerInfo, ServerState, ServerView, Thresholds,
+    self, Action, ClusterStatus, Expiry, HealthFlags, HostStats, HostStatus, ListenerStatus,
+    LogLevel, Loggers, OutlierStatus, ServerInfo, ServerState, ServerView, Thresholds,
 };
 use crate::cli::{self, Options};
 use crate::control::secret_manager::{self, SecretsView};
@@ -28,7 +28,6 @@ use crate::listener::SharedListener;
 use crate::network::address::local_address;
 use crate::reactor::DriverKind;
 use crate::stats::Store;
-use crate::transport_sockets::tls::Listed;
 use crate::upstream::circuit_breaker::Limits;
 use crate::upstream::cluster::SharedCluster;
 use crate::upstream::health::{self, HealthFlag};
@@ -176,65 +175,13 @@ impl View {
     }
 }
 
-/// The certificates of a context (`envoy.admin.v3.Certificate`).
-fn certificates<'a>(trusted: Option<&Listed>, own: impl Iterator<Item = &'a Listed>) -> Value {
-    let list = |of: &mut dyn Iterator<Item = &Listed>| of.map(certificate).collect::<Vec<_>>();
-    json!({
-        "ca_cert": list(&mut trusted.into_iter()),
-        "cert_chain": list(&mut { own }),
-    })
-}
-
-/// `envoy.admin.v3.CertificateDetails`
-fn certificate(one: &Listed) -> Value {
-    const DAY_SECONDS: i64 = 24 * 60 * 60;
-    let facts = &one.facts;
-    let names = |kind: &'static str, names: &[String]| -> Vec<Value> {
-        names.iter().map(|name| json!({ kind: name })).collect()
-    };
-    let all = [
-        names("dns", &facts.dns_sans),
-        names("uri", &facts.uri_sans),
-        names("ip_address", &facts.ip_sans),
-    ];
-    let time = |seconds| Timestamp { seconds, nanos: 0 }.to_string();
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now = now.map_or(0, |now| now.as_secs() as i64);
-    let left = facts.not_after - now;
-    let mut details = json!({
-        "path": if one.file.is_empty() { "<inline>" } else { &one.file },
-        "serial_number": facts.serial,
-        "subject_alt_names": all.concat(),
-        "days_until_expiration": (left.max(0) / DAY_SECONDS).to_string(),
-        "valid_from": time(facts.not_before),
-        "expiration_time": time(facts.not_after),
-    });
-    if let Some(response) = &one.ocsp {
-        details["ocsp_details"] = json!({
-            "valid_from": time(response.this_update),
-            // One that does not say how long it holds does not any more.
-            "expiration": time(response.next_update.unwrap_or(now)),
-        });
-    }
-    details
-}
-
 impl ServerView for View {
     fn certs(&self) -> Value {
-        let of_listeners = (self.listeners.iter())
-            .flat_map(|listener| listener.chains.iter().flatten())
-            .filter_map(|chain| chain.tls.as_ref()?.get())
-            .map(|tls| {
-                let own = tls.certificates.iter().map(|one| &one.listed);
-                certificates(tls.trusted(), own)
-            });
-        let of_clusters = (self.clusters.iter())
-            .filter_map(|cluster| cluster.tls.as_ref()?.get())
-            .map(|tls| {
-                let own = tls.certificate.iter().map(|one| &one.listed);
-                certificates(tls.trusted(), own)
-            });
-        json!({ "certificates": of_listeners.chain(of_clusters).collect::<Vec<_>>() })
+        certificates::dump(&self.listeners, &self.clusters)
+    }
+
+    fn expiry(&self) -> Expiry {
+        certificates::expiry(&self.listeners, &self.clusters)
     }
 
     fn state(&self) -> ServerState {

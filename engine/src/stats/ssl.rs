@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::sanitize;
 use super::shard::Counter;
 use super::store::Store;
 use crate::stats_struct;
@@ -36,6 +37,16 @@ stats_struct! {
             ssl_context_update_by_sds,
             upstream_context_secrets_not_ready,
         ],
+    }
+}
+
+/// Says when certificates end, by their names: `ssl.certificate.<name>.*` below the
+/// prefix of a listener or a cluster.
+pub fn note_certificates(store: &Store, prefix: &str, ends: Vec<(&str, i64)>) {
+    for (name, end) in ends {
+        let name = sanitize(name);
+        let name = format!("{prefix}ssl.certificate.{name}.expiration_unix_time_seconds");
+        store.set(store.gauge(&name), u64::try_from(end).unwrap_or(0));
     }
 }
 

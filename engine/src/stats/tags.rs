@@ -195,6 +195,10 @@ static RULES: LazyLock<Vec<(&'static str, Rule)>> = LazyLock::new(|| {
             "envoy.ssl_cipher",
             r"^(?:listener|cluster)\..*?\.ssl\.ciphers(\.(.*?))$",
         ),
+        pattern(
+            "envoy.tls_certificate",
+            r"^(?:listener|cluster)\..*?\.ssl\.certificate\.((.*?)\.)",
+        ),
         parts(
             "envoy.grpc_bridge_service",
             &["cluster", "*", "grpc", "$", "**"],
@@ -298,6 +302,11 @@ mod tests {
                 "listener.127.0.0.1_80.http.in.downstream_rq_5xx",
                 "listener.http.downstream_rq_xx",
                 "response_code_class=5 http_conn_manager_prefix=in listener_address=127.0.0.1_80",
+            ),
+            (
+                "listener.127.0.0.1_80.ssl.certificate.a.b.expiration_unix_time_seconds",
+                "listener.ssl.certificate.b.expiration_unix_time_seconds",
+                "tls_certificate=a listener_address=127.0.0.1_80",
             ),
             (
                 "listener.[__1]_80.worker_12.downstream_cx_total",

@@ -144,7 +144,6 @@ impl SharedCluster {
     pub fn with_tls(mut self, tls: Option<Option<Arc<ClientContext>>>, store: &Store) -> Self {
         self.tls = tls.map(|context| {
             let prefix = prefix(&self.config.stat_name);
-            let prefix = format!("{prefix}client_ssl_socket_factory.");
             Arc::new(SharedContext::new(context, store, &prefix))
         });
         self

@@ -50,8 +50,19 @@ impl Files {
     }
 
     fn authority(&self, name: &str) -> Issuer<'static, KeyPair> {
-        let key = KeyPair::generate().expect("a key");
+        self.authority_of(name, params(name, &[]))
+    }
+
+    /// One whose certificate ends with that year.
+    pub fn authority_until(&self, name: &str, year: i32) {
         let mut params = params(name, &[]);
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 12, 31);
+        self.authority_of(name, params);
+    }
+
+    fn authority_of(&self, name: &str, mut params: CertificateParams) -> Issuer<'static, KeyPair> {
+        let key = KeyPair::generate().expect("a key");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = params.self_signed(&key).expect("a certificate");
         self.write(&format!("{name}.pem"), &certificate.pem());

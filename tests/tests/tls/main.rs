@@ -11,6 +11,7 @@ mod bodies;
 mod checks;
 mod client_cert_header;
 mod clients;
+mod expiry;
 mod files;
 mod filter_chains;
 mod fingerprints;

@@ -27,7 +27,7 @@ const LISTENERS: &[(&str, &str, &str, &str)] = &[
 
 /// Has the authority say that a certificate is good: `NAME.ocsp`, which holds for as
 /// long as `holds` says; where that is nothing, it never did.
-fn respond(files: &Files, openssl: &std::path::Path, name: &str, holds: &[&str]) {
+pub fn respond(files: &Files, openssl: &std::path::Path, name: &str, holds: &[&str]) {
     let run = |arguments: &[&str]| {
         let output = Command::new(openssl)
             .current_dir(files.folder())

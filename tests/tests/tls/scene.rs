@@ -173,13 +173,12 @@ pub(super) fn back(program: &Program, files: &Files) -> Process {
     start(program, files, &listeners, "")
 }
 
-/// Statistics of TLS that are not 0, those aside that only Envoy has.
+/// Statistics of TLS that are not 0.
 pub(super) fn moved(process: &Process) -> BTreeMap<String, u64> {
     let text = process.admin().get("/stats").text();
     let lines = text.lines().filter_map(|line| line.split_once(": "));
     lines
         .filter(|(name, _)| name.contains(".ssl.") || name.contains("_ssl_"))
-        .filter(|(name, _)| !name.contains(".ssl.certificate."))
         // Connections may be on their way out.
         .filter(|(name, _)| !name.ends_with("_active"))
         .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))

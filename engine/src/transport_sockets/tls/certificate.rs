@@ -45,6 +45,8 @@ pub(super) fn file_of(source: &DataSource) -> Box<str> {
 pub struct Certificate {
     /// What it says, and where it comes from.
     pub listed: Listed,
+    /// What statistics call it.
+    pub(super) name: Box<str>,
     /// The chain and its key.
     pub(super) certified: Arc<CertifiedKey>,
     /// The same with what its authority has said of it.
@@ -52,6 +54,10 @@ pub struct Certificate {
     /// It says that clients get that.
     pub(super) must_staple: bool,
 }
+
+/// What Envoy's statistics call all certificates that are no secrets. The digits are
+/// those of a hash of nothing.
+const UNNAMED: &str = "unnamed_cert_e3b0c442";
 
 /// The shortest RSA key that Envoy takes.
 const RSA_BITS_MIN: usize = 2048;
@@ -96,6 +102,10 @@ impl Certificate {
             ..certified.clone()
         });
         Some(Self {
+            name: match &*config.secret {
+                "" => UNNAMED.into(),
+                secret => secret.into(),
+            },
             listed: Listed {
                 facts: Arc::new(facts),
                 file: file_of(&config.chain.message),

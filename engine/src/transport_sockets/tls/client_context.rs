@@ -12,6 +12,7 @@ use rustls::sign::SingleCertAndKey;
 
 use super::asked::Asked;
 use super::certificate::{Certificate, Listed};
+use super::shared_context::Context;
 use super::verifier::{HostVerifier, Verifier};
 use super::x509_store::Purpose;
 use super::{key_log, parameters};
@@ -118,16 +119,37 @@ impl ClientContext {
         Arc::new(config)
     }
 
-    /// The first certificate that it trusts.
-    #[must_use]
-    pub fn trusted(&self) -> Option<&Listed> {
+    /// The certificates that it trusts.
+    pub fn trusted(&self) -> impl Iterator<Item = Listed> {
         self.verifier.trusted()
+    }
+
+    /// Its own certificate, if it has one.
+    pub fn own(&self) -> impl Iterator<Item = &Listed> {
+        self.certificate.iter().map(|own| &own.listed)
+    }
+
+    /// When the first of all of them ends, in seconds since 1970.
+    #[must_use]
+    pub fn expires(&self) -> Option<i64> {
+        let own = self.own().map(|own| own.facts.not_after);
+        own.chain(self.verifier.expires()).min()
     }
 
     /// Whether hosts are verified.
     #[must_use]
     pub fn verifies_hosts(&self) -> bool {
         self.verifier.asks()
+    }
+}
+
+impl Context for ClientContext {
+    const SIDE: &'static str = "client";
+
+    fn ends(&self) -> Vec<(&str, i64)> {
+        let own = self.certificate.iter();
+        let own = own.map(|own| (&*own.name, own.listed.facts.not_after));
+        own.chain(self.verifier.named_end()).collect()
     }
 }
 

@@ -12,6 +12,7 @@ use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerSessionMemor
 use super::certificate::{Certificate, Listed};
 use super::certificate_selector::CertificateSelector;
 use super::session_ticket::{KEY_BYTES, TicketKeys};
+use super::shared_context::Context;
 use super::verifier::Verifier;
 use super::x509_store::Purpose;
 use super::{key_log, parameters};
@@ -142,16 +143,37 @@ impl ServerContext {
         }
     }
 
-    /// The first certificate that it trusts.
-    #[must_use]
-    pub fn trusted(&self) -> Option<&Listed> {
+    /// The certificates that it trusts.
+    pub fn trusted(&self) -> impl Iterator<Item = Listed> {
         self.verifier.trusted()
+    }
+
+    /// Its own certificates.
+    pub fn own(&self) -> impl Iterator<Item = &Listed> {
+        self.certificates.iter().map(|own| &own.listed)
+    }
+
+    /// When the first of all of them ends, in seconds since 1970.
+    #[must_use]
+    pub fn expires(&self) -> Option<i64> {
+        let own = self.own().map(|own| own.facts.not_after);
+        own.chain(self.verifier.expires()).min()
     }
 
     /// Whether clients are asked for a certificate that is then verified.
     #[must_use]
     pub fn verifies_clients(&self) -> bool {
         self.verifier.asks()
+    }
+}
+
+impl Context for ServerContext {
+    const SIDE: &'static str = "server";
+
+    fn ends(&self) -> Vec<(&str, i64)> {
+        let own = self.certificates.iter();
+        let own = own.map(|own| (&*own.name, own.listed.facts.not_after));
+        own.chain(self.verifier.named_end()).collect()
     }
 }
 

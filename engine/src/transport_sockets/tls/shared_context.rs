@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::stats::Store;
-use crate::stats::ssl::SslSocketFactoryStats;
+use crate::stats::ssl::{SslSocketFactoryStats, note_certificates};
 use crate::worker::shared::Locked;
 
 /// The context of a filter chain or of a cluster.
@@ -14,16 +14,37 @@ pub struct SharedContext<C> {
     current: Locked<Option<Arc<C>>>,
     /// What becomes of it.
     pub stats: SslSocketFactoryStats,
+    store: Store,
+    prefix: Box<str>,
 }
 
-impl<C> SharedContext<C> {
-    /// `prefix` is that of [`SslSocketFactoryStats`].
+/// What statistics tell of a context.
+pub trait Context {
+    /// The part of their names that stands for its side.
+    const SIDE: &'static str;
+
+    /// Its certificates by the names that they have there, with their ends in seconds
+    /// since 1970. Of several with one name, the last one counts.
+    fn ends(&self) -> Vec<(&str, i64)>;
+}
+
+impl<C: Context> SharedContext<C> {
+    /// `prefix` is the listener's or the cluster's.
     #[must_use]
     pub fn new(context: Option<Arc<C>>, store: &Store, prefix: &str) -> Self {
-        Self {
-            current: Locked::new(context),
-            stats: SslSocketFactoryStats::new(store, prefix),
+        let shared = Self {
+            current: Locked::default(),
+            stats: SslSocketFactoryStats::new(
+                store,
+                &format!("{prefix}{}_ssl_socket_factory.", C::SIDE),
+            ),
+            store: store.clone(),
+            prefix: prefix.into(),
+        };
+        if let Some(context) = context {
+            shared.set(context);
         }
+        shared
     }
 
     /// The context that was published last, for the control plane and admin; a
@@ -35,6 +56,7 @@ impl<C> SharedContext<C> {
 
     /// Replaces it; the control plane only, which also publishes it.
     pub fn set(&self, context: Arc<C>) {
+        note_certificates(&self.store, &self.prefix, context.ends());
         self.current.with(|current| *current = Some(context));
     }
 }

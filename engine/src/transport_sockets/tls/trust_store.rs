@@ -22,8 +22,10 @@ pub(super) struct TrustStore {
     anchors: Vec<CertificateDer<'static>>,
     /// To be told to clients.
     subjects: Vec<DistinguishedName>,
-    /// The first certificate, for admin.
-    first: Option<Listed>,
+    /// The file that they were read from, as in [`Listed`].
+    file: Box<str>,
+    /// When the first of them ends, in seconds since 1970.
+    expires: Option<i64>,
 }
 
 impl TrustStore {
@@ -63,14 +65,6 @@ impl TrustStore {
             lists.append(&mut more);
         }
         let anchors = anchors?;
-        let first = anchors
-            .first()
-            .and_then(|anchor| CertificateFacts::parse(anchor));
-        let first = first.map(|facts| Listed {
-            facts: Arc::new(facts),
-            file: file_of(&source.message),
-            ocsp: None,
-        });
         let ders = anchors.iter().map(|anchor| &anchor[..]);
         let store = match X509Store::new(ders, lists.iter().map(|list| &list[..])) {
             Ok(store) => store,
@@ -80,8 +74,11 @@ impl TrustStore {
             }
         };
         let parsed = anchors.iter().map(|anchor| PeerCertificate::parse(anchor));
+        let parsed: Vec<_> = parsed.flatten().collect();
+        let ends = (parsed.iter()).map(|one| one.certificate.validity().not_after.timestamp());
+        let expires = ends.min();
         let mut subjects: Vec<Vec<u8>> = parsed
-            .flatten()
+            .iter()
             .map(|parsed| parsed.certificate.subject().as_raw().to_vec())
             .collect();
         subjects.dedup();
@@ -90,7 +87,8 @@ impl TrustStore {
             store,
             anchors,
             subjects,
-            first,
+            file: file_of(&source.message),
+            expires,
         }))
     }
 
@@ -111,9 +109,20 @@ impl TrustStore {
         self.anchors.iter()
     }
 
-    /// The first certificate.
-    pub(super) fn first(&self) -> Option<&Listed> {
-        self.first.as_ref()
+    /// The certificates as admin lists them. They are read anew each time: what many
+    /// contexts trust is a long list, and seldom looked at.
+    pub(super) fn listed(&self) -> impl Iterator<Item = Listed> {
+        let facts = (self.anchors.iter()).filter_map(|anchor| CertificateFacts::parse(anchor));
+        facts.map(|facts| Listed {
+            facts: Arc::new(facts),
+            file: self.file.clone(),
+            ocsp: None,
+        })
+    }
+
+    /// When the first of them ends, in seconds since 1970.
+    pub(super) fn expires(&self) -> Option<i64> {
+        self.expires
     }
 
     /// The names of all.

@@ -29,6 +29,8 @@ use super::{parameters, subject_alt_name};
 #[derive(Debug)]
 pub(super) struct Verifier {
     store: Option<TrustStore>,
+    /// What statistics call those that are trusted, where anything is asked of peers.
+    name: Option<Box<str>>,
     rules: Rules,
     names: Vec<SubjectAltNameMatcher>,
     certificate_hashes: Vec<[u8; 32]>,
@@ -57,10 +59,16 @@ impl Verifier {
             Some(config) => TrustStore::compile(config, cx)?,
             None => None,
         };
+        let name = config.map(|config| match &*config.secret {
+            "" if store.is_none() => UNNAMED.into(),
+            "" => UNNAMED_WITH_CERTIFICATES.into(),
+            secret => secret.into(),
+        });
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let set = |of: fn(&CertificateValidation) -> bool| config.is_some_and(of);
         Some(Self {
             store,
+            name,
             rules: Rules {
                 purpose,
                 depth_max: config.map_or(0, |config| config.max_verify_depth),
@@ -98,9 +106,19 @@ impl Verifier {
         self.store.is_some() || self.pins_certificate()
     }
 
-    /// The first certificate that is trusted, if there is one.
-    pub(super) fn trusted(&self) -> Option<&Listed> {
-        self.store.as_ref().and_then(TrustStore::first)
+    /// The certificates that are trusted.
+    pub(super) fn trusted(&self) -> impl Iterator<Item = Listed> {
+        self.store.iter().flat_map(TrustStore::listed)
+    }
+
+    /// When the first of them ends, in seconds since 1970.
+    pub(super) fn expires(&self) -> Option<i64> {
+        self.store.as_ref().and_then(TrustStore::expires)
+    }
+
+    /// The name and the end that statistics tell; without certificates there is none.
+    pub(super) fn named_end(&self) -> Option<(&str, i64)> {
+        Some((self.name.as_deref()?, self.expires().unwrap_or(i64::MAX)))
     }
 
     /// What tells these tests from others: a session of a peer that has passed others
@@ -230,6 +248,11 @@ impl Verifier {
         Ok(HandshakeSignatureValid::assertion())
     }
 }
+
+/// What Envoy's statistics call those that are trusted where they are no secret. The
+/// digits are those of a hash of nothing.
+const UNNAMED: &str = "unnamed_ca_cert";
+const UNNAMED_WITH_CERTIFICATES: &str = "unnamed_ca_cert_e3b0c442";
 
 /// The key is not for signatures: BoringSSL's `KEY_USAGE_BIT_INCORRECT`, which is an
 /// illegal parameter and no failed verification.
