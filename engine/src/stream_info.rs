@@ -288,13 +288,17 @@ impl StreamInfo {
             TimePoint::UpstreamConnectBegin => connection()?.connect_begin.map(|t| self.offset(t)),
             TimePoint::UpstreamConnectEnd => connection()?.connect_end.map(|t| self.offset(t)),
             TimePoint::UpstreamHandshakeEnd => connection()?.handshake_end.map(|t| self.offset(t)),
-            // Before the first request, which Envoy calls no time.
-            TimePoint::DownstreamHandshakeEnd => self.connection.tls.as_ref().map(|_| 0),
             recorded => match self.points[recorded as usize] {
                 UNSET => None,
                 nanos => Some(nanos),
             },
         }
+    }
+
+    /// Nanoseconds from the request's start to the end of its connection's handshake:
+    /// less than none, because that was before.
+    pub fn handshake_nanos(&self) -> Option<i64> {
+        self.connection.handshake_end.map(|end| self.offset(end))
     }
 
     /// Time from the request's start to `point`, when it was reached.
@@ -357,12 +361,10 @@ pub enum TimePoint {
     /// A pooled or new upstream connection was assigned to the request
     /// (`%UPSTREAM_CONNECTION_POOL_READY_DURATION%`).
     UpstreamPoolReady,
-    /// The downstream TLS handshake ended; never marked.
-    DownstreamHandshakeEnd,
 }
 
 impl TimePoint {
-    const COUNT: usize = TimePoint::DownstreamHandshakeEnd as usize + 1;
+    const COUNT: usize = TimePoint::UpstreamPoolReady as usize + 1;
 
     /// The point with this name in `%COMMON_DURATION%`.
     pub fn from_name(name: &str) -> Option<TimePoint> {
@@ -422,6 +424,10 @@ pub struct ConnectionInfo {
     pub filter_chain_metadata: Option<Arc<Metadata>>,
     /// What its handshake agreed on; `None` in plaintext.
     pub tls: Option<Arc<TlsInfo>>,
+    /// When its handshake was over, if requests come on it.
+    pub handshake_end: Option<Instant>,
+    /// Why there was no handshake; empty unless a log may tell it.
+    pub transport_failure_reason: Box<str>,
     /// What network filters have left for others: its requests begin with it.
     pub filter_state: FilterState,
     /// What listener filters have said of it. Requests on it have metadata of
@@ -464,6 +470,8 @@ impl ConnectionInfo {
             listener_metadata: None,
             filter_chain_metadata: None,
             tls: None,
+            handshake_end: None,
+            transport_failure_reason: Box::default(),
             filter_state: FilterState::default(),
             metadata: Metadata::default(),
             tlvs: None,

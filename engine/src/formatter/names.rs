@@ -33,6 +33,9 @@ pub(super) fn plain(name: &str) -> Option<Operator> {
         "UPSTREAM_CLUSTER" => Operator::Text(Text::UpstreamCluster),
         "UPSTREAM_CLUSTER_RAW" => Operator::Text(Text::UpstreamClusterRaw),
         "UPSTREAM_TRANSPORT_FAILURE_REASON" => Operator::Text(Text::UpstreamTransportFailureReason),
+        "DOWNSTREAM_TRANSPORT_FAILURE_REASON" => {
+            Operator::Text(Text::DownstreamTransportFailureReason)
+        }
         "STREAM_ID" => Operator::Text(Text::StreamId),
         "UNIQUE_ID" => Operator::Text(Text::UniqueId),
         "TLS_JA3_FINGERPRINT" => Operator::Text(Text::Ja3),
@@ -67,6 +70,7 @@ pub(super) fn plain(name: &str) -> Option<Operator> {
         "TRACE_ID" | "SPAN_ID" => Operator::Unset,
         // Known of QUIC connections only.
         "ROUNDTRIP_DURATION" => Operator::Unset,
+        "DOWNSTREAM_HANDSHAKE_DURATION" => Operator::HandshakeDuration,
         _ if NEVER_SET.contains(&name) => Operator::Unset,
         _ => {
             return number(name)
@@ -117,10 +121,6 @@ fn duration(name: &str) -> Option<Operator> {
         "REQUEST_TX_DURATION" => (TimePoint::DownstreamRxBegin, TimePoint::UpstreamTxEnd),
         "RESPONSE_DURATION" => (TimePoint::DownstreamRxBegin, TimePoint::UpstreamRxBegin),
         "RESPONSE_TX_DURATION" => (TimePoint::UpstreamRxBegin, TimePoint::DownstreamTxEnd),
-        "DOWNSTREAM_HANDSHAKE_DURATION" => (
-            TimePoint::DownstreamRxBegin,
-            TimePoint::DownstreamHandshakeEnd,
-        ),
         "UPSTREAM_CONNECTION_POOL_READY_DURATION" => {
             (TimePoint::DownstreamRxBegin, TimePoint::UpstreamPoolReady)
         }
@@ -133,13 +133,8 @@ fn duration(name: &str) -> Option<Operator> {
     }))
 }
 
-/// Operators whose facts nobody finds out yet: a failed connection has no request, and
-/// rustls tells no ids of sessions.
-const NEVER_SET: &[&str] = &[
-    "DOWNSTREAM_TLS_SESSION_ID",
-    "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
-    "UPSTREAM_TLS_SESSION_ID",
-];
+/// Operators whose facts nobody finds out: rustls tells no ids of sessions.
+const NEVER_SET: &[&str] = &["DOWNSTREAM_TLS_SESSION_ID", "UPSTREAM_TLS_SESSION_ID"];
 
 /// Operators of Envoy 1.40 whose facts Ringway does not record yet.
 pub(super) const NOT_YET: &[&str] = &[

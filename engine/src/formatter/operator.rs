@@ -27,6 +27,8 @@ pub(super) enum Operator {
     Text(Text),
     Number(Number),
     Duration(Span),
+    /// The one time that is before a request: it is told as less than none.
+    HandshakeDuration,
     Header {
         side: Side,
         main: HeaderKey,
@@ -103,6 +105,7 @@ pub(super) enum Text {
     UpstreamCluster,
     UpstreamClusterRaw,
     UpstreamTransportFailureReason,
+    DownstreamTransportFailureReason,
     StreamId,
     UniqueId,
     FilterChainName,

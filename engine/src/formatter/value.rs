@@ -47,6 +47,10 @@ impl Operator {
                 Some(value) => decimal(value, out),
                 None => Written::Nothing,
             },
+            Operator::HandshakeDuration => match info.handshake_nanos() {
+                Some(nanos) => decimal(nanos / NANOS_PER_MS, out),
+                None => Written::Nothing,
+            },
             Operator::Header {
                 side,
                 main,
@@ -192,6 +196,9 @@ impl Text {
             Text::UpstreamTransportFailureReason => {
                 return one_word(info.upstream_transport_failure_reason.as_str(), out);
             }
+            Text::DownstreamTransportFailureReason => {
+                return one_word(&info.connection.transport_failure_reason, out);
+            }
             Text::StreamId => {
                 return bytes(cx.request.get(HeaderId::XRequestId), usize::MAX, out);
             }
@@ -238,6 +245,8 @@ impl Number {
     }
 }
 
+const NANOS_PER_MS: i64 = 1_000_000;
+
 impl Span {
     /// The time in units; `None` when a point was not reached, or they were
     /// passed in the other order.
@@ -259,14 +268,14 @@ fn bytes(value: Option<&[u8]>, length_max: usize, out: &mut Vec<u8>) -> Written 
     }
 }
 
-/// A text of ours in which white space becomes `_`: lines are cut at white
-/// space by those who read them.
 /// A fingerprint of the client, or nothing.
 fn fingerprint(info: &StreamInfo, which: fn(&Fingerprints) -> Option<&str>) -> &str {
     let own = info.connection.fingerprints.as_deref();
     own.and_then(which).unwrap_or_default()
 }
 
+/// A text of ours in which white space becomes `_`: lines are cut at white
+/// space by those who read them.
 fn one_word(text: &str, out: &mut Vec<u8>) -> Written {
     if text.is_empty() {
         return Written::Nothing;

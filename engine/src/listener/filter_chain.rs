@@ -10,7 +10,9 @@ use ringway_config::listener::FilterChain as FilterChainConfig;
 use super::Serving;
 use crate::filters::WorkerContext;
 use crate::filters::network::http_connection_manager::ConnectionManager;
-use crate::filters::network::{Closed, NetworkFilters, RawTerminal, Session, Terminal, await_data};
+use crate::filters::network::{
+    Closed, NetworkFilters, NoHandshake, RawTerminal, Session, Terminal, await_data,
+};
 use crate::reactor::{self, Stream, Timer};
 use crate::stats::Store;
 use crate::stream_info::ConnectionInfo;
@@ -93,7 +95,9 @@ impl WorkerChain {
         stream: Stream,
         info: ConnectionInfo,
     ) {
-        let visit = manager.begin_connection(self.tls.is_some());
+        // Without its secret a connection is none of TLS.
+        let over_tls = self.tls.as_ref().is_some_and(ServerSocketFactory::is_ready);
+        let visit = manager.begin_connection(over_tls);
         let mut info = Rc::new(info);
         let filters = &self.chain.filters;
         let mut session = (!filters.is_empty()).then(|| {
@@ -107,12 +111,15 @@ impl WorkerChain {
         }
         // In a box: it is large, and over soon.
         let socket = match &self.tls {
-            None => Some(TransportSocket::RawBuffer(stream)),
+            None => Ok(TransportSocket::RawBuffer(stream)),
             Some(tls) => Box::pin(self.shake_hands(serving, tls, stream, &mut info)).await,
         };
-        let Some(socket) = socket else {
+        let Ok(socket) = socket else {
             return manager.give_up_connection(&visit);
         };
+        if self.tls.is_some() {
+            Rc::make_mut(&mut info).handshake_end = Some(reactor::now());
+        }
         if let Some(session) = &mut session {
             filters.on_secured(session, Rc::clone(&info));
             let passes = async {
@@ -153,10 +160,10 @@ impl WorkerChain {
         terminal.begin();
         let handshake = async {
             let socket = match &self.tls {
-                None => TransportSocket::RawBuffer(stream),
-                Some(tls) => Box::pin(self.shake_hands(serving, tls, stream, &mut info)).await?,
+                None => Ok(TransportSocket::RawBuffer(stream)),
+                Some(tls) => Box::pin(self.shake_hands(serving, tls, stream, &mut info)).await,
             };
-            Some((socket, info))
+            socket.map(|socket| (socket, info))
         };
         let filters = &self.chain.filters;
         let limit = serving.shared.config.buffer_limit;
@@ -169,30 +176,31 @@ impl WorkerChain {
         terminal.end(&mut session);
     }
 
-    /// The handshake of a TLS connection, as far as it takes no longer than it may.
+    /// The handshake of a TLS connection, as far as it takes no longer than it may. What
+    /// it agrees on is noted.
     async fn shake_hands(
         &self,
         serving: &Serving,
         tls: &ServerSocketFactory,
         stream: Stream,
         info: &mut Rc<ConnectionInfo>,
-    ) -> Option<TransportSocket> {
+    ) -> Result<TransportSocket, NoHandshake> {
         let limit = self.config.transport_socket_connect_timeout;
         let timer = Timer::new();
         timer.set(limit.map(|limit| reactor::now() + limit));
         match reactor::timeout(&timer, tls.accept(stream)).await {
             Ok(Ok(secured)) => {
                 Rc::make_mut(info).tls = Some(secured.info);
-                Some(TransportSocket::Tls(secured.stream))
+                Ok(TransportSocket::Tls(secured.stream))
             }
             Ok(Err(error)) => {
                 tracing::debug!(connection = info.id, ?error, "no TLS connection");
-                None
+                Err(NoHandshake::Failed(error))
             }
             Err(_elapsed) => {
                 let stats = &serving.shared.stats;
                 stats.downstream_cx_transport_socket_connect_timeout.inc();
-                None
+                Err(NoHandshake::Timeout)
             }
         }
     }

@@ -10,7 +10,8 @@ pub fn prefix(name: &str) -> String {
 }
 
 stats_struct! {
-    /// Updates of a secret, under [`prefix`].
+    /// Updates of a secret, under [`prefix`]. As in Envoy, nothing that files tell has
+    /// a duration.
     pub struct SdsStats {
         counters: [
             init_fetch_timeout,

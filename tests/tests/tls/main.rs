@@ -12,6 +12,7 @@ mod checks;
 mod client_cert_header;
 mod clients;
 mod expiry;
+mod failures;
 mod files;
 mod filter_chains;
 mod fingerprints;

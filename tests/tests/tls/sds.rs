@@ -115,12 +115,13 @@ fn counted(process: &Process) -> String {
     let text = process.admin().get("/stats").text();
     let lines = text.lines().filter(|line| {
         let of_secrets = line.starts_with("sds.") || line.contains("_ssl_socket_factory.");
-        of_secrets && !line.contains("update_time") && !line.contains("update_duration")
+        of_secrets && !line.contains("update_time")
     });
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// `/certs` and the secrets of `/config_dump`, apart from times and orders.
+/// `/certs`, the ends of certificates in `/stats` and the secrets of `/config_dump`, apart
+/// from times and orders.
 fn dumped(process: &Process) -> String {
     let json = |path: &str| -> Value {
         let text = process.admin().get(path).text();
@@ -156,6 +157,13 @@ fn dumped(process: &Process) -> String {
                 seen += &format!("\n{kind}: {one}");
             }
         }
+    }
+    let text = process.admin().get("/stats").text();
+    for line in text
+        .lines()
+        .filter(|line| line.contains(".ssl.certificate."))
+    {
+        seen += &format!("\n{line}");
     }
     seen + "\n"
 }
@@ -200,6 +208,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("the first again", "version_info: \"6\"\nSERVER", "server"),
     ("in a wrapper", "WRAPPED", "server-rsa"),
     ("as JSON, which is YAML", "JSON", "server"),
+    ("in a directory that is watched", "WATCHED", "server"),
 ];
 
 fn text(of: &str) -> String {
@@ -229,6 +238,7 @@ fn text(of: &str) -> String {
         ("TRUST", trust("srv", "ca", "")),
         ("NOTHING", secret("srv", "")),
         ("KEYLESS", secret("srv", keyless)),
+        ("WATCHED", secret("srv", &elsewhere.replace("/nowhere", ""))),
         ("ELSEWHERE", secret("srv", &elsewhere)),
         ("MISMATCH", secret("srv", mismatch)),
         ("WRAPPED", wrapped),
@@ -253,7 +263,7 @@ fn files_are_taken_and_refused_as_by_envoy() {
             await_read(&process, "srv", done as u64 + 1);
             await_shown(&process, "front", wanted);
             seen += &format!("{what}:\n{}", counted(&process));
-            if matches!(done, 0 | 12 | 14 | 19) {
+            if matches!(done, 0 | 12 | 14 | 19 | 22) {
                 seen += &dumped(&process);
             }
         }
@@ -276,6 +286,37 @@ fn what_is_refused_is_told_of_with_its_place() {
              certificate";
         assert!(said.contains(&place) && said.contains(reason), "{said}");
     });
+}
+
+/// Clients that come before the secret are turned away, and are none of TLS.
+#[test]
+fn clients_that_come_before_the_secret_are_turned_away() {
+    let files = Files::new();
+    all_alike(
+        "clients_that_come_before_the_secret_are_turned_away",
+        |program| {
+            put(&files, "srv.yaml", &certificate_secret("other", "server"));
+            let process = start(program, &files, &listener("front", &server(""), ""), "");
+            await_read(&process, "srv", 1);
+            let mut seen = String::new();
+            for _ in 0..3 {
+                seen += &shown(process.listener("front"));
+            }
+            put(&files, "srv.yaml", &certificate_secret("srv", "server"));
+            await_shown(&process, "front", "server");
+            let (stats, gone) = process.admin().await_stats(PATIENCE, |stats| {
+                stats.get("http.front.downstream_cx_active") == Some(&0)
+            });
+            assert!(gone, "{}: {stats:?}", process.name());
+            let of_tls = stats["http.front.downstream_cx_ssl_total"];
+            let others = stats["http.front.downstream_cx_total"] - of_tls;
+            let turned_away = stats["listener.front.server_ssl_socket_factory.downstream_context_secrets_not_ready"];
+            // Some may come before the worker has the secret.
+            assert_eq!(others, turned_away, "{}", process.name());
+            assert!(others >= 3, "{}: {others}", process.name());
+            format!("{seen} {of_tls}")
+        },
+    );
 }
 
 #[test]

@@ -19,7 +19,6 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use ringway_config::bootstrap::Snapshot;
 use ringway_config::clusters::ClusterId;
@@ -220,7 +219,6 @@ impl SecretManager {
 
     /// Reads the file of a secret.
     fn update(&mut self, place: usize) -> Vec<ContextChange> {
-        let begun = Instant::now();
         let provider = &mut self.providers[place];
         let name = Arc::clone(&provider.secret.name);
         provider.stats.update_attempt.inc();
@@ -264,7 +262,7 @@ impl SecretManager {
                 }
             }
         }
-        self.providers[place].succeeded(&response.version, begun);
+        self.providers[place].succeeded(&response.version);
         changes
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use ringway_config::tls::{KnownSecret, SdsSecret};
@@ -72,14 +72,12 @@ impl Provider {
     }
 
     /// Counts a file that was taken.
-    pub fn succeeded(&self, version: &str, begun: Instant) {
+    pub fn succeeded(&self, version: &str) {
         self.stats.update_success.inc();
         self.stats.version.set(xxh64(version.as_bytes(), 0));
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let since_epoch = since_epoch.unwrap_or_default().as_millis();
         self.stats.update_time.set(since_epoch as u64);
-        let took = begun.elapsed().as_millis();
-        self.stats.update_duration.record(took as u64);
         let prefix = prefix(&self.secret.name);
         (self.store).text_readout(&format!("{prefix}version_text"), version);
     }

@@ -31,6 +31,7 @@ use crate::reactor::{self, Timer};
 use crate::stats::Store;
 use crate::stream_info::{ConnectionInfo, StreamInfo};
 use crate::transport_sockets::TransportSocket;
+use crate::transport_sockets::tls::handshake::HandshakeError;
 use direct_response::DirectResponse;
 use tcp_proxy::TcpProxy;
 
@@ -78,14 +79,14 @@ impl RawTerminal {
         &self,
         session: &mut Session,
         filters: &NetworkFilters,
-        handshake: impl Future<Output = Option<Secured>>,
+        handshake: impl Future<Output = Result<Secured, NoHandshake>>,
         buffer_limit: u32,
     ) -> Result<(), Closed> {
         if let Self::TcpProxy(proxy) = self {
             proxy.serve(session, filters, handshake, buffer_limit).await;
             return Ok(());
         }
-        let (socket, info) = handshake.await.ok_or(Closed)?;
+        let (socket, info) = handshake.await.map_err(|_| Closed)?;
         filters.on_secured(session, info);
         match self {
             Self::Echo => echo::serve(session, filters, socket, buffer_limit).await,
@@ -100,6 +101,15 @@ impl RawTerminal {
 
 /// A connection whose handshake is over, and what is known of it now.
 pub type Secured = (TransportSocket, Rc<ConnectionInfo>);
+
+/// Why there is no connection after a handshake.
+#[derive(Debug)]
+pub enum NoHandshake {
+    /// It has failed.
+    Failed(HandshakeError),
+    /// It has taken too long.
+    Timeout,
+}
 
 /// A network filter before the terminal one, shared by all workers.
 pub trait NetworkFilter: Send + Sync {

@@ -20,11 +20,18 @@ pub fn reason(error: &HandshakeError) -> String {
         }
         HandshakeError::Verify(failure) => return certificate_verify_failed(failure),
         HandshakeError::NoSecret => return NO_SECRET.to_owned(),
+        HandshakeError::HttpRequest => return told(156, "HTTP_REQUEST"),
         HandshakeError::Closed | HandshakeError::Io(_) => return String::new(),
     };
     let (number, name) = match error {
         Error::AlertReceived(alert) => alert_reason(*alert),
-        Error::NoCertificatesPresented => (192, "PEER_DID_NOT_RETURN_A_CERTIFICATE"),
+        Error::NoCertificatesPresented => {
+            let name = "PEER_DID_NOT_RETURN_A_CERTIFICATE";
+            return told(
+                192,
+                &format!("{name}:peer did not provide required client certificate"),
+            );
+        }
         Error::InvalidCertificate(CertificateError::BadSignature) => (123, "BAD_SIGNATURE"),
         Error::InvalidCertificate(other) => return certificate_verify_failed(other),
         Error::InvalidMessage(

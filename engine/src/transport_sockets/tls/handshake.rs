@@ -49,6 +49,8 @@ pub enum HandshakeError {
     Verify(VerifyFailure),
     /// There is no context yet: nobody has said what our secrets are.
     NoSecret,
+    /// The client speaks HTTP, without TLS.
+    HttpRequest,
 }
 
 /// What Envoy says then.
@@ -68,6 +70,7 @@ impl From<HandshakeError> for io::Error {
             HandshakeError::Tls(error) => Self::new(io::ErrorKind::InvalidData, error),
             HandshakeError::Verify(failure) => Self::other(failure.to_string()),
             HandshakeError::NoSecret => Self::other(NO_SECRET),
+            HandshakeError::HttpRequest => io::ErrorKind::InvalidData.into(),
         }
     }
 }
@@ -170,6 +173,7 @@ async fn client_hello(socket: &Stream) -> Result<(Option<ClientHello>, Vec<u8>),
         match reader.read(&chunk) {
             Progress::Incomplete => {}
             Progress::Complete(hello) => return Ok((Some(hello), received)),
+            Progress::NotTls if is_http(&received) => return Err(HandshakeError::HttpRequest),
             Progress::NotTls | Progress::TooLarge => return Ok((None, received)),
         }
     }
@@ -201,6 +205,12 @@ fn is_longer(received: &[u8], bytes_max: u32) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a request begins like this: the methods that BoringSSL knows.
+fn is_http(received: &[u8]) -> bool {
+    let methods: [&[u8]; 4] = [b"GET ", b"POST ", b"HEAD ", b"PUT "];
+    methods.iter().any(|method| received.starts_with(method))
 }
 
 /// Either side's state machine of rustls.

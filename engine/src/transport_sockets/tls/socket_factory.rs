@@ -84,7 +84,9 @@ impl HandshakeCounts {
             HandshakeError::Tls(rustls::Error::NoCertificatesPresented) => {
                 self.stats.fail_verify_no_cert.inc();
             }
-            HandshakeError::Tls(_) => self.stats.connection_error.inc(),
+            HandshakeError::Tls(_) | HandshakeError::HttpRequest => {
+                self.stats.connection_error.inc();
+            }
             // Nobody has broken a rule of TLS.
             HandshakeError::Closed | HandshakeError::Io(_) | HandshakeError::NoSecret => {}
         }
@@ -158,6 +160,12 @@ impl ServerSocketFactory {
         }
     }
 
+    /// Whether the secrets of its context are there.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.context.borrow().is_some()
+    }
+
     /// Makes a connection of an accepted socket.
     ///
     /// # Errors
@@ -166,6 +174,10 @@ impl ServerSocketFactory {
         let Some(context) = self.context.borrow().clone() else {
             let stats = &self.shared.stats;
             stats.downstream_context_secrets_not_ready.inc();
+            if socket.has_unread() {
+                // As the kernel says it of what nobody has read.
+                socket.reset();
+            }
             return Err(HandshakeError::NoSecret);
         };
         let mut staple = None;

@@ -20,6 +20,7 @@ mod upstream;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use ringway_codecs::header::HeaderMap;
@@ -28,7 +29,7 @@ use self::config::Config;
 use self::deadlines::Deadlines;
 use self::relay::{Event, HostSide, Relay};
 use self::upstream::{Reached, Upstream};
-use super::{NetworkFilters, Secured, Session};
+use super::{NetworkFilters, NoHandshake, Secured, Session};
 use crate::filters::http::router::ActiveRequest;
 use crate::formatter::{AccessLogType, Context as FormatContext};
 use crate::reactor::{self, Timer};
@@ -36,6 +37,7 @@ use crate::stats::Store;
 use crate::stats::tcp_proxy::{TcpProxyStats, prefix};
 use crate::stream_info::{ResponseFlag, TimePoint};
 use crate::transport_sockets::TransportSocket;
+use crate::transport_sockets::tls::failure;
 use crate::upstream::conn_pool;
 
 /// A TCP proxy, shared by all workers.
@@ -97,7 +99,7 @@ impl TcpProxy {
         &self,
         session: &mut Session,
         filters: &NetworkFilters,
-        handshake: impl Future<Output = Option<Secured>>,
+        handshake: impl Future<Output = Result<Secured, NoHandshake>>,
         buffer_limit: u32,
     ) {
         let jitter = session.worker.rng.borrow_mut().f64();
@@ -151,7 +153,7 @@ impl TcpProxy {
         &self,
         session: &mut Session,
         filters: &NetworkFilters,
-        handshake: impl Future<Output = Option<Secured>>,
+        handshake: impl Future<Output = Result<Secured, NoHandshake>>,
         deadlines: &mut Deadlines,
     ) -> Result<(TransportSocket, Reached), (End, Option<TransportSocket>)> {
         let mut client = None;
@@ -346,7 +348,7 @@ impl TcpProxy {
 /// Goes on with the client's handshake unless it is over. What is known of the
 /// connection then is noted.
 fn poll_handshake(
-    handshake: Pin<&mut impl Future<Output = Option<Secured>>>,
+    handshake: Pin<&mut impl Future<Output = Result<Secured, NoHandshake>>>,
     client: &mut Option<TransportSocket>,
     session: &mut Session,
     filters: &NetworkFilters,
@@ -357,12 +359,30 @@ fn poll_handshake(
     }
     match handshake.poll(cx) {
         Poll::Pending => Ok(()),
-        Poll::Ready(Some((socket, info))) => {
+        Poll::Ready(Ok((socket, info))) => {
             *client = Some(socket);
             filters.on_secured(session, info);
             Ok(())
         }
-        Poll::Ready(None) => Err(End::Closed),
+        Poll::Ready(Err(error)) => {
+            note_failure(&error, session);
+            Err(End::Closed)
+        }
+    }
+}
+
+/// Has logs tell why there was no handshake.
+fn note_failure(error: &NoHandshake, session: &mut Session) {
+    let info = &mut session.info;
+    match error {
+        NoHandshake::Failed(error) => {
+            let reason = failure::reason(error).into();
+            Rc::make_mut(&mut info.connection).transport_failure_reason = reason;
+        }
+        NoHandshake::Timeout => {
+            let details = &mut info.connection_termination_details;
+            details.set("transport socket timeout was reached");
+        }
     }
 }
 

@@ -1,0 +1,163 @@
+//! Handshakes that fail: what logs tell of them, and of those that do not.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use ringway_tests::programs;
+
+use super::files::Files;
+use super::{
+    PATIENCE, all_alike, certificate, cluster, listener_with, log_of, s_client, server_tls, start,
+};
+
+/// A listener whose connections are carried to a host, and logged.
+fn carrier(name: &str, context: &str) -> String {
+    format!(
+        "  - name: {name}
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
+    stat_prefix: {name}
+    filter_chains:
+    - {}
+      transport_socket_connect_timeout: 2s
+      filters:
+      - name: proxy
+        typed_config:
+          \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: {name}
+          cluster: host
+          access_log:
+          - name: log
+            typed_config:
+              \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: {{DIR}}/{name}.log
+              log_format: {{ text_format_source: {{ inline_string: \"%DOWNSTREAM_TRANSPORT_FAILURE_REASON% %CONNECTION_TERMINATION_DETAILS% %RESPONSE_FLAGS% %DOWNSTREAM_HANDSHAKE_DURATION%\\n\" }} }}
+",
+        server_tls(context)
+    )
+}
+
+/// A host that takes what comes.
+fn host() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || std::io::copy(&mut stream, &mut std::io::sink()));
+        }
+    });
+    address
+}
+
+const CLIENTS: &[(&str, &[&str])] = &[
+    ("no certificate", &[]),
+    ("no certificate, TLS 1.2", &["-tls1_2"]),
+    (
+        "a stranger",
+        &["-cert", "stranger.pem", "-key", "stranger.key"],
+    ),
+    (
+        "a stranger, TLS 1.2",
+        &["-tls1_2", "-cert", "stranger.pem", "-key", "stranger.key"],
+    ),
+    ("too old", &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]),
+    ("a good one", &["-cert", "client.pem", "-key", "client.key"]),
+];
+
+#[test]
+fn logs_tell_why_there_is_no_handshake() {
+    let test = "logs_tell_why_there_is_no_handshake";
+    if programs::optional(test, "openssl").is_none() {
+        return;
+    }
+    let files = Files::new();
+    let host = host();
+    all_alike(test, |program| {
+        let context = format!(
+            "require_client_certificate: true, common_tls_context: {{ tls_certificates: [ {} ], \
+             validation_context: {{ trusted_ca: {{ filename: FILES/ca.pem }} }} }}",
+            certificate("server")
+        );
+        let process = start(
+            program,
+            &files,
+            &carrier("carrier", &context),
+            &cluster("host", host, ""),
+        );
+        let address = process.listener("carrier");
+        let mut seen = String::new();
+        let mut lines = 0;
+        let mut logged = |what: &str| {
+            lines += 1;
+            let log = log_of(&process, "carrier", lines);
+            let last = log.lines().last().unwrap_or_default();
+            seen += &format!("{what}: {last}\n");
+        };
+        for (what, arguments) in CLIENTS {
+            let _ = s_client(&files, address, arguments);
+            logged(what);
+        }
+        for (what, bytes) in [
+            ("HTTP", &b"GET / HTTP/1.1\r\n\r\n"[..]),
+            ("an alert", &[0x15, 3, 1, 0, 2, 2, 40]),
+            ("silence", b""),
+        ] {
+            let mut stream = TcpStream::connect(address).expect("a connection");
+            stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+            stream.write_all(bytes).expect("it is sent");
+            let _ = stream.read(&mut [0; 64]);
+            logged(what);
+        }
+        drop(TcpStream::connect(address).expect("a connection"));
+        logged("a client that leaves");
+        seen
+    });
+}
+
+/// The handshake was before the request: its end is told as less than none.
+#[test]
+fn logs_of_requests_tell_how_long_ago_the_handshake_was() {
+    const AGO: Duration = Duration::from_millis(60);
+    let test = "logs_of_requests_tell_how_long_ago_the_handshake_was";
+    let Some(openssl) = programs::optional(test, "openssl") else {
+        return;
+    };
+    let files = Files::new();
+    all_alike(test, |program| {
+        let tls = server_tls(&format!(
+            "common_tls_context: {{ tls_certificates: [ {} ] }}",
+            certificate("server")
+        ));
+        let log = "%DOWNSTREAM_HANDSHAKE_DURATION%";
+        let listeners = [
+            listener_with("secret", &tls, "", log, ""),
+            listener_with("plain", "name: plain", "", log, ""),
+        ];
+        let process = start(program, &files, &listeners.concat(), "");
+        let mut client = Command::new(&openssl)
+            .args(["s_client", "-quiet", "-connect"])
+            .arg(process.listener("secret").to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl runs");
+        let name = "listener.secret.ssl.handshake";
+        let (stats, shaken) =
+            (process.admin()).await_stats(PATIENCE, |stats| stats.get(name) == Some(&1));
+        assert!(shaken, "{stats:?}");
+        std::thread::sleep(AGO);
+        let mut input = client.stdin.take().expect("its input");
+        input
+            .write_all(b"GET /direct HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n")
+            .expect("openssl reads");
+        let log = log_of(&process, "secret", 1);
+        let told: i128 = log.trim().parse().expect("a number");
+        assert!(told <= -(AGO.as_millis() as i128), "{log}");
+        drop(input);
+        let _ = client.wait();
+        let _ = super::get(process.listener("plain"), "/direct");
+        log_of(&process, "plain", 1)
+    });
+}
