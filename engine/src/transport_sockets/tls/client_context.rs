@@ -12,6 +12,7 @@ use rustls::sign::SingleCertAndKey;
 
 use super::asked::Asked;
 use super::certificate::{Certificate, Listed};
+use super::session_facts::SessionFacts;
 use super::shared_context::Context;
 use super::verifier::{HostVerifier, Verifier};
 use super::x509_store::Purpose;
@@ -29,6 +30,8 @@ pub struct ClientContext {
     /// A host with a name is asked for that one.
     auto_host_sni: bool,
     verifier: Arc<Verifier>,
+    /// What is told of sessions.
+    pub(super) sessions: SessionFacts,
 }
 
 impl ClientContext {
@@ -84,6 +87,7 @@ impl ClientContext {
             sni,
             auto_host_sni: context.auto_host_sni,
             verifier,
+            sessions: SessionFacts::default(),
         })
     }
 

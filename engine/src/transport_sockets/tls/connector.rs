@@ -57,7 +57,7 @@ impl Connector {
     {
         let name = self.context.server_name(None, hostname, address);
         let connector = TlsConnector::from(Arc::clone(&self.config));
-        let mut handshake = pin!(connector.connect(name, socket));
+        let mut handshake = pin!(connector.connect(name.clone(), socket));
         let mut noted = Notes::default();
         let connected = poll_fn(|cx| {
             let connected = handshake.as_mut().poll(cx);
@@ -68,7 +68,9 @@ impl Connector {
         .await;
         let stream = connected.map_err(|error| failure(error, &mut noted))?;
         let state = stream.get_ref().1;
-        let agreed = Agreed::new(state, &mut noted).ok_or(rustls::Error::HandshakeNotComplete)?;
+        let agreed = Agreed::new(state, &mut noted);
+        let mut agreed = agreed.ok_or(rustls::Error::HandshakeNotComplete)?;
+        self.context.sessions.complete(&name, &mut agreed);
         Ok((stream, agreed))
     }
 }

@@ -10,7 +10,7 @@
 //! - what is asked of the peer's (`verifier.rs`): a chain to somebody who is trusted
 //!   (`trust_store.rs`, by the library's own rules, `x509_store.rs`) and names
 //!   (`subject_alt_name.rs`),
-//! - sessions that are taken up again (`session_ticket.rs`).
+//! - sessions that are taken up again (`session_ticket.rs`; `session_facts.rs`).
 //!
 //! Who has a context has it through `shared_context.rs`, because its secrets may
 //! change while the proxy runs.
@@ -46,6 +46,7 @@ mod parameters;
 mod peer_certificate;
 mod record;
 mod server_context;
+mod session_facts;
 mod session_ticket;
 mod shared_context;
 mod socket_factory;

@@ -236,20 +236,16 @@ impl ClientSocketFactory {
             return Err(HandshakeError::NoSecret);
         };
         let name = context.server_name(asked, hostname, address);
-        let outcome = match asked.map(|asked| asked.config(&context)) {
-            Some(config) => handshake::connect(socket, &config, name, alpn).await,
-            None => handshake::connect(socket, &context.config, name, alpn).await,
+        let config = match asked {
+            Some(asked) => asked.config(&context),
+            None => Arc::clone(&context.config),
         };
-        let outcome = outcome.map(|(stream, agreed)| {
+        let outcome = handshake::connect(socket, &config, name.clone(), alpn).await;
+        let outcome = outcome.map(|(stream, mut agreed)| {
             let own = context.certificate.as_ref();
-            let certificate = own.map(|own| Arc::clone(&own.listed.facts));
-            (
-                stream,
-                Agreed {
-                    certificate,
-                    ..agreed
-                },
-            )
+            agreed.certificate = own.map(|own| Arc::clone(&own.listed.facts));
+            context.sessions.complete(&name, &mut agreed);
+            (stream, agreed)
         });
         self.counts.ended(outcome, context.verifies_hosts())
     }
