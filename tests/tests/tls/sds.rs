@@ -285,6 +285,21 @@ fn what_is_refused_is_told_of_with_its_place() {
         let reason = "resources[0].tls_certificate.private_key: the key is not that of the \
              certificate";
         assert!(said.contains(&place) && said.contains(reason), "{said}");
+        // Two findings are two lines, each with what lines begin with.
+        let odd = certificate("server").replace(
+            "} }",
+            "}, signed_certificate_timestamp: [ { filename: x } ], no_such_field: 1 }",
+        );
+        let odd = secret("srv", &format!("tls_certificate: {odd}"));
+        put(&files, "srv.yaml", &odd);
+        await_read(&process, "srv", 3);
+        let said = process.stderr();
+        let lines = said.lines().filter(|line| line.contains("sds/srv.yaml:"));
+        let lines: Vec<_> = lines.collect();
+        for of in ["signed_certificate_timestamp", "no_such_field"] {
+            assert!(lines.iter().any(|line| line.contains(of)), "{said}");
+        }
+        assert!(lines.iter().all(|line| line.contains(" WARN ")), "{said}");
     });
 }
 

@@ -226,18 +226,16 @@ impl SecretManager {
             Ok(response) => response,
             Err(Refused::Text(findings)) => {
                 provider.stats.update_failure.inc();
-                tracing::warn!(secret = &*name, "the secret cannot be read: {findings}");
+                warn_of(&name, "the secret cannot be read: ", &findings);
                 return Vec::new();
             }
             Err(Refused::Content(findings)) => {
                 provider.stats.update_rejected.inc();
-                tracing::warn!(secret = &*name, "the secret is refused: {findings}");
+                warn_of(&name, "the secret is refused: ", &findings);
                 return Vec::new();
             }
         };
-        if !response.warnings.is_empty() {
-            tracing::warn!(secret = &*name, "{}", response.warnings);
-        }
+        warn_of(&name, "", &response.warnings);
         let mut changes = Vec::new();
         if !provider.has_told(&response.secret.message) {
             provider.told = Some(response.secret.clone());
@@ -257,7 +255,7 @@ impl SecretManager {
                 Ok(made) => changes = made,
                 Err(findings) => {
                     self.providers[place].stats.update_rejected.inc();
-                    tracing::warn!(secret = &*name, "the secret is refused: {findings}");
+                    warn_of(&name, "the secret is refused: ", &findings);
                     return Vec::new();
                 }
             }
@@ -287,10 +285,8 @@ impl SecretManager {
             Err(findings) => {
                 let provider = &self.providers[place];
                 provider.stats.key_rotation_failed.inc();
-                tracing::warn!(
-                    secret = &*provider.secret.name,
-                    "the files of the secret are refused, those before stay: {findings}"
-                );
+                let outcome = "the files of the secret are refused, those before stay: ";
+                warn_of(&provider.secret.name, outcome, &findings);
                 Vec::new()
             }
         }
@@ -347,9 +343,7 @@ impl SecretManager {
         if found.has_errors() || made.iter().any(Option::is_none) {
             return Err(found);
         }
-        if !found.is_empty() {
-            tracing::warn!(secret = &*self.providers[place].secret.name, "{found}");
-        }
+        warn_of(&self.providers[place].secret.name, "", &found);
         for context in &self.contexts {
             if context.needs.contains(&place) {
                 let stats = match &context.of {
@@ -396,6 +390,14 @@ impl SecretManager {
                 Some(Some(ContextChange::Client(*id, Arc::clone(shared), made)))
             }
         })
+    }
+}
+
+/// Logs findings about a secret, each by itself: whoever reads a log by lines finds the
+/// time and the secret on every one.
+fn warn_of(secret: &str, outcome: &str, findings: &Diagnostics) {
+    for finding in findings.iter() {
+        tracing::warn!(secret, "{outcome}{finding}");
     }
 }
 
