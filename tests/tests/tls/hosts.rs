@@ -1,15 +1,17 @@
 //! Hosts: how they are asked, and what becomes of requests where they are not who they
 //! should be.
 
-use std::io::Write as _;
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Sender, channel};
 
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs;
 
 use super::files::Files;
 use super::{
-    all_alike, back, certificate, client_tls, cluster, get, listener, log_of, moved, start,
+    PATIENCE, all_alike, back, certificate, client_tls, cluster, get, listener, log_of, moved,
+    start,
 };
 
 /// Clusters by what they ask of a server.
@@ -121,8 +123,7 @@ fn hosts_are_asked_as_envoy_asks() {
 
 /// A server that answers whatever it is sent as HTTP servers answer TLS.
 fn not_tls() -> SocketAddr {
-    use std::io::Read as _;
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
@@ -131,4 +132,66 @@ fn not_tls() -> SocketAddr {
         }
     });
     address
+}
+
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n";
+const BODY: &[u8] = b"hello\n";
+
+/// A host that answers one request with TLS, and sends the body when it is told to.
+fn host_in_pieces(files: &Files) -> (SocketAddr, Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let config = super::server::config(files, "server");
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let (socket, _) = listener.accept().expect("a connection");
+        let session = rustls::ServerConnection::new(config).expect("a session");
+        let mut stream = rustls::StreamOwned::new(session, socket);
+        let _ = stream.read(&mut [0; 4096]).expect("a request");
+        stream.write_all(HEAD).expect("it is sent");
+        told.recv().expect("the test goes on");
+        stream.write_all(BODY).expect("it is sent");
+        // Until the proxy closes.
+        let _ = stream.read(&mut [0; 1]);
+    });
+    (address, tell)
+}
+
+/// What the last receive has brought counts as buffered: plaintext, not records.
+#[test]
+fn plaintext_of_hosts_counts_as_buffered() {
+    let files = Files::new();
+    all_alike("plaintext_of_hosts_counts_as_buffered", |program| {
+        let (host, tell) = host_in_pieces(&files);
+        let route = "              - { match: { prefix: / }, route: { cluster: host } }";
+        let process = start(
+            program,
+            &files,
+            &listener("front", "name: plain", route),
+            &cluster("host", host, &client_tls("sni: a.test")),
+        );
+        let mut client = TcpStream::connect(process.listener("front")).expect("a connection");
+        client.set_read_timeout(Some(PATIENCE)).expect("an option");
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: a.test\r\n\r\n")
+            .expect("it is sent");
+        let mut answer = Vec::new();
+        let mut read = |until: &[u8]| {
+            while !answer.ends_with(until) {
+                let mut buffer = [0; 4096];
+                let length = client.read(&mut buffer).expect("an answer");
+                assert!(length > 0, "{}", String::from_utf8_lossy(&answer));
+                answer.extend_from_slice(&buffer[..length]);
+            }
+        };
+        read(b"\r\n\r\n");
+        tell.send(()).expect("the host waits");
+        read(BODY);
+        let name = "cluster.host.upstream_cx_rx_bytes_buffered";
+        let body = BODY.len() as u64;
+        let (stats, counted) =
+            (process.admin()).await_stats(PATIENCE, |stats| stats.get(name) == Some(&body));
+        assert!(counted, "{}: {:?}", process.name(), stats.get(name));
+        String::new()
+    });
 }

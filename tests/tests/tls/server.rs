@@ -94,7 +94,8 @@ impl Shared {
     }
 }
 
-fn config(files: &Files, name: &str) -> Arc<ServerConfig> {
+/// A server's configuration with the certificate of this name.
+pub fn config(files: &Files, name: &str) -> Arc<ServerConfig> {
     let chain = CertificateDer::pem_file_iter(files.path(&format!("{name}.pem")));
     let chain = chain.expect("certificates").map(|der| der.expect("one"));
     let key = PrivateKeyDer::from_pem_file(files.path(&format!("{name}.key")));
