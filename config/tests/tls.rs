@@ -284,6 +284,25 @@ fn what_is_warned_of() {
         let context = format!("{context}, require_client_certificate: {required}");
         assert_eq!(downstream(&context, "").1, [] as [&str; 0]);
     }
+    let particular = context.replace(
+        "ca.pem }",
+        "ca.pem }, match_typed_subject_alt_names: [ { san_type: DNS, matcher: { exact: a } } ]",
+    );
+    let unsaid = "whether clients without a certificate are let in depends on what is asked of \
+         certificates; set require_client_certificate";
+    assert_eq!(
+        downstream(&particular, "").1,
+        [format!("{CHAIN}: {unsaid}")]
+    );
+    let (_, warnings) =
+        upstream("common_tls_context: { validation_context: { system_root_certs: {} } }");
+    let unread = "has no effect: nothing reads it, in Envoy neither: only a trusted_ca says who is \
+         trusted";
+    let field = "common_tls_context.validation_context.system_root_certs";
+    assert!(
+        warnings.contains(&format!("{CLUSTER}.{field}: {unread}")),
+        "{warnings:?}"
+    );
 }
 
 #[test]
@@ -431,7 +450,8 @@ fn what_parameters_are_refused_for() {
         ),
         (
             "tls_minimum_protocol_version: TLSv1_3",
-            ": no version is left: the minimum is TLS 1.3, the maximum is TLS 1.2",
+            ": no version is left: the minimum is TLS 1.3, the maximum is TLS 1.2 unless \
+             tls_maximum_protocol_version says another",
         ),
         (
             "cipher_suites: [ ECDHE-RSA-AES128-GCM-SHA256, AES128-SHA ]",
@@ -524,10 +544,6 @@ fn what_validation_is_refused_for() {
             "match_typed_subject_alt_names[0].oid: OTHER_NAME needs an object identifier such as \
              1.3.6.1.4.1.311.20.2.3, not \"1.x\""
                 .to_owned(),
-        ),
-        (
-            "system_root_certs: {}",
-            "system_root_certs: not supported yet".to_owned(),
         ),
     ] {
         let context = format!("common_tls_context: {{ validation_context: {{ {fields} }} }}");

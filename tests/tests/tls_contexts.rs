@@ -226,6 +226,17 @@ fn contexts_of_listeners() {
             "tls_certificates: [ $A ], validation_context_sds_secret_config: { name: v }",
         ),
         common(
+            Both,
+            "clients without a certificate are let in",
+            "tls_certificates: [ $A ], validation_context: { $CA }",
+        ),
+        common(
+            Both,
+            "whether clients without a certificate are let in depends on what is asked",
+            "tls_certificates: [ $A ], validation_context: { $CA, match_typed_subject_alt_names: \
+             [ { san_type: DNS, matcher: { exact: a } } ] }",
+        ),
+        common(
             Nobody,
             "there is no validation_context \"s\"",
             "tls_certificates: [ $A ], validation_context_sds_secret_config: { name: s }",
@@ -283,9 +294,19 @@ fn contexts_of_listeners() {
             "require_client_certificate: true",
         ),
         own(
-            Envoy,
-            "require_sni: true is not supported yet",
+            Both,
+            "require_sni: has no effect: nothing reads it, in Envoy neither",
             "require_sni: true",
+        ),
+        own(
+            Both,
+            "nobody is asked for a certificate",
+            "require_client_certificate: \"Yes\"",
+        ),
+        own(
+            Nobody,
+            "require_client_certificate: expected",
+            "require_client_certificate: \"on\"",
         ),
     ]);
     compare("contexts_of_listeners", listener, &contexts);
@@ -431,7 +452,12 @@ fn parameters() {
             // No handshake could succeed.
             parameters(
                 Envoy,
-                "no version is left",
+                "the maximum is TLS 1.2 unless tls_maximum_protocol_version says another",
+                "tls_minimum_protocol_version: TLSv1_3",
+            ),
+            parameters(
+                Envoy,
+                "no version is left: the minimum is TLS 1.3, the maximum is TLS 1.2\n",
                 "tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_2",
             ),
         ],
@@ -503,18 +529,34 @@ fn whom_to_trust() {
                 "crl: a revocation list needs a trusted_ca",
                 "crl: { filename: DIR/ca.pem }",
             ),
-            // Nobody could be verified: there is a list, and nobody is on it.
+            // Nobody can be verified: lists are asked for, and there are none.
             validation(
-                Envoy,
-                "crl: there is no revocation list in it",
+                Both,
+                "crl: there is no revocation list in it: nobody is trusted, in Envoy neither",
                 "$CA, crl: { filename: DIR/ca.pem }",
             ),
-            // Envoy says itself that it does not do these, and takes them.
             validation(
-                Envoy,
-                "system_root_certs: not supported yet",
+                Both,
+                "there is no revocation list in it",
+                "$CA, crl: { filename: DIR/rubbish }",
+            ),
+            validation(
+                Nobody,
+                "crl: this is not PEM",
+                "$CA, crl: { inline_string: \"-----BEGIN X509 CRL-----\\n*\\n-----END X509 CRL-----\\n\" }",
+            ),
+            validation(
+                Both,
+                "system_root_certs: has no effect: nothing reads it",
                 "system_root_certs: {}",
             ),
+            validation(
+                Nobody,
+                "names without a trusted_ca",
+                "system_root_certs: {}, match_typed_subject_alt_names: [ { san_type: DNS, \
+                 matcher: { exact: a } } ]",
+            ),
+            // Envoy says itself that it does not do this, and takes it.
             validation(
                 Envoy,
                 "require_signed_certificate_timestamp: true is not supported yet",

@@ -90,11 +90,15 @@ pub(super) fn map_key(kind: &Kind, key: &str) -> Option<MapKey> {
     })
 }
 
-/// Envoy's parser takes the quoted words too.
+/// Envoy's parser takes words in quotes too, and more of them.
 fn boolean(scalar: &Scalar) -> Option<bool> {
     match scalar {
         Scalar::Bool(value, _) => Some(*value),
-        Scalar::Text(text) => text.parse().ok(),
+        Scalar::Text(text) => match &*text.to_ascii_lowercase() {
+            "true" | "t" | "yes" | "y" | "1" => Some(true),
+            "false" | "f" | "no" | "n" | "0" => Some(false),
+            _ => None,
+        },
         Scalar::Null | Scalar::Number { .. } => None,
     }
 }

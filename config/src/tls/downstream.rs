@@ -98,12 +98,17 @@ impl DownstreamTlsContext {
         if required && !common.sds.has_validation() && !verifies(validation) {
             cx.warn_at("require_client_certificate", NOBODY_IS_ASKED);
         }
-        let lets_in = |validation: &CertificateValidation| !validation.is_particular();
-        if validation.is_some_and(lets_in) && proto.require_client_certificate.is_none() {
-            cx.warn(
-                "clients without a certificate are let in: a validation context alone does not \
-                 ask for one; set require_client_certificate",
-            );
+        if proto.require_client_certificate.is_none() {
+            match validation {
+                Some(validation) if !validation.is_particular() => cx.warn(
+                    "clients without a certificate are let in: a validation context alone does \
+                     not ask for one; set require_client_certificate",
+                ),
+                // Whatever it says: Envoy means to have another default one day.
+                Some(_) => cx.warn(UNSAID),
+                None if common.sds.has_validation() => cx.warn(UNSAID),
+                None => {}
+            }
         }
         Some(Self {
             common,
@@ -165,6 +170,9 @@ impl DownstreamTlsContext {
 fn verifies(validation: Option<&CertificateValidation>) -> bool {
     validation.is_some_and(CertificateValidation::verifies)
 }
+
+const UNSAID: &str = "whether clients without a certificate are let in depends on what is asked \
+    of certificates; set require_client_certificate";
 
 const NOBODY_IS_ASKED: &str = "everybody is let in: without a validation_context with a trusted_ca \
     or a hash nobody is asked for a certificate, in Envoy neither";

@@ -178,8 +178,13 @@ impl TlsParameters {
             });
         let (version_min, version_max) = (min?, max?);
         if version_min > version_max {
+            let unsaid = match proto.tls_maximum_protocol_version() {
+                TlsProtocol::TlsAuto => " unless tls_maximum_protocol_version says another",
+                _ => "",
+            };
             cx.error(format!(
-                "no version is left: the minimum is {version_min}, the maximum is {version_max}"
+                "no version is left: the minimum is {version_min}, the maximum is \
+                 {version_max}{unsaid}"
             ));
             return None;
         }

@@ -116,6 +116,12 @@ impl X509Store {
         Ok(built)
     }
 
+    /// Revocation lists are asked, even if there are none: then nobody is trusted.
+    pub(super) fn checking_revocation(mut self, always: bool) -> Self {
+        self.checks_revocation |= always;
+        self
+    }
+
     /// Looks for a chain from `leaf` to a certificate of the store, by way of
     /// `others`. `now` is in seconds since 1970.
     pub(super) fn verify<'a>(
