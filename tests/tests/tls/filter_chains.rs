@@ -165,6 +165,7 @@ fn chain(n: usize, matching: Option<&str>, over_tls: bool) -> String {
         "name: chain{n}
       {matching}
       {tls}
+      transport_socket_connect_timeout: 10s
       filters:
       - name: manager
         typed_config:
@@ -250,7 +251,7 @@ const ALERT: u8 = 0x15;
 
 /// Sends `pieces`, and says whether something came back before the connection was closed.
 /// What a listener filter waited for in vain is counted.
-fn send(address: SocketAddr, pieces: &[&[u8]]) -> &'static str {
+fn send(address: SocketAddr, pieces: &[Vec<u8>]) -> &'static str {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_nodelay(true).expect("an option");
     stream.set_read_timeout(Some(PATIENCE)).expect("an option");
@@ -339,44 +340,47 @@ fn usual(case: &Case, port: u16) -> String {
     seen
 }
 
-/// What clients get that do not begin as they should.
-fn unusual(name: &str, port: u16) -> String {
-    let mut seen = String::new();
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut note = |what: &str, got: &str| seen += &format!("{name} {what}: {got}\n");
+/// Clients that do not begin as they should.
+fn unusual() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let whole = client_hello(0);
-    note("silence", send(address, &[]));
-    note("half a hello", send(address, &[&whole[..20]]));
-    note("no TLS", send(address, &[b"GET / HTTP/1.0\r\n\r\n"]));
-    let bytes: Vec<&[u8]> = whole.chunks(1).collect();
-    note("byte by byte", send(address, &bytes));
-    note(
-        "a broken hello",
-        send(address, &[&[22, 3, 1, 0, 4, 1, 0, 0, 0]]),
-    );
-    note("a long hello", send(address, &[&client_hello(300)]));
-    note("too long a hello", send(address, &[&client_hello(16_300)]));
-    drop(TcpStream::connect(address).expect("a connection"));
-    seen
+    vec![
+        ("silence", vec![]),
+        ("half a hello", vec![whole[..20].to_vec()]),
+        ("no TLS", vec![b"GET / HTTP/1.0\r\n\r\n".to_vec()]),
+        (
+            "byte by byte",
+            whole.chunks(1).map(<[u8]>::to_vec).collect(),
+        ),
+        ("a broken hello", vec![vec![22, 3, 1, 0, 4, 1, 0, 0, 0]]),
+        ("a long hello", vec![client_hello(300)]),
+        ("too long a hello", vec![client_hello(16_300)]),
+    ]
 }
 
-/// All clients of one process: those of each listener at the same time, because some wait
-/// for what never comes.
+/// All clients of one process, many at the same time: some wait for what never comes.
 fn observe(program: &Program, files: &Files) -> String {
     let process = start(program, files, &listeners(), "");
     let port = |name: &str| process.listener(name).port();
+    let unusual = unusual();
     let mut seen = std::thread::scope(|scope| {
-        let usual = CASES.iter().map(|case| {
+        let mut clients = Vec::new();
+        for case in CASES {
             let port = port(case.name);
-            scope.spawn(move || usual(case, port))
-        });
-        let unusual = ["names", "protocols", "strict", "raw"].map(|name| {
-            let port = port(name);
-            scope.spawn(move || unusual(name, port))
-        });
-        let all: Vec<_> = usual.chain(unusual).collect();
-        let all = all.into_iter().map(|one| one.join().expect("it ends"));
-        all.collect::<String>()
+            clients.push(scope.spawn(move || usual(case, port)));
+        }
+        for name in ["names", "protocols", "strict", "raw"] {
+            let address = SocketAddr::from(([127, 0, 0, 1], port(name)));
+            for (what, pieces) in &unusual {
+                clients.push(scope.spawn(move || {
+                    let got = send(address, pieces);
+                    format!("{name} {what}: {got}\n")
+                }));
+            }
+            drop(TcpStream::connect(address).expect("a connection"));
+        }
+        let clients = clients.into_iter();
+        let got = clients.map(|client| client.join().expect("it ends"));
+        got.collect::<String>()
     });
     // Connections may be on their way out.
     let begun = Instant::now();
