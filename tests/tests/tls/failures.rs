@@ -98,8 +98,16 @@ fn logs_tell_why_there_is_no_handshake() {
             let _ = s_client(&files, address, arguments);
             logged(what);
         }
+        let announced = [0x16, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff];
+        let long = [&announced[..], &[0; 0x3ffc]].concat();
         for (what, bytes) in [
             ("HTTP", &b"GET / HTTP/1.1\r\n\r\n"[..]),
+            ("another method of HTTP", b"DELETE / HTTP/1.1\r\n\r\n"),
+            ("what proxies are asked", b"CONNECT a:1 HTTP/1.1\r\n\r\n"),
+            ("data", &[0x17, 3, 3, 0, 1, 7]),
+            ("another message", &[0x16, 3, 3, 0, 4, 0x14, 0, 0, 0]),
+            ("a long message", &long),
+            ("a large record", &[0x16, 3, 1, 0xff, 0xff, 0, 0, 0]),
             ("an alert", &[0x15, 3, 1, 0, 2, 2, 40]),
             ("silence", b""),
         ] {

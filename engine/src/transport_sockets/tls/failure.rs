@@ -21,6 +21,7 @@ pub fn reason(error: &HandshakeError) -> String {
         HandshakeError::Verify(failure) => return certificate_verify_failed(failure),
         HandshakeError::NoSecret => return NO_SECRET.to_owned(),
         HandshakeError::HttpRequest => return told(156, "HTTP_REQUEST"),
+        HandshakeError::HttpsProxyRequest => return told(155, "HTTPS_PROXY_REQUEST"),
         HandshakeError::Closed | HandshakeError::Io(_) => return String::new(),
     };
     let (number, name) = match error {
@@ -38,12 +39,14 @@ pub fn reason(error: &HandshakeError) -> String {
             InvalidMessage::UnknownProtocolVersion | InvalidMessage::InvalidContentType,
         ) => (247, "WRONG_VERSION_NUMBER"),
         Error::InvalidMessage(InvalidMessage::MessageTooLarge) | Error::PeerSentOversizedRecord => {
-            (146, "DATA_LENGTH_TOO_LONG")
+            (146, "ENCRYPTED_LENGTH_TOO_LONG")
+        }
+        Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => {
+            (150, "EXCESSIVE_MESSAGE_SIZE")
         }
         Error::InvalidMessage(_) => (137, "DECODE_ERROR"),
-        Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
-            (225, "UNEXPECTED_MESSAGE")
-        }
+        Error::InappropriateMessage { .. } => (225, "UNEXPECTED_RECORD"),
+        Error::InappropriateHandshakeMessage { .. } => (223, "UNEXPECTED_MESSAGE"),
         Error::DecryptError => (140, "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"),
         Error::PeerIncompatible(error) => incompatible_reason(error),
         Error::NoApplicationProtocol => (307, "NO_APPLICATION_PROTOCOL"),

@@ -11,13 +11,14 @@ use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{
-    ClientConfig, CommonState, ExtractedSecrets, HandshakeKind, NamedGroup, ProtocolVersion,
-    ServerConfig, SignatureScheme, SupportedCipherSuite,
+    ClientConfig, CommonState, ExtractedSecrets, HandshakeKind, InvalidMessage, NamedGroup,
+    ProtocolVersion, ServerConfig, SignatureScheme, SupportedCipherSuite,
 };
 
 use super::budget;
 use super::certificate_selector::Staple;
 use super::notes::{self, Notes};
+use super::record::HEADER_BYTES;
 use super::stream::TlsStream;
 use super::verify_failure::VerifyFailure;
 use crate::reactor::Stream;
@@ -51,6 +52,8 @@ pub enum HandshakeError {
     NoSecret,
     /// The client speaks HTTP, without TLS.
     HttpRequest,
+    /// The client takes us for a proxy, without TLS.
+    HttpsProxyRequest,
 }
 
 /// What Envoy says then.
@@ -70,7 +73,9 @@ impl From<HandshakeError> for io::Error {
             HandshakeError::Tls(error) => Self::new(io::ErrorKind::InvalidData, error),
             HandshakeError::Verify(failure) => Self::other(failure.to_string()),
             HandshakeError::NoSecret => Self::other(NO_SECRET),
-            HandshakeError::HttpRequest => io::ErrorKind::InvalidData.into(),
+            HandshakeError::HttpRequest | HandshakeError::HttpsProxyRequest => {
+                io::ErrorKind::InvalidData.into()
+            }
         }
     }
 }
@@ -159,6 +164,7 @@ pub async fn accept(
 async fn client_hello(socket: &Stream) -> Result<(Option<ClientHello>, Vec<u8>), HandshakeError> {
     let mut reader = ClientHelloReader::new(WAITING_BYTES_MAX);
     let mut received = Vec::new();
+    let mut is_tls = true;
     loop {
         let chunk = match socket.recv().await {
             Ok(Some(chunk)) => chunk,
@@ -168,13 +174,23 @@ async fn client_hello(socket: &Stream) -> Result<(Option<ClientHello>, Vec<u8>),
         received.extend_from_slice(&chunk);
         if is_longer(&received, CLIENT_HELLO_BYTES_MAX) {
             socket.write(&ILLEGAL_PARAMETER);
-            return Err(rustls::Error::PeerSentOversizedRecord.into());
+            let error = InvalidMessage::HandshakePayloadTooLarge;
+            return Err(rustls::Error::InvalidMessage(error).into());
         }
-        match reader.read(&chunk) {
-            Progress::Incomplete => {}
-            Progress::Complete(hello) => return Ok((Some(hello), received)),
-            Progress::NotTls if is_http(&received) => return Err(HandshakeError::HttpRequest),
-            Progress::NotTls | Progress::TooLarge => return Ok((None, received)),
+        if is_tls {
+            match reader.read(&chunk) {
+                Progress::Incomplete => continue,
+                Progress::Complete(hello) => return Ok((Some(hello), received)),
+                Progress::TooLarge => return Ok((None, received)),
+                Progress::NotTls => is_tls = false,
+            }
+        }
+        // As long as the head of a record: what is shorter says nothing, as in BoringSSL.
+        if received.len() >= HEADER_BYTES {
+            return match http_request(&received) {
+                Some(error) => Err(error),
+                None => Ok((None, received)),
+            };
         }
     }
 }
@@ -207,10 +223,14 @@ fn is_longer(received: &[u8], bytes_max: u32) -> bool {
     }
 }
 
-/// Whether a request begins like this: the methods that BoringSSL knows.
-fn is_http(received: &[u8]) -> bool {
+/// What it is that begins like a request, with a method that BoringSSL knows.
+fn http_request(received: &[u8]) -> Option<HandshakeError> {
     let methods: [&[u8]; 4] = [b"GET ", b"POST ", b"HEAD ", b"PUT "];
-    methods.iter().any(|method| received.starts_with(method))
+    if methods.iter().any(|method| received.starts_with(method)) {
+        return Some(HandshakeError::HttpRequest);
+    }
+    let is_connect = received.starts_with(b"CONNE");
+    is_connect.then_some(HandshakeError::HttpsProxyRequest)
 }
 
 /// Either side's state machine of rustls.

@@ -84,9 +84,9 @@ impl HandshakeCounts {
             HandshakeError::Tls(rustls::Error::NoCertificatesPresented) => {
                 self.stats.fail_verify_no_cert.inc();
             }
-            HandshakeError::Tls(_) | HandshakeError::HttpRequest => {
-                self.stats.connection_error.inc();
-            }
+            HandshakeError::Tls(_)
+            | HandshakeError::HttpRequest
+            | HandshakeError::HttpsProxyRequest => self.stats.connection_error.inc(),
             // Nobody has broken a rule of TLS.
             HandshakeError::Closed | HandshakeError::Io(_) | HandshakeError::NoSecret => {}
         }
