@@ -399,6 +399,8 @@ impl TaskHandle {
 }
 
 /// Starts a task on the current reactor.
+// Inlined, or a large future would be moved twice.
+#[inline]
 pub fn spawn(future: impl Future<Output = ()> + 'static) -> TaskHandle {
     let core = current();
     let (index, generation) = core.executor.spawn(Box::pin(future));
