@@ -10,6 +10,7 @@
 //! - [`grpc`]: the frames of gRPC's messages.
 //! - [`header`]: the ordered header list that all protocols share.
 //! - [`http1`]: HTTP/1 heads, bodies and their encoders.
+//! - [`http2`]: the frames of HTTP/2 as they pass by.
 //! - [`orca`]: what hosts say of their load.
 //! - [`proxy_protocol`]: the header that tells where a connection comes from.
 //! - [`thrift`]: a call without arguments, and what its answer is.
@@ -19,6 +20,7 @@ pub mod client_hello;
 pub mod grpc;
 pub mod header;
 pub mod http1;
+pub mod http2;
 pub mod md5;
 pub mod orca;
 pub mod proxy_protocol;
