@@ -28,6 +28,40 @@ pub fn destination(data: &[u8]) {
     }
 }
 
+/// The fuzz target: an array of JSON, in pieces of each of some sizes.
+///
+/// The pieces make no difference, and what is JSON has the values that it has as
+/// a whole.
+pub fn json_array(data: &[u8]) {
+    let whole = values_of(data, data.len().max(1));
+    for size in [1, 2, 3, 7] {
+        assert_eq!(values_of(data, size), whole, "in pieces of {size}");
+    }
+    if let Ok(serde_json::Value::Array(expected)) = serde_json::from_slice(data) {
+        let (values, is_whole) = whole;
+        assert!(is_whole);
+        let read = values.iter().map(|value| serde_json::from_slice(value));
+        let read: Result<Vec<serde_json::Value>, _> = read.collect();
+        assert_eq!(read.ok(), Some(expected));
+    }
+}
+
+/// The values of an array, and whether it has come to its end.
+fn values_of(data: &[u8], size: usize) -> (Vec<Vec<u8>>, bool) {
+    let mut reader = ArrayReader::default();
+    let mut values = Vec::new();
+    for mut piece in data.chunks(size) {
+        loop {
+            match reader.next(&mut piece) {
+                Ok(Some(value)) => values.push(value),
+                Ok(None) => break,
+                Err(_) => return (values, false),
+            }
+        }
+    }
+    (values, reader.end().is_ok())
+}
+
 /// The fuzz target: an expression, a zero byte, what is searched for it.
 ///
 /// Nothing panics and nothing takes long, whatever of it is taken; and a text
@@ -62,6 +96,7 @@ use crate::original_dst::parse_address;
 use crate::route::compile_search;
 use crate::route::{MatchInput, PeerCertificate, RouteMatch};
 use crate::runtime::RuntimeValues;
+use crate::transcoding::ArrayReader;
 use crate::{
     Cx, Diagnostics, Format, LoadOptions, Loaded, Names, bootstrap, load, load_and_look, route,
     to_json, unpack,

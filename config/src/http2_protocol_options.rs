@@ -31,6 +31,29 @@ pub struct Http2ProtocolOptions {
     pub stream_errors: Option<bool>,
     /// Pings that find out whether the peer is still there.
     pub keepalive: Option<Keepalive>,
+    /// Frames that cost the peer little.
+    pub frames: FrameLimits,
+}
+
+/// How many frames the peer may send that cost it little.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameLimits {
+    /// One behind the other that carry nothing and end nothing.
+    pub idle_in_a_row: u32,
+    /// `PRIORITY`, for each stream that was begun, and once more.
+    pub priorities_per_stream: u32,
+    /// `WINDOW_UPDATE`, for each DATA that it was sent.
+    pub window_updates_per_data: u32,
+}
+
+impl Default for FrameLimits {
+    fn default() -> Self {
+        Self {
+            idle_in_a_row: 1,
+            priorities_per_stream: 100,
+            window_updates_per_data: 10,
+        }
+    }
 }
 
 /// `KeepaliveSettings`.
@@ -57,6 +80,7 @@ impl Default for Http2ProtocolOptions {
             allow_connect: false,
             stream_errors: None,
             keepalive: None,
+            frames: FrameLimits::default(),
         }
     }
 }
@@ -82,6 +106,27 @@ impl Http2ProtocolOptions {
             keepalive: (proto.connection_keepalive.as_ref()).and_then(|proto| {
                 cx.field("connection_keepalive", |cx| Keepalive::lower(proto, cx))
             }),
+            frames: FrameLimits::lower(proto),
+        }
+    }
+}
+
+impl FrameLimits {
+    fn lower(proto: &pb::Http2ProtocolOptions) -> Self {
+        let default = Self::default();
+        Self {
+            idle_in_a_row: core::u32_or(
+                proto.max_consecutive_inbound_frames_with_empty_payload,
+                default.idle_in_a_row,
+            ),
+            priorities_per_stream: core::u32_or(
+                proto.max_inbound_priority_frames_per_stream,
+                default.priorities_per_stream,
+            ),
+            window_updates_per_data: core::u32_or(
+                proto.max_inbound_window_update_frames_per_data_frame_sent,
+                default.window_updates_per_data,
+            ),
         }
     }
 }
@@ -157,6 +202,9 @@ mod tests {
                 interval_jitter: Some(Percent { value: 2.5 }),
                 connection_idle_interval: None,
             }),
+            max_consecutive_inbound_frames_with_empty_payload: number(0),
+            max_inbound_priority_frames_per_stream: number(2),
+            max_inbound_window_update_frames_per_data_frame_sent: number(3),
             ..pb::Http2ProtocolOptions::default()
         };
         assert_eq!(
@@ -174,6 +222,11 @@ mod tests {
                     jitter_percent: 2.5,
                     idle_interval: None,
                 }),
+                frames: FrameLimits {
+                    idle_in_a_row: 0,
+                    priorities_per_stream: 2,
+                    window_updates_per_data: 3,
+                },
             }
         );
     }

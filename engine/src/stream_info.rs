@@ -535,6 +535,32 @@ pub struct BytesMeter {
     /// Header and trailer lines of `wire_received`, in Envoy's way of counting:
     /// [`ringway_codecs::http1::HeadReader::field_bytes`].
     pub header_received: u64,
+    /// The protocol is HTTP/2: headers are compressed, and in frames.
+    pub is_framed: bool,
+    /// What header blocks of HTTP/2 took on the wire.
+    pub framed_sent: u64,
+    /// The same of what was read.
+    pub framed_received: u64,
+}
+
+impl BytesMeter {
+    /// What headers took on the wire, compressed where the protocol does that.
+    #[must_use]
+    pub fn header_wire_sent(&self) -> u64 {
+        match self.is_framed {
+            true => self.framed_sent,
+            false => self.header_sent,
+        }
+    }
+
+    /// The same of what was read.
+    #[must_use]
+    pub fn header_wire_received(&self) -> u64 {
+        match self.is_framed {
+            true => self.framed_received,
+            false => self.header_received,
+        }
+    }
 }
 
 /// An HTTP version as access logs spell it.

@@ -5,12 +5,14 @@
 //! - `template.rs`: paths with variables, and which rule one matches.
 //! - `rules.rs`: the rules of a descriptor set's services.
 //! - `binding.rs`: values from paths and query strings, as fields of a message.
+//! - `array.rs`: the messages of a request that are sent one after the other.
 //! - `request.rs`: JSON to messages; `response.rs`: messages to JSON;
 //!   `json.rs`: how protobuf's own library writes it.
 //!
 //! Bytes in, bytes out: nothing is read or sent here. It works by reflection and
 //! allocates.
 
+mod array;
 mod binding;
 mod json;
 mod request;
@@ -23,6 +25,7 @@ use std::collections::HashSet;
 use envoy_types::pb::envoy::extensions::filters::http::grpc_json_transcoder::v3 as pb;
 use prost_reflect::{FieldDescriptor, MessageDescriptor, MethodDescriptor};
 
+pub use self::array::ArrayReader;
 use self::binding::Binding;
 use self::response::PrintOptions;
 pub use self::response::{Framing, HttpBody};
@@ -165,6 +168,13 @@ impl Transcoder {
         let method = &self.rules[call.rule].method;
         let service = method.parent_service();
         format!("/{}/{}", service.full_name(), method.name())
+    }
+
+    /// Whether a request has any number of messages, in an array.
+    #[must_use]
+    pub fn streams_requests(&self, call: &Call) -> bool {
+        let rule = &self.rules[call.rule];
+        rule.method.is_client_streaming() && !request::is_http_body(rule)
     }
 
     /// Whether a call is answered with any number of messages.

@@ -7,7 +7,7 @@ use prost_reflect::{DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, M
 use serde_json::{Map, Value};
 
 use super::binding;
-use super::{Call, HTTP_BODY, Rule, Transcoder, Untranslatable};
+use super::{ArrayReader, Call, HTTP_BODY, Rule, Transcoder, Untranslatable};
 
 impl Transcoder {
     /// The messages of a request with this body, each as it is sent.
@@ -32,20 +32,29 @@ impl Transcoder {
             carried.insert("data".into(), BASE64_STANDARD.encode(body).into());
             return Ok(vec![one(Value::Object(carried))?]);
         }
-        let is_empty = body.trim_ascii().is_empty();
         if !rule.method.is_client_streaming() {
-            let json = match is_empty {
+            let json = match body.trim_ascii().is_empty() {
                 true => Value::Null,
                 false => read(body)?,
             };
             return Ok(vec![one(json)?]);
         }
-        match if is_empty { Value::Null } else { read(body)? } {
-            Value::Array(values) => values.into_iter().map(one).collect(),
-            _ => Err(Untranslatable(
-                "Expected an array instead of an object".into(),
-            )),
+        let (mut array, mut rest) = (ArrayReader::default(), body);
+        let mut messages = Vec::new();
+        while let Some(value) = array.next(&mut rest)? {
+            messages.push(self.one_of(call, &value)?);
         }
+        array.end()?;
+        Ok(messages)
+    }
+
+    /// One of the messages of a request that has several, as it is sent.
+    ///
+    /// # Errors
+    /// The value is not what the call takes.
+    pub fn one_of(&self, call: &Call, value: &[u8]) -> Result<Vec<u8>, Untranslatable> {
+        let message = self.message(call, &self.rules[call.rule], read(value)?)?;
+        Ok(message.encode_to_vec())
     }
 
     fn message(
@@ -82,7 +91,7 @@ impl Transcoder {
 }
 
 /// Whether the body goes on as it is.
-fn is_http_body(rule: &Rule) -> bool {
+pub(super) fn is_http_body(rule: &Rule) -> bool {
     let carried = match rule.body.last().map(FieldDescriptor::kind) {
         None => Some(rule.method.input()),
         Some(Kind::Message(message)) => Some(message),

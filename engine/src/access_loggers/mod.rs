@@ -45,6 +45,12 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
+    /// Whether it tells how much was sent to the client.
+    #[must_use]
+    pub fn tells_sent_bytes(&self) -> bool {
+        self.format.tells_sent_bytes()
+    }
+
     /// Appends a line for the request to the current thread's buffer, if the
     /// filter lets it pass. The thread has installed a [`LogHandle`].
     pub fn log(&self, cx: &Context<'_>, runtime: &RuntimeValues) {

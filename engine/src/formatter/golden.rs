@@ -155,12 +155,14 @@ pub(crate) fn forwarded() -> Request {
         wire_received: 173,
         header_sent: 145,
         header_received: 126,
+        ..BytesMeter::default()
     };
     info.upstream_bytes = BytesMeter {
         wire_sent: 290,
         wire_received: 154,
         header_sent: 252,
         header_received: 126,
+        ..BytesMeter::default()
     };
     r.mark(TimePoint::DownstreamRxEnd, 74_000);
     r.mark(TimePoint::UpstreamPoolReady, 160_000);
@@ -225,6 +227,7 @@ pub(crate) fn refused() -> Request {
         wire_received: 56,
         header_sent: 98,
         header_received: 26,
+        ..BytesMeter::default()
     };
     r.mark(TimePoint::DownstreamRxEnd, 183_000);
     r.mark(TimePoint::UpstreamPoolReady, 200_000);
@@ -262,6 +265,7 @@ pub(crate) fn direct() -> Request {
         wire_received: 30,
         header_sent: 97,
         header_received: 8,
+        ..BytesMeter::default()
     };
     r.mark(TimePoint::DownstreamRxEnd, 43_000);
     r.mark(TimePoint::DownstreamTxBegin, 100_000);
@@ -302,6 +306,7 @@ pub(crate) fn malformed(old_version: bool) -> Request {
         wire_received: if old_version { 30 } else { 23 },
         header_sent: 117,
         header_received: if old_version { 8 } else { 0 },
+        ..BytesMeter::default()
     };
     let (begin, end) = if old_version {
         (20_000, 30_630)

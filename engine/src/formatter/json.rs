@@ -6,7 +6,7 @@
 
 use super::operator::Operator;
 use super::value::Written;
-use super::{Context, FormatError, Segment, escape, segments};
+use super::{Context, FormatError, Segment, escape, segments, tell_sent_bytes};
 
 /// The structure of a JSON format, as `google.protobuf.Struct` gives it.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +58,11 @@ impl JsonFormatter {
             root: object(members, &mut path).map_err(|error| (path, error))?,
             omit_empty_values,
         })
+    }
+
+    /// Whether it tells how much was sent to the client.
+    pub fn tells_sent_bytes(&self) -> bool {
+        self.root.tells_sent_bytes()
     }
 
     /// Appends the line for `cx`, its line end included. It is valid JSON
@@ -147,6 +152,16 @@ fn template(format: &str) -> Result<Node, FormatError> {
 }
 
 impl Node {
+    fn tells_sent_bytes(&self) -> bool {
+        match self {
+            Node::Null | Node::Literal(_) => false,
+            Node::Value(operator) => operator.tells_sent_bytes(),
+            Node::Template(segments) => tell_sent_bytes(segments),
+            Node::List(nodes) => nodes.iter().any(Node::tells_sent_bytes),
+            Node::Object(members) => members.iter().any(|(_, node)| node.tells_sent_bytes()),
+        }
+    }
+
     /// Appends the value. With `omit`, false means that it is empty and that
     /// what was appended is to be taken back.
     fn write(&self, cx: &Context<'_>, omit: bool, out: &mut Vec<u8>) -> bool {

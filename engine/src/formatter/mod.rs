@@ -89,6 +89,13 @@ enum Segment {
     Operator(Operator),
 }
 
+fn tell_sent_bytes(segments: &[Segment]) -> bool {
+    segments.iter().any(|segment| match segment {
+        Segment::Literal(_) => false,
+        Segment::Operator(operator) => operator.tells_sent_bytes(),
+    })
+}
+
 impl Formatter {
     /// Compiles `format`. No line end is added.
     pub fn parse(format: &str) -> Result<Formatter, FormatError> {
@@ -111,6 +118,12 @@ impl Formatter {
             .segments
             .iter()
             .any(|segment| matches!(segment, Segment::Operator(_)))
+    }
+
+    /// Whether it tells how much was sent to the client.
+    #[must_use]
+    pub fn tells_sent_bytes(&self) -> bool {
+        tell_sent_bytes(&self.segments)
     }
 
     /// Appends the line for `cx`. No control byte of a peer is in it except

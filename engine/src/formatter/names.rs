@@ -93,19 +93,14 @@ fn number(name: &str) -> Option<Operator> {
         "UPSTREAM_WIRE_BYTES_RECEIVED" => Number::UpstreamWireReceived,
         "DOWNSTREAM_WIRE_BYTES_SENT" => Number::DownstreamWireSent,
         "DOWNSTREAM_WIRE_BYTES_RECEIVED" => Number::DownstreamWireReceived,
-        // Headers of HTTP/1 are not compressed.
-        "UPSTREAM_HEADER_BYTES_SENT" | "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT" => {
-            Number::UpstreamHeaderSent
-        }
-        "UPSTREAM_HEADER_BYTES_RECEIVED" | "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED" => {
-            Number::UpstreamHeaderReceived
-        }
-        "DOWNSTREAM_HEADER_BYTES_SENT" | "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT" => {
-            Number::DownstreamHeaderSent
-        }
-        "DOWNSTREAM_HEADER_BYTES_RECEIVED" | "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED" => {
-            Number::DownstreamHeaderReceived
-        }
+        "UPSTREAM_HEADER_BYTES_SENT" => Number::UpstreamHeaderSent,
+        "UPSTREAM_HEADER_BYTES_RECEIVED" => Number::UpstreamHeaderReceived,
+        "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT" => Number::UpstreamFieldsSent,
+        "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED" => Number::UpstreamFieldsReceived,
+        "DOWNSTREAM_HEADER_BYTES_SENT" => Number::DownstreamHeaderSent,
+        "DOWNSTREAM_HEADER_BYTES_RECEIVED" => Number::DownstreamHeaderReceived,
+        "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT" => Number::DownstreamFieldsSent,
+        "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED" => Number::DownstreamFieldsReceived,
         "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Number::AttemptCount,
         "CONNECTION_ID" => Number::ConnectionId,
         "UPSTREAM_CONNECTION_ID" => Number::UpstreamConnectionId,

@@ -128,10 +128,14 @@ pub(super) enum Number {
     UpstreamWireReceived,
     UpstreamHeaderSent,
     UpstreamHeaderReceived,
+    UpstreamFieldsSent,
+    UpstreamFieldsReceived,
     DownstreamWireSent,
     DownstreamWireReceived,
     DownstreamHeaderSent,
     DownstreamHeaderReceived,
+    DownstreamFieldsSent,
+    DownstreamFieldsReceived,
     AttemptCount,
     ConnectionId,
     UpstreamConnectionId,
@@ -194,6 +198,13 @@ pub(super) enum ServerNameFrom {
 }
 
 impl Operator {
+    pub(super) fn tells_sent_bytes(&self) -> bool {
+        matches!(
+            self,
+            Operator::Number(Number::DownstreamWireSent | Number::DownstreamHeaderSent)
+        )
+    }
+
     /// Compiles a command; the error is the reason.
     pub fn compile(command: &Command<'_>) -> Result<Operator, String> {
         let Command {

@@ -45,6 +45,15 @@ impl Format {
         }
     }
 
+    /// Whether it tells how much was sent to the client.
+    #[must_use]
+    pub fn tells_sent_bytes(&self) -> bool {
+        match self {
+            Format::Text(formatter) => formatter.tells_sent_bytes(),
+            Format::Json(formatter) => formatter.tells_sent_bytes(),
+        }
+    }
+
     /// Compiles the message, or reports why not.
     pub fn compile(message: &proto::SubstitutionFormatString, cx: &mut Cx<'_>) -> Option<Format> {
         for (place, formatter) in message.formatters.iter().enumerate() {

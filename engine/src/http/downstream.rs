@@ -21,7 +21,7 @@ use super::http1::server::ServerConnection;
 use super::http2::server::{Broken, ServerStream};
 use super::pacer::Pacer;
 use crate::reactor::{self, Chunk, Timer};
-use crate::stream_info::{ConnectionInfo, Protocol, ResponseFlag, details};
+use crate::stream_info::{BytesMeter, ConnectionInfo, Protocol, ResponseFlag, details};
 
 /// Bytes that may wait in a send queue before the other side is no longer
 /// read, whatever larger limit the configuration allows: beyond it a queue
@@ -161,12 +161,16 @@ impl Downstream {
                         details::HTTP2_REMOTE_RESET,
                     );
                 }
-                // Envoy has the same details for it.
                 Some(Broken::Protocol) => {
-                    return (
-                        ResponseFlag::DownstreamProtocolError,
-                        details::HTTP2_REMOTE_RESET,
-                    );
+                    let details = match stream.is_malformed() {
+                        true => details::HTTP2_MESSAGING_RULE,
+                        // Envoy has the same details for it.
+                        false => details::HTTP2_REMOTE_RESET,
+                    };
+                    return (ResponseFlag::DownstreamProtocolError, details);
+                }
+                Some(Broken::Closed) if let Some(details) = stream.why_closed() => {
+                    return (ResponseFlag::DownstreamProtocolError, details);
                 }
                 Some(Broken::Closed | Broken::ByUs) | None => {}
             },
@@ -310,27 +314,22 @@ impl Downstream {
         }
     }
 
-    /// Bytes on the wire that belonged to requests since the last call.
-    pub fn take_received(&mut self) -> u64 {
+    /// Adds what was received of requests since the last call.
+    pub fn add_received(&mut self, to: &mut BytesMeter) {
         match &mut self.codec {
-            Codec::Http1(connection) => connection.take_received(),
-            Codec::Http2(stream) => stream.take_received(),
+            Codec::Http1(connection) => {
+                to.wire_received += connection.take_received();
+                to.header_received += connection.take_field_bytes();
+            }
+            Codec::Http2(stream) => stream.add_bytes(to),
         }
     }
 
-    /// Bytes for the client since this was asked last.
-    pub fn take_sent(&mut self) -> u64 {
+    /// Adds what was sent to the client since the last call.
+    pub fn add_sent(&mut self, to: &mut BytesMeter) {
         match &mut self.codec {
-            Codec::Http1(connection) => connection.take_sent(),
-            Codec::Http2(stream) => stream.take_sent(),
-        }
-    }
-
-    /// The size of header and trailer lines since the last call.
-    pub fn take_field_bytes(&mut self) -> u64 {
-        match &mut self.codec {
-            Codec::Http1(connection) => connection.take_field_bytes(),
-            Codec::Http2(stream) => stream.take_field_bytes(),
+            Codec::Http1(connection) => to.wire_sent += connection.take_sent(),
+            Codec::Http2(stream) => stream.add_bytes(to),
         }
     }
 

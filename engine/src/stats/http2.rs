@@ -5,7 +5,8 @@ use crate::stats_struct;
 stats_struct! {
     /// Under `http2.` for all downstream connections, and under
     /// `cluster.<name>.http2.` for a cluster; listed from the first connection
-    /// on. What only the library sees stays 0: see docs/known-differences.md.
+    /// on. What only the library sees and its frames do not show stays 0: see
+    /// docs/known-differences.md.
     pub struct Http2CodecStats {
         counters: [
             cookies_total_bytes_too_large,

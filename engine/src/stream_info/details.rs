@@ -33,6 +33,17 @@ pub const HTTP2_TOO_MANY_HEADERS: &str = "http2.too_many_headers";
 pub const HTTP2_MESSAGING_RULE: &str = "http2.violation.of.messaging.rule";
 /// A header of a request cannot be.
 pub const HTTP2_INVALID_HEADER_FIELD: &str = "http2.invalid.header.field";
+/// A connection of HTTP/2 has ended because its client broke the protocol.
+pub const HTTP2_CODEC_ERROR: &str = "codec_error:The_user_callback_function_failed";
+/// It has sent too many `PRIORITY` frames.
+pub const HTTP2_TOO_MANY_PRIORITY: &str = "codec_error:Too_many_PRIORITY_frames";
+/// It has sent too many `WINDOW_UPDATE` frames.
+pub const HTTP2_TOO_MANY_WINDOW_UPDATE: &str = "codec_error:Too_many_WINDOW_UPDATE_frames";
+/// It has sent too many frames that carry nothing.
+pub const HTTP2_TOO_MANY_EMPTY: &str =
+    "codec_error:Too_many_consecutive_frames_with_an_empty_payload";
+/// The same, for the stream on which they came.
+pub const HTTP2_EMPTY_FRAMES: &str = "http2.inbound_empty_frames_flood";
 /// A header has an underscore in its name.
 pub const HTTP2_UNEXPECTED_UNDERSCORE: &str = "http2.unexpected_underscore";
 /// A request without a Host.

@@ -4,8 +4,6 @@ use super::{DELAYED_CLOSE, Intended, routing};
 
 /// The differences.
 pub(super) const TABLE: &[Intended] = &[
-    downstream("*", "log[*].header_bytes_received", COMPRESSED),
-    downstream("*", "log[*].wire_bytes_received", COMPRESSED),
     downstream(
         "*",
         "stats.http2.nghttp2_downstream_connections",
@@ -16,15 +14,26 @@ pub(super) const TABLE: &[Intended] = &[
         "stats.*.downstream_cx_delayed_close_timeout",
         DELAYED_CLOSE,
     ),
-    downstream("by h2: *", "log*", UNTOLD),
-    downstream("by h2: *", "stats.http.lenient.downstream_rq_*", UNTOLD),
-    downstream("by h2: *", "stats.http2.*", UNTOLD),
-    downstream("headers far too large", "log*", UNTOLD),
-    downstream("headers far too large", "stats.http2.*", UNTOLD),
+    downstream("by h2: *", "log[0].details", WHICH_RULE),
+    downstream("closed by h2: no method", "log[0].details", WHICH_RULE),
+    downstream("closed*", "response[0].*", TOLD),
+    downstream("closed*", "client.rest", TOLD),
+    downstream("closed*", "stats.http2.tx_reset", TOLD),
+    downstream(
+        "closed by h2: headers for trailers",
+        "log[0].*_bytes_received",
+        REFUSED_TOO,
+    ),
+    downstream(
+        "closed by h2: headers for trailers",
+        "stats.http2.trailers",
+        "h2 refuses them before they are trailers",
+    ),
+    downstream("*er than said*", "log[0].wire_bytes_received", REFUSED_TOO),
     downstream(
         "headers far too large",
-        "stats.http.small.downstream_rq_*",
-        UNTOLD,
+        "stats.http2.tx_reset",
+        "it is answered and not reset",
     ),
     downstream(
         "headers far too large",
@@ -49,10 +58,12 @@ const fn downstream(case: &'static str, what: &'static str, reason: &'static str
     routing("http2", case, what, reason)
 }
 
-const COMPRESSED: &str = "h2 does not tell how large headers were before they were \
-     decompressed, nor how many frames there were: names and values are counted";
+const WHICH_RULE: &str = "h2 does not tell which rule a request breaks";
 
-const UNTOLD: &str = "h2 refuses the request, as Envoy does, and tells nobody of it";
+const TOLD: &str = "the client is told what was wrong before its connection ends";
+
+const REFUSED_TOO: &str =
+    "what was received is counted; Envoy leaves out the frame that it refuses";
 
 const GOING_AWAY: &str = "the second GOAWAY comes when the client has answered a ping behind \
      the first, and the connection ends when it is idle; Envoy waits for drain_timeout";

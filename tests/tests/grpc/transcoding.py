@@ -6,6 +6,7 @@ every request has led to: status, headers, body, and what the server was sent.
 """
 
 import http.client
+import socket
 import sys
 from concurrent import futures
 
@@ -288,6 +289,9 @@ REQUESTS = [
     ("POST", "/send", b'[{"name": "a"}, {"name": "b"}]'),
     ("POST", "/send", b"[]"),
     ("POST", "/send", b""),
+    ("POST", "/send", b'{"name": "a"}'),
+    ("POST", "/send", b'[{"name": "a"}, {"name": 5}]'),
+    ("POST", "/send", b'[{"name": "]},"}  ,\n{"tags": ["a", "b"]}] '),
     ("POST", "/talk", b'[{"name": "a"}, {"name": "b"}]'),
     ("GET", "/raw/1?name=x", None),
     ("GET", "/rawlist/3", None),
@@ -318,6 +322,33 @@ def call(port, listener, method, path, body):
     print(f"{listener} {method} {path} {body}: {response.status} {told} {answered} {seen}", flush=True)
 
 
+TALK = [(b"[", None), (b'{"name": "fir', None), (b'st"}', b"first"), (b', {"name":', None),
+        (b' "second"}', b"second"), (b',\n{"name": "third"}]', b"third")]
+
+
+def talk(port, listener):
+    """Sends a message when the one before it was answered."""
+    seen.clear()
+    client = socket.create_connection(("127.0.0.1", port))
+    client.settimeout(20)
+    client.sendall(b"POST /talk HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+                   b"transfer-encoding: chunked\r\n\r\n")
+    received, events = b"", []
+    try:
+        for part, answer in TALK:
+            client.sendall(b"%x\r\n%s\r\n" % (len(part), part))
+            while answer is not None and answer not in received:
+                received += client.recv(4096) or answer + b" never came"
+            events.append(answer in received if answer else None)
+        client.sendall(b"0\r\n\r\n")
+        while not received.endswith(b"0\r\n\r\n"):
+            received += client.recv(4096) or b" cut 0\r\n\r\n"
+    except OSError as error:
+        events.append(repr(error))
+    client.close()
+    print(f"{listener} talk: {received.split(None, 2)[1:2]} {events} {received[-30:]} {seen}", flush=True)
+
+
 def main():
     server = serve(build())
     names = sys.stdin.readline().split()
@@ -325,6 +356,7 @@ def main():
         listener, port = one.split("=")
         for method, path, body in REQUESTS:
             call(int(port), listener, method, path, body)
+        talk(int(port), listener)
     print("end", flush=True)
     server.stop(0)
 

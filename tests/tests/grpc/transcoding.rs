@@ -67,4 +67,8 @@ fn json_clients_are_answered_as_by_envoy() {
     // That both say the same may also mean that nothing works.
     let ok = said.iter().filter(|line| line.contains(": 200 ")).count();
     assert!(ok > 150, "{ok} of {}: {said:#?}", said.len());
+    // Each message of a call was answered before the next one was sent.
+    let talked = "talk: [b'200'] [None, None, True, None, True, True]";
+    let talks = said.iter().filter(|line| line.contains(talked)).count();
+    assert_eq!(talks, LISTENERS.len(), "{said:#?}");
 }

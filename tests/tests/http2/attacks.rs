@@ -304,13 +304,13 @@ fn floods() -> Vec<Flood> {
             "50 PRIORITY",
             vec![],
             |n| frame(kind::PRIORITY, 0, nth(n), &[0, 0, 0, 0, 1]),
-            false,
+            true,
         ),
         flood(
             "51 WINDOW_UPDATE",
             vec![],
             |_| http2::window_update(0, 1),
-            false,
+            true,
         ),
         flood(
             "52 requests that are none",

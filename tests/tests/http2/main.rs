@@ -1,10 +1,14 @@
 //! HTTP/2 on the client's side of Ringway, on both drivers: hostile frames and
-//! floods of them (`attacks.rs`), and what becomes of connections and streams
-//! under load, with slow clients and at their end (`connections.rs`).
+//! floods of them (`attacks.rs`), what becomes of connections and streams
+//! under load, with slow clients and at their end (`connections.rs`), and beside
+//! Envoy when floods and resets are too many (`floods.rs`, `resets.rs`), and how
+//! many bytes of frames are logged (`wire_bytes.rs`).
 
 mod attacks;
 mod connections;
+mod floods;
 mod resets;
+mod wire_bytes;
 
 use ringway_tests::bootstrap::{Listener, cluster};
 use ringway_tests::client::{self, Expectation, Outcome, Step};
@@ -49,6 +53,12 @@ const LISTENERS: &[Listener] = &[
     listener(
         "pinged",
         "http2_protocol_options: { connection_keepalive: { interval: 0.2s, timeout: 1s } }",
+    ),
+    listener(
+        "bearing",
+        "http2_protocol_options: { max_inbound_priority_frames_per_stream: 3, \
+         max_inbound_window_update_frames_per_data_frame_sent: 1, \
+         max_consecutive_inbound_frames_with_empty_payload: 5 }",
     ),
     listener(
         "few",

@@ -74,8 +74,8 @@ const LISTENERS: &[Listener] = &[
     route: { cluster: origin }
 "#,
     },
-    // Envoy's default closes the connection of whoever sends such a message;
-    // with this it does what the standard says.
+    // By default the connection of whoever sends a bad message is closed; with
+    // this it is as the standard says.
     listener(
         "lenient",
         "http2_protocol_options: { override_stream_error_on_invalid_http_message: true }",
@@ -99,6 +99,7 @@ fn cases() -> Vec<Case> {
     all.extend(limits());
     all.extend(tunnels());
     all.extend(mistakes());
+    all.extend(last_mistakes());
     all
 }
 
@@ -457,6 +458,55 @@ fn mistakes() -> Vec<Case> {
             .concat(),
         ),
         http2("underscores", "rejects", get(1, "/x", "a_b: 1")),
+    ]
+}
+
+/// The same for who has no patience with them: the connection ends, and other
+/// requests with it.
+fn last_mistakes() -> Vec<Case> {
+    let last = |name, frames: Vec<u8>| http2(name, "auto", frames).answers(0);
+    let wrong = |stream| get(stream, "/x", "te: gzip");
+    let begun = |case: Case| {
+        let acts = [Act::ReadHead, Act::ReadToEnd];
+        case.then(Step::Wait(Duration::from_millis(100)))
+            .then_send(wrong(3))
+            .origin(acts)
+    };
+    vec![
+        last("closed by h2: te gzip", wrong(1)),
+        last(
+            "closed by h2: pseudo header behind",
+            get(1, "/x", ":path: /y"),
+        ),
+        last(
+            "closed by h2: no method",
+            headers(1, ":scheme: http\n:path: /x\n:authority: a", true),
+        ),
+        last("closed by h2: upper case", get(1, "/x", "X: 1")),
+        last("closed by h2: NUL", get(1, "/x", "x: a\0b")),
+        last(
+            "closed: no host",
+            headers(1, ":method: GET\n:scheme: http\n:path: /x", true),
+        ),
+        begun(last("closed by h2: another is open", get(1, "/x", ""))),
+        last(
+            "closed by h2: headers for trailers",
+            [
+                request(1, "POST", "/x", "", false),
+                headers(1, "x-t: 1", false),
+            ]
+            .concat(),
+        )
+        .origin([Act::ReadHead, Act::ReadToEnd]),
+        http2(
+            "shorter than said, and it stays",
+            "auto",
+            [
+                request(1, "POST", "/x", "content-length: 5", false),
+                data(1, b"abc", true),
+            ]
+            .concat(),
+        ),
     ]
 }
 

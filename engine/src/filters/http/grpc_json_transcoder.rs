@@ -11,7 +11,7 @@ use pb::grpc_json_transcoder::DescriptorSet;
 use ringway_codecs::grpc::MessageReader;
 use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::context::{Cx, unpack};
-use ringway_config::transcoding::{Call, Framing, NoCall, Transcoder, Untranslatable};
+use ringway_config::transcoding::{ArrayReader, Call, Framing, NoCall, Transcoder, Untranslatable};
 
 use super::grpc::{GRPC, framed, is_grpc_response};
 use super::{Flow, HttpFilter, StreamContext};
@@ -108,6 +108,7 @@ impl HttpFilter for GrpcJsonTranscoder {
             stream.clear_route_cache();
         }
         let conversion = Conversion {
+            array: (transcoder.streams_requests(&call)).then(ArrayReader::default),
             transcoder: Arc::clone(transcoder),
             call,
             content_type,
@@ -182,8 +183,11 @@ struct Conversion {
     transcoder: Arc<Transcoder>,
     call: Call,
     content_type: Box<[u8]>,
-    /// The request's body, which is made into messages when it is complete.
+    /// The request's body, which is made into a message when it is complete.
     request: Vec<u8>,
+    /// Of a request that has any number of messages, each of which is sent as
+    /// soon as it is complete.
+    array: Option<ArrayReader>,
     messages: MessageReader,
     /// What is kept of the response's body until its headers go.
     response: Vec<u8>,
@@ -217,6 +221,38 @@ impl Conversion {
             .iter()
             .flat_map(|message| framed(message))
             .collect())
+    }
+
+    /// The messages that this part of a request completes.
+    fn translate_part(
+        &mut self,
+        data: &[u8],
+        exchange: &mut Exchange,
+    ) -> Result<Vec<u8>, Box<Answer>> {
+        let mut rest = data;
+        let mut messages = Vec::new();
+        let Some(array) = &mut self.array else {
+            return Ok(messages);
+        };
+        let mut next = || {
+            let value = array.next(&mut rest)?;
+            value
+                .map(|value| self.transcoder.one_of(&self.call, &value))
+                .transpose()
+        };
+        loop {
+            match next() {
+                Ok(Some(message)) => messages.extend(framed(&message)),
+                Ok(None) => break,
+                Err(Untranslatable(text)) => {
+                    return Err(failed(exchange, 400, text, "", INVALID_ARGUMENT));
+                }
+            }
+        }
+        match is_too_long(&self.transcoder, array.kept()) {
+            true => Err(too_large()),
+            false => Ok(messages),
+        }
     }
 
     /// What the response is, unless it carries something that says so itself.
@@ -329,6 +365,21 @@ impl Conversion {
     }
 }
 
+/// Whether more of a request waits than may.
+fn is_too_long(transcoder: &Transcoder, bytes: usize) -> bool {
+    let max = transcoder.request_bytes_max;
+    max.is_some_and(|max| bytes > max as usize)
+}
+
+fn too_large() -> Box<Answer> {
+    Box::new(Answer {
+        status: 413,
+        body: b"Payload Too Large".to_vec(),
+        details: details::REQUEST_PAYLOAD_TOO_LARGE,
+        grpc_status: None,
+    })
+}
+
 /// Clients of HTTP/1 get no trailers here.
 fn drop_trailer(exchange: &mut Exchange) {
     if matches!(exchange.protocol, Protocol::Http10 | Protocol::Http11) {
@@ -337,25 +388,31 @@ fn drop_trailer(exchange: &mut Exchange) {
 }
 
 impl BodyFilter for Conversion {
-    fn request_data(&mut self, data: &mut Chunk, _exchange: &mut Exchange) -> BodyFlow {
+    fn request_data(&mut self, data: &mut Chunk, exchange: &mut Exchange) -> BodyFlow {
+        if self.array.is_some() {
+            return match self.translate_part(data, exchange) {
+                Ok(messages) => {
+                    *data = Chunk::from(bytes::Bytes::from(messages));
+                    BodyFlow::Continue
+                }
+                Err(answer) => BodyFlow::Answer(answer),
+            };
+        }
         self.request.extend_from_slice(data);
         *data = empty();
-        if let Some(max) = self.transcoder.request_bytes_max
-            && self.request.len() > max as usize
-        {
-            return BodyFlow::Answer(Box::new(Answer {
-                status: 413,
-                body: b"Payload Too Large".to_vec(),
-                details: details::REQUEST_PAYLOAD_TOO_LARGE,
-                grpc_status: None,
-            }));
+        match is_too_long(&self.transcoder, self.request.len()) {
+            true => BodyFlow::Answer(too_large()),
+            false => BodyFlow::Continue,
         }
-        BodyFlow::Continue
     }
 
     fn request_end(&mut self, data: &mut Chunk, exchange: &mut Exchange) -> BodyFlow {
         let body = std::mem::take(&mut self.request);
-        match self.translate(&body) {
+        let translated = match &self.array {
+            Some(array) => array.end().map(|()| Vec::new()),
+            None => self.translate(&body),
+        };
+        match translated {
             Ok(messages) => {
                 *data = Chunk::from(bytes::Bytes::from(messages));
                 BodyFlow::Continue
@@ -450,7 +507,8 @@ impl BodyFilter for Conversion {
     }
 
     fn kept(&self) -> usize {
-        self.request.len() + self.response.len() + self.kept
+        let of_request = self.array.as_ref().map_or(0, ArrayReader::kept);
+        of_request + self.request.len() + self.response.len() + self.kept
     }
 
     fn response_end(&mut self, data: &mut Chunk, exchange: &mut Exchange) -> BodyFlow {

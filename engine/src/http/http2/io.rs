@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::observer::Observer;
 use crate::transport_sockets::TransportSocket;
 
 /// Queued bytes beyond which a write waits: a few full frames.
@@ -21,13 +22,13 @@ pub const WRITE_QUEUE_BYTES: usize = 128 * 1024;
 /// `poll_flush` does not wait for the kernel, as for tokio's own sockets: what
 /// is written leaves at the end of the turn.
 #[derive(Debug)]
-pub struct TokioSocket<S = Rc<TransportSocket>>(S);
+pub struct TokioSocket<S = Rc<TransportSocket>>(S, Rc<Observer>);
 
 impl<S: Deref<Target = TransportSocket>> TokioSocket<S> {
-    /// Wraps a connection.
+    /// Wraps a connection whose frames this observer sees.
     #[must_use]
-    pub fn new(socket: S) -> Self {
-        Self(socket)
+    pub fn new(socket: S, observer: Rc<Observer>) -> Self {
+        Self(socket, observer)
     }
 }
 
@@ -40,8 +41,13 @@ impl<S: Deref<Target = TransportSocket> + Unpin> AsyncRead for TokioSocket<S> {
         if buffer.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
+        // Whoever drives the connection looks when the library waits.
+        if self.1.is_over() {
+            return Poll::Pending;
+        }
         if let Some(mut chunk) = ready!(self.0.poll_recv(cx))? {
             let taken = chunk.len().min(buffer.remaining());
+            let taken = self.1.on_received(&chunk[..taken]);
             buffer.put_slice(&chunk[..taken]);
             chunk.advance(taken);
             // Back in the queue of the socket, and not kept here: a receive
@@ -62,6 +68,7 @@ impl<S: Deref<Target = TransportSocket> + Unpin> AsyncWrite for TokioSocket<S> {
         // A piece at a time, so that one large write cannot make the queue any
         // longer.
         let taken = bytes.len().min(WRITE_QUEUE_BYTES);
+        self.1.on_sent(&bytes[..taken]);
         self.0.write(&bytes[..taken]);
         Poll::Ready(Ok(taken))
     }
@@ -75,6 +82,7 @@ impl<S: Deref<Target = TransportSocket> + Unpin> AsyncWrite for TokioSocket<S> {
         let mut taken = 0;
         for slice in slices {
             let piece = slice.len().min(WRITE_QUEUE_BYTES - taken);
+            self.1.on_sent(&slice[..piece]);
             self.0.write(&slice[..piece]);
             taken += piece;
         }

@@ -5,6 +5,8 @@
 //! - [`body`]: parts of bodies as h2 takes and gives them.
 //! - [`error`]: what h2's errors mean for a message.
 //! - [`server`]: a stream of a client's connection.
+//! - [`observer`]: what frames tell that h2 does not; [`stream_bytes`]: what
+//!   streams have moved.
 //!
 //! h2 does framing, HPACK and flow control. Nothing here knows what a message
 //! means.
@@ -13,7 +15,9 @@ pub mod body;
 pub mod error;
 pub mod headers;
 pub mod io;
+pub mod observer;
 pub mod server;
+pub mod stream_bytes;
 
 #[cfg(test)]
 mod tests;

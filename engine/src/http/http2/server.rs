@@ -15,10 +15,12 @@ use ringway_codecs::header::{HeaderId, HeaderMap};
 
 use super::body;
 use super::headers::{read_trailers, write_response, write_trailers};
+use super::observer::Observed;
 use crate::http::downstream::ResponseFraming;
 use crate::http::exchange::Exchange;
 use crate::http::http1::reader::{BodyPart, ReadError};
 use crate::reactor::Chunk;
+use crate::stream_info::BytesMeter;
 
 /// A stream whose head was read.
 pub struct ServerStream {
@@ -34,9 +36,8 @@ pub struct ServerStream {
     broken: Option<Broken>,
     has_trailers: bool,
     discards_body: bool,
-    received_bytes: u64,
-    sent_bytes: u64,
     field_bytes: u64,
+    observed: Observed,
 }
 
 /// What the response is sent with.
@@ -74,7 +75,12 @@ pub enum Broken {
 impl ServerStream {
     /// A stream that h2 has accepted; the fields of its head have `field_bytes`.
     #[must_use]
-    pub fn new(receive: RecvStream, respond: SendResponse<Chunk>, field_bytes: u64) -> Self {
+    pub fn new(
+        receive: RecvStream,
+        respond: SendResponse<Chunk>,
+        field_bytes: u64,
+        observed: Observed,
+    ) -> Self {
         Self {
             is_read: receive.is_end_stream(),
             receive,
@@ -85,9 +91,8 @@ impl ServerStream {
             broken: None,
             has_trailers: false,
             discards_body: false,
-            received_bytes: FRAME_HEADER_BYTES + field_bytes,
-            sent_bytes: 0,
             field_bytes,
+            observed,
         }
     }
 
@@ -158,14 +163,11 @@ impl ServerStream {
             Sender::Head(respond) => respond.poll_reset(cx),
             Sender::Body(stream) => stream.poll_reset(cx),
         };
+        // h2 does not say which side it was.
         self.broken = Some(match ready!(reset) {
-            // h2 does not say which side it was. Clients have no such reasons
-            // while they still send.
-            Ok(Reason::PROTOCOL_ERROR | Reason::FLOW_CONTROL_ERROR) if !self.is_read => {
-                Broken::Protocol
-            }
-            Ok(_) => Broken::ByPeer,
-            Err(_) => Broken::Closed,
+            Ok(_) if self.observed.is_reset_by_peer() => Broken::ByPeer,
+            Ok(_) if self.why_closed().is_none() => Broken::Protocol,
+            Ok(_) | Err(_) => Broken::Closed,
         });
         Poll::Ready(())
     }
@@ -181,7 +183,6 @@ impl ServerStream {
         }
         while let Some(part) = ready!(self.receive.poll_data(cx)) {
             let part = part.map_err(|error| self.note(&error))?;
-            self.received_bytes += FRAME_HEADER_BYTES + part.len() as u64;
             // Whoever reads has room for it, and reads on only with room for
             // more. A stream that is gone has no window.
             let _ = self.receive.flow_control().release_capacity(part.len());
@@ -194,9 +195,7 @@ impl ServerStream {
             self.has_trailers = true;
             let before = trailers.byte_size();
             read_trailers(&found, trailers);
-            let bytes = (trailers.byte_size() - before) as u64;
-            self.field_bytes += bytes;
-            self.received_bytes += FRAME_HEADER_BYTES + bytes;
+            self.field_bytes += (trailers.byte_size() - before) as u64;
         }
         self.is_read = true;
         Poll::Ready(Ok(BodyPart::End))
@@ -227,20 +226,33 @@ impl ServerStream {
         self.is_read || self.receive.is_end_stream()
     }
 
-    /// Bytes of the request since the last call, as far as they are known:
-    /// what compression has saved is not.
-    pub fn take_received(&mut self) -> u64 {
-        std::mem::take(&mut self.received_bytes)
+    /// Adds what has moved since the last call: what the client has sent, and
+    /// what of the response is on its way.
+    pub fn add_bytes(&mut self, to: &mut BytesMeter) {
+        let moved = self.observed.take_bytes();
+        to.wire_received += moved.received;
+        to.wire_sent += moved.sent;
+        to.is_framed = true;
+        to.framed_received += moved.header_received;
+        to.framed_sent += moved.header_sent;
+        to.header_received += std::mem::take(&mut self.field_bytes);
     }
 
-    /// The same of the response.
-    pub fn take_sent(&mut self) -> u64 {
-        std::mem::take(&mut self.sent_bytes)
+    /// Notes that its request breaks the rules.
+    pub fn note_malformed(&self) {
+        self.observed.note_malformed();
     }
 
-    /// The size of headers and trailers since the last call.
-    pub fn take_field_bytes(&mut self) -> u64 {
-        std::mem::take(&mut self.field_bytes)
+    /// Whether a message on it broke the rules.
+    #[must_use]
+    pub fn is_malformed(&self) -> bool {
+        self.observed.is_malformed()
+    }
+
+    /// Why the whole connection has ended, where the client broke its rules.
+    #[must_use]
+    pub fn why_closed(&self) -> Option<&'static str> {
+        self.observed.end_details()
     }
 
     /// Whether the response has no body, whatever is sent of it.
@@ -284,9 +296,7 @@ impl ServerStream {
                 if is_end {
                     self.ending = Ending::Sent;
                 }
-                let fields = exchange.response.byte_size() as u64;
-                self.sent_bytes += FRAME_HEADER_BYTES + fields;
-                exchange.info.downstream_bytes.header_sent += fields;
+                exchange.info.downstream_bytes.header_sent += exchange.response.byte_size() as u64;
             }
             Err(_) => self.broken = Some(Broken::Closed),
         }
@@ -388,7 +398,6 @@ impl ServerStream {
             if let Some(part) = part {
                 stream.send_data(body::to_send(part), is_end)?;
             }
-            self.sent_bytes += FRAME_HEADER_BYTES + taken as u64;
             if is_end {
                 self.ending = Ending::Sent;
             }
@@ -397,7 +406,6 @@ impl ServerStream {
             Ending::Open => self.ending = Ending::Open,
             Ending::Due => {
                 stream.send_data(Chunk::from(&[][..]), true)?;
-                self.sent_bytes += FRAME_HEADER_BYTES;
             }
             Ending::DueWithTrailers(trailers) => stream.send_trailers(*trailers)?,
             Ending::Sent => {}
@@ -405,6 +413,3 @@ impl ServerStream {
         Poll::Ready(Ok(()))
     }
 }
-
-/// Of every frame (RFC 9113 section 4.1).
-const FRAME_HEADER_BYTES: u64 = 9;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::request;
 use ringway_codecs::header::{HeaderId, HeaderMap};
+use ringway_config::http2_protocol_options::FrameLimits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::body;
@@ -12,6 +13,7 @@ use super::headers::{
     Unsendable, read_request, read_response, write_request, write_response, write_trailers,
 };
 use super::io::TokioSocket;
+use super::observer::Observer;
 use crate::http::test_headers::{headers, text};
 use crate::reactor::{Options, Reactor, spawn};
 use crate::test_support::{connected_pair, on_both_drivers};
@@ -31,7 +33,11 @@ fn with_pair(test: impl AsyncFn(TransportSocket, TransportSocket)) {
 }
 
 fn adapted(socket: TransportSocket) -> TokioSocket {
-    TokioSocket::new(Rc::new(socket))
+    observed(Rc::new(socket))
+}
+
+fn observed(socket: Rc<TransportSocket>) -> TokioSocket {
+    TokioSocket::new(socket, Observer::of_host(FrameLimits::default()))
 }
 
 #[test]
@@ -64,7 +70,7 @@ fn vectored_writes_and_short_reads_keep_the_order() {
         let slices = [std::io::IoSlice::new(b"ab"), std::io::IoSlice::new(b"cde")];
         assert_eq!(client.write_vectored(&slices).await.unwrap(), 5);
         let server = Rc::new(server);
-        let mut adapted = TokioSocket::new(Rc::clone(&server));
+        let mut adapted = observed(Rc::clone(&server));
         let mut read = [0; 3];
         adapted.read_exact(&mut read).await.unwrap();
         assert_eq!(&read, b"abc");

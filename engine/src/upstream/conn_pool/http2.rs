@@ -23,8 +23,10 @@ use ringway_config::http2_protocol_options::{Http2ProtocolOptions, Keepalive};
 use super::connection::Connection;
 use super::{Open, open_for_waiters, put};
 use crate::http::http2::io::TokioSocket;
+use crate::http::http2::observer::{Flood, Observed, Observer};
 use crate::reactor::{self, Chunk};
 use crate::stats::http2::Http2CodecStats;
+use crate::stream_info::details;
 use crate::transport_sockets::TransportSocket;
 
 /// Streams that a host gets on its first connection before it has said how many
@@ -56,12 +58,23 @@ pub(super) struct Session {
     /// The next stream is begun with a ping.
     wants_ping: Cell<bool>,
     stats: Http2CodecStats,
+    /// What its frames tell.
+    observer: Rc<Observer>,
 }
 
 impl Session {
     /// Whether no request is on it.
     pub(super) fn is_unused(&self) -> bool {
         self.streams.get() == 0
+    }
+
+    fn note_flood(&self) {
+        match self.observer.flood() {
+            Some(Flood::Empty) => self.stats.inbound_empty_frames_flood.inc(),
+            Some(Flood::Priority) => self.stats.inbound_priority_frames_flood.inc(),
+            Some(Flood::WindowUpdate) => self.stats.inbound_window_update_frames_flood.inc(),
+            None => {}
+        }
     }
 
     fn limit(&self, options: &Http2ProtocolOptions) -> u32 {
@@ -92,6 +105,8 @@ enum End {
     Idle,
     /// The host has broken the protocol.
     Protocol,
+    /// It has sent too much that says nothing.
+    Flood,
     /// The host has closed it.
     Remote,
 }
@@ -100,7 +115,8 @@ enum End {
 /// closed.
 pub(super) async fn drive(connection: Rc<Connection>) {
     let options = &connection.cluster.config.http2;
-    let socket = TokioSocket::new(Socket(Rc::clone(&connection)));
+    let observer = Observer::of_host(options.frames);
+    let socket = TokioSocket::new(Socket(Rc::clone(&connection)), Rc::clone(&observer));
     let stats = connection.cluster.http2_stats();
     let Ok((sender, mut driver)) = builder(&connection).handshake(socket).await else {
         connection.close_remote();
@@ -117,6 +133,7 @@ pub(super) async fn drive(connection: Rc<Connection>) {
         is_listed: Cell::new(false),
         wants_ping: Cell::new(false),
         stats: *stats,
+        observer,
     };
     session.streams_max.set(session.limit(options));
     let pings = driver.ping_pong();
@@ -266,6 +283,13 @@ impl Connection {
         }
     }
 
+    /// Counts what moves on a stream that was begun.
+    #[must_use]
+    pub fn observe(&self, stream: &SendStream<Chunk>) -> Option<Observed> {
+        let session = self.http2.get()?;
+        Some(session.observer.take(stream.stream_id().as_u32()))
+    }
+
     /// How many requests are on it.
     #[must_use]
     pub fn streams(&self) -> u32 {
@@ -369,6 +393,15 @@ impl Connection {
             let is_announced = !was_draining && watch.is_end_announced(cx);
             if is_announced {
                 self.cluster.stats.upstream_cx_close_notify.inc();
+            }
+            if session.observer.has_news() {
+                let errors = session.observer.take_messaging_errors();
+                session.stats.rx_messaging_error.add(errors);
+                session.observer.forget_news();
+                if session.observer.is_over() {
+                    session.observer.end_for(details::HTTP2_CODEC_ERROR);
+                    return Poll::Ready(End::Flood);
+                }
             }
             if let Poll::Ready(ended) = ended {
                 return Poll::Ready(match ended {
@@ -510,7 +543,17 @@ impl Connection {
         let stats = &self.cluster.stats;
         match end {
             End::Closed => {}
-            End::Idle | End::Protocol => self.close_local(),
+            End::Idle => self.close_local(),
+            End::Protocol => {
+                if session.observer.ends_in_headers() {
+                    session.stats.rx_messaging_error.inc();
+                }
+                self.close_local();
+            }
+            End::Flood => {
+                session.note_flood();
+                self.close_local();
+            }
             End::Silent => {
                 session.stats.keepalive_timeout.inc();
                 if !session.is_unused() {

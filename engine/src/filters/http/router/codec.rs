@@ -15,6 +15,7 @@ use crate::http::exchange::Tunnel;
 use crate::http::http1::reader::{BodyPart, MessageReader, ReadError, RequestFacts};
 use crate::http::http1::writer::BodyWriter;
 use crate::reactor::Chunk;
+use crate::stream_info::BytesMeter;
 use crate::upstream::conn_pool::{Lease, Speaks};
 
 /// One request on a connection to a host.
@@ -56,6 +57,23 @@ pub(in crate::filters) struct Moved {
     pub wire_received: u64,
     pub wire_sent: u64,
     pub header_received: u64,
+    /// The protocol is HTTP/2.
+    pub is_framed: bool,
+    /// What its header blocks took on the wire.
+    pub framed_sent: u64,
+    pub framed_received: u64,
+}
+
+impl Moved {
+    /// Adds it to what has moved for a request.
+    pub fn add_to(self, bytes: &mut BytesMeter) {
+        bytes.wire_received += self.wire_received;
+        bytes.wire_sent += self.wire_sent;
+        bytes.header_received += self.header_received;
+        bytes.is_framed |= self.is_framed;
+        bytes.framed_sent += self.framed_sent;
+        bytes.framed_received += self.framed_received;
+    }
 }
 
 impl Codec {
@@ -291,6 +309,7 @@ impl Codec {
                     // What was queued is forgotten when the connection breaks.
                     wire_sent: sent.saturating_sub(http1.sent),
                     header_received: http1.reader.take_field_bytes(),
+                    ..Moved::default()
                 };
                 (http1.received, http1.sent) = (received, sent);
                 moved

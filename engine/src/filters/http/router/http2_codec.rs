@@ -13,14 +13,13 @@ use super::codec::{Asked, Moved};
 use crate::http::exchange::Tunnel;
 use crate::http::http1::reader::{BodyPart, ReadError, RequestFacts};
 use crate::http::http2::error::Http2Error;
+use crate::http::http2::observer::Observed;
+use crate::http::http2::stream_bytes::StreamBytes;
 use crate::http::http2::{body, headers};
 use crate::reactor::Chunk;
 use crate::stats::Counter;
 use crate::stats::http2::Http2CodecStats;
 use crate::upstream::conn_pool::Lease;
-
-/// The head of a frame, which is counted with what is in it.
-const FRAME_HEAD_BYTES: u64 = 9;
 
 /// A stream of a connection to a host. Dropped before its end it is reset.
 pub(in crate::filters) struct Http2Codec {
@@ -45,7 +44,10 @@ pub(in crate::filters) struct Http2Codec {
     has_head: bool,
     /// The end of the response was read.
     is_read: bool,
-    moved: Moved,
+    /// Of headers as they are, since it was asked last.
+    header_received: u64,
+    /// What of it moves on the wire, where there is a stream.
+    observed: Option<Observed>,
     counts: Counts,
 }
 
@@ -111,19 +113,20 @@ impl Http2Codec {
             is_bodiless: false,
             has_head: false,
             is_read: false,
-            moved: Moved::default(),
+            header_received: 0,
+            observed: None,
             counts: Counts::of(lease),
         };
         let is_whole = !asked.has_body && asked.tunnel == Tunnel::None;
         codec.is_ended = is_whole;
         let field_bytes = size_of_fields(request);
-        codec.moved.wire_sent = FRAME_HEAD_BYTES + field_bytes;
         let Some(head) = write_head(request, asked.tunnel) else {
             codec.failed = Some(ReadError::Http2(Http2Error::Unsendable));
             return (codec, 0);
         };
         match lease.begin_stream(head, is_whole) {
             Ok((response, request)) => {
+                codec.observed = lease.observe(&request);
                 codec.response = Some(response);
                 codec.request = Some(request);
             }
@@ -178,7 +181,9 @@ impl Http2Codec {
         let mut status = head.status.as_u16();
         // RFC 9113 section 8.6: there is no such thing in HTTP/2.
         if status == 101 {
-            self.counts.codec.rx_messaging_error.inc();
+            if let Some(observed) = &self.observed {
+                observed.note_malformed();
+            }
             self.counts.sent_reset();
             return Err(self.reset(Reason::PROTOCOL_ERROR, Http2Error::Protocol));
         }
@@ -197,14 +202,13 @@ impl Http2Codec {
             headers::read_response(&head.headers, out);
         }
         let field_bytes = size_of_fields(out);
-        self.moved.header_received += field_bytes;
+        self.header_received += field_bytes;
         // h2 lets more pass, see `header_list_max` where connections are opened.
         if field_bytes > u64::from(bytes_max) && out.byte_size() > bytes_max as usize {
             out.clear();
             self.counts.too_large();
             return Err(self.reset(Reason::INTERNAL_ERROR, Http2Error::Reset));
         }
-        self.moved.wire_received += FRAME_HEAD_BYTES + field_bytes;
         let is_tunnel = self.tunnel == Tunnel::Connect && (200..300).contains(&status);
         let framing = if self.is_bodiless && is_end || status < 200 || is_tunnel {
             Framing::None
@@ -249,7 +253,6 @@ impl Http2Codec {
                 Poll::Ready(None) => break,
                 Poll::Pending => return self.poll_reset(cx).map(Err),
             };
-            self.moved.wire_received += FRAME_HEAD_BYTES + data.len() as u64;
             // The caller has room for it: more may come.
             let _ = received.flow_control().release_capacity(data.len());
             if data.is_empty() {
@@ -267,9 +270,7 @@ impl Http2Codec {
         match ready!(received.poll_trailers(cx)) {
             Ok(Some(fields)) => {
                 headers::read_trailers(&fields, trailers);
-                let field_bytes = size_of_fields(trailers);
-                self.moved.header_received += field_bytes;
-                self.moved.wire_received += FRAME_HEAD_BYTES + field_bytes;
+                self.header_received += size_of_fields(trailers);
                 if fields.len() > lease.cluster().config.response_headers_max as usize {
                     trailers.clear();
                     self.counts.overflowed();
@@ -312,7 +313,6 @@ impl Http2Codec {
                     return Poll::Ready(Ok(None));
                 }
             };
-            self.moved.wire_received += FRAME_HEAD_BYTES + data.len() as u64;
             let _ = received.flow_control().release_capacity(data.len());
             if !data.is_empty() {
                 return Poll::Ready(Ok(Some(body::received(data))));
@@ -345,7 +345,6 @@ impl Http2Codec {
         if data.is_empty() {
             return;
         }
-        self.moved.wire_sent += FRAME_HEAD_BYTES + data.len() as u64;
         let end_stream = end_stream && self.tunnel == Tunnel::None;
         match request.send_data(body::to_send(data), end_stream) {
             Ok(()) if end_stream => (self.is_ended, self.ended_ahead) = (true, true),
@@ -363,7 +362,6 @@ impl Http2Codec {
         if !std::mem::replace(&mut self.is_ended, true) {
             // A stream that is gone needs no end.
             let _ = request.send_data(Chunk::from(&b""[..]), true);
-            self.moved.wire_sent += FRAME_HEAD_BYTES;
         }
     }
 
@@ -387,7 +385,6 @@ impl Http2Codec {
             }
             None => request.send_data(Chunk::from(&b""[..]), true),
         };
-        self.moved.wire_sent += FRAME_HEAD_BYTES + field_bytes;
         field_bytes
     }
 
@@ -402,13 +399,29 @@ impl Http2Codec {
     }
 
     pub fn take_moved(&mut self) -> Moved {
-        std::mem::take(&mut self.moved)
+        let observed = self.observed.as_ref();
+        let bytes = observed.map_or_else(StreamBytes::default, Observed::take_bytes);
+        Moved {
+            wire_received: bytes.received,
+            wire_sent: bytes.sent,
+            header_received: std::mem::take(&mut self.header_received),
+            is_framed: true,
+            framed_sent: bytes.header_sent,
+            framed_received: bytes.header_received,
+        }
     }
 
     fn on_error(&mut self, error: h2::Error) -> ReadError {
-        let is_head = self.response.is_some();
         let is_reset = error.is_reset();
-        let error = ReadError::from(error);
+        let is_head = self.response.is_some();
+        let observed = self.observed.as_ref();
+        let error = match ReadError::from(error) {
+            // It is we who have ended the connection, for what the host sent.
+            ReadError::Io(_) if observed.is_some_and(|on| on.end_details().is_some()) => {
+                ReadError::Http2(Http2Error::Protocol)
+            }
+            error => error,
+        };
         let counts = &self.counts;
         match &error {
             ReadError::Io(_) => counts.rq_closed.inc(),
@@ -424,7 +437,8 @@ impl Http2Codec {
             ReadError::Http2(Http2Error::Refused) => counts.codec.rx_reset.inc(),
             // What h2 finds wrong with a message ends its stream.
             ReadError::Http2(Http2Error::Protocol) if is_reset => {
-                if is_head {
+                // Where both sides had ended, nobody was told of it.
+                if is_head && !observed.is_some_and(Observed::is_malformed) {
                     counts.codec.rx_messaging_error.inc();
                 }
                 counts.sent_reset();

@@ -600,10 +600,7 @@ impl UpstreamRequest {
     /// Counts what moved since the last time.
     fn count_bytes(&mut self, exchange: &mut Exchange) {
         let moved = self.codec.take_moved(self.active.lease());
-        let bytes = &mut exchange.info.upstream_bytes;
-        bytes.wire_received += moved.wire_received;
-        bytes.wire_sent += moved.wire_sent;
-        bytes.header_received += moved.header_received;
+        moved.add_to(&mut exchange.info.upstream_bytes);
     }
 }
 

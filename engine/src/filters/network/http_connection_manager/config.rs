@@ -69,6 +69,8 @@ pub struct Config {
     pub http2: Http2ProtocolOptions,
     /// Access logs of every request.
     pub access_logs: Vec<AccessLog>,
+    /// One of them tells how much was sent to the client.
+    pub logs_sent_bytes: bool,
     /// When they are written besides the end of a request.
     pub log_flushes: LogFlushes,
     /// All time limits.
@@ -183,12 +185,14 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
     let names = cx.field("http_protocol_options", |cx| {
         HeaderNames::lower(http1.header_key_format.as_ref(), cx)
     });
-    let http2 = match &proto.http2_protocol_options {
+    let mut http2 = match &proto.http2_protocol_options {
         None => Http2ProtocolOptions::default(),
         Some(options) => cx.field("http2_protocol_options", |cx| {
             Http2ProtocolOptions::lower(options, cx)
         }),
     };
+    let stream_errors = core::bool_or(proto.stream_error_on_invalid_http_message, false);
+    http2.stream_errors.get_or_insert(stream_errors);
     let routes = Routes::compile(proto.route_specifier.as_ref(), cx);
 
     Some(Config {
@@ -217,6 +221,7 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
         },
         response_names: names.case,
         http2,
+        logs_sent_bytes: access_logs.iter().any(AccessLog::tells_sent_bytes),
         access_logs,
         log_flushes: LogFlushes::lower(&proto, cx),
         timeouts,
@@ -225,7 +230,7 @@ pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Config> {
         proxy_100_continue: proto.proxy_100_continue,
         stays_after_bad_request: core::bool_or(
             http1.override_stream_error_on_invalid_http_message,
-            core::bool_or(proto.stream_error_on_invalid_http_message, false),
+            stream_errors,
         ),
         add_user_agent: core::bool_or(proto.add_user_agent, false),
         local_replies: local_replies?,

@@ -52,6 +52,11 @@ impl ConnectionManager {
 
     fn record(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
         self.log(AccessLogType::DownstreamEnd, downstream, exchange);
+        self.count_over(exchange);
+    }
+
+    /// Counts a request that is over as that.
+    pub(super) fn count_over(&self, exchange: &Exchange) {
         let stats = self.stats();
         stats.downstream_rq_active.dec();
         let took = exchange.info.elapsed(TimePoint::RequestComplete);
@@ -81,13 +86,16 @@ impl ConnectionManager {
         downstream: &mut Downstream,
         exchange: &mut Exchange,
     ) {
+        let bytes = &mut exchange.info.downstream_bytes;
+        downstream.add_received(bytes);
+        downstream.add_sent(bytes);
+        self.write_logs(kind, exchange);
+    }
+
+    pub(super) fn write_logs(&self, kind: AccessLogType, exchange: &mut Exchange) {
         exchange
             .info
             .mark(TimePoint::RequestComplete, reactor::now());
-        let bytes = &mut exchange.info.downstream_bytes;
-        bytes.wire_received += downstream.take_received();
-        bytes.wire_sent += downstream.take_sent();
-        bytes.header_received += downstream.take_field_bytes();
         let logs = &self.config().access_logs;
         if logs.is_empty() {
             return;

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use h2::server::{Builder, Connection, Handshake};
-use h2::{Ping, PingPong, Reason};
+use h2::{Ping, PingPong};
 use ringway_config::http2_protocol_options::Keepalive;
 use ringway_config::runtime::{RuntimeKey, RuntimeValues};
 
@@ -22,6 +22,7 @@ use super::config::Config;
 use super::connection::{End, FIRST_REQUEST_GRACE, earliest};
 use crate::filters::Registration;
 use crate::http::http2::io::TokioSocket;
+use crate::http::http2::observer::Observer;
 use crate::reactor::{self, Chunk, Timer};
 use crate::stream_info::ConnectionInfo;
 use crate::transport_sockets::TransportSocket;
@@ -32,6 +33,11 @@ pub(super) struct Http2Connection {
     pub info: Rc<ConnectionInfo>,
     /// The listener's.
     pub buffer_limit: u32,
+    /// What its frames tell.
+    pub observer: Rc<Observer>,
+    /// A request did not end well: nobody has seen it, or the connection ended
+    /// before it.
+    pub has_lost: Cell<bool>,
     timers: RefCell<Timers>,
     active: Cell<usize>,
     /// A response has said that the connection ends.
@@ -58,10 +64,13 @@ pub(super) struct StreamSlot {
 }
 
 impl Http2Connection {
-    fn new(info: Rc<ConnectionInfo>, buffer_limit: u32) -> Rc<Self> {
+    fn new(info: Rc<ConnectionInfo>, buffer_limit: u32, config: &Config) -> Rc<Self> {
+        let closes = config.http2.stream_errors != Some(true);
         Rc::new(Self {
             info,
             buffer_limit,
+            observer: Observer::of_client(config.http2.frames, closes),
+            has_lost: Cell::new(false),
             timers: RefCell::default(),
             active: Cell::new(0),
             ends: Cell::new(false),
@@ -226,7 +235,7 @@ impl ConnectionManager {
         stats.downstream_cx_http2_active.inc();
         let _ = self.worker.http2_stats();
         let socket = Rc::new(socket);
-        let connection = Http2Connection::new(info, buffer_limit);
+        let connection = Http2Connection::new(info, buffer_limit, self.config());
         let mut counted = (0, 0);
         let end = self
             .drive_http2(&socket, &connection, registration, opened, &mut counted)
@@ -242,7 +251,13 @@ impl ConnectionManager {
         })
         .await;
         self.count_socket_bytes(&socket, &mut counted);
-        self.stats().downstream_cx_http2_active.dec();
+        let stats = self.stats();
+        stats.downstream_cx_http2_active.dec();
+        let is_broken = connection.observer.end_details().is_some();
+        if is_broken && (had_streams || connection.has_lost.get()) {
+            stats.downstream_cx_destroy_active_rq.inc();
+            stats.downstream_cx_destroy_local_active_rq.inc();
+        }
         let end = match end {
             End::ByClient if had_streams => End::ByClientWithRequest,
             end => end,
@@ -258,7 +273,7 @@ impl ConnectionManager {
         opened: Instant,
         counted: &mut (u64, u64),
     ) -> End {
-        let io = TokioSocket::new(Rc::clone(socket));
+        let io = TokioSocket::new(Rc::clone(socket), Rc::clone(&connection.observer));
         let handshake = builder(self.config()).handshake(io);
         let mut driver = Driver::Handshake(Box::new(handshake));
         let timer = registration.timer();
@@ -330,17 +345,25 @@ impl ConnectionManager {
                     clock.pings = open.ping_pong();
                     *driver = Driver::Open(Box::new(open));
                 }
-                Err(error) => return Poll::Ready(self.end_of(&error)),
+                Err(error) => return Poll::Ready(self.end_of(&error, connection)),
             }
         }
         let Driver::Open(open) = driver else {
             return Poll::Pending;
         };
         clock.poll_pong(cx);
-        while let Some(accepted) = ready!(open.poll_accept(cx)) {
-            let (request, respond) = match accepted {
-                Ok(opened) => opened,
-                Err(error) => return Poll::Ready(self.end_of(&error)),
+        loop {
+            let (request, respond) = match open.poll_accept(cx) {
+                Poll::Pending => {
+                    return self
+                        .judge_frames(connection)
+                        .map_or(Poll::Pending, Poll::Ready);
+                }
+                Poll::Ready(Some(Ok(opened))) => opened,
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(self.end_of(&error, connection));
+                }
+                Poll::Ready(None) => break,
             };
             clock.on_stream(reactor::now());
             let slot = connection.open_stream();
@@ -348,7 +371,9 @@ impl ConnectionManager {
                 self.stats().downstream_cx_max_requests_reached.inc();
                 connection.drain();
             }
-            self.begin_stream(slot, request, respond);
+            // Before the library waits: it is not one that was refused.
+            let observed = connection.observer.take(respond.stream_id().as_u32());
+            self.begin_stream(slot, request, respond, observed);
         }
         Poll::Ready(match clock.is_draining() {
             true => End::ByUsWithUnread,
@@ -356,18 +381,10 @@ impl ConnectionManager {
         })
     }
 
-    /// Counts what ends a connection before its time.
-    fn end_of(&self, error: &h2::Error) -> End {
+    /// How a connection ends before its time.
+    fn end_of(&self, error: &h2::Error, connection: &Http2Connection) -> End {
         tracing::debug!(%error, "a connection of HTTP/2 ends");
-        if error.is_io() || error.is_remote() {
-            return End::ByClient;
-        }
-        self.stats().downstream_cx_protocol_error.inc();
-        if error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
-            // Whatever there was too much of, h2 does not say.
-            self.worker.http2_stats().inbound_empty_frames_flood.inc();
-        }
-        End::ByUsWithUnread
+        self.judge_end(error.is_io() || error.is_remote(), connection)
     }
 
     fn count_socket_bytes(&self, socket: &TransportSocket, counted: &mut (u64, u64)) {

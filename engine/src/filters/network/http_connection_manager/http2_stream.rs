@@ -14,9 +14,10 @@ use super::{ConnectionManager, Handled};
 use crate::http::downstream::Downstream;
 use crate::http::exchange::Exchange;
 use crate::http::http2::headers::read_request;
+use crate::http::http2::observer::Observed;
 use crate::http::http2::server::{Broken, ServerStream};
 use crate::reactor::{self, Chunk};
-use crate::stream_info::{Protocol, ResponseFlag, details};
+use crate::stream_info::{BytesMeter, Protocol, ResponseFlag, details};
 
 /// Why the head of a request is no request.
 struct Refused {
@@ -33,6 +34,7 @@ impl ConnectionManager {
         slot: StreamSlot,
         request: http::Request<RecvStream>,
         respond: SendResponse<Chunk>,
+        observed: Observed,
     ) {
         let connection = slot.connection();
         let mut exchange = self.worker.exchanges.borrow_mut().take(
@@ -45,7 +47,8 @@ impl ConnectionManager {
         http2_stats.streams_active.inc();
         let (head, receive) = request.into_parts();
         read_request(&head, &mut exchange.request);
-        let stream = ServerStream::new(receive, respond, exchange.request.byte_size() as u64);
+        let fields = exchange.request.byte_size() as u64;
+        let stream = ServerStream::new(receive, respond, fields, observed);
         let downstream = Downstream::http2(
             stream,
             slot.timer(),
@@ -67,6 +70,7 @@ impl ConnectionManager {
         let handled = match self.request_head(&mut exchange.request, &mut downstream) {
             Ok(head) => self.handle(&mut downstream, &mut exchange, &head).await,
             Err(refused) => {
+                slot.connection().has_lost.set(true);
                 self.refuse_stream(&refused, &mut downstream, &mut exchange);
                 Handled::Aborted
             }
@@ -83,6 +87,14 @@ impl ConnectionManager {
         if handled == Handled::Aborted {
             self.break_off_stream(&mut downstream).await;
         }
+        // What is told of it has to be on its way first.
+        if self.config().logs_sent_bytes && exchange.is_request_over() {
+            if handled == Handled::Answered {
+                downstream.flush_limit = exchange.flush_limit;
+                self.flush_stream(&mut downstream).await;
+            }
+            reactor::yield_now().await;
+        }
         self.finish(&mut downstream, &mut exchange);
         let is_request_over = exchange.is_request_over();
         let flush_limit = exchange.flush_limit;
@@ -92,10 +104,13 @@ impl ConnectionManager {
             self.flush_stream(&mut downstream).await;
         }
         self.count_stream(&mut downstream, is_request_over);
-        let by_reset = downstream.as_http2().broken() == Some(Broken::ByPeer);
-        if slot.note_end(begun, by_reset, &self.worker.runtime.borrow())
-            && slot.connection().close()
-        {
+        let stream = downstream.as_http2();
+        let connection = slot.connection();
+        if stream.broken() == Some(Broken::Closed) && stream.why_closed().is_some() {
+            connection.has_lost.set(true);
+        }
+        let by_reset = stream.broken() == Some(Broken::ByPeer);
+        if slot.note_end(begun, by_reset, &self.worker.runtime.borrow()) && connection.close() {
             self.stats().downstream_rq_too_many_premature_resets.inc();
         }
         if self.is_draining() {
@@ -164,9 +179,9 @@ impl ConnectionManager {
         }
         let authority = request.get(HeaderId::Authority);
         match authority {
-            None => return Err(self.malformed(details::HTTP2_MESSAGING_RULE)),
+            None => return Err(malformed(details::HTTP2_MESSAGING_RULE)),
             Some(authority) if !is_authority(authority) => {
-                return Err(self.malformed(details::HTTP2_INVALID_HEADER_FIELD));
+                return Err(malformed(details::HTTP2_INVALID_HEADER_FIELD));
             }
             Some(_) => {}
         }
@@ -176,7 +191,7 @@ impl ConnectionManager {
         let path = request.get(HeaderId::Path).unwrap_or_default();
         let is_asterisk = path == b"*" && method == b"OPTIONS";
         if !is_connect && !path.starts_with(b"/") && !is_asterisk {
-            return Err(self.malformed(details::HTTP2_MESSAGING_RULE));
+            return Err(malformed(details::HTTP2_MESSAGING_RULE));
         }
         let dropped = self.judge_underscores(options.underscores, request)?;
         let expects = request.get(HeaderId::Expect).unwrap_or_default();
@@ -223,15 +238,6 @@ impl ConnectionManager {
         }
     }
 
-    fn malformed(&self, details: &'static str) -> Refused {
-        self.worker.http2_stats().rx_messaging_error.inc();
-        Refused {
-            reason: Reason::PROTOCOL_ERROR,
-            flag: ResponseFlag::DownstreamProtocolError,
-            details,
-        }
-    }
-
     /// Counts a stream that is reset for its head. As in Envoy, logs see nothing
     /// of such a request.
     fn refuse_stream(
@@ -246,8 +252,12 @@ impl ConnectionManager {
         info.protocol = Some(Protocol::Http2);
         info.flags.set(refused.flag);
         info.details.set(refused.details);
-        let _ = (downstream.take_received(), downstream.take_field_bytes());
-        downstream.as_http2().reset(refused.reason);
+        let stream = downstream.as_http2();
+        stream.add_bytes(&mut BytesMeter::default());
+        if refused.reason == Reason::PROTOCOL_ERROR {
+            stream.note_malformed();
+        }
+        stream.reset(refused.reason);
     }
 
     /// Counts how a stream has ended.
@@ -280,6 +290,14 @@ fn to_upgrade(request: &mut HeaderMap) -> bool {
     request.set(HeaderId::Upgrade, &protocol);
     request.set(HeaderId::Connection, b"upgrade");
     true
+}
+
+fn malformed(details: &'static str) -> Refused {
+    Refused {
+        reason: Reason::PROTOCOL_ERROR,
+        flag: ResponseFlag::DownstreamProtocolError,
+        details,
+    }
 }
 
 fn refused_for(details: &'static str) -> Refused {

@@ -9,7 +9,7 @@
 //! - `config.rs`: the compiled configuration.
 //! - `connection.rs`: waiting for requests, ending connections;
 //!   `http2_connection.rs` and `http2_stream.rs`: the same for HTTP/2, whose
-//!   requests run side by side.
+//!   requests run side by side; `http2_frames.rs`: what only its frames tell.
 //! - `request.rs`: what is done to a request before it is routed.
 //! - `routes.rs`: the route configurations, by scope where there are scopes.
 //! - `response.rs`: what is done to every response.
@@ -25,6 +25,7 @@ mod connection;
 mod filtered_body;
 mod finish;
 mod http2_connection;
+mod http2_frames;
 mod http2_stream;
 pub mod local_reply;
 pub mod local_reply_config;

@@ -53,8 +53,7 @@ impl ConnectionManager {
             counted.add(dropped);
         }
         let info = &mut exchange.info;
-        info.downstream_bytes.wire_received += downstream.take_received();
-        info.downstream_bytes.header_received += downstream.take_field_bytes();
+        downstream.add_received(&mut info.downstream_bytes);
         if exchange.request_complete {
             info.mark(TimePoint::DownstreamRxEnd, reactor::now());
         }

@@ -256,9 +256,6 @@ impl Tunnel {
     /// Adds what has moved on the connection.
     pub(super) fn count(&mut self, lease: &Lease, info: &mut StreamInfo) {
         let moved = self.codec.take_moved(lease);
-        let bytes = &mut info.upstream_bytes;
-        bytes.wire_received += moved.wire_received;
-        bytes.wire_sent += moved.wire_sent;
-        bytes.header_received += moved.header_received;
+        moved.add_to(&mut info.upstream_bytes);
     }
 }
