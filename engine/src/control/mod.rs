@@ -12,6 +12,7 @@ pub mod drain;
 mod file_watcher;
 mod health_checkers;
 mod load_weights;
+mod managed_cluster;
 mod on_demand;
 pub mod outlier_detection;
 mod pending_removal;
