@@ -57,7 +57,9 @@ fn check_one(id: ClusterId, clusters: &[Arc<Cluster>], cx: &mut Cx<'_>) {
             "{name:?} at {at} is an aggregate cluster, too, and has no hosts of its own: no \
              request goes there, in Envoy neither; name its clusters here"
         )),
-        Discovery::OriginalDst(_) | Discovery::DynamicForwardProxy(_) => cx.error(format!(
+        Discovery::OriginalDst(_)
+        | Discovery::DynamicForwardProxy(_)
+        | Discovery::SubClusters(_) => cx.error(format!(
             "{name:?} at {at} has hosts only as requests ask for them, which is not supported in \
              an aggregate yet"
         )),

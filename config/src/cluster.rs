@@ -33,6 +33,7 @@ use crate::metadata::Metadata;
 use crate::outlier_detection::{self, ErrorMatcher, OutlierDetection};
 use crate::proxy_protocol::{self, ProxyProtocol};
 use crate::request_policies::RequestPolicies;
+use crate::socket_match::{self, SocketId, SocketMatches};
 use crate::tls::{Secrets, TransportSocket, UpstreamTlsContext};
 use crate::upstream_bind::{self, UpstreamBind};
 
@@ -95,6 +96,8 @@ pub struct Cluster {
     pub http2_response_head_bytes_max: u32,
     /// What carries the bytes.
     pub transport_socket: TransportSocket<UpstreamTlsContext>,
+    /// What does so for hosts that say so.
+    pub socket_matches: SocketMatches,
     /// The name of TLS that requests say.
     pub auto_sni: Option<Box<AutoSni>>,
     /// Keep-alive of upstream sockets.
@@ -136,6 +139,32 @@ pub struct Cluster {
     pub per_endpoint_stats: bool,
     /// Where the configuration names it.
     pub source: Source,
+}
+
+impl Cluster {
+    /// The port of a host that a request names without one.
+    #[must_use]
+    pub fn default_port(&self) -> u16 {
+        match self.socket(self.socket_matches.of_host(Metadata::EMPTY)) {
+            TransportSocket::RawBuffer => 80,
+            TransportSocket::Tls(_) => 443,
+        }
+    }
+
+    /// All its transport sockets, in the order of their numbers.
+    pub fn sockets(
+        &self,
+    ) -> impl Iterator<Item = (SocketId, &TransportSocket<UpstreamTlsContext>)> {
+        let matches = self.socket_matches.iter();
+        let own = [(SocketId::OWN, &self.transport_socket)];
+        own.into_iter()
+            .chain(matches.map(|(id, one)| (id, &one.transport_socket)))
+    }
+
+    fn socket(&self, id: SocketId) -> &TransportSocket<UpstreamTlsContext> {
+        let found = self.sockets().find(|(one, _)| *one == id);
+        found.map_or(&self.transport_socket, |(_, socket)| socket)
+    }
 }
 
 /// Which version of HTTP hosts are spoken to with.
@@ -223,7 +252,9 @@ impl Preconnect {
         match discovery {
             Discovery::Static | Discovery::Dns(_) | Discovery::Eds(_) => {}
             // As in Envoy nothing is predicted of hosts that requests ask for.
-            Discovery::OriginalDst(_) | Discovery::DynamicForwardProxy(_) => predictive = None,
+            Discovery::OriginalDst(_)
+            | Discovery::DynamicForwardProxy(_)
+            | Discovery::SubClusters(_) => predictive = None,
             Discovery::Aggregate(_) if predictive.is_some() => cx.error_at(
                 "preconnect_policy.predictive_preconnect_ratio",
                 "not supported for an aggregate cluster yet; name it in its clusters",
@@ -241,7 +272,7 @@ impl Preconnect {
 pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_>) -> Cluster {
     let http = HttpOptions::lower(proto, cx);
     check_forward_proxy(proto, http.auto_sni.as_ref(), cx);
-    let (discovery, assignment) = discovery::lower(proto, &defaults.resolver, cx);
+    let (discovery, assignment) = discovery::lower(proto, defaults, cx);
     let balancing = load_balancing::lower(proto, cx);
     // What could not be lowered is an error already.
     if discovery != Discovery::Static || !discovery::is_typed(proto) {
@@ -250,6 +281,8 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
     check_queuing(proto, cx);
     let preconnect = Preconnect::lower(proto, &discovery, cx);
     let (proxy_protocol, transport_socket) = transport(proto, defaults.secrets, cx);
+    let matches = &proto.transport_socket_matches;
+    let socket_matches = socket_match::lower(matches, defaults.secrets, cx);
     let is_tls = matches!(transport_socket, TransportSocket::Tls(_));
     if http.version == HttpVersion::Negotiated && !is_tls && proto.transport_socket.is_none() {
         cx.entry(
@@ -324,6 +357,7 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
         http2: http.http2,
         http2_response_head_bytes_max: http.http2_response_head_bytes_max,
         transport_socket,
+        socket_matches,
         auto_sni: http.auto_sni.map(Box::new),
         tcp_keepalive,
         bind,

@@ -13,7 +13,8 @@ use crate::suggest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(pub u32);
 
-/// Gives every cluster name a number and never takes it back.
+/// Gives every cluster name a number and never takes it back, but for those that are
+/// [taken for a time](Self::take).
 ///
 /// A route may name a cluster that does not exist yet (or never will), so a
 /// number says nothing about existence. Used while lowering, and by routes
@@ -26,6 +27,17 @@ impl ClusterNames {
     /// The number of `name`, given now if it has none.
     pub fn id(&self, name: &str) -> ClusterId {
         ClusterId(self.0.id(name))
+    }
+
+    /// A number for a cluster that is there for a time; see [`Self::give_back`].
+    pub fn take(&self, name: &str) -> ClusterId {
+        ClusterId(self.0.take(name))
+    }
+
+    /// Lets others take a number, unless something refers to the cluster by its name.
+    /// Nobody may have it any more.
+    pub fn give_back(&self, id: ClusterId) {
+        self.0.give_back(id.0);
     }
 
     /// The number of `name` if it has one.

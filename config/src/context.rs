@@ -121,6 +121,22 @@ impl<'a> Cx<'a> {
         result
     }
 
+    /// Runs `f` here, and gives what it finds instead of reporting it.
+    pub fn aside<T>(&mut self, f: impl FnOnce(&mut Cx<'_>) -> T) -> (T, Diagnostics) {
+        let mut found = Diagnostics::new();
+        let result = f(&mut Cx {
+            diagnostics: &mut found,
+            marks: self.marks,
+            file: self.file.clone(),
+            path: self.path.clone(),
+            clusters: self.clusters,
+            known_clusters: self.known_clusters,
+            runtime_keys: self.runtime_keys,
+            dns_caches: self.dns_caches,
+        });
+        (result, found)
+    }
+
     /// Reports an error here.
     pub fn error(&mut self, reason: impl Into<String>) {
         self.report(Severity::Error, self.path.clone(), reason.into());

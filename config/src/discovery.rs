@@ -14,6 +14,7 @@ use envoy_types::pb::google::protobuf::Any;
 use prost::{Message as _, Name as _};
 
 use crate::aggregate::{self, Aggregate};
+use crate::cluster::Defaults;
 use crate::context::{Cx, type_name, unpack};
 use crate::dns::{self, Dns, Resolver};
 use crate::dns_cache::{self, DnsCacheId};
@@ -21,6 +22,7 @@ use crate::eds::{self, Eds};
 use crate::endpoint::{self, Assignment};
 use crate::happy_eyeballs::HappyEyeballs;
 use crate::original_dst::{self, OriginalDst};
+use crate::sub_clusters::{self, SubClusters};
 
 /// Where the hosts of a cluster come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +37,8 @@ pub enum Discovery {
     Aggregate(Aggregate),
     /// From the requests, each of which names its host, and from name servers.
     DynamicForwardProxy(DnsCacheId),
+    /// The same, and each host that is named is a cluster of its own.
+    SubClusters(Arc<SubClusters>),
     /// From whoever manages the proxy.
     Eds(Arc<Eds>),
 }
@@ -47,7 +51,8 @@ impl Discovery {
             Self::Static
             | Self::OriginalDst(_)
             | Self::Aggregate(_)
-            | Self::DynamicForwardProxy(_) => false,
+            | Self::DynamicForwardProxy(_)
+            | Self::SubClusters(_) => false,
             Self::Dns(_) | Self::Eds(_) => true,
         }
     }
@@ -58,21 +63,24 @@ impl Discovery {
     pub fn provides_balancing(&self) -> bool {
         match self {
             Self::Static | Self::Dns(_) | Self::Eds(_) => false,
-            Self::OriginalDst(_) | Self::Aggregate(_) | Self::DynamicForwardProxy(_) => true,
+            Self::OriginalDst(_)
+            | Self::Aggregate(_)
+            | Self::DynamicForwardProxy(_)
+            | Self::SubClusters(_) => true,
         }
     }
 }
 
 /// Lowers the type of a cluster, and its hosts as far as the file knows them.
-/// `resolver` is asked where the cluster names none.
 pub(crate) fn lower(
     proto: &pb::Cluster,
-    resolver: &Resolver,
+    defaults: &Defaults<'_>,
     cx: &mut Cx<'_>,
 ) -> (Discovery, Assignment) {
+    let resolver = &defaults.resolver;
     let (discovery, assignment) = match &proto.cluster_discovery_type {
         Some(ClusterDiscoveryType::ClusterType(custom)) => {
-            by_extension(proto, custom, resolver, cx)
+            by_extension(proto, custom, defaults, cx)
         }
         Some(ClusterDiscoveryType::Type(kind)) => {
             // The rules refuse numbers without a meaning.
@@ -193,14 +201,20 @@ fn by_kind(
 fn by_extension(
     proto: &pb::Cluster,
     custom: &CustomClusterType,
-    resolver: &Resolver,
+    defaults: &Defaults<'_>,
     cx: &mut Cx<'_>,
 ) -> (Discovery, Assignment) {
     if let Some(any) = &custom.typed_config {
-        dns::warn_of_unused(proto, "a cluster with a cluster_type of its own", cx);
+        let path = cx.path().to_owned();
         let typed = cx.field("cluster_type", |cx| {
-            cx.field("typed_config", |cx| Typed::lower(any, resolver, cx))
+            cx.field("typed_config", |cx| {
+                Typed::lower(any, (proto, &path), defaults, cx)
+            })
         });
+        // Sub-clusters do what it says.
+        if !matches!(typed, Some(Typed::SubClusters(_))) {
+            dns::warn_of_unused(proto, "a cluster with a cluster_type of its own", cx);
+        }
         return match typed {
             Some(Typed::Names(settings)) => names(proto, settings, cx),
             Some(Typed::Aggregate(aggregate)) => {
@@ -213,6 +227,14 @@ fn by_extension(
                     Discovery::DynamicForwardProxy(cache),
                     Assignment::on_demand(),
                 )
+            }
+            Some(Typed::SubClusters(config)) => {
+                let given = proto.load_assignment.as_ref();
+                if given.is_some_and(|given| !given.endpoints.is_empty()) {
+                    let reason = "has no effect: requests say where they go";
+                    cx.warn_at("load_assignment.endpoints", reason);
+                }
+                (Discovery::SubClusters(config), Assignment::on_demand())
             }
             None => (Discovery::Static, Assignment::default()),
         };
@@ -229,7 +251,7 @@ fn by_extension(
             return (Discovery::Static, Assignment::default());
         }
     };
-    by_kind(proto, kind, resolver, cx)
+    by_kind(proto, kind, &defaults.resolver, cx)
 }
 
 /// What a `typed_config` says that a cluster is.
@@ -237,14 +259,21 @@ enum Typed {
     Names(dns::Settings),
     Aggregate(Aggregate),
     DynamicForwardProxy(DnsCacheId),
+    SubClusters(Arc<SubClusters>),
 }
 
 impl Typed {
-    fn lower(any: &Any, resolver: &Resolver, cx: &mut Cx<'_>) -> Option<Self> {
+    /// Lowers what the cluster at this path says.
+    fn lower(
+        any: &Any,
+        (cluster, path): (&pb::Cluster, &str),
+        defaults: &Defaults<'_>,
+        cx: &mut Cx<'_>,
+    ) -> Option<Self> {
         match type_name(&any.type_url) {
             "envoy.extensions.clusters.dns.v3.DnsCluster" => {
                 let config = unpack::<DnsCluster>(any, cx)?;
-                Some(Self::Names(dns::by_type(&config, resolver, cx)))
+                Some(Self::Names(dns::by_type(&config, &defaults.resolver, cx)))
             }
             "envoy.extensions.clusters.aggregate.v3.ClusterConfig" => {
                 let config = unpack::<aggregate_pb::ClusterConfig>(any, cx)?;
@@ -252,14 +281,20 @@ impl Typed {
             }
             "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig" => {
                 let config = unpack::<proxy_pb::ClusterConfig>(any, cx)?;
-                let Some(ClusterImplementationSpecifier::DnsCacheConfig(cache)) =
-                    &config.cluster_implementation_specifier
-                else {
-                    cx.error("a dns_cache_config is needed here");
-                    return None;
-                };
-                cx.field("dns_cache_config", |cx| dns_cache::lower(cache, cx))
-                    .map(Self::DynamicForwardProxy)
+                match &config.cluster_implementation_specifier {
+                    Some(ClusterImplementationSpecifier::DnsCacheConfig(cache)) => cx
+                        .field("dns_cache_config", |cx| dns_cache::lower(cache, cx))
+                        .map(Self::DynamicForwardProxy),
+                    Some(ClusterImplementationSpecifier::SubClustersConfig(config)) => cx
+                        .field("sub_clusters_config", |cx| {
+                            sub_clusters::lower(config, cluster, path, defaults, cx)
+                        })
+                        .map(|config| Self::SubClusters(Arc::new(config))),
+                    None => {
+                        cx.error("a dns_cache_config or a sub_clusters_config is needed here");
+                        None
+                    }
+                }
             }
             name => {
                 cx.error(format!("{name} is not a type of cluster"));

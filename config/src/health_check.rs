@@ -26,6 +26,7 @@ use ringway_codecs::thrift;
 use crate::cluster::HttpVersion;
 use crate::context::{Cx, type_name, unpack};
 use crate::core;
+use crate::metadata::Struct;
 use crate::proxy_protocol::{self, ProxyProtocol};
 use crate::runtime::RuntimeKey;
 use crate::tls;
@@ -55,6 +56,9 @@ pub struct HealthCheck {
     /// The protocols that hosts are offered instead of those of the cluster's TLS
     /// context, if any are named.
     pub alpn: Vec<Box<[u8]>>,
+    /// Labels that say which of the cluster's transport sockets checks have, whatever
+    /// those of the host say.
+    pub socket_labels: Option<Struct>,
     /// What is asked.
     pub checker: Checker,
 }
@@ -215,6 +219,7 @@ fn lower_one(
         always_log_failures: proto.always_log_health_check_failures,
         always_log_success: proto.always_log_health_check_success,
         event_logs,
+        socket_labels: (proto.transport_socket_match_criteria.as_ref()).map(Struct::from_proto),
         alpn: match &proto.tls_options {
             Some(options) => cx.field("tls_options", |cx| {
                 tls::protocols(&options.alpn_protocols, cx)

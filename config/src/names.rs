@@ -30,6 +30,8 @@ pub(crate) struct Interner {
 struct Inner {
     ids: HashMap<Arc<str>, u32>,
     names: Vec<Arc<str>>,
+    /// Numbers of names that were there for a time only.
+    free: Vec<u32>,
 }
 
 impl Interner {
@@ -44,6 +46,30 @@ impl Interner {
         inner.names.push(name.clone());
         inner.ids.insert(name, id);
         id
+    }
+
+    /// A number for a name that is there for a time: the one that it has, or one that
+    /// is [given back](Self::give_back). Others do not find it by the name.
+    pub fn take(&self, name: &str) -> u32 {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = inner.ids.get(name) {
+            return *id;
+        }
+        if let Some(id) = inner.free.pop() {
+            inner.names[id as usize] = name.into();
+            return id;
+        }
+        inner.names.push(name.into());
+        u32::try_from(inner.names.len() - 1).expect("fewer than 2^32 names fit in memory")
+    }
+
+    /// The number stands for nothing any more, unless its name has it for good.
+    pub fn give_back(&self, id: u32) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let name = &inner.names[id as usize];
+        if inner.ids.get(name) != Some(&id) {
+            inner.free.push(id);
+        }
     }
 
     /// The number of `name` if it has one.
@@ -78,5 +104,17 @@ mod tests {
         assert_eq!(&*names.name(1), "b");
         assert_eq!(names.find("c"), None);
         assert_eq!(names.len(), 2);
+    }
+
+    #[test]
+    fn numbers_that_are_given_back_are_taken_again() {
+        let names = Interner::default();
+        assert_eq!((names.id("a"), names.take("a")), (0, 0));
+        assert_eq!((names.take("b"), names.take("c")), (1, 2));
+        assert_eq!((&*names.name(1), names.find("b")), ("b", None));
+        names.give_back(0);
+        names.give_back(1);
+        assert_eq!(names.take("d"), 1, "a keeps its number");
+        assert_eq!((&*names.name(1), names.id("d"), names.len()), ("d", 3, 4));
     }
 }

@@ -2,7 +2,7 @@
 //! known against each.
 //!
 //! Discovery, health checks and outlier detection tell what they find as
-//! [`ClusterEvent`]s. Whatever changes a cluster's hosts or their health makes
+//! [`ClusterEvent`]s, and workers which clusters they miss. Whatever changes a cluster's hosts or their health makes
 //! a new [`HostSet`], which is published to the workers; several events at once
 //! make one set.
 
@@ -11,20 +11,26 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ringway_config::bootstrap::Snapshot;
+use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::clusters::ClusterId;
 use ringway_config::discovery::Discovery;
 use ringway_config::dns_cache::DnsCacheId;
 use ringway_config::endpoint::{Assignment, Host as HostConfig};
+use ringway_config::names::Names as Numbering;
 use ringway_config::runtime::RuntimeValues;
+use ringway_config::socket_match::SocketId;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
+use super::cluster_list::ClusterList;
+use super::discovery::{Finder, Unwatched, Warming};
 use super::health_checkers::HealthChecker;
 use super::managed_cluster::{ManagedCluster, Surroundings};
 use super::outlier_detection::Scene;
 use super::zones::Zones;
 use crate::access_loggers::EventLog;
 use crate::stats::Store;
+use crate::stats::server::ClusterManagerStats;
 use crate::transport_sockets::tls::ClientContext;
 use crate::upstream::cluster::SharedCluster;
 use crate::upstream::dns_cache::Known;
@@ -75,6 +81,12 @@ pub enum ClusterEvent {
     },
     /// What a worker has to say of a host.
     Reported(Report),
+    /// A request wants this sub-cluster of a cluster, and there is none.
+    Wanted(ClusterId, Arc<str>),
+    /// The first hosts of a cluster that was added are known.
+    Found(ClusterId),
+    /// Nothing that was told of a cluster that has ended comes behind this.
+    Ended(ClusterId),
 }
 
 /// Where [`ClusterEvent`]s are sent to.
@@ -91,18 +103,23 @@ pub struct EventLogs {
 
 /// What clusters need that is made of the configuration by the engine, not by its
 /// lowering.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Prepared {
     /// Where their events are logged.
     pub event_logs: EventLogs,
     /// How those that speak TLS do so; without a context where files hold the secrets.
-    pub tls: HashMap<ClusterId, Option<Arc<ClientContext>>>,
+    pub tls: HashMap<(ClusterId, SocketId), Option<Arc<ClientContext>>>,
 }
 
 /// All clusters.
 pub struct ClusterManager {
     clusters: Vec<ManagedCluster>,
     index: HashMap<ClusterId, usize>,
+    list: Arc<ClusterList>,
+    stats: ClusterManagerStats,
+    prepared: Prepared,
+    numbering: Arc<Numbering>,
+    finder: Finder,
     surroundings: Surroundings,
     store: Store,
     /// Tells the sessions of health checks of other values of the runtime.
@@ -111,6 +128,8 @@ pub struct ClusterManager {
     sender: Events,
     /// What is known of names and was not published yet.
     names: HashMap<DnsCacheId, Arc<Known>>,
+    /// Clusters that have ended, which workers still have.
+    ended: Vec<ClusterId>,
 }
 
 impl ClusterManager {
@@ -123,46 +142,169 @@ impl ClusterManager {
         store: &Store,
     ) -> Self {
         let (sender, events) = unbounded_channel();
-        let (runtime_sender, runtime_receiver) = watch::channel(Arc::clone(&runtime));
-        let surroundings = Surroundings {
-            zones: Zones::new(&snapshot.node),
-            local: snapshot.local_cluster,
-            runtime,
-        };
-        let clusters: Vec<_> = (snapshot.clusters.iter())
-            .map(|config| {
-                let mut cluster =
-                    ManagedCluster::new(config, &surroundings, &sender, prepared, store);
-                let own_logs = prepared.event_logs.health_checks.get(&config.id);
-                cluster.checker = HealthChecker::new(
-                    &cluster.shared,
-                    own_logs.cloned().unwrap_or_default(),
-                    runtime_receiver.clone(),
-                    &sender,
-                    store,
-                );
-                cluster
-            })
-            .collect();
-        let index: HashMap<_, _> = (clusters.iter().enumerate())
-            .map(|(index, cluster)| (cluster.shared.config.id, index))
-            .collect();
+        let (runtime_sender, _) = watch::channel(Arc::clone(&runtime));
         let mut manager = Self {
-            index,
-            clusters,
-            surroundings,
+            clusters: Vec::new(),
+            index: HashMap::new(),
+            list: Arc::default(),
+            stats: ClusterManagerStats::new(store, "cluster_manager."),
+            prepared: prepared.clone(),
+            numbering: Arc::clone(&snapshot.names),
+            finder: Finder::new(&snapshot.names, &sender, store),
+            surroundings: Surroundings {
+                zones: Zones::new(&snapshot.node),
+                local: snapshot.local_cluster,
+                runtime,
+            },
             store: store.clone(),
             runtime_sender,
             events,
             sender,
             names: HashMap::new(),
+            ended: Vec::new(),
         };
+        for config in &snapshot.clusters {
+            let mut cluster = manager.make(config, None);
+            // They are the workers' first update.
+            cluster.is_published = true;
+            manager.list.activate(&cluster.shared);
+            manager.insert(cluster);
+        }
         manager.tell_runtime();
         if manager.surroundings.local.is_some() {
             manager.take_local_cluster();
             let _ = manager.rebuild();
         }
         manager
+    }
+
+    /// A cluster that nobody has yet. One that another one makes, its `parent`, has
+    /// what the engine has made for that.
+    fn make(
+        &self,
+        config: &Arc<ClusterConfig>,
+        parent: Option<&Arc<SharedCluster>>,
+    ) -> ManagedCluster {
+        let mut cluster = ManagedCluster::new(
+            config,
+            &self.surroundings,
+            &self.sender,
+            &self.prepared,
+            parent.map(|parent| &**parent),
+            &self.store,
+        );
+        let of = parent.map_or(config.id, |parent| parent.config.id);
+        let own_logs = self.prepared.event_logs.health_checks.get(&of);
+        cluster.checker = HealthChecker::new(
+            &cluster.shared,
+            own_logs.cloned().unwrap_or_default(),
+            self.runtime_sender.subscribe(),
+            &self.sender,
+            &self.store,
+        );
+        cluster
+    }
+
+    fn insert(&mut self, cluster: ManagedCluster) {
+        self.index
+            .insert(cluster.shared.config.id, self.clusters.len());
+        self.clusters.push(cluster);
+    }
+
+    /// Adds a cluster. Its hosts are looked for and checked; workers have it once that
+    /// was done, whatever came of it.
+    fn add(&mut self, config: ClusterConfig, parent: &Arc<SharedCluster>) -> Arc<SharedCluster> {
+        let mut cluster = self.make(&Arc::new(config), Some(parent));
+        let shared = Arc::clone(&cluster.shared);
+        let id = shared.config.id;
+        shared.apply_runtime(&self.surroundings.runtime);
+        if let Some(outliers) = &cluster.outliers {
+            outliers.set_runtime(&self.surroundings.runtime);
+        }
+        cluster.set_checked_hosts();
+        let (warm, mut warming) = Warming::new();
+        match self.finder.start(&shared, Some(warm)) {
+            Ok(finding) => {
+                cluster.awaits_hosts = finding.is_some() && shared.config.wait_for_warm;
+                cluster.finding.extend(finding);
+            }
+            Err(error) => tracing::error!(%error, "a cluster stays without hosts"),
+        }
+        let sender = self.sender.clone();
+        let telling = tokio::spawn(async move {
+            warming.done().await;
+            drop(sender.send(ClusterEvent::Found(id)));
+        });
+        cluster.finding.push(telling.abort_handle());
+        self.list.add_warming(&shared);
+        self.stats.cluster_added.inc();
+        self.show_counts();
+        self.insert(cluster);
+        shared
+    }
+
+    /// Ends clusters. Workers finish the requests that they have there.
+    fn remove(&mut self, ids: &[ClusterId]) {
+        let mut ended = Vec::new();
+        let gone = (self.clusters).extract_if(.., |one| ids.contains(&one.shared.config.id));
+        for cluster in gone {
+            let id = cluster.shared.config.id;
+            self.list.remove(&cluster.shared);
+            self.stats.cluster_removed.inc();
+            if cluster.is_published {
+                self.ended.push(id);
+            }
+            ended.push(id);
+        }
+        let places = self.clusters.iter().enumerate();
+        self.index = places
+            .map(|(place, cluster)| (cluster.shared.config.id, place))
+            .collect();
+        self.show_counts();
+        for id in ended {
+            // There is always a receiver: the manager's own.
+            let _ = self.sender.send(ClusterEvent::Ended(id));
+        }
+    }
+
+    fn show_counts(&self) {
+        let [active, warming] = self.list.counts();
+        self.stats.active_clusters.set(active);
+        self.stats.warming_clusters.set(warming);
+    }
+
+    /// Makes the sub-cluster of this name.
+    fn make_sub_cluster(&mut self, parent: ClusterId, name: &Arc<str>) {
+        let Some(&place) = self.index.get(&parent) else {
+            return;
+        };
+        let shared = Arc::clone(&self.clusters[place].shared);
+        let sub_clusters = self.clusters[place].sub_clusters.as_ref();
+        let made = sub_clusters.and_then(|one| one.configure(name, &self.numbering.clusters));
+        let Some(config) = made else { return };
+        let made = self.add(config, &shared);
+        if let Some(sub_clusters) = &mut self.clusters[place].sub_clusters {
+            sub_clusters.add(&made);
+        }
+    }
+
+    /// The clusters that there are, as admin sees them.
+    #[must_use]
+    pub fn list(&self) -> Arc<ClusterList> {
+        Arc::clone(&self.list)
+    }
+
+    /// Looks for the hosts of all clusters from now on. Fails where files cannot be
+    /// watched.
+    pub fn start_finding(&mut self) -> Result<Warming, Unwatched> {
+        let (warm, warming) = Warming::new();
+        for cluster in &mut self.clusters {
+            let config = &cluster.shared.config;
+            let warm = config.wait_for_warm.then(|| warm.clone());
+            let finding = self.finder.start(&cluster.shared, warm)?;
+            cluster.finding.extend(finding);
+        }
+        Ok(warming)
     }
 
     /// What is shared of each cluster, in the order of the configuration.
@@ -194,7 +336,7 @@ impl ClusterManager {
 
     /// Waits for an event or until somebody has to look at the hosts anew,
     /// takes in all that has come, and says what has to be published.
-    pub async fn changed(&mut self) -> Vec<HostsChange> {
+    pub async fn changed(&mut self) -> Vec<ClusterChange> {
         let due = self.clusters.iter().filter_map(ManagedCluster::due).min();
         let sweep_due = async {
             match due {
@@ -214,7 +356,7 @@ impl ClusterManager {
     }
 
     /// Takes in the events that have come, and says what has to be published.
-    pub fn pending(&mut self) -> Vec<HostsChange> {
+    pub fn pending(&mut self) -> Vec<ClusterChange> {
         while let Ok(event) = self.events.try_recv() {
             self.apply(event);
         }
@@ -223,7 +365,7 @@ impl ClusterManager {
     }
 
     /// The runtime has other values: what has to be published.
-    pub fn set_runtime(&mut self, runtime: Arc<RuntimeValues>) -> Vec<HostsChange> {
+    pub fn set_runtime(&mut self, runtime: Arc<RuntimeValues>) -> Vec<ClusterChange> {
         self.surroundings.runtime = runtime;
         self.tell_runtime();
         for cluster in &mut self.clusters {
@@ -244,18 +386,36 @@ impl ClusterManager {
         let _ = self.runtime_sender.send(Arc::clone(runtime));
     }
 
-    fn rebuild(&mut self) -> Vec<HostsChange> {
+    fn rebuild(&mut self) -> Vec<ClusterChange> {
         let local = self.surroundings.local.and_then(|id| self.index.get(&id));
         if local.is_some_and(|index| self.clusters[*index].is_dirty) {
             self.take_local_cluster();
         }
-        let surroundings = &self.surroundings;
-        let dirty = self.clusters.iter_mut().filter(|cluster| cluster.is_dirty);
-        let hosts = dirty.map(|cluster| cluster.rebuild(surroundings));
+        let ended = self.ended.drain(..).map(ClusterChange::Ended);
+        let mut changes: Vec<_> = ended.collect();
+        let mut has_added = false;
+        for cluster in &mut self.clusters {
+            let id = cluster.shared.config.id;
+            if cluster.is_dirty {
+                let hosts = cluster.rebuild(&self.surroundings);
+                if cluster.is_published {
+                    changes.push(ClusterChange::Hosts(id, hosts));
+                }
+            }
+            if !cluster.is_published && cluster.is_warm() {
+                cluster.is_published = true;
+                has_added = true;
+                self.list.activate(&cluster.shared);
+                changes.push(ClusterChange::Added(Arc::clone(&cluster.shared)));
+            }
+        }
+        if has_added {
+            self.show_counts();
+        }
         // Requests that wait for names find the hosts there.
         let names = self.names.drain();
-        let names = names.map(|(cache, known)| HostsChange::Names(cache, known));
-        hosts.chain(names).collect()
+        changes.extend(names.map(|(cache, known)| ClusterChange::Names(cache, known)));
+        changes
     }
 
     /// Zone-aware clusters depend on who the members of this proxy's own
@@ -276,6 +436,7 @@ impl ClusterManager {
     /// of load reports, and lets those go that nobody asks for any more.
     fn sweep(&mut self) {
         let now = Instant::now();
+        let mut unused = Vec::new();
         for cluster in &mut self.clusters {
             cluster.clean_up(now, &self.store);
             let outliers = cluster.outliers.as_mut();
@@ -288,6 +449,14 @@ impl ClusterManager {
             if (cluster.weights.as_ref()).is_some_and(|weights| weights.due() <= now) {
                 cluster.update_weights(now);
             }
+            if let Some(sub_clusters) = &mut cluster.sub_clusters
+                && sub_clusters.due() <= now
+            {
+                unused.extend(sub_clusters.take_unused(now));
+            }
+        }
+        if !unused.is_empty() {
+            self.remove(&unused);
         }
     }
 
@@ -308,7 +477,10 @@ impl ClusterManager {
                 known,
                 hosts,
             } => return self.apply_names(*cache, Arc::clone(known), hosts),
+            ClusterEvent::Wanted(parent, name) => return self.make_sub_cluster(*parent, name),
+            ClusterEvent::Ended(id) => return self.numbering.clusters.give_back(*id),
             ClusterEvent::Hosts(id, _)
+            | ClusterEvent::Found(id)
             | ClusterEvent::Made(id, _)
             | ClusterEvent::Health { cluster: id, .. }
             | ClusterEvent::Checked { cluster: id, .. } => *id,
@@ -318,7 +490,8 @@ impl ClusterManager {
             return;
         };
         match event {
-            ClusterEvent::Names { .. } => {}
+            ClusterEvent::Names { .. } | ClusterEvent::Wanted(..) | ClusterEvent::Ended(_) => {}
+            ClusterEvent::Found(_) => cluster.awaits_hosts = false,
             ClusterEvent::Hosts(_, assignment) => cluster.assign(assignment, &self.store),
             ClusterEvent::Made(_, host) => {
                 if let Some(on_demand) = &mut cluster.on_demand {
@@ -387,18 +560,24 @@ fn scene<'a>(members: &'a [Member], store: &'a Store, runtime: &'a RuntimeValues
 }
 
 /// Something that is to be published.
-pub enum HostsChange {
+pub enum ClusterChange {
+    /// A cluster that was not there before.
+    Added(Arc<SharedCluster>),
+    /// There is no such cluster any more.
+    Ended(ClusterId),
     /// New hosts for a cluster.
     Hosts(ClusterId, Arc<HostSet>),
     /// What is known of the names of a cache.
     Names(DnsCacheId, Arc<Known>),
 }
 
-impl HostsChange {
+impl ClusterChange {
     /// The change for one worker.
     #[must_use]
     pub fn for_worker(&self) -> Change {
         match self {
+            Self::Added(cluster) => Change::Cluster(Arc::clone(cluster)),
+            Self::Ended(id) => Change::RemoveCluster(*id),
             Self::Hosts(cluster, hosts) => Change::Hosts(*cluster, Arc::clone(hosts)),
             Self::Names(cache, known) => Change::Names(*cache, Arc::clone(known)),
         }

@@ -4,21 +4,24 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ptr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::clusters::ClusterId;
 use ringway_config::core::Address;
 use ringway_config::discovery::Discovery;
 use ringway_config::endpoint::{Assignment, Host as HostConfig};
+use ringway_config::metadata::Metadata;
 use ringway_config::runtime::RuntimeValues;
+use tokio::task::AbortHandle;
 
-use super::cluster_manager::{ClusterEvent, Events, HostsChange, Prepared};
+use super::cluster_manager::{ClusterEvent, Events, Prepared};
 use super::health_checkers::HealthChecker;
 use super::load_weights::LoadWeights;
 use super::on_demand::OnDemand;
 use super::outlier_detection::OutlierDetector;
 use super::pending_removal;
+use super::sub_clusters::SubClusters;
 use super::zones::Zones;
 use crate::stats::Store;
 use crate::upstream::cluster::SharedCluster;
@@ -27,6 +30,7 @@ use crate::upstream::host::SharedHost;
 use crate::upstream::host_set::{Facts, HostSet, Member};
 use crate::upstream::original_dst::Registry;
 use crate::upstream::outlier_detection::Watch;
+use crate::upstream::sub_clusters::SharedSubClusters;
 
 /// What the hosts of a cluster are balanced by, beside themselves.
 pub struct Surroundings {
@@ -51,6 +55,14 @@ pub struct ManagedCluster {
     pub checker: Option<HealthChecker>,
     /// Where hosts are made as requests ask for them.
     pub on_demand: Option<OnDemand>,
+    /// The clusters that it makes, if it does.
+    pub sub_clusters: Option<SubClusters>,
+    /// The tasks that look for its hosts, and tell that they are known.
+    pub finding: Vec<AbortHandle>,
+    /// Its first hosts are not known yet, if they have to be looked for.
+    pub awaits_hosts: bool,
+    /// Workers have it.
+    pub is_published: bool,
     /// Weights that hosts report.
     pub weights: Option<LoadWeights>,
     /// When each host began to take requests, on the clock of the cluster's
@@ -71,10 +83,10 @@ impl ManagedCluster {
         surroundings: &Surroundings,
         events: &Events,
         prepared: &Prepared,
+        parent: Option<&SharedCluster>,
         store: &Store,
     ) -> Self {
-        let announcing = events.clone();
-        let events = events.clone();
+        let [announcing, asking, events] = [(); 3].map(|()| events.clone());
         // Nobody takes reports any more only when the process ends.
         let report = move |report| drop(events.send(ClusterEvent::Reported(report)));
         let created = Instant::now();
@@ -96,18 +108,32 @@ impl ManagedCluster {
         let members = Arc::clone(&found.members);
         let hosts = host_set(config, &members, &assignment, &slow_starts, surroundings);
         let weights = LoadWeights::new(&config.balancing, created);
-        let tls = prepared.tls.get(&config.id).cloned();
         let (config, hosts) = (Arc::clone(config), Arc::new(hosts));
+        let id = config.id;
         let on_demand = OnDemand::new(&config.discovery);
         let registry = on_demand.is_some().then(|| {
-            let id = config.id;
             let announce = move |host| drop(announcing.send(ClusterEvent::Made(id, host)));
             Registry::new(&config, watch.clone(), store, Box::new(announce))
         });
+        let sub_clusters = match &config.discovery {
+            Discovery::SubClusters(sub_clusters) => {
+                let ask = move |name| drop(asking.send(ClusterEvent::Wanted(id, name)));
+                Some(SharedSubClusters::new(sub_clusters, Box::new(ask)))
+            }
+            _ => None,
+        };
         let shared = SharedCluster::new(config, hosts, watch, created, store)
             .with_registry(registry)
-            .with_tls(tls, store);
+            .with_sub_clusters(sub_clusters);
+        let shared = match parent {
+            Some(parent) => shared.with_parent(parent, SystemTime::now(), store),
+            None => shared.with_tls(|socket| prepared.tls.get(&(id, socket)).cloned(), store),
+        };
         let mut cluster = Self {
+            sub_clusters: shared.sub_clusters.as_ref().map(SubClusters::new),
+            finding: Vec::new(),
+            awaits_hosts: false,
+            is_published: false,
             shared: Arc::new(shared),
             assignment,
             members,
@@ -210,7 +236,9 @@ impl ManagedCluster {
         let outliers = self.outliers.as_ref().and_then(OutlierDetector::due);
         let on_demand = self.on_demand.as_ref().and_then(OnDemand::due);
         let weights = self.weights.as_ref().map(LoadWeights::due);
-        [outliers, on_demand, weights].into_iter().flatten().min()
+        let sub_clusters = self.sub_clusters.as_ref().map(SubClusters::due);
+        let all = [outliers, on_demand, weights, sub_clusters];
+        all.into_iter().flatten().min()
     }
 
     /// Takes the hosts that workers have made.
@@ -221,8 +249,7 @@ impl ManagedCluster {
         };
         // As Envoy, which is told of one after the other.
         self.shared.stats.membership_change.add(added);
-        let matches = &self.shared.transport_socket_matches;
-        matches.total_match_count.add(added);
+        self.shared.count_sockets(added as usize, Metadata::EMPTY);
         self.set_members(members);
     }
 
@@ -246,8 +273,7 @@ impl ManagedCluster {
             })
             .collect();
         let gone = (before.len() as u64 + added).saturating_sub(members.len() as u64);
-        let matches = &self.shared.transport_socket_matches;
-        matches.total_match_count.add(added);
+        self.shared.count_sockets(added as usize, Metadata::EMPTY);
         // As Envoy, where a host that gets another address is the same one.
         self.shared.stats.membership_change.add(added + gone);
         self.set_members(members);
@@ -322,20 +348,28 @@ impl ManagedCluster {
     }
 
     /// Makes a new set of its hosts, which is to be published.
-    pub fn rebuild(&mut self, surroundings: &Surroundings) -> HostsChange {
+    pub fn rebuild(&mut self, surroundings: &Surroundings) -> Arc<HostSet> {
         self.take_made();
         self.is_dirty = false;
         let hosts = Arc::new(self.host_set(surroundings));
         self.shared.set_hosts(Arc::clone(&hosts));
         self.count_members();
-        HostsChange::Hosts(self.shared.config.id, hosts)
+        hosts
+    }
+
+    /// Whether workers may have it: its first hosts are known, and checked where they
+    /// are.
+    pub fn is_warm(&self) -> bool {
+        let checker = self.checker.as_ref();
+        !self.awaits_hosts && !checker.is_some_and(HealthChecker::awaits_first_check)
     }
 
     fn count_changed(&self, found: &Found) {
         // Who looks for hosts counts them: as Envoy, with every answer.
         if !self.shared.config.discovery.has_to_look() {
-            let matches = &self.shared.transport_socket_matches;
-            matches.total_match_count.add(found.added.len() as u64);
+            for host in &found.added {
+                self.shared.count_sockets(1, &host.first().metadata);
+            }
         }
         // As Envoy, which updates one priority after the other.
         let changed = found.changed_priorities.len() as u64;
@@ -365,6 +399,12 @@ impl ManagedCluster {
         stats.membership_healthy.set(counts.healthy);
         stats.membership_degraded.set(counts.degraded);
         stats.membership_excluded.set(counts.excluded);
+    }
+}
+
+impl Drop for ManagedCluster {
+    fn drop(&mut self) {
+        self.finding.iter().for_each(AbortHandle::abort);
     }
 }
 

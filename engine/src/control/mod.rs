@@ -6,6 +6,7 @@
 //! secrets again; [`drain`] ends the process without cutting
 //! requests off.
 
+pub mod cluster_list;
 pub mod cluster_manager;
 pub mod discovery;
 pub mod drain;
@@ -18,4 +19,5 @@ pub mod outlier_detection;
 mod pending_removal;
 pub mod publish;
 pub mod secret_manager;
+mod sub_clusters;
 mod zones;

@@ -22,6 +22,7 @@ pub fn is_wanted(config: &ClusterConfig) -> bool {
         Discovery::Static
         | Discovery::OriginalDst(_)
         | Discovery::DynamicForwardProxy(_)
+        | Discovery::SubClusters(_)
         | Discovery::Aggregate(_) => false,
     };
     config.health_check.is_some() && !config.ignore_health_on_host_removal && comes_and_goes

@@ -88,9 +88,10 @@ pub(super) fn looked_up(discovery: &Discovery) -> String {
         Discovery::Eds(eds) => {
             format!("read at run time from {}", eds.source.path.display())
         }
-        Discovery::OriginalDst(_) | Discovery::DynamicForwardProxy(_) | Discovery::Aggregate(_) => {
-            "known at run time".into()
-        }
+        Discovery::OriginalDst(_)
+        | Discovery::DynamicForwardProxy(_)
+        | Discovery::SubClusters(_)
+        | Discovery::Aggregate(_) => "known at run time".into(),
     }
 }
 

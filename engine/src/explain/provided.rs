@@ -36,6 +36,11 @@ pub(super) fn explain(cluster: &Cluster, sources: &Sources<'_>) -> Option<Vec<Fa
             balancing.note("each request names its host, which is then looked up"),
             hosts(cluster, sources).note("hosts that requests have asked for lately"),
         ]),
+        Discovery::SubClusters(_) => {
+            Some(vec![balancing.note(
+                "each request names its host, which is a cluster of its own",
+            )])
+        }
         Discovery::Aggregate(aggregate) => {
             let note = "the priorities of these clusters one behind the other";
             let mut facts = vec![balancing.note(note)];
@@ -122,12 +127,18 @@ pub(super) fn of_request(
             (fact, false)
         }
         Discovery::DynamicForwardProxy(_) => {
-            let name = exchange.with_destination(str::to_owned);
+            let name = exchange.with_destination(cluster.default_port(), str::to_owned);
             hostname = Some(name.as_str().into());
             let destination = Fact::new("destination")
                 .value(name)
                 .note("the host of the request, with its port");
             (destination, false)
+        }
+        Discovery::SubClusters(_) => {
+            let name = exchange.with_sub_cluster(cluster.default_port(), str::to_owned);
+            let fact = Fact::new("cluster").value(name);
+            let note = "of the host of the request; made when one first names it";
+            (fact.note(note), false)
         }
         Discovery::Aggregate(aggregate) => {
             let mut named = aggregate

@@ -13,6 +13,7 @@ use ringway_codecs::http1::{RequestHead, Version};
 use ringway_config::dns_cache;
 use ringway_config::load_balancing::AskedHosts;
 use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId, StatScopeId};
+use ringway_config::sub_clusters;
 
 use super::body_copy::BodyFeed;
 use super::body_filter::BodyFilters;
@@ -186,20 +187,30 @@ pub trait Held: std::fmt::Debug {
 
 /// Appends the host that a request names, with its port: what caches of names
 /// know it by.
-pub fn write_destination(request: &HeaderMap, out: &mut Vec<u8>) {
+pub fn write_destination(request: &HeaderMap, default_port: u16, out: &mut Vec<u8>) {
     let host = request.get(HeaderId::Authority).unwrap_or_default();
-    dns_cache::write_key(host, HTTP_PORT, out);
+    dns_cache::write_key(host, default_port, out);
 }
 
-/// What a host that names no port means, as hosts are spoken to in plain text.
-const HTTP_PORT: u16 = 80;
+/// Appends the name of the sub-cluster that is for that host.
+pub fn write_sub_cluster(request: &HeaderMap, default_port: u16, out: &mut Vec<u8>) {
+    let host = request.get(HeaderId::Authority).unwrap_or_default();
+    sub_clusters::write_name(host, default_port, out);
+}
 
 impl Exchange {
     /// Calls `f` with the host that the request names, as
     /// [`write_destination`] has it.
-    pub fn with_destination<T>(&mut self, f: impl FnOnce(&str) -> T) -> T {
+    pub fn with_destination<T>(&mut self, default_port: u16, f: impl FnOnce(&str) -> T) -> T {
         self.scratch.clear();
-        write_destination(&self.request, &mut self.scratch);
+        write_destination(&self.request, default_port, &mut self.scratch);
+        f(&String::from_utf8_lossy(&self.scratch))
+    }
+
+    /// Calls `f` with the name of the sub-cluster for that host.
+    pub fn with_sub_cluster<T>(&mut self, default_port: u16, f: impl FnOnce(&str) -> T) -> T {
+        self.scratch.clear();
+        write_sub_cluster(&self.request, default_port, &mut self.scratch);
         f(&String::from_utf8_lossy(&self.scratch))
     }
 

@@ -94,6 +94,8 @@ pub(super) struct Socket {
     pub(super) last_received: u32,
     pub(super) bytes_sent: u64,
     pub(super) wire_count: Option<WireCount>,
+    /// Bytes on their way that are not counted when they are sent.
+    pub(super) uncounted: usize,
     pub(super) peer: Option<SocketAddr>,
     pub(super) connect: Option<Box<Connecting>>,
 }
@@ -102,8 +104,8 @@ pub(super) struct Socket {
 /// them: a function, and what it counts with.
 #[derive(Debug, Clone, Copy)]
 pub struct WireCount {
-    /// What received bytes are counted with.
-    pub received: u32,
+    /// What received bytes are counted with, unless somebody else counts them.
+    pub received: Option<u32>,
     /// What sent ones are counted with.
     pub sent: u32,
     /// Adds bytes.
@@ -156,6 +158,7 @@ impl Socket {
             last_received: 0,
             bytes_sent: 0,
             wire_count: None,
+            uncounted: 0,
             peer: None,
             connect: None,
         }
@@ -166,8 +169,10 @@ impl Socket {
     pub(super) fn count_received(&mut self, bytes: usize) {
         self.bytes_received += bytes as u64;
         self.last_received = u32::try_from(bytes).unwrap_or(u32::MAX);
-        if let Some(count) = self.wire_count {
-            (count.add)(count.received, bytes as u64);
+        if let Some(count) = self.wire_count
+            && let Some(received) = count.received
+        {
+            (count.add)(received, bytes as u64);
         }
     }
 
@@ -176,7 +181,9 @@ impl Socket {
     pub(super) fn count_sent(&mut self, bytes: usize) {
         self.bytes_sent += bytes as u64;
         if let Some(count) = self.wire_count {
-            (count.add)(count.sent, bytes as u64);
+            let uncounted = self.uncounted.min(bytes);
+            self.uncounted -= uncounted;
+            (count.add)(count.sent, (bytes - uncounted) as u64);
         }
     }
 

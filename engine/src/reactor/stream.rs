@@ -340,6 +340,15 @@ impl Stream {
         self.core.io.borrow_mut().sockets[self.slot].wire_count = count;
     }
 
+    /// Has so many bytes that are queued left out where sent ones are counted: what a
+    /// layer adds to those that it carries.
+    pub fn leave_uncounted(&self, bytes: usize) {
+        let socket = &mut self.core.io.borrow_mut().sockets[self.slot];
+        if socket.wire_count.is_some() {
+            socket.uncounted += bytes;
+        }
+    }
+
     /// The peer's address, for TCP. Asked from the kernel at the first call.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         let mut io = self.core.io.borrow_mut();

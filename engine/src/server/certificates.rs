@@ -46,7 +46,8 @@ fn server_contexts(listeners: &[Arc<SharedListener>]) -> impl Iterator<Item = Ar
 }
 
 fn client_contexts(clusters: &[Arc<SharedCluster>]) -> impl Iterator<Item = Arc<ClientContext>> {
-    (clusters.iter()).filter_map(|cluster| cluster.tls.as_ref()?.get())
+    let sockets = clusters.iter().flat_map(|cluster| cluster.sockets.iter());
+    sockets.filter_map(|socket| socket.tls.as_ref()?.get())
 }
 
 /// The certificates of a context (`envoy.admin.v3.Certificate`).

@@ -14,6 +14,7 @@ use ringway_config::diagnostics::Diagnostics;
 use ringway_config::listener::{FilterChain, Listener};
 use ringway_config::load::Loaded;
 use ringway_config::runtime;
+use ringway_config::socket_match::SocketId;
 use ringway_config::tls::TransportSocket;
 
 use crate::access_loggers::{self, AccessLog, EventLog};
@@ -142,18 +143,23 @@ fn compile_client_contexts(
     loaded: &Loaded,
     snapshot: &Snapshot,
     diagnostics: &mut Diagnostics,
-) -> HashMap<ClusterId, Option<Arc<ClientContext>>> {
+) -> HashMap<(ClusterId, SocketId), Option<Arc<ClientContext>>> {
     let names = Arc::clone(&snapshot.names);
     let mut cx = Cx::new(diagnostics, &loaded.marks, Arc::clone(&loaded.file), &names);
     let mut contexts = HashMap::new();
-    for cluster in &snapshot.clusters {
-        if let TransportSocket::Tls(context) = &cluster.transport_socket {
+    let clusters = snapshot.clusters.iter();
+    let sockets = clusters.flat_map(|cluster| {
+        let id = cluster.id;
+        (cluster.sockets()).map(move |(socket, config)| ((id, socket), config))
+    });
+    for (id, socket) in sockets {
+        if let TransportSocket::Tls(context) = socket {
             let compiled = cx.at(&context.path, |cx| ClientContext::compile(context, cx));
             // Without its secrets it is compiled for the sake of what is wrong with it.
             let is_complete = context.secrets().next().is_none();
             contexts.extend(compiled.map(|compiled| {
                 let compiled = is_complete.then(|| Arc::new(compiled));
-                (cluster.id, compiled)
+                (id, compiled)
             }));
         }
     }

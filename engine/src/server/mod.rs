@@ -10,6 +10,7 @@
 //! - `validate.rs`: `--mode validate`.
 //! - `explain.rs`: `ringway explain`.
 //! - `view.rs`: what the admin server sees; `certificates.rs`: of certificates.
+//! - `dynamic_clusters.rs`: the clusters in it that came while the process ran.
 //! - `runtime.rs`: runtime layers and what `/runtime_modify` did to them.
 //! - `logging.rs`: the application log.
 //! - `origin.rs`, `default.yaml`: what runs without a configuration.
@@ -17,6 +18,7 @@
 mod admin_log;
 mod certificates;
 pub(crate) mod compile;
+mod dynamic_clusters;
 mod explain;
 pub(crate) mod listen;
 pub mod logging;
@@ -47,7 +49,7 @@ use self::view::View;
 use crate::access_loggers::{LogHandle, LogWriter};
 use crate::admin::{self, Action, Loggers, ServerState};
 use crate::cli::{Mode, Options};
-use crate::control::cluster_manager::{ClusterManager, HostsChange};
+use crate::control::cluster_manager::{ClusterChange, ClusterManager};
 use crate::control::discovery::{self, DnsCache};
 use crate::control::drain::drain;
 use crate::control::publish::Publisher;
@@ -221,7 +223,7 @@ async fn serve(
         loaded,
         &compiled,
         &bound,
-        &clusters,
+        cluster_manager.list(),
         secrets.view(),
         store.clone(),
         actions,
@@ -259,12 +261,7 @@ async fn serve(
         })
         .await;
     discovery::start_caches(caches, &cluster_manager.events());
-    let warming = discovery::start(
-        cluster_manager.shared(),
-        &snapshot.names,
-        &cluster_manager.events(),
-        &store,
-    )?;
+    let warming = cluster_manager.start_finding()?;
     let starting = Starting {
         options,
         compiled: &compiled,
@@ -389,7 +386,7 @@ async fn control_loop(
                 Shard::flush();
                 store.merge();
             }
-            changed = cluster_manager.changed() => publish_hosts(publisher, &changed).await,
+            changed = cluster_manager.changed() => publish_clusters(publisher, &changed).await,
             changed = secrets.changed() => {
                 publisher
                     .publish(|_| changed.iter().map(ContextChange::for_worker).collect())
@@ -397,7 +394,7 @@ async fn control_loop(
             }
             () = names => {
                 // What made the last cluster warm may still be on its way.
-                publish_hosts(publisher, &cluster_manager.pending()).await;
+                publish_clusters(publisher, &cluster_manager.pending()).await;
                 if let Some(starting) = &mut starting {
                     starting.has_names = true;
                 }
@@ -420,7 +417,7 @@ async fn control_loop(
                     Action::Runtime(values) => {
                         let changed = cluster_manager.set_runtime(Arc::clone(&values));
                         let changes = |_| {
-                            let hosts = changed.iter().map(HostsChange::for_worker);
+                            let hosts = changed.iter().map(ClusterChange::for_worker);
                             hosts.chain([Change::Runtime(Arc::clone(&values))]).collect()
                         };
                         publisher.publish(changes).await;
@@ -432,9 +429,9 @@ async fn control_loop(
     }
 }
 
-async fn publish_hosts(publisher: &mut Publisher, changed: &[HostsChange]) {
+async fn publish_clusters(publisher: &mut Publisher, changed: &[ClusterChange]) {
     if !changed.is_empty() {
-        let changes = |_| changed.iter().map(HostsChange::for_worker).collect();
+        let changes = |_| changed.iter().map(ClusterChange::for_worker).collect();
         publisher.publish(changes).await;
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::certificates;
 use super::compile::Compiled;
+use super::dynamic_clusters;
 use super::listen::Bound;
 use super::runtime::Runtime;
 use crate::admin::{
@@ -22,6 +23,7 @@ use crate::admin::{
     LogLevel, Loggers, OutlierStatus, ServerInfo, ServerState, ServerView, Thresholds,
 };
 use crate::cli::{self, Options};
+use crate::control::cluster_list::ClusterList;
 use crate::control::secret_manager::{self, SecretsView};
 use crate::explain::{self, Document, Fact, Question, Sources, Subject};
 use crate::listener::SharedListener;
@@ -43,7 +45,7 @@ pub struct View {
     started: Instant,
     state: AtomicU8,
     listeners: Vec<Arc<SharedListener>>,
-    clusters: Vec<Arc<SharedCluster>>,
+    clusters: Arc<ClusterList>,
     secrets: Arc<SecretsView>,
     store: Store,
     actions: UnboundedSender<Action>,
@@ -69,7 +71,7 @@ impl View {
         loaded: &Loaded,
         compiled: &Compiled,
         bound: &Bound,
-        clusters: &[Arc<SharedCluster>],
+        clusters: Arc<ClusterList>,
         secrets: Arc<SecretsView>,
         store: Store,
         actions: UnboundedSender<Action>,
@@ -89,7 +91,7 @@ impl View {
             started: Instant::now(),
             state: AtomicU8::new(ServerState::Initializing.number() as u8),
             listeners: bound.listeners.clone(),
-            clusters: clusters.to_vec(),
+            clusters,
             secrets,
             store,
             actions,
@@ -138,7 +140,7 @@ impl View {
     /// Number of clusters.
     #[must_use]
     pub fn cluster_count(&self) -> usize {
-        self.clusters.len()
+        self.clusters.active().len()
     }
 
     fn host_status(&self, host: &Member, group: &Group) -> HostStatus {
@@ -177,11 +179,11 @@ impl View {
 
 impl ServerView for View {
     fn certs(&self) -> Value {
-        certificates::dump(&self.listeners, &self.clusters)
+        certificates::dump(&self.listeners, &self.clusters.active())
     }
 
     fn expiry(&self) -> Expiry {
-        certificates::expiry(&self.listeners, &self.clusters)
+        certificates::expiry(&self.listeners, &self.clusters.active())
     }
 
     fn state(&self) -> ServerState {
@@ -234,7 +236,7 @@ impl ServerView for View {
                 eds_service_name: Some(assignment_name(cluster))
                     .filter(|name| *name != &*cluster.config.name)
                     .map(ToOwned::to_owned),
-                added_via_api: false,
+                added_via_api: cluster.dynamic.is_some(),
                 per_endpoint_stats: cluster.config.per_endpoint_stats,
                 success_rates: success_rates(cluster),
                 default_thresholds: thresholds(&cluster.limits[0]),
@@ -244,12 +246,13 @@ impl ServerView for View {
                     .collect(),
             }
         };
-        self.clusters.iter().map(status).collect()
+        self.clusters.active().iter().map(status).collect()
     }
 
     fn outliers(&self) -> Vec<OutlierStatus> {
         let now = Instant::now();
-        self.clusters
+        let clusters = self.clusters.active();
+        clusters
             .iter()
             .flat_map(|cluster| {
                 let hosts = cluster.hosts();
@@ -276,10 +279,12 @@ impl ServerView for View {
                 }
             }
         }
+        // Behind the bootstrap.
+        dynamic_clusters::add(&mut dump["configs"][1], &self.clusters);
         if include_eds && let Some(sections) = dump["configs"].as_array_mut() {
             // After the clusters, as Envoy sorts them.
             let place = sections.len().min(2);
-            sections.insert(place, endpoints_dump(&self.clusters));
+            sections.insert(place, endpoints_dump(&self.clusters.active()));
         }
         dump
     }
@@ -319,12 +324,11 @@ impl ServerView for View {
                     .collect(),
             })
             .collect();
-        let clusters: Vec<Arc<Cluster>> = self
-            .clusters
-            .iter()
+        let shared = self.clusters.active();
+        let clusters: Vec<Arc<Cluster>> = (shared.iter())
             .map(|cluster| Arc::clone(&cluster.config))
             .collect();
-        let hosts: Vec<_> = (self.clusters.iter())
+        let hosts: Vec<_> = (shared.iter())
             .map(|cluster| (cluster.config.id, cluster.hosts()))
             .collect();
         let sources = Sources {
@@ -492,15 +496,17 @@ fn assignment_name(cluster: &SharedCluster) -> &str {
         | Discovery::Dns(_)
         | Discovery::OriginalDst(_)
         | Discovery::DynamicForwardProxy(_)
+        | Discovery::SubClusters(_)
         | Discovery::Aggregate(_) => &cluster.config.name,
     }
 }
 
 /// `envoy.admin.v3.EndpointsConfigDump`.
 fn endpoints_dump(clusters: &[Arc<SharedCluster>]) -> Value {
-    let assignments: Vec<Value> = clusters
-        .iter()
-        .map(|cluster| {
+    let assignments = |is_dynamic: bool| -> Vec<Value> {
+        let clusters = clusters.iter();
+        let clusters = clusters.filter(|cluster| cluster.dynamic.is_some() == is_dynamic);
+        let assignment = |cluster: &Arc<SharedCluster>| {
             let hosts = cluster.hosts();
             let endpoints: Vec<Value> = (hosts.members)
                 .chunk_by(|a, b| a.config.group == b.config.group)
@@ -515,12 +521,18 @@ fn endpoints_dump(clusters: &[Arc<SharedCluster>]) -> Value {
                 assignment["endpoints"] = endpoints.into();
             }
             json!({ "endpoint_config": assignment })
-        })
-        .collect();
-    json!({
+        };
+        clusters.map(assignment).collect()
+    };
+    let mut section = json!({
         "@type": "type.googleapis.com/envoy.admin.v3.EndpointsConfigDump",
-        "static_endpoint_configs": assignments,
-    })
+        "static_endpoint_configs": assignments(false),
+    });
+    let dynamic = assignments(true);
+    if !dynamic.is_empty() {
+        section["dynamic_endpoint_configs"] = dynamic.into();
+    }
+    section
 }
 
 /// `LocalityLbEndpoints` of hosts in one locality and priority.
@@ -598,6 +610,6 @@ fn route_configurations(listener: &Value) -> Vec<Value> {
 }
 
 /// RFC 3339 in UTC with milliseconds, as proto JSON writes a timestamp.
-fn timestamp(at: SystemTime) -> String {
+pub fn timestamp(at: SystemTime) -> String {
     prost_types::Timestamp::from(at).to_string()
 }

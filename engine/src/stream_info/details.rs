@@ -21,6 +21,10 @@ pub const DNS_CACHE_OVERFLOW: &str = "dns_cache_overflow";
 pub const DNS_PENDING_OVERFLOW: &str = "dns_cache_pending_requests_overflow";
 /// The same, found by the filter.
 pub const PROXY_PENDING_OVERFLOW: &str = "dynamic_forward_proxy_pending_request_overflow";
+/// There are too many sub-clusters.
+pub const SUB_CLUSTER_OVERFLOW: &str = "sub_cluster_overflow";
+/// A sub-cluster was not there in time.
+pub const SUB_CLUSTER_WARMING_TIMEOUT: &str = "sub_cluster_warming_timeout";
 /// The route answers by itself, redirects included.
 pub const DIRECT_RESPONSE: &str = "direct_response";
 /// The client has reset the stream.

@@ -175,15 +175,11 @@ impl TransportSocket {
 }
 
 impl TransportSocket {
-    /// Has bytes counted as they come and go, or not any more; false where they
-    /// are not what the kernel takes and gives.
-    pub fn count_wire(&self, count: Option<WireCount>) -> bool {
+    /// Has bytes counted as they come and go, or not any more.
+    pub fn count_wire(&self, count: Option<WireCount>) {
         match self {
-            Self::RawBuffer(stream) => {
-                stream.count_wire(count);
-                true
-            }
-            Self::Tls(_) => false,
+            Self::RawBuffer(stream) => stream.count_wire(count),
+            Self::Tls(stream) => stream.count_wire(count),
         }
     }
 

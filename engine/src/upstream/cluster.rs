@@ -8,12 +8,14 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use ringway_config::cluster::{Cluster as ClusterConfig, HttpVersion};
 use ringway_config::discovery::Discovery;
 use ringway_config::endpoint::DropOverload;
+use ringway_config::metadata::Metadata;
 use ringway_config::runtime::RuntimeValues;
+use ringway_config::socket_match::SocketId;
 use ringway_lb::balancer::{Balancer, Cursor, Pick};
 use ringway_lb::config::Policy;
 use ringway_lb::events::Events;
@@ -28,6 +30,7 @@ use super::host_set::{HostSet, Member};
 use super::load_balancer::{LoadBalancerContext, Picking};
 use super::original_dst::{self, Registry};
 use super::outlier_detection::Watch;
+use super::sub_clusters::SharedSubClusters;
 use crate::stats::alt_stats::{AltStatId, AltStats};
 use crate::stats::cluster::{
     ClusterStats, MaglevStats, RequestResponseSizeStats, ResponseStats, RingHashStats, SubsetStats,
@@ -35,11 +38,11 @@ use crate::stats::cluster::{
 };
 use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stats::http2::Http2CodecStats;
-use crate::stats::{GaugeReader, Store};
+use crate::stats::{GaugeReader, Scope, Store};
 use crate::stream_info::{ClusterInfo, Protocol};
 use crate::transport_sockets::proxy_protocol::ProxyProtocolStats;
 use crate::transport_sockets::tls::{ClientContext, ClientSocketFactory, SharedContext};
-use crate::worker::shared::Latest;
+use crate::worker::shared::{LastUse, Latest};
 
 /// What all workers share of a cluster.
 pub struct SharedCluster {
@@ -57,12 +60,10 @@ pub struct SharedCluster {
     pub timeout_budgets: Option<TimeoutBudgetStats>,
     /// How large its requests and their responses are, where that is recorded.
     pub request_response_sizes: Option<RequestResponseSizeStats>,
-    /// How many hosts took the cluster's own transport socket.
-    pub transport_socket_matches: TransportSocketMatchStats,
+    /// Its transport sockets, by number.
+    pub sockets: Box<[SharedSocket]>,
     /// Of a cluster whose connections begin with a header.
     pub proxy_protocol: Option<ProxyProtocolStats>,
-    /// How TLS is spoken with its hosts; `None` is plaintext.
-    pub tls: Option<Arc<SharedContext<ClientContext>>>,
     /// The process-wide limits by routing priority: default, high.
     pub limits: [Limits; 2],
     /// When it was made: where the clock of its balancers starts.
@@ -71,8 +72,34 @@ pub struct SharedCluster {
     pub watch: Option<Arc<Watch>>,
     /// The hosts that requests have asked for by address, where they may.
     pub registry: Option<Arc<Registry>>,
+    /// The clusters that it makes of hosts that requests name, where it does.
+    pub sub_clusters: Option<Arc<SharedSubClusters>>,
     /// The hosts that were published last.
     hosts: Latest<HostSet>,
+    /// When a request last went there, on its clock; of clusters that end when none
+    /// does.
+    last_use: LastUse,
+    /// What it is more where it was not there from the start. The last of these
+    /// fields, because nobody may count any more when it goes.
+    pub dynamic: Option<Dynamic>,
+}
+
+/// What all workers share of a transport socket of a cluster.
+pub struct SharedSocket {
+    /// How TLS is spoken with its hosts; `None` is plaintext.
+    pub tls: Option<Arc<SharedContext<ClientContext>>>,
+    /// How many hosts have taken it.
+    stats: TransportSocketMatchStats,
+}
+
+/// A cluster that comes and goes while the process runs.
+pub struct Dynamic {
+    /// The cluster that it was made by.
+    pub parent: Arc<str>,
+    /// When it was made.
+    pub since: SystemTime,
+    /// Its statistics go with it.
+    _scope: Scope,
 }
 
 impl SharedCluster {
@@ -114,18 +141,17 @@ impl SharedCluster {
                 }
                 _ => None,
             },
-            transport_socket_matches: TransportSocketMatchStats::new(
-                store,
-                &format!("{prefix}default."),
-            ),
+            sockets: sockets(&config, &prefix, store),
             proxy_protocol: (config.proxy_protocol.is_some()).then(|| {
                 ProxyProtocolStats::new(store, &format!("{prefix}upstream.proxyprotocol."))
             }),
             limits: [limits(0, "default"), limits(1, "high")],
             created,
             watch,
-            tls: None,
             registry: None,
+            sub_clusters: None,
+            last_use: LastUse::default(),
+            dynamic: None,
             hosts: Latest::new(hosts),
             config,
         }
@@ -138,15 +164,70 @@ impl SharedCluster {
         self
     }
 
-    /// Its hosts speak TLS, if `tls` is something; without a context, as soon as its
-    /// secrets are known.
+    /// It makes clusters of the hosts that requests name.
     #[must_use]
-    pub fn with_tls(mut self, tls: Option<Option<Arc<ClientContext>>>, store: &Store) -> Self {
-        self.tls = tls.map(|context| {
-            let prefix = prefix(&self.config.stat_name);
-            Arc::new(SharedContext::new(context, store, &prefix))
+    pub fn with_sub_clusters(mut self, shared: Option<SharedSubClusters>) -> Self {
+        self.sub_clusters = shared.map(Arc::new);
+        self
+    }
+
+    /// Those of its transport sockets speak TLS for which `tls` has something; without a
+    /// context, as soon as the secrets are known.
+    #[must_use]
+    pub fn with_tls(
+        mut self,
+        tls: impl Fn(SocketId) -> Option<Option<Arc<ClientContext>>>,
+        store: &Store,
+    ) -> Self {
+        for (socket, (id, _)) in self.sockets.iter_mut().zip(self.config.sockets()) {
+            let prefix = || prefix(&self.config.stat_name);
+            socket.tls =
+                tls(id).map(|context| Arc::new(SharedContext::new(context, store, &prefix())));
+        }
+        self
+    }
+
+    /// What is shared of one of its transport sockets.
+    #[must_use]
+    pub fn socket(&self, id: SocketId) -> &SharedSocket {
+        // Those of the configuration and these are made together.
+        self.sockets.get(id.index()).unwrap_or(&self.sockets[0])
+    }
+
+    /// Counts hosts with this metadata by the transport socket that they have.
+    pub fn count_sockets(&self, hosts: usize, metadata: &Metadata) {
+        let id = self.config.socket_matches.of_host(metadata);
+        self.socket(id).count(hosts);
+    }
+
+    /// It was made by `parent` and speaks TLS as that does. Its statistics go with it.
+    #[must_use]
+    pub fn with_parent(mut self, parent: &Self, since: SystemTime, store: &Store) -> Self {
+        let alike = |tls: &SharedContext<_>| tls.alike(store, &prefix(&self.config.stat_name));
+        for (socket, of_parent) in self.sockets.iter_mut().zip(&parent.sockets) {
+            socket.tls = of_parent.tls.as_deref().map(|tls| Arc::new(alike(tls)));
+        }
+        self.dynamic = Some(Dynamic {
+            parent: Arc::clone(&parent.config.name),
+            since,
+            _scope: store.scope(&prefix(&self.config.stat_name)),
         });
         self
+    }
+
+    /// A request goes there.
+    #[inline]
+    pub fn mark_used(&self, now: Instant) {
+        let age = now.saturating_duration_since(self.created);
+        self.last_use.mark(age.max(USE_MIN));
+    }
+
+    /// How long none has; `None` where none could yet.
+    #[must_use]
+    pub fn unused_for(&self, now: Instant) -> Option<Duration> {
+        let age = now.saturating_duration_since(self.created);
+        let last = self.last_use.get();
+        (!last.is_zero()).then(|| age.saturating_sub(last))
     }
 
     /// The hosts that were published last. For the control plane and admin:
@@ -194,6 +275,29 @@ impl SharedCluster {
     }
 }
 
+/// A use is told from none even when it comes at once.
+const USE_MIN: Duration = Duration::from_millis(100);
+
+impl SharedSocket {
+    /// So many hosts take it, or a check does.
+    pub fn count(&self, taken: usize) {
+        self.stats.total_match_count.add(taken as u64);
+    }
+}
+
+/// The transport sockets of a cluster, none of which speaks TLS yet.
+fn sockets(config: &ClusterConfig, prefix: &str, store: &Store) -> Box<[SharedSocket]> {
+    let matches = config.socket_matches.iter();
+    let names = ["default"]
+        .into_iter()
+        .chain(matches.map(|(_, one)| &*one.name));
+    let socket = |name: &str| SharedSocket {
+        tls: None,
+        stats: TransportSocketMatchStats::new(store, &format!("{prefix}{name}.")),
+    };
+    names.map(socket).collect()
+}
+
 /// The breakers of one routing priority on one worker.
 pub struct Breakers {
     /// Connections open or being opened.
@@ -224,8 +328,9 @@ pub struct Cluster {
     pub alt_stats: AltStats,
     /// What load reports are read with.
     pub load_reader: RefCell<LoadReader>,
-    /// Makes connections of sockets; `None` is plaintext.
-    pub tls: Option<ClientSocketFactory>,
+    /// What makes connections of sockets, for each of its transport sockets; `None` is
+    /// plaintext.
+    pub factories: Box<[Option<ClientSocketFactory>]>,
     store: Store,
     http1_stats: OnceCell<Http1CodecStats>,
     http2_stats: OnceCell<Http2CodecStats>,
@@ -281,10 +386,13 @@ impl Cluster {
             breakers: [breakers(&shared.limits[0]), breakers(&shared.limits[1])],
             alt_stats: AltStats::default(),
             load_reader: RefCell::default(),
-            tls: shared.tls.as_ref().map(|context| {
-                let prefix = prefix(&shared.config.stat_name);
-                ClientSocketFactory::new(context, store, &prefix)
-            }),
+            factories: (shared.sockets.iter())
+                .map(|socket| {
+                    let prefix = prefix(&shared.config.stat_name);
+                    let factory = |tls| ClientSocketFactory::new(tls, store, &prefix);
+                    socket.tls.as_ref().map(factory)
+                })
+                .collect(),
             store: store.clone(),
             http1_stats: OnceCell::new(),
             http2_stats: OnceCell::new(),
@@ -304,6 +412,12 @@ impl Cluster {
         });
         cluster.shared.count_events(built);
         cluster
+    }
+
+    /// What makes TLS connections to a host; `None` is plaintext.
+    #[must_use]
+    pub fn tls(&self, host: &Host) -> Option<&ClientSocketFactory> {
+        self.factories.get(host.socket().index())?.as_ref()
     }
 
     /// `cluster.NAME.http1.*`; as Envoy's, they are listed from the first
@@ -388,7 +502,7 @@ impl Cluster {
         }
         let index = pick.host? as usize;
         let Member { shared, config } = &set.members[index];
-        let host = own[index].get_or_insert_with(|| Host::new(shared, config));
+        let host = own[index].get_or_insert_with(|| Host::new(shared, config, &self.config));
         Some(Rc::clone(host))
     }
 
@@ -406,7 +520,7 @@ impl Cluster {
         let Hosts { set, own, .. } = &mut *self.hosts.borrow_mut();
         let index = *set.by_asked.get(name)? as usize;
         let Member { shared, config } = &set.members[index];
-        let host = own[index].get_or_insert_with(|| Host::new(shared, config));
+        let host = own[index].get_or_insert_with(|| Host::new(shared, config, &self.config));
         Some(Rc::clone(host))
     }
 
@@ -490,7 +604,12 @@ impl Cluster {
             }
         }
         if !Arc::ptr_eq(&set.members, &hosts.set.members) {
-            hosts.own = move_hosts(&hosts.set.members, &set.members, &mut hosts.own);
+            hosts.own = move_hosts(
+                &self.config,
+                &hosts.set.members,
+                &set.members,
+                &mut hosts.own,
+            );
         }
         hosts.cursor = set.balancer.cursor(seed);
         self.shared.count_events(set.balancer.built());
@@ -543,6 +662,16 @@ impl Cluster {
         (self.requests() + 1) as f64 * ratio > f64::from(connections) * f64::from(each)
     }
 
+    /// Closes its connections as soon as no request uses them: it has ended.
+    pub fn drain(&self) {
+        for host in self.hosts.borrow().own.iter().flatten() {
+            conn_pool::drain(host);
+        }
+        if let Some(asked_for) = &self.asked_for {
+            asked_for.for_each(|host| conn_pool::drain(host));
+        }
+    }
+
     /// Closes the connections that no request uses.
     pub fn close_idle(&self) {
         for host in self.hosts.borrow().own.iter().flatten() {
@@ -566,6 +695,7 @@ fn has_same_hosts(old: &[Member], new: &[Member]) -> bool {
 /// This worker's parts of `new` hosts: of those that it had before, the same,
 /// with their connections. The others are let go.
 fn move_hosts(
+    cluster: &ClusterConfig,
     old: &[Member],
     new: &[Member],
     own: &mut [Option<Rc<Host>>],
@@ -580,7 +710,7 @@ fn move_hosts(
         .map(|member| {
             let (before, host) = known.remove(&Arc::as_ptr(&member.shared))?;
             if !Arc::ptr_eq(&before.config, &member.config) {
-                host.reconfigure(&member.config);
+                host.reconfigure(&member.config, cluster);
             }
             Some(host)
         })

@@ -6,19 +6,19 @@
 //! request for a name that is not known waits ([`Waiting`]), which asks the
 //! control plane for it and ends with the publication that has it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ringway_config::dns_cache::{DnsCache as Config, DnsCacheId};
 
 use super::circuit_breaker::{Breaker, Permit};
+use super::wait_list::{self, WaitList};
 use crate::reactor;
 use crate::stats::Store;
 use crate::stats::dns_cache::DnsCacheStats;
@@ -97,7 +97,7 @@ pub struct DnsCache {
     known: RefCell<Arc<Known>>,
     pending: Breaker,
     /// Requests that wait, by name.
-    waiting: RefCell<HashMap<Arc<str>, Vec<Rc<Slot>>>>,
+    waiting: Rc<WaitList>,
 }
 
 /// What came of asking for a name.
@@ -118,7 +118,7 @@ impl DnsCache {
             pending: Breaker::new(&shared.pending),
             shared: Arc::clone(shared),
             known: RefCell::default(),
-            waiting: RefCell::default(),
+            waiting: Rc::default(),
         })
     }
 
@@ -156,43 +156,16 @@ impl DnsCache {
             shared.stats.dns_rq_pending_overflow.inc();
             return None;
         };
-        let slot = Rc::new(Slot::default());
-        let mut waiting = self.waiting.borrow_mut();
-        if let Some(others) = waiting.get_mut(name) {
-            others.push(Rc::clone(&slot));
-        } else {
-            let name: Arc<str> = name.into();
-            waiting.insert(Arc::clone(&name), vec![Rc::clone(&slot)]);
-            (shared.ask)(name);
-        }
         Some(Found::Waiting(Waiting {
-            slot,
-            cache: Rc::downgrade(self),
+            waiting: self.waiting.wait(name, |name| (shared.ask)(name)),
             _permit: permit,
         }))
     }
 
     /// More or less is known now: requests that wait for it go on.
     pub fn set(&self, known: Arc<Known>) {
-        let mut waiting = self.waiting.borrow_mut();
-        waiting.retain(|name, slots| {
-            if !known.0.contains_key(name) {
-                return true;
-            }
-            for slot in slots.drain(..) {
-                slot.finish();
-            }
-            false
-        });
+        self.waiting.finish(|name| known.0.contains_key(name));
         *self.known.borrow_mut() = known;
-    }
-
-    /// A request does not wait any more.
-    fn leave(&self, slot: &Rc<Slot>) {
-        let mut waiting = self.waiting.borrow_mut();
-        for slots in waiting.values_mut() {
-            slots.retain(|other| !Rc::ptr_eq(other, slot));
-        }
     }
 }
 
@@ -216,56 +189,18 @@ impl DnsCaches {
     }
 }
 
-/// A request that waits.
-#[derive(Default)]
-struct Slot {
-    is_done: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Slot {
-    fn finish(&self) {
-        self.is_done.set(true);
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-}
-
 /// Ready when something is known of a name. Dropping it ends the wait.
+#[derive(Debug)]
 pub struct Waiting {
-    slot: Rc<Slot>,
-    cache: Weak<DnsCache>,
+    waiting: wait_list::Waiting,
     _permit: Permit,
 }
 
 impl Future for Waiting {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.slot.is_done.get() {
-            return Poll::Ready(());
-        }
-        *self.slot.waker.borrow_mut() = Some(cx.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if !self.slot.is_done.get()
-            && let Some(cache) = self.cache.upgrade()
-        {
-            cache.leave(&self.slot);
-        }
-    }
-}
-
-impl fmt::Debug for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiting")
-            .field("is_done", &self.slot.is_done.get())
-            .finish_non_exhaustive()
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.waiting).poll(cx)
     }
 }
 
@@ -273,6 +208,7 @@ impl fmt::Debug for Waiting {
 mod tests {
     use super::*;
     use std::sync::Mutex;
+    use std::task::Waker;
 
     use crate::reactor::Reactor;
     use ringway_config::dns::{LookupFamily, Resolver};

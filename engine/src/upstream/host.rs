@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
+use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::endpoint::Host as HostConfig;
+use ringway_config::socket_match::SocketId;
 use socket2::SockAddr;
 
 use super::conn_pool::Pool;
@@ -218,6 +220,8 @@ pub struct Host {
     pub named_pools: OnceCell<Box<NamedPools>>,
     info: RefCell<Rc<HostInfo>>,
     config: RefCell<Arc<HostConfig>>,
+    /// Which of its cluster's transport sockets it has.
+    socket: Cell<SocketId>,
     /// The cluster has it no more: connections are closed instead of kept.
     draining: Cell<bool>,
     /// A check or outlier detection finds it unfit.
@@ -231,9 +235,13 @@ pub struct Host {
 }
 
 impl Host {
-    /// This worker's part of a host.
+    /// This worker's part of a host of `cluster`.
     #[must_use]
-    pub fn new(shared: &Arc<SharedHost>, config: &Arc<HostConfig>) -> Rc<Self> {
+    pub fn new(
+        shared: &Arc<SharedHost>,
+        config: &Arc<HostConfig>,
+        cluster: &ClusterConfig,
+    ) -> Rc<Self> {
         Rc::new(Self {
             stats: shared.stats(),
             shared: Arc::clone(shared),
@@ -244,6 +252,7 @@ impl Host {
             named_pools: OnceCell::new(),
             info: RefCell::new(Rc::new(info(config))),
             config: RefCell::new(Arc::clone(config)),
+            socket: Cell::new(cluster.socket_matches.of_host(&config.metadata)),
             draining: Cell::new(false),
             unfit: Cell::new(is_unfit(shared)),
             generation: Cell::new(0),
@@ -268,6 +277,11 @@ impl Host {
     /// What the configuration says of it now.
     pub(super) fn config(&self) -> Arc<HostConfig> {
         Arc::clone(&self.config.borrow())
+    }
+
+    /// Which of its cluster's transport sockets its next connections have.
+    pub(super) fn socket(&self) -> SocketId {
+        self.socket.get()
     }
 
     /// Whether the cluster has let it go.
@@ -315,7 +329,8 @@ impl Host {
 
     /// The configuration says something else of it now. Requests in flight
     /// keep what they started with.
-    pub(super) fn reconfigure(&self, config: &Arc<HostConfig>) {
+    pub(super) fn reconfigure(&self, config: &Arc<HostConfig>, cluster: &ClusterConfig) {
+        (self.socket).set(cluster.socket_matches.of_host(&config.metadata));
         *self.config.borrow_mut() = Arc::clone(config);
         *self.info.borrow_mut() = Rc::new(info(config));
     }

@@ -19,3 +19,5 @@ pub mod host_set;
 pub mod load_balancer;
 pub mod original_dst;
 pub mod outlier_detection;
+pub mod sub_clusters;
+mod wait_list;

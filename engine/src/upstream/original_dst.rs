@@ -129,7 +129,7 @@ impl Hosts {
             return Some(Rc::clone(host));
         }
         let shared = self.registry.find_or_make(address)?;
-        let host = Host::new(&shared, shared.first());
+        let host = Host::new(&shared, shared.first(), &self.registry.config);
         if let Some(ended) = own.insert(address, Rc::clone(&host)) {
             conn_pool::drain(&ended);
         }

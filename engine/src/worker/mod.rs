@@ -59,6 +59,8 @@ pub struct Update {
 pub enum Change {
     /// A new cluster, or a new version of one.
     Cluster(Arc<SharedCluster>),
+    /// There is no such cluster any more.
+    RemoveCluster(ClusterId),
     /// A new cache of names.
     DnsCache(Arc<SharedDnsCache>),
     /// What is known of the names of a cache.
@@ -68,7 +70,7 @@ pub enum Change {
     /// The TLS of a filter chain has become another one.
     ServerContext(Arc<SharedContext<ServerContext>>, Arc<ServerContext>),
     /// The TLS of a cluster has become another one.
-    ClientContext(ClusterId, Arc<ClientContext>),
+    ClientContext(Arc<SharedContext<ClientContext>>, Arc<ClientContext>),
     /// A new listener with this worker's sockets, one an address.
     Listener(Arc<SharedListener>, Vec<Socket>),
     /// The runtime has other values.
@@ -287,6 +289,7 @@ impl Worker {
                 cluster.apply_runtime(&self.context.runtime.borrow());
                 self.context.clusters.insert(cluster);
             }
+            Change::RemoveCluster(id) => self.context.clusters.remove(id),
             Change::DnsCache(shared) => self.context.dns_caches.add(&shared),
             Change::Names(id, known) => self.context.dns_caches.get(id).set(known),
             Change::Hosts(id, hosts) => {
@@ -298,12 +301,8 @@ impl Worker {
                     listener.update_context(&of, &context);
                 }
             }
-            Change::ClientContext(id, context) => {
-                if let Some(cluster) = self.context.clusters.get(id)
-                    && let Some(tls) = &cluster.tls
-                {
-                    tls.update(context);
-                }
+            Change::ClientContext(of, context) => {
+                self.context.clusters.update_context(&of, &context);
             }
             Change::Listener(shared, sockets) => {
                 let name = Arc::clone(&shared.config.name);

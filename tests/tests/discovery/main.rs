@@ -13,6 +13,7 @@ mod refusals;
 mod removal;
 mod requests;
 mod seen;
+mod sub_clusters;
 mod traffic;
 mod unix_sockets;
 mod unroutable;

@@ -254,13 +254,36 @@ const REFUSED: &[(&str, Envoy, &str)] = &[
         "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
          TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig } }",
         Envoy::Takes,
-        "clusters[0].cluster_type.typed_config: a dns_cache_config is needed here",
+        "clusters[0].cluster_type.typed_config: a dns_cache_config or a sub_clusters_config is needed here",
     ),
     (
         "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
-         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, sub_clusters_config: {} } }",
+         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, sub_clusters_config: { \
+         lb_policy: CLUSTER_PROVIDED } } }",
+        Envoy::Refuses,
+        "typed_config.sub_clusters_config.lb_policy: CLUSTER_PROVIDED is not a policy for sub-clusters",
+    ),
+    (
+        "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
+         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, sub_clusters_config: { \
+         lb_policy: LOAD_BALANCING_POLICY_CONFIG } } }",
         Envoy::Takes,
-        "clusters[0].cluster_type.typed_config.sub_clusters_config: not supported yet",
+        "typed_config.sub_clusters_config: its clusters cannot be made: \
+         LOAD_BALANCING_POLICY_CONFIG needs a load_balancing_policy",
+    ),
+    (
+        "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
+         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, sub_clusters_config: { \
+         max_sub_clusters: 0 } } }",
+        Envoy::Refuses,
+        "sub_clusters_config.max_sub_clusters",
+    ),
+    (
+        "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \
+         TYPE.clusters.dynamic_forward_proxy.v3.ClusterConfig, sub_clusters_config: { \
+         sub_cluster_ttl: 0s } } }",
+        Envoy::Refuses,
+        "sub_clusters_config.sub_cluster_ttl",
     ),
     (
         "lb_policy: CLUSTER_PROVIDED, cluster_type: { name: x, typed_config: { \

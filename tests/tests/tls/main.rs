@@ -25,6 +25,8 @@ mod sds;
 mod sds_refusals;
 mod server;
 mod sessions;
+mod socket_matches;
+mod wire_bytes;
 
 use asking::{ask_by_openssl, curl, get, s_client};
 use scene::{

@@ -117,9 +117,8 @@ impl Names {
             true => &answer.addresses[..1],
             false => &answer.addresses[..],
         };
-        let matches = &self.cluster.transport_socket_matches;
-        matches.total_match_count.add(addresses.len() as u64);
         let target = &dns.targets[place];
+        (self.cluster).count_sockets(addresses.len(), &target.host.metadata);
         if !dns.is_logical {
             // As Envoy, which weighs what it is told of one name.
             let weight = match addresses {

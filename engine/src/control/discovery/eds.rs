@@ -129,10 +129,9 @@ impl Subscription {
         if assignment.stale_after.is_some() {
             self.cluster.stats.assignment_timeout_received.inc();
         }
-        let matches = &self.cluster.transport_socket_matches;
-        matches
-            .total_match_count
-            .add(assignment.hosts.hosts.len() as u64);
+        for host in assignment.hosts.hosts.iter() {
+            self.cluster.count_sockets(1, &host.metadata);
+        }
         if assignment.hosts == self.hosts {
             self.cluster.stats.update_no_rebuild.inc();
         } else {

@@ -1,8 +1,8 @@
 //! Finding the hosts of clusters that do not have them in the file.
 //!
-//! [`start`] spawns a task for each such cluster, which tells what it finds as
+//! A [`Finder`] spawns a task for each such cluster, which tells what it finds as
 //! [`ClusterEvent`](super::cluster_manager::ClusterEvent)s for as long as the
-//! process runs. `dns.rs` looks names up, again and again, `dns_cache.rs` those
+//! cluster is there. `dns.rs` looks names up, again and again, `dns_cache.rs` those
 //! that requests ask for; `resolver.rs` is who they ask. `eds.rs` reads who the
 //! hosts are. All of it is on the control plane, on tokio.
 
@@ -25,6 +25,7 @@ use ringway_config::dns::Resolver as ResolverConfig;
 use ringway_config::dns_cache::{DnsCache as DnsCacheConfig, DnsCacheId};
 use ringway_config::names::Names as Numbering;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use self::dns::Names;
 use self::eds::Subscription;
@@ -35,50 +36,87 @@ use crate::stats::Store;
 use crate::upstream::cluster::SharedCluster;
 use crate::upstream::dns_cache::SharedDnsCache;
 
-/// Looks for the hosts of these clusters from now on. `numbering` is that of
-/// the configuration that they are in. Fails where files cannot be watched.
-pub fn start<'a>(
-    clusters: impl Iterator<Item = &'a Arc<SharedCluster>>,
-    numbering: &Arc<Numbering>,
-    events: &Events,
-    store: &Store,
-) -> Result<Warming, Unwatched> {
-    let (warm, warming) = mpsc::channel(1);
-    let mut watcher = None;
-    // Clusters that ask alike share sockets and answers.
-    let mut resolvers: HashMap<&ResolverConfig, Arc<Resolver>> = HashMap::new();
-    for cluster in clusters {
-        let warm = cluster.config.wait_for_warm.then(|| warm.clone());
-        match &cluster.config.discovery {
-            // Workers find the hosts of the latter themselves.
-            Discovery::Static | Discovery::OriginalDst(_) | Discovery::Aggregate(_) => {}
-            // Its cache looks for them.
-            Discovery::DynamicForwardProxy(_) => {}
+/// Looks for hosts.
+pub struct Finder {
+    /// The numbering of the configuration.
+    numbering: Arc<Numbering>,
+    events: Events,
+    store: Store,
+    /// Clusters that ask alike share sockets and answers.
+    resolvers: HashMap<ResolverConfig, Arc<Resolver>>,
+    watcher: Option<FileWatcher>,
+}
+
+impl Finder {
+    /// One that has looked for none yet.
+    #[must_use]
+    pub fn new(numbering: &Arc<Numbering>, events: &Events, store: &Store) -> Self {
+        Self {
+            numbering: Arc::clone(numbering),
+            events: events.clone(),
+            store: store.clone(),
+            resolvers: HashMap::new(),
+            watcher: None,
+        }
+    }
+
+    /// Looks for the hosts of a cluster from now on, if they have to be looked for.
+    /// `warm` is let go when they are known first, whatever came of it. Fails where
+    /// files cannot be watched.
+    pub fn start(
+        &mut self,
+        cluster: &Arc<SharedCluster>,
+        warm: Option<Warm>,
+    ) -> Result<Option<AbortHandle>, Unwatched> {
+        let task = match &cluster.config.discovery {
+            // Workers find the hosts of the first themselves, the second has none.
+            Discovery::Static | Discovery::OriginalDst(_) | Discovery::Aggregate(_) => {
+                return Ok(None);
+            }
+            // Its cache looks for them, or its clusters do.
+            Discovery::DynamicForwardProxy(_) | Discovery::SubClusters(_) => return Ok(None),
             Discovery::Dns(dns) => {
-                let resolver = resolvers
-                    .entry(&dns.resolver)
+                let resolver = self
+                    .resolvers
+                    .entry(dns.resolver.clone())
                     .or_insert_with(|| Arc::new(Resolver::new(&dns.resolver)));
-                let names = Names::new(cluster, dns, resolver, events);
-                tokio::spawn(names.look_up(warm));
+                let names = Names::new(cluster, dns, resolver, &self.events);
+                tokio::spawn(names.look_up(warm))
             }
             Discovery::Eds(eds) => {
+                let Self {
+                    numbering,
+                    events,
+                    store,
+                    ..
+                } = &*self;
                 let hosts = Subscription::new(cluster, eds, numbering, events, store);
-                let moves = watch(&eds.source, &mut watcher).map_err(|error| Unwatched {
+                let moves = self.watch(&eds.source).map_err(|error| Unwatched {
                     cluster: cluster.config.source.clone(),
                     error,
                 })?;
-                tokio::spawn(hosts.follow(moves, warm));
+                tokio::spawn(hosts.follow(moves, warm))
             }
-        }
+        };
+        Ok(Some(task.abort_handle()))
     }
-    if let Some(watcher) = watcher {
+
+    /// Watches a file with the one watcher, which is made for the first.
+    fn watch(&mut self, source: &PathSource) -> io::Result<Moves> {
+        if let Some(watcher) = &self.watcher {
+            return watcher.watch(source);
+        }
+        let watcher = FileWatcher::new()?;
+        let moves = watcher.watch(source);
+        let running = watcher.clone();
         tokio::spawn(async {
-            if let Err(error) = watcher.run().await {
+            if let Err(error) = running.run().await {
                 tracing::error!(%error, "files are not watched any more");
             }
         });
+        self.watcher = Some(watcher);
+        moves
     }
-    Ok(Warming(warming))
 }
 
 /// A cache of names, which nobody looks up yet.
@@ -121,14 +159,6 @@ pub fn start_caches(caches: Vec<DnsCache>, events: &Events) {
         tokio::spawn(names.look_up(cache.asked));
     }
 }
-/// Watches a file with the one watcher, which is made for the first.
-fn watch(source: &PathSource, watcher: &mut Option<FileWatcher>) -> io::Result<Moves> {
-    let watcher = match watcher {
-        Some(watcher) => watcher,
-        none => none.insert(FileWatcher::new()?),
-    };
-    watcher.watch(source)
-}
 
 /// The file with the hosts of a cluster cannot be watched.
 #[derive(Debug)]
@@ -161,5 +191,14 @@ impl Warming {
     }
 }
 
+impl Warming {
+    /// What tasks hold, and who waits until none does.
+    #[must_use]
+    pub fn new() -> (Warm, Self) {
+        let (warm, warming) = mpsc::channel(1);
+        (warm, Self(warming))
+    }
+}
+
 /// Held by a task until its cluster is warm.
-type Warm = mpsc::Sender<Infallible>;
+pub type Warm = mpsc::Sender<Infallible>;

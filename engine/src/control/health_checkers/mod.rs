@@ -26,6 +26,7 @@ use ringway_config::core::Locality;
 use ringway_config::endpoint::Group;
 use ringway_config::health_check::HealthCheck;
 use ringway_config::runtime::RuntimeValues;
+use ringway_config::socket_match::SocketId;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -58,8 +59,11 @@ struct Shared {
     check: Arc<HealthCheck>,
     stats: HealthCheckStats,
     logs: Vec<EventLog>,
-    /// How TLS is spoken with the hosts, if it is.
-    tls: Option<Arc<Tls>>,
+    /// How TLS is spoken, by transport socket, where it is.
+    tls: Box<[Option<Arc<Tls>>]>,
+    /// The transport socket of all checks, and who counts that they have it; without
+    /// it, each host's own.
+    socket: Option<(SocketId, Arc<SharedCluster>)>,
     store: Store,
     /// Whether the cluster has ever had a connection.
     connections: Counter,
@@ -78,7 +82,7 @@ impl HealthChecker {
     /// The checker of a cluster, if it has one. No host is checked yet.
     #[must_use]
     pub fn new(
-        cluster: &SharedCluster,
+        cluster: &Arc<SharedCluster>,
         logs: Vec<EventLog>,
         runtime: watch::Receiver<Arc<RuntimeValues>>,
         events: &Events,
@@ -87,9 +91,13 @@ impl HealthChecker {
         let config = &cluster.config;
         let check = config.health_check.as_ref()?;
         let prefix = prefix(&config.stat_name);
-        let tls = cluster.tls.as_ref().map(|context| {
-            let tls = Tls::new(context, check, config, store);
-            Arc::new(tls)
+        let tls = |context| Arc::new(Tls::new(context, check, config, store));
+        let sockets = cluster.sockets.iter();
+        let tls = sockets.map(|socket| socket.tls.as_ref().map(tls)).collect();
+        let labels = check.socket_labels.as_ref();
+        let socket = labels.map(|labels| {
+            let socket = config.socket_matches.of_labels(labels);
+            (socket, Arc::clone(cluster))
         });
         Some(Self {
             shared: Arc::new(Shared {
@@ -98,6 +106,7 @@ impl HealthChecker {
                 stats: HealthCheckStats::new(store, &format!("{prefix}health_check.")),
                 logs,
                 tls,
+                socket,
                 store: store.clone(),
                 connections: cluster.stats.upstream_cx_total,
                 runtime,

@@ -51,7 +51,12 @@ impl Session {
             let named = names.into_iter().find(|name| !name.is_empty());
             named.unwrap_or_default().to_owned()
         };
-        let scheme = match shared.tls {
+        let socket = match &shared.socket {
+            Some((socket, _)) => *socket,
+            None => (shared.cluster.socket_matches).of_host(&member.config.metadata),
+        };
+        let tls = shared.tls.get(socket.index()).cloned().flatten();
+        let scheme = match tls {
             Some(_) => Scheme::HTTPS,
             None => Scheme::HTTP,
         };
@@ -87,7 +92,8 @@ impl Session {
                 bind: source_address(&shared.cluster, address),
                 cluster: Arc::clone(&shared.cluster),
                 hostname: Arc::clone(&member.config.hostname),
-                tls: shared.tls.clone(),
+                tls,
+                counted: shared.socket.clone(),
             },
             shared,
             progress,

@@ -11,6 +11,7 @@ use ringway_config::cluster::Cluster;
 use ringway_config::core::Address;
 use ringway_config::health_check::HealthCheck;
 use ringway_config::proxy_protocol::ProxyProtocol;
+use ringway_config::socket_match::SocketId;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
@@ -19,6 +20,7 @@ use crate::stats::cluster::prefix;
 use crate::transport_sockets::proxy_protocol::{Of, write_header};
 use crate::transport_sockets::tls::handshake::HandshakeError;
 use crate::transport_sockets::tls::{ClientContext, Connector, HandshakeCounts, SharedContext};
+use crate::upstream::cluster::SharedCluster;
 use crate::worker::shared::Locked;
 
 /// Where a host is checked.
@@ -32,6 +34,8 @@ pub(super) struct Target {
     pub hostname: Arc<str>,
     /// How TLS is spoken with it, if it is.
     pub tls: Option<Arc<Tls>>,
+    /// Who counts connections, by their transport socket.
+    pub counted: Option<(SocketId, Arc<SharedCluster>)>,
 }
 
 /// The TLS of a cluster's checks.
@@ -100,6 +104,9 @@ pub(super) struct Socket {
 
 impl Socket {
     pub async fn connect(target: &Target) -> io::Result<Self> {
+        if let Some((socket, cluster)) = &target.counted {
+            cluster.socket(*socket).count(1);
+        }
         let (mut stream, own) = open(target).await?;
         if let Some(config) = &target.cluster.proxy_protocol {
             let mut header = Vec::new();

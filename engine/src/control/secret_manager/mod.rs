@@ -21,7 +21,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ringway_config::bootstrap::Snapshot;
-use ringway_config::clusters::ClusterId;
 use ringway_config::diagnostics::Diagnostics;
 use ringway_config::load::Refused;
 use ringway_config::names::Names;
@@ -60,11 +59,7 @@ struct Context {
 
 enum Of {
     Chain(Arc<DownstreamTlsContext>, Arc<SharedContext<ServerContext>>),
-    Cluster(
-        ClusterId,
-        Arc<UpstreamTlsContext>,
-        Arc<SharedContext<ClientContext>>,
-    ),
+    Cluster(Arc<UpstreamTlsContext>, Arc<SharedContext<ClientContext>>),
 }
 
 /// A context that has become another one.
@@ -72,11 +67,7 @@ pub enum ContextChange {
     /// That of a filter chain.
     Server(Arc<SharedContext<ServerContext>>, Arc<ServerContext>),
     /// That of a cluster.
-    Client(
-        ClusterId,
-        Arc<SharedContext<ClientContext>>,
-        Arc<ClientContext>,
-    ),
+    Client(Arc<SharedContext<ClientContext>>, Arc<ClientContext>),
 }
 
 impl ContextChange {
@@ -87,7 +78,9 @@ impl ContextChange {
             Self::Server(shared, context) => {
                 Change::ServerContext(Arc::clone(shared), Arc::clone(context))
             }
-            Self::Client(id, _, context) => Change::ClientContext(*id, Arc::clone(context)),
+            Self::Client(shared, context) => {
+                Change::ClientContext(Arc::clone(shared), Arc::clone(context))
+            }
         }
     }
 
@@ -95,7 +88,7 @@ impl ContextChange {
     fn apply(&self) {
         match self {
             Self::Server(shared, context) => shared.set(Arc::clone(context)),
-            Self::Client(_, shared, context) => shared.set(Arc::clone(context)),
+            Self::Client(shared, context) => shared.set(Arc::clone(context)),
         }
     }
 }
@@ -121,11 +114,13 @@ impl SecretManager {
             view: Arc::default(),
         };
         for cluster in clusters {
-            if let (TransportSocket::Tls(config), Some(shared)) =
-                (&cluster.config.transport_socket, &cluster.tls)
-            {
-                let of = Of::Cluster(cluster.config.id, Arc::clone(config), Arc::clone(shared));
-                manager.add(config.secrets(), of, store);
+            for (id, socket) in cluster.config.sockets() {
+                if let (TransportSocket::Tls(config), Some(shared)) =
+                    (socket, &cluster.socket(id).tls)
+                {
+                    let of = Of::Cluster(Arc::clone(config), Arc::clone(shared));
+                    manager.add(config.secrets(), of, store);
+                }
             }
         }
         for listener in listeners {
@@ -348,7 +343,7 @@ impl SecretManager {
             if context.needs.contains(&place) {
                 let stats = match &context.of {
                     Of::Chain(_, shared) => shared.stats,
-                    Of::Cluster(_, _, shared) => shared.stats,
+                    Of::Cluster(_, shared) => shared.stats,
                 };
                 stats.ssl_context_update_by_sds.inc();
             }
@@ -382,12 +377,12 @@ impl SecretManager {
                 let made = Arc::new(ServerContext::compile(&complete, cx)?);
                 Some(Some(ContextChange::Server(Arc::clone(shared), made)))
             }
-            Of::Cluster(id, config, shared) => {
+            Of::Cluster(config, shared) => {
                 let Some(complete) = config.with_secrets(&known, cx)? else {
                     return Some(None);
                 };
                 let made = Arc::new(ClientContext::compile(&complete, cx)?);
-                Some(Some(ContextChange::Client(*id, Arc::clone(shared), made)))
+                Some(Some(ContextChange::Client(Arc::clone(shared), made)))
             }
         })
     }

@@ -3,12 +3,15 @@
 //! not known yet waits here, and one for a host that has no address is answered
 //! here. Requests to clusters of other types pass.
 
+use std::time::Duration;
+
 use envoy_types::pb::envoy::extensions::filters::http::dynamic_forward_proxy::v3 as pb;
 use envoy_types::pb::envoy::extensions::filters::http::dynamic_forward_proxy::v3::filter_config::ImplementationSpecifier;
 use envoy_types::pb::envoy::extensions::filters::http::dynamic_forward_proxy::v3::per_route_config::HostRewriteSpecifier;
 use envoy_types::pb::google::protobuf::Any;
 use ringway_codecs::header::HeaderId;
 use ringway_config::context::{Cx, unpack};
+use ringway_config::core;
 use ringway_config::discovery::Discovery;
 use ringway_config::dns_cache::{self, DnsCacheId};
 use ringway_config::route::HeaderKey;
@@ -16,12 +19,17 @@ use ringway_config::route::HeaderKey;
 use super::{Flow, HttpFilter, StreamContext};
 use crate::filters::network::http_connection_manager::local_reply::LocalReply;
 use crate::http::exchange::Exchange;
+use crate::reactor::{self, Timer};
 use crate::stream_info::{ResponseFlag, details};
 use crate::upstream::dns_cache::{Found, KnownName};
+use crate::upstream::sub_clusters::SharedSubClusters;
 
 /// The compiled filter.
 pub struct DynamicForwardProxy {
-    cache: DnsCacheId,
+    /// Where hosts are looked up before their cluster is asked, if they are.
+    cache: Option<DnsCacheId>,
+    /// How long requests wait for clusters that are made for their hosts.
+    wait_max: Duration,
     /// What routes say of the host, by number.
     of_routes: Vec<HostRewrite>,
 }
@@ -38,13 +46,27 @@ impl DynamicForwardProxy {
     /// Compiles `envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig`.
     pub fn compile(any: &Any, cx: &mut Cx<'_>) -> Option<Self> {
         let proto = unpack::<pb::FilterConfig>(any, cx)?;
-        let Some(ImplementationSpecifier::DnsCacheConfig(cache)) = &proto.implementation_specifier
-        else {
-            cx.error("a dns_cache_config is needed here");
-            return None;
-        };
+        let (mut cache, mut wait_max) = (None, WAIT_MAX);
+        match &proto.implementation_specifier {
+            Some(ImplementationSpecifier::DnsCacheConfig(config)) => {
+                let lower = |cx: &mut Cx<'_>| dns_cache::lower(config, cx);
+                cache = Some(cx.field("dns_cache_config", lower)?);
+            }
+            Some(ImplementationSpecifier::SubClusterConfig(config)) => {
+                let given = config.cluster_init_timeout;
+                cx.field("sub_cluster_config", |cx| {
+                    let given = core::duration(given, "cluster_init_timeout", cx);
+                    wait_max = given.unwrap_or(WAIT_MAX);
+                });
+            }
+            None => {
+                cx.error("a dns_cache_config or a sub_cluster_config is needed here");
+                return None;
+            }
+        }
         Some(Self {
-            cache: cx.field("dns_cache_config", |cx| dns_cache::lower(cache, cx))?,
+            cache,
+            wait_max,
             of_routes: Vec::new(),
         })
     }
@@ -66,6 +88,51 @@ impl DynamicForwardProxy {
                 exchange.request.set(HeaderId::Authority, &exchange.scratch);
             }
         }
+    }
+}
+
+/// Envoy's default.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Has the cluster of the request's host made unless there is one, and waits for it as
+/// long as it may.
+fn load_sub_cluster(
+    sub_clusters: &SharedSubClusters,
+    port: u16,
+    wait_max: Duration,
+    stream: &mut StreamContext<'_>,
+) -> Flow {
+    let clusters = &stream.worker.clusters;
+    let waiting = stream.exchange.with_sub_cluster(port, |name| {
+        if let Some(cluster) = clusters.find(name.as_bytes()) {
+            cluster.shared.mark_used(reactor::now());
+            return Ok(None);
+        }
+        match sub_clusters.want(name) {
+            true => Ok(Some(clusters.wait_for(name))),
+            false => Err(()),
+        }
+    });
+    if wait_max.is_zero() && matches!(waiting, Ok(Some(_))) {
+        return Flow::Reply(LocalReply::new(
+            503,
+            "Sub cluster warming timeout",
+            details::SUB_CLUSTER_WARMING_TIMEOUT,
+        ));
+    }
+    match waiting {
+        Ok(None) => Flow::Continue,
+        Ok(Some(waiting)) => Flow::Wait(Box::pin(async move {
+            let timer = Timer::new();
+            timer.set(Some(reactor::now() + wait_max));
+            // Whether it came is seen by who looks for it.
+            let _ = reactor::timeout(&timer, waiting).await;
+        })),
+        Err(()) => Flow::Reply(LocalReply::new(
+            503,
+            "Sub cluster overflow",
+            details::SUB_CLUSTER_OVERFLOW,
+        )),
     }
 }
 
@@ -92,18 +159,31 @@ impl HttpFilter for DynamicForwardProxy {
     fn request_headers(&self, stream: &mut StreamContext<'_>) -> Flow {
         let chosen = stream.exchange.cluster.cluster;
         let cluster = chosen.and_then(|id| stream.worker.clusters.get(id));
-        let proxies = cluster.is_some_and(|cluster| {
-            matches!(cluster.config.discovery, Discovery::DynamicForwardProxy(_))
-        });
-        if !proxies {
+        let Some(cluster) = cluster else {
+            return Flow::Continue;
+        };
+        let sub_clusters = cluster.shared.sub_clusters.as_deref();
+        let looks_up = matches!(cluster.config.discovery, Discovery::DynamicForwardProxy(_));
+        if !looks_up && sub_clusters.is_none() {
             return Flow::Continue;
         }
         self.rewrite_host(stream);
-        let cache = stream.worker.dns_caches.get(self.cache);
+        let port = cluster.config.default_port();
+        if let Some(sub_clusters) = sub_clusters {
+            return load_sub_cluster(sub_clusters, port, self.wait_max, stream);
+        }
+        // Without a cache, the cluster's own will do.
+        let Some(cache) = self.cache else {
+            return Flow::Continue;
+        };
+        let cache = stream.worker.dns_caches.get(cache);
         if !cache.may_ask() {
             return Flow::Reply(too_many());
         }
-        match stream.exchange.with_destination(|name| cache.ask(name)) {
+        match stream
+            .exchange
+            .with_destination(port, |name| cache.ask(name))
+        {
             None => Flow::Reply(too_many()),
             Some(Found::Known(known)) => go_on(&known, stream.exchange),
             Some(Found::Overflow) => Flow::Reply(LocalReply::new(
@@ -116,8 +196,27 @@ impl HttpFilter for DynamicForwardProxy {
     }
 
     fn resume(&self, stream: &mut StreamContext<'_>) -> Flow {
-        let cache = stream.worker.dns_caches.get(self.cache);
-        match stream.exchange.with_destination(|name| cache.get(name)) {
+        let chosen = stream.exchange.cluster.cluster;
+        let cluster = chosen.and_then(|id| stream.worker.clusters.get(id));
+        // It does not end while a request waits, but for the process.
+        let (Some(cluster), cache) = (cluster, self.cache) else {
+            return Flow::Continue;
+        };
+        let port = cluster.config.default_port();
+        if let Some(sub_clusters) = &cluster.shared.sub_clusters {
+            let limit = stream.exchange.info.start + self.wait_max;
+            let left = limit.saturating_duration_since(reactor::now());
+            // It may have ended in the same moment: then there is to be another one.
+            return load_sub_cluster(sub_clusters, port, left, stream);
+        }
+        let Some(cache) = cache else {
+            return Flow::Continue;
+        };
+        let cache = stream.worker.dns_caches.get(cache);
+        match stream
+            .exchange
+            .with_destination(port, |name| cache.get(name))
+        {
             Some(known) => go_on(&known, stream.exchange),
             // Forgotten in the same moment: the cluster asks again.
             None => Flow::Continue,

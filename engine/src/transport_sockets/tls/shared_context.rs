@@ -11,7 +11,7 @@ use crate::worker::shared::Locked;
 /// The context of a filter chain or of a cluster.
 #[derive(Debug)]
 pub struct SharedContext<C> {
-    current: Locked<Option<Arc<C>>>,
+    current: Arc<Locked<Option<Arc<C>>>>,
     /// What becomes of it.
     pub stats: SslSocketFactoryStats,
     store: Store,
@@ -33,11 +33,8 @@ impl<C: Context> SharedContext<C> {
     #[must_use]
     pub fn new(context: Option<Arc<C>>, store: &Store, prefix: &str) -> Self {
         let shared = Self {
-            current: Locked::default(),
-            stats: SslSocketFactoryStats::new(
-                store,
-                &format!("{prefix}{}_ssl_socket_factory.", C::SIDE),
-            ),
+            current: Arc::default(),
+            stats: Self::stats(store, prefix),
             store: store.clone(),
             prefix: prefix.into(),
         };
@@ -45,6 +42,31 @@ impl<C: Context> SharedContext<C> {
             shared.set(context);
         }
         shared
+    }
+
+    /// The same one, counted under another prefix: what becomes of the one becomes of
+    /// the other.
+    #[must_use]
+    pub fn alike(&self, store: &Store, prefix: &str) -> Self {
+        if let Some(context) = self.get() {
+            note_certificates(store, prefix, context.ends());
+        }
+        Self {
+            current: Arc::clone(&self.current),
+            stats: Self::stats(store, prefix),
+            store: store.clone(),
+            prefix: prefix.into(),
+        }
+    }
+
+    fn stats(store: &Store, prefix: &str) -> SslSocketFactoryStats {
+        SslSocketFactoryStats::new(store, &format!("{prefix}{}_ssl_socket_factory.", C::SIDE))
+    }
+
+    /// Whether these are [alike](Self::alike).
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.current, &other.current)
     }
 
     /// The context that was published last, for the control plane and admin; a

@@ -155,7 +155,7 @@ impl ServerSocketFactory {
 
     /// New connections get another context, if it is this one that has become it.
     pub fn update(&self, of: &Arc<SharedContext<ServerContext>>, context: &Arc<ServerContext>) {
-        if Arc::ptr_eq(&self.shared, of) {
+        if self.shared.is(of) {
             *self.context.borrow_mut() = Some(Arc::clone(context));
         }
     }
@@ -212,9 +212,11 @@ impl ClientSocketFactory {
         }
     }
 
-    /// New connections get another context.
-    pub fn update(&self, context: Arc<ClientContext>) {
-        *self.context.borrow_mut() = Some(context);
+    /// New connections get another context, if it is this one that has become it.
+    pub fn update(&self, of: &SharedContext<ClientContext>, context: &Arc<ClientContext>) {
+        if self.shared.is(of) {
+            *self.context.borrow_mut() = Some(Arc::clone(context));
+        }
     }
 
     /// Makes a connection of a socket that is connected to `address`. `hostname` is

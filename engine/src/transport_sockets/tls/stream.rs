@@ -18,7 +18,7 @@ use super::handshake::Keys;
 use super::record::{
     ContentType, HEADER_BYTES, Opener, PLAINTEXT_BYTES_MAX, RecordError, Sealer, record_bytes,
 };
-use crate::reactor::{self, BeforeFlush, Chunk, Stream};
+use crate::reactor::{self, BeforeFlush, Chunk, Stream, WireCount};
 
 /// Chunks of at least this size are sealed from where they are; smaller ones are
 /// gathered with what is written beside them.
@@ -77,6 +77,8 @@ struct State {
     /// Of these, what the last receive brought.
     last_received: u32,
     bytes_written: u64,
+    /// Who counts what is received, when it is opened.
+    count: Option<WireCount>,
 }
 
 impl TlsStream {
@@ -106,6 +108,7 @@ impl TlsStream {
             bytes_received: 0,
             last_received: 0,
             bytes_written: 0,
+            count: None,
         };
         if !received.is_empty() {
             state.deliver(Chunk::from(received));
@@ -282,6 +285,17 @@ impl TlsStream {
         self.0.state.borrow().bytes_written.saturating_sub(queued)
     }
 
+    /// Has plaintext counted as it comes and goes from now on, or not any more. What
+    /// records add to it goes first where a part of them is sent.
+    pub fn count_wire(&self, count: Option<WireCount>) {
+        self.0.state.borrow_mut().count = count;
+        self.0.socket.count_wire(count.map(|count| WireCount {
+            received: None,
+            ..count
+        }));
+        self.0.socket.leave_uncounted(self.0.socket.queued());
+    }
+
     /// The socket, for its addresses and options.
     #[must_use]
     pub fn socket(&self) -> &Stream {
@@ -315,7 +329,13 @@ impl Inner {
         let mut answers = Vec::new();
         let before = state.bytes_received;
         let taken = state.take(chunk, &mut answers);
-        state.last_received = (state.bytes_received - before) as u32;
+        let opened = state.bytes_received - before;
+        state.last_received = opened as u32;
+        if let Some(count) = state.count
+            && let Some(received) = count.received
+        {
+            (count.add)(received, opened);
+        }
         if let Err(error) = taken {
             state.error = Some(error);
             state.closed = true;
@@ -327,6 +347,7 @@ impl Inner {
         drop(state);
         if !answers.is_empty() {
             self.socket.write(&answers);
+            self.socket.leave_uncounted(answers.len());
         }
     }
 
@@ -349,12 +370,19 @@ impl Inner {
         if state.closed {
             return;
         }
+        let mut added = 0;
         self.socket.write_with(|out| {
+            let before = out.len();
             if state.sealer.is_worn() {
                 state.change_key(out);
             }
             state.sealer.seal(content, plaintext, out);
+            added = out.len() - before;
         });
+        if content == ContentType::ApplicationData {
+            added -= plaintext.len();
+        }
+        self.socket.leave_uncounted(added);
     }
 
     /// Sends what is gathered, and close_notify.

@@ -78,9 +78,6 @@ pub struct Connection {
     watcher: RefCell<Option<Waker>>,
     /// Wakes the watcher: at the end of the idle time, or to let it go.
     pub(super) timer: Timer,
-    bytes_counted: Cell<(u64, u64)>,
-    /// They are counted as they come and go, and not by who uses the connection.
-    counts_wire: Cell<bool>,
     buffered_counted: Cell<u32>,
     permit: Cell<Option<ConnectionPermit>>,
 }
@@ -136,8 +133,6 @@ pub(super) async fn open(
                 idle_since: Cell::new(started),
                 watcher: RefCell::new(None),
                 timer,
-                bytes_counted: Cell::new((0, 0)),
-                counts_wire: Cell::new(false),
                 buffered_counted: Cell::new(0),
                 permit: Cell::new(Some(permit)),
             });
@@ -238,7 +233,7 @@ async fn connect(
     if let Some(config) = &cluster.config.proxy_protocol {
         write_header(config, &stream, &info, (cluster, host, of));
     }
-    let Some(tls) = &cluster.tls else {
+    let Some(tls) = cluster.tls(host) else {
         return Ok((stream.into(), info));
     };
     let ip = info.remote.map(|address| address.ip());
@@ -512,7 +507,6 @@ impl Connection {
             return None;
         }
         self.state.set(State::Gone);
-        self.count_bytes();
         self.count_buffered(0);
         self.cluster.stats.upstream_cx_active.dec();
         self.host.stats.cx_active.dec();
@@ -550,8 +544,6 @@ impl Connection {
             idle_since: Cell::new(reactor::now()),
             watcher: RefCell::new(None),
             timer: Timer::new(),
-            bytes_counted: Cell::new((0, 0)),
-            counts_wire: Cell::new(false),
             buffered_counted: Cell::new(0),
             permit: Cell::new(from.permit),
         });
@@ -562,34 +554,24 @@ impl Connection {
         connection
     }
 
-    /// Adds what went over the wire since the last call to the cluster's byte
-    /// counters.
-    pub fn count_bytes(&self) {
-        let before = self.bytes_counted.get();
-        // With TLS, what waits to be sent is longer than what it carries, so that less
-        // seems to have left than before.
-        let sent = self.stream.bytes_sent().max(before.1);
-        let now = (self.stream.bytes_received(), sent);
-        self.bytes_counted.set(now);
-        if !self.counts_wire.get() {
-            let stats = &self.cluster.stats;
-            stats.upstream_cx_rx_bytes_total.add(now.0 - before.0);
-            stats.upstream_cx_tx_bytes_total.add(now.1 - before.1);
-        }
-        self.count_buffered(self.stream.last_received());
-    }
-
-    /// Has bytes counted as they come and go, where that can be done: as in Envoy a
-    /// request counts while its response is awaited.
+    /// Counts what has come and gone already, and has all that follows counted as it
+    /// comes and goes: as in Envoy a request counts while its response is awaited.
     fn begin_counting(&self) {
-        self.count_bytes();
         let stats = &self.cluster.stats;
+        (stats.upstream_cx_rx_bytes_total).add(self.stream.bytes_received());
+        (stats.upstream_cx_tx_bytes_total).add(self.stream.bytes_sent());
+        self.note_received();
         let count = WireCount {
-            received: stats.upstream_cx_rx_bytes_total.slot(),
+            received: Some(stats.upstream_cx_rx_bytes_total.slot()),
             sent: stats.upstream_cx_tx_bytes_total.slot(),
             add: Counter::add_to,
         };
-        self.counts_wire.set(self.stream.count_wire(Some(count)));
+        self.stream.count_wire(Some(count));
+    }
+
+    /// Looks at what the connection's last receive has brought.
+    pub fn note_received(&self) {
+        self.count_buffered(self.stream.last_received());
     }
 
     /// Says what the connection's last receive has brought: as in Envoy that
@@ -632,8 +614,7 @@ impl Connection {
         if self.state.replace(State::Closed) == State::Closed {
             return false;
         }
-        self.count_bytes();
-        let _ = self.stream.count_wire(None);
+        self.stream.count_wire(None);
         self.count_buffered(0);
         if let Some(session) = self.http2.get() {
             self.leave_pool();

@@ -364,7 +364,7 @@ impl Connection {
         if self.is_over() {
             return;
         }
-        self.count_bytes();
+        self.note_received();
         if self.stream.is_closed() {
             session.has_lost.set(true);
         }

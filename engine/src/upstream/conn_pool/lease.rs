@@ -30,7 +30,7 @@ impl Lease {
         if connection.http2.get().is_some() {
             return connection.stream_over(true);
         }
-        connection.count_bytes();
+        connection.note_received();
         let more_allowed = connection.request_done();
         if connection.stream.is_closed() {
             connection.close_remote();

@@ -429,7 +429,7 @@ fn open_for_waiters(
     let may_borrow = how == Open::OrBorrow
         && of.is_shared()
         && of.speaks == Speaks::Http1
-        && cluster.tls.is_none()
+        && cluster.tls(host).is_none()
         && !pool.wants_new();
     while pool.expected(cluster, of) < pool.waiting.borrow().len() {
         if may_borrow && lending::ask(cluster, host, priority) {

@@ -105,7 +105,7 @@ impl PoolOf {
         options: &TransportSocketOptions,
     ) -> Self {
         Self {
-            named: match cluster.tls {
+            named: match cluster.tls(host) {
                 Some(_) => NamedPool::find(host, options),
                 None => None,
             },

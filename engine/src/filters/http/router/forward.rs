@@ -99,7 +99,8 @@ pub(super) async fn forward<'a>(
         && let Discovery::DynamicForwardProxy(cache) = cluster.config.discovery
     {
         // In a box: few requests wait for a name.
-        let looking = look_up(manager, cache, selected, downstream, exchange);
+        let asked = (cache, cluster.config.default_port());
+        let looking = look_up(manager, asked, selected, downstream, exchange);
         match Box::pin(looking).await {
             Ok(true) => picked = pick_host(manager, forward, None, &cluster, exchange),
             Ok(false) => why_not = "",

@@ -15,13 +15,13 @@ use crate::upstream::dns_cache::Found;
 /// request is over.
 pub(super) async fn look_up(
     manager: &ConnectionManager,
-    cache: DnsCacheId,
+    (cache, port): (DnsCacheId, u16),
     selected: &SelectedRoute<'_>,
     downstream: &mut Downstream,
     exchange: &mut Exchange,
 ) -> Result<bool, Handled> {
     let cache = manager.worker.dns_caches.get(cache);
-    let known = match exchange.with_destination(|name| cache.ask(name)) {
+    let known = match exchange.with_destination(port, |name| cache.ask(name)) {
         None => {
             exchange.info.details.set(details::DNS_PENDING_OVERFLOW);
             return Ok(false);
@@ -35,7 +35,7 @@ pub(super) async fn look_up(
             let (waiting, route) = (Box::pin(waiting), Some(*selected));
             let waited = manager.wait_for_filter(waiting, route, downstream, exchange);
             waited.await?;
-            exchange.with_destination(|name| cache.get(name))
+            exchange.with_destination(port, |name| cache.get(name))
         }
     };
     if let Some(failure) = known.and_then(|known| known.failure) {

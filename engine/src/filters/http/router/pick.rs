@@ -17,7 +17,7 @@ use ringway_lb::priority::Loads;
 use super::retry_state::RetryState;
 use super::{ConnectionManager, hash_policy};
 use crate::filters::WorkerContext;
-use crate::http::exchange::{Exchange, write_destination};
+use crate::http::exchange::{Exchange, write_destination, write_sub_cluster};
 use crate::upstream::aggregate::Joined;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
@@ -55,8 +55,16 @@ pub(super) fn pick_host(
             let said = config.destination(&exchange.request, metadata, state, connection);
             pick_destination(said, cluster)?
         }
-        Discovery::DynamicForwardProxy(_) => {
-            exchange.with_destination(|name| cluster.host_named(name))?
+        Discovery::DynamicForwardProxy(_) => exchange
+            .with_destination(cluster.config.default_port(), |name| {
+                cluster.host_named(name)
+            })?,
+        Discovery::SubClusters(_) => {
+            let clusters = &manager.worker.clusters;
+            let port = cluster.config.default_port();
+            let cluster = exchange.with_sub_cluster(port, |name| clusters.find(name.as_bytes()))?;
+            let host = balance(told, loads, &cluster, exchange)?;
+            return Some(Picked { host, cluster });
         }
         Discovery::Aggregate(_) => {
             let joined = join_aggregate(&manager.worker, cluster)?;
@@ -164,8 +172,15 @@ pub(super) fn pick_host_of_copy(
         }
         Discovery::DynamicForwardProxy(_) => {
             let mut name = Vec::new();
-            write_destination(request, &mut name);
+            write_destination(request, cluster.config.default_port(), &mut name);
             cluster.host_named(&String::from_utf8_lossy(&name))?
+        }
+        Discovery::SubClusters(_) => {
+            let mut name = Vec::new();
+            write_sub_cluster(request, cluster.config.default_port(), &mut name);
+            let cluster = worker.clusters.find(&name)?;
+            let host = cluster.pick_host(&mut context())?;
+            return Some(Picked { host, cluster });
         }
         Discovery::Aggregate(_) => {
             let joined = join_aggregate(worker, cluster)?;

@@ -164,7 +164,7 @@ impl<'a> Relay<'a> {
         }
         self.end_tunnel();
         if self.moved {
-            self.host.lease.count_bytes();
+            self.host.lease.note_received();
             self.host.count(info);
         }
         self.count_buffered();

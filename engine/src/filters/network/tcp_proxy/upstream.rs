@@ -224,7 +224,7 @@ impl<'c> Upstream<'c> {
                 cluster.host_at(said.address?)?
             }
             // A connection names no host.
-            Discovery::DynamicForwardProxy(_) => return None,
+            Discovery::DynamicForwardProxy(_) | Discovery::SubClusters(_) => return None,
             Discovery::Aggregate(_) => {
                 let joined = join_aggregate(worker, cluster)?;
                 let number = worker.rng.borrow_mut().u64(..);
