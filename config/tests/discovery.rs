@@ -102,11 +102,11 @@ fn fields_that_nothing_reads_are_warned_of() {
     assert_eq!(
         warnings,
         [
-            format!("static_resources.clusters[0].dns_refresh_rate: {outer}"),
-            format!("static_resources.clusters[0].dns_lookup_family: {outer}"),
             "static_resources.clusters[0].cluster_type.typed_config.dns_min_refresh_rate: \
              has no effect: only respect_dns_ttl uses it"
                 .to_owned(),
+            format!("static_resources.clusters[0].dns_refresh_rate: {outer}"),
+            format!("static_resources.clusters[0].dns_lookup_family: {outer}"),
         ]
     );
 }
