@@ -27,10 +27,8 @@ pub struct HeadReader {
     checked: usize,
     /// The number of fields within `checked`.
     fields: usize,
-    /// Empty lines skipped before the request line that is awaited.
-    empty_lines: u8,
-    /// The CR of an empty line was the last byte of a buffer.
-    cr_pending: bool,
+    /// Bytes of empty lines skipped before the request line that is awaited.
+    empty_line_bytes: u8,
     /// See [`HeadReader::field_bytes`] and [`HeadReader::version`].
     understood: Understood,
 }
@@ -144,25 +142,17 @@ impl HeadReader {
     }
 
     /// Skips empty lines before a request line, which RFC 9112 section 2.2
-    /// wants ignored because old clients sent one after a body.
+    /// wants ignored because old clients sent one after a body. As in Envoy
+    /// they end in any way: no request can hide in CR and LF alone.
     fn skip_empty_lines(&mut self, input: &[u8]) -> Result<usize, Http1Error> {
-        let mut at = 0;
-        loop {
-            match (self.cr_pending, input.get(at)) {
-                (_, None) => return Ok(at),
-                (true, Some(b'\n')) => {
-                    self.cr_pending = false;
-                    self.empty_lines += 1;
-                    if self.empty_lines > EMPTY_LINES_MAX {
-                        return Err(Http1Error::EmptyLines);
-                    }
-                }
-                (true, Some(_)) | (false, Some(b'\n')) => return Err(Http1Error::LineEnd),
-                (false, Some(b'\r')) => self.cr_pending = true,
-                (false, Some(_)) => return Ok(at),
-            }
-            at += 1;
+        let is_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+        let skipped = input.iter().take_while(is_end).count();
+        let all = usize::from(self.empty_line_bytes) + skipped;
+        if all > EMPTY_LINE_BYTES_MAX {
+            return Err(Http1Error::EmptyLines);
         }
+        self.empty_line_bytes = all as u8;
+        Ok(skipped)
     }
 
     /// Runs `parse` over what has been received of a head, when that can have
@@ -252,8 +242,7 @@ impl HeadReader {
         }
         self.checked = 0;
         self.fields = 0;
-        self.empty_lines = 0;
-        self.cr_pending = false;
+        self.empty_line_bytes = 0;
     }
 }
 
@@ -362,5 +351,5 @@ const LINE_BYTES: u32 = 3;
 /// More fields than this on the stack would cost more than the rare allocation
 /// saves; Envoy's default limit is 100.
 const STACK_SLOTS: usize = 128;
-/// One is what old clients sent; a few more harm nobody, a flood is a waste.
-const EMPTY_LINES_MAX: u8 = 8;
+/// One line is what old clients sent; a few more harm nobody, a flood is a waste.
+const EMPTY_LINE_BYTES_MAX: usize = 16;

@@ -32,6 +32,17 @@ fn methods() -> Vec<Case> {
             "GET /path HTTP/1.1\r\nhost: a\r\n\r\n",
         )
         .in_pieces(1),
+        case(
+            "line ends before a request",
+            "plain",
+            "\nGET /one HTTP/1.1\r\nhost: a\r\n\r\n\r\n\r\r\n\nGET /two HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
+        case(
+            "line ends before a request byte by byte",
+            "plain",
+            "\r\rGET / HTTP/1.1\r\nhost: a\r\n\r\n",
+        )
+        .in_pieces(1),
         case("head", "plain", "HEAD / HTTP/1.1\r\nhost: a\r\n\r\n")
             .to_head()
             .answer("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"),

@@ -303,8 +303,11 @@ fn empty_lines_before_a_request() {
     assert_eq!(head.head_bytes, request.len());
     accepted(&side(), &with(&b"\r\n".repeat(8)));
     assert_eq!(error_of(&side(), &with(&b"\r\n".repeat(9))), EmptyLines);
-    assert_eq!(error_of(&side(), &with(b"\n")), LineEnd);
-    assert_eq!(error_of(&side(), &with(b"\r")), LineEnd);
+    assert_eq!(error_of(&side(), &with(&b"\n".repeat(17))), EmptyLines);
+    for odd in [&b"\n"[..], b"\r", b"\n\r\n", b"\r\r\n", b"\r\n\n", b"\n\n"] {
+        let (head, _) = accepted(&side(), &with(odd));
+        assert_eq!(head.head_bytes, request.len(), "{odd:?}");
+    }
     // They are counted for each request.
     let many = with(&b"\r\n".repeat(8)).repeat(2);
     assert_eq!(read(&side(), &many).len(), 2);
