@@ -168,6 +168,8 @@ pub fn network_filter(extension: &Extension, cx: &mut Cx<'_>) -> Option<Box<dyn 
         "envoy.extensions.filters.network.sni_cluster.v3.SniCluster" => {
             Some(Box::new(SniCluster::compile(config, cx)?))
         }
+        // It ends a chain, and that it does not here is told already.
+        other if NETWORK_FILTERS.contains(&other) => None,
         other => {
             cx.error(format!("extension {other} is not supported yet"));
             None
@@ -206,6 +208,8 @@ pub fn terminal_filter(
             let config = tcp_proxy::Config::compile(&extension.config, cx)?;
             Some(TerminalFilter::TcpProxy(Box::new(config)))
         }
+        // It ends no chain, which is told already.
+        other if NETWORK_FILTERS.contains(&other) => None,
         other => {
             cx.error(format!("extension {other} is not supported yet"));
             None

@@ -297,6 +297,36 @@ fn an_unknown_cluster_is_told_where_it_is_named_and_with_a_similar_one() {
     }
 }
 
+#[test]
+fn filters_in_a_wrong_order_are_told_so_and_nothing_else() {
+    let filter = |name: &str, message: &str| {
+        format!(
+            "{{ name: {name}, typed_config: {{ \"@type\": \
+             type.googleapis.com/envoy.extensions.filters.network.{message} }} }}"
+        )
+    };
+    let proxy = filter(
+        "proxy",
+        "tcp_proxy.v3.TcpProxy, stat_prefix: a, cluster: one",
+    );
+    let rbac = filter("rbac", "rbac.v3.RBAC, stat_prefix: a");
+    let found = validated(&format!(
+        "static_resources:
+  listeners:
+  - address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
+    filter_chains: [ {{ filters: [ {proxy}, {rbac} ] }} ]
+  clusters: [ {{ name: one }} ]
+"
+    ));
+    for told in [
+        "filters[0]: terminal filter proxy must be the last filter in a network filter chain",
+        "filters[1]: non-terminal filter rbac is the last filter in a network filter chain",
+    ] {
+        assert!(found.contains(told), "{told}\n{found}");
+    }
+    assert!(!found.contains("not supported"), "{found}");
+}
+
 /// What is said of a configuration that is refused.
 fn validated(configuration: &str) -> String {
     let file = file_with(configuration);
