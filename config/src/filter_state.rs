@@ -1,8 +1,12 @@
 //! Filter state: objects by key that filters leave for others behind them, and
 //! `envoy.type.matcher.v3.FilterStateMatcher`, which routes look at them with.
 //!
-//! An object is made of a text by a factory. Envoy has a factory for each kind
-//! of object; here are those whose objects are plain values.
+//! An object is made of a text by a factory (`factory.rs`). What reads an object knows
+//! it by its key and by its kind: one of another kind is none.
+
+mod factory;
+
+pub use factory::{Factory, NoFactory};
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,12 +15,33 @@ use envoy_types::pb::envoy::r#type::matcher::v3 as proto;
 use crate::cidr::CidrRange;
 use crate::context::Cx;
 use crate::metadata::Struct;
-use crate::original_dst;
 use crate::route::StringMatcher;
 
 /// The object that names the cluster of a connection in the place of a
-/// `tcp_proxy`'s own; also the name of its factory.
+/// `tcp_proxy`'s own; also the name of its factory, as with all of these.
 pub const TCP_PROXY_CLUSTER: &str = "envoy.tcp_proxy.cluster";
+
+/// The object that has a `tcp_proxy` make no tunnel.
+pub const DISABLE_TUNNELING: &str = "envoy.tcp_proxy.disable_tunneling";
+
+/// The object that says how many milliseconds nothing may move on a connection of a
+/// `tcp_proxy`.
+pub const PER_CONNECTION_IDLE_TIMEOUT: &str = "envoy.tcp_proxy.per_connection_idle_timeout_ms";
+
+/// The object with the name that hosts are asked for in TLS.
+pub const UPSTREAM_SERVER_NAME: &str = "envoy.network.upstream_server_name";
+
+/// The object with the names of which a host's certificate must have one.
+pub const UPSTREAM_SUBJECT_ALT_NAMES: &str = "envoy.network.upstream_subject_alt_names";
+
+/// The object with the protocols that hosts are offered in TLS.
+pub const APPLICATION_PROTOCOLS: &str = "envoy.network.application_protocols";
+
+/// The object with the host where a dynamic forward proxy goes.
+pub const DYNAMIC_HOST: &str = "envoy.upstream.dynamic_host";
+
+/// The object with its port.
+pub const DYNAMIC_PORT: &str = "envoy.upstream.dynamic_port";
 
 /// Objects by key, in the order in which they were set.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +58,22 @@ pub enum Object {
     Ip(IpAddr),
     /// `envoy.network.transport_socket.original_dst_address`
     Address(SocketAddr),
+    /// [`TCP_PROXY_CLUSTER`]
+    Cluster(Box<[u8]>),
+    /// [`UPSTREAM_SERVER_NAME`]
+    ServerName(Box<[u8]>),
+    /// [`UPSTREAM_SUBJECT_ALT_NAMES`]
+    SubjectAltNames(Box<[Box<[u8]>]>),
+    /// [`APPLICATION_PROTOCOLS`]
+    ApplicationProtocols(Box<[Box<[u8]>]>),
+    /// `envoy.bool`
+    Bool(bool),
+    /// [`DYNAMIC_PORT`]
+    U32(u32),
+    /// [`PER_CONNECTION_IDLE_TIMEOUT`]
+    U64(u64),
+    /// A message, as JSON. No text makes it.
+    Message(Box<[u8]>),
     /// Texts by name: `envoy.network.proxy_protocol.tlv`
     Fields(Box<Fields>),
     /// `envoy.filters.http.grpc_stats`: the messages of a call so far. No text
@@ -52,19 +93,6 @@ pub struct Fields {
     pub json: Box<[u8]>,
     /// Its parts.
     pub fields: Struct,
-}
-
-/// Makes an object of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Factory {
-    /// `envoy.string`
-    Text,
-    /// `envoy.hashable_string`
-    HashableText,
-    /// `envoy.network.ip`
-    Ip,
-    /// `envoy.network.transport_socket.original_dst_address`
-    Address,
 }
 
 /// A compiled test of an object.
@@ -120,10 +148,7 @@ impl Object {
     pub fn text(&self) -> Option<&[u8]> {
         match self {
             Object::Text(text) | Object::HashableText(text) => Some(text),
-            Object::Ip(_)
-            | Object::Address(_)
-            | Object::Fields(_)
-            | Object::GrpcMessages { .. } => None,
+            _ => None,
         }
     }
 
@@ -131,58 +156,31 @@ impl Object {
     pub(crate) fn hashable(&self) -> Option<&[u8]> {
         match self {
             Object::HashableText(text) => Some(text),
-            Object::Text(_)
-            | Object::Ip(_)
-            | Object::Address(_)
-            | Object::Fields(_)
-            | Object::GrpcMessages { .. } => None,
-        }
-    }
-
-    /// The object as text, as `%FILTER_STATE(KEY:PLAIN)%` has it.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        match self {
-            Object::Text(text) | Object::HashableText(text) => out.extend_from_slice(text),
-            Object::Fields(fields) => out.extend_from_slice(&fields.json),
-            Object::Ip(address) => {
-                use std::io::Write as _;
-                // Writing to a Vec cannot fail.
-                let _ = write!(out, "{}", SocketAddr::new(*address, 0));
-            }
-            Object::Address(address) => {
-                use std::io::Write as _;
-                // Writing to a Vec cannot fail.
-                let _ = write!(out, "{address}");
-            }
-            Object::GrpcMessages { request, response } => {
-                use std::io::Write as _;
-                // Writing to a Vec cannot fail.
-                let _ = write!(out, "{request},{response}");
-            }
-        }
-    }
-}
-
-impl Factory {
-    /// The factory of this name.
-    pub fn find(name: &str) -> Option<Self> {
-        match name {
-            "envoy.string" | TCP_PROXY_CLUSTER => Some(Factory::Text),
-            "envoy.hashable_string" => Some(Factory::HashableText),
-            "envoy.network.ip" => Some(Factory::Ip),
-            original_dst::FILTER_STATE_KEY => Some(Factory::Address),
             _ => None,
         }
     }
 
-    /// Makes an object, if the text is one.
-    pub fn create(self, text: &[u8]) -> Option<Object> {
-        match self {
-            Factory::Text => Some(Object::Text(text.into())),
-            Factory::HashableText => Some(Object::HashableText(text.into())),
-            Factory::Ip => std::str::from_utf8(text).ok()?.parse().ok().map(Object::Ip),
-            Factory::Address => original_dst::parse_address(text).map(Object::Address),
-        }
+    /// Appends the object as text, as `%FILTER_STATE(KEY:PLAIN)%` has it; false where it
+    /// has none.
+    pub fn write(&self, out: &mut Vec<u8>) -> bool {
+        use std::io::Write as _;
+        // Writing to a Vec cannot fail.
+        let _ = match self {
+            Object::Text(text)
+            | Object::HashableText(text)
+            | Object::Cluster(text)
+            | Object::ServerName(text) => out.write_all(text),
+            Object::Fields(fields) => out.write_all(&fields.json),
+            Object::Ip(address) => write!(out, "{}", SocketAddr::new(*address, 0)),
+            Object::Address(address) => write!(out, "{address}"),
+            Object::Bool(value) => write!(out, "{value}"),
+            Object::U32(value) => write!(out, "{value}"),
+            Object::U64(value) => write!(out, "{value}"),
+            Object::GrpcMessages { request, response } => write!(out, "{request},{response}"),
+            Object::SubjectAltNames(names) => out.write_all(&names.join(&b',')),
+            Object::ApplicationProtocols(_) | Object::Message(_) => return false,
+        };
+        true
     }
 }
 
@@ -196,8 +194,7 @@ impl FilterStateMatcher {
             }
             (Test::Text(matcher), Some(object)) => {
                 let mut text = Vec::new();
-                object.write(&mut text);
-                matcher.matches(&text)
+                object.write(&mut text) && matcher.matches(&text)
             }
             (Test::Address { ranges, invert }, Some(Object::Ip(address))) => {
                 ranges.iter().any(|range| range.contains(*address)) != *invert
@@ -205,15 +202,7 @@ impl FilterStateMatcher {
             (Test::Address { ranges, invert }, Some(Object::Address(address))) => {
                 ranges.iter().any(|range| range.contains(address.ip())) != *invert
             }
-            (
-                Test::Address { .. },
-                Some(
-                    Object::Text(_)
-                    | Object::HashableText(_)
-                    | Object::Fields(_)
-                    | Object::GrpcMessages { .. },
-                ),
-            ) => false,
+            (Test::Address { .. }, Some(_)) => false,
         }
     }
 

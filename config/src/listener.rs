@@ -12,6 +12,7 @@ pub mod filter_disabled;
 use std::sync::Arc;
 use std::time::Duration;
 
+use envoy_types::pb::envoy::config::accesslog::v3::AccessLog;
 use envoy_types::pb::envoy::config::core::v3 as core_pb;
 use envoy_types::pb::envoy::config::listener::v3 as pb;
 use envoy_types::pb::envoy::extensions::filters::listener::original_dst::v3::OriginalDst;
@@ -86,6 +87,8 @@ pub struct Listener {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// What is asked of its sockets.
     pub sockets: Sockets,
+    /// Logs of its connections, still to be compiled by the engine.
+    pub access_log: Vec<AccessLog>,
 }
 
 /// What a listener asks of the sockets of all its addresses.
@@ -301,6 +304,7 @@ pub(crate) fn lower(
             multipath: proto.enable_mptcp,
             options: options(&proto.socket_options, Use::Listen, cx),
         },
+        access_log: proto.access_log.clone(),
     })
 }
 

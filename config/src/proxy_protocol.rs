@@ -3,10 +3,8 @@
 //! of clients is passed on. Compiled types on top, lowering below.
 
 use envoy_types::pb::envoy::config::core::v3 as pb;
-use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::proxy_protocol_config::Version as ProtoVersion;
 use envoy_types::pb::envoy::config::core::v3::proxy_protocol_pass_through_tl_vs::PassTlVsMatchType;
-use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
 use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType;
 use envoy_types::pb::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
 use prost::Name;
@@ -15,13 +13,13 @@ pub use ringway_codecs::proxy_protocol::Version;
 use crate::context::{Cx, type_name, unpack};
 
 /// The header that each connection to a host begins with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProxyProtocol {
     /// How it is written.
     pub version: Version,
     /// What it says besides addresses, in version 2; each host may say
     /// something else under the same type.
-    pub added: Box<[Tlv]>,
+    pub added: Box<[AddedTlv]>,
     /// What it says, in version 2, of what the client's header has said.
     pub passed_on: TlvTypes,
 }
@@ -37,6 +35,25 @@ pub struct Tlv {
     pub kind: u8,
     /// The value.
     pub value: Box<[u8]>,
+}
+
+/// A type and what its value is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AddedTlv {
+    /// The type.
+    pub kind: u8,
+    /// The value.
+    pub value: AddedValue,
+}
+
+/// What a value is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AddedValue {
+    /// It is the same in every header.
+    Fixed(Box<[u8]>),
+    /// A format string, still to be compiled by the engine, and where the configuration
+    /// has it.
+    Format(Box<pb::SubstitutionFormatString>, Box<str>),
 }
 
 /// Where the typed metadata of a host has its own values.
@@ -70,7 +87,7 @@ pub(crate) fn header(config: &pb::ProxyProtocolConfig, cx: &mut Cx<'_>) -> Proxy
             ProtoVersion::V1 => Version::V1,
             ProtoVersion::V2 => Version::V2,
         },
-        added: tlvs(&config.added_tlvs, Whose::Cluster, cx),
+        added: added(&config.added_tlvs, cx),
         passed_on: TlvTypes::lower(config.pass_through_tlvs.as_ref()),
     }
 }
@@ -122,67 +139,67 @@ pub(crate) fn of_host(metadata: Option<&pb::Metadata>, cx: &mut Cx<'_>) -> Box<[
     cx.field("metadata", |cx| {
         cx.entry("typed_filter_metadata", HOST_METADATA, |cx| {
             let config = unpack::<pb::PerHostConfig>(any, cx);
-            config.map_or_else(Box::default, |config| {
-                tlvs(&config.added_tlvs, Whose::Host, cx)
-            })
+            config.map_or_else(Box::default, |config| fixed(&config.added_tlvs, cx))
         })
     })
 }
 
-fn tlvs(entries: &[pb::TlvEntry], of: Whose, cx: &mut Cx<'_>) -> Box<[Tlv]> {
-    let all = entries.iter().enumerate().filter_map(|(i, entry)| {
+fn added(entries: &[pb::TlvEntry], cx: &mut Cx<'_>) -> Box<[AddedTlv]> {
+    let all = entries.iter().enumerate();
+    let all = all.filter_map(|(i, entry)| {
         cx.index("added_tlvs", i, |cx| {
-            let value: Box<[u8]> = match (&entry.format_string, of) {
-                (Some(format), Whose::Cluster) if entry.value.is_empty() => {
-                    let text = cx.field("format_string", |cx| plain_text(format, cx))?;
-                    // As in Envoy there is no header of nothing.
-                    Some(text).filter(|text| !text.is_empty())?
+            let value = match &entry.format_string {
+                Some(format) if entry.value.is_empty() => {
+                    let path = format!("{}.format_string", cx.path());
+                    AddedValue::Format(Box::new(format.clone()), path.into())
                 }
-                (Some(_), Whose::Cluster) => {
+                Some(_) => {
                     cx.error_at(
                         "format_string",
                         "given beside value; only one of them may be",
                     );
                     return None;
                 }
-                (None, _) if entry.value.is_empty() => {
-                    cx.error("a value is needed here");
-                    return None;
-                }
-                // Of a host's, Envoy does not evaluate format strings.
-                (Some(_) | None, _) => entry.value.as_slice().into(),
+                None => AddedValue::Fixed(value(entry, cx)?),
             };
-            // The rules refuse larger types.
-            let kind = u8::try_from(entry.r#type).ok()?;
-            Some(Tlv { kind, value })
+            Some(AddedTlv {
+                kind: kind(entry)?,
+                value,
+            })
+        })
+    });
+    let mut all: Box<[AddedTlv]> = all.collect();
+    // As in Envoy those that are made for each connection come last.
+    all.sort_by_key(|one| matches!(one.value, AddedValue::Format(..)));
+    all
+}
+
+/// Those of a host, of which Envoy evaluates no format strings.
+fn fixed(entries: &[pb::TlvEntry], cx: &mut Cx<'_>) -> Box<[Tlv]> {
+    let all = entries.iter().enumerate().filter_map(|(i, entry)| {
+        cx.index("added_tlvs", i, |cx| {
+            let value = match entry.format_string {
+                Some(_) => entry.value.as_slice().into(),
+                None => value(entry, cx)?,
+            };
+            Some(Tlv {
+                kind: kind(entry)?,
+                value,
+            })
         })
     });
     all.collect()
 }
 
-/// Who says something in headers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Whose {
-    Cluster,
-    Host,
-}
-
-/// A format string that says the same of every connection. In Envoy the operators
-/// are about the connection to the host, of which next to nothing is known yet.
-fn plain_text(proto: &pb::SubstitutionFormatString, cx: &mut Cx<'_>) -> Option<Box<[u8]>> {
-    let source = match &proto.format {
-        Some(Format::TextFormatSource(source)) => source.specifier.as_ref(),
-        _ => None,
-    };
-    let Some(Specifier::InlineString(text)) = source else {
-        cx.error("not supported yet, but as an inline_string of a text_format_source");
-        return None;
-    };
-    // Two of them stand for one.
-    let without = text.replace("%%", "");
-    if without.contains('%') {
-        cx.error("operators are not supported yet");
+fn value(entry: &pb::TlvEntry, cx: &mut Cx<'_>) -> Option<Box<[u8]>> {
+    if entry.value.is_empty() {
+        cx.error("a value is needed here");
         return None;
     }
-    Some(text.replace("%%", "%").into_bytes().into())
+    Some(entry.value.as_slice().into())
+}
+
+/// The rules refuse larger ones.
+fn kind(entry: &pb::TlvEntry) -> Option<u8> {
+    u8::try_from(entry.r#type).ok()
 }

@@ -53,10 +53,7 @@ impl NetworkInput {
                     Value::Text(text) => Some(f(text)),
                     _ => None,
                 },
-                object => scratch::with(|out| {
-                    object.write(out);
-                    Some(f(out))
-                }),
+                object => scratch::with(|out| object.write(out).then(|| f(out))),
             },
             formatted => scratch::with(|out| formatted.write(seen, out).map(|()| f(out))),
         }

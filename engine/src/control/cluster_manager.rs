@@ -31,6 +31,7 @@ use super::zones::Zones;
 use crate::access_loggers::EventLog;
 use crate::stats::Store;
 use crate::stats::server::ClusterManagerStats;
+use crate::transport_sockets::proxy_protocol::AddedValues;
 use crate::transport_sockets::tls::ClientContext;
 use crate::upstream::cluster::SharedCluster;
 use crate::upstream::dns_cache::Known;
@@ -109,6 +110,8 @@ pub struct Prepared {
     pub event_logs: EventLogs,
     /// How those that speak TLS do so; without a context where files hold the secrets.
     pub tls: HashMap<(ClusterId, SocketId), Option<Arc<ClientContext>>>,
+    /// What their headers of PROXY protocol say besides addresses.
+    pub added_values: HashMap<ClusterId, Arc<AddedValues>>,
 }
 
 /// All clusters.

@@ -127,7 +127,9 @@ impl ManagedCluster {
             .with_sub_clusters(sub_clusters);
         let shared = match parent {
             Some(parent) => shared.with_parent(parent, SystemTime::now(), store),
-            None => shared.with_tls(|socket| prepared.tls.get(&(id, socket)).cloned(), store),
+            None => shared
+                .with_added_values(prepared.added_values.get(&id).cloned())
+                .with_tls(|socket| prepared.tls.get(&(id, socket)).cloned(), store),
         };
         let mut cluster = Self {
             sub_clusters: shared.sub_clusters.as_ref().map(SubClusters::new),

@@ -3,7 +3,7 @@
 
 use envoy_types::pb::envoy::extensions::filters::common::set_filter_state::v3 as common;
 use ringway_config::context::Cx;
-use ringway_config::filter_state::{Factory, Object};
+use ringway_config::filter_state::{Factory, NoFactory, Object};
 
 use crate::formatter::{Context, Format};
 
@@ -45,19 +45,24 @@ impl FilterStateValue {
             name => ("factory_key", name),
         };
         let factory = Factory::find(name);
-        if factory.is_none() {
-            cx.error_at(
+        match factory {
+            Ok(_) => {}
+            Err(NoFactory::Unknown) => cx.error_at(
                 field,
                 format!(
-                    "there is no factory {name:?}; use factory_key with envoy.string, \
-                     envoy.hashable_string or envoy.network.ip"
+                    "there is no factory {name:?}, in Envoy neither; an object of another key \
+                     needs a factory_key, such as envoy.string"
                 ),
-            );
+            ),
+            Err(NoFactory::NothingReads(reader)) => cx.error_at(
+                field,
+                format!("objects of {name:?} are not supported yet: they are for {reader}"),
+            ),
         }
         let format = cx.field("format_string", |cx| Format::compile(format, cx));
         Some(Self {
             key: key.as_str().into(),
-            factory: factory?,
+            factory: factory.ok()?,
             format: format?,
             skip_if_empty: proto.skip_if_empty,
         })

@@ -1,5 +1,5 @@
-//! Operators of metadata and filter state: `%DYNAMIC_METADATA(NS:KEY)%`,
-//! `%METADATA(ROUTE:NS:KEY)%`, `%FILTER_STATE(KEY:PLAIN)%`.
+//! Operators of metadata: `%DYNAMIC_METADATA(NS:KEY)%`, `%METADATA(ROUTE:NS:KEY)%`,
+//! `%COALESCE(…)%`; what else is made of structs.
 //!
 //! In a text a string is written as it is and everything else as JSON. In JSON
 //! a value keeps its type.
@@ -10,7 +10,6 @@ use super::escape;
 use super::operator::{Operator, length_max, required};
 use super::value::Written;
 use crate::stream_info::StreamInfo;
-use ringway_config::filter_state::Object;
 use ringway_config::metadata::{Found, Metadata, Struct, Value};
 use std::io::Write as _;
 
@@ -33,25 +32,6 @@ pub(super) enum Owner {
     UpstreamHost,
     Listener,
     FilterChain,
-}
-
-/// An object of the filter state.
-#[derive(Debug)]
-pub(super) struct FilterStateValue {
-    key: Box<str>,
-    form: Form,
-    length_max: usize,
-}
-
-/// How an object of the filter state is written.
-#[derive(Debug, PartialEq)]
-enum Form {
-    /// As the JSON of a message.
-    Typed,
-    /// As the text that it is.
-    Plain,
-    /// One of its fields.
-    Field(Box<str>),
 }
 
 impl MetadataValue {
@@ -137,143 +117,6 @@ impl MetadataValue {
     }
 }
 
-/// The object of gRPC's statistics as JSON.
-fn write_messages(request: u64, response: u64, out: &mut Vec<u8>) {
-    use std::io::Write as _;
-    // Writing to a Vec cannot fail.
-    let _ = write!(
-        out,
-        "{{\"requestMessageCount\":\"{request}\",\"responseMessageCount\":\"{response}\"}}"
-    );
-}
-
-impl FilterStateValue {
-    /// Compiles `KEY`, `KEY:PLAIN`, `KEY:TYPED` or `KEY:FIELD:NAME`.
-    pub fn compile(command: &Command<'_>) -> Result<Operator, String> {
-        const WITH_FIELD: &str =
-            "Invalid filter state serialize type, FIELD should be used with the field name.";
-        let mut parts = command.arguments.split(':');
-        let key = parts.next().unwrap_or_default();
-        if key.is_empty() {
-            return Err("Invalid filter state configuration, key cannot be empty.".into());
-        }
-        let (form, field) = (parts.next().unwrap_or_default(), parts.next());
-        let field = field.filter(|field| !field.is_empty());
-        let form = match (form, field) {
-            ("FIELD", Some(field)) => Form::Field(field.into()),
-            ("FIELD", None) => return Err(WITH_FIELD.into()),
-            ("PLAIN" | "TYPED" | "", Some(_)) => return Err(WITH_FIELD.into()),
-            ("PLAIN", None) => Form::Plain,
-            ("TYPED" | "", None) => Form::Typed,
-            _ => {
-                return Err(
-                    "Invalid filter state serialize type, only support PLAIN/TYPED/FIELD.".into(),
-                );
-            }
-        };
-        Ok(Operator::FilterState(FilterStateValue {
-            key: key.into(),
-            form,
-            length_max: length_max(command),
-        }))
-    }
-
-    /// Appends the object for a text.
-    pub fn write(&self, info: &StreamInfo, out: &mut Vec<u8>) -> Written {
-        let start = out.len();
-        let Some(object) = info.filter_state().get(&self.key) else {
-            return Written::Nothing;
-        };
-        let written = match (&self.form, object) {
-            (Form::Field(name), object) => match field(object, name) {
-                Some(text) => {
-                    out.extend_from_slice(text);
-                    Written::Untrusted
-                }
-                None => return Written::Nothing,
-            },
-            (_, Object::Fields(fields)) => {
-                out.extend_from_slice(&fields.json);
-                Written::Safe
-            }
-            (Form::Plain, object) => {
-                object.write(out);
-                Written::Untrusted
-            }
-            (Form::Typed, Object::Text(text) | Object::HashableText(text)) => {
-                write_text(text, out);
-                Written::Safe
-            }
-            (Form::Typed, Object::GrpcMessages { request, response }) => {
-                write_messages(*request, *response, out);
-                Written::Safe
-            }
-            // It has no message.
-            (Form::Typed, Object::Ip(_) | Object::Address(_)) => return Written::Nothing,
-        };
-        out.truncate(start.saturating_add(self.length_max).min(out.len()));
-        written
-    }
-
-    /// Appends the object as JSON; false when there is none.
-    pub fn write_json(&self, info: &StreamInfo, out: &mut Vec<u8>) -> bool {
-        let Some(object) = info.filter_state().get(&self.key) else {
-            return false;
-        };
-        match (&self.form, object) {
-            (Form::Field(name), object) => {
-                let text = field(object, name);
-                let cut = text.map(|text| &text[..text.len().min(self.length_max)]);
-                cut.is_some_and(|text| {
-                    write_text(text, out);
-                    true
-                })
-            }
-            (Form::Typed, Object::Fields(fields)) => {
-                out.extend_from_slice(&fields.json);
-                true
-            }
-            (Form::Plain, Object::Fields(fields)) => {
-                write_text(&fields.json[..fields.json.len().min(self.length_max)], out);
-                true
-            }
-            (form, Object::Text(text) | Object::HashableText(text)) => {
-                let length_max = if *form == Form::Plain {
-                    self.length_max
-                } else {
-                    usize::MAX
-                };
-                write_text(&text[..text.len().min(length_max)], out);
-                true
-            }
-            (Form::Typed, Object::GrpcMessages { request, response }) => {
-                write_messages(*request, *response, out);
-                true
-            }
-            (Form::Plain, object) => {
-                out.push(b'"');
-                let start = out.len();
-                object.write(out);
-                out.truncate(start.saturating_add(self.length_max).min(out.len()));
-                out.push(b'"');
-                true
-            }
-            (Form::Typed, Object::Ip(_) | Object::Address(_)) => false,
-        }
-    }
-}
-
-/// A field of an object that has such.
-fn field<'a>(object: &'a Object, name: &str) -> Option<&'a [u8]> {
-    match object {
-        Object::Fields(fields) => match fields.fields.get(name)? {
-            Value::Text(text) => Some(text),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
 fn write_found(found: Found<'_>, out: &mut Vec<u8>) {
     match found {
         Found::Struct(fields) => write_struct(fields, out),
@@ -316,7 +159,7 @@ pub fn write_struct(fields: &Struct, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn write_text(text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn write_text(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let start = out.len();
     out.extend_from_slice(text);

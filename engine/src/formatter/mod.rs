@@ -14,6 +14,7 @@ mod civil;
 mod command;
 mod date;
 mod escape;
+mod filter_state;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod grpc;

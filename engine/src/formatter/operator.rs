@@ -7,7 +7,8 @@
 use super::cel::Expression;
 use super::command::Command;
 use super::date::DateFormat;
-use super::metadata::{Coalesce, FilterStateValue, MetadataValue, Owner};
+use super::filter_state::FilterStateValue;
+use super::metadata::{Coalesce, MetadataValue, Owner};
 use super::names;
 use super::tls::TlsValue;
 use super::zone::Zone;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ringway_codecs::header::{HeaderId, HeaderMap, Lines};
 use ringway_codecs::http1::{RequestHead, Version};
 use ringway_config::dns_cache;
+use ringway_config::filter_state::{DYNAMIC_HOST, DYNAMIC_PORT, FilterState, Object};
 use ringway_config::load_balancing::AskedHosts;
 use ringway_config::route::{ClusterChoice, MutationLevels, OverridesId, StatScopeId};
 use ringway_config::sub_clusters;
@@ -185,11 +186,16 @@ pub trait Held: std::fmt::Debug {
     }
 }
 
-/// Appends the host that a request names, with its port: what caches of names
-/// know it by.
-pub fn write_destination(request: &HeaderMap, default_port: u16, out: &mut Vec<u8>) {
-    let host = request.get(HeaderId::Authority).unwrap_or_default();
-    dns_cache::write_key(host, default_port, out);
+/// Appends the host where a request to a dynamic forward proxy goes, with its port: what
+/// caches of names know it by. Filters may have said another than `named`, and another
+/// port for one that has none.
+pub fn write_destination(named: &[u8], said: &FilterState, default_port: u16, out: &mut Vec<u8>) {
+    let host = said.get(DYNAMIC_HOST).and_then(Object::text);
+    let port = match said.get(DYNAMIC_PORT) {
+        Some(Object::U32(port)) => u16::try_from(*port).ok().filter(|port| *port > 0),
+        _ => None,
+    };
+    dns_cache::write_key(host.unwrap_or(named), port.unwrap_or(default_port), out);
 }
 
 /// Appends the name of the sub-cluster that is for that host.
@@ -199,15 +205,24 @@ pub fn write_sub_cluster(request: &HeaderMap, default_port: u16, out: &mut Vec<u
 }
 
 impl Exchange {
-    /// Calls `f` with the host that the request names, as
-    /// [`write_destination`] has it.
+    /// Calls `f` with the host where the request goes, as [`write_destination`] has it.
     pub fn with_destination<T>(&mut self, default_port: u16, f: impl FnOnce(&str) -> T) -> T {
         self.scratch.clear();
-        write_destination(&self.request, default_port, &mut self.scratch);
+        let named = self.request.get(HeaderId::Authority).unwrap_or_default();
+        let said = self.info.filter_state();
+        write_destination(named, said, default_port, &mut self.scratch);
         f(&String::from_utf8_lossy(&self.scratch))
     }
 
-    /// Calls `f` with the name of the sub-cluster for that host.
+    /// The same of the host that the request names, whatever filters have said.
+    pub fn with_named_host<T>(&mut self, default_port: u16, f: impl FnOnce(&str) -> T) -> T {
+        self.scratch.clear();
+        let named = self.request.get(HeaderId::Authority).unwrap_or_default();
+        write_destination(named, FilterState::EMPTY, default_port, &mut self.scratch);
+        f(&String::from_utf8_lossy(&self.scratch))
+    }
+
+    /// Calls `f` with the name of the sub-cluster for the host that the request names.
     pub fn with_sub_cluster<T>(&mut self, default_port: u16, f: impl FnOnce(&str) -> T) -> T {
         self.scratch.clear();
         write_sub_cluster(&self.request, default_port, &mut self.scratch);

@@ -15,7 +15,7 @@ use crate::filters::network::{
 };
 use crate::reactor::{self, Stream, Timer};
 use crate::stats::Store;
-use crate::stream_info::ConnectionInfo;
+use crate::stream_info::{ConnectionInfo, ResponseFlag, StreamInfo};
 use crate::transport_sockets::TransportSocket;
 use crate::transport_sockets::tls::{ServerContext, ServerSocketFactory, SharedContext};
 
@@ -77,13 +77,25 @@ impl WorkerChain {
         }
     }
 
-    /// Serves a connection until it is closed.
-    pub(super) async fn serve(&self, serving: &Serving, stream: Stream, info: ConnectionInfo) {
+    /// Serves a connection until it is closed, and says what is known of it then, if its
+    /// listener logs it.
+    pub(super) async fn serve(
+        &self,
+        serving: &Serving,
+        stream: Stream,
+        info: ConnectionInfo,
+    ) -> Option<Box<StreamInfo>> {
         match &self.terminal {
-            WorkerTerminal::Http(manager) => self.serve_http(manager, serving, stream, info).await,
+            WorkerTerminal::Http(manager) => {
+                let mut session = None;
+                self.serve_http(manager, serving, stream, info, &mut session)
+                    .await;
+                session.map(|session| session.info)
+            }
             WorkerTerminal::Raw(terminal) => {
                 // In a box: connections of HTTP would have room for it.
-                Box::pin(self.serve_raw(terminal, serving, stream, info)).await;
+                let served = Box::pin(self.serve_raw(terminal, serving, stream, info));
+                Some(served.await.info)
             }
         }
     }
@@ -94,17 +106,19 @@ impl WorkerChain {
         serving: &Serving,
         stream: Stream,
         info: ConnectionInfo,
+        session: &mut Option<Session>,
     ) {
         // Without its secret a connection is none of TLS.
         let over_tls = self.tls.as_ref().is_some_and(ServerSocketFactory::is_ready);
         let visit = manager.begin_connection(over_tls);
         let mut info = Rc::new(info);
         let filters = &self.chain.filters;
-        let mut session = (!filters.is_empty()).then(|| {
+        if !filters.is_empty() || serving.logs() {
             let worker = Rc::clone(&serving.worker);
-            Session::new(Rc::clone(&info), self.tls.is_some(), worker, visit.timer())
-        });
-        if let Some(session) = &mut session
+            let begun = Session::new(Rc::clone(&info), self.tls.is_some(), worker, visit.timer());
+            *session = Some(begun);
+        }
+        if let Some(session) = session
             && Box::pin(filters.on_new_connection(session)).await.is_err()
         {
             return manager.give_up_connection(&visit);
@@ -120,12 +134,12 @@ impl WorkerChain {
         if self.tls.is_some() {
             Rc::make_mut(&mut info).handshake_end = Some(reactor::now());
         }
-        if let Some(session) = &mut session {
+        if let Some(session) = session {
             filters.on_secured(session, Rc::clone(&info));
             let passes = async {
                 if filters.wants_data() {
-                    manager.await_data(&visit, await_data(&socket)).await?;
-                    filters.on_data(session).await?;
+                    let bytes = manager.await_data(&visit, await_data(&socket)).await?;
+                    filters.on_data(session, bytes).await?;
                 }
                 Ok::<(), Closed>(())
             };
@@ -138,7 +152,15 @@ impl WorkerChain {
             }
         }
         let limit = serving.shared.config.buffer_limit;
-        Rc::clone(manager).serve(visit, socket, info, limit).await;
+        let carried = Rc::clone(manager).serve(visit, socket, info, limit).await;
+        if let Some(session) = session {
+            let info = &mut session.info;
+            (info.bytes_received, info.bytes_sent) = (carried.received, carried.sent);
+            info.protocol = carried.protocol;
+            if carried.is_broken {
+                info.flags.set(ResponseFlag::DownstreamProtocolError);
+            }
+        }
     }
 
     async fn serve_raw(
@@ -147,7 +169,7 @@ impl WorkerChain {
         serving: &Serving,
         stream: Stream,
         info: ConnectionInfo,
-    ) {
+    ) -> Session {
         let worker = Rc::clone(&serving.worker);
         let registration = worker.register();
         let mut info = Rc::new(info);
@@ -174,6 +196,7 @@ impl WorkerChain {
             let _closed = served.await;
         }
         terminal.end(&mut session);
+        session
     }
 
     /// The handshake of a TLS connection, as far as it takes no longer than it may. What

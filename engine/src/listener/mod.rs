@@ -5,8 +5,9 @@
 //! is one worker's, with a socket of its own for each address. What becomes of a
 //! connection once its chain is chosen is in `filter_chain.rs`; `destinations.rs`
 //! knows which listener one belongs to that came to another, `open_connections.rs`
-//! how many there are.
+//! how many there are; `access_log.rs` logs one that is over.
 
+mod access_log;
 mod destinations;
 mod filter_chain;
 mod open_connections;
@@ -27,6 +28,7 @@ use ringway_config::listener::Listener as ListenerConfig;
 use ringway_config::listener::filter_chain_match::Arrival;
 use socket2::Socket;
 
+use crate::access_loggers::AccessLog;
 use crate::filters::WorkerContext;
 use crate::filters::listener::{Inspected, ListenerFilter, Refused};
 use crate::network::address::NO_ADDRESS;
@@ -35,6 +37,7 @@ use crate::stats::Store;
 use crate::stats::listener::{ListenerStats, ListenerWorkerStats, worker_prefix};
 use crate::stream_info::ConnectionInfo;
 use crate::transport_sockets::tls::{ServerContext, SharedContext};
+use access_log::Unserved;
 use filter_chain::WorkerChain;
 use open_connections::{Counted, Others};
 
@@ -49,6 +52,8 @@ pub struct SharedListener {
     pub prefix: String,
     /// `listener.<address>.*`.
     pub stats: ListenerStats,
+    /// Logs of its connections.
+    pub access_logs: Vec<AccessLog>,
     /// What looks at connections before their chain is chosen.
     pub filters: Vec<ListenerFilter>,
     /// What connections run through, in the order of the configuration's
@@ -203,7 +208,7 @@ async fn accept(
                     Some(counted) => drop(reactor::spawn(serve(counted, stream, local))),
                     None => {
                         stats.downstream_cx_overflow.inc();
-                        refuse(stream);
+                        refuse(stream, None);
                     }
                 }
             }
@@ -232,10 +237,14 @@ async fn task_waker() -> Waker {
 }
 
 async fn serve(mut counted: Counted, stream: Stream, local: Option<SocketAddr>) {
+    let begun = (reactor::now(), reactor::wall_clock());
     let mut inspected = Inspected::default();
     let mut info = connection_info(&counted.serving, &stream, local);
     if !has_passed(&counted.serving, &stream, &info, &mut inspected).await {
-        return refuse(stream);
+        return refuse(
+            stream,
+            Unserved::new(&counted.serving, info, inspected, begun),
+        );
     }
     if let Some(other) = destination(&counted.serving, &info, &inspected) {
         // The address and what the client asks for stay known; what filters have
@@ -253,7 +262,10 @@ async fn serve(mut counted: Counted, stream: Stream, local: Option<SocketAddr>) 
         info.listener_metadata
             .clone_from(&counted.serving.shared.config.metadata);
         if !has_passed(&counted.serving, &stream, &info, &mut inspected).await {
-            return refuse(stream);
+            return refuse(
+                stream,
+                Unserved::new(&counted.serving, info, inspected, begun),
+            );
         }
     }
     let serving = &counted.serving;
@@ -263,7 +275,8 @@ async fn serve(mut counted: Counted, stream: Stream, local: Option<SocketAddr>) 
     let Some(chain) = serving.choose_chain(&info, &inspected) else {
         // No filter chain, or one without filters: Envoy closes at once.
         stats.no_filter_chain_match.inc();
-        return refuse(stream);
+        let unserved = Unserved::new(serving, info, inspected, begun);
+        return refuse(stream, unserved.map(Unserved::without_chain));
     };
     info.requested_server_name = inspected.server_name;
     info.fingerprints = inspected.fingerprints;
@@ -280,7 +293,12 @@ async fn serve(mut counted: Counted, stream: Stream, local: Option<SocketAddr>) 
     serving.worker_stats.downstream_cx_total.inc();
     serving.worker_stats.downstream_cx_active.inc();
 
-    chain.serve(serving, stream, info).await;
+    let known = chain.serve(serving, stream, info).await;
+    if serving.logs()
+        && let Some(mut known) = known
+    {
+        access_log::log(serving, &mut known);
+    }
 
     let open_ms = reactor::now().duration_since(opened).as_millis() as u64;
     stats.downstream_cx_length_ms.record(open_ms);
@@ -315,11 +333,15 @@ fn destination(
     (!Rc::ptr_eq(&other, serving)).then_some(other)
 }
 
-/// Closes a connection that nobody serves. A client that has sent something is
-/// told that it was not read, as it is where the kernel still has it.
-fn refuse(stream: Stream) {
+/// Closes a connection that nobody serves, and logs it if its listener does. A client
+/// that has sent something is told that it was not read, as it is where the kernel still
+/// has it.
+fn refuse(stream: Stream, unserved: Option<Unserved<'_>>) {
     if stream.has_unread() {
         stream.abort();
+    }
+    if let Some(unserved) = unserved {
+        unserved.log();
     }
 }
 
@@ -382,6 +404,11 @@ async fn inspect(
 }
 
 impl Serving {
+    /// Whether its connections are logged.
+    fn logs(&self) -> bool {
+        !self.shared.access_logs.is_empty()
+    }
+
     /// The chain that a connection runs through.
     fn choose_chain(&self, info: &ConnectionInfo, inspected: &Inspected) -> Option<&WorkerChain> {
         let known = |address| (address != NO_ADDRESS).then_some(address);

@@ -325,6 +325,11 @@ impl Stream {
         self.core.io.borrow().sockets[self.slot].bytes_received
     }
 
+    /// Has bytes that were received not counted.
+    pub fn disown_received(&self, bytes: usize) {
+        self.core.io.borrow_mut().sockets[self.slot].bytes_received -= bytes as u64;
+    }
+
     /// Bytes that the last receive has brought, read or not.
     pub fn last_received(&self) -> u32 {
         self.core.io.borrow().sockets[self.slot].last_received

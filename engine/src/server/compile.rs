@@ -21,6 +21,7 @@ use crate::access_loggers::{self, AccessLog, EventLog};
 use crate::control::cluster_manager::{EventLogs, Prepared};
 use crate::filters::network::NetworkFilter;
 use crate::registry::{self, ListenerFilter, TerminalFilter};
+use crate::transport_sockets::proxy_protocol::AddedValues;
 use crate::transport_sockets::tls::{ClientContext, ServerContext};
 
 /// A configuration whose extensions are compiled too.
@@ -41,6 +42,8 @@ pub struct Compiled {
 pub struct CompiledListener {
     /// The lowered configuration.
     pub config: Arc<Listener>,
+    /// Logs of its connections.
+    pub access_logs: Vec<AccessLog>,
     /// Its listener filters.
     pub filters: Vec<ListenerFilter>,
     /// Its chains, in the order of [`Listener::chains`]; `None` for those
@@ -80,6 +83,7 @@ pub fn compile(loaded: &Loaded) -> Result<Compiled, Diagnostics> {
     let clusters = Prepared {
         event_logs: open_event_logs(loaded, &snapshot, &mut diagnostics),
         tls: compile_client_contexts(loaded, &snapshot, &mut diagnostics),
+        added_values: compile_added_values(loaded, &snapshot, &mut diagnostics),
     };
     if diagnostics.has_errors() {
         return Err(diagnostics);
@@ -109,6 +113,9 @@ fn compile_listeners(
         .iter()
         .map(|listener| CompiledListener {
             config: Arc::clone(listener),
+            access_logs: cx.at(&listener.source.path, |cx| {
+                access_loggers::compile(&listener.access_log, cx)
+            }),
             filters: compile_listener_filters(listener, &mut cx),
             chains: (listener.chains())
                 .map(|chain| compile_chain(chain, snapshot, &mut cx))
@@ -164,6 +171,22 @@ fn compile_client_contexts(
         }
     }
     contexts
+}
+
+/// What clusters say in headers of PROXY protocol besides addresses.
+fn compile_added_values(
+    loaded: &Loaded,
+    snapshot: &Snapshot,
+    diagnostics: &mut Diagnostics,
+) -> HashMap<ClusterId, Arc<AddedValues>> {
+    let names = Arc::clone(&snapshot.names);
+    let mut cx = Cx::new(diagnostics, &loaded.marks, Arc::clone(&loaded.file), &names);
+    let clusters = snapshot.clusters.iter();
+    let compiled = clusters.filter_map(|cluster| {
+        let values = AddedValues::compile(cluster.proxy_protocol.as_deref()?, &mut cx)?;
+        Some((cluster.id, Arc::new(values)))
+    });
+    compiled.collect()
 }
 
 fn open_event_logs(

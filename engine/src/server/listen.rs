@@ -114,6 +114,7 @@ pub fn bind(
         });
         let filters = filters.collect();
         bound.listeners.push(Arc::new(SharedListener {
+            access_logs: listener.access_logs,
             stats: ListenerStats::new(store, &prefix),
             config: listener.config,
             addresses,

@@ -40,7 +40,7 @@ use crate::stats::http_connection_manager::Http1CodecStats;
 use crate::stats::http2::Http2CodecStats;
 use crate::stats::{GaugeReader, Scope, Store};
 use crate::stream_info::{ClusterInfo, Protocol};
-use crate::transport_sockets::proxy_protocol::ProxyProtocolStats;
+use crate::transport_sockets::proxy_protocol::{AddedValues, ProxyProtocolStats};
 use crate::transport_sockets::tls::{ClientContext, ClientSocketFactory, SharedContext};
 use crate::worker::shared::{LastUse, Latest};
 
@@ -64,6 +64,8 @@ pub struct SharedCluster {
     pub sockets: Box<[SharedSocket]>,
     /// Of a cluster whose connections begin with a header.
     pub proxy_protocol: Option<ProxyProtocolStats>,
+    /// What that header says besides addresses.
+    pub added_values: Arc<AddedValues>,
     /// The process-wide limits by routing priority: default, high.
     pub limits: [Limits; 2],
     /// When it was made: where the clock of its balancers starts.
@@ -145,6 +147,7 @@ impl SharedCluster {
             proxy_protocol: (config.proxy_protocol.is_some()).then(|| {
                 ProxyProtocolStats::new(store, &format!("{prefix}upstream.proxyprotocol."))
             }),
+            added_values: Arc::default(),
             limits: [limits(0, "default"), limits(1, "high")],
             created,
             watch,
@@ -161,6 +164,13 @@ impl SharedCluster {
     #[must_use]
     pub fn with_registry(mut self, registry: Option<Registry>) -> Self {
         self.registry = registry.map(Arc::new);
+        self
+    }
+
+    /// Its headers of PROXY protocol say these values, if there are any.
+    #[must_use]
+    pub fn with_added_values(mut self, values: Option<Arc<AddedValues>>) -> Self {
+        self.added_values = values.unwrap_or_default();
         self
     }
 
@@ -207,6 +217,7 @@ impl SharedCluster {
         for (socket, of_parent) in self.sockets.iter_mut().zip(&parent.sockets) {
             socket.tls = of_parent.tls.as_deref().map(|tls| Arc::new(alike(tls)));
         }
+        self.added_values = Arc::clone(&parent.added_values);
         self.dynamic = Some(Dynamic {
             parent: Arc::clone(&parent.config.name),
             since,

@@ -35,7 +35,7 @@ fn methods() -> Vec<Case> {
         case(
             "line ends before a request",
             "plain",
-            "\nGET /one HTTP/1.1\r\nhost: a\r\n\r\n\r\n\r\r\n\nGET /two HTTP/1.1\r\nhost: a\r\n\r\n",
+            "\n\r\n\r\r\n\nGET /one HTTP/1.1\r\nhost: a\r\n\r\n",
         ),
         case(
             "line ends before a request byte by byte",

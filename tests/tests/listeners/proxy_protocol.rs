@@ -396,9 +396,28 @@ transport_socket:
     transport_socket: { name: raw, typed_config: { "@type": type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer } }
 "#;
 
+/// Operators are about the connection to the host, of which little is known yet.
+const FORMATTED: &str = r#"
+transport_socket:
+  name: proxy
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
+    config:
+      version: V2
+      pass_through_tlvs: {}
+      added_tlvs:
+      - { type: 0xea, format_string: { text_format_source: { inline_string: "100%% %PROTOCOL%" } } }
+      - { type: 0xf0, value: "b3du" }
+      - { type: 0xf1, format_string: { text_format_source: { inline_string: "%UPSTREAM_CLUSTER%" }, omit_empty_values: true } }
+      - { type: 0xf2, format_string: { text_format_source: { inline_string: "%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT% %UPSTREAM_HOST% %UPSTREAM_LOCAL_ADDRESS%" } } }
+      - { type: 0xf3, format_string: { text_format_source: { inline_string: "%REQ(:authority)% %BYTES_RECEIVED% %RESPONSE_CODE% %RESPONSE_FLAGS% %FILTER_CHAIN_NAME% %ACCESS_LOG_TYPE% %UPSTREAM_CONNECTION_ID% %FILTER_STATE(envoy.network.proxy_protocol.tlv)%" } } }
+      - { type: 0xf4, format_string: { json_format: { host: "%UPSTREAM_HOST%", code: "%RESPONSE_CODE%" } } }
+    transport_socket: { name: raw, typed_config: { "@type": type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer } }
+"#;
+
 #[test]
 fn hosts_are_told_what_headers_have_told() {
-    for cluster in [V1, V2, V2_ALL] {
+    for cluster in [V1, V2, V2_ALL, FORMATTED] {
         let comparison = Comparison {
             suite: "told",
             cluster,

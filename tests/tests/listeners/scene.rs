@@ -401,18 +401,19 @@ fn is_counted(name: &str) -> bool {
         "original_dst.",
         "listener_local_ratelimit.",
     ];
-    // Whether the client closes first is a matter of time, and sizes are others'.
+    // Whether the client closes first is a matter of time, and sizes are others', but
+    // for what a client has sent to whoever serves it.
+    let is_size = name.contains("_bytes") && !name.ends_with("downstream_cx_rx_bytes_total");
     let is_left_out = ["listener.admin.", "http.admin."]
         .iter()
         .any(|of| name.starts_with(of))
         || [
             "delayed_close",
-            "_bytes",
             "destroy_local",
             "destroy_remote",
             "nghttp2",
         ]
         .iter()
         .any(|part| name.contains(part));
-    is_asked.iter().any(|start| name.starts_with(start)) && !is_left_out
+    is_asked.iter().any(|start| name.starts_with(start)) && !is_left_out && !is_size
 }

@@ -69,7 +69,14 @@ fn clusters(ports: Ports) -> String {
 
 /// A filter for each cache but one, off unless a route turns it on.
 fn manager() -> String {
-    let mut text = String::from("http_filters:\n");
+    let mut text = format!(
+        "http_filters:\n\
+         - {{ name: said, typed_config: {{ {TYPE}.filters.http.set_filter_state.v3.Config }} }}\n\
+         - {{ name: saying, disabled: true, typed_config: {{ \
+         {TYPE}.filters.http.dynamic_forward_proxy.v3.FilterConfig, \
+         allow_dynamic_host_from_filter_state: true, {} }} }}\n",
+        cache("usual")
+    );
     for (name, _) in CACHES.iter().filter(|(name, _)| *name != "alone") {
         text += &format!(
             "- {{ name: {name}, disabled: {}, typed_config: {{ \
@@ -90,7 +97,29 @@ fn hosts() -> String {
              {TYPE}.filters.http.dynamic_forward_proxy.v3.PerRouteConfig{more} }} }}"
         )
     };
+    let object = |key: &str, header: &str| {
+        format!(
+            "{{ object_key: envoy.upstream.dynamic_{key}, skip_if_empty: true, format_string: {{ \
+             omit_empty_values: true, text_format_source: {{ inline_string: \"%REQ({header})%\" }} }} }}"
+        )
+    };
+    let objects = format!(
+        "said: {{ {TYPE}.filters.http.set_filter_state.v3.Config, on_request_headers: [ {}, {} ] }}",
+        object("host", "x-host"),
+        object("port", "x-port")
+    );
+    let switched = |name: &str, how: &str| {
+        format!(
+            "{name}: {{ \"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, {how} }}"
+        )
+    };
     let mut routes = vec![
+        format!("match: {{ path: /said }}, route: {{ cluster: usual }}, typed_per_filter_config: {{ {objects} }}"),
+        format!(
+            "match: {{ path: /said_first }}, route: {{ cluster: usual }}, typed_per_filter_config: {{ {objects}, {}, {} }}",
+            switched("saying", "config: {}"),
+            switched("usual", "disabled: true")
+        ),
         format!("match: {{ path: /literal }}, route: {{ cluster: usual }}, {}", rewrite(", host_rewrite_literal: one.test")),
         format!("match: {{ path: /header }}, route: {{ cluster: usual }}, {}", rewrite(", host_rewrite_header: x-where")),
         format!("match: {{ path: /neither }}, route: {{ cluster: usual }}, {}", rewrite("")),
@@ -127,6 +156,59 @@ fn hosts() -> String {
         "- name: all\n  domains: [\"*\"]\n  routes:\n{}",
         routes.concat()
     )
+}
+
+/// Requests of which filters say where they go.
+fn said() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for path in ["/said", "/said_first"] {
+        for (name, host, said) in [
+            ("nothing", "one.test:{ORIGIN}", ""),
+            (
+                "a host",
+                "one.test:{REFUSED}",
+                "x-host: two.test:{ORIGIN}\r\n",
+            ),
+            (
+                "a host and a port",
+                "one.test:{REFUSED}",
+                "x-host: two.test\r\nx-port: {ORIGIN}\r\n",
+            ),
+            ("a port", "one.test", "x-port: {ORIGIN}\r\n"),
+            (
+                "a port beside another",
+                "one.test:{ORIGIN}",
+                "x-port: {REFUSED}\r\n",
+            ),
+            ("a port of none", "one.test:{ORIGIN}", "x-port: 0\r\n"),
+            (
+                "a port that is none",
+                "one.test:{ORIGIN}",
+                "x-port: 70000\r\n",
+            ),
+            ("a bad port", "one.test:{ORIGIN}", "x-port: x\r\n"),
+            (
+                "an address",
+                "one.test:{REFUSED}",
+                "x-host: 127.0.0.1:{ORIGIN}\r\n",
+            ),
+            (
+                "a host that is not known",
+                "one.test:{ORIGIN}",
+                "x-host: nobody.test:{ORIGIN}\r\n",
+            ),
+            (
+                "a host instead of one that is not known",
+                "nobody.test:{ORIGIN}",
+                "x-host: one.test:{ORIGIN}\r\n",
+            ),
+        ] {
+            let sent = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{said}\r\n");
+            let name = format!("said {path}: {name}").leak();
+            cases.push(case(name, "proxy", sent));
+        }
+    }
+    cases
 }
 
 fn cases() -> Vec<Case> {
@@ -261,7 +343,7 @@ fn forward_proxy() {
         suite: Suite::Routing("forward_proxy"),
         listeners: Box::leak(Box::new([listener])),
         clusters,
-        cases,
+        cases: || cases().into_iter().chain(said()).collect(),
     }
     .run("forward_proxy");
 }

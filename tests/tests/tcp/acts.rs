@@ -20,6 +20,29 @@ pub fn whole(host: usize, sent: impl AsRef<[u8]>) -> Vec<Act> {
     [exchange(host, sent), close.to_vec()].concat()
 }
 
+/// The ways in which a connection ends on which neither side is behind: what each is
+/// called, and what happens. Who has not ended first sends `more` behind the other's end.
+pub fn endings(more: &[u8]) -> [(&'static str, Vec<Act>); 4] {
+    use Who::{Client, Host};
+    let first = |first, other| {
+        vec![
+            Act::Finish(first),
+            Act::ReadToEnd(other),
+            Act::Send(other, more.to_vec()),
+            Act::Read(first, more.len()),
+            Act::Finish(other),
+            Act::ReadToEnd(first),
+        ]
+    };
+    let reset = |by, other| vec![Act::Reset(by), Act::ReadToEnd(other)];
+    [
+        ("the client ends first", first(Client, Host)),
+        ("the host ends first", first(Host, Client)),
+        ("the client resets", reset(Client, Host)),
+        ("the host resets", reset(Host, Client)),
+    ]
+}
+
 /// The first bytes of a TLS connection that asks for this server.
 pub fn client_hello(name: &str) -> Vec<u8> {
     let with_length = |bytes: usize, data: &[u8]| {

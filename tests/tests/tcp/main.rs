@@ -5,6 +5,8 @@ mod acts;
 mod choices;
 mod clusters;
 mod failures;
+mod filter_state;
+mod listener_logs;
 mod logs;
 mod named_clusters;
 mod operation;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::acts::endings;
 use crate::scene::{
     Act, Case, Listener, Suite, Who, case, client_sends, host_sends, listener, proxied,
 };
@@ -66,41 +67,8 @@ fn cases() -> Vec<Case> {
     // How often a side is not read depends on who is faster, and on how much waits at
     // most: Envoy's 1 MiB, ours 256 KiB.
     let large: Vec<u8> = (0..3_000_000u32).map(|at| (at % 251) as u8).collect();
-    vec![
-        case(
-            "the client ends first",
-            "one",
-            &talked(&[
-                Act::Finish(Client),
-                Act::ReadToEnd(Host),
-                host_sends("more"),
-                Act::Read(Client, 4),
-                Act::Finish(Host),
-                Act::ReadToEnd(Client),
-            ]),
-        ),
-        case(
-            "the host ends first",
-            "one",
-            &talked(&[
-                Act::Finish(Host),
-                Act::ReadToEnd(Client),
-                client_sends("more"),
-                Act::Read(Host, 4),
-                Act::Finish(Client),
-                Act::ReadToEnd(Host),
-            ]),
-        ),
-        case(
-            "the client resets",
-            "one",
-            &talked(&[Act::Reset(Client), Act::ReadToEnd(Host)]),
-        ),
-        case(
-            "the host resets",
-            "one",
-            &talked(&[Act::Reset(Host), Act::ReadToEnd(Client)]),
-        ),
+    let endings = endings(b"more").map(|(name, acts)| case(name, "one", &talked(&acts)));
+    let others = vec![
         case(
             "the host has ended and does not listen any more",
             "one",
@@ -218,7 +186,8 @@ fn cases() -> Vec<Case> {
             "weighted",
             &talked(&[Act::Finish(Host), Act::Close(Client), Act::ReadToEnd(Host)]),
         ),
-    ]
+    ];
+    endings.into_iter().chain(others).collect()
 }
 
 #[test]

@@ -91,6 +91,13 @@ const LISTENERS: &[Listener] = &[
              principals: [ { any: true } ] } } }"
         ),
     ),
+    Listener {
+        more: "
+listener_filters:
+- { name: proxy, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol } }
+",
+        ..listener("proxied", ruled!("stat_prefix: rbac_proxied, rules: {}"))
+    },
     listener("allow_nobody", ruled!("stat_prefix: rbac, rules: {}")),
     listener("no_rules", ruled!("stat_prefix: rbac_none")),
     listener(
@@ -377,6 +384,11 @@ fn cases() -> Vec<Case> {
         allowed("a denial that is tried", "try_denial"),
         allowed("an allowance that is tried", "try_both"),
         case("a server", "server", &whole(0, client_hello("a.com"))),
+        denied_early(
+            "nobody, by way of another proxy",
+            "proxied",
+            b"PROXY TCP4 127.0.0.2 127.0.0.3 9 10\r\nhello",
+        ),
         denied_early("another server", "server", &client_hello("a.b")),
         denied_early("no server", "server", b"hello"),
         allowed("no server, wanted", "no_server"),

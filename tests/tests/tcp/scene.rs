@@ -122,7 +122,7 @@ pub struct Listener {
     /// The filters of its chain, a YAML list at the left margin. `{NAME}` is its
     /// name, `{LOG}` an access log.
     pub filters: &'static str,
-    /// Fields of the listener, at the left margin.
+    /// Fields of the listener, at the left margin, in which `{LOG}` is the same.
     pub more: &'static str,
     /// Fields of its filter chain, at the left margin.
     pub chain: &'static str,
@@ -218,6 +218,18 @@ const OPERATORS: &[(&str, &str)] = &[
     ),
     ("named", "%FILTER_STATE(envoy.tcp_proxy.cluster:PLAIN)%"),
     ("object", "%FILTER_STATE(test.object:PLAIN)%"),
+    (
+        "headers",
+        "%FILTER_STATE(envoy.tcp_proxy.propagate_response_headers)%",
+    ),
+    (
+        "trailers",
+        "%FILTER_STATE(envoy.tcp_proxy.propagate_response_trailers:TYPED)%",
+    ),
+    (
+        "plain_headers",
+        "%FILTER_STATE(envoy.tcp_proxy.propagate_response_headers:PLAIN)%",
+    ),
     ("tried", "%DYNAMIC_METADATA(envoy.filters.network.rbac)%"),
     ("hint", "%DYNAMIC_METADATA(envoy.common:access_log_hint)%"),
 ];
@@ -504,7 +516,7 @@ impl Suite {
                 text,
                 "  - name: {name}\n    address: {{ {address} }}\n    stat_prefix: {name}\n"
             );
-            indent(&mut text, listener.more, 4);
+            indent(&mut text, &listener.more.replace("{LOG}", &log), 4);
             text += "    filter_chains:\n";
             let chains = listener.chains.replace("{LOG}", &log);
             indent(&mut text, &chains.replace("{NAME}", name), 4);

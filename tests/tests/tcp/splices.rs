@@ -10,6 +10,7 @@ use ringway_tests::admin::Stats;
 use ringway_tests::process::{Process, each_driver};
 use socket2::SockRef;
 
+use crate::acts::endings;
 use crate::operation::{PATIENCE, connect, proxy};
 use crate::scene::{
     Act, Case, Listener, Suite, Who, case, client_sends, host_sends, listener, proxied,
@@ -49,39 +50,8 @@ fn busy(acts: &[Act]) -> Vec<Act> {
 fn cases() -> Vec<Case> {
     use Who::{Client, Host};
     let more: Vec<u8> = (0..1_000_000u32).map(|at| (at % 241) as u8).collect();
-    let cases = vec![
-        case(
-            "the client ends first",
-            "one",
-            &busy(&[
-                Act::Finish(Client),
-                Act::ReadToEnd(Host),
-                host_sends(&more),
-                Act::Finish(Host),
-                Act::ReadToEnd(Client),
-            ]),
-        ),
-        case(
-            "the host ends first",
-            "one",
-            &busy(&[
-                Act::Finish(Host),
-                Act::ReadToEnd(Client),
-                client_sends(&more),
-                Act::Finish(Client),
-                Act::ReadToEnd(Host),
-            ]),
-        ),
-        case(
-            "the client resets",
-            "one",
-            &busy(&[Act::Reset(Client), Act::ReadToEnd(Host)]),
-        ),
-        case(
-            "the host resets",
-            "one",
-            &busy(&[Act::Reset(Host), Act::ReadToEnd(Client)]),
-        ),
+    let endings = endings(&more).map(|(name, acts)| case(name, "one", &busy(&acts)));
+    let others = vec![
         case(
             "the client resets after it has ended",
             "one",
@@ -134,8 +104,9 @@ fn cases() -> Vec<Case> {
     ];
     // How often a side is not read depends on who is faster, and Envoy lets a client
     // go whose host has not taken everything yet.
-    cases
+    endings
         .into_iter()
+        .chain(others)
         .map(|case| match case.uncertain {
             [] => case.without(&["flow_control", "upstream_flush"]),
             _ => case.without(&[

@@ -96,7 +96,47 @@ const REQUESTS: &[(&str, &str, &[&str])] = &[
     ("/http2", "q.b.test", &[]),
     ("/http2", "x.test", &[]),
     ("/http2", "a.test", &[]),
+    ("/sni", "x.test", &["x-said-name: a.test"]),
+    ("/sni", "x.test", &["x-said-name: a.test"]),
+    ("/fixed", "x.test", &["x-said-name: a.test"]),
+    ("/both", "x.test", &["x-said-name: a.test"]),
+    ("/both", "x.test", &["x-said-names: no.test,a.test"]),
+    ("/both", "a.test", &["x-said-names: no.test,none.test"]),
+    (
+        "/both",
+        "x.test",
+        &["x-said-names: a.test", "x-said-name: q.b.test"],
+    ),
+    ("/san", "x.test", &["x-said-names: a.test"]),
+    ("/untrusting", "a.test", &["x-said-names: a.test"]),
+    ("/sni", "a.test", &["x-said-protocols: none,other"]),
+    (
+        "/http2",
+        "x.test",
+        &["x-said-names: a.test", "x-said-name: a.test"],
+    ),
 ];
+
+/// A filter that leaves what headers say for connections to hosts.
+fn said() -> String {
+    let objects = [
+        ("upstream_server_name", "x-said-name"),
+        ("upstream_subject_alt_names", "x-said-names"),
+        ("application_protocols", "x-said-protocols"),
+    ];
+    let objects = objects.map(|(key, header)| {
+        format!(
+            "{{ object_key: envoy.network.{key}, skip_if_empty: true, format_string: {{ \
+             omit_empty_values: true, text_format_source: {{ inline_string: \"%REQ({header})%\" }} }} }}"
+        )
+    });
+    format!(
+        "          http_filters:\n          - {{ name: said, typed_config: {{ \"@type\": \
+         type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config, \
+         on_request_headers: [ {} ] }} }}\n",
+        objects.join(", ")
+    )
+}
 
 fn back(program: &Program, files: &Files) -> Process {
     let tls = format!(
@@ -161,6 +201,7 @@ fn front(program: &Program, files: &Files, back: SocketAddr) -> Process {
     let log = "%REQ(:PATH)% %REQ(:AUTHORITY)% %RESPONSE_CODE% %RESPONSE_FLAGS% \
                %RESPONSE_CODE_DETAILS% %UPSTREAM_TRANSPORT_FAILURE_REASON%";
     let listener = listener_with("front", "name: plain", "", log, &routes);
+    let listener = listener.replace("          http_filters:\n", &said());
     start(program, files, &listener, &clusters)
 }
 

@@ -30,6 +30,8 @@ pub struct DynamicForwardProxy {
     cache: Option<DnsCacheId>,
     /// How long requests wait for clusters that are made for their hosts.
     wait_max: Duration,
+    /// Filters may say where requests go.
+    allows_said: bool,
     /// What routes say of the host, by number.
     of_routes: Vec<HostRewrite>,
 }
@@ -67,8 +69,18 @@ impl DynamicForwardProxy {
         Some(Self {
             cache,
             wait_max,
+            allows_said: proto.allow_dynamic_host_from_filter_state,
             of_routes: Vec::new(),
         })
+    }
+
+    /// Calls `f` with the host that is looked up, which need not be where the cluster
+    /// takes the request.
+    fn with_host<T>(&self, exchange: &mut Exchange, port: u16, f: impl FnOnce(&str) -> T) -> T {
+        match self.allows_said {
+            true => exchange.with_destination(port, f),
+            false => exchange.with_named_host(port, f),
+        }
     }
 
     fn rewrite_host(&self, stream: &mut StreamContext<'_>) {
@@ -180,10 +192,7 @@ impl HttpFilter for DynamicForwardProxy {
         if !cache.may_ask() {
             return Flow::Reply(too_many());
         }
-        match stream
-            .exchange
-            .with_destination(port, |name| cache.ask(name))
-        {
+        match self.with_host(stream.exchange, port, |name| cache.ask(name)) {
             None => Flow::Reply(too_many()),
             Some(Found::Known(known)) => go_on(&known, stream.exchange),
             Some(Found::Overflow) => Flow::Reply(LocalReply::new(
@@ -213,10 +222,7 @@ impl HttpFilter for DynamicForwardProxy {
             return Flow::Continue;
         };
         let cache = stream.worker.dns_caches.get(cache);
-        match stream
-            .exchange
-            .with_destination(port, |name| cache.get(name))
-        {
+        match self.with_host(stream.exchange, port, |name| cache.get(name)) {
             Some(known) => go_on(&known, stream.exchange),
             // Forgotten in the same moment: the cluster asks again.
             None => Flow::Continue,

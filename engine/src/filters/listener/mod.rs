@@ -159,8 +159,10 @@ impl<'a> Peeked<'a> {
         self.whole.as_deref().unwrap_or(&self.bytes)
     }
 
-    /// Takes bytes off the front for good.
+    /// Takes bytes off the front for good: nobody counts them who serves the
+    /// connection.
     fn take(&mut self, count: usize) {
+        self.stream.disown_received(count);
         match &mut self.whole {
             Some(whole) => whole.advance(count),
             None => drop(self.bytes.drain(..count)),

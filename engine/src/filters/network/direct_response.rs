@@ -6,6 +6,7 @@ use envoy_types::pb::google::protobuf::Any;
 use ringway_config::context::{Cx, unpack};
 
 use crate::data_source;
+use crate::stream_info::{StreamInfo, details};
 use crate::transport_sockets::TransportSocket;
 
 /// The compiled filter.
@@ -25,7 +26,9 @@ impl DirectResponse {
     }
 
     /// Sends the response. The connection is closed behind it.
-    pub fn serve(&self, socket: &TransportSocket) {
+    pub fn serve(&self, socket: &TransportSocket, info: &mut StreamInfo) {
+        info.details.set(details::DIRECT_RESPONSE);
+        info.bytes_sent += self.response.len() as u64;
         socket.write(&self.response);
     }
 }

@@ -23,15 +23,21 @@ pub async fn serve(
     let timer = Rc::clone(&session.timer);
     if filters.wants_data() {
         let arrived = reactor::timeout(&timer, await_data(&socket));
-        arrived.await.map_err(|_elapsed| Closed)?;
-        filters.on_data(session).await?;
+        let bytes = arrived.await.map_err(|_elapsed| Closed)?;
+        filters.on_data(session, bytes).await?;
+        // They are counted where they go.
+        session.info.bytes_received = 0;
     }
     let limit = buffer_limit as usize;
     loop {
         let next = poll_fn(|cx| poll_chunk(&socket, limit, cx));
         // The timer is set by nothing but the end of the worker.
         match reactor::timeout(&timer, next).await {
-            Ok(Ok(Some(chunk))) => socket.write_chunk(chunk),
+            Ok(Ok(Some(chunk))) => {
+                session.info.bytes_received += chunk.len() as u64;
+                session.info.bytes_sent += chunk.len() as u64;
+                socket.write_chunk(chunk);
+            }
             Ok(Ok(None) | Err(_)) | Err(_) => return Ok(()),
         }
     }

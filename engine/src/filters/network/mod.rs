@@ -91,7 +91,7 @@ impl RawTerminal {
         match self {
             Self::Echo => echo::serve(session, filters, socket, buffer_limit).await,
             Self::DirectResponse(response) => {
-                response.serve(&socket);
+                response.serve(&socket, &mut session.info);
                 Ok(())
             }
             Self::TcpProxy(_) => Ok(()),
@@ -225,11 +225,13 @@ impl NetworkFilters {
         }
     }
 
-    /// Tells the filters that the client's first bytes have arrived, or its end.
+    /// Tells the filters that the client's first bytes have arrived, as many as
+    /// `bytes`, or its end.
     ///
     /// # Errors
     /// One of them closes it.
-    pub async fn on_data(&self, session: &mut Session) -> Result<(), Closed> {
+    pub async fn on_data(&self, session: &mut Session, bytes: usize) -> Result<(), Closed> {
+        session.info.bytes_received = bytes as u64;
         for filter in &self.filters {
             let flow = filter.on_data(&mut session.connection());
             session.follow(flow, &**filter).await?;
@@ -300,10 +302,13 @@ impl Session {
     }
 }
 
-/// Waits until the client has sent something, or its end. What it sent stays
-/// there to be read.
-pub async fn await_data(socket: &TransportSocket) {
-    if let Ok(Some(chunk)) = socket.recv().await {
-        socket.unread(chunk);
-    }
+/// Waits until the client has sent something, or its end, and says how many bytes.
+/// What it sent stays there to be read.
+pub async fn await_data(socket: &TransportSocket) -> usize {
+    let Ok(Some(chunk)) = socket.recv().await else {
+        return 0;
+    };
+    let bytes = chunk.len();
+    socket.unread(chunk);
+    bytes
 }

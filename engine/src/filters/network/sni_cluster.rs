@@ -24,7 +24,7 @@ impl NetworkFilter for SniCluster {
         let info = &mut *connection.info;
         let name = info.connection.requested_server_name.as_deref();
         if let Some(name) = name.filter(|name| !name.is_empty()) {
-            let cluster = Object::Text(name.as_bytes().into());
+            let cluster = Object::Cluster(name.as_bytes().into());
             info.filter_state_mut().set(TCP_PROXY_CLUSTER, cluster);
         }
         Flow::Continue

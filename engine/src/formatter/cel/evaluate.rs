@@ -39,8 +39,9 @@ impl Node {
             Node::FilterState(key) => {
                 let object = filter_state(&text(key.evaluate(cx)?)?, cx)?;
                 let mut bytes = Vec::new();
-                object.write(&mut bytes);
-                Value::Bytes(Cow::Owned(bytes))
+                object
+                    .write(&mut bytes)
+                    .then_some(Value::Bytes(Cow::Owned(bytes)))?
             }
             Node::HasFilterState(key) => {
                 has_key(&key.evaluate(cx)?, |name| filter_state(name, cx).is_some())?

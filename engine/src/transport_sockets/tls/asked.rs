@@ -7,16 +7,18 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::ClientContext;
-use crate::transport_sockets::options::TransportSocketOptions;
+use crate::transport_sockets::options::Said;
 
-/// A name that requests have asked for, and what comes of it.
+/// What requests have asked for, and what comes of it.
 #[derive(Debug, Default)]
 pub struct Asked {
     sni: Option<ServerName<'static>>,
-    subject_alt_name: Option<Box<str>>,
-    /// The configuration with the verifier that knows the name, and the one that it
-    /// was made of. rustls takes sessions up again for the same verifier only, so
-    /// they are those of the same name.
+    /// The certificate must have one of these names, if there are any.
+    subject_alt_names: Box<[Box<str>]>,
+    /// The protocols that the host is offered instead of the cluster's, if there are any.
+    alpn: Box<[Box<[u8]>]>,
+    /// The configuration that knows of that, and the one that it was made of. rustls takes
+    /// sessions up again for the same verifier only, so they are those of the same names.
     config: RefCell<Option<Made>>,
 }
 
@@ -27,15 +29,16 @@ struct Made {
 }
 
 impl Asked {
-    /// What `options` ask for. What is no name of DNS is not sent.
+    /// What requests ask for. What is no name of DNS is not sent.
     #[must_use]
-    pub fn new(options: &TransportSocketOptions) -> Self {
-        let sni = options.sni().map(str::to_owned);
+    pub fn new(wanted: Said) -> Self {
+        let sni = wanted.sni.map(String::from);
         Self {
             sni: sni
                 .and_then(|name| ServerName::try_from(name).ok())
                 .filter(|name| matches!(name, ServerName::DnsName(_))),
-            subject_alt_name: options.subject_alt_name().map(Box::from),
+            subject_alt_names: wanted.subject_alt_names,
+            alpn: wanted.alpn,
             config: RefCell::default(),
         }
     }
@@ -46,15 +49,15 @@ impl Asked {
 
     /// The configuration for connections of a context.
     pub(super) fn config(&self, context: &ClientContext) -> Arc<ClientConfig> {
-        let Some(name) = &self.subject_alt_name else {
+        if self.subject_alt_names.is_empty() && self.alpn.is_empty() {
             return Arc::clone(&context.config);
-        };
+        }
         let mut made = self.config.borrow_mut();
         let is_current = |made: &&mut Made| Arc::ptr_eq(&made.of, &context.config);
         if let Some(made) = made.as_mut().filter(is_current) {
             return Arc::clone(&made.own);
         }
-        let own = context.config_for(name);
+        let own = context.config_for(&self.subject_alt_names, &self.alpn);
         *made = Some(Made {
             of: Arc::clone(&context.config),
             own: Arc::clone(&own),

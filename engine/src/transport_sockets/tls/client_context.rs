@@ -91,9 +91,9 @@ impl ClientContext {
         })
     }
 
-    /// The name to ask a host for: the one that requests ask for, if they do. `hostname` is what the host is called, if it is
-    /// called anything, `address` where it is: one that stands for a name that is not
-    /// sent, and keeps the sessions of hosts apart.
+    /// The name to ask a host for: the one that requests ask for, if they do. `hostname`
+    /// is what the host is called, if it is called anything, `address` where it is: one
+    /// that stands for a name that is not sent, and keeps the sessions of hosts apart.
     #[must_use]
     pub fn server_name(
         &self,
@@ -113,13 +113,18 @@ impl ClientContext {
         })
     }
 
-    /// The configuration for connections to hosts whose certificate must have a name.
-    pub(super) fn config_for(&self, name: &str) -> Arc<ClientConfig> {
+    /// The configuration for connections to hosts whose certificate must have one of
+    /// these names, if there are any, and that are offered these protocols, if there are
+    /// any.
+    pub(super) fn config_for(&self, names: &[Box<str>], alpn: &[Box<[u8]>]) -> Arc<ClientConfig> {
         let mut config = self.config.as_ref().clone();
-        let verifier = HostVerifier::of(&self.verifier).requiring(name);
+        let verifier = HostVerifier::of(&self.verifier).requiring(names);
         config
             .dangerous()
             .set_certificate_verifier(Arc::new(verifier));
+        if !alpn.is_empty() {
+            config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        }
         Arc::new(config)
     }
 

@@ -155,9 +155,9 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), VerifyFailure> {
         if !self.asks() {
-            return match wanted.required {
-                Some(_) => Err(VerifyFailure::NobodyTrusted),
-                None => Ok(()),
+            return match wanted.required.is_empty() {
+                false => Err(VerifyFailure::NobodyTrusted),
+                true => Ok(()),
             };
         }
         let leaf = PeerCertificate::parse(certificate).ok_or(VerifyFailure::MALFORMED)?;
@@ -166,11 +166,11 @@ impl Verifier {
             let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
             store.verify(certificate, others, self.rules, now)?;
         }
-        if let Some(required) = wanted.required
-            && !subject_alt_name::has(&leaf.certificate, required)
-        {
+        let required = wanted.required;
+        let has = |name| subject_alt_name::has(&leaf.certificate, name);
+        if !required.is_empty() && !required.iter().any(|name| has(name)) {
             return Err(VerifyFailure::Asked {
-                expected: required.into(),
+                expected: required.join(", ").into(),
                 names: subject_alt_name::list(&leaf.certificate),
             });
         }
@@ -331,8 +331,8 @@ impl ClientCertVerifier for Verifier {
 pub(super) struct Wanted<'a> {
     /// What it was asked for, if it was.
     pub sni: Option<&'a str>,
-    /// What it must have, whatever the configuration says.
-    pub required: Option<&'a str>,
+    /// One of these it must have, if there are any, whatever the configuration says.
+    pub required: &'a [Box<str>],
 }
 
 /// The same object cannot be both of rustls's verifiers, whose methods have the same
@@ -340,22 +340,22 @@ pub(super) struct Wanted<'a> {
 #[derive(Debug)]
 pub(super) struct HostVerifier {
     verifier: Arc<Verifier>,
-    /// A name that requests ask for.
-    required: Option<Box<str>>,
+    /// Names that requests ask for.
+    required: Box<[Box<str>]>,
 }
 
 impl HostVerifier {
     pub(super) fn of(verifier: &Arc<Verifier>) -> Self {
         Self {
             verifier: Arc::clone(verifier),
-            required: None,
+            required: Box::default(),
         }
     }
 
-    /// Hosts need this name, too.
-    pub(super) fn requiring(self, name: &str) -> Self {
+    /// Hosts need one of these names, too, if there are any.
+    pub(super) fn requiring(self, names: &[Box<str>]) -> Self {
         Self {
-            required: Some(name.into()),
+            required: names.into(),
             ..self
         }
     }
@@ -376,7 +376,7 @@ impl ServerCertVerifier for HostVerifier {
                 // It stands for a host that was not asked for a name.
                 _ => None,
             },
-            required: self.required.as_deref(),
+            required: &self.required,
         };
         (self.verifier).admit(certificate, others, wanted, now)?;
         Ok(ServerCertVerified::assertion())

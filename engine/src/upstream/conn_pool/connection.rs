@@ -11,19 +11,17 @@ use super::dial::dial;
 use super::http2::{self, Session};
 use super::lending::{self, Travelling};
 use super::preconnect::preconnect;
+use super::proxy_header::write_header;
 use super::{
     ConnectionPermit, Open, Pool, PoolOf, Speaks, WaitFailure, fail_waiters, open_for_waiters, put,
 };
-use ringway_codecs::proxy_protocol::Endpoints;
 use ringway_config::core::Address;
-use ringway_config::proxy_protocol::ProxyProtocol;
 
 use crate::network::listen_socket::kernel_keepalive;
 use crate::reactor::{self, Stream, Timer, WireCount};
 use crate::stats::Counter;
 use crate::stream_info::UpstreamConnectionInfo;
 use crate::transport_sockets::TransportSocket;
-use crate::transport_sockets::proxy_protocol::{self, Of};
 use crate::transport_sockets::tls::failure;
 use crate::transport_sockets::tls::handshake::HandshakeError;
 use crate::upstream::cluster::Cluster;
@@ -178,37 +176,6 @@ pub(super) async fn open(
 fn count_http1(cluster: &Cluster) {
     cluster.stats.upstream_cx_http1_total.inc();
     let _ = cluster.http1_stats();
-}
-
-/// Begins a connection with the header of PROXY protocol.
-fn write_header(
-    config: &ProxyProtocol,
-    stream: &Stream,
-    info: &UpstreamConnectionInfo,
-    (cluster, host, of): (&Cluster, &Host, &PoolOf),
-) {
-    let own = (info.local).zip(info.remote);
-    let own = own.map(|(source, destination)| Endpoints {
-        source,
-        destination,
-    });
-    let told = match of.client() {
-        Some(client) => Of::Client(
-            &client.endpoints,
-            client.tlvs.as_deref().unwrap_or_default(),
-        ),
-        None => Of::Own(own.as_ref()),
-    };
-    let of_host = host.config();
-    let mut complete = true;
-    stream.write_with(|out| {
-        complete = proxy_protocol::write_header(out, config, of_host.proxy_protocol(), told);
-    });
-    if let Some(stats) = &cluster.shared.proxy_protocol
-        && !complete
-    {
-        stats.v2_tlvs_exceed_max_length.inc();
-    }
 }
 
 /// Connects to a host as its cluster wants it.

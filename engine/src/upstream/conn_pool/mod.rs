@@ -15,6 +15,7 @@
 //! It is ready as long as it has room for another one, and a lease of it is one
 //! stream.
 
+mod active_request;
 mod connection;
 mod dial;
 mod http2;
@@ -23,6 +24,7 @@ pub mod lending;
 pub mod named;
 pub mod own;
 mod preconnect;
+mod proxy_header;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -34,6 +36,7 @@ use std::task::{Poll, Waker};
 
 use ringway_config::http2_protocol_options::Http2ProtocolOptions;
 
+pub use active_request::ActiveRequest;
 pub use connection::Connection;
 pub use lease::Lease;
 pub use own::PoolOf;

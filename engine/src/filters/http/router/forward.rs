@@ -93,6 +93,8 @@ pub(super) async fn forward<'a>(
     if let Some(config) = &cluster.config.auto_sni {
         exchange.socket_options.read(config, &exchange.request);
     }
+    let said = exchange.info.filter_state();
+    exchange.socket_options.read_said(said);
     let mut picked = pick_host(manager, forward, None, &cluster, exchange);
     let mut why_not = details::NO_HEALTHY_UPSTREAM;
     if picked.is_none()

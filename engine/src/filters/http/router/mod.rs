@@ -80,7 +80,6 @@ pub use self::strict_headers::{StrictHeaders, wrong_header_text};
 pub use self::timeout::{asked_ms, limits, route_header, set_stream_limit, write_grpc_timeout};
 pub(in crate::filters) use self::timeout::{poll_deadline, set_stream_deadlines};
 pub use self::tries::{TriesPool, is_hedging};
-pub(in crate::filters) use self::upstream_request::ActiveRequest;
 pub use self::upstream_request::head_end;
 use super::super::network::http_connection_manager::local_reply::LocalReply;
 use super::super::network::http_connection_manager::{ConnectionManager, Handled, Sent};

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use ringway_codecs::header::HeaderMap;
+use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_config::cluster::Cluster as ClusterConfig;
 use ringway_config::discovery::Discovery;
 use ringway_config::filter_state::FilterState;
@@ -172,7 +172,9 @@ pub(super) fn pick_host_of_copy(
         }
         Discovery::DynamicForwardProxy(_) => {
             let mut name = Vec::new();
-            write_destination(request, cluster.config.default_port(), &mut name);
+            let named = request.get(HeaderId::Authority).unwrap_or_default();
+            let port = cluster.config.default_port();
+            write_destination(named, FilterState::EMPTY, port, &mut name);
             cluster.host_named(&String::from_utf8_lossy(&name))?
         }
         Discovery::SubClusters(_) => {

@@ -32,7 +32,6 @@ use super::interim::{Interims, is_interim, is_known};
 use super::pick::{Picked, pick_host_of_copy};
 use super::sizes::begin_sizes;
 use super::timeout::{begin_try, record_budget};
-use super::upstream_request::ActiveRequest;
 use super::{ConnectionManager, maintenance};
 use crate::filters::WorkerContext;
 use crate::http::body_copy::{BodyCopy, BodyFeed, Copied, body_copy};
@@ -48,7 +47,7 @@ use crate::reactor::{self, Timer};
 use crate::stats::http_connection_manager::RouterStats;
 use crate::transport_sockets::options::TransportSocketOptions;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::{self, Lease, PoolFailure, PoolOf};
+use crate::upstream::conn_pool::{self, ActiveRequest, Lease, PoolFailure, PoolOf};
 use crate::upstream::host::Host;
 use crate::upstream::outlier_detection::Outcome;
 

@@ -27,7 +27,7 @@ use crate::http::message_sizes::MessageSizes;
 use crate::reactor::{self, Chunk};
 use crate::stream_info::{Protocol, TimePoint};
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::{Lease, Speaks};
+use crate::upstream::conn_pool::{ActiveRequest, Lease, Speaks};
 use crate::upstream::host::Host;
 use crate::upstream::outlier_detection::Outcome;
 
@@ -672,44 +672,4 @@ fn may_read_paced(
     }
     let held = exchange.pacer.as_ref().map_or(0, |pacer| pacer.held());
     held < downstream.buffer_limit as usize
-}
-
-/// A lease that counts as an active request of its cluster and host.
-pub(in crate::filters) struct ActiveRequest(Option<Lease>);
-
-impl ActiveRequest {
-    pub(in crate::filters) fn new(lease: Lease) -> Self {
-        let (cluster, host) = (lease.cluster(), lease.host());
-        cluster.stats.upstream_rq_total.inc();
-        cluster.stats.upstream_rq_active.inc();
-        host.stats.rq_total.inc();
-        host.stats.rq_active.inc();
-        Self(Some(lease))
-    }
-
-    pub(in crate::filters) fn lease(&self) -> &Lease {
-        self.0
-            .as_ref()
-            .expect("the lease is here until the request is finished")
-    }
-
-    /// Ends the request and gives the lease out.
-    pub(in crate::filters) fn finish(mut self) -> Lease {
-        self.count_end();
-        self.0.take().expect("a request is finished once")
-    }
-
-    fn count_end(&self) {
-        let lease = self.lease();
-        lease.cluster().stats.upstream_rq_active.dec();
-        lease.host().stats.rq_active.dec();
-    }
-}
-
-impl Drop for ActiveRequest {
-    fn drop(&mut self) {
-        if self.0.is_some() {
-            self.count_end();
-        }
-    }
 }

@@ -70,6 +70,19 @@ pub struct Visit {
     over_tls: bool,
 }
 
+/// What a connection has carried, for whoever tells of it when it is over.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Carried {
+    /// Bytes of the client.
+    pub received: u64,
+    /// Bytes for the client.
+    pub sent: u64,
+    /// What the client speaks, as its first request has it.
+    pub protocol: Option<Protocol>,
+    /// The client has sent what is no request.
+    pub is_broken: bool,
+}
+
 impl Visit {
     /// The connection's timer, which the worker makes expire when it ends.
     #[must_use]
@@ -101,15 +114,15 @@ impl ConnectionManager {
     }
 
     /// Waits for a client's first bytes on behalf of the filters before, as long as a
-    /// connection may wait for its first request.
+    /// connection may wait for its first request, and says how many there are.
     ///
     /// # Errors
     /// It is not waited for any longer.
     pub async fn await_data(
         &self,
         visit: &Visit,
-        arrival: impl Future<Output = ()>,
-    ) -> Result<(), Closed> {
+        arrival: impl Future<Output = usize>,
+    ) -> Result<usize, Closed> {
         let timeouts = &self.config().timeouts;
         let idle = timeouts.idle.map(|idle| reactor::now() + idle);
         let age = timeouts.connection.map(|age| visit.opened + age);
@@ -121,8 +134,8 @@ impl ConnectionManager {
         let waited = reactor::timeout(&timer, arrival).await;
         visit.registration.set_idle(false);
         timer.set(None);
-        if waited.is_ok() {
-            return Ok(());
+        if let Ok(bytes) = waited {
+            return Ok(bytes);
         }
         let passed = |at: Option<Instant>| at.is_some_and(|at| at <= reactor::now());
         if passed(idle) {
@@ -133,14 +146,14 @@ impl ConnectionManager {
         Err(Closed)
     }
 
-    /// Serves a connection until it is closed.
+    /// Serves a connection until it is closed, and says what it has carried.
     pub async fn serve(
         self: Rc<Self>,
         visit: Visit,
         stream: TransportSocket,
         info: Rc<ConnectionInfo>,
         buffer_limit: u32,
-    ) {
+    ) -> Carried {
         let body_options = BodyOptions {
             trailers: self.config().request.trailers,
             ..BodyOptions::default()
@@ -148,11 +161,17 @@ impl ConnectionManager {
         let connection = ServerConnection::new(stream, body_options, self.config().response_names);
         let timer = visit.registration.timer();
         let mut downstream = Downstream::http1(connection, timer, info, buffer_limit);
+        let mut carried = Carried::default();
         let end = match self.speaks_http2(&downstream.info) {
             true => End::ToHttp2,
             false => {
-                self.serve_requests(&mut downstream, &visit.registration, visit.opened)
-                    .await
+                self.serve_requests(
+                    &mut downstream,
+                    &visit.registration,
+                    visit.opened,
+                    &mut carried,
+                )
+                .await
             }
         };
         if end == End::ToHttp2 {
@@ -163,6 +182,9 @@ impl ConnectionManager {
         self.count_buffered(&mut downstream, true);
         if downstream.as_http1().has_received() {
             self.stats().downstream_cx_http1_active.dec();
+            if carried.protocol.is_none() && !carried.is_broken {
+                carried.protocol = Some(Protocol::Http11);
+            }
         }
         self.count_closed(&visit, end);
         let timer = Rc::clone(&downstream.timer);
@@ -176,6 +198,7 @@ impl ConnectionManager {
             End::Abort if ends_with_connection => stream.abort(),
             end => self.close(stream, &timer, end).await,
         }
+        carried
     }
 
     /// Whether it is known before the first byte that a client speaks HTTP/2.
@@ -188,14 +211,14 @@ impl ConnectionManager {
         }
     }
 
-    async fn change_to_http2(self: Rc<Self>, visit: Visit, downstream: Downstream) {
+    async fn change_to_http2(self: Rc<Self>, visit: Visit, downstream: Downstream) -> Carried {
         let Downstream {
             info, buffer_limit, ..
         } = &downstream;
         let (info, limit) = (Rc::clone(info), *buffer_limit);
         let id = info.id;
         let socket = downstream.into_http1().into_socket();
-        let (end, socket) = self
+        let (end, carried, socket) = self
             .serve_http2(socket, &visit.registration, visit.opened, info, limit)
             .await;
         conn_pool::own::release(id);
@@ -203,6 +226,7 @@ impl ConnectionManager {
         if let Some(socket) = socket {
             self.close(socket, &visit.registration.timer(), end).await;
         }
+        carried
     }
 
     async fn serve_requests(
@@ -210,9 +234,9 @@ impl ConnectionManager {
         downstream: &mut Downstream,
         registration: &Registration,
         opened: Instant,
+        carried: &mut Carried,
     ) -> End {
         let mut served: u32 = 0;
-        let mut counted_bytes = (0, 0);
         loop {
             let next = self
                 .next_request(downstream, registration, opened, served)
@@ -220,6 +244,9 @@ impl ConnectionManager {
             let (mut exchange, handled) = match next {
                 Ok((mut exchange, head)) => {
                     served += 1;
+                    if served == 1 {
+                        carried.protocol = Some(exchange.protocol);
+                    }
                     if self.config().requests_per_connection_max == Some(served) {
                         self.stats().downstream_cx_max_requests_reached.inc();
                         exchange.connection_ends = true;
@@ -229,6 +256,7 @@ impl ConnectionManager {
                     (exchange, handled)
                 }
                 Err(NoRequest::Invalid(mut exchange, error)) => {
+                    carried.is_broken = true;
                     self.reply_to_invalid(downstream, &mut exchange, error);
                     (exchange, Handled::Answered)
                 }
@@ -242,11 +270,11 @@ impl ConnectionManager {
                 }
                 Err(NoRequest::End(End::ToHttp2)) => return End::ToHttp2,
                 Err(NoRequest::End(end)) => {
-                    self.count_bytes(downstream, &mut counted_bytes);
+                    self.count_bytes(downstream, carried);
                     return end;
                 }
             };
-            self.count_bytes(downstream, &mut counted_bytes);
+            self.count_bytes(downstream, carried);
             self.finish(downstream, &mut exchange);
             let complete = exchange.is_request_over();
             let keep_alive = exchange.keep_alive;
@@ -480,17 +508,17 @@ impl ConnectionManager {
         }
     }
 
-    fn count_bytes(&self, downstream: &mut Downstream, counted: &mut (u64, u64)) {
+    fn count_bytes(&self, downstream: &mut Downstream, counted: &mut Carried) {
         let connection = downstream.as_http1();
         let now = (connection.stream.bytes_received(), connection.bytes_sent());
         self.stats()
             .downstream_cx_rx_bytes_total
-            .add(now.0 - counted.0);
+            .add(now.0 - counted.received);
         // What is counted stays counted, also if the connection breaks.
         self.stats()
             .downstream_cx_tx_bytes_total
-            .add(now.1.saturating_sub(counted.1));
-        *counted = (now.0, now.1.max(counted.1));
+            .add(now.1.saturating_sub(counted.sent));
+        (counted.received, counted.sent) = (now.0, now.1.max(counted.sent));
         self.count_buffered(downstream, false);
     }
 

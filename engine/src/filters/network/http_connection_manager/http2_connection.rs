@@ -19,12 +19,12 @@ use ringway_config::runtime::{RuntimeKey, RuntimeValues};
 
 use super::ConnectionManager;
 use super::config::Config;
-use super::connection::{End, FIRST_REQUEST_GRACE, earliest};
+use super::connection::{Carried, End, FIRST_REQUEST_GRACE, earliest};
 use crate::filters::Registration;
 use crate::http::http2::io::TokioSocket;
 use crate::http::http2::observer::Observer;
 use crate::reactor::{self, Chunk, Timer};
-use crate::stream_info::ConnectionInfo;
+use crate::stream_info::{ConnectionInfo, Protocol};
 use crate::transport_sockets::TransportSocket;
 
 /// What a connection and its streams share.
@@ -229,7 +229,7 @@ impl ConnectionManager {
         opened: Instant,
         info: Rc<ConnectionInfo>,
         buffer_limit: u32,
-    ) -> (End, Option<TransportSocket>) {
+    ) -> (End, Carried, Option<TransportSocket>) {
         let stats = self.stats();
         stats.downstream_cx_http2_total.inc();
         stats.downstream_cx_http2_active.inc();
@@ -262,7 +262,14 @@ impl ConnectionManager {
             End::ByClient if had_streams => End::ByClientWithRequest,
             end => end,
         };
-        (end, Rc::into_inner(socket))
+        let (received, sent) = counted;
+        let carried = Carried {
+            received,
+            sent,
+            protocol: (received > 0).then_some(Protocol::Http2),
+            is_broken: false,
+        };
+        (end, carried, Rc::into_inner(socket))
     }
 
     async fn drive_http2(

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use ringway_config::filter_state::{FilterState, Object, PER_CONNECTION_IDLE_TIMEOUT};
+
 use super::config::Config;
 use crate::reactor;
 
@@ -32,8 +34,11 @@ impl Deadlines {
         }
     }
 
-    /// From now on something has to move.
-    pub(super) fn start_idle(&mut self, now: Instant) {
+    /// From now on something has to move, as often as filters say, if they do.
+    pub(super) fn start_idle(&mut self, said: &FilterState, now: Instant) {
+        if let Some(Object::U64(idle_ms)) = said.get(PER_CONNECTION_IDLE_TIMEOUT) {
+            self.idle = Some(Duration::from_millis(*idle_ms));
+        }
         self.moved = Some(now);
     }
 

@@ -10,10 +10,12 @@
 //! - `upstream.rs`: which host, how it is reached, how often that is tried.
 //! - `relay.rs`: bytes in both directions, each ended by itself.
 //! - `tunnel.rs`: the way to a host through another proxy.
+//! - `propagated.rs`: what logs can tell of that one's answer.
 //! - `deadlines.rs`: how long all of that may take.
 
 pub mod config;
 mod deadlines;
+mod propagated;
 mod relay;
 mod tunnel;
 mod upstream;
@@ -30,7 +32,6 @@ use self::deadlines::Deadlines;
 use self::relay::{Event, HostSide, Relay};
 use self::upstream::{Reached, Upstream};
 use super::{NetworkFilters, NoHandshake, Secured, Session};
-use crate::filters::http::router::ActiveRequest;
 use crate::formatter::{AccessLogType, Context as FormatContext};
 use crate::reactor::{self, Timer};
 use crate::stats::Store;
@@ -38,7 +39,7 @@ use crate::stats::tcp_proxy::{TcpProxyStats, prefix};
 use crate::stream_info::{ResponseFlag, TimePoint};
 use crate::transport_sockets::TransportSocket;
 use crate::transport_sockets::tls::failure;
-use crate::upstream::conn_pool;
+use crate::upstream::conn_pool::{self, ActiveRequest};
 
 /// A TCP proxy, shared by all workers.
 pub struct TcpProxy {
@@ -110,17 +111,20 @@ impl TcpProxy {
         }
         let joined = self.join(session, filters, handshake, &mut deadlines).await;
         let id = session.info.connection.id;
-        let (client, Reached { active, mut tunnel }) = match joined {
+        let (client, reached) = match joined {
             Ok(both) => both,
             Err((end, client)) => {
                 conn_pool::own::release(id);
                 return give_up(end, client);
             }
         };
+        let Reached {
+            active, mut tunnel, ..
+        } = reached;
         if self.config.log_flushes.on_connected {
             self.log(AccessLogType::TcpUpstreamConnected, session);
         }
-        deadlines.start_idle(reactor::now());
+        deadlines.start_idle(session.info.filter_state(), reactor::now());
         session.timer.set(deadlines.next());
         let host = HostSide {
             lease: active.lease(),
@@ -131,11 +135,13 @@ impl TcpProxy {
         let end = loop {
             match poll_fn(|cx| self.poll_relay(&mut relay, &mut deadlines, session, cx)).await {
                 Event::Ended(end) => break end,
-                Event::FirstData if filters.on_data(session).await.is_err() => {
-                    relay.count_refused(&mut session.info);
+                Event::FirstData(bytes) if filters.on_data(session, bytes).await.is_err() => {
+                    relay.count_refused(bytes);
                     break End::Closed;
                 }
-                Event::FirstData => {
+                Event::FirstData(_) => {
+                    // They are counted where they go.
+                    session.info.bytes_received = 0;
                     relay.holds_client_back(false);
                     session.timer.set(deadlines.next());
                 }

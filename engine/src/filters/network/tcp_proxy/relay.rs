@@ -36,8 +36,9 @@ const SPLICE_LIMIT_MIN: usize = LARGE_CHUNK_BYTES;
 
 /// What the caller has to know of.
 pub(super) enum Event {
-    /// The client's first bytes are there, or its end, and filters wait for them.
-    FirstData,
+    /// So many first bytes of the client are there, or its end, and filters wait for
+    /// them.
+    FirstData(usize),
     /// It is over.
     Ended(End),
 }
@@ -123,10 +124,8 @@ impl<'a> Relay<'a> {
 
     /// Counts what a client has sent that filters have closed because of it: it was
     /// received, and goes nowhere.
-    pub(super) fn count_refused(&self, info: &mut StreamInfo) {
-        let bytes = u64::from(self.client.last_received());
-        self.stats.downstream_cx_rx_bytes_total.add(bytes);
-        info.bytes_received += bytes;
+    pub(super) fn count_refused(&self, bytes: usize) {
+        self.stats.downstream_cx_rx_bytes_total.add(bytes as u64);
     }
 
     /// Whether something has moved since the last call.
@@ -151,8 +150,8 @@ impl<'a> Relay<'a> {
             }));
         }
         if self.held_back {
-            if self.is_client_there(cx) {
-                return Poll::Ready(Event::FirstData);
+            if let Poll::Ready(bytes) = self.poll_first_data(cx) {
+                return Poll::Ready(Event::FirstData(bytes));
             }
         } else if let Err(broken) = self.poll_from_client(info, cx) {
             let (Broken::Reading(error) | Broken::Writing(error)) = &broken;
@@ -179,6 +178,9 @@ impl<'a> Relay<'a> {
     pub(super) fn finish(mut self, info: &mut StreamInfo) {
         self.set_buffered(Buffered::default());
         self.host.count(info);
+        if let Some(tunnel) = &self.host.tunnel {
+            tunnel.note_trailers(info);
+        }
     }
 
     /// Ends both directions of a tunnel where one of them is the end of both.
@@ -253,16 +255,17 @@ impl<'a> Relay<'a> {
         carried
     }
 
-    /// Whether the client has sent something, or its end. It stays there to be
-    /// read.
-    fn is_client_there(&self, cx: &mut Context<'_>) -> bool {
+    /// Polls until the client has sent something, or its end, and says how many bytes.
+    /// They stay there to be read.
+    fn poll_first_data(&self, cx: &mut Context<'_>) -> Poll<usize> {
         match self.client.poll_recv(cx) {
-            Poll::Pending => false,
+            Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(Some(chunk))) => {
+                let bytes = chunk.len();
                 self.client.unread(chunk);
-                true
+                Poll::Ready(bytes)
             }
-            Poll::Ready(Ok(None) | Err(_)) => true,
+            Poll::Ready(Ok(None) | Err(_)) => Poll::Ready(0),
         }
     }
 

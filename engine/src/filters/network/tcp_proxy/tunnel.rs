@@ -15,10 +15,12 @@ use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::tcp_pro
 use ringway_codecs::header::{HeaderId, HeaderMap, Lines};
 use ringway_codecs::http1::HeadEnd;
 use ringway_config::Cx;
+use ringway_config::filter_state::Object;
 use ringway_config::format_strings::FormatStrings;
 use ringway_config::route::HeaderChanges;
 
 use super::Session;
+use super::propagated::{self, Propagated};
 use crate::filters::http::router::{Asked, Codec, Interims, is_interim};
 use crate::formatter::{AccessLogType, Context as FormatContext, Formatter};
 use crate::http::exchange::Tunnel as Becomes;
@@ -36,6 +38,7 @@ pub struct TunnelConfig {
     /// Of a POST; `None` is a CONNECT.
     post_path: Option<Box<[u8]>>,
     headers: AddedHeaders,
+    propagated: Propagated,
 }
 
 impl TunnelConfig {
@@ -65,6 +68,10 @@ impl TunnelConfig {
             headers: AddedHeaders {
                 changes: added?,
                 formats: formats?,
+            },
+            propagated: Propagated {
+                headers: proto.propagate_response_headers,
+                trailers: proto.propagate_response_trailers,
             },
         })
     }
@@ -108,6 +115,7 @@ impl TunnelConfig {
         Request {
             head,
             posts: self.post_path.is_some(),
+            propagated: self.propagated,
         }
     }
 }
@@ -116,6 +124,14 @@ impl TunnelConfig {
 pub(super) struct Request {
     head: HeaderMap,
     posts: bool,
+    propagated: Propagated,
+}
+
+/// What asking for a tunnel has led to.
+pub(super) struct Opened {
+    pub tunnel: Result<Tunnel, Refused>,
+    /// The other proxy's headers, where somebody wants them.
+    pub headers: Option<Object>,
 }
 
 /// Why there is no tunnel.
@@ -135,12 +151,14 @@ pub(super) struct Tunnel {
     /// The end of one direction is the end of both.
     is_http1: bool,
     trailers: HeaderMap,
+    /// The trailers are to be told of.
+    propagates_trailers: bool,
     is_finished: bool,
 }
 
 impl Tunnel {
     /// Asks for a tunnel and waits for the answer.
-    pub(super) async fn open(lease: &Lease, request: &Request) -> Result<Self, Refused> {
+    pub(super) async fn open(lease: &Lease, request: &Request) -> Opened {
         let becomes = match request.posts {
             true => Becomes::None,
             false => Becomes::Connect,
@@ -158,22 +176,35 @@ impl Tunnel {
             codec,
             posts: request.posts,
             is_http1: lease.speaks() == Speaks::Http1,
-            trailers: HeaderMap::of(Lines::Response),
+            trailers: HeaderMap::of(Lines::ResponseTrailers),
+            propagates_trailers: request.propagated.trailers,
             is_finished: false,
         };
-        let status = tunnel.answer(lease).await?;
+        let (status, headers) = match tunnel.answer(lease).await {
+            Ok(answer) => answer,
+            Err(refused) => {
+                return Opened {
+                    tunnel: Err(refused),
+                    headers: None,
+                };
+            }
+        };
         let is_success = match tunnel.is_http1 {
             true => (200..300).contains(&status),
             false => status == 200,
         };
-        match is_success {
-            true => Ok(tunnel),
-            false => Err(Refused::Status(status)),
+        let is_told = request.propagated.headers;
+        Opened {
+            tunnel: match is_success {
+                true => Ok(tunnel),
+                false => Err(Refused::Status(status)),
+            },
+            headers: is_told.then(|| propagated::object(&headers)),
         }
     }
 
-    /// The status of the answer.
-    async fn answer(&mut self, lease: &Lease) -> Result<u16, Refused> {
+    /// The answer: its status and its headers.
+    async fn answer(&mut self, lease: &Lease) -> Result<(u16, HeaderMap), Refused> {
         let facts = RequestFacts {
             is_head: false,
             is_connect: !self.posts,
@@ -189,7 +220,7 @@ impl Tunnel {
                 _ => Refused::Broken,
             })?;
             if !is_interim(head.status) {
-                return Ok(head.status);
+                return Ok((head.status, headers));
             }
             interims.note().map_err(|_| Refused::Protocol)?;
         }
@@ -217,7 +248,9 @@ impl Tunnel {
         lease: &Lease,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Option<Chunk>>> {
-        let read = match self.posts {
+        // Of a tunnel over HTTP/2 what follows the bytes may be wanted, too.
+        let reads_body = self.posts || self.propagates_trailers && !self.is_http1;
+        let read = match reads_body {
             false => self.codec.poll_raw(lease, cx),
             true => {
                 let part = self.codec.poll_body(lease, &mut self.trailers, cx);
@@ -250,6 +283,14 @@ impl Tunnel {
             true => {
                 self.codec.send_end(lease, &mut HeaderMap::default());
             }
+        }
+    }
+
+    /// Tells of the other proxy's trailers, if there were any and somebody wants them.
+    pub(super) fn note_trailers(&self, info: &mut StreamInfo) {
+        if self.propagates_trailers && !self.trailers.is_empty() {
+            let object = propagated::object(&self.trailers);
+            info.filter_state_mut().set(propagated::TRAILERS, object);
         }
     }
 

@@ -9,20 +9,21 @@ use std::time::Duration;
 
 use ringway_codecs::header::HeaderMap;
 use ringway_config::discovery::Discovery;
-use ringway_config::filter_state::TCP_PROXY_CLUSTER;
+use ringway_config::filter_state::{DISABLE_TUNNELING, Object, TCP_PROXY_CLUSTER};
 use ringway_config::metadata::LB_NAMESPACE;
 use ringway_config::route::{HashInput, SubsetCriteria};
 
 use super::config::Config;
-use super::tunnel::{self, Refused, Tunnel};
-use super::{End, Session};
-use crate::filters::http::router::{ActiveRequest, connect_error_text, join_aggregate};
+use super::tunnel::{self, Opened, Refused, Tunnel, TunnelConfig};
+use super::{End, Session, propagated};
+use crate::filters::http::router::{connect_error_text, join_aggregate};
+use crate::http::exchange::write_destination;
 use crate::reactor;
 use crate::stats::tcp_proxy::TcpProxyStats;
 use crate::stream_info::{ResponseFlag, StreamInfo, TimePoint};
 use crate::transport_sockets::options::TransportSocketOptions;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::conn_pool::{self, PoolFailure, PoolOf, Speaks};
+use crate::upstream::conn_pool::{self, ActiveRequest, PoolFailure, PoolOf, Speaks};
 use crate::upstream::host::Host;
 use crate::upstream::load_balancer::LoadBalancerContext;
 use crate::upstream::outlier_detection::Outcome;
@@ -31,6 +32,10 @@ use crate::upstream::outlier_detection::Outcome;
 pub(super) struct Upstream<'c> {
     /// `None` when there is no such cluster.
     cluster: Option<Rc<Cluster>>,
+    /// It goes through another proxy.
+    tunnel: Option<&'c TunnelConfig>,
+    /// What filters ask of the host's TLS.
+    options: TransportSocketOptions,
     subset: Cow<'c, SubsetCriteria>,
     attempts: u32,
     /// How long is waited before the next attempt at most, where one is waited.
@@ -48,12 +53,15 @@ pub(super) struct Reached {
     pub active: ActiveRequest,
     /// The way there, if it goes through another proxy.
     pub tunnel: Option<Tunnel>,
+    /// What that one has said in its headers, if it is to be told.
+    headers: Option<Object>,
 }
 
 /// Why a host is not.
 pub(super) enum Unreached {
     Pool(PoolFailure),
-    Tunnel(Refused),
+    /// The other proxy does not want it, and what it has said in its headers.
+    Tunnel(Refused, Option<Object>),
 }
 
 impl<'c> Upstream<'c> {
@@ -64,10 +72,14 @@ impl<'c> Upstream<'c> {
         let random = session.worker.rng.borrow_mut().u64(..);
         let destination = config.destinations.choose(random);
         let info = &mut session.info;
-        let named = info.filter_state().get(TCP_PROXY_CLUSTER);
-        let (cluster, of_config) = match named.and_then(|object| object.text()) {
-            Some(name) => (clusters.find(name), None),
-            None => (clusters.get(destination.cluster), Some(&destination.subset)),
+        let state = info.filter_state();
+        let is_direct = state.get(DISABLE_TUNNELING) == Some(&Object::Bool(true));
+        let tunnel = config.tunnel.as_ref().filter(|_| !is_direct);
+        let mut options = TransportSocketOptions::default();
+        options.read_said(state);
+        let (cluster, of_config) = match state.get(TCP_PROXY_CLUSTER) {
+            Some(Object::Cluster(name)) => (clusters.find(name), None),
+            _ => (clusters.get(destination.cluster), Some(&destination.subset)),
         };
         let of_config = match of_config {
             Some(subset) => Cow::Borrowed(subset),
@@ -83,6 +95,8 @@ impl<'c> Upstream<'c> {
         info.cluster = cluster.as_ref().map(|cluster| Rc::clone(&cluster.info));
         Self {
             cluster,
+            tunnel,
+            options,
             subset,
             attempts: 0,
             wait_ms: config.back_off.map(|back_off| back_off.base_ms),
@@ -120,17 +134,17 @@ impl<'c> Upstream<'c> {
             flags.set(ResponseFlag::NoHealthyUpstream);
             return Err(End::NoUpstream);
         };
-        let speaks = match &config.tunnel {
+        let speaks = match self.tunnel {
             None => Speaks::Bytes,
             Some(_) => cluster.speaks(None),
         };
-        let (connection, options) = (&session.info.connection, TransportSocketOptions::NONE);
-        let of = PoolOf::requests(&cluster, &host, speaks, connection, options);
-        let of = match &config.tunnel {
+        let connection = &session.info.connection;
+        let of = PoolOf::requests(&cluster, &host, speaks, connection, &self.options);
+        let of = match self.tunnel {
             None => of.closing_excess(),
             Some(_) => of,
         };
-        let request = config.tunnel.as_ref().map(|tunnel| tunnel.request(session));
+        let request = self.tunnel.map(|tunnel| tunnel.request(session));
         self.attempts += 1;
         session.info.attempt_count = self.attempts;
         Ok(Attempt {
@@ -150,7 +164,8 @@ impl<'c> Upstream<'c> {
         let info = &mut session.info;
         info.mark(TimePoint::UpstreamPoolReady, reactor::now());
         match outcome {
-            Ok(reached) => {
+            Ok(mut reached) => {
+                note_headers(reached.headers.take(), info);
                 info.host = Some(host.info());
                 info.upstream_connection = Some(Rc::clone(&reached.active.lease().info));
                 return Some(reached);
@@ -165,7 +180,8 @@ impl<'c> Upstream<'c> {
                 note_failure(info, &host);
                 tell_why(&failure, info);
             }
-            Err(Unreached::Tunnel(refused)) => {
+            Err(Unreached::Tunnel(refused, headers)) => {
+                note_headers(headers, info);
                 note_failure(info, &host);
                 if let Refused::Status(status) = refused {
                     let reason = &mut info.upstream_transport_failure_reason;
@@ -223,8 +239,17 @@ impl<'c> Upstream<'c> {
                 );
                 cluster.host_at(said.address?)?
             }
-            // A connection names no host.
-            Discovery::DynamicForwardProxy(_) | Discovery::SubClusters(_) => return None,
+            // A connection waits for no cluster.
+            Discovery::SubClusters(_) => return None,
+            // Nobody waits for a name: it is known, or there is no host.
+            Discovery::DynamicForwardProxy(_) => {
+                let named = info.connection.requested_server_name.as_deref();
+                let named = named.unwrap_or_default().as_bytes();
+                let mut name = Vec::new();
+                let port = cluster.config.default_port();
+                write_destination(named, info.filter_state(), port, &mut name);
+                cluster.host_named(&String::from_utf8_lossy(&name))?
+            }
             Discovery::Aggregate(_) => {
                 let joined = join_aggregate(worker, cluster)?;
                 let number = worker.rng.borrow_mut().u64(..);
@@ -240,6 +265,13 @@ impl<'c> Upstream<'c> {
 impl Attempt {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reached, Unreached>> {
         self.reaching.as_mut().poll(cx)
+    }
+}
+
+/// Notes what another proxy has said in its headers.
+fn note_headers(headers: Option<Object>, info: &mut StreamInfo) {
+    if let Some(headers) = headers {
+        info.filter_state_mut().set(propagated::HEADERS, headers);
     }
 }
 
@@ -271,20 +303,28 @@ async fn reach(
     let lease = conn_pool::acquire(&cluster, &host, PRIORITY, &of).await;
     let active = ActiveRequest::new(lease.map_err(Unreached::Pool)?);
     host.note(Outcome::Connected);
-    let tunnel = match request {
-        None => None,
-        Some(request) => match Tunnel::open(active.lease(), &request).await {
-            Ok(tunnel) => Some(tunnel),
-            Err(refused) => {
-                if let Refused::Protocol = refused {
-                    cluster.stats.upstream_cx_protocol_error.inc();
-                }
-                active.finish().end(false);
-                return Err(Unreached::Tunnel(refused));
-            }
-        },
+    let Some(request) = request else {
+        return Ok(Reached {
+            active,
+            tunnel: None,
+            headers: None,
+        });
     };
-    Ok(Reached { active, tunnel })
+    let Opened { tunnel, headers } = Tunnel::open(active.lease(), &request).await;
+    match tunnel {
+        Ok(tunnel) => Ok(Reached {
+            active,
+            tunnel: Some(tunnel),
+            headers,
+        }),
+        Err(refused) => {
+            if let Refused::Protocol = refused {
+                cluster.stats.upstream_cx_protocol_error.inc();
+            }
+            active.finish().end(false);
+            Err(Unreached::Tunnel(refused, headers))
+        }
+    }
 }
 
 /// The routing priority of connections that carry no requests.
