@@ -1,8 +1,8 @@
 //! What the streams of one connection have moved on the wire, by their numbers.
 //!
-//! A table with open addressing: clients number their streams one after the
-//! other, so that as long as a connection's open streams are near each other
-//! each is found at its own place.
+//! A table with open addressing. Clients number their streams one after the
+//! other; their places are scattered, or they would stand in one long row that
+//! has to be gone through to take one away.
 
 use super::observer::Refusal;
 
@@ -145,9 +145,10 @@ impl KnownStreams {
     }
 }
 
-/// Numbers of one side's streams are all odd or all even.
+/// Numbers of one side's streams are all odd or all even. The factor is that of
+/// Fibonacci hashing (Knuth, volume 3, section 6.4); a mask has 13 bits at most.
 fn home(stream: u32, mask: usize) -> usize {
-    (stream >> 1) as usize & mask
+    ((stream >> 1).wrapping_mul(0x9E37_79B9) >> 16) as usize & mask
 }
 
 #[cfg(test)]
@@ -171,7 +172,7 @@ mod tests {
         assert!(streams.get(1).is_none());
         streams.remove(1);
         for turn in 0..20_000_u64 {
-            // Of numbers that want the same places, some are far apart.
+            // Many of them want the same places.
             let stream = 1 + 2 * random.u32(..40) + 512 * random.u32(..3);
             match random.bool() {
                 true => {
