@@ -4,6 +4,12 @@ use std::process::ExitCode;
 
 use ringway::cli::Command;
 
+// Streams of HTTP/2 are allocated, by h2 and as tasks of ours: a tenth of their time
+// with the allocator of the C library, which is slow above a kilobyte.
+#[cfg(not(feature = "count-allocations"))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[cfg(feature = "count-allocations")]
 #[global_allocator]
 static ALLOCATOR: ringway::worker::shared::allocations::Counting =
