@@ -103,14 +103,15 @@ fn pour(scene: &Scene, (name, listener, before, unit, count): Flood) -> String {
     let mut client = TcpStream::connect(scene.address(listener)).expect("a connection");
     client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     client.write_all(&http2::preface()).expect("it is read");
-    let asked = http2::frames(&before)
+    let flood = unit.repeat(count);
+    let asked = http2::frames(&[&before[..], &flood].concat())
         .iter()
         .filter(|one| one.kind == kind::HEADERS)
         .count();
     assert!(is_answered(&mut client, &before), "{name}: before it");
     // A response that is there at once is there before the flood.
     assert!(is_answered(&mut client, &[]), "{name}: before it");
-    let is_borne = is_answered(&mut client, &unit.repeat(count));
+    let is_borne = is_answered(&mut client, &flood);
     drop(client);
     let is_quiet = |stats: &ringway_tests::admin::Stats| {
         let gauge = |name: &str| stats.get(name).copied().unwrap_or_default();
