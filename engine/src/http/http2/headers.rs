@@ -4,6 +4,8 @@
 //! control characters, nothing is of a connection, pseudo headers are complete
 //! and in front. What is sent is checked here.
 
+use std::sync::LazyLock;
+
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderName as Name, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, request, uri};
@@ -161,7 +163,7 @@ fn is_of_connection(name: HeaderName<'_>) -> bool {
 fn append(out: &mut http::HeaderMap, name: HeaderName<'_>, value: Bytes) -> Result<(), Unsendable> {
     let name = match name {
         // Without a copy, whether http knows the name or not.
-        HeaderName::Known(id) if !id.as_str().starts_with(':') => Name::from_static(id.as_str()),
+        HeaderName::Known(id) if let Some(name) = &NAMES[id as usize] => name.clone(),
         name => Name::from_bytes(name.as_bytes()).map_err(|_| Unsendable)?,
     };
     let value = HeaderValue::from_maybe_shared(value).map_err(|_| Unsendable)?;
@@ -169,6 +171,17 @@ fn append(out: &mut http::HeaderMap, name: HeaderName<'_>, value: Bytes) -> Resu
     out.try_append(name, value).map_err(|_| Unsendable)?;
     Ok(())
 }
+
+/// The names that we know as http has them, which goes through the text of a name to
+/// tell which one it is. Of pseudo headers there are none.
+static NAMES: LazyLock<[Option<Name>; HeaderId::COUNT]> = LazyLock::new(|| {
+    let mut names = [const { None }; HeaderId::COUNT];
+    for id in HeaderId::all() {
+        let is_pseudo = id.as_str().starts_with(':');
+        names[id as usize] = (!is_pseudo).then(|| Name::from_static(id.as_str()));
+    }
+    names
+});
 
 /// All values of a list in one piece of memory, which the entries of the other
 /// list share.
