@@ -8,7 +8,7 @@ use ringway_tests::programs;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Long enough for a loaded machine; nothing waits for all of it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -288,6 +288,16 @@ fn a_bad_first_file_leaves_the_cluster_empty() {
         let first = show(&process);
         put(&place, &file(FILES[0].1));
         await_attempts(&process, 2);
+        // An answer counts before its hosts are there.
+        let begun = Instant::now();
+        let is_there = || {
+            show(&process).0["named"]
+                .stats
+                .contains_key("membership_healthy")
+        };
+        while !is_there() && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let shown = [first, show(&process)];
         if envoys.is_empty() {
             envoys.extend(shown);
