@@ -5,11 +5,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use ringway_tests::process::Process;
 use ringway_tests::programs;
 
 use super::files::Files;
 use super::{
-    PATIENCE, all_alike, certificate, cluster, listener_with, log_of, s_client, server_tls, start,
+    PATIENCE, all_alike, certificate, cluster, curl, listener_with, log_of, s_client, server_tls,
+    start,
 };
 
 /// A listener whose connections are carried to a host, and logged.
@@ -36,6 +38,23 @@ fn carrier(name: &str, context: &str) -> String {
 ",
         server_tls(context)
     )
+}
+
+/// A listener of HTTP that logs its connections.
+fn served(name: &str, context: &str) -> String {
+    let tls = server_tls(context);
+    let chain = format!("{tls}\n      transport_socket_connect_timeout: 2s");
+    let log = "%DOWNSTREAM_TRANSPORT_FAILURE_REASON% %CONNECTION_TERMINATION_DETAILS%";
+    let logged = format!(
+        "    access_log:
+    - name: log
+      typed_config:
+        \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+        path: {{DIR}}/{name}.log
+        log_format: {{ text_format_source: {{ inline_string: \"{log}\\n\" }} }}
+    filter_chains:"
+    );
+    listener_with(name, &chain, "", log, "").replacen("    filter_chains:", &logged, 1)
 }
 
 /// A host that takes what comes.
@@ -65,6 +84,45 @@ const CLIENTS: &[(&str, &[&str])] = &[
     ("a good one", &["-cert", "client.pem", "-key", "client.key"]),
 ];
 
+/// What a listener logs of handshakes that fail, and of one that does not.
+fn failures(files: &Files, process: &Process, name: &str) -> String {
+    let address = process.listener(name);
+    let mut seen = String::new();
+    let mut lines = 0;
+    let mut logged = |what: &str| {
+        lines += 1;
+        let log = log_of(process, name, lines);
+        let last = log.lines().last().unwrap_or_default();
+        seen += &format!("{what}: {last}\n");
+    };
+    for (what, arguments) in CLIENTS {
+        let _ = s_client(files, address, arguments);
+        logged(what);
+    }
+    let announced = [0x16, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff];
+    let long = [&announced[..], &[0; 0x3ffc]].concat();
+    for (what, bytes) in [
+        ("HTTP", &b"GET / HTTP/1.1\r\n\r\n"[..]),
+        ("another method of HTTP", b"DELETE / HTTP/1.1\r\n\r\n"),
+        ("what proxies are asked", b"CONNECT a:1 HTTP/1.1\r\n\r\n"),
+        ("data", &[0x17, 3, 3, 0, 1, 7]),
+        ("another message", &[0x16, 3, 3, 0, 4, 0x14, 0, 0, 0]),
+        ("a long message", &long),
+        ("a large record", &[0x16, 3, 1, 0xff, 0xff, 0, 0, 0]),
+        ("an alert", &[0x15, 3, 1, 0, 2, 2, 40]),
+        ("silence", b""),
+    ] {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        stream.write_all(bytes).expect("it is sent");
+        let _ = stream.read(&mut [0; 64]);
+        logged(what);
+    }
+    drop(TcpStream::connect(address).expect("a connection"));
+    logged("a client that leaves");
+    seen
+}
+
 #[test]
 fn logs_tell_why_there_is_no_handshake() {
     let test = "logs_tell_why_there_is_no_handshake";
@@ -79,46 +137,14 @@ fn logs_tell_why_there_is_no_handshake() {
              validation_context: {{ trusted_ca: {{ filename: FILES/ca.pem }} }} }}",
             certificate("server")
         );
-        let process = start(
-            program,
-            &files,
-            &carrier("carrier", &context),
-            &cluster("host", host, ""),
-        );
-        let address = process.listener("carrier");
+        let listeners = [carrier("carrier", &context), served("served", &context)];
+        let hosts = cluster("host", host, "");
+        let process = start(program, &files, &listeners.concat(), &hosts);
         let mut seen = String::new();
-        let mut lines = 0;
-        let mut logged = |what: &str| {
-            lines += 1;
-            let log = log_of(&process, "carrier", lines);
-            let last = log.lines().last().unwrap_or_default();
-            seen += &format!("{what}: {last}\n");
-        };
-        for (what, arguments) in CLIENTS {
-            let _ = s_client(&files, address, arguments);
-            logged(what);
+        for name in ["carrier", "served"] {
+            seen += &format!("{name}\n");
+            seen += &failures(&files, &process, name);
         }
-        let announced = [0x16, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff];
-        let long = [&announced[..], &[0; 0x3ffc]].concat();
-        for (what, bytes) in [
-            ("HTTP", &b"GET / HTTP/1.1\r\n\r\n"[..]),
-            ("another method of HTTP", b"DELETE / HTTP/1.1\r\n\r\n"),
-            ("what proxies are asked", b"CONNECT a:1 HTTP/1.1\r\n\r\n"),
-            ("data", &[0x17, 3, 3, 0, 1, 7]),
-            ("another message", &[0x16, 3, 3, 0, 4, 0x14, 0, 0, 0]),
-            ("a long message", &long),
-            ("a large record", &[0x16, 3, 1, 0xff, 0xff, 0, 0, 0]),
-            ("an alert", &[0x15, 3, 1, 0, 2, 2, 40]),
-            ("silence", b""),
-        ] {
-            let mut stream = TcpStream::connect(address).expect("a connection");
-            stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-            stream.write_all(bytes).expect("it is sent");
-            let _ = stream.read(&mut [0; 64]);
-            logged(what);
-        }
-        drop(TcpStream::connect(address).expect("a connection"));
-        logged("a client that leaves");
         seen
     });
 }
@@ -168,4 +194,51 @@ fn logs_of_requests_tell_how_long_ago_the_handshake_was() {
         let _ = super::get(process.listener("plain"), "/direct");
         log_of(&process, "plain", 1)
     });
+}
+
+/// A host that answers each connection once, and closes it.
+fn greeter() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello");
+        }
+    });
+    address
+}
+
+#[test]
+fn connections_after_failed_handshakes_are_carried() {
+    let files = Files::new();
+    let host = greeter();
+    all_alike(
+        "connections_after_failed_handshakes_are_carried",
+        |program| {
+            let server = certificate("server");
+            let context = format!("common_tls_context: {{ tls_certificates: [ {server} ] }}");
+            let process = start(
+                program,
+                &files,
+                &carrier("carrier", &context),
+                &cluster("host", host, ""),
+            );
+            let address = process.listener("carrier");
+            let mut seen = String::new();
+            for _ in 0..8 {
+                // What was being opened to the host for it is given up.
+                let mut stream = TcpStream::connect(address).expect("a connection");
+                stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+                let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n");
+                let _ = stream.read(&mut [0; 64]);
+                drop(stream);
+                for _ in 0..2 {
+                    seen += &curl(&files, address, "a.test", &["--http1.1"]);
+                    seen.push('\n');
+                }
+            }
+            seen
+        },
+    );
 }

@@ -109,6 +109,7 @@ pub(super) async fn open(
     timer.set(None);
 
     pool.connecting.set(pool.connecting.get() - 1);
+    pool.forget_abandoned();
     let failure = match connected {
         Ok(Some(Ok((stream, info)))) => {
             let elapsed = reactor::now().duration_since(started);

@@ -149,15 +149,14 @@ impl Pool {
     ) -> Option<T> {
         let mut connecting = pin!(connecting);
         poll_fn(|cx| {
+            if speaks == Speaks::Bytes && self.take_abandoned() {
+                return Poll::Ready(None);
+            }
             if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
                 return Poll::Ready(Some(connected));
             }
             if speaks != Speaks::Bytes {
                 return Poll::Pending;
-            }
-            if let Some(left) = self.abandoned.get().checked_sub(1) {
-                self.abandoned.set(left);
-                return Poll::Ready(None);
             }
             let mut opening = self.opening.borrow_mut();
             if !opening.iter().any(|waker| waker.will_wake(cx.waker())) {
@@ -166,6 +165,20 @@ impl Pool {
             Poll::Pending
         })
         .await
+    }
+
+    /// Whether a connection that is being opened is to be given up. Not one that
+    /// somebody waits for who came later.
+    fn take_abandoned(&self) -> bool {
+        self.forget_abandoned();
+        let left = self.abandoned.get().checked_sub(1);
+        left.map(|left| self.abandoned.set(left)).is_some()
+    }
+
+    /// No more are to be given up than are being opened and nobody waits for.
+    fn forget_abandoned(&self) {
+        let excess = (self.connecting.get()).saturating_sub(self.waiting.borrow().len());
+        self.abandoned.set(self.abandoned.get().min(excess));
     }
 
     fn asked_one_less(&self) {
