@@ -128,8 +128,14 @@ impl WorkerChain {
             None => Ok(TransportSocket::RawBuffer(stream)),
             Some(tls) => Box::pin(self.shake_hands(serving, tls, stream, &mut info)).await,
         };
-        let Ok(socket) = socket else {
-            return manager.give_up_connection(&visit);
+        let socket = match socket {
+            Ok(socket) => socket,
+            Err(error) => {
+                if let Some(session) = session {
+                    session.note_no_handshake(&error);
+                }
+                return manager.give_up_connection(&visit);
+            }
         };
         if self.tls.is_some() {
             Rc::make_mut(&mut info).handshake_end = Some(reactor::now());

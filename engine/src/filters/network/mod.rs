@@ -31,6 +31,7 @@ use crate::reactor::{self, Timer};
 use crate::stats::Store;
 use crate::stream_info::{ConnectionInfo, StreamInfo};
 use crate::transport_sockets::TransportSocket;
+use crate::transport_sockets::tls::failure;
 use crate::transport_sockets::tls::handshake::HandshakeError;
 use direct_response::DirectResponse;
 use tcp_proxy::TcpProxy;
@@ -272,6 +273,20 @@ impl Session {
             timer,
             is_tls,
             held: Vec::new(),
+        }
+    }
+
+    /// Notes for logs why the connection has ended before it began.
+    pub fn note_no_handshake(&mut self, error: &NoHandshake) {
+        match error {
+            NoHandshake::Failed(error) => {
+                let reason = failure::reason(error).into();
+                Rc::make_mut(&mut self.info.connection).transport_failure_reason = reason;
+            }
+            NoHandshake::Timeout => {
+                let details = &mut self.info.connection_termination_details;
+                details.set("transport socket timeout was reached");
+            }
         }
     }
 

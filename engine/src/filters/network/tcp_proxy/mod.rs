@@ -22,7 +22,6 @@ mod upstream;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use ringway_codecs::header::HeaderMap;
@@ -38,7 +37,6 @@ use crate::stats::Store;
 use crate::stats::tcp_proxy::{TcpProxyStats, prefix};
 use crate::stream_info::{ResponseFlag, TimePoint};
 use crate::transport_sockets::TransportSocket;
-use crate::transport_sockets::tls::failure;
 use crate::upstream::conn_pool::{self, ActiveRequest};
 
 /// A TCP proxy, shared by all workers.
@@ -371,23 +369,8 @@ fn poll_handshake(
             Ok(())
         }
         Poll::Ready(Err(error)) => {
-            note_failure(&error, session);
+            session.note_no_handshake(&error);
             Err(End::Closed)
-        }
-    }
-}
-
-/// Has logs tell why there was no handshake.
-fn note_failure(error: &NoHandshake, session: &mut Session) {
-    let info = &mut session.info;
-    match error {
-        NoHandshake::Failed(error) => {
-            let reason = failure::reason(error).into();
-            Rc::make_mut(&mut info.connection).transport_failure_reason = reason;
-        }
-        NoHandshake::Timeout => {
-            let details = &mut info.connection_termination_details;
-            details.set("transport socket timeout was reached");
         }
     }
 }
