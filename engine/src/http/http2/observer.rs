@@ -339,7 +339,11 @@ impl Seen {
     fn on_received(&mut self, all: &[u8]) -> usize {
         let mut bytes = all;
         while let Some(frame) = self.received.next(&mut bytes) {
-            self.last_received = (frame.kind, frame.stream);
+            // Nothing can be wrong with it, and it may come at any time.
+            let is_acknowledgement = frame.kind == kind::SETTINGS && frame.length == 0;
+            if !is_acknowledgement {
+                self.last_received = (frame.kind, frame.stream);
+            }
             let flood = match frame.kind {
                 kind::DATA | kind::HEADERS | kind::CONTINUATION => self.on_message(&frame),
                 kind::PRIORITY => self.on_priority(),
