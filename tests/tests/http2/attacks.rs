@@ -31,6 +31,18 @@ fn wrong_frames() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         let block = [&fields[..], more].concat();
         frame(kind::HEADERS, END_STREAM | END_HEADERS, 1, &block)
     };
+    let field = |name: &[u8], value: &[u8]| {
+        let mut block = Vec::new();
+        ringway_tests::hpack::encode(name, value, &mut block);
+        block
+    };
+    let bare = |fields: &[(&[u8], &[u8])]| {
+        let block: Vec<u8> = fields
+            .iter()
+            .flat_map(|(name, value)| field(name, value))
+            .collect();
+        frame(kind::HEADERS, END_STREAM | END_HEADERS, 1, &block)
+    };
     let said = |more: &str| get(1, "/direct", more);
     let settings = |id: u16, value: u32| {
         frame(
@@ -66,10 +78,22 @@ fn wrong_frames() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("57 no name", with(&[0, 0, 1, b'x']), BROKEN),
         ("58 upper case", said("X: 1"), BROKEN),
         ("58 NUL", said("x: a\0b"), BROKEN),
+        ("58 space in a name", with(&field(b"x y", b"a")), BROKEN),
         ("58 CR", said("x: a\rb"), BROKEN),
         ("59 unknown pseudo header", said(":x: 1"), BROKEN),
         ("59 second path", said(":path: /x"), RESET),
         ("59 status", said(":status: 200"), RESET),
+        (
+            "59 pseudo header behind",
+            with(&field(b":path", b"/")),
+            RESET,
+        ),
+        (
+            "59 no path",
+            bare(&[(b":method", b"GET"), (b":scheme", b"http")]),
+            RESET,
+        ),
+        ("59 empty path", request(1, "GET", "", "", true), RESET),
         (
             "59 space in the method",
             request(1, "G T", "/direct", "", true),
@@ -90,10 +114,31 @@ fn wrong_frames() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("60 upgrade", said("upgrade: h2c"), RESET),
         ("60 te", said("te: gzip"), RESET),
         ("61 length without a body", said("content-length: 2"), RESET),
+        (
+            "61 less than said",
+            all(&[
+                request(1, "POST", "/x", "content-length: 2", false),
+                data(1, b"x", true),
+            ]),
+            RESET,
+        ),
+        (
+            "61 more than said",
+            all(&[
+                request(1, "POST", "/x", "content-length: 2", false),
+                data(1, b"xyz", true),
+            ]),
+            RESET,
+        ),
         ("63 even stream", get(2, "/direct", ""), BROKEN),
         (
             "63 decreasing stream",
             all(&[get(3, "/x", ""), get(1, "/x", "")]),
+            BROKEN,
+        ),
+        (
+            "63 stream used again",
+            all(&[get(1, "/direct", ""), get(1, "/direct", "")]),
             BROKEN,
         ),
         ("63 data of an idle stream", data(1, b"x", false), BROKEN),

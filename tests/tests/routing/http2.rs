@@ -405,6 +405,9 @@ fn mistakes() -> Vec<Case> {
         with("by h2: te gzip", "te: gzip"),
         with("by h2: length without a body", "content-length: 2"),
         with("by h2: pseudo header behind", ":path: /y"),
+        with("space before a value", "x:  a"),
+        with("space behind a value", "x: a "),
+        with("tab behind a value", "x: a\t"),
         only(
             "by h2: no method",
             ":scheme: http\n:path: /x\n:authority: a",

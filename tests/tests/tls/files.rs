@@ -92,6 +92,63 @@ impl Files {
         self.sign(name, &params, by, &key);
     }
 
+    /// Certificates of clients under an authority of their own (`root`): one that is
+    /// `fine`, one that is `over` and one that is `not-yet`, one with another name
+    /// (`other`), one whose name only begins like the wanted one, before a NUL (`nul`),
+    /// one that another certificate of a client has issued (`no-ca`), and those below so
+    /// many authorities, each issued by the one before (`deep-20`, `deep-101`,
+    /// `deep-200`).
+    pub fn issue_doubtful(&self) {
+        let root = self.authority("root");
+        let wanted = || params("client", &["client.test"]);
+        let issue = |name: &str, params: &CertificateParams, by: &Issuer<'_, KeyPair>| {
+            let key = KeyPair::generate().expect("a key");
+            self.sign(name, params, by, &key);
+            key
+        };
+        let fine = issue("fine", &wanted(), &root);
+        let mut over = wanted();
+        over.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        over.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        issue("over", &over, &root);
+        let mut not_yet = wanted();
+        not_yet.not_before = rcgen::date_time_ymd(2090, 1, 1);
+        not_yet.not_after = rcgen::date_time_ymd(2091, 1, 1);
+        issue("not-yet", &not_yet, &root);
+        issue("other", &params("client", &["other.test"]), &root);
+        let mut nul = wanted();
+        let name = "client.test\0.evil.test".try_into().expect("ASCII");
+        nul.subject_alt_names = vec![SanType::DnsName(name)];
+        issue("nul", &nul, &root);
+        issue("no-ca", &wanted(), &Issuer::new(wanted(), fine));
+        self.chain("no-ca", &["no-ca", "fine"]);
+        for depth in [20, 101, 200] {
+            self.issue_below(depth, &root);
+        }
+    }
+
+    /// A certificate of a client below so many authorities, in a file with theirs.
+    fn issue_below(&self, depth: usize, root: &Issuer<'_, KeyPair>) {
+        let mut authorities = Vec::new();
+        let mut by: Option<Issuer<'_, KeyPair>> = None;
+        for level in 0..depth {
+            let mut params = params(&format!("authority {level} of {depth}"), &[]);
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let key = KeyPair::generate().expect("a key");
+            let issued = params.signed_by(&key, by.as_ref().unwrap_or(root));
+            authorities.push(issued.expect("a certificate").pem());
+            by = Some(Issuer::new(params, key));
+        }
+        let name = format!("deep-{depth}");
+        let key = KeyPair::generate().expect("a key");
+        let leaf = params("client", &["client.test"]);
+        let leaf = leaf.signed_by(&key, by.as_ref().unwrap_or(root));
+        let leaf = leaf.expect("a certificate").pem();
+        authorities.reverse();
+        self.write(&format!("{name}.pem"), &(leaf + &authorities.concat()));
+        self.write(&format!("{name}.key"), &key.serialize_pem());
+    }
+
     fn issue_with(
         &self,
         name: &str,

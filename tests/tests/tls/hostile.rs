@@ -45,8 +45,13 @@ fn read_to_end(mut stream: TcpStream) -> Vec<u8> {
     }
 }
 
-/// The ClientHello of openssl, as it was captured; it asks for `a.test`.
+/// The ClientHello of openssl, as it was captured; it asks for `a.test` and the newest
+/// version.
 fn client_hello() -> Vec<u8> {
+    client_hello_of("-tls1_3")
+}
+
+fn client_hello_of(version: &str) -> Vec<u8> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
     let mut client = std::process::Command::new("openssl")
@@ -56,6 +61,7 @@ fn client_hello() -> Vec<u8> {
             &address.to_string(),
             "-servername",
             "a.test",
+            version,
         ])
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::null())
@@ -132,6 +138,71 @@ fn what_is_no_handshake() {
             while process.admin().stat(errors) == before {
                 assert!(begun.elapsed() < PATIENCE, "{name} is not counted");
                 std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        await_closed(process);
+    });
+}
+
+/// Messages of which only a part has come when another rule is broken: behind the first
+/// one of a handshake, and within it.
+#[test]
+fn messages_that_stay_incomplete() {
+    let old = client_hello_of("-tls1_2");
+    let new = client_hello();
+    let record = |kind: u8, bytes: &[u8]| {
+        let length = u16::try_from(bytes.len()).expect("a record");
+        [&[kind, 3, 3][..], &length.to_be_bytes(), bytes].concat()
+    };
+    // The header of a message and some of it; the same of one that is too large.
+    let begun = record(0x16, &[0x10, 0, 0, 0x42, 0x41, 4, 4]);
+    let large = record(0x16, &[0x0b, 1, 0, 0, 0, 0, 0]);
+    let data = record(0x17, &[7]);
+    let alert = record(0x15, &[2, 40]);
+    let empty = record(0x16, &[]);
+    let half = |hello: &[u8]| record(0x16, &hello[5..60]);
+    let cases: [(&str, Vec<Vec<u8>>); 9] = [
+        ("half a hello, data", vec![half(&new), data.clone()]),
+        ("half a hello, an alert", vec![half(&new), alert.clone()]),
+        (
+            "half a hello, nothing",
+            vec![half(&new), [&empty[..]; 40].concat()],
+        ),
+        (
+            "begun, data",
+            vec![old.clone(), begun.clone(), data.clone()],
+        ),
+        ("begun, alert", vec![old.clone(), begun.clone(), alert]),
+        (
+            "begun, nothing",
+            vec![old.clone(), begun.clone(), [&empty[..]; 40].concat()],
+        ),
+        ("too large", vec![old.clone(), large]),
+        ("begun in the clear", vec![new, begun.clone(), data.clone()]),
+        ("begun, a hello", vec![old.clone(), begun, old]),
+    ];
+    with_scene(|files, process, address| {
+        let errors = "listener.main.ssl.connection_error";
+        for (name, records) in &cases {
+            for at_once in [true, false] {
+                let before = process.admin().stat(errors);
+                let mut stream = connect(address);
+                if at_once {
+                    let _ = stream.write_all(&records.concat());
+                } else {
+                    for record in records {
+                        let _ = stream.write_all(record);
+                        // So that they are read one by one, as far as that can be had.
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                }
+                read_to_end(stream);
+                assert_eq!(curl(files, address, "a.test", &[]), "hello 200", "{name}");
+                let begun = Instant::now();
+                while process.admin().stat(errors) == before {
+                    assert!(begun.elapsed() < PATIENCE, "{name} is not counted");
+                    std::thread::sleep(Duration::from_millis(5));
+                }
             }
         }
         await_closed(process);

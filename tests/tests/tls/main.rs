@@ -6,6 +6,7 @@
 
 mod alpn;
 mod asking;
+mod attacks;
 mod auto_sni;
 mod bodies;
 mod checks;

@@ -356,9 +356,14 @@ async fn run<S: Session>(
                 Ok(Next::Again) => {}
                 Ok(next) => break next,
                 Err(error) => {
-                    // The alert that tells why.
-                    while let Ok(Next::Again) =
-                        session.step(&mut [], &mut output, &mut received).next
+                    // The alert that tells why, and nothing else: of messages that are not
+                    // whole rustls keeps where they lie in an input that it must not look
+                    // for again.
+                    while session.state().wants_write()
+                        && session
+                            .step(&mut [], &mut output, &mut received)
+                            .next
+                            .is_ok()
                     {}
                     socket.write(match noted.staple {
                         // There is no certificate, which rustls says in another way.
