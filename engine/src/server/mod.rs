@@ -20,6 +20,7 @@ mod certificates;
 pub(crate) mod compile;
 mod dynamic_clusters;
 mod explain;
+mod fatal_error;
 pub(crate) mod listen;
 pub mod logging;
 mod origin;
@@ -76,6 +77,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         )?;
         return Ok(ExitCode::from(status));
     }
+    fatal_error::install();
     let loggers = logging::init(options)?;
     let loaded = match load_configuration(options) {
         Ok(loaded) => loaded,

@@ -113,6 +113,9 @@ pub struct Plan {
     pub lending: Arc<Workers>,
 }
 
+/// What the names of workers' threads begin with, as Envoy's do.
+pub(crate) const THREAD_PREFIX: &str = "wrk:worker_";
+
 /// The control plane's end of a worker.
 pub struct Handle {
     updates: UpdateSender<Update>,
@@ -137,7 +140,7 @@ impl Handle {
         let gauge = Arc::clone(&connections);
         let plan = plan.clone();
         let thread = std::thread::Builder::new()
-            .name(format!("wrk:worker_{index}"))
+            .name(format!("{THREAD_PREFIX}{index}"))
             .spawn(move || run(index, core, &plan, receiver, &gauge, &started))?;
         let gone = || io::Error::other("the worker ended before it started");
         let (waker, driver, fallback_reason) = has_started.recv().map_err(|_| gone())??;
