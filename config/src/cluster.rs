@@ -29,7 +29,7 @@ use crate::http2_protocol_options::Http2ProtocolOptions;
 use crate::latency_outlier::{self, LatencyOutlier};
 use crate::listener::BUFFER_LIMIT;
 use crate::load_balancing::{self, Balancing};
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, Struct};
 use crate::outlier_detection::{self, ErrorMatcher, OutlierDetection};
 use crate::proxy_protocol::{self, ProxyProtocol};
 use crate::request_policies::RequestPolicies;
@@ -47,6 +47,8 @@ pub struct Cluster {
     /// The name in `cluster.<name>.` stats: `alt_stat_name` if given, with
     /// colons replaced by underscores as Envoy does.
     pub stat_name: Arc<str>,
+    /// The same as logs and admin have it: as it was written.
+    pub observability_name: Arc<str>,
     /// Limit for a new connection, the TLS handshake included.
     pub connect_timeout: Duration,
     /// High watermark of each direction of a connection, in bytes.
@@ -145,7 +147,7 @@ impl Cluster {
     /// The port of a host that a request names without one.
     #[must_use]
     pub fn default_port(&self) -> u16 {
-        match self.socket(self.socket_matches.of_host(Metadata::EMPTY)) {
+        match self.socket(self.socket_matches.of_labels(&Struct::default())) {
             TransportSocket::RawBuffer => 80,
             TransportSocket::Tls(_) => 443,
         }
@@ -314,14 +316,15 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
         })
     });
     let tracked = proto.track_cluster_stats.as_ref();
-    let stat_name = match proto.alt_stat_name.as_str() {
-        "" => core::stat_name(&proto.name),
-        name => core::stat_name(name),
+    let observability_name = match proto.alt_stat_name.as_str() {
+        "" => proto.name.as_str(),
+        name => name,
     };
     Cluster {
         name: proto.name.as_str().into(),
         id: cx.clusters.id(&proto.name),
-        stat_name: stat_name.into(),
+        stat_name: core::stat_name(observability_name).into(),
+        observability_name: observability_name.into(),
         connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         buffer_limit: core::u32_or(proto.per_connection_buffer_limit_bytes, BUFFER_LIMIT),
         balancing,

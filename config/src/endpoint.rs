@@ -159,6 +159,14 @@ impl Host {
         self.rare.as_ref()?.health_check.as_ref()
     }
 
+    /// What is said of all hosts of its locality.
+    #[must_use]
+    pub fn locality_metadata(&self) -> &Metadata {
+        let rare = self.rare.as_ref();
+        rare.and_then(|rare| rare.locality_metadata.as_deref())
+            .unwrap_or(Metadata::EMPTY)
+    }
+
     /// What headers of PROXY protocol say to it, besides what they say to its
     /// peers.
     #[must_use]
@@ -175,6 +183,8 @@ pub struct Rare {
     pub attempts: Box<[Address]>,
     /// See [`Host::health_check`].
     pub health_check: Option<HostCheck>,
+    /// See [`Host::locality_metadata`].
+    pub locality_metadata: Option<Arc<Metadata>>,
     /// See [`Host::proxy_protocol`].
     pub proxy_protocol: Box<[Tlv]>,
 }
@@ -353,6 +363,8 @@ struct Lowering {
     order: HappyEyeballs,
     no_name: Arc<str>,
     no_metadata: Arc<Metadata>,
+    /// That of the last group.
+    locality_metadata: Option<Arc<Metadata>>,
 }
 
 impl Lowering {
@@ -370,6 +382,8 @@ impl Lowering {
             weight,
         });
         self.check_sum(proto.priority, weight, cx);
+        let metadata = proto.metadata.as_ref();
+        self.locality_metadata = metadata.map(|given| Arc::new(Metadata::from_proto(Some(given))));
         for (i, endpoint) in proto.lb_endpoints.iter().enumerate() {
             cx.index("lb_endpoints", i, |cx| each(self, endpoint, group, cx));
         }
@@ -472,7 +486,10 @@ impl Lowering {
             })
         });
         let proxy_protocol = proxy_protocol::of_host(proto.metadata.as_ref(), cx);
-        let is_rare = !attempts.is_empty() || health_check.is_some() || !proxy_protocol.is_empty();
+        let is_rare = !attempts.is_empty()
+            || health_check.is_some()
+            || !proxy_protocol.is_empty()
+            || self.locality_metadata.is_some();
         let metadata = match &proto.metadata {
             None => Arc::clone(&self.no_metadata),
             given => Arc::new(Metadata::from_proto(given.as_ref())),
@@ -482,6 +499,7 @@ impl Lowering {
                 Box::new(Rare {
                     attempts,
                     health_check,
+                    locality_metadata: self.locality_metadata.clone(),
                     proxy_protocol,
                 })
             }),

@@ -7,7 +7,8 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster as pb;
 use envoy_types::pb::google::protobuf;
 
 use crate::context::Cx;
-use crate::metadata::{Metadata, Struct};
+use crate::endpoint::Host;
+use crate::metadata::Struct;
 use crate::proxy_protocol;
 use crate::tls::{Secrets, TransportSocket, UpstreamTlsContext};
 
@@ -44,28 +45,31 @@ pub struct SocketMatch {
 }
 
 impl SocketMatches {
-    /// The one of a host with this metadata: the first whose labels it has all.
+    /// The one of a host: the first whose labels it has all, or else the first whose
+    /// labels its locality has.
     #[must_use]
-    pub fn of_host(&self, metadata: &Metadata) -> SocketId {
-        match self.0.is_empty() {
-            true => SocketId::OWN,
-            false => self.find(metadata.get(NAMESPACE)),
+    pub fn of_host(&self, host: &Host) -> SocketId {
+        if self.0.is_empty() {
+            return SocketId::OWN;
         }
+        let own = self.find(host.metadata.get(NAMESPACE));
+        own.or_else(|| self.find(host.locality_metadata().get(NAMESPACE)))
+            .unwrap_or(SocketId::OWN)
     }
 
     /// The one for these labels.
     #[must_use]
     pub fn of_labels(&self, labels: &Struct) -> SocketId {
-        self.find(Some(labels))
+        self.find(Some(labels)).unwrap_or(SocketId::OWN)
     }
 
-    fn find(&self, has: Option<&Struct>) -> SocketId {
+    fn find(&self, has: Option<&Struct>) -> Option<SocketId> {
         let fits = |one: &SocketMatch| {
             let mut wanted = one.labels.iter();
             wanted.all(|(name, value)| has.and_then(|has| has.get(name)) == Some(value))
         };
         let place = self.0.iter().position(fits);
-        place.map_or(SocketId::OWN, |place| SocketId(place as u32 + 1))
+        place.map(|place| SocketId(place as u32 + 1))
     }
 
     /// All of them, in their order.
@@ -108,7 +112,9 @@ pub(crate) fn labels(proto: Option<&protobuf::Struct>) -> Struct {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::Value;
+    use crate::core::Address;
+    use crate::endpoint::Rare;
+    use crate::metadata::{Metadata, Value};
 
     fn labels(of: &[(&str, &str)]) -> Struct {
         let mut labels = Struct::default();
@@ -127,6 +133,28 @@ mod tests {
         SocketMatches(of.iter().map(one).collect())
     }
 
+    fn metadata(has: &[(&str, &str)]) -> Arc<Metadata> {
+        let mut metadata = Metadata::default();
+        *metadata.entry(NAMESPACE) = labels(has);
+        Arc::new(metadata)
+    }
+
+    /// A host of a locality; `None` has no metadata.
+    fn host(own: Option<&[(&str, &str)]>, locality: Option<&[(&str, &str)]>) -> Host {
+        let nowhere = Address::Socket(([127, 0, 0, 1], 1).into());
+        let mut host = Host::at(nowhere, Arc::default());
+        host.metadata = own.map(metadata).unwrap_or_default();
+        host.rare = locality.map(|has| {
+            Box::new(Rare {
+                attempts: Box::default(),
+                health_check: None,
+                locality_metadata: Some(metadata(has)),
+                proxy_protocol: Box::default(),
+            })
+        });
+        host
+    }
+
     #[test]
     fn the_first_whose_labels_a_host_has() {
         let both: &[_] = &[("a", "1"), ("b", "2")];
@@ -138,21 +166,36 @@ mod tests {
             (&[("b", "2")], 0),
             (&[], 0),
         ] {
-            let mut metadata = Metadata::default();
-            *metadata.entry(NAMESPACE) = labels(has);
-            assert_eq!(some.of_host(&metadata).index(), place, "{has:?}");
+            assert_eq!(
+                some.of_host(&host(Some(has), None)).index(),
+                place,
+                "{has:?}"
+            );
             assert_eq!(some.of_labels(&labels(has)).index(), place, "{has:?}");
         }
-        assert_eq!(some.of_host(Metadata::EMPTY), SocketId::OWN);
+        let nothing = host(None, None);
+        assert_eq!(some.of_host(&nothing), SocketId::OWN);
         let any = matches(&[&[("a", "1")], &[]]);
         assert_eq!(
-            any.of_host(Metadata::EMPTY).index(),
+            any.of_host(&nothing).index(),
             2,
             "no labels are always there"
         );
-        assert_eq!(
-            SocketMatches::default().of_host(Metadata::EMPTY),
-            SocketId::OWN
-        );
+        assert_eq!(SocketMatches::default().of_host(&nothing), SocketId::OWN);
+    }
+
+    #[test]
+    fn a_locality_speaks_for_hosts_that_say_nothing() {
+        let some = matches(&[&[("a", "1")], &[("b", "2")]]);
+        let (one, two): (&[_], &[_]) = (&[("a", "1")], &[("b", "2")]);
+        for (own, locality, place) in [
+            (None, Some(one), 1),
+            (Some(two), Some(one), 2),
+            (Some(&[("a", "x")][..]), Some(one), 1),
+            (Some(&[("a", "x")]), None, 0),
+        ] {
+            let host = host(own, locality);
+            assert_eq!(some.of_host(&host).index(), place, "{own:?} {locality:?}");
+        }
     }
 }

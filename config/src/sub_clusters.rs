@@ -60,6 +60,7 @@ impl SubClusters {
             name: Arc::clone(name),
             id,
             stat_name: core::stat_name(name).into(),
+            observability_name: Arc::clone(name),
             ..self.template.clone()
         };
         if let Discovery::Dns(dns) = &self.template.discovery {

@@ -6,6 +6,7 @@
 //! says as soon as it can what they are. It keeps the message, not the bytes
 //! around it, and no more than its limit.
 
+pub mod fault;
 pub mod fingerprint;
 pub mod fuzz;
 #[cfg(test)]
@@ -179,6 +180,21 @@ fn parse(body: &[u8]) -> Option<ClientHello> {
     const SERVER_NAME: u16 = 0;
     const STATUS_REQUEST: u16 = 5;
     const PROTOCOLS: u16 = 16;
+    let mut hello = ClientHello::default();
+    for (kind, data) in extensions(body)? {
+        match kind {
+            SERVER_NAME => hello.server_name = Some(server_name(data)?),
+            STATUS_REQUEST => hello.asks_for_staple = true,
+            PROTOCOLS => hello.protocols = protocols(data)?,
+            _ => {}
+        }
+    }
+    Some(hello)
+}
+
+/// Kinds and contents of the extensions; `None` when the fields around them are broken,
+/// or one is there twice.
+fn extensions(body: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     let mut fields = Fields(body);
     fields.take(VERSION_AND_RANDOM)?;
     let session = fields.with_u8_length()?;
@@ -187,30 +203,22 @@ fn parse(body: &[u8]) -> Option<ClientHello> {
     if session.len() > 32 || suites.is_empty() || suites.len() % 2 != 0 || compression.is_empty() {
         return None;
     }
-    let mut hello = ClientHello::default();
+    let mut found = Vec::new();
     if fields.0.is_empty() {
         // Old clients have no extensions at all.
-        return Some(hello);
+        return Some(found);
     }
     let mut extensions = Fields(fields.with_u16_length()?);
     if !fields.0.is_empty() {
         return None;
     }
-    let mut seen = Vec::new();
     while !extensions.0.is_empty() {
-        let kind = extensions.u16()?;
-        let data = extensions.with_u16_length()?;
-        seen.push(kind);
-        match kind {
-            SERVER_NAME => hello.server_name = Some(server_name(data)?),
-            STATUS_REQUEST => hello.asks_for_staple = true,
-            PROTOCOLS => hello.protocols = protocols(data)?,
-            _ => {}
-        }
+        found.push((extensions.u16()?, extensions.with_u16_length()?));
     }
-    seen.sort_unstable();
-    let is_twice = seen.windows(2).any(|pair| pair[0] == pair[1]);
-    (!is_twice).then_some(hello)
+    let mut kinds: Vec<_> = found.iter().map(|(kind, _)| *kind).collect();
+    kinds.sort_unstable();
+    let is_twice = kinds.windows(2).any(|pair| pair[0] == pair[1]);
+    (!is_twice).then_some(found)
 }
 
 /// The list of names has had one kind of name for ever, and one name.

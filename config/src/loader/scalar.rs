@@ -141,6 +141,9 @@ fn number(text: &str) -> Option<f64> {
     value.filter(|_| looks_like_one)
 }
 
+/// Values that are never suggested, because whoever takes one is refused.
+const REFUSED_VALUES: &[&str] = &["TLSv1_0", "TLSv1_1"];
+
 /// An enum value by name, in any case, or by number in quotes.
 fn enum_value(of: &EnumDescriptor, text: &str) -> Result<Value, Wrong> {
     let found = of
@@ -152,7 +155,10 @@ fn enum_value(of: &EnumDescriptor, text: &str) -> Result<Value, Wrong> {
     if let Ok(number) = text.parse() {
         return Ok(Value::EnumNumber(number));
     }
-    let names: Vec<String> = of.values().map(|v| v.name().to_owned()).collect();
+    let names = of.values().map(|v| v.name().to_owned());
+    let names: Vec<String> = names
+        .filter(|name| !REFUSED_VALUES.contains(&name.as_str()))
+        .collect();
     let hint = match suggest::nearest(&text.to_ascii_uppercase(), names.iter().cloned()) {
         Some(near) => format!("did you mean {near}?"),
         None => format!("allowed are {}", names.join(", ")),

@@ -51,7 +51,7 @@ fn of_host(cluster: &str, host: &HostStatus) -> impl Iterator<Item = HostValue> 
     let address = host.address.to_string();
     let prefix = format!(
         "{}endpoint.{}.",
-        cluster::prefix(cluster),
+        cluster::prefix(&sanitize(cluster)),
         sanitize(&address)
     );
     let mut labels = vec![

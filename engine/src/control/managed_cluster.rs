@@ -11,7 +11,6 @@ use ringway_config::clusters::ClusterId;
 use ringway_config::core::Address;
 use ringway_config::discovery::Discovery;
 use ringway_config::endpoint::{Assignment, Host as HostConfig};
-use ringway_config::metadata::Metadata;
 use ringway_config::runtime::RuntimeValues;
 use tokio::task::AbortHandle;
 
@@ -251,7 +250,7 @@ impl ManagedCluster {
         };
         // As Envoy, which is told of one after the other.
         self.shared.stats.membership_change.add(added);
-        self.shared.count_sockets(added as usize, Metadata::EMPTY);
+        self.shared.count_sockets(added as usize, None);
         self.set_members(members);
     }
 
@@ -275,7 +274,7 @@ impl ManagedCluster {
             })
             .collect();
         let gone = (before.len() as u64 + added).saturating_sub(members.len() as u64);
-        self.shared.count_sockets(added as usize, Metadata::EMPTY);
+        self.shared.count_sockets(added as usize, None);
         // As Envoy, where a host that gets another address is the same one.
         self.shared.stats.membership_change.add(added + gone);
         self.set_members(members);
@@ -370,7 +369,7 @@ impl ManagedCluster {
         // Who looks for hosts counts them: as Envoy, with every answer.
         if !self.shared.config.discovery.has_to_look() {
             for host in &found.added {
-                self.shared.count_sockets(1, &host.first().metadata);
+                self.shared.count_sockets(1, Some(host.first()));
             }
         }
         // As Envoy, which updates one priority after the other.

@@ -232,7 +232,7 @@ impl ServerView for View {
             let hosts = cluster.hosts();
             ClusterStatus {
                 name: cluster.config.name.to_string(),
-                observability_name: cluster.config.stat_name.to_string(),
+                observability_name: cluster.config.observability_name.to_string(),
                 eds_service_name: Some(assignment_name(cluster))
                     .filter(|name| *name != &*cluster.config.name)
                     .map(ToOwned::to_owned),

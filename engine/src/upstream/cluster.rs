@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringway_config::cluster::{Cluster as ClusterConfig, HttpVersion};
 use ringway_config::discovery::Discovery;
-use ringway_config::endpoint::DropOverload;
-use ringway_config::metadata::Metadata;
+use ringway_config::endpoint::{self, DropOverload};
+use ringway_config::metadata::Struct;
 use ringway_config::runtime::RuntimeValues;
 use ringway_config::socket_match::SocketId;
 use ringway_lb::balancer::{Balancer, Cursor, Pick};
@@ -204,9 +204,14 @@ impl SharedCluster {
         self.sockets.get(id.index()).unwrap_or(&self.sockets[0])
     }
 
-    /// Counts hosts with this metadata by the transport socket that they have.
-    pub fn count_sockets(&self, hosts: usize, metadata: &Metadata) {
-        let id = self.config.socket_matches.of_host(metadata);
+    /// Counts so many hosts that are described alike, or of which nothing is said, by the
+    /// transport socket that they have.
+    pub fn count_sockets(&self, hosts: usize, described: Option<&endpoint::Host>) {
+        let matches = &self.config.socket_matches;
+        let id = match described {
+            Some(host) => matches.of_host(host),
+            None => matches.of_labels(&Struct::default()),
+        };
         self.socket(id).count(hosts);
     }
 
@@ -391,7 +396,7 @@ impl Cluster {
             stats: shared.stats,
             info: Rc::new(ClusterInfo {
                 name: Arc::clone(&shared.config.name),
-                observability_name: Arc::clone(&shared.config.stat_name),
+                observability_name: Arc::clone(&shared.config.observability_name),
                 metadata: Arc::clone(&shared.config.metadata),
             }),
             breakers: [breakers(&shared.limits[0]), breakers(&shared.limits[1])],

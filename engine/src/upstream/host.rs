@@ -252,7 +252,7 @@ impl Host {
             named_pools: OnceCell::new(),
             info: RefCell::new(Rc::new(info(config))),
             config: RefCell::new(Arc::clone(config)),
-            socket: Cell::new(cluster.socket_matches.of_host(&config.metadata)),
+            socket: Cell::new(cluster.socket_matches.of_host(config)),
             draining: Cell::new(false),
             unfit: Cell::new(is_unfit(shared)),
             generation: Cell::new(0),
@@ -330,7 +330,7 @@ impl Host {
     /// The configuration says something else of it now. Requests in flight
     /// keep what they started with.
     pub(super) fn reconfigure(&self, config: &Arc<HostConfig>, cluster: &ClusterConfig) {
-        (self.socket).set(cluster.socket_matches.of_host(&config.metadata));
+        (self.socket).set(cluster.socket_matches.of_host(config));
         *self.config.borrow_mut() = Arc::clone(config);
         *self.info.borrow_mut() = Rc::new(info(config));
     }

@@ -242,3 +242,50 @@ fn connections_after_failed_handshakes_are_carried() {
         },
     );
 }
+
+/// Clients that are turned away for their certificates, and the alert that they get.
+#[test]
+fn certificates_are_refused_with_the_alert_of_envoy() {
+    let test = "certificates_are_refused_with_the_alert_of_envoy";
+    if programs::optional(test, "openssl").is_none() {
+        return;
+    }
+    let files = Files::new();
+    let hash = "verify_certificate_hash: [ \
+         \"0000000000000000000000000000000000000000000000000000000000000000\" ]";
+    let trusted = "trusted_ca: { filename: FILES/ca.pem }";
+    let stranger = ["-cert", "stranger.pem", "-key", "stranger.key"];
+    let client = ["-cert", "client.pem", "-key", "client.key"];
+    let cases: [(&str, &str, &str, &[&str]); 6] = [
+        ("none", "authority", "-tls1_2", &[]),
+        ("none", "authority", "-tls1_3", &[]),
+        ("none", "pinned", "-tls1_2", &[]),
+        ("a stranger", "authority", "-tls1_2", &stranger),
+        ("a stranger", "authority", "-tls1_3", &stranger),
+        ("another hash", "pinned", "-tls1_2", &client),
+    ];
+    all_alike(test, |program| {
+        let listeners = [("authority", trusted), ("pinned", hash)].map(|(name, asked)| {
+            let context = format!(
+                "require_client_certificate: true, common_tls_context: {{ tls_certificates: [ {} \
+                 ], validation_context: {{ {asked} }} }}",
+                certificate("server")
+            );
+            listener_with(name, &server_tls(&context), "", "-", "")
+        });
+        let process = start(program, &files, &listeners.concat(), "");
+        let mut seen = String::new();
+        for (what, listener, version, arguments) in cases {
+            let arguments = [&[version, "-ign_eof"], arguments].concat();
+            let told = s_client(&files, process.listener(listener), &arguments);
+            let alert = told
+                .lines()
+                .filter_map(|line| line.split_once("SSL alert number "))
+                .map(|(_, number)| number.trim())
+                .next();
+            assert!(alert.is_some(), "{what} {listener} {version}: {told}");
+            seen += &format!("{what} {listener} {version}: {alert:?}\n");
+        }
+        seen
+    });
+}

@@ -160,8 +160,15 @@ fn messages_that_stay_incomplete() {
     let data = record(0x17, &[7]);
     let alert = record(0x15, &[2, 40]);
     let empty = record(0x16, &[]);
+    let zeros = record(0x16, &[0; 16]);
     let half = |hello: &[u8]| record(0x16, &hello[5..60]);
-    let cases: [(&str, Vec<Vec<u8>>); 9] = [
+    let cases: [(&str, Vec<Vec<u8>>); 12] = [
+        ("messages of zeros", vec![zeros.clone()]),
+        (
+            "messages of zeros behind an old hello",
+            vec![old.clone(), zeros.clone()],
+        ),
+        ("messages of zeros behind a hello", vec![new.clone(), zeros]),
         ("half a hello, data", vec![half(&new), data.clone()]),
         ("half a hello, an alert", vec![half(&new), alert.clone()]),
         (

@@ -122,7 +122,7 @@ fn hosts_are_asked_as_envoy_asks() {
 }
 
 /// A server that answers whatever it is sent as HTTP servers answer TLS.
-fn not_tls() -> SocketAddr {
+pub(super) fn not_tls() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
     std::thread::spawn(move || {

@@ -17,6 +17,8 @@ mod failures;
 mod files;
 mod filter_chains;
 mod fingerprints;
+mod first_bytes;
+mod host_errors;
 mod hostile;
 mod hosts;
 mod ocsp;

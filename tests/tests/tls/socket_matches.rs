@@ -119,6 +119,94 @@ fn hosts_have_the_socket_of_their_labels() {
     });
 }
 
+/// Cases of localities: what their cluster is called, what they and their host say.
+fn localities() -> [(&'static str, String, String); 5] {
+    [
+        ("silent", labels("kind: plain"), String::new()),
+        ("both", labels("kind: plain"), labels("level: 3")),
+        ("other", labels("kind: plain"), labels("kind: other")),
+        ("host", labels("kind: tls"), labels("kind: plain")),
+        ("neither", labels("kind: other"), labels("kind: another")),
+    ]
+}
+
+/// An assignment with one host, and labels of its locality.
+fn assignment(name: &str, of_locality: &str, of_host: &str, host: SocketAddr) -> String {
+    format!(
+        "cluster_name: {name}, endpoints: [ {{ {of_locality} lb_endpoints: [ {} ] }} ]",
+        endpoint(host, of_host)
+    )
+}
+
+/// A locality speaks for hosts that have no labels that fit.
+#[test]
+fn hosts_have_the_socket_of_their_locality() {
+    let test = "hosts_have_the_socket_of_their_locality";
+    let files = Files::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    all_alike(test, |program| {
+        let fleet = Fleet::start(1);
+        let server = Server::start(&files, Manner::Answer);
+        let (mut routes, mut clusters) = (String::new(), String::new());
+        for (name, of_locality, of_host) in localities() {
+            let host = match name {
+                "neither" => server.address,
+                _ => fleet.address(0),
+            };
+            let head = format!(
+                "    {}\n    transport_socket_matches:\n",
+                client_tls("sni: o.test")
+            );
+            let _ = write!(
+                clusters,
+                "  - name: {name}\n{head}{}    load_assignment: {{ {} }}\n",
+                matches(),
+                assignment(name, &of_locality, &of_host, host)
+            );
+            let path = folder.path().join(format!("{name}.yaml"));
+            let text = format!(
+                "resources: [ {{ \"@type\": \
+                 type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment, {} }} ]",
+                assignment(&format!("{name}_eds"), &of_locality, &of_host, host)
+            );
+            std::fs::write(&path, text).expect("a file");
+            let _ = write!(
+                clusters,
+                "  - name: {name}_eds\n    type: EDS\n    eds_cluster_config: {{ eds_config: {{ \
+                 resource_api_version: V3, path_config_source: {{ path: {path:?} }} }} }}\n{head}{}",
+                matches()
+            );
+            for cluster in [name.to_owned(), format!("{name}_eds")] {
+                let _ = writeln!(
+                    routes,
+                    "              - {{ match: {{ path: /{cluster} }}, route: {{ cluster: \
+                     {cluster} }} }}"
+                );
+            }
+        }
+        let log = "%REQ(:PATH)% %RESPONSE_CODE% %UPSTREAM_TLS_VERSION%";
+        let listener = listener_with("front", "name: plain", "", log, &routes);
+        let front = super::start(program, &files, &listener, &clusters);
+        let mut seen = String::new();
+        for (name, ..) in localities() {
+            for cluster in [name.to_owned(), format!("{name}_eds")] {
+                let answer = get(front.listener("front"), &format!("/{cluster}"));
+                let status = answer.split_whitespace().next().unwrap_or_default();
+                let _ = writeln!(seen, "{cluster}: {status}");
+                assert_eq!(status, "200", "{cluster} on {}", program.name());
+            }
+        }
+        seen += &log_of(&front, "front", 2 * localities().len());
+        let text = front.admin().get("/stats").text();
+        let counted = text
+            .lines()
+            .filter(|line| line.contains("total_match_count"));
+        let mut counted: Vec<_> = counted.collect();
+        counted.sort_unstable();
+        seen + &counted.join("\n")
+    });
+}
+
 /// Checks have the socket of their own labels, where they have some.
 #[test]
 fn checks_have_the_socket_of_their_labels() {

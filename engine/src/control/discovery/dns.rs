@@ -118,7 +118,7 @@ impl Names {
             false => &answer.addresses[..],
         };
         let target = &dns.targets[place];
-        (self.cluster).count_sockets(addresses.len(), &target.host.metadata);
+        (self.cluster).count_sockets(addresses.len(), Some(&target.host));
         if !dns.is_logical {
             // As Envoy, which weighs what it is told of one name.
             let weight = match addresses {

@@ -270,6 +270,7 @@ fn host(key: &Arc<str>, addresses: &[IpAddr]) -> Host {
         host.rare = Some(Box::new(Rare {
             attempts,
             health_check: None,
+            locality_metadata: None,
             proxy_protocol: Box::default(),
         }));
     }

@@ -130,7 +130,7 @@ impl Subscription {
             self.cluster.stats.assignment_timeout_received.inc();
         }
         for host in assignment.hosts.hosts.iter() {
-            self.cluster.count_sockets(1, &host.metadata);
+            self.cluster.count_sockets(1, Some(host));
         }
         if assignment.hosts == self.hosts {
             self.cluster.stats.update_no_rebuild.inc();

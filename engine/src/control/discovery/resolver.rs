@@ -280,12 +280,14 @@ async fn or_else(
     }
 }
 
-/// An address of the wrong family is none.
+/// An address of the wrong family is none, but for c-ares one of IPv4 belongs to both.
 fn literal(address: IpAddr, family: LookupFamily) -> Answer {
     let fits = match family {
         LookupFamily::V4Only => address.is_ipv4(),
-        LookupFamily::V6Only => address.is_ipv6(),
-        LookupFamily::Auto | LookupFamily::V4Preferred | LookupFamily::All => true,
+        LookupFamily::V6Only
+        | LookupFamily::Auto
+        | LookupFamily::V4Preferred
+        | LookupFamily::All => true,
     };
     Answer {
         addresses: fits.then_some(address).into_iter().collect(),
@@ -366,7 +368,7 @@ mod tests {
         for (name, family, expected) in [
             ("127.0.0.1", LookupFamily::Auto, 1),
             ("127.0.0.1", LookupFamily::V4Only, 1),
-            ("127.0.0.1", LookupFamily::V6Only, 0),
+            ("127.0.0.1", LookupFamily::V6Only, 1),
             ("127.0.0.1", LookupFamily::All, 1),
             ("::1", LookupFamily::V4Only, 0),
             ("::1", LookupFamily::V4Preferred, 1),

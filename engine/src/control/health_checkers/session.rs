@@ -53,7 +53,7 @@ impl Session {
         };
         let socket = match &shared.socket {
             Some((socket, _)) => *socket,
-            None => (shared.cluster.socket_matches).of_host(&member.config.metadata),
+            None => (shared.cluster.socket_matches).of_host(&member.config),
         };
         let tls = shared.tls.get(socket.index()).cloned().flatten();
         let scheme = match tls {

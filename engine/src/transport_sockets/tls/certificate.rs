@@ -17,6 +17,7 @@ use x509_parser::public_key::PublicKey;
 
 use super::encrypted_key;
 use super::ocsp::OcspResponse;
+use super::pem;
 use crate::data_source;
 use crate::stream_info::CertificateFacts;
 
@@ -136,12 +137,12 @@ fn read_staple(
     None
 }
 
-fn read_chain(pem: &[u8], cx: &mut Cx<'_>) -> Option<Vec<CertificateDer<'static>>> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+fn read_chain(bytes: &[u8], cx: &mut Cx<'_>) -> Option<Vec<CertificateDer<'static>>> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     match chain {
         Ok(chain) if chain.is_empty() => cx.error("there is no certificate in it"),
         Ok(chain) => return Some(chain),
-        Err(error) => cx.error(format!("this is not PEM: {error}")),
+        Err(error) => cx.error(format!("this is not PEM: {}", pem::reason(&error))),
     }
     None
 }
@@ -156,12 +157,13 @@ fn compile_key(
         None => None,
     };
     cx.at(&config.key.path, |cx| {
-        let pem = data_source::read(&config.key.message, cx)?;
+        let bytes = data_source::read(&config.key.message, cx)?;
         let key = match &password {
             // As for Envoy, an empty one is none.
-            Some(password) if !password.is_empty() => encrypted_key::open(&pem, password)
-                .ok_or_else(|| "there is no key in it that the password opens".to_owned()),
-            _ => read_key(&pem),
+            Some(password) if !password.is_empty() => {
+                encrypted_key::open(&bytes, password).ok_or_else(|| not_opened(password))
+            }
+            _ => read_key(&bytes),
         };
         let key = key.and_then(|key| {
             let loaded = provider.key_provider.load_private_key(key);
@@ -171,16 +173,28 @@ fn compile_key(
     })
 }
 
-fn read_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    if is_encrypted(pem) {
+/// A password is all that its file holds, in Envoy too.
+fn not_opened(password: &[u8]) -> String {
+    let reason = "there is no key in it that the password opens";
+    match password.last() {
+        Some(b'\n') => format!("{reason}; the password ends in a line feed, which is a part of it"),
+        _ => reason.to_owned(),
+    }
+}
+
+fn read_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    if is_encrypted(bytes) {
         return Err("the key needs a password".to_owned());
     }
-    PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("there is no key in it: {error}"))
+    PrivateKeyDer::from_pem_slice(bytes).map_err(|error| match error {
+        rustls::pki_types::pem::Error::NoItemsFound => "there is no key in it".to_owned(),
+        error => format!("there is no key in it: {}", pem::reason(&error)),
+    })
 }
 
 /// Either form of keys with a password: that of PKCS #8, and the one before it.
-fn is_encrypted(pem: &[u8]) -> bool {
-    let has = |text: &[u8]| memchr::memmem::find(pem, text).is_some();
+fn is_encrypted(bytes: &[u8]) -> bool {
+    let has = |text: &[u8]| memchr::memmem::find(bytes, text).is_some();
     has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED")
 }
 

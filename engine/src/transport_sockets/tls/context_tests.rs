@@ -866,7 +866,11 @@ fn certificates_that_cannot_be_used() {
             &one.key,
             "certificate_chain: there is no certificate in it",
         ),
-        (&no_end, &one.key, "certificate_chain: this is not PEM"),
+        (
+            &no_end,
+            &one.key,
+            "certificate_chain: this is not PEM: the end of its \"CERTIFICATE\" is missing",
+        ),
         (
             &cut,
             &one.key,
@@ -886,6 +890,15 @@ fn certificates_that_cannot_be_used() {
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
     let found = broken(&one.pem, encrypted);
     assert!(found.contains("the key needs a password"), "{found}");
+    let password = "private_key: {PEM}, password: { inline_string: \"x\\n\" }";
+    let given = password.replace("{PEM}", &format!("{{ inline_string: {encrypted:?} }}"));
+    let context = format!(
+        "common_tls_context: {{ tls_certificates: [ {{ certificate_chain: {{ inline_string: {:?} \
+         }}, {given} }} ] }}",
+        one.pem
+    );
+    let found = try_server(&context).expect_err("no key");
+    assert!(found.contains("ends in a line feed"), "{found}");
     let malformed: CertificateDer<'_> = one.der[..one.der.len() - 1].to_vec().into();
     assert_eq!(
         crate::stream_info::CertificateFacts::parse(&malformed),

@@ -1,6 +1,7 @@
 //! What a failed handshake is called in logs and response-code details: BoringSSL's
 //! error, as Envoy prints it, where there is one of the same meaning.
 
+use ringway_codecs::client_hello::fault::Fault;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 use super::handshake::{HandshakeError, NO_SECRET};
@@ -19,6 +20,10 @@ pub fn reason(error: &HandshakeError) -> String {
             return told(125, "CERTIFICATE_VERIFY_FAILED");
         }
         HandshakeError::Verify(failure) => return certificate_verify_failed(failure),
+        HandshakeError::NoHello(fault) => {
+            let (number, name) = no_hello_reason(*fault);
+            return told(number, name);
+        }
         HandshakeError::NoSecret => return NO_SECRET.to_owned(),
         HandshakeError::HttpRequest => return told(156, "HTTP_REQUEST"),
         HandshakeError::HttpsProxyRequest => return told(155, "HTTPS_PROXY_REQUEST"),
@@ -66,6 +71,19 @@ fn certificate_verify_failed(detail: &dyn std::fmt::Display) -> String {
         "TLS_error:|{number}:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:\
          verify cert failed: {detail}:TLS_error_end"
     )
+}
+
+fn no_hello_reason(fault: Fault) -> (u32, &'static str) {
+    match fault {
+        Fault::Version => (247, "WRONG_VERSION_NUMBER"),
+        Fault::RecordLength => (146, "ENCRYPTED_LENGTH_TOO_LONG"),
+        Fault::PlaintextLength => (136, "DATA_LENGTH_TOO_LONG"),
+        Fault::EmptyRecords => (219, "TOO_MANY_EMPTY_FRAGMENTS"),
+        Fault::RecordKind => (225, "UNEXPECTED_RECORD"),
+        Fault::MessageKind => (223, "UNEXPECTED_MESSAGE"),
+        Fault::MessageLength => (150, "EXCESSIVE_MESSAGE_SIZE"),
+        Fault::Malformed => (131, "CLIENTHELLO_PARSE_FAILED"),
+    }
 }
 
 fn incompatible_reason(error: &rustls::PeerIncompatible) -> (u32, &'static str) {

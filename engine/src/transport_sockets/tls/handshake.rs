@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use ringway_codecs::client_hello::fault::{Fault, FaultFinder, Verdict};
 use ringway_codecs::client_hello::{ClientHello, ClientHelloReader, Progress};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::crypto::SupportedKxGroup;
@@ -11,8 +12,8 @@ use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{
-    ClientConfig, CommonState, ExtractedSecrets, HandshakeKind, InvalidMessage, NamedGroup,
-    ProtocolVersion, ServerConfig, SignatureScheme, SupportedCipherSuite,
+    ClientConfig, CommonState, ExtractedSecrets, HandshakeKind, NamedGroup, ProtocolVersion,
+    ServerConfig, SignatureScheme, SupportedCipherSuite,
 };
 
 use super::budget;
@@ -28,14 +29,9 @@ use crate::stream_info::CertificateFacts;
 /// what surrounds it. A ClientHello alone is held to a quarter of it by rustls.
 const WAITING_BYTES_MAX: usize = 128 * 1024;
 
-/// The longest ClientHello: BoringSSL's limit.
-const CLIENT_HELLO_BYTES_MAX: u32 = 16 * 1024;
-
-/// The alert that BoringSSL answers a longer one with, in a record.
-const ILLEGAL_PARAMETER: [u8; 7] = [21, 3, 3, 0, 2, 2, 47];
-
-/// What BoringSSL answers where there is no certificate for a client.
+/// Alerts of BoringSSL that rustls has others for.
 const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
+const BAD_CERTIFICATE_HASH_VALUE: [u8; 7] = [21, 3, 3, 0, 2, 2, 114];
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -48,6 +44,8 @@ pub enum HandshakeError {
     Tls(rustls::Error),
     /// The peer's certificate is not acceptable.
     Verify(VerifyFailure),
+    /// What the client begins with is no ClientHello.
+    NoHello(Fault),
     /// There is no context yet: nobody has said what our secrets are.
     NoSecret,
     /// The client speaks HTTP, without TLS.
@@ -73,9 +71,9 @@ impl From<HandshakeError> for io::Error {
             HandshakeError::Tls(error) => Self::new(io::ErrorKind::InvalidData, error),
             HandshakeError::Verify(failure) => Self::other(failure.to_string()),
             HandshakeError::NoSecret => Self::other(NO_SECRET),
-            HandshakeError::HttpRequest | HandshakeError::HttpsProxyRequest => {
-                io::ErrorKind::InvalidData.into()
-            }
+            HandshakeError::NoHello(_)
+            | HandshakeError::HttpRequest
+            | HandshakeError::HttpsProxyRequest => io::ErrorKind::InvalidData.into(),
         }
     }
 }
@@ -163,6 +161,7 @@ pub async fn accept(
 /// What a client begins with, if it is a ClientHello, and all that it has sent.
 async fn client_hello(socket: &Stream) -> Result<(Option<ClientHello>, Vec<u8>), HandshakeError> {
     let mut reader = ClientHelloReader::new(WAITING_BYTES_MAX);
+    let mut faults = FaultFinder::default();
     let mut received = Vec::new();
     let mut is_tls = true;
     loop {
@@ -172,11 +171,6 @@ async fn client_hello(socket: &Stream) -> Result<(Option<ClientHello>, Vec<u8>),
             Err(error) => return Err(HandshakeError::Io(error)),
         };
         received.extend_from_slice(&chunk);
-        if is_longer(&received, CLIENT_HELLO_BYTES_MAX) {
-            socket.write(&ILLEGAL_PARAMETER);
-            let error = InvalidMessage::HandshakePayloadTooLarge;
-            return Err(rustls::Error::InvalidMessage(error).into());
-        }
         if is_tls {
             match reader.read(&chunk) {
                 Progress::Incomplete => continue,
@@ -186,11 +180,19 @@ async fn client_hello(socket: &Stream) -> Result<(Option<ClientHello>, Vec<u8>),
             }
         }
         // As long as the head of a record: what is shorter says nothing, as in BoringSSL.
-        if received.len() >= HEADER_BYTES {
-            return match http_request(&received) {
-                Some(error) => Err(error),
-                None => Ok((None, received)),
-            };
+        if received.len() < HEADER_BYTES {
+            continue;
+        }
+        if let Some(error) = http_request(&received) {
+            return Err(error);
+        }
+        match faults.read(&received) {
+            Verdict::Incomplete if received.len() <= WAITING_BYTES_MAX => {}
+            Verdict::Fault(fault) => {
+                socket.write(&fault.alert());
+                return Err(HandshakeError::NoHello(fault));
+            }
+            Verdict::Incomplete | Verdict::Sound => return Ok((None, received)),
         }
     }
 }
@@ -211,16 +213,6 @@ pub async fn connect(
     };
     let session = UnbufferedClientConnection::new_with_alpn(Arc::clone(config), name, alpn)?;
     run(socket, session, Vec::new(), &mut Notes::default()).await
-}
-
-/// Whether the first message of a handshake announces more bytes than that.
-fn is_longer(received: &[u8], bytes_max: u32) -> bool {
-    match received {
-        [22, _, _, _, _, _, length @ ..] if length.len() >= 3 => {
-            u32::from_be_bytes([0, length[0], length[1], length[2]]) > bytes_max
-        }
-        _ => false,
-    }
 }
 
 /// What it is that begins like a request, with a method that BoringSSL knows.
@@ -329,6 +321,26 @@ fn step<Data>(
     Step { consumed, next }
 }
 
+/// The alert to be sent instead of rustls's, where it is not encrypted.
+fn alert(
+    error: &rustls::Error,
+    noted: &Notes,
+    version: Option<ProtocolVersion>,
+) -> Option<&'static [u8; 7]> {
+    let is_tls12 = version == Some(ProtocolVersion::TLSv1_2);
+    match (error, &noted.failure) {
+        // There is no certificate for the client.
+        _ if noted.staple == Some(Staple::Failed) => Some(&HANDSHAKE_FAILURE),
+        (rustls::Error::NoCertificatesPresented, _) if is_tls12 => Some(&HANDSHAKE_FAILURE),
+        (rustls::Error::InvalidCertificate(_), Some(VerifyFailure::CertificateHash))
+            if is_tls12 =>
+        {
+            Some(&BAD_CERTIFICATE_HASH_VALUE)
+        }
+        _ => None,
+    }
+}
+
 async fn run<S: Session>(
     socket: Stream,
     mut session: S,
@@ -365,11 +377,8 @@ async fn run<S: Session>(
                             .next
                             .is_ok()
                     {}
-                    socket.write(match noted.staple {
-                        // There is no certificate, which rustls says in another way.
-                        Some(Staple::Failed) => &HANDSHAKE_FAILURE,
-                        _ => &output[..],
-                    });
+                    let own = alert(&error, noted, session.state().protocol_version());
+                    socket.write(own.map_or(&output[..], |own| &own[..]));
                     return Err(match (error, noted.failure.take()) {
                         (rustls::Error::InvalidCertificate(_), Some(failure)) => {
                             HandshakeError::Verify(failure)

@@ -5,7 +5,7 @@
 //! `client_context.rs`; requests may ask for more (`asked.rs`). A context is made of
 //! - what may be agreed on (`parameters.rs`),
 //! - our certificates (`certificate.rs`; `encrypted_key.rs` where a key has a
-//!   password), what is said of them (`ocsp.rs`) and which of them a client gets
+//!   password, `pem.rs` where there is none), what is said of them (`ocsp.rs`) and which of them a client gets
 //!   (`certificate_selector.rs`),
 //! - what is asked of the peer's (`verifier.rs`): a chain to somebody who is trusted
 //!   (`trust_store.rs`, by the library's own rules, `x509_store.rs`) and names
@@ -44,6 +44,7 @@ mod notes;
 mod ocsp;
 mod parameters;
 mod peer_certificate;
+mod pem;
 mod record;
 mod server_context;
 mod session_facts;

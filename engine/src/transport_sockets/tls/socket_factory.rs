@@ -85,6 +85,7 @@ impl HandshakeCounts {
                 self.stats.fail_verify_no_cert.inc();
             }
             HandshakeError::Tls(_)
+            | HandshakeError::NoHello(_)
             | HandshakeError::HttpRequest
             | HandshakeError::HttpsProxyRequest => self.stats.connection_error.inc(),
             // Nobody has broken a rule of TLS.

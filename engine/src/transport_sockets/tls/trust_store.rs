@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use super::certificate::{Listed, file_of};
 use super::peer_certificate::PeerCertificate;
+use super::pem;
 use super::x509_store::{ChainError, Malformed, Rules, X509Store};
 use crate::data_source;
 use crate::stream_info::CertificateFacts;
@@ -36,8 +37,8 @@ impl TrustStore {
         };
         let mut lists = Vec::new();
         let anchors = cx.at(&source.path, |cx| {
-            let pem = data_source::read(&source.message, cx)?;
-            let anchors: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+            let bytes = data_source::read(&source.message, cx)?;
+            let anchors: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
             let anchors = match anchors {
                 Ok(anchors) if anchors.is_empty() => {
                     cx.error("there is no certificate in it");
@@ -45,11 +46,11 @@ impl TrustStore {
                 }
                 Ok(anchors) => anchors,
                 Err(error) => {
-                    cx.error(format!("this is not PEM: {error}"));
+                    cx.error(format!("this is not PEM: {}", pem::reason(&error)));
                     return None;
                 }
             };
-            lists.append(&mut read_lists(&pem, cx)?);
+            lists.append(&mut read_lists(&bytes, cx)?);
             Some(anchors)
         });
         if let Some(source) = &config.crl {
@@ -139,11 +140,10 @@ fn reason(malformed: Malformed) -> String {
     }
 }
 
-fn read_lists(pem: &[u8], cx: &mut Cx<'_>) -> Option<Vec<CertificateRevocationListDer<'static>>> {
-    let lists = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+fn read_lists(bytes: &[u8], cx: &mut Cx<'_>) -> Option<Vec<CertificateRevocationListDer<'static>>> {
+    let lists = CertificateRevocationListDer::pem_slice_iter(bytes).collect();
     let lists: Result<Vec<_>, _> = lists;
-    if lists.is_err() {
-        cx.error("this is not PEM");
-    }
-    lists.ok()
+    lists
+        .map_err(|error| cx.error(format!("this is not PEM: {}", pem::reason(&error))))
+        .ok()
 }

@@ -60,6 +60,7 @@ pub(super) fn on_failure(
     let status = match failure {
         Failure::Connect(_)
         | Failure::ConnectTimeout
+        | Failure::Handshake(_)
         | Failure::UpstreamClosed
         | Failure::UpstreamReset
         | Failure::UpstreamRefused
