@@ -172,6 +172,17 @@ impl TransportSocket {
             Self::Tls(stream) => stream.bytes_sent(),
         }
     }
+
+    /// Bytes so far, those that are still queued included. What was queued may be
+    /// forgotten when the connection breaks, so they may be fewer than before.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        match self {
+            Self::RawBuffer(stream) => stream.bytes_sent() + stream.queued() as u64,
+            // What else is queued is not of the layer above, such as tickets.
+            Self::Tls(stream) => stream.bytes_written(),
+        }
+    }
 }
 
 impl TransportSocket {

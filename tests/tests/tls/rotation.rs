@@ -317,19 +317,23 @@ async fn client(address: SocketAddr, connector: TlsConnector, progress: Arc<Prog
     }
 }
 
+/// A client's configuration that accepts every certificate.
+pub(super) fn anybody() -> rustls::ClientConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_no_client_auth()
+}
+
 /// 1,000 connections with requests on them through five rotations: none is closed,
 /// and new ones get the new certificate on every worker.
 #[test]
 fn open_connections_outlive_rotations() {
     let files = Files::new();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
-        .with_no_client_auth();
-    let connector = TlsConnector::from(Arc::new(config));
+    let connector = TlsConnector::from(Arc::new(anybody()));
     each_driver(|program| {
         put(&files, "srv.yaml", &certificate_secret("srv", "server"));
         let text = format!(

@@ -54,7 +54,7 @@ impl ServerConnection {
     /// than before.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
-        self.stream.bytes_sent() + self.stream.queued() as u64
+        self.stream.bytes_written()
     }
 
     /// Bytes for the client since this was asked last.

@@ -285,6 +285,13 @@ impl TlsStream {
         self.0.state.borrow().bytes_written.saturating_sub(queued)
     }
 
+    /// Bytes of the layer above that were [written](Self::write), whether or not
+    /// they are sent.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.0.state.borrow().bytes_written
+    }
+
     /// Has plaintext counted as it comes and goes from now on, or not any more. What
     /// records add to it goes first where a part of them is sent.
     pub fn count_wire(&self, count: Option<WireCount>) {

@@ -303,7 +303,7 @@ impl Codec {
             Self::Http1(http1) => {
                 let stream = &lease.stream;
                 let received = stream.bytes_received();
-                let sent = stream.bytes_sent() + stream.queued() as u64;
+                let sent = stream.bytes_written();
                 let moved = Moved {
                     wire_received: received - http1.received,
                     // What was queued is forgotten when the connection breaks.

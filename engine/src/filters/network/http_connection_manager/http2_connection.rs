@@ -395,7 +395,7 @@ impl ConnectionManager {
     }
 
     fn count_socket_bytes(&self, socket: &TransportSocket, counted: &mut (u64, u64)) {
-        let sent = socket.bytes_sent() + socket.queued() as u64;
+        let sent = socket.bytes_written();
         let received = socket.bytes_received();
         let stats = self.stats();
         stats.downstream_cx_rx_bytes_total.add(received - counted.0);
