@@ -6,28 +6,13 @@ pub mod origin;
 
 use crate::hpack::{self, Decoder, Field};
 use crate::message::{Framing, Message};
+use ringway_codecs::http2::HEAD_BYTES;
+pub use ringway_codecs::http2::{END_STREAM, kind};
 use std::collections::BTreeMap;
 
 /// What a client's connection begins with.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Types of frames (RFC 9113 section 6).
-#[expect(missing_docs, reason = "the names are the standard's")]
-pub mod kind {
-    pub const DATA: u8 = 0;
-    pub const HEADERS: u8 = 1;
-    pub const PRIORITY: u8 = 2;
-    pub const RST_STREAM: u8 = 3;
-    pub const SETTINGS: u8 = 4;
-    pub const PUSH_PROMISE: u8 = 5;
-    pub const PING: u8 = 6;
-    pub const GOAWAY: u8 = 7;
-    pub const WINDOW_UPDATE: u8 = 8;
-    pub const CONTINUATION: u8 = 9;
-}
-
-/// `END_STREAM`, and of SETTINGS and PING `ACK`.
-pub const END_STREAM: u8 = 1;
 /// `END_HEADERS`
 pub const END_HEADERS: u8 = 4;
 
@@ -127,28 +112,26 @@ pub struct Received {
 pub fn frames(bytes: &[u8]) -> Vec<Received> {
     let mut found = Vec::new();
     let mut rest = bytes;
-    while rest.len() >= HEADER_BYTES {
+    while rest.len() >= HEAD_BYTES {
         let number = |at: usize, count: usize| {
             rest[at..at + count]
                 .iter()
                 .fold(0, |sum, byte| sum << 8 | u32::from(*byte))
         };
         let length = number(0, 3) as usize;
-        if rest.len() < HEADER_BYTES + length {
+        if rest.len() < HEAD_BYTES + length {
             break;
         }
         found.push(Received {
             kind: rest[3],
             flags: rest[4],
             stream: number(5, 4) & !(1 << 31),
-            payload: rest[HEADER_BYTES..HEADER_BYTES + length].to_vec(),
+            payload: rest[HEAD_BYTES..HEAD_BYTES + length].to_vec(),
         });
-        rest = &rest[HEADER_BYTES + length..];
+        rest = &rest[HEAD_BYTES + length..];
     }
     found
 }
-
-const HEADER_BYTES: usize = 9;
 
 /// The name of an error code.
 #[must_use]

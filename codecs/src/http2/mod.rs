@@ -31,7 +31,7 @@ pub mod kind {
     pub const CONTINUATION: u8 = 9;
 }
 
-/// Of DATA and HEADERS.
+/// Of DATA and HEADERS; the same bit says that SETTINGS and PING are an answer.
 pub const END_STREAM: u8 = 1;
 /// Of DATA and HEADERS.
 const PADDED: u8 = 8;
