@@ -66,7 +66,6 @@ impl ConnectionManager {
         mut exchange: Box<Exchange>,
         mut downstream: Downstream,
     ) {
-        let begun = reactor::now();
         let handled = match self.request_head(&mut exchange.request, &mut downstream) {
             Ok(head) => self.handle(&mut downstream, &mut exchange, &head).await,
             Err(refused) => {
@@ -96,6 +95,7 @@ impl ConnectionManager {
             reactor::yield_now().await;
         }
         self.finish(&mut downstream, &mut exchange);
+        let begun = exchange.info.start;
         let is_request_over = exchange.is_request_over();
         let flush_limit = exchange.flush_limit;
         self.worker.exchanges.borrow_mut().put(exchange);
