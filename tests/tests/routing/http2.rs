@@ -404,6 +404,18 @@ fn mistakes() -> Vec<Case> {
         with("by h2: upgrade", "upgrade: h2c"),
         with("by h2: te gzip", "te: gzip"),
         with("by h2: length without a body", "content-length: 2"),
+        with("by h2: length that is no number", "content-length: x"),
+        with("by h2: two lengths", "content-length: 0\ncontent-length: 1"),
+        http2(
+            "by h2: length of a body that is no number",
+            "lenient",
+            post_of_length("content-length: x"),
+        ),
+        http2(
+            "by h2: two lengths of a body",
+            "lenient",
+            post_of_length("content-length: 3\ncontent-length: 4"),
+        ),
         with("by h2: pseudo header behind", ":path: /y"),
         with("space before a value", "x:  a"),
         with("space behind a value", "x: a "),
@@ -464,6 +476,12 @@ fn mistakes() -> Vec<Case> {
     ]
 }
 
+/// A request with a body of three bytes, which it does not say.
+fn post_of_length(more: &str) -> Vec<u8> {
+    let head = request(1, "POST", "/x", more, false);
+    [head, data(1, b"abc", true)].concat()
+}
+
 /// The same for who has no patience with them: the connection ends, and other
 /// requests with it.
 fn last_mistakes() -> Vec<Case> {
@@ -484,6 +502,18 @@ fn last_mistakes() -> Vec<Case> {
         last(
             "closed by h2: no method",
             headers(1, ":scheme: http\n:path: /x\n:authority: a", true),
+        ),
+        last(
+            "closed by h2: length that is no number",
+            get(1, "/x", "content-length: x"),
+        ),
+        last(
+            "closed by h2: length of a body that is no number",
+            post_of_length("content-length: x"),
+        ),
+        last(
+            "closed by h2: two lengths of a body",
+            post_of_length("content-length: 3\ncontent-length: 4"),
         ),
         last("closed by h2: upper case", get(1, "/x", "X: 1")),
         last("closed by h2: NUL", get(1, "/x", "x: a\0b")),

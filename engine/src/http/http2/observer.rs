@@ -16,7 +16,7 @@ use std::rc::Rc;
 use ringway_codecs::http2::{Frame, FrameScanner, Told, kind};
 use ringway_config::http2_protocol_options::FrameLimits;
 
-use super::stream_bytes::{KnownStreams, StreamBytes};
+use super::stream_bytes::{Known, KnownStreams, StreamBytes};
 use crate::stream_info::details;
 
 /// Frames of one connection, in both directions.
@@ -147,16 +147,24 @@ impl Observer {
     /// asked for when the library has no other stream to give. Each is told of
     /// once.
     pub fn next_refused(&self) -> Option<(Refusal, StreamBytes)> {
-        let streams = &mut self.seen.borrow_mut().streams;
-        let found = streams.search(|known| !known.is_taken && known.refused.is_some());
-        let Some(stream) = found else {
+        let seen = &mut *self.seen.borrow_mut();
+        let is_refused = |known: &Known| !known.is_taken && known.refused.is_some();
+        let Some(stream) = seen.streams.search(is_refused) else {
             self.forget_news();
             return None;
         };
-        let known = streams.get(stream)?;
-        let told = (known.refused?, known.bytes);
-        streams.remove(stream);
-        Some(told)
+        let known = *seen.streams.get(stream)?;
+        let refusal = known.refused?;
+        seen.streams.remove(stream);
+        // Whatever has come behind its headers: with good ones, somebody would
+        // have seen it.
+        if refusal == Refusal::Malformed && !known.is_malformed {
+            seen.messaging_errors += 1;
+            if seen.closes {
+                self.is_over.set(true);
+            }
+        }
+        Some((refusal, known.bytes))
     }
 
     /// Messages that break the rules, since the last call.

@@ -23,9 +23,6 @@ impl ConnectionManager {
             return None;
         }
         let stats = self.worker.http2_stats();
-        stats
-            .rx_messaging_error
-            .add(observer.take_messaging_errors());
         while let Some((refusal, bytes)) = observer.next_refused() {
             match refusal {
                 Refusal::TooMany => {
@@ -46,6 +43,10 @@ impl ConnectionManager {
                 }
             }
         }
+        // Some of them are found out while they are told of.
+        stats
+            .rx_messaging_error
+            .add(observer.take_messaging_errors());
         observer.is_over().then(|| self.end_for_frames(connection))
     }
 

@@ -167,6 +167,54 @@ fn an_error_of_the_connection_is_why_streams_end() {
     assert_eq!(observer.forget_unseen(), None);
 }
 
+/// What the library does with a stream that nobody has seen, and what that says
+/// of it: that it breaks the rules is known at once where its headers came last,
+/// and otherwise when it is asked for.
+#[test]
+fn what_a_refusal_says_is_found_out() {
+    let data = || frame(kind::DATA, END_STREAM, 1, b"x");
+    let prioritised = || frame(kind::PRIORITY, 0, 1, &[0; 5]);
+    let continued = || frame(kind::CONTINUATION, END_HEADERS, 1, &[0; 5]);
+    let cases = [
+        ("headers", vec![], reset(1, 1), Refusal::Malformed, 1, 1),
+        (
+            "in pieces",
+            continued(),
+            reset(1, 1),
+            Refusal::Malformed,
+            1,
+            1,
+        ),
+        ("with a body", data(), reset(1, 1), Refusal::Malformed, 0, 1),
+        (
+            "with more",
+            prioritised(),
+            reset(1, 1),
+            Refusal::Malformed,
+            0,
+            1,
+        ),
+        ("too many", data(), reset(1, 7), Refusal::TooMany, 0, 0),
+        ("too large", data(), headers(1), Refusal::TooLarge, 0, 0),
+    ];
+    for (name, behind, sent, refusal, at_once, in_all) in cases {
+        for closes in [false, true] {
+            let observer = of_client(closes);
+            receive(&observer, &[headers(1), behind.clone()].concat());
+            observer.on_sent(&sent);
+            let mut errors = observer.take_messaging_errors();
+            assert_eq!(errors, at_once, "{name}");
+            assert_eq!(observer.is_over(), closes && at_once > 0, "{name}");
+            let told = observer.next_refused().map(|(refusal, _)| refusal);
+            assert_eq!(told, Some(refusal), "{name}");
+            errors += observer.take_messaging_errors();
+            assert_eq!(errors, in_all, "{name}");
+            assert_eq!(observer.is_over(), closes && in_all > 0, "{name}");
+            assert_eq!(observer.next_refused(), None, "{name}");
+        }
+    }
+}
+
 /// How many of these are borne behind what came before.
 fn borne(observer: &Observer, unit: &[u8]) -> u32 {
     for count in 0..10_000 {
