@@ -40,6 +40,12 @@ pub(super) const TABLE: &[Intended] = &[
         "response[0].*",
         "beyond twice what is allowed, h2 answers 431 by itself and Envoy resets the stream",
     ),
+    downstream("even number*", "client.rest", TOLD),
+    downstream(
+        "number behind another*",
+        "*",
+        "it is an error of the connection (RFC 9113 section 5.1.1); Envoy drops the frame",
+    ),
     downstream(
         "another protocol",
         "client.rest",

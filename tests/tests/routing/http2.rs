@@ -100,6 +100,7 @@ fn cases() -> Vec<Case> {
     all.extend(tunnels());
     all.extend(mistakes());
     all.extend(last_mistakes());
+    all.extend(numbers());
     all
 }
 
@@ -480,6 +481,29 @@ fn mistakes() -> Vec<Case> {
 fn post_of_length(more: &str) -> Vec<u8> {
     let head = request(1, "POST", "/x", more, false);
     [head, data(1, b"abc", true)].concat()
+}
+
+/// Streams that a client may not open.
+fn numbers() -> Vec<Case> {
+    let mut all = Vec::new();
+    let names = [
+        ("auto", "even number", "number behind another"),
+        (
+            "lenient",
+            "even number, leniently",
+            "number behind another, leniently",
+        ),
+    ];
+    for (listener, even, behind) in names {
+        all.push(http2(even, listener, get(2, "/x", "")).answers(0));
+        all.push(
+            http2(behind, listener, get(5, "/direct", ""))
+                .answers(0)
+                .then(Step::Wait(Duration::from_millis(100)))
+                .then_send(get(3, "/x", "")),
+        );
+    }
+    all
 }
 
 /// The same for who has no patience with them: the connection ends, and other

@@ -389,7 +389,9 @@ impl Seen {
     }
 
     fn on_message(&mut self, frame: &Frame) -> Option<Flood> {
-        if self.begins_streams && frame.kind == kind::HEADERS && frame.stream > self.newest {
+        // An even number is the server's, and begins nothing.
+        let begins = self.begins_streams && frame.kind == kind::HEADERS && frame.stream % 2 == 1;
+        if begins && frame.stream > self.newest {
             self.newest = frame.stream;
             self.streams.insert(frame.stream);
         }

@@ -215,6 +215,77 @@ fn what_a_refusal_says_is_found_out() {
     }
 }
 
+/// What came last before the library announced the end, and what is made of it.
+#[test]
+fn the_frame_that_ended_a_connection_is_the_last_that_could() {
+    let acknowledgement = frame(kind::SETTINGS, 1, 0, &[]);
+    let settings = frame(kind::SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0]);
+    let ping = frame(kind::PING, 0, 0, &[0; 8]);
+    let data = frame(kind::DATA, 0, 1, b"x");
+    let cases = [
+        ("headers", vec![headers(1)], true),
+        (
+            "headers in pieces",
+            vec![headers(1), frame(kind::CONTINUATION, 0, 1, &[0; 5])],
+            true,
+        ),
+        (
+            "an acknowledgement",
+            vec![headers(1), acknowledgement.clone()],
+            true,
+        ),
+        ("settings", vec![headers(1), settings], false),
+        ("a ping", vec![headers(1), ping], false),
+        ("a body", vec![headers(1), data.clone()], false),
+        (
+            "a body and an acknowledgement",
+            vec![headers(1), data, acknowledgement],
+            false,
+        ),
+        ("an even number", vec![headers(2)], false),
+        (
+            "an even number behind another",
+            vec![headers(1), headers(2)],
+            false,
+        ),
+    ];
+    for (name, frames, in_headers) in cases {
+        let observer = of_client(false);
+        receive(&observer, &frames.concat());
+        observer.on_sent(&frame(kind::GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 1]));
+        assert_eq!(observer.ends_in_headers(), in_headers, "{name}");
+        assert_eq!(observer.end_details(), Some(details::HTTP2_CODEC_ERROR));
+        let told = std::iter::from_fn(|| observer.forget_unseen()).collect::<Vec<_>>();
+        let expected = match (name, in_headers) {
+            ("an even number", _) => vec![],
+            (_, true) => vec![details::HTTP2_INVALID_HEADER_FIELD],
+            (_, false) => vec![details::HTTP2_CODEC_ERROR],
+        };
+        assert_eq!(told, expected, "{name}");
+    }
+}
+
+/// Numbers that begin a stream: a client's, and each above those before it.
+#[test]
+fn streams_begin_with_numbers_of_the_client_only() {
+    let cases: [(&[u32], usize); 5] = [
+        (&[1, 3, 5], 3),
+        (&[2, 4], 0),
+        (&[5, 3], 1),
+        (&[2, 3], 1),
+        (&[3, 3, 0], 1),
+    ];
+    for (numbers, known) in cases {
+        let observer = of_client(false);
+        for number in numbers {
+            receive(&observer, &headers(*number));
+        }
+        observer.end_for("all");
+        let told = std::iter::from_fn(|| observer.forget_unseen()).count();
+        assert_eq!(told, known, "{numbers:?}");
+    }
+}
+
 /// How many of these are borne behind what came before.
 fn borne(observer: &Observer, unit: &[u8]) -> u32 {
     for count in 0..10_000 {
