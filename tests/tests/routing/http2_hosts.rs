@@ -387,6 +387,25 @@ fn broken() -> Vec<Case> {
                 .chain([("x-large", large.as_str()); 9])
                 .collect::<Vec<_>>(),
         ),
+        case(
+            "bad: headers far over a small limit",
+            "main",
+            get("/small/"),
+        )
+        .origin(http2([head(&[ok, ("x-large", &large)], End::More)])),
+        case(
+            "bad: whole headers far over a small limit",
+            "main",
+            get("/small/"),
+        )
+        .origin(http2([head(&[ok, ("x-large", &large)], End::Last)])),
+        headers(
+            "bad: very large headers",
+            &[ok; 1]
+                .into_iter()
+                .chain([("x-large", large.as_str()); 20])
+                .collect::<Vec<_>>(),
+        ),
         host(
             "bad: more than its length",
             [

@@ -66,11 +66,15 @@ impl Observer {
         })
     }
 
-    /// A connection that we have opened to a host.
+    /// A connection that we have opened to a host, whose headers have
+    /// `head_bytes_max` at most.
     #[must_use]
-    pub fn of_host(limits: FrameLimits) -> Rc<Self> {
+    pub fn of_host(limits: FrameLimits, head_bytes_max: u32) -> Rc<Self> {
         let seen = Seen::new(FrameScanner::of_server(), FrameScanner::of_client(), limits);
-        Self::new(seen)
+        Self::new(Seen {
+            head_bytes_max,
+            ..seen
+        })
     }
 
     fn new(seen: Seen) -> Rc<Self> {
@@ -256,6 +260,15 @@ impl Observed {
             .is_some_and(|known| known.is_malformed)
     }
 
+    /// Whether the headers that came last are too large as they are on the wire,
+    /// whatever else may be wrong with them.
+    #[must_use]
+    pub fn has_large_head(&self) -> bool {
+        let seen = &mut *self.observer.seen.borrow_mut();
+        let known = seen.streams.get(self.stream);
+        known.is_some_and(|known| known.head_bytes > seen.head_bytes_max)
+    }
+
     /// Whether the peer has reset it.
     #[must_use]
     pub fn is_reset_by_peer(&self) -> bool {
@@ -293,6 +306,8 @@ struct Seen {
     begins_streams: bool,
     /// The connection ends with the first message that breaks the rules.
     closes: bool,
+    /// Beyond it headers are too large, which is no mistake in them.
+    head_bytes_max: u32,
     streams: KnownStreams,
     /// The last stream that the peer has begun.
     newest: u32,
@@ -328,6 +343,7 @@ impl Seen {
             sent,
             begins_streams: false,
             closes: false,
+            head_bytes_max: u32::MAX,
             streams: KnownStreams::default(),
             newest: 0,
             last_received: (kind::SETTINGS, 0),
@@ -370,11 +386,13 @@ impl Seen {
                 kind::HEADERS => {
                     known.bytes.received += frame.wire_bytes();
                     known.bytes.header_received += frame.wire_bytes();
+                    known.head_bytes = frame.length;
                 }
                 // As in Envoy, where it is a part of the frame before it.
                 kind::CONTINUATION => {
                     known.bytes.received += u64::from(frame.length);
                     known.bytes.header_received += u64::from(frame.length);
+                    known.head_bytes = known.head_bytes.saturating_add(frame.length);
                 }
                 kind::DATA => known.bytes.received += frame.wire_bytes(),
                 kind::RST_STREAM => {
@@ -442,6 +460,7 @@ impl Seen {
             }
             if frame.told == Told::Reset(PROTOCOL_ERROR)
                 && is_of_headers(known.last_received)
+                && known.head_bytes <= self.head_bytes_max
                 && !known.is_malformed
             {
                 known.is_malformed = true;

@@ -28,6 +28,8 @@ pub(super) struct Known {
     pub is_taken: bool,
     /// The kind of the frame that came last.
     pub last_received: u8,
+    /// Of the payloads of the headers that came last.
+    pub head_bytes: u32,
     /// The peer has reset it.
     pub is_reset: bool,
     /// A message on it breaks the rules, and was counted.

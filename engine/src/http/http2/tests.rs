@@ -37,7 +37,7 @@ fn adapted(socket: TransportSocket) -> TokioSocket {
 }
 
 fn observed(socket: Rc<TransportSocket>) -> TokioSocket {
-    TokioSocket::new(socket, Observer::of_host(FrameLimits::default()))
+    TokioSocket::new(socket, Observer::of_host(FrameLimits::default(), u32::MAX))
 }
 
 #[test]

@@ -114,8 +114,9 @@ enum End {
 /// Begins HTTP/2 on a connection that was just opened, and drives it until it is
 /// closed.
 pub(super) async fn drive(connection: Rc<Connection>) {
-    let options = &connection.cluster.config.http2;
-    let observer = Observer::of_host(options.frames);
+    let config = &connection.cluster.config;
+    let options = &config.http2;
+    let observer = Observer::of_host(options.frames, config.http2_response_head_bytes_max);
     let socket = TokioSocket::new(Socket(Rc::clone(&connection)), Rc::clone(&observer));
     let stats = connection.cluster.http2_stats();
     let Ok((sender, mut driver)) = builder(&connection).handshake(socket).await else {

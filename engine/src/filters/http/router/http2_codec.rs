@@ -415,7 +415,15 @@ impl Http2Codec {
         let is_reset = error.is_reset();
         let is_head = self.response.is_some();
         let observed = self.observed.as_ref();
+        let is_too_large = observed.is_some_and(Observed::has_large_head);
         let error = match ReadError::from(error) {
+            // h2 takes it for a mistake, see `header_list_max` where connections are
+            // opened.
+            ReadError::Http2(Http2Error::Protocol) if is_reset && is_head && is_too_large => {
+                self.counts.too_large();
+                self.forget();
+                return ReadError::Http2(Http2Error::Reset);
+            }
             // It is we who have ended the connection, for what the host sent.
             ReadError::Io(_) if observed.is_some_and(|on| on.end_details().is_some()) => {
                 ReadError::Http2(Http2Error::Protocol)

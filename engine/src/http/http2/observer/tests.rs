@@ -31,6 +31,10 @@ fn of_client(closes: bool) -> Rc<Observer> {
     observer
 }
 
+fn of_host(head_bytes_max: u32) -> Rc<Observer> {
+    Observer::of_host(FrameLimits::default(), head_bytes_max)
+}
+
 /// All of it may be read.
 fn receive(observer: &Observer, bytes: &[u8]) {
     assert_eq!(observer.on_received(bytes), bytes.len());
@@ -73,7 +77,7 @@ fn bytes_are_those_of_their_stream() {
 
 #[test]
 fn streams_of_a_host_are_known_when_they_are_asked_for() {
-    let observer = Observer::of_host(FrameLimits::default());
+    let observer = of_host(u32::MAX);
     let stream = observer.take(1);
     observer.on_sent(&[b'P'; 24]);
     observer.on_sent(&headers(1));
@@ -212,6 +216,33 @@ fn what_a_refusal_says_is_found_out() {
             assert_eq!(observer.is_over(), closes && in_all > 0, "{name}");
             assert_eq!(observer.next_refused(), None, "{name}");
         }
+    }
+}
+
+/// Headers of a host that the library refuses: they are too large on the wire, or
+/// there is something wrong with them.
+#[test]
+fn headers_that_are_too_large_are_no_mistake() {
+    let more = |bytes| frame(kind::CONTINUATION, END_HEADERS, 1, &vec![0; bytes]);
+    let cases = [
+        ("as large as allowed", vec![headers(1)], false),
+        ("in pieces", vec![headers(1), more(10)], false),
+        ("larger", vec![headers(1), more(11)], true),
+        (
+            "a small head behind a large one",
+            vec![headers(1), more(11), headers(1)],
+            false,
+        ),
+    ];
+    for (name, frames, is_large) in cases {
+        let observer = of_host(30);
+        let stream = observer.take(1);
+        receive(&observer, &frames.concat());
+        observer.on_sent(&[&[b'P'; 24][..], &reset(1, 1)].concat());
+        assert_eq!(stream.has_large_head(), is_large, "{name}");
+        assert_eq!(stream.is_malformed(), !is_large, "{name}");
+        let errors = observer.take_messaging_errors();
+        assert_eq!(errors, u64::from(!is_large), "{name}");
     }
 }
 
