@@ -5,6 +5,7 @@
 //! - `template.rs`: paths with variables, and which rule one matches.
 //! - `rules.rs`: the rules of a descriptor set's services.
 //! - `binding.rs`: values from paths and query strings, as fields of a message.
+//! - `unknown.rs`: parameters of query strings that are no fields.
 //! - `array.rs`: the messages of a request that are sent one after the other.
 //! - `request.rs`: JSON to messages; `response.rs`: messages to JSON;
 //!   `json.rs`: how protobuf's own library writes it.
@@ -19,6 +20,7 @@ mod request;
 mod response;
 mod rules;
 mod template;
+mod unknown;
 
 use std::collections::HashSet;
 
@@ -30,6 +32,7 @@ use self::binding::Binding;
 use self::response::PrintOptions;
 pub use self::response::{Framing, HttpBody};
 use self::template::{Template, Unescape};
+use self::unknown::UnknownParameters;
 
 /// The message that carries a body as it is.
 const HTTP_BODY: &str = "google.api.HttpBody";
@@ -43,6 +46,7 @@ pub struct Transcoder {
     /// Query parameters that are left out.
     ignored: HashSet<Box<str>>,
     ignores_unknown: bool,
+    captures_unknown: bool,
     rejects_unknown_method: bool,
     rejects_unknown_query: bool,
     rejects_collisions: bool,
@@ -78,6 +82,8 @@ struct Rule {
 pub struct Call {
     rule: usize,
     bindings: Vec<Binding>,
+    /// Parameters that are no fields, where they are captured.
+    unknown: UnknownParameters,
 }
 
 /// Why a request is not made into a call.
@@ -117,6 +123,7 @@ impl Transcoder {
                 .map(|name| name.as_str().into())
                 .collect(),
             ignores_unknown: proto.ignore_unknown_query_parameters,
+            captures_unknown: proto.capture_unknown_query_parameters,
             rejects_unknown_method: validation.reject_unknown_method,
             rejects_unknown_query: validation.reject_unknown_query_parameters,
             rejects_collisions: validation.reject_binding_body_field_collisions,
@@ -151,15 +158,21 @@ impl Transcoder {
         named.extend(binding::of_query(query, &self.ignored, self.unescapes_plus));
         let message = self.rules[rule].method.input();
         let mut bindings = Vec::new();
+        let mut unknown = UnknownParameters::default();
         for (fields, value) in named {
             match binding::resolve(&message, &fields) {
                 Ok(fields) => bindings.push(Binding { fields, value }),
+                Err(_) if self.captures_unknown => unknown.add(&fields, value),
                 Err(_) if self.ignores_unknown => {}
                 Err(_) if !self.rejects_unknown_query => return Err(NoCall::Passed),
                 Err(reason) => return Err(NoCall::Refused(400, reason, "INVALID_ARGUMENT")),
             }
         }
-        Ok(Call { rule, bindings })
+        Ok(Call {
+            rule,
+            bindings,
+            unknown,
+        })
     }
 
     /// The path of a call, as gRPC has it.

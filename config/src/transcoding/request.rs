@@ -30,7 +30,9 @@ impl Transcoder {
             let mut carried = Map::new();
             carried.insert("contentType".into(), content_type.into());
             carried.insert("data".into(), BASE64_STANDARD.encode(body).into());
-            return Ok(vec![one(Value::Object(carried))?]);
+            let mut message = one(Value::Object(carried))?;
+            call.unknown.append_to(&mut message, &rule.body);
+            return Ok(vec![message]);
         }
         if !rule.method.is_client_streaming() {
             let json = match body.trim_ascii().is_empty() {

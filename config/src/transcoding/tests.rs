@@ -110,6 +110,11 @@ fn what_is_no_call_passes_or_is_refused() {
         options.reject_unknown_query_parameters = true;
     });
     let lax = auto(|proto| proto.ignore_unknown_query_parameters = true);
+    let capturing = auto(|proto| {
+        proto.capture_unknown_query_parameters = true;
+        let options = proto.request_validation_options.get_or_insert_default();
+        options.reject_unknown_query_parameters = true;
+    });
     let ignoring = auto(|proto| proto.ignored_query_parameters = vec!["key".into()]);
     let found = |transcoder: &Transcoder, query: &str| call(transcoder, query).map(|_| ());
     assert_eq!(found(&plain, "?key=1"), Err(NoCall::Passed));
@@ -119,6 +124,9 @@ fn what_is_no_call_passes_or_is_refused() {
     ));
     assert_eq!(found(&lax, "?key=1"), Ok(()));
     assert_eq!(found(&ignoring, "?key=1"), Ok(()));
+    assert_eq!(found(&capturing, "?key=1"), Ok(()));
+    // There is no place for it in a message that carries no body.
+    assert_eq!(requested(&capturing, "?key=1", "").as_deref(), Ok("{}"));
     let other = |transcoder: &Transcoder| transcoder.find(b"GET", b"/x?y").map(|_| ());
     assert_eq!(other(&plain), Err(NoCall::Passed));
     assert!(matches!(other(&strict), Err(NoCall::Refused(404, ..))));

@@ -83,7 +83,9 @@ METHODS = [
     ("Talk", "Item", "Item", {"post": "/talk", "body": "*"}, True, True),
     ("Raw", "Item", ".google.api.HttpBody", {"get": "/raw/{id}"}, False, False),
     ("RawList", "Item", ".google.api.HttpBody", {"get": "/rawlist/{id}"}, False, True),
-    ("RawIn", "Carrier", "Item", {"post": "/rawin/{name}", "body": "body"}, False, False),
+    ("RawIn", "Carrier", "Item", {"post": "/rawin/{name}", "body": "body",
+                                  "additional_bindings": [{"get": "/rawin/{name}", "body": "body"}]}, False, False),
+    ("RawWhole", ".google.api.HttpBody", "Item", {"post": "/rawin/whole/{content_type}", "body": "*"}, False, False),
     ("Unmapped", "Item", "Item", None, False, False),
 ]
 
@@ -105,6 +107,10 @@ def build():
         ("maybe", ".google.protobuf.StringValue"), ("any", ".google.protobuf.Struct"), ("inners", "*.test.Inner"),
         ("big", "uint64")])
     add_message(file, "Carrier", [("name", "string"), ("body", ".google.api.HttpBody")])
+    unknown = descriptor_pb2.FileDescriptorProto(name="unknown.proto", package="filter", syntax="proto3")
+    add_message(unknown, "Values", [("values", "*string")])
+    add_message(unknown, "Entry", [("key", "string"), ("value", ".filter.Values")])
+    add_message(unknown, "Unknown", [("key", "*.filter.Entry")])
     files = [message.DESCRIPTOR.file for message in (
         any_pb2.Any, struct_pb2.Struct, timestamp_pb2.Timestamp, wrappers_pb2.StringValue, duration_pb2.Duration,
         descriptor_pb2.FileDescriptorSet)]
@@ -129,6 +135,7 @@ def build():
             fill(made.Extensions[extension], rule)
             method.options.MergeFromString(made.SerializeToString())
     pool.Add(file)
+    pool.Add(unknown)
     with open(f"{FOLDER}/descriptors.bin", "wb") as out:
         out.write(descriptor_pb2.FileDescriptorSet(file=protos + [file]).SerializeToString())
     return lambda name: message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
@@ -151,8 +158,14 @@ seen = []
 class Service:
     def __init__(self, types):
         self.Item, self.HttpBody = types("test.Item"), types("google.api.HttpBody")
+        self.Unknown = types("filter.Unknown")
 
     def note(self, name, message):
+        for any_of in getattr(getattr(message, "body", message), "extensions", []):
+            # A map, whose entries come in any order.
+            entries = self.Unknown.FromString(any_of.value).key
+            seen.append(f"{any_of.type_url} {sorted((entry.key, list(entry.value.values)) for entry in entries)}")
+            any_of.value = b""
         seen.append(f"{name} {' '.join(str(message).split())}")
 
     def unary(self, name):
@@ -162,6 +175,8 @@ class Service:
                 self.fail(request, context)
             if name == "Raw":
                 return self.HttpBody(content_type="text/x-own", data=b"<raw> " + request.name.encode())
+            if name == "RawWhole":
+                return self.Item(name=request.content_type, data=request.data)
             if name == "RawIn":
                 return self.Item(name=request.body.content_type, data=request.body.data)
             return request
@@ -298,6 +313,12 @@ REQUESTS = [
     ("GET", "/rawlist/0", None),
     ("POST", "/rawin/x", b"any bytes \x00\xff"),
     ("POST", "/rawin/x", b""),
+    ("POST", "/rawin/x?nothing=1&key=2&name.more=3&body.nothing=a%20b&nothing=%C3%A9+", b"any"),
+    ("POST", "/rawin/x?nothing=1", b""),
+    ("POST", "/rawin/x?nothing", b"any"),
+    ("POST", "/rawin/x?key=1", b"any"),
+    ("GET", "/rawin/x?nothing=1", None),
+    ("POST", "/rawin/whole/x?nothing=1&other=2", b"any"),
     ("POST", "/test.Items/Unmapped", b'{"name": "x"}'),
     ("POST", "/test.Items/Get", b'{"name": "x"}'),
     ("GET", "/nothing", None),

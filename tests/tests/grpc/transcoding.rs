@@ -30,6 +30,11 @@ const LISTENERS: &[(&str, &str)] = &[
          request_validation_options: { reject_unknown_method: true, \
          reject_unknown_query_parameters: true, reject_binding_body_field_collisions: true }",
     ),
+    (
+        "captured",
+        "capture_unknown_query_parameters: true, ignored_query_parameters: [ key ], \
+         request_validation_options: { reject_unknown_query_parameters: true }",
+    ),
 ];
 
 const LISTENER: &str = include_str!("transcoding/listener.yaml");
@@ -67,6 +72,11 @@ fn json_clients_are_answered_as_by_envoy() {
     // That both say the same may also mean that nothing works.
     let ok = said.iter().filter(|line| line.contains(": 200 ")).count();
     assert!(ok > 150, "{ok} of {}: {said:#?}", said.len());
+    // Parameters that are no fields have reached who carries bodies.
+    let unknown = "UnknownQueryParams [('body.nothing', ['a b']), ('name.more', ['3']), \
+                   ('nothing', ['1', ";
+    let captured = said.iter().filter(|line| line.contains(unknown)).count();
+    assert_eq!(captured, 1, "{said:#?}");
     // Each message of a call was answered before the next one was sent.
     let talked = "talk: [b'200'] [None, None, True, None, True, True]";
     let talks = said.iter().filter(|line| line.contains(talked)).count();
