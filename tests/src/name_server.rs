@@ -109,12 +109,18 @@ impl NameServer {
     /// and waits for a second.
     #[must_use]
     pub fn resolver(&self) -> String {
+        self.resolver_within(1)
+    }
+
+    /// The same, and it waits for so many seconds.
+    #[must_use]
+    pub fn resolver_within(&self, seconds: u32) -> String {
         format!(
             "typed_dns_resolver_config: {{ name: envoy.network.dns_resolver.cares, \
              typed_config: {{ \"@type\": type.googleapis.com/\
              envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig, \
              resolvers: [ {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} ], \
-             query_timeout_seconds: 1, query_tries: 1 }} }}",
+             query_timeout_seconds: {seconds}, query_tries: 1 }} }}",
             self.address.port()
         )
     }

@@ -446,9 +446,11 @@ fn without_times(line: &str) -> Vec<String> {
         .collect()
 }
 
-/// No downstream connection is left.
+/// No downstream connection is left, and no line of a log waits to be written: it
+/// would be seen in the next case.
 fn quiet(stats: &Stats) -> bool {
-    gauges(stats, "listener.127", ".downstream_cx_active") == 0
+    gauges(stats, "filesystem.", "write_total_buffered") == 0
+        && gauges(stats, "listener.127", ".downstream_cx_active") == 0
         && ["downstream_cx_active", "downstream_cx_http1_active"]
             .iter()
             .all(|gauge| {

@@ -238,7 +238,8 @@ fn cases() -> Vec<Case> {
             "degraded_first",
         ),
         on("timeout", "/timeout", "one").origin(late.clone()),
-        on("timeout while connecting", "/timeout", "of_stuck"),
+        // The connection is given up later than the request, and counted then.
+        on("timeout while connecting", "/timeout", "of_stuck").watch(Duration::from_secs(2)),
         on("timeout of a try", "/per-try", "one").origin(late),
         on("mirror", "/mirror", "one"),
         case(
