@@ -17,7 +17,7 @@ use crate::reactor::{self, Stream, Timer};
 use crate::stats::Store;
 use crate::stream_info::{ConnectionInfo, ResponseFlag, StreamInfo};
 use crate::transport_sockets::TransportSocket;
-use crate::transport_sockets::tls::{ServerContext, ServerSocketFactory, SharedContext};
+use crate::transport_sockets::tls::{Notes, ServerContext, ServerSocketFactory, SharedContext};
 
 /// A filter chain that is ready to run.
 pub struct FilterChain {
@@ -217,19 +217,20 @@ impl WorkerChain {
         let limit = self.config.transport_socket_connect_timeout;
         let timer = Timer::new();
         timer.set(limit.map(|limit| reactor::now() + limit));
-        match reactor::timeout(&timer, tls.accept(stream)).await {
+        let mut noted = Notes::default();
+        match reactor::timeout(&timer, tls.accept(stream, &mut noted)).await {
             Ok(Ok(secured)) => {
                 Rc::make_mut(info).tls = Some(secured.info);
                 Ok(TransportSocket::Tls(secured.stream))
             }
             Ok(Err(error)) => {
                 tracing::debug!(connection = info.id, ?error, "no TLS connection");
-                Err(NoHandshake::Failed(error))
+                Err(NoHandshake::Failed(error, tls.unfinished(&noted)))
             }
             Err(_elapsed) => {
                 let stats = &serving.shared.stats;
                 stats.downstream_cx_transport_socket_connect_timeout.inc();
-                Err(NoHandshake::Timeout)
+                Err(NoHandshake::Timeout(tls.unfinished(&noted)))
             }
         }
     }

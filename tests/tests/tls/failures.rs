@@ -14,6 +14,10 @@ use super::{
     start,
 };
 
+/// What TLS knows of a connection, with or without a handshake.
+const FACTS: &str = "%DOWNSTREAM_TLS_VERSION% %DOWNSTREAM_TLS_CIPHER% %DOWNSTREAM_LOCAL_SUBJECT% \
+    %DOWNSTREAM_LOCAL_DNS_SAN%";
+
 /// A listener whose connections are carried to a host, and logged.
 fn carrier(name: &str, context: &str) -> String {
     format!(
@@ -34,7 +38,7 @@ fn carrier(name: &str, context: &str) -> String {
             typed_config:
               \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
               path: {{DIR}}/{name}.log
-              log_format: {{ text_format_source: {{ inline_string: \"%DOWNSTREAM_TRANSPORT_FAILURE_REASON% %CONNECTION_TERMINATION_DETAILS% %RESPONSE_FLAGS% %DOWNSTREAM_HANDSHAKE_DURATION%\\n\" }} }}
+              log_format: {{ text_format_source: {{ inline_string: \"%DOWNSTREAM_TRANSPORT_FAILURE_REASON% %CONNECTION_TERMINATION_DETAILS% %RESPONSE_FLAGS% %DOWNSTREAM_HANDSHAKE_DURATION% {FACTS}\\n\" }} }}
 ",
         server_tls(context)
     )
@@ -44,7 +48,8 @@ fn carrier(name: &str, context: &str) -> String {
 fn served(name: &str, context: &str) -> String {
     let tls = server_tls(context);
     let chain = format!("{tls}\n      transport_socket_connect_timeout: 2s");
-    let log = "%DOWNSTREAM_TRANSPORT_FAILURE_REASON% %CONNECTION_TERMINATION_DETAILS%";
+    let log =
+        format!("%DOWNSTREAM_TRANSPORT_FAILURE_REASON% %CONNECTION_TERMINATION_DETAILS% {FACTS}");
     let logged = format!(
         "    access_log:
     - name: log
@@ -54,7 +59,7 @@ fn served(name: &str, context: &str) -> String {
         log_format: {{ text_format_source: {{ inline_string: \"{log}\\n\" }} }}
     filter_chains:"
     );
-    listener_with(name, &chain, "", log, "").replacen("    filter_chains:", &logged, 1)
+    listener_with(name, &chain, "", &log, "").replacen("    filter_chains:", &logged, 1)
 }
 
 /// A host that takes what comes.
@@ -71,14 +76,25 @@ fn host() -> SocketAddr {
 
 const CLIENTS: &[(&str, &[&str])] = &[
     ("no certificate", &[]),
-    ("no certificate, TLS 1.2", &["-tls1_2"]),
+    (
+        "no certificate, TLS 1.2",
+        &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"],
+    ),
     (
         "a stranger",
         &["-cert", "stranger.pem", "-key", "stranger.key"],
     ),
     (
         "a stranger, TLS 1.2",
-        &["-tls1_2", "-cert", "stranger.pem", "-key", "stranger.key"],
+        &[
+            "-tls1_2",
+            "-cipher",
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+            "-cert",
+            "stranger.pem",
+            "-key",
+            "stranger.key",
+        ],
     ),
     ("too old", &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]),
     ("a good one", &["-cert", "client.pem", "-key", "client.key"]),

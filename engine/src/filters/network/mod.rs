@@ -29,7 +29,7 @@ use std::sync::Arc;
 use crate::filters::WorkerContext;
 use crate::reactor::{self, Timer};
 use crate::stats::Store;
-use crate::stream_info::{ConnectionInfo, StreamInfo};
+use crate::stream_info::{ConnectionInfo, StreamInfo, TlsInfo};
 use crate::transport_sockets::TransportSocket;
 use crate::transport_sockets::tls::failure;
 use crate::transport_sockets::tls::handshake::HandshakeError;
@@ -103,13 +103,13 @@ impl RawTerminal {
 /// A connection whose handshake is over, and what is known of it now.
 pub type Secured = (TransportSocket, Rc<ConnectionInfo>);
 
-/// Why there is no connection after a handshake.
+/// Why there is no connection after a handshake, and what TLS knows of it.
 #[derive(Debug)]
 pub enum NoHandshake {
     /// It has failed.
-    Failed(HandshakeError),
+    Failed(HandshakeError, Option<Arc<TlsInfo>>),
     /// It has taken too long.
-    Timeout,
+    Timeout(Option<Arc<TlsInfo>>),
 }
 
 /// A network filter before the terminal one, shared by all workers.
@@ -278,12 +278,14 @@ impl Session {
 
     /// Notes for logs why the connection has ended before it began.
     pub fn note_no_handshake(&mut self, error: &NoHandshake) {
+        let connection = Rc::make_mut(&mut self.info.connection);
+        let (NoHandshake::Failed(_, tls) | NoHandshake::Timeout(tls)) = error;
+        connection.tls.clone_from(tls);
         match error {
-            NoHandshake::Failed(error) => {
-                let reason = failure::reason(error).into();
-                Rc::make_mut(&mut self.info.connection).transport_failure_reason = reason;
+            NoHandshake::Failed(error, _) => {
+                connection.transport_failure_reason = failure::reason(error).into();
             }
-            NoHandshake::Timeout => {
+            NoHandshake::Timeout(_) => {
                 let details = &mut self.info.connection_termination_details;
                 details.set("transport socket timeout was reached");
             }

@@ -140,22 +140,18 @@ impl Keys {
 
 /// Answers a client. What the stream has received before belongs to the handshake.
 /// `choose` gives the configuration for a client that begins like this; rustls finds
-/// out what it is that begins with something else. `staple` becomes what a client gets
-/// that asks for a response of OCSP.
+/// out what it is that begins with something else.
 ///
 /// # Errors
 /// See [`HandshakeError`]; the peer was told by an alert where it can be.
 pub async fn accept(
     socket: Stream,
     choose: impl FnOnce(Option<&ClientHello>) -> Arc<ServerConfig>,
-    staple: &mut Option<Staple>,
+    noted: &mut Notes,
 ) -> Result<(TlsStream, Agreed), HandshakeError> {
     let (hello, received) = client_hello(&socket).await?;
     let session = UnbufferedServerConnection::new(choose(hello.as_ref()))?;
-    let mut noted = Notes::default();
-    let accepted = run(socket, session, received, &mut noted).await;
-    *staple = noted.staple;
-    accepted
+    run(socket, session, received, noted).await
 }
 
 /// What a client begins with, if it is a ClientHello, and all that it has sent.
@@ -364,6 +360,7 @@ async fn run<S: Session>(
             start += consumed;
             // Before another handshake of this thread has its turn.
             noted.add(notes::take());
+            noted.agreed(session.state());
             match next {
                 Ok(Next::Again) => {}
                 Ok(next) => break next,

@@ -67,6 +67,7 @@ pub use asked::Asked;
 pub use certificate::{Certificate, Listed};
 pub use client_context::ClientContext;
 pub use connector::Connector;
+pub use notes::Notes;
 pub use ocsp::OcspResponse;
 pub use server_context::ServerContext;
 pub use shared_context::SharedContext;

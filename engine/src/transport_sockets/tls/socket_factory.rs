@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::certificate_selector::Staple;
 use super::handshake::{self, Agreed, HandshakeError};
+use super::notes::Notes;
 use super::stream::TlsStream;
 use super::{Asked, ClientContext, ServerContext, SharedContext, VerifyFailure, names};
 use crate::reactor::Stream;
@@ -167,11 +168,36 @@ impl ServerSocketFactory {
         self.context.borrow().is_some()
     }
 
-    /// Makes a connection of an accepted socket.
+    /// What is told of a connection whose handshake comes to no end. As from BoringSSL, one
+    /// that has agreed on nothing has the older version and the first certificate.
+    #[must_use]
+    pub fn unfinished(&self, noted: &Notes) -> Option<Arc<TlsInfo>> {
+        let context = self.context.borrow();
+        let first = context.as_ref()?.certificates.first();
+        let first = first.map(|own| Arc::clone(&own.listed.facts));
+        let version = noted.version.unwrap_or(rustls::ProtocolVersion::TLSv1_2);
+        Some(Arc::new(TlsInfo {
+            version: names::version(version),
+            cipher: (noted.suite).map_or("", |suite| names::cipher(suite.suite())),
+            group: noted.group.map(names::group),
+            alpn: None,
+            session_reused: false,
+            local: noted.certificate.clone().or(first),
+            peer: Box::default(),
+            peer_validated: false,
+            forwarded: OnceLock::new(),
+        }))
+    }
+
+    /// Makes a connection of an accepted socket. What becomes known on the way is `noted`.
     ///
     /// # Errors
     /// See [`HandshakeError`].
-    pub async fn accept(&self, socket: Stream) -> Result<Secured, HandshakeError> {
+    pub async fn accept(
+        &self,
+        socket: Stream,
+        noted: &mut Notes,
+    ) -> Result<Secured, HandshakeError> {
         let Some(context) = self.context.borrow().clone() else {
             let stats = &self.shared.stats;
             stats.downstream_context_secrets_not_ready.inc();
@@ -181,14 +207,9 @@ impl ServerSocketFactory {
             }
             return Err(HandshakeError::NoSecret);
         };
-        let mut staple = None;
-        let outcome = handshake::accept(
-            socket,
-            |hello| Arc::clone(context.config_for(hello)),
-            &mut staple,
-        )
-        .await;
-        if let Some(staple) = staple {
+        let outcome =
+            handshake::accept(socket, |hello| Arc::clone(context.config_for(hello)), noted).await;
+        if let Some(staple) = noted.staple {
             self.counts.stapled(staple);
         }
         self.counts.ended(outcome, context.verifies_clients())

@@ -18,6 +18,7 @@ use rustls::{
 
 use super::TlsStream;
 use super::handshake::{Agreed, HandshakeError, accept, connect};
+use super::notes::Notes;
 use crate::reactor::fault::Plan;
 use crate::reactor::{ConnectOptions, Listener, Options, Reactor, Stream, spawn};
 use crate::test_support::on_both_drivers;
@@ -140,7 +141,7 @@ async fn pair(
     let accepted = listener.accept().await.map_err(HandshakeError::Io)?;
     let (sender, answered) = std::rc::Rc::new(std::cell::RefCell::new(None)).into_pair();
     drop(spawn(async move {
-        let outcome = accept(accepted, |_| server_config, &mut None).await;
+        let outcome = accept(accepted, |_| server_config, &mut Notes::default()).await;
         *sender.borrow_mut() = Some(outcome);
     }));
     let client = connect(socket, &client_config, name(), &[]).await;
@@ -299,7 +300,7 @@ fn rustls_client(
             talk(&mut client, &mut socket);
         });
         let accepted = listener.accept().await.unwrap();
-        let (stream, _) = accept(accepted, |_| server_config, &mut None)
+        let (stream, _) = accept(accepted, |_| server_config, &mut Notes::default())
             .await
             .unwrap();
         serve(stream).await;
@@ -407,7 +408,7 @@ fn plain_text_is_refused() {
             client.shutdown_write();
             let accepted = listener.accept().await.unwrap();
             assert!(
-                accept(accepted, |_| server_config, &mut None)
+                accept(accepted, |_| server_config, &mut Notes::default())
                     .await
                     .is_err()
             );
