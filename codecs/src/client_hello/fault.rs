@@ -183,7 +183,7 @@ mod tests {
             ),
             (
                 "long plaintext",
-                record(22, &[0; RECORD_MAX + 1]),
+                record(22, &vec![0; RECORD_MAX + 1]),
                 Some(Fault::PlaintextLength),
             ),
             ("nothing", empty.repeat(33), Some(Fault::EmptyRecords)),
