@@ -27,6 +27,12 @@ impl CidrRange {
         })
     }
 
+    /// Its first address.
+    #[must_use]
+    pub fn network(&self) -> IpAddr {
+        self.network
+    }
+
     /// The number of bits that its addresses share.
     #[must_use]
     pub fn prefix_bits(&self) -> u8 {

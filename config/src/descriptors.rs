@@ -21,9 +21,9 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
                 .expect("TypedStruct is well formed");
         }
     }
-    for file in contributed() {
+    for file in contributed().into_iter().chain(matchers()) {
         pool.add_file_descriptor_proto(file)
-            .expect("the contributed messages are well formed");
+            .expect("the messages of extensions are well formed");
     }
     pool
 });
@@ -101,6 +101,51 @@ fn contributed() -> [FileDescriptorProto; 2] {
     ]
 }
 
+/// Messages of matchers that stand in an `Any`, too.
+fn matchers() -> [FileDescriptorProto; 2] {
+    let list = |name: &str, number, kind, of: Option<&str>| FieldDescriptorProto {
+        label: Some(Label::Repeated.into()),
+        ..field(name, number, kind, of)
+    };
+    let on_match = ".xds.type.matcher.v3.Matcher.OnMatch";
+    let on_match = field("on_match", 2, Type::Message, Some(on_match));
+    let matcher = |name: &str, lists: &str, of: &str, fields| {
+        let package = "xds.type.matcher.v3";
+        let of_list = format!(".{package}.{name}.{of}");
+        let lists = list(lists, 1, Type::Message, Some(&of_list));
+        let mut file = file(package, name, vec![lists]);
+        file.dependency = vec![
+            "xds/core/v3/cidr.proto".into(),
+            "xds/type/matcher/v3/matcher.proto".into(),
+        ];
+        for message in &mut file.message_type {
+            message.nested_type = vec![DescriptorProto {
+                name: Some(of.into()),
+                field: Vec::clone(&fields),
+                ..Default::default()
+            }];
+        }
+        file
+    };
+    let ranges = list("ranges", 1, Type::Message, Some(".xds.core.v3.CidrRange"));
+    let exclusive = field("exclusive", 3, Type::Bool, None);
+    let domains = list("domains", 1, Type::String, None);
+    [
+        matcher(
+            "IPMatcher",
+            "range_matchers",
+            "IPRangeMatcher",
+            vec![ranges, on_match.clone(), exclusive],
+        ),
+        matcher(
+            "ServerNameMatcher",
+            "domain_matchers",
+            "DomainMatcher",
+            vec![domains, on_match],
+        ),
+    ]
+}
+
 const DURATION: &str = ".google.protobuf.Duration";
 
 /// A file with one message.
@@ -145,6 +190,8 @@ mod tests {
             "udpa.type.v1.TypedStruct",
             "envoy.extensions.load_balancing_policies.peak_ewma.v3alpha.PeakEwma",
             "envoy.extensions.filters.http.peak_ewma.v3alpha.PeakEwmaConfig",
+            "xds.type.matcher.v3.IPMatcher.IPRangeMatcher",
+            "xds.type.matcher.v3.ServerNameMatcher.DomainMatcher",
             "google.protobuf.Any",
         ] {
             assert!(pool().get_message_by_name(name).is_some(), "{name}");

@@ -8,6 +8,7 @@ use crate::route::scratch;
 use envoy_types::pb::envoy::r#type::matcher::v3 as proto;
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use ringway_codecs::header::HeaderId;
+use std::net::IpAddr;
 
 /// A part of a request or a response.
 #[derive(Debug)]
@@ -41,6 +42,16 @@ impl Input {
                 _ => None,
             },
             Input::Network(input) => input.with(seen.connection?, f),
+        }
+    }
+
+    /// The address that the value is, if it is one.
+    pub(super) fn address(&self, seen: MatchingData<'_>) -> Option<IpAddr> {
+        match self {
+            Input::Network(input) if input.is_address() => input.address(seen.connection?),
+            input => input
+                .with(seen, |text| std::str::from_utf8(text).ok()?.parse().ok())
+                .flatten(),
         }
     }
 

@@ -8,11 +8,16 @@
 //!
 //! - `input.rs`: what a tree can look at; `network_input.rs` of connections.
 //! - `predicate.rs`: tests of an input, and how they are combined.
-//! - `tree.rs`: many values of one input at once.
+//! - `tree.rs`: many values of one input at once; `ip.rs` ranges of addresses,
+//!   `server_name.rs` domains.
+//! - `messages.rs`: what of Envoy's API is in no crate.
 
 mod input;
+mod ip;
+mod messages;
 mod network_input;
 mod predicate;
+mod server_name;
 mod tree;
 
 #[cfg(test)]
@@ -203,6 +208,22 @@ impl<A> OnMatch<A> {
             OnMatch::Action(action) => Some(action),
             OnMatch::Matcher(matcher) => matcher.find(seen),
         }
+    }
+
+    /// Compiles the field `on_match`, or reports why not.
+    fn lower_required(
+        message: Option<&proto::matcher::OnMatch>,
+        bounds: Bounds,
+        cx: &mut Cx<'_>,
+        action: &mut impl FnMut(&TypedExtensionConfig, &mut Cx<'_>) -> Option<A>,
+    ) -> Option<Self> {
+        cx.field("on_match", |cx| match message {
+            Some(message) => Self::lower(message, bounds, cx, action),
+            None => {
+                cx.error("is required");
+                None
+            }
+        })
     }
 
     fn lower(

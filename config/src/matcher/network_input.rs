@@ -3,6 +3,7 @@
 //! for dynamic metadata as well, and knows it for HTTP only.
 
 use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
 
 use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3 as proto;
 use envoy_types::pb::google::protobuf::Any;
@@ -59,12 +60,22 @@ impl NetworkInput {
         }
     }
 
-    fn write(&self, seen: &Arrival<'_>, out: &mut Vec<u8>) -> Option<()> {
-        let address = match self {
+    /// The address that is looked at, if one is and is known.
+    pub fn address(&self, seen: &Arrival<'_>) -> Option<IpAddr> {
+        self.socket_address(seen).map(|address| address.ip())
+    }
+
+    fn socket_address(&self, seen: &Arrival<'_>) -> Option<SocketAddr> {
+        match self {
             Self::DestinationIp | Self::DestinationPort => seen.local,
             Self::DirectSourceIp => seen.direct_remote,
-            _ => seen.remote(),
-        };
+            Self::SourceIp | Self::SourcePort => seen.remote(),
+            _ => None,
+        }
+    }
+
+    fn write(&self, seen: &Arrival<'_>, out: &mut Vec<u8>) -> Option<()> {
+        let address = self.socket_address(seen);
         let written = match self {
             Self::DestinationIp | Self::SourceIp | Self::DirectSourceIp => {
                 write!(out, "{}", address?.ip())

@@ -34,12 +34,8 @@ impl Predicate {
                 .with(seen, |value| matcher.matches(value))
                 .unwrap_or(false),
             Predicate::Ip(input, ranges) => input
-                .with(seen, |text| {
-                    let address = std::str::from_utf8(text).ok()?.parse().ok()?;
-                    Some(ranges.iter().any(|range| range.contains(address)))
-                })
-                .flatten()
-                .unwrap_or(false),
+                .address(seen)
+                .is_some_and(|address| ranges.iter().any(|range| range.contains(address))),
             Predicate::Or(of) => of.iter().any(|one| one.passes(seen)),
             Predicate::And(of) => of.iter().all(|one| one.passes(seen)),
             Predicate::Not(of) => !of.passes(seen),

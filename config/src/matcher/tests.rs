@@ -1,6 +1,8 @@
 //! The limits and mistakes of matchers. What they lead to is compared with
 //! Envoy by `tests/tests/routing/matcher.rs`.
 
+mod custom;
+
 use super::*;
 use crate::diagnostics::{Diagnostics, Marks};
 use crate::names::Names;

@@ -158,6 +158,50 @@ filter_chain_matcher:
 "#,
     },
     Listener {
+        name: "ip_destination",
+        chains: &[("near", ""), ("wide", ""), ("equal", ""), ("else", "")],
+        log: "",
+        more: concat!(
+            proxy!(),
+            r#"
+filter_chain_matcher: { matcher_tree: { input: { name: input, typed_config: { "@type": type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.DestinationIPInput } }, custom_match: { name: ranges, typed_config: { "@type": type.googleapis.com/xds.type.matcher.v3.IPMatcher, range_matchers: [ { ranges: [ { address_prefix: "5.6.0.0", prefix_len: 16 }, { address_prefix: "2001:db8::", prefix_len: 32 } ], on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: wide } } } }, { ranges: [ { address_prefix: "5.6.7.8", prefix_len: 32 } ], on_match: { matcher: { matcher_tree: { input: { name: input, typed_config: { "@type": type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.SourceIPInput } }, custom_match: { name: ranges, typed_config: { "@type": type.googleapis.com/xds.type.matcher.v3.IPMatcher, range_matchers: [ { ranges: [ { address_prefix: 5.6.7.8, prefix_len: 32 } ], on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: near } } } } ] } } } } } } ] } } }, on_no_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: else } } } }
+"#,
+        ),
+    },
+    Listener {
+        name: "ip_exclusive",
+        chains: &[("near", ""), ("wide", ""), ("equal", ""), ("else", "")],
+        log: "",
+        more: concat!(
+            proxy!(),
+            r#"
+filter_chain_matcher: { matcher_tree: { input: { name: input, typed_config: { "@type": type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.DestinationIPInput } }, custom_match: { name: ranges, typed_config: { "@type": type.googleapis.com/xds.type.matcher.v3.IPMatcher, range_matchers: [ { ranges: [ { address_prefix: "0.0.0.0", prefix_len: 0 }, { address_prefix: "5.6.0.0", prefix_len: 16 }, { address_prefix: "::", prefix_len: 0 } ], exclusive: true, on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: wide } } } }, { ranges: [ { address_prefix: "5.6.7.8", prefix_len: 32 }, { address_prefix: "2001:db8::2", prefix_len: 128 } ], on_match: { matcher: { matcher_tree: { input: { name: input, typed_config: { "@type": type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.SourceIPInput } }, custom_match: { name: ranges, typed_config: { "@type": type.googleapis.com/xds.type.matcher.v3.IPMatcher, range_matchers: [ { ranges: [ { address_prefix: 5.6.7.8, prefix_len: 32 } ], on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: near } } } } ] } } } } } } ] } } }, on_no_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: else } } } }
+"#,
+        ),
+    },
+    Listener {
+        name: "ip_source",
+        chains: &[("near", ""), ("wide", ""), ("equal", ""), ("else", "")],
+        log: "",
+        more: concat!(
+            proxy!(),
+            r#"
+filter_chain_matcher: { matcher_tree: { input: { name: input, typed_config: { "@type": type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.SourceIPInput } }, custom_match: { name: ranges, typed_config: { "@type": type.googleapis.com/xds.type.matcher.v3.IPMatcher, range_matchers: [ { ranges: [ { address_prefix: "1.2.3.4", prefix_len: 32 } ], on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: wide } } } }, { ranges: [ { address_prefix: "1.2.3.4", prefix_len: 64 }, { address_prefix: "1.2.0.0", prefix_len: 16 }, { address_prefix: "2001:db8::1", prefix_len: 128 } ], on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: near } } } }, { ranges: [ { address_prefix: "127.0.0.0", prefix_len: 29 }, { address_prefix: "1.2.4.4", prefix_len: 8 } ], on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: equal } } } } ] } } }, on_no_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: else } } } }
+"#,
+        ),
+    },
+    Listener {
+        name: "ip_direct_source",
+        chains: &[("near", ""), ("wide", ""), ("equal", ""), ("else", "")],
+        log: "",
+        more: concat!(
+            proxy!(),
+            r#"
+filter_chain_matcher: { matcher_tree: { input: { name: input, typed_config: { "@type": type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.DirectSourceIPInput } }, custom_match: { name: ranges, typed_config: { "@type": type.googleapis.com/xds.type.matcher.v3.IPMatcher, range_matchers: [ { ranges: [ { address_prefix: "127.0.0.3", prefix_len: 32 } ], exclusive: true, on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: near } } } }, { ranges: [ { address_prefix: "127.0.0.0", prefix_len: 8 } ], exclusive: true, on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: wide } } } } ] } } }, on_no_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: else } } } }
+"#,
+        ),
+    },
+    Listener {
         name: "nothing",
         chains: &[("one", ""), ("two", "")],
         log: "",

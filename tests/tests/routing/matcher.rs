@@ -17,6 +17,11 @@ const LISTENERS: &[Listener] = &[
         manager: "",
         hosts: include_str!("matcher/maps.yaml"),
     },
+    Listener {
+        name: "custom",
+        manager: "",
+        hosts: include_str!("matcher/custom.yaml"),
+    },
 ];
 
 fn clusters(ports: Ports) -> String {
@@ -30,6 +35,7 @@ fn get(host: &str, path: &str, headers: &str) -> String {
 fn cases() -> Vec<Case> {
     let mut all = lists();
     all.extend(maps());
+    all.extend(custom());
     all
 }
 
@@ -188,6 +194,75 @@ fn maps() -> Vec<Case> {
     ]
     .map(|(name, host, path, headers)| case(name, "maps", get(host, path, headers)))
     .into()
+}
+
+/// Each value of a header, without and with what nested matchers want.
+macro_rules! values {
+    ($host:literal, $header:literal, [$($value:literal),* $(,)?]) => {
+        [$(
+            (
+                concat!($host, ": '", $value, "'"),
+                $host,
+                concat!($header, ": ", $value, "\r\n"),
+            ),
+            (
+                concat!($host, ": '", $value, "', x-b"),
+                $host,
+                concat!($header, ": ", $value, "\r\nx-b: 1\r\n"),
+            ),
+        )*]
+    };
+}
+
+/// `custom_match`: addresses and names of servers, whoever says them.
+fn custom() -> Vec<Case> {
+    let addresses = values!(
+        "ranges",
+        "x-ip",
+        [
+            "9.255.255.255",
+            "10.0.0.0",
+            "10.1.1.255",
+            "10.1.2.1",
+            "10.255.255.255",
+            "11.0.0.1",
+            "2001:db8::7",
+            "2001:DB8:0::7",
+            "2001:db9::",
+            "::ffff:10.0.0.1",
+            "[2001:db8::7]",
+            "10.1",
+            "010.0.0.1",
+            "10.0.0.1:80",
+            "10.0.0.1, 10.1.1.1",
+            "",
+        ]
+    );
+    let names = values!(
+        "names",
+        "x-name",
+        [
+            "www.a.com",
+            "x.www.a.com",
+            "a.com",
+            "com",
+            ".com",
+            "a.com.",
+            "WWW.A.COM",
+            "b.net",
+            "c.b.net",
+            "a.org",
+            "*.com",
+            "",
+        ]
+    );
+    let absent = [
+        ("ranges: no header", "ranges", ""),
+        ("names: no header", "names", ""),
+    ];
+    let all = addresses.into_iter().chain(names).chain(absent);
+    all.map(|(name, host, headers)| case(name, "custom", get(host, "/", headers)))
+        .collect()
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod operation;
 mod proxying;
 mod rbac;
 mod scene;
+mod server_names;
 mod small_filters;
 mod splices;
 mod terminals;
