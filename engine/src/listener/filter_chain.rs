@@ -145,7 +145,10 @@ impl WorkerChain {
             let passes = async {
                 if filters.wants_data() {
                     let bytes = manager.await_data(&visit, await_data(&socket)).await?;
-                    filters.on_data(session, bytes).await?;
+                    // Without bytes it is the end, and nothing is to be served.
+                    if bytes > 0 {
+                        filters.on_data(session, bytes).await?;
+                    }
                 }
                 Ok::<(), Closed>(())
             };

@@ -243,16 +243,29 @@ fn compile_chain(
         }
     };
     let (terminal, before) = chain.filters.split_last()?;
-    let filters = before
+    let filters: Vec<_> = before
         .iter()
-        .filter_map(|filter| cx.at(&filter.path, |cx| registry::network_filter(filter, cx)))
+        .filter_map(|filter| {
+            let compiled = cx.at(&filter.path, |cx| registry::network_filter(filter, cx));
+            compiled.map(|compiled| (filter, compiled))
+        })
         .collect();
     let terminal = cx.at(&terminal.path, |cx| {
         registry::terminal_filter(terminal, &snapshot.node.cluster, cx)
     })?;
+    if let TerminalFilter::HttpConnectionManager(..) = terminal {
+        let watching = filters.iter().filter(|(_, filter)| filter.wants_all_data());
+        for (filter, _) in watching {
+            cx.at(&filter.path, |cx| {
+                cx.error(
+                    "cannot look at all that a client of HTTP sends yet, only at what comes first",
+                );
+            });
+        }
+    }
     Some(CompiledChain {
         tls,
-        filters,
+        filters: filters.into_iter().map(|(_, filter)| filter).collect(),
         terminal,
     })
 }

@@ -12,6 +12,7 @@ mod named_clusters;
 mod operation;
 mod proxying;
 mod rbac;
+mod rbac_data;
 mod scene;
 mod server_names;
 mod small_filters;

@@ -196,6 +196,25 @@ listener_filters:
             " } } ] } }",
         )),
     ),
+    Listener {
+        more: "
+listener_filters:
+- { name: proxy, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol } }
+",
+        ..listener(
+            "matcher_of_ranges",
+            ruled!(concat!(
+                "stat_prefix: rbac_matcher_of_ranges, matcher: { matcher_tree: { input: { name: input, typed_config: { \
+                 \"@type\": type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.SourceIPInput } }, \
+                 custom_match: { name: ranges, typed_config: { \"@type\": type.googleapis.com/xds.type.matcher.v3.IPMatcher, \
+                 range_matchers: [ { ranges: [ { address_prefix: 127.0.0.0, prefix_len: 8 } ], on_match: { ",
+                leads_to!("name: all, action: ALLOW"),
+                " } }, { ranges: [ { address_prefix: 127.0.0.2, prefix_len: 32 } ], on_match: { ",
+                leads_to!("name: one, action: DENY"),
+                " } } ] } } } }",
+            )),
+        )
+    },
     listener(
         "matcher_denies",
         ruled!(concat!(
@@ -396,6 +415,20 @@ fn cases() -> Vec<Case> {
         allowed("no path", "paths"),
         allowed("no metadata", "metadata"),
         allowed("a matcher", "matcher"),
+        case(
+            "a matcher of ranges",
+            "matcher_of_ranges",
+            &[
+                vec![client_sends("PROXY TCP4 127.0.0.3 127.0.0.3 9 10\r\n")],
+                whole(0, "hello"),
+            ]
+            .concat(),
+        ),
+        denied_early(
+            "a matcher of ranges that denies",
+            "matcher_of_ranges",
+            b"PROXY TCP4 127.0.0.2 127.0.0.3 9 10\r\nhello",
+        ),
         denied("a matcher that denies", "matcher_denies", b"hello"),
         denied("a matcher of nothing", "matcher_of_nothing", b"hello"),
         allowed("a matcher that logs", "matcher_logs"),
@@ -415,6 +448,18 @@ fn cases() -> Vec<Case> {
             ],
         )
         .without(&["wire"]),
+        case(
+            "no request",
+            "http",
+            &[Act::Finish(Client), Act::ReadToEnd(Client)],
+        )
+        .log_lines(0),
+        case(
+            "nothing for an echo",
+            "echo",
+            &[Act::Finish(Client), Act::ReadToEnd(Client)],
+        )
+        .log_lines(0),
         allowed("a name", "front_named"),
         denied("another name", "front_other", b"hello"),
         allowed("a subject", "front_subject"),

@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::{Closed, NetworkFilters, Session, await_data};
+use super::{Closed, NetworkFilters, Session};
 use crate::reactor::{self, Chunk};
 use crate::transport_sockets::TransportSocket;
 
@@ -21,25 +21,21 @@ pub async fn serve(
     buffer_limit: u32,
 ) -> Result<(), Closed> {
     let timer = Rc::clone(&session.timer);
-    if filters.wants_data() {
-        let arrived = reactor::timeout(&timer, await_data(&socket));
-        let bytes = arrived.await.map_err(|_elapsed| Closed)?;
-        filters.on_data(session, bytes).await?;
-        // They are counted where they go.
-        session.info.bytes_received = 0;
-    }
+    let mut wants_data = filters.wants_data();
     let limit = buffer_limit as usize;
     loop {
         let next = poll_fn(|cx| poll_chunk(&socket, limit, cx));
         // The timer is set by nothing but the end of the worker.
-        match reactor::timeout(&timer, next).await {
-            Ok(Ok(Some(chunk))) => {
-                session.info.bytes_received += chunk.len() as u64;
-                session.info.bytes_sent += chunk.len() as u64;
-                socket.write_chunk(chunk);
-            }
-            Ok(Ok(None) | Err(_)) | Err(_) => return Ok(()),
+        let Ok(Ok(Some(chunk))) = reactor::timeout(&timer, next).await else {
+            return Ok(());
+        };
+        if wants_data {
+            filters.on_data(session, chunk.len()).await?;
+            wants_data = filters.wants_all_data();
         }
+        session.info.bytes_received += chunk.len() as u64;
+        session.info.bytes_sent += chunk.len() as u64;
+        socket.write_chunk(chunk);
     }
 }
 

@@ -130,8 +130,13 @@ pub trait NetworkFilter: Send + Sync {
         false
     }
 
-    /// Sees, once, that the client's first bytes have arrived, or its end. The
-    /// handshake is over.
+    /// Whether it wants to be called for all that arrives later, too.
+    fn wants_all_data(&self) -> bool {
+        false
+    }
+
+    /// Sees that the client's first bytes have arrived, or its end in front of a
+    /// `tcp_proxy`, which goes on without its other direction. The handshake is over.
     fn on_data(&self, _connection: &mut Connection<'_>) -> Flow {
         Flow::Continue
     }
@@ -176,6 +181,7 @@ pub struct Closed;
 pub struct NetworkFilters {
     filters: Box<[Box<dyn NetworkFilter>]>,
     wants_data: bool,
+    wants_all_data: bool,
 }
 
 impl NetworkFilters {
@@ -187,6 +193,7 @@ impl NetworkFilters {
         }
         Self {
             wants_data: filters.iter().any(|filter| filter.wants_data()),
+            wants_all_data: filters.iter().any(|filter| filter.wants_all_data()),
             filters: filters.into(),
         }
     }
@@ -201,6 +208,12 @@ impl NetworkFilters {
     #[must_use]
     pub fn wants_data(&self) -> bool {
         self.wants_data
+    }
+
+    /// Whether any of them wants to see all that the client sends.
+    #[must_use]
+    pub fn wants_all_data(&self) -> bool {
+        self.wants_all_data
     }
 
     /// Shows the filters a new connection.
@@ -226,17 +239,24 @@ impl NetworkFilters {
         }
     }
 
-    /// Tells the filters that the client's first bytes have arrived, as many as
-    /// `bytes`, or its end.
+    /// Tells the filters that something of the client has arrived, as many bytes as
+    /// `bytes`, or its end: all of them the first time, and later those that want to
+    /// see all. The bytes are received for good if a filter closes the connection, and
+    /// else are counted where they go.
     ///
     /// # Errors
     /// One of them closes it.
     pub async fn on_data(&self, session: &mut Session, bytes: usize) -> Result<(), Closed> {
-        session.info.bytes_received = bytes as u64;
+        let bytes = bytes as u64;
+        session.info.bytes_received += bytes;
+        let is_first = !std::mem::replace(&mut session.has_data, true);
         for filter in &self.filters {
-            let flow = filter.on_data(&mut session.connection());
-            session.follow(flow, &**filter).await?;
+            if is_first || filter.wants_all_data() {
+                let flow = filter.on_data(&mut session.connection());
+                session.follow(flow, &**filter).await?;
+            }
         }
+        session.info.bytes_received -= bytes;
         Ok(())
     }
 }
@@ -250,6 +270,8 @@ pub struct Session {
     /// Its timer, which the worker makes expire when it ends.
     pub timer: Rc<Timer>,
     is_tls: bool,
+    /// Something of the client has arrived.
+    has_data: bool,
     held: Vec<Box<dyn Any>>,
 }
 
@@ -272,6 +294,7 @@ impl Session {
             worker,
             timer,
             is_tls,
+            has_data: false,
             held: Vec::new(),
         }
     }

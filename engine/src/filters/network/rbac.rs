@@ -1,9 +1,10 @@
 //! `envoy.filters.network.rbac`: who may connect, decided when the first bytes of a
-//! client are there. Others are closed.
+//! client are there, or each time that some are. Others are closed.
 
 use std::time::Duration;
 
 use envoy_types::pb::envoy::extensions::filters::network::rbac::v3::Rbac as RbacPb;
+use envoy_types::pb::envoy::extensions::filters::network::rbac::v3::rbac::EnforcementType;
 use envoy_types::pb::google::protobuf::Any;
 use ringway_config::context::Cx;
 use ringway_config::rbac::{NO_POLICY_DENIAL, Rbac as Rules};
@@ -23,6 +24,8 @@ pub struct Rbac {
     /// What is decided for statistics and logs only.
     shadow: Option<Rules>,
     shadow_fields: ShadowFields,
+    /// It is decided again whenever the client has sent something.
+    is_continuous: bool,
     /// How long a connection is kept that may not be.
     delay: Option<Duration>,
     stat_prefix: Box<str>,
@@ -57,6 +60,7 @@ impl Rbac {
             rules: rules?,
             shadow: shadow?,
             shadow_fields: ShadowFields::new(NAME, &proto.shadow_rules_stat_prefix),
+            is_continuous: proto.enforcement_type() == EnforcementType::Continuous,
             delay: core::duration_or_off(proto.delay_deny, "delay_deny", None, cx),
             stat_prefix: proto.stat_prefix.as_str().into(),
             shadow_prefix: proto.shadow_rules_stat_prefix.as_str().into(),
@@ -85,6 +89,10 @@ impl NetworkFilter for Rbac {
 
     fn wants_data(&self) -> bool {
         true
+    }
+
+    fn wants_all_data(&self) -> bool {
+        self.is_continuous
     }
 
     fn on_data(&self, connection: &mut Connection<'_>) -> Flow {

@@ -129,18 +129,18 @@ impl TcpProxy {
             tunnel: tunnel.as_mut(),
         };
         let mut relay = Relay::new(&client, host, &self.stats, buffer_limit);
-        relay.holds_client_back(filters.wants_data());
+        if filters.wants_data() {
+            relay.show_data(filters.wants_all_data());
+        }
         let end = loop {
             match poll_fn(|cx| self.poll_relay(&mut relay, &mut deadlines, session, cx)).await {
                 Event::Ended(end) => break end,
-                Event::FirstData(bytes) if filters.on_data(session, bytes).await.is_err() => {
+                Event::Data(bytes) if filters.on_data(session, bytes).await.is_err() => {
                     relay.count_refused(bytes);
                     break End::Closed;
                 }
-                Event::FirstData(_) => {
-                    // They are counted where they go.
-                    session.info.bytes_received = 0;
-                    relay.holds_client_back(false);
+                Event::Data(_) => {
+                    relay.let_data_pass();
                     session.timer.set(deadlines.next());
                 }
             }

@@ -36,9 +36,8 @@ const SPLICE_LIMIT_MIN: usize = LARGE_CHUNK_BYTES;
 
 /// What the caller has to know of.
 pub(super) enum Event {
-    /// So many first bytes of the client are there, or its end, and filters wait for
-    /// them.
-    FirstData(usize),
+    /// So many bytes of the client are there, or its end, and filters wait for them.
+    Data(usize),
     /// It is over.
     Ended(End),
 }
@@ -51,8 +50,7 @@ pub(super) struct Relay<'a> {
     limit: usize,
     from_client: Direction<'a>,
     from_host: Direction<'a>,
-    /// Nothing of the client may be read yet.
-    held_back: bool,
+    gate: Gate,
     moved: bool,
     /// Somebody wakes us when the host fails.
     watched: bool,
@@ -60,6 +58,17 @@ pub(super) struct Relay<'a> {
     host_last: bool,
     /// What gauges say of this connection.
     buffered: Buffered,
+}
+
+/// What of a client may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    /// Nothing: filters have to see first what it has sent.
+    Shut,
+    /// What they have seen.
+    Ajar,
+    /// All.
+    Open,
 }
 
 /// One direction.
@@ -71,6 +80,8 @@ struct Direction<'a> {
     paused: bool,
     /// What it may be spliced from and to.
     plain: Option<(&'a Stream, &'a Stream)>,
+    /// Every chunk goes by itself.
+    piecemeal: bool,
     /// Large chunks in a row.
     large_chunks: u8,
     splice: Option<Splice<'a>>,
@@ -109,7 +120,7 @@ impl<'a> Relay<'a> {
             limit,
             from_client: Direction::new(plain),
             from_host: Direction::new(plain.map(|(client, host)| (host, client))),
-            held_back: false,
+            gate: Gate::Open,
             moved: false,
             watched: false,
             host_last: false,
@@ -117,9 +128,22 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Whether filters still wait for the client's first bytes.
-    pub(super) fn holds_client_back(&mut self, held_back: bool) {
-        self.held_back = held_back;
+    /// Filters see what the client sends before it goes anywhere: what comes first, or
+    /// all of it, of which nothing may be left to the kernel then.
+    pub(super) fn show_data(&mut self, all: bool) {
+        self.gate = Gate::Shut;
+        if all {
+            self.from_client.piecemeal = true;
+            self.from_client.plain = None;
+        }
+    }
+
+    /// What filters have seen of the client goes on.
+    pub(super) fn let_data_pass(&mut self) {
+        self.gate = match self.from_client.piecemeal {
+            true => Gate::Ajar,
+            false => Gate::Open,
+        };
     }
 
     /// Counts what a client has sent that filters have closed because of it: it was
@@ -149,17 +173,17 @@ impl<'a> Relay<'a> {
                 Broken::Writing(_) => End::Client { reset },
             }));
         }
-        if self.held_back {
-            if let Poll::Ready(bytes) = self.poll_first_data(cx) {
-                return Poll::Ready(Event::FirstData(bytes));
+        match self.poll_gate(info, cx) {
+            Ok(None) => {}
+            Ok(Some(bytes)) => return Poll::Ready(Event::Data(bytes)),
+            Err(broken) => {
+                let (Broken::Reading(error) | Broken::Writing(error)) = &broken;
+                let reset = is_reset(error);
+                return Poll::Ready(Event::Ended(match broken {
+                    Broken::Reading(_) => End::Client { reset },
+                    Broken::Writing(_) => End::Host { reset },
+                }));
             }
-        } else if let Err(broken) = self.poll_from_client(info, cx) {
-            let (Broken::Reading(error) | Broken::Writing(error)) = &broken;
-            let reset = is_reset(error);
-            return Poll::Ready(Event::Ended(match broken {
-                Broken::Reading(_) => End::Client { reset },
-                Broken::Writing(_) => End::Host { reset },
-            }));
         }
         self.end_tunnel();
         if self.moved {
@@ -228,11 +252,29 @@ impl<'a> Relay<'a> {
         carried
     }
 
+    /// Carries what the client has sent, as far as it may pass. Gives the number of
+    /// bytes that filters have to see first, if there are some.
+    fn poll_gate(
+        &mut self,
+        info: &mut StreamInfo,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<usize>, Broken> {
+        if self.gate == Gate::Ajar && self.poll_from_client(info, cx)? {
+            self.gate = Gate::Shut;
+        }
+        match self.gate {
+            Gate::Shut if !self.from_client.ended => self.poll_data(cx),
+            Gate::Shut | Gate::Ajar => Ok(None),
+            Gate::Open => self.poll_from_client(info, cx).map(|_| None),
+        }
+    }
+
+    /// Carries what the client has sent, and says if there was anything.
     fn poll_from_client(
         &mut self,
         info: &mut StreamInfo,
         cx: &mut Context<'_>,
-    ) -> Result<(), Broken> {
+    ) -> Result<bool, Broken> {
         let counters = Pauses {
             paused: self.stats.downstream_flow_control_paused_reading_total,
             resumed: self.stats.downstream_flow_control_resumed_reading_total,
@@ -243,7 +285,8 @@ impl<'a> Relay<'a> {
         let carried = self
             .from_client
             .carry(from, to, self.limit, counters, &mut moved, cx);
-        self.moved |= moved > 0 || ended != self.from_client.ended;
+        let has_moved = moved > 0 || ended != self.from_client.ended;
+        self.moved |= has_moved;
         if moved > 0 {
             self.stats.downstream_cx_rx_bytes_total.add(moved);
             info.bytes_received += moved;
@@ -252,20 +295,21 @@ impl<'a> Relay<'a> {
                 info.upstream_bytes.wire_sent += moved;
             }
         }
-        carried
+        carried.map(|()| has_moved)
     }
 
     /// Polls until the client has sent something, or its end, and says how many bytes.
     /// They stay there to be read.
-    fn poll_first_data(&self, cx: &mut Context<'_>) -> Poll<usize> {
+    fn poll_data(&self, cx: &mut Context<'_>) -> Result<Option<usize>, Broken> {
         match self.client.poll_recv(cx) {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => Ok(None),
             Poll::Ready(Ok(Some(chunk))) => {
                 let bytes = chunk.len();
                 self.client.unread(chunk);
-                Poll::Ready(bytes)
+                Ok(Some(bytes))
             }
-            Poll::Ready(Ok(None) | Err(_)) => Poll::Ready(0),
+            Poll::Ready(Ok(None)) => Ok(Some(0)),
+            Poll::Ready(Err(error)) => Err(Broken::Reading(error)),
         }
     }
 
@@ -369,6 +413,9 @@ impl<'a> Direction<'a> {
                     *moved += chunk.len() as u64;
                     self.note_size(chunk.len());
                     to.write(chunk);
+                    if self.piecemeal {
+                        break;
+                    }
                 }
                 Poll::Ready(Ok(None)) => {
                     self.splice = None;
