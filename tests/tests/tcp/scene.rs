@@ -45,6 +45,9 @@ pub enum Act {
     Deafen(usize),
     /// Sends these bytes.
     Send(Who, Vec<u8>),
+    /// Sends something again and again until the connection has ended, with a reset
+    /// where the last of it was not read.
+    SendToEnd(Who),
     /// The client sends the first bytes and the host the second, both at once, and
     /// each reads what the other has sent.
     Exchange(Vec<u8>, Vec<u8>),
@@ -424,6 +427,7 @@ impl Scene {
                     let _ = stream.write_all(bytes);
                 }
             }
+            Act::SendToEnd(who) => seen.push(players.send_to_end(*who)),
             Act::Exchange(of_client, of_host) => {
                 seen.extend(players.exchange(of_client, of_host));
             }
@@ -604,6 +608,26 @@ impl Players {
             Who::Client => self.client = None,
             Who::Host => self.host = None,
         }
+    }
+
+    fn send_to_end(&mut self, who: Who) -> String {
+        let Some(mut stream) = self.of(who).map(|stream| &*stream) else {
+            return format!("{who:?} has no connection");
+        };
+        let moment = Some(Duration::from_millis(5));
+        stream.set_read_timeout(moment).expect("an option");
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            // What is not taken is seen by how it ends.
+            let _ = stream.write_all(b"into nothing");
+            let mut buffer = [0; 64];
+            match stream.read(&mut buffer) {
+                Ok(1..) => {}
+                Err(error) if error.kind() != ErrorKind::ConnectionReset => {}
+                Ok(0) | Err(_) => return format!("{who:?} sees the end"),
+            }
+        }
+        format!("{who:?} sees no end")
     }
 
     fn exchange(&mut self, of_client: &[u8], of_host: &[u8]) -> Vec<String> {
