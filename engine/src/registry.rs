@@ -37,6 +37,7 @@ use crate::filters::network::local_ratelimit::LocalRateLimit;
 use crate::filters::network::rbac::Rbac;
 use crate::filters::network::set_filter_state::SetFilterState as SetNetworkFilterState;
 use crate::filters::network::sni_cluster::SniCluster;
+use crate::filters::network::sni_dynamic_forward_proxy::SniDynamicForwardProxy;
 use crate::filters::network::tcp_proxy::config as tcp_proxy;
 
 /// A compiled network filter that ends its chain.
@@ -87,6 +88,7 @@ pub const NETWORK_FILTERS: &[&str] = &[
     "envoy.extensions.filters.network.rbac.v3.RBAC",
     "envoy.extensions.filters.network.set_filter_state.v3.Config",
     "envoy.extensions.filters.network.sni_cluster.v3.SniCluster",
+    "envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig",
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
 ];
 
@@ -167,6 +169,9 @@ pub fn network_filter(extension: &Extension, cx: &mut Cx<'_>) -> Option<Box<dyn 
         }
         "envoy.extensions.filters.network.sni_cluster.v3.SniCluster" => {
             Some(Box::new(SniCluster::compile(config, cx)?))
+        }
+        "envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig" => {
+            Some(Box::new(SniDynamicForwardProxy::compile(config, cx)?))
         }
         // It ends a chain, and that it does not here is told already.
         other if NETWORK_FILTERS.contains(&other) => None,

@@ -53,6 +53,7 @@ impl<A> ServerNameMatcher<A> {
         action: &mut impl FnMut(&TypedExtensionConfig, &mut Cx<'_>) -> Option<A>,
     ) -> Option<Self> {
         let (mut names, mut suffixes, mut any) = (HashMap::new(), HashMap::new(), None);
+        let mut suffix_bytes_max = 0;
         let mut given = HashSet::new();
         let mut on_matches = Vec::new();
         let mut is_whole = true;
@@ -72,6 +73,7 @@ impl<A> ServerNameMatcher<A> {
                         match lowered {
                             Some(Domain::Any) => any = Some(i),
                             Some(Domain::Suffix(suffix)) => {
+                                suffix_bytes_max = suffix_bytes_max.max(suffix.len());
                                 suffixes.insert(suffix.as_bytes().into(), i);
                             }
                             Some(Domain::Name(name)) => {
@@ -88,12 +90,9 @@ impl<A> ServerNameMatcher<A> {
             });
         }
         is_whole.then(|| Self {
-            suffix_bytes_max: (suffixes.keys())
-                .map(|suffix: &Box<[u8]>| suffix.len())
-                .max()
-                .unwrap_or(0),
             names,
             suffixes,
+            suffix_bytes_max,
             any,
             on_matches: on_matches.into(),
         })

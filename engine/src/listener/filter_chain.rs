@@ -121,6 +121,7 @@ impl WorkerChain {
         if let Some(session) = session
             && Box::pin(filters.on_new_connection(session)).await.is_err()
         {
+            turn_away(&stream);
             return manager.give_up_connection(&visit);
         }
         // In a box: it is large, and over soon.
@@ -189,6 +190,12 @@ impl WorkerChain {
             registration.timer(),
         );
         terminal.begin();
+        let filters = &self.chain.filters;
+        if filters.on_new_connection(&mut session).await.is_err() {
+            turn_away(&stream);
+            terminal.end(&mut session);
+            return session;
+        }
         let handshake = async {
             let socket = match &self.tls {
                 None => Ok(TransportSocket::RawBuffer(stream)),
@@ -196,14 +203,10 @@ impl WorkerChain {
             };
             socket.map(|socket| (socket, info))
         };
-        let filters = &self.chain.filters;
         let limit = serving.shared.config.buffer_limit;
-        let passes = filters.on_new_connection(&mut session).await;
-        if passes.is_ok() {
-            let served = terminal.serve(&mut session, filters, handshake, limit);
-            // Whoever closes a connection has told the client what there is to tell.
-            let _closed = served.await;
-        }
+        let served = terminal.serve(&mut session, filters, handshake, limit);
+        // Whoever closes a connection has told the client what there is to tell.
+        let _closed = served.await;
         terminal.end(&mut session);
         session
     }
@@ -236,5 +239,13 @@ impl WorkerChain {
                 Err(NoHandshake::Timeout(tls.unfinished(&noted)))
             }
         }
+    }
+}
+
+/// Closes a connection that filters do not let begin. What listener filters have looked
+/// at is read by nobody, which a reset tells the client.
+fn turn_away(stream: &Stream) {
+    if stream.has_unread() {
+        stream.reset();
     }
 }

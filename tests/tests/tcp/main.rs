@@ -16,6 +16,7 @@ mod rbac_data;
 mod scene;
 mod server_names;
 mod small_filters;
+mod sni_forward;
 mod splices;
 mod terminals;
 mod tls;
