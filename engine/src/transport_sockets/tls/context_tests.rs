@@ -18,7 +18,7 @@ use x509_parser::prelude::FromDer as _;
 use super::{ClientContext, ServerContext, VerifyFailure, notes};
 
 /// A certificate with its key, in PEM.
-struct Made {
+pub(super) struct Made {
     pem: String,
     der: Vec<u8>,
     key: String,
@@ -26,7 +26,7 @@ struct Made {
 }
 
 impl Made {
-    fn new(params: CertificateParams, by: Option<&Made>) -> Self {
+    pub(super) fn new(params: CertificateParams, by: Option<&Made>) -> Self {
         Self::with_key(params, by, KeyPair::generate().unwrap())
     }
 
@@ -44,7 +44,7 @@ impl Made {
     }
 
     /// The fields of a `TlsCertificate`, with others behind it in the chain.
-    fn certificate(&self, others: &[&Made]) -> String {
+    pub(super) fn certificate(&self, others: &[&Made]) -> String {
         let mut chain = self.pem.clone();
         chain.extend(others.iter().map(|other| &*other.pem));
         format!(
@@ -54,12 +54,12 @@ impl Made {
         )
     }
 
-    fn trusted(&self) -> String {
+    pub(super) fn trusted(&self) -> String {
         format!("trusted_ca: {{ inline_string: {:?} }}", self.pem)
     }
 }
 
-fn named(common_name: &str, names: &[&str]) -> CertificateParams {
+pub(super) fn named(common_name: &str, names: &[&str]) -> CertificateParams {
     let names = names.iter().map(|name| (*name).to_owned());
     let mut params = CertificateParams::new(names.collect::<Vec<_>>()).unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -67,7 +67,7 @@ fn named(common_name: &str, names: &[&str]) -> CertificateParams {
     params
 }
 
-fn authority(common_name: &str) -> CertificateParams {
+pub(super) fn authority(common_name: &str) -> CertificateParams {
     let mut params = named(common_name, &[]);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params
@@ -110,11 +110,11 @@ fn try_server(context: &str) -> Result<ServerContext, String> {
     compile(&text, chain, ServerContext::compile)
 }
 
-fn server(context: &str) -> ServerContext {
+pub(super) fn server(context: &str) -> ServerContext {
     try_server(context).unwrap_or_else(|found| panic!("{context}: {found}"))
 }
 
-fn client(context: &str) -> ClientContext {
+pub(super) fn client(context: &str) -> ClientContext {
     let text = format!(
         "static_resources: {{ clusters: [ {{ name: c, transport_socket: {{ name: t, typed_config: \
          {{ \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.\

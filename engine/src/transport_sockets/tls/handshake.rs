@@ -10,15 +10,14 @@ use rustls::crypto::SupportedKxGroup;
 use rustls::kernel::KernelConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{
-    ClientConfig, CommonState, ExtractedSecrets, HandshakeKind, NamedGroup, ProtocolVersion,
-    ServerConfig, SignatureScheme, SupportedCipherSuite,
+    ClientConfig, CommonState, HandshakeKind, NamedGroup, ProtocolVersion, ServerConfig,
+    SignatureScheme, SupportedCipherSuite,
 };
 
 use super::budget;
-use super::certificate_selector::Staple;
-use super::notes::{self, Notes};
+use super::exchange::{Exchange, Session};
+use super::notes::Notes;
 use super::record::HEADER_BYTES;
 use super::stream::TlsStream;
 use super::verify_failure::VerifyFailure;
@@ -27,11 +26,7 @@ use crate::stream_info::CertificateFacts;
 
 /// Bytes of a handshake that may wait to be understood: a chain of certificates and
 /// what surrounds it. A ClientHello alone is held to a quarter of it by rustls.
-const WAITING_BYTES_MAX: usize = 128 * 1024;
-
-/// Alerts of BoringSSL that rustls has others for.
-const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
-const BAD_CERTIFICATE_HASH_VALUE: [u8; 7] = [21, 3, 3, 0, 2, 2, 114];
+pub(super) const WAITING_BYTES_MAX: usize = 128 * 1024;
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -221,193 +216,32 @@ fn http_request(received: &[u8]) -> Option<HandshakeError> {
     is_connect.then_some(HandshakeError::HttpsProxyRequest)
 }
 
-/// Either side's state machine of rustls.
-trait Session {
-    fn state(&self) -> &CommonState;
-
-    /// Understands as much of `input` as it can. Appends what is to be sent to
-    /// `output` and what was received behind the handshake to `received`.
-    fn step(&mut self, input: &mut [u8], output: &mut Vec<u8>, received: &mut Vec<u8>) -> Step;
-
-    /// The secrets, and what is left of rustls.
-    fn into_keys(self) -> Result<(ExtractedSecrets, Keys), rustls::Error>;
-}
-
-impl Session for UnbufferedServerConnection {
-    fn state(&self) -> &CommonState {
-        self
-    }
-
-    fn step(&mut self, input: &mut [u8], output: &mut Vec<u8>, received: &mut Vec<u8>) -> Step {
-        step(self.process_tls_records(input), output, received)
-    }
-
-    fn into_keys(self) -> Result<(ExtractedSecrets, Keys), rustls::Error> {
-        let (secrets, keys) = self.dangerous_into_kernel_connection()?;
-        Ok((secrets, Keys::Server(keys)))
-    }
-}
-
-impl Session for UnbufferedClientConnection {
-    fn state(&self) -> &CommonState {
-        self
-    }
-
-    fn step(&mut self, input: &mut [u8], output: &mut Vec<u8>, received: &mut Vec<u8>) -> Step {
-        step(self.process_tls_records(input), output, received)
-    }
-
-    fn into_keys(self) -> Result<(ExtractedSecrets, Keys), rustls::Error> {
-        let (secrets, keys) = self.dangerous_into_kernel_connection()?;
-        Ok((secrets, Keys::Client(keys)))
-    }
-}
-
-/// One step of a handshake.
-struct Step {
-    /// Bytes at the front of the input that are done with.
-    consumed: usize,
-    next: Result<Next, rustls::Error>,
-}
-
-enum Next {
-    /// There is more to do with what is there.
-    Again,
-    /// The peer has to send more.
-    Blocked,
-    /// The layer above may begin.
-    Traffic,
-    /// The peer has closed already.
-    Closed,
-}
-
-fn step<Data>(
-    status: UnbufferedStatus<'_, '_, Data>,
-    output: &mut Vec<u8>,
-    received: &mut Vec<u8>,
-) -> Step {
-    let mut consumed = status.discard;
-    let next = status.state.map(|state| match state {
-        ConnectionState::EncodeTlsData(mut message) => {
-            let begin = output.len();
-            let mut written = message.encode(&mut []);
-            if let Err(EncodeError::InsufficientSize(size)) = written {
-                output.resize(begin + size.required_size, 0);
-                written = message.encode(&mut output[begin..]);
-            }
-            output.truncate(begin + written.unwrap_or(0));
-            Next::Again
-        }
-        ConnectionState::TransmitTlsData(sent) => {
-            sent.done();
-            Next::Again
-        }
-        ConnectionState::ReadTraffic(mut traffic) => {
-            while let Some(Ok(record)) = traffic.next_record() {
-                received.extend_from_slice(record.payload);
-                consumed += record.discard;
-            }
-            Next::Again
-        }
-        ConnectionState::BlockedHandshake => Next::Blocked,
-        ConnectionState::WriteTraffic(_) => Next::Traffic,
-        // Early data is not offered.
-        _ => Next::Closed,
-    });
-    Step { consumed, next }
-}
-
-/// The alert to be sent instead of rustls's, where it is not encrypted.
-fn alert(
-    error: &rustls::Error,
-    noted: &Notes,
-    version: Option<ProtocolVersion>,
-) -> Option<&'static [u8; 7]> {
-    let is_tls12 = version == Some(ProtocolVersion::TLSv1_2);
-    match (error, &noted.failure) {
-        // There is no certificate for the client.
-        _ if noted.staple == Some(Staple::Failed) => Some(&HANDSHAKE_FAILURE),
-        (rustls::Error::NoCertificatesPresented, _) if is_tls12 => Some(&HANDSHAKE_FAILURE),
-        (rustls::Error::InvalidCertificate(_), Some(VerifyFailure::CertificateHash))
-            if is_tls12 =>
-        {
-            Some(&BAD_CERTIFICATE_HASH_VALUE)
-        }
-        _ => None,
-    }
-}
-
 async fn run<S: Session>(
     socket: Stream,
-    mut session: S,
-    mut input: Vec<u8>,
+    session: S,
+    received: Vec<u8>,
     noted: &mut Notes,
 ) -> Result<(TlsStream, Agreed), HandshakeError> {
-    let mut start = 0;
-    let mut output: Vec<u8> = Vec::new();
-    let mut received: Vec<u8> = Vec::new();
+    let mut exchange = Exchange::new(session, received);
     loop {
         budget::turn().await;
-        let next = loop {
-            // What belongs to the layer above is ours to open.
-            let end = if session.state().is_handshaking() {
-                input.len()
-            } else {
-                start
-            };
-            let Step { consumed, next } =
-                session.step(&mut input[start..end], &mut output, &mut received);
-            start += consumed;
-            // Before another handshake of this thread has its turn.
-            noted.add(notes::take());
-            noted.agreed(session.state());
-            match next {
-                Ok(Next::Again) => {}
-                Ok(next) => break next,
-                Err(error) => {
-                    // The alert that tells why, and nothing else: of messages that are not
-                    // whole rustls keeps where they lie in an input that it must not look
-                    // for again.
-                    while session.state().wants_write()
-                        && session
-                            .step(&mut [], &mut output, &mut received)
-                            .next
-                            .is_ok()
-                    {}
-                    let own = alert(&error, noted, session.state().protocol_version());
-                    socket.write(own.map_or(&output[..], |own| &own[..]));
-                    return Err(match (error, noted.failure.take()) {
-                        (rustls::Error::InvalidCertificate(_), Some(failure)) => {
-                            HandshakeError::Verify(failure)
-                        }
-                        (error, _) => error.into(),
-                    });
-                }
-            }
-        };
+        let next = exchange.advance(noted);
+        let output = exchange.take_output();
         if !output.is_empty() {
             socket.write(&output);
-            output.clear();
         }
-        match next {
-            Next::Traffic if !session.state().is_handshaking() => break,
-            Next::Closed => return Err(HandshakeError::Closed),
-            Next::Again | Next::Blocked | Next::Traffic => {}
+        if next? {
+            break;
         }
-        input.drain(..start);
-        start = 0;
         match socket.recv().await {
-            Ok(Some(chunk)) => input.extend_from_slice(&chunk),
+            Ok(Some(chunk)) => exchange.receive(&chunk)?,
             Ok(None) => return Err(HandshakeError::Closed),
             Err(error) => return Err(HandshakeError::Io(error)),
         }
-        if input.len() > WAITING_BYTES_MAX {
-            return Err(rustls::Error::PeerSentOversizedRecord.into());
-        }
     }
-    let agreed = Agreed::new(session.state(), noted).ok_or(rustls::Error::HandshakeNotComplete)?;
-    let (secrets, keys) = session.into_keys()?;
-    let stream = TlsStream::new(socket, keys, &secrets, &input[start..], &received)
+    let agreed = Agreed::new(exchange.state(), noted).ok_or(rustls::Error::HandshakeNotComplete)?;
+    let (secrets, keys, rest) = exchange.into_keys()?;
+    let stream = TlsStream::new(socket, keys, &secrets, &rest.records, &rest.data)
         .map_err(|_| rustls::Error::General("a cipher that is not known".into()))?;
     Ok((stream, agreed))
 }

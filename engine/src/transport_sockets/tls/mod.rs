@@ -5,8 +5,8 @@
 //! `client_context.rs`; requests may ask for more (`asked.rs`). A context is made of
 //! - what may be agreed on (`parameters.rs`),
 //! - our certificates (`certificate.rs`; `encrypted_key.rs` where a key has a
-//!   password, `pem.rs` where there is none), what is said of them (`ocsp.rs`) and which of them a client gets
-//!   (`certificate_selector.rs`),
+//!   password, `pem.rs` where there is none), what is said of them (`ocsp.rs`) and
+//!   which of them a client gets (`certificate_selector.rs`),
 //! - what is asked of the peer's (`verifier.rs`): a chain to somebody who is trusted
 //!   (`trust_store.rs`, by the library's own rules, `x509_store.rs`) and names
 //!   (`subject_alt_name.rs`),
@@ -16,8 +16,8 @@
 //! change while the proxy runs.
 //!
 //! A worker's `socket_factory.rs` makes connections with a context: the handshake is
-//! rustls's, without its buffers (`handshake.rs`, as many in a turn as `budget.rs`
-//! has room for). What it agrees on becomes a [`TlsStream`] (`stream.rs`), which
+//! rustls's, without its buffers (`exchange.rs`, on sockets `handshake.rs`, as many in
+//! a turn as `budget.rs` has room for). What it agrees on becomes a [`TlsStream`] (`stream.rs`), which
 //! opens and seals records itself (`record.rs`). What is agreed on has the names of
 //! `names.rs`; what goes wrong, those of `failure.rs`.
 //!
@@ -34,6 +34,7 @@ mod connector;
 mod der;
 mod distinguished_name;
 mod encrypted_key;
+mod exchange;
 pub mod failure;
 #[doc(hidden)]
 pub mod fuzz;
@@ -60,6 +61,8 @@ mod x509_store;
 
 #[cfg(test)]
 mod context_tests;
+#[cfg(test)]
+mod exchange_tests;
 #[cfg(test)]
 mod tests;
 
