@@ -37,6 +37,7 @@ mod follow_up;
 pub mod format_strings;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod grpc_service;
 pub mod happy_eyeballs;
 pub mod header_key_format;
 pub mod health_check;

@@ -5,6 +5,7 @@
 //! [`WorkerContext`] is what filters may use of the worker that they run on.
 
 pub mod filter_state_value;
+pub mod grpc_async_client;
 pub mod http;
 pub mod listener;
 pub mod network;

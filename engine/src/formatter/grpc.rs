@@ -48,6 +48,14 @@ fn parse(text: &[u8]) -> i64 {
         .map_or(-1, i64::from)
 }
 
+/// The gRPC status in these headers or trailers, if there is one. What is no number
+/// stands for 2, unknown.
+#[must_use]
+pub fn code(fields: &HeaderMap) -> Option<u32> {
+    let status = parse(fields.get(HeaderId::GrpcStatus)?);
+    Some(u32::try_from(status).unwrap_or(2))
+}
+
 /// The HTTP status that the gRPC status in these headers or trailers stands
 /// for; `None` where there is none.
 #[must_use]

@@ -19,13 +19,15 @@
 //! - `internal_redirect.rs`: redirects of the host that the proxy follows.
 //! - `upstream_request.rs`: its side of the host's connection; `codec.rs`: how
 //!   it is said there, `http2_codec.rs` in HTTP/2.
-//! - `shadow.rs`: copies of it that go to other clusters.
+//! - `shadow.rs`: copies of it that go to other clusters; `async_client.rs`: how
+//!   they and other requests of our own are sent.
 //! - `tunnel.rs`: what follows when a connection's protocol changes.
 //! - `connect.rs`: CONNECT that ends here.
 //! - `charge.rs`: what a request is counted for; `host_result.rs`: and what it
 //!   says of its host.
 //! - `failure.rs`: what the client is told when there is no response.
 
+mod async_client;
 mod charge;
 mod codec;
 mod connect;
@@ -62,6 +64,7 @@ use ringway_codecs::header::HeaderMap;
 use ringway_config::context::{Cx, unpack};
 use ringway_config::route::{Action, ClusterChoice, Route, RouteMatch};
 
+pub(in crate::filters) use self::async_client::AsyncRequest;
 pub(in crate::filters) use self::codec::{Asked, Codec};
 pub use self::connect::carries_bytes;
 pub use self::direct_response::{make_body, set_direct_location, set_redirect};
