@@ -31,6 +31,7 @@ use crate::filters::listener::{
 use crate::filters::network::NetworkFilter;
 use crate::filters::network::connection_limit::ConnectionLimit;
 use crate::filters::network::direct_response::DirectResponse;
+use crate::filters::network::ext_authz::ExtAuthz;
 use crate::filters::network::http_connection_manager::config as http_connection_manager;
 use crate::filters::network::http_connection_manager::routes::Routes;
 use crate::filters::network::local_ratelimit::LocalRateLimit;
@@ -83,6 +84,7 @@ pub const NETWORK_FILTERS: &[&str] = &[
     "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
     "envoy.extensions.filters.network.direct_response.v3.Config",
     "envoy.extensions.filters.network.echo.v3.Echo",
+    "envoy.extensions.filters.network.ext_authz.v3.ExtAuthz",
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
     "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit",
     "envoy.extensions.filters.network.rbac.v3.RBAC",
@@ -157,6 +159,9 @@ pub fn network_filter(extension: &Extension, cx: &mut Cx<'_>) -> Option<Box<dyn 
     match type_name(&config.type_url) {
         "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit" => {
             Some(Box::new(ConnectionLimit::compile(config, cx)?))
+        }
+        "envoy.extensions.filters.network.ext_authz.v3.ExtAuthz" => {
+            Some(Box::new(ExtAuthz::compile(config, cx)?))
         }
         "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit" => {
             Some(Box::new(LocalRateLimit::compile(config, cx)?))

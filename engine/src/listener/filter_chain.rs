@@ -148,7 +148,7 @@ impl WorkerChain {
                     let bytes = manager.await_data(&visit, await_data(&socket)).await?;
                     // Without bytes it is the end, and nothing is to be served.
                     if bytes > 0 {
-                        filters.on_data(session, bytes).await?;
+                        filters.on_data(session, bytes, &socket).await?;
                     }
                 }
                 Ok::<(), Closed>(())

@@ -25,6 +25,10 @@ pub const PROXY_PENDING_OVERFLOW: &str = "dynamic_forward_proxy_pending_request_
 pub const SUB_CLUSTER_OVERFLOW: &str = "sub_cluster_overflow";
 /// A sub-cluster was not there in time.
 pub const SUB_CLUSTER_WARMING_TIMEOUT: &str = "sub_cluster_warming_timeout";
+/// An authorization service has refused the connection.
+pub const EXT_AUTHZ_DENIED: &str = "ext_authz_denied";
+/// It could not be asked.
+pub const EXT_AUTHZ_ERROR: &str = "ext_authz_error";
 /// The route answers by itself, redirects included.
 pub const DIRECT_RESPONSE: &str = "direct_response";
 /// The client has reset the stream.

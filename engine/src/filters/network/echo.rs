@@ -30,7 +30,7 @@ pub async fn serve(
             return Ok(());
         };
         if wants_data {
-            filters.on_data(session, chunk.len()).await?;
+            filters.on_data(session, chunk.len(), &socket).await?;
             wants_data = filters.wants_all_data();
         }
         session.info.bytes_received += chunk.len() as u64;

@@ -14,6 +14,7 @@
 pub mod connection_limit;
 pub mod direct_response;
 pub mod echo;
+pub mod ext_authz;
 pub mod http_connection_manager;
 pub mod local_ratelimit;
 pub mod rbac;
@@ -23,9 +24,11 @@ pub mod sni_dynamic_forward_proxy;
 pub mod tcp_proxy;
 
 use std::any::Any;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use crate::filters::WorkerContext;
 use crate::reactor::{self, Timer};
@@ -241,24 +244,92 @@ impl NetworkFilters {
     }
 
     /// Tells the filters that something of the client has arrived, as many bytes as
-    /// `bytes`, or its end: all of them the first time, and later those that want to
-    /// see all. The bytes are received for good if a filter closes the connection, and
-    /// else are counted where they go.
+    /// `bytes`, or its end. A client that is gone before they let it pass is closed.
     ///
     /// # Errors
     /// One of them closes it.
-    pub async fn on_data(&self, session: &mut Session, bytes: usize) -> Result<(), Closed> {
-        let bytes = bytes as u64;
-        session.info.bytes_received += bytes;
-        let is_first = !std::mem::replace(&mut session.has_data, true);
-        for filter in &self.filters {
-            if is_first || filter.wants_all_data() {
-                let flow = filter.on_data(&mut session.connection());
-                session.follow(flow, &**filter).await?;
+    pub async fn on_data(
+        &self,
+        session: &mut Session,
+        bytes: usize,
+        client: &TransportSocket,
+    ) -> Result<(), Closed> {
+        let mut telling = Telling::new(session, bytes);
+        poll_fn(|cx| {
+            let told = self.poll_data(&mut telling, session, cx);
+            // Nothing but the end of the worker sets the timer.
+            if told.is_pending()
+                && (session.timer.poll_expired(cx).is_ready() || client.poll_closed(cx).is_ready())
+            {
+                return Poll::Ready(Err(Closed));
+            }
+            told
+        })
+        .await
+    }
+
+    /// Goes on telling the filters of what has arrived, until all of them let it pass.
+    ///
+    /// # Errors
+    /// One of them closes it.
+    pub fn poll_data(
+        &self,
+        telling: &mut Telling,
+        session: &mut Session,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Closed>> {
+        while let Some(filter) = self.filters.get(telling.next) {
+            let flow = match &mut telling.waiting {
+                None if telling.is_first || filter.wants_all_data() => {
+                    filter.on_data(&mut session.connection())
+                }
+                None => Flow::Continue,
+                Some(waiting) => {
+                    ready!(waiting.as_mut().poll(cx));
+                    filter.resume(&mut session.connection())
+                }
+            };
+            telling.waiting = None;
+            match flow {
+                Flow::Continue => telling.next += 1,
+                Flow::Close => return Poll::Ready(Err(Closed)),
+                Flow::Wait(waiting) => telling.waiting = Some(waiting),
             }
         }
-        session.info.bytes_received -= bytes;
-        Ok(())
+        session.info.bytes_received -= telling.bytes as u64;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// How far filters have been told of what has arrived: all of them the first time, and
+/// later those that want to see all.
+pub struct Telling {
+    bytes: usize,
+    is_first: bool,
+    next: usize,
+    /// What the next one waits for.
+    waiting: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl Telling {
+    /// Begins to tell them of so many bytes, or of the client's end. The bytes are
+    /// received for good if a filter closes the connection, and else are counted where
+    /// they go.
+    #[must_use]
+    pub fn new(session: &mut Session, bytes: usize) -> Self {
+        session.info.bytes_received += bytes as u64;
+        Self {
+            bytes,
+            is_first: !std::mem::replace(&mut session.has_data, true),
+            next: 0,
+            waiting: None,
+        }
+    }
+
+    /// How many bytes they are told of.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

@@ -30,7 +30,7 @@ use self::config::Config;
 use self::deadlines::Deadlines;
 use self::relay::{Event, HostSide, Relay};
 use self::upstream::{Reached, Upstream};
-use super::{NetworkFilters, NoHandshake, Secured, Session};
+use super::{Closed, NetworkFilters, NoHandshake, Secured, Session, Telling};
 use crate::formatter::{AccessLogType, Context as FormatContext};
 use crate::reactor::{self, Timer};
 use crate::stats::Store;
@@ -70,6 +70,14 @@ enum End {
     Closed,
     /// There is no host for it.
     NoUpstream,
+}
+
+/// What happens next to a connection that has a host.
+enum Step {
+    /// Bytes have come that filters wait for, or it is over.
+    Event(Event),
+    /// The filters have been told of them.
+    Told(Result<(), Closed>),
 }
 
 impl TcpProxy {
@@ -132,19 +140,31 @@ impl TcpProxy {
         if filters.wants_data() {
             relay.show_data(filters.wants_all_data());
         }
+        let mut telling = None;
         let end = loop {
-            match poll_fn(|cx| self.poll_relay(&mut relay, &mut deadlines, session, cx)).await {
-                Event::Ended(end) => break end,
-                Event::Data(bytes) if filters.on_data(session, bytes).await.is_err() => {
-                    relay.count_refused(bytes);
-                    break End::Closed;
+            let step = poll_fn(|cx| {
+                if let Some(telling) = &mut telling
+                    && let Poll::Ready(told) = filters.poll_data(telling, session, cx)
+                {
+                    return Poll::Ready(Step::Told(told));
                 }
-                Event::Data(_) => {
+                let event = self.poll_relay(&mut relay, &mut deadlines, session, cx);
+                event.map(Step::Event)
+            });
+            match step.await {
+                Step::Event(Event::Ended(end)) => break end,
+                Step::Event(Event::Data(bytes)) => telling = Some(Telling::new(session, bytes)),
+                Step::Told(Err(Closed)) => break End::Closed,
+                Step::Told(Ok(())) => {
+                    telling = None;
                     relay.let_data_pass();
                     session.timer.set(deadlines.next());
                 }
             }
         };
+        if let Some(telling) = telling {
+            relay.count_refused(telling.bytes());
+        }
         relay.finish(&mut session.info);
         let is_tunnel = tunnel.take().is_some();
         self.finish(end, is_tunnel, session, client, active);

@@ -65,6 +65,10 @@ pub(super) struct Relay<'a> {
 enum Gate {
     /// Nothing: filters have to see first what it has sent.
     Shut,
+    /// Nothing: they look at it. The client may break off.
+    Told,
+    /// Nothing: they look at it, and the client has ended behind it.
+    Ended,
     /// What they have seen.
     Ajar,
     /// All.
@@ -263,8 +267,21 @@ impl<'a> Relay<'a> {
             self.gate = Gate::Shut;
         }
         match self.gate {
-            Gate::Shut if !self.from_client.ended => self.poll_data(cx),
-            Gate::Shut | Gate::Ajar => Ok(None),
+            Gate::Shut if !self.from_client.ended => {
+                let bytes = self.poll_data(cx)?;
+                if bytes.is_some() {
+                    self.gate = Gate::Told;
+                }
+                Ok(bytes)
+            }
+            Gate::Told if self.client.poll_closed(cx).is_ready() => {
+                self.gate = Gate::Ended;
+                match self.broken_off(cx) {
+                    Some(error) => Err(Broken::Reading(error)),
+                    None => Ok(None),
+                }
+            }
+            Gate::Shut | Gate::Told | Gate::Ended | Gate::Ajar => Ok(None),
             Gate::Open => self.poll_from_client(info, cx).map(|_| None),
         }
     }
@@ -296,6 +313,23 @@ impl<'a> Relay<'a> {
             }
         }
         carried.map(|()| has_moved)
+    }
+
+    /// Why a client that has ended has done so, if that is an error. What is in front of
+    /// its end, which is no more than a socket holds, stays there to be read.
+    fn broken_off(&self, cx: &mut Context<'_>) -> Option<io::Error> {
+        let mut chunks = Vec::new();
+        let end = loop {
+            match self.client.poll_recv(cx) {
+                Poll::Ready(Ok(Some(chunk))) => chunks.push(chunk),
+                Poll::Ready(Ok(None)) | Poll::Pending => break None,
+                Poll::Ready(Err(error)) => break Some(error),
+            }
+        };
+        for chunk in chunks.into_iter().rev() {
+            self.client.unread(chunk);
+        }
+        end
     }
 
     /// Polls until the client has sent something, or its end, and says how many bytes.
