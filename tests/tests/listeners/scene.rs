@@ -47,7 +47,8 @@ pub const fn listener(name: &'static str, more: &'static str) -> Listener {
 pub enum Act {
     /// Sends bytes.
     Send(Vec<u8>),
-    /// Sends bytes one by one.
+    /// Sends bytes one by one, so slowly that each is seen by itself: of bytes that come
+    /// while it looks at others, Envoy's `http_inspector` may say anything.
     Drip(Vec<u8>),
     /// Ends its direction.
     Finish,
@@ -349,7 +350,7 @@ fn act(case: &Case, stream: &mut TcpStream, host: u16) -> String {
             Act::Drip(sent) => {
                 for byte in sent {
                     let _ = stream.write_all(&[*byte]);
-                    thread::sleep(Duration::from_micros(300));
+                    thread::sleep(Duration::from_millis(5));
                 }
             }
             Act::Finish => drop(stream.shutdown(Shutdown::Write)),
