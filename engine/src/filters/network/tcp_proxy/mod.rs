@@ -8,15 +8,18 @@
 //!
 //! - `config.rs`: the compiled configuration.
 //! - `upstream.rs`: which host, how it is reached, how often that is tried.
-//! - `relay.rs`: bytes in both directions, each ended by itself.
+//! - `relay.rs`: bytes in both directions, each ended by itself (`direction.rs`,
+//!   between the two sides of `side.rs`).
 //! - `tunnel.rs`: the way to a host through another proxy.
 //! - `propagated.rs`: what logs can tell of that one's answer.
 //! - `deadlines.rs`: how long all of that may take.
 
 pub mod config;
 mod deadlines;
+mod direction;
 mod propagated;
 mod relay;
+mod side;
 mod tunnel;
 mod upstream;
 
@@ -28,7 +31,8 @@ use ringway_codecs::header::HeaderMap;
 
 use self::config::Config;
 use self::deadlines::Deadlines;
-use self::relay::{Event, HostSide, Relay};
+use self::relay::{Event, Relay};
+use self::side::HostSide;
 use self::upstream::{Reached, Upstream};
 use super::{Closed, NetworkFilters, NoHandshake, Secured, Session, Telling};
 use crate::formatter::{AccessLogType, Context as FormatContext};

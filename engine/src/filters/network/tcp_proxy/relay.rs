@@ -5,34 +5,21 @@
 //! idle. Each direction ends by itself: the end of one side is told to the other
 //! behind all bytes, and the connection is over when both have ended and all was
 //! sent.
-//!
-//! Between two plain sides a direction that has much to carry is left to the kernel
-//! ([`Splice`]), until it has less. Whatever ends it or goes wrong is seen by
-//! receiving and sending, which then go on where the kernel has stopped.
 
 use std::io;
 use std::task::{Context, Poll};
 
 use super::End;
-use super::tunnel::Tunnel;
-use crate::reactor::{Chunk, Splice, Stream};
+use super::direction::{Broken, Direction, Pauses, SPLICE_LIMIT_MIN};
+use super::side::HostSide;
+use crate::stats::Gauge;
 use crate::stats::tcp_proxy::TcpProxyStats;
-use crate::stats::{Counter, Gauge};
 use crate::stream_info::StreamInfo;
 use crate::transport_sockets::TransportSocket;
-use crate::upstream::conn_pool::Lease;
 
 /// The most that waits to be sent in one direction, whatever the listener allows:
 /// more would not make anything faster.
 const QUEUED_BYTES_MAX: usize = 256 * 1024;
-
-/// A direction is spliced when so many chunks in a row are large: what waits then is
-/// more than a copy should carry, and likely to go on.
-const LARGE_CHUNKS: u8 = 8;
-const LARGE_CHUNK_BYTES: usize = 32 * 1024;
-
-/// Where less than this may wait it is copied: too little would go at a time.
-const SPLICE_LIMIT_MIN: usize = LARGE_CHUNK_BYTES;
 
 /// What the caller has to know of.
 pub(super) enum Event {
@@ -75,34 +62,10 @@ enum Gate {
     Open,
 }
 
-/// One direction.
-#[derive(Debug, Default)]
-struct Direction<'a> {
-    /// The reading side has ended.
-    ended: bool,
-    /// It is not read because the other side has too much to send.
-    paused: bool,
-    /// What it may be spliced from and to.
-    plain: Option<(&'a Stream, &'a Stream)>,
-    /// Every chunk goes by itself.
-    piecemeal: bool,
-    /// Large chunks in a row.
-    large_chunks: u8,
-    splice: Option<Splice<'a>>,
-}
-
 #[derive(Debug, Default)]
 struct Buffered {
     received: i64,
     to_send: i64,
-}
-
-/// A direction that cannot go on.
-enum Broken {
-    /// The side that is read.
-    Reading(io::Error),
-    /// The side that is written.
-    Writing(io::Error),
 }
 
 impl<'a> Relay<'a> {
@@ -386,225 +349,6 @@ impl<'a> Relay<'a> {
             now.to_send - before.to_send,
         );
         self.buffered = now;
-    }
-}
-
-/// What counts that a side is not read for a while.
-#[derive(Clone, Copy)]
-struct Pauses {
-    paused: Counter,
-    resumed: Counter,
-}
-
-impl<'a> Direction<'a> {
-    fn new(plain: Option<(&'a Stream, &'a Stream)>) -> Self {
-        Self {
-            plain,
-            ..Self::default()
-        }
-    }
-
-    /// Carries what has arrived, while the other side takes it, and then its end.
-    /// Adds the number of bytes to `moved`, also of what goes before an error.
-    fn carry(
-        &mut self,
-        from: &mut impl Side,
-        to: &mut impl Side,
-        limit: usize,
-        pauses: Pauses,
-        moved: &mut u64,
-        cx: &mut Context<'_>,
-    ) -> Result<(), Broken> {
-        while !self.ended {
-            if let Some(bytes) = self.poll_splice(limit, pauses, cx) {
-                *moved += bytes;
-                if self.splice.is_some() {
-                    break;
-                }
-            }
-            // Once too much waits, half of it has to go first.
-            let below = match self.paused {
-                true => limit.div_ceil(2),
-                false => limit,
-            };
-            match to.poll_room(below, cx) {
-                Poll::Ready(Err(error)) => return Err(Broken::Writing(error)),
-                Poll::Ready(Ok(())) if self.paused => {
-                    self.paused = false;
-                    pauses.resumed.inc();
-                }
-                Poll::Ready(Ok(())) => {}
-                Poll::Pending if self.paused => break,
-                Poll::Pending => {
-                    self.paused = true;
-                    pauses.paused.inc();
-                    continue;
-                }
-            }
-            match from.poll_recv(cx) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(Some(chunk))) => {
-                    *moved += chunk.len() as u64;
-                    self.note_size(chunk.len());
-                    to.write(chunk);
-                    if self.piecemeal {
-                        break;
-                    }
-                }
-                Poll::Ready(Ok(None)) => {
-                    self.splice = None;
-                    to.finish();
-                    self.ended = true;
-                }
-                Poll::Ready(Err(error)) => return Err(Broken::Reading(error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Carries by splice, if that is begun and nothing goes before. Gives the number
-    /// of bytes; a splice that is over is gone then.
-    fn poll_splice(&mut self, limit: usize, pauses: Pauses, cx: &mut Context<'_>) -> Option<u64> {
-        let splice = self.splice.as_mut()?;
-        if !splice.is_clear(cx) {
-            return None;
-        }
-        let half = limit.div_ceil(2);
-        let below = match self.paused {
-            true => half,
-            false => limit,
-        };
-        let spliced = splice.poll(below, limit, cx);
-        let queued = splice.queued();
-        let is_full = queued >= limit || splice.is_full();
-        if self.paused && queued < half && !is_full {
-            self.paused = false;
-            pauses.resumed.inc();
-        } else if !self.paused && is_full {
-            self.paused = true;
-            pauses.paused.inc();
-        }
-        if spliced.is_over {
-            self.splice = None;
-        }
-        Some(spliced.bytes as u64)
-    }
-
-    /// Begins to splice when enough large chunks have come.
-    fn note_size(&mut self, bytes: usize) {
-        let Some((from, to)) = self.plain else {
-            return;
-        };
-        if bytes < LARGE_CHUNK_BYTES {
-            self.large_chunks = 0;
-            return;
-        }
-        self.large_chunks += 1;
-        if self.large_chunks >= LARGE_CHUNKS {
-            self.large_chunks = 0;
-            if self.splice.is_none() {
-                self.splice = Splice::begin(from, to);
-            }
-        }
-    }
-
-    /// Bytes that the kernel has on the way.
-    fn spliced(&self) -> usize {
-        self.splice.as_ref().map_or(0, Splice::queued)
-    }
-}
-
-/// One side of a relay.
-trait Side {
-    /// Polls until fewer than `below` bytes wait to be sent.
-    fn poll_room(&mut self, below: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-
-    /// Polls for received bytes; `None` is the end.
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>>;
-
-    /// Queues bytes.
-    fn write(&mut self, chunk: Chunk);
-
-    /// Ends what is sent, behind what is queued.
-    fn finish(&mut self);
-}
-
-impl Side for &TransportSocket {
-    fn poll_room(&mut self, below: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_writable(cx, below)
-    }
-
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
-        TransportSocket::poll_recv(self, cx)
-    }
-
-    fn write(&mut self, chunk: Chunk) {
-        self.write_chunk(chunk);
-    }
-
-    fn finish(&mut self) {
-        self.shutdown_write();
-    }
-}
-
-/// The host's side: a connection of its own, or a tunnel on one.
-pub(super) struct HostSide<'a> {
-    pub lease: &'a Lease,
-    pub tunnel: Option<&'a mut Tunnel>,
-}
-
-impl<'a> HostSide<'a> {
-    /// The socket, if nothing is done to bytes on their way to the host.
-    fn plain(&self) -> Option<&'a Stream> {
-        match self.tunnel {
-            Some(_) => None,
-            None => self.lease.stream.plain(),
-        }
-    }
-
-    /// Polls until all was sent. What HTTP/2 has taken is as good as sent: its
-    /// connection lives on.
-    fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.tunnel {
-            Some(tunnel) if !tunnel.ends_with_client() => Poll::Ready(Ok(())),
-            Some(_) | None => self.lease.stream.poll_writable(cx, 1),
-        }
-    }
-
-    fn count(&mut self, info: &mut StreamInfo) {
-        if let Some(tunnel) = &mut self.tunnel {
-            tunnel.count(self.lease, info);
-        }
-    }
-}
-
-impl Side for HostSide<'_> {
-    fn poll_room(&mut self, below: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.tunnel {
-            None => self.lease.stream.poll_writable(cx, below),
-            Some(tunnel) => tunnel.poll_room(self.lease, below, cx),
-        }
-    }
-
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
-        match &mut self.tunnel {
-            None => self.lease.stream.poll_recv(cx),
-            Some(tunnel) => tunnel.poll_recv(self.lease, cx),
-        }
-    }
-
-    fn write(&mut self, chunk: Chunk) {
-        match &mut self.tunnel {
-            None => self.lease.stream.write_chunk(chunk),
-            Some(tunnel) => tunnel.write(self.lease, chunk),
-        }
-    }
-
-    fn finish(&mut self) {
-        match &mut self.tunnel {
-            None => self.lease.stream.shutdown_write(),
-            Some(tunnel) => tunnel.finish(self.lease),
-        }
     }
 }
 
