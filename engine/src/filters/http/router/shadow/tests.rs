@@ -92,7 +92,7 @@ fn a_shadow_that_hardly_reads_is_given_up_and_counted() {
 fn a_shadow_that_never_answers_ends_with_the_timeout_of_the_route() {
     is_not_disturbed(
         10,
-        "timeout: 0.1s,",
+        "timeout: 1s,",
         OriginConnection::wait_for_end,
         |proxy| {
             assert_eq!(proxy.value("cluster.mirror.upstream_rq_timeout"), 3);
