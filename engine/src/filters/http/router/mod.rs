@@ -20,7 +20,8 @@
 //! - `upstream_request.rs`: its side of the host's connection; `codec.rs`: how
 //!   it is said there, `http2_codec.rs` in HTTP/2.
 //! - `shadow.rs`: copies of it that go to other clusters; `async_client.rs`: how
-//!   they and other requests of our own are sent.
+//!   they and other requests of our own are sent (`async_stream.rs`: on their
+//!   connections).
 //! - `tunnel.rs`: what follows when a connection's protocol changes.
 //! - `connect.rs`: CONNECT that ends here.
 //! - `charge.rs`: what a request is counted for; `host_result.rs`: and what it
@@ -28,6 +29,7 @@
 //! - `failure.rs`: what the client is told when there is no response.
 
 mod async_client;
+mod async_stream;
 mod charge;
 mod codec;
 mod connect;
