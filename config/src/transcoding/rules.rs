@@ -13,8 +13,18 @@ use crate::descriptors;
 /// The option that has a method's rule.
 const HTTP: &str = "google.api.http";
 
+/// The files that define it. Descriptor sets may have the option without them.
+const HTTP_FILES: [&str; 3] = [
+    "google/protobuf/descriptor.proto",
+    "google/api/http.proto",
+    "google/api/annotations.proto",
+];
+
 /// What a status of a call is written as.
 const STATUS: &str = "google.rpc.Status";
+
+/// The files that define it.
+const STATUS_FILES: [&str; 2] = ["google/protobuf/any.proto", "google/rpc/status.proto"];
 
 /// What a configuration's descriptor set is compiled to.
 pub(super) struct Compiled {
@@ -29,8 +39,11 @@ pub(super) fn compile(
 ) -> Result<Compiled, (&'static str, String)> {
     let unreadable = |error| format!("is no descriptor set: {error}");
     let mut pool = DescriptorPool::decode(descriptors).map_err(|error| ("", unreadable(error)))?;
-    if proto.convert_grpc_status {
-        add_status(&mut pool).map_err(|reason| ("convert_grpc_status", reason))?;
+    if pool.get_extension_by_name(HTTP).is_none() {
+        add(&mut pool, &HTTP_FILES).map_err(|reason| ("", reason))?;
+    }
+    if proto.convert_grpc_status && pool.get_message_by_name(STATUS).is_none() {
+        add(&mut pool, &STATUS_FILES).map_err(|reason| ("convert_grpc_status", reason))?;
     }
     let option = pool.get_extension_by_name(HTTP);
     let mut rules = Vec::new();
@@ -48,7 +61,7 @@ pub(super) fn compile(
                 .as_ref()
                 .and_then(|option| http_rule(&method, option))
             {
-                Some(rule) => add(&method, &rule, true, &mut rules).map_err(wrong)?,
+                Some(rule) => add_rule(&method, &rule, true, &mut rules).map_err(wrong)?,
                 None if proto.auto_mapping => rules.push(Rule {
                     http_method: "POST".into(),
                     template: Template::parse(&format!("/{name}/{}", method.name()))
@@ -76,7 +89,7 @@ fn http_rule(method: &MethodDescriptor, option: &ExtensionDescriptor) -> Option<
         .flatten()
 }
 
-fn add(
+fn add_rule(
     method: &MethodDescriptor,
     rule: &DynamicMessage,
     is_outer: bool,
@@ -129,20 +142,17 @@ fn add(
     {
         for more in more.as_list().unwrap_or_default() {
             if let Some(more) = more.as_message() {
-                add(method, more, false, rules)?;
+                add_rule(method, more, false, rules)?;
             }
         }
     }
     Ok(())
 }
 
-/// Adds the type of a status, which a descriptor set need not have.
-fn add_status(pool: &mut DescriptorPool) -> Result<(), String> {
-    if pool.get_message_by_name(STATUS).is_some() {
-        return Ok(());
-    }
+/// Adds files that a descriptor set uses without having them.
+fn add(pool: &mut DescriptorPool, files: &[&str]) -> Result<(), String> {
     let ours = descriptors::pool();
-    for name in ["google/protobuf/any.proto", "google/rpc/status.proto"] {
+    for name in files {
         if pool.get_file_by_name(name).is_none()
             && let Some(file) = ours.get_file_by_name(name)
         {

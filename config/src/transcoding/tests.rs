@@ -165,3 +165,37 @@ fn what_does_not_fit_is_refused_with_its_field() {
     assert_eq!(refused(&descriptors(), "a.B"), Some("services"));
     assert_eq!(refused(&descriptors(), SERVICE), None);
 }
+
+/// A descriptor set may have rules without the files that define what a rule is.
+#[test]
+fn rules_need_no_files_of_their_own() {
+    use prost::encoding::{WireType, encode_key, encode_varint};
+    let field = |tag: u32, value: &[u8]| {
+        let mut out = Vec::new();
+        encode_key(tag, WireType::LengthDelimited, &mut out);
+        encode_varint(value.len() as u64, &mut out);
+        [&out[..], value].concat()
+    };
+    let rule = field(2, b"/r");
+    let options = field(72_295_728, &rule);
+    let method = [
+        field(1, b"R"),
+        field(2, b".t.M"),
+        field(3, b".t.M"),
+        field(4, &options),
+    ];
+    let service = [field(1, b"S"), field(2, &method.concat())];
+    let file = [
+        field(1, b"t.proto"),
+        field(2, b"t"),
+        field(4, &field(1, b"M")),
+        field(6, &service.concat()),
+        field(12, b"proto3"),
+    ];
+    let proto = pb::GrpcJsonTranscoder {
+        services: vec!["t.S".into()],
+        ..Default::default()
+    };
+    let transcoder = Transcoder::new(&field(1, &file.concat()), &proto).expect("it compiles");
+    assert!(transcoder.find(b"GET", b"/r").is_ok());
+}

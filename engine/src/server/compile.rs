@@ -258,7 +258,8 @@ fn compile_chain(
         for (filter, _) in watching {
             cx.at(&filter.path, |cx| {
                 cx.error(
-                    "cannot look at all that a client of HTTP sends yet, only at what comes first",
+                    "is not supported yet with enforcement_type CONTINUOUS before an HTTP \
+                     connection manager: it sees only what comes first of a client",
                 );
             });
         }

@@ -14,29 +14,32 @@ use ringway_tests::process::Process;
 use ringway_tests::programs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, Stream};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, Stream, SupportedProtocolVersion};
 
 use super::files::Files;
 use super::{PATIENCE, all_alike, ask_by_openssl, back, certificate, curl, listener, server_tls};
 use super::{moved, start};
 
+type Version = &'static SupportedProtocolVersion;
+
 const REQUEST: &[u8] = b"GET /direct HTTP/1.1\r\nhost: a.test\r\n\r\n";
 
-/// A connection of TLS 1.3 whose keys a test can change.
+/// A connection whose keys a test can change, and its records.
 struct Client {
     tls: ClientConnection,
     socket: TcpStream,
 }
 
 impl Client {
-    fn new(files: &Files, address: SocketAddr) -> Self {
+    fn new(files: &Files, address: SocketAddr, version: Version) -> Self {
         let mut roots = RootCertStore::empty();
         let authority = CertificateDer::from_pem_file(files.path("ca.pem"));
         let authority = authority.expect("a certificate");
         roots.add(authority).expect("an authority");
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[&rustls::version::TLS13])
+            .with_protocol_versions(&[version])
             .expect("a version")
             .with_root_certificates(roots)
             .with_no_client_auth();
@@ -67,6 +70,35 @@ impl Client {
         true
     }
 
+    /// Sends a request in a record of this version, and says what comes of it.
+    fn asks_in(&mut self, version: [u8; 2]) -> String {
+        if let Err(error) = self.tls.complete_io(&mut self.socket) {
+            return error.to_string();
+        }
+        let mut record = Vec::new();
+        let sent = (self.tls.writer().write_all(REQUEST))
+            .and_then(|()| self.tls.write_tls(&mut record))
+            .and_then(|_| {
+                record[1..3].copy_from_slice(&version);
+                self.socket.write_all(&record)
+            });
+        if let Err(error) = sent {
+            return error.to_string();
+        }
+        loop {
+            match self.tls.read_tls(&mut self.socket) {
+                Ok(0) => return "the end".into(),
+                Ok(_) => {}
+                Err(error) => return error.to_string(),
+            }
+            match self.tls.process_new_packets() {
+                Ok(state) if state.plaintext_bytes_to_read() > 0 => return "served".into(),
+                Ok(_) => {}
+                Err(error) => return error.to_string(),
+            }
+        }
+    }
+
     /// Asks for new keys so many times, unless the connection ends before.
     fn change_keys(&mut self, times: usize) {
         for _ in 0..times {
@@ -87,19 +119,36 @@ fn keys_are_changed_as_often_as_by_envoy() {
     all_alike("keys_are_changed_as_often_as_by_envoy", |program| {
         let process = back(program, &files);
         let address = process.listener("new");
-        let mut patient = Client::new(&files, address);
+        let mut patient = Client::new(&files, address, &TLS13);
         let served = (0..10).filter(|_| {
             patient.change_keys(20);
             patient.is_served()
         });
         let mut seen = format!("with requests between: {} of 10\n", served.count());
         for times in [1, 30, 40, 1000] {
-            let mut client = Client::new(&files, address);
+            let mut client = Client::new(&files, address, &TLS13);
             assert!(client.is_served(), "{}", program.name());
             client.change_keys(times);
             seen += &format!("{times} at once: {}\n", client.is_served());
         }
         seen += &curl(&files, address, "a.test", &[]);
+        seen
+    });
+}
+
+/// Records that say that they are of another version, behind a handshake.
+#[test]
+fn records_have_one_version() {
+    let files = Files::new();
+    all_alike("records_have_one_version", |program| {
+        let process = back(program, &files);
+        let mut seen = String::new();
+        for (name, agreed) in [("old", &TLS12), ("new", &TLS13)] {
+            for version in [[3, 3], [3, 1], [3, 4], [3, 0], [2, 0], [0xff, 0xff], [0, 0]] {
+                let mut client = Client::new(&files, process.listener(name), agreed);
+                seen += &format!("{name} {version:?}: {}\n", client.asks_in(version));
+            }
+        }
         seen
     });
 }

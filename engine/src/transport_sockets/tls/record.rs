@@ -32,6 +32,9 @@ const EXPLICIT_NONCE_BYTES: usize = 8;
 /// (RFC 8446 section 5.5 has 2^24.5).
 const RECORDS_PER_KEY_MAX: u64 = if cfg!(test) { 8 } else { 1 << 24 };
 
+/// What TLS 1.2 and 1.3 write in front of every record behind a handshake.
+const VERSION: [u8; 2] = [3, 3];
+
 /// What a record carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -63,6 +66,8 @@ impl ContentType {
 pub enum RecordError {
     /// Its length or that of its plaintext is above the limit.
     Overflow,
+    /// It says that it is of another version.
+    Version,
     /// It was not made with the keys of this connection, or was changed.
     BadMac,
     /// Its type has no place here.
@@ -82,6 +87,7 @@ impl RecordError {
             Self::BadMac => Some(20),
             Self::Overflow => Some(22),
             Self::Decode => Some(50),
+            Self::Version => Some(70),
             Self::PeerAlert => None,
         }
     }
@@ -94,6 +100,7 @@ impl RecordError {
             Self::BadMac => "BAD_DECRYPT",
             Self::Unexpected => "UNEXPECTED_MESSAGE",
             Self::Decode => "DECODE_ERROR",
+            Self::Version => "WRONG_VERSION_NUMBER",
             Self::PeerAlert => "ALERT",
         }
     }
@@ -103,11 +110,14 @@ impl RecordError {
 /// the header is incomplete.
 ///
 /// # Errors
-/// The header announces more than a record may have.
+/// The header announces more than a record may have, or another version.
 pub fn record_bytes(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
     let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
         return Ok(None);
     };
+    if header[1..3] != VERSION {
+        return Err(RecordError::Version);
+    }
     let body = usize::from(u16::from_be_bytes([header[3], header[4]]));
     if body > BODY_BYTES_MAX {
         return Err(RecordError::Overflow);
@@ -328,7 +338,7 @@ impl Sealer {
         let body_bytes = explicit + plaintext.len() + inner + TAG_BYTES;
         out.reserve(HEADER_BYTES + body_bytes);
         let [high, low] = (body_bytes as u16).to_be_bytes();
-        let header = [outer as u8, 3, 3, high, low];
+        let header = [outer as u8, VERSION[0], VERSION[1], high, low];
         out.extend_from_slice(&header);
         out.extend_from_slice(&nonce[NONCE_LEN - explicit..]);
         out.extend_from_slice(plaintext);
