@@ -112,6 +112,13 @@ fn cases() -> Vec<Case> {
         case("a preface", "inspected", &goes_away)
             .acts([Act::Drip(goes_away.clone()), Act::Finish]),
     );
+    // More than is looked at, of which the end comes with the rest of it.
+    let (begin, rest) = long.as_bytes().split_at(60_000);
+    cases.push(case("a long line in two pieces", "inspected", b"").acts([
+        Act::Send(begin.to_vec()),
+        Act::Wait,
+        Act::Send(rest.to_vec()),
+    ]));
     cases.push(case("the end", "inspected", b"").acts([Act::Send(b"GET".to_vec()), Act::Finish]));
     cases.push(case("behind another", "waits", REQUEST));
     cases.push(case("nobody waits", "never", REQUEST));

@@ -50,6 +50,8 @@ pub enum Act {
     /// Sends bytes one by one, so slowly that each is seen by itself: of bytes that come
     /// while it looks at others, Envoy's `http_inspector` may say anything.
     Drip(Vec<u8>),
+    /// Waits until what was sent has been seen.
+    Wait,
     /// Ends its direction.
     Finish,
 }
@@ -353,6 +355,7 @@ fn act(case: &Case, stream: &mut TcpStream, host: u16) -> String {
                     thread::sleep(Duration::from_millis(5));
                 }
             }
+            Act::Wait => thread::sleep(Duration::from_millis(50)),
             Act::Finish => drop(stream.shutdown(Shutdown::Write)),
         }
     }

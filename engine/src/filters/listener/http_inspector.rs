@@ -57,12 +57,15 @@ impl HttpInspector {
         let mut known = 0;
         let protocol = loop {
             peeked.more().await?;
-            match inspect(peeked.all(), known) {
-                inspect::Inspected::Incomplete if peeked.all().len() >= BYTES_MAX => {
+            // In whatever pieces they arrive: what is behind is not looked at.
+            let all = peeked.all();
+            let looked_at = &all[..all.len().min(BYTES_MAX)];
+            match inspect(looked_at, known) {
+                inspect::Inspected::Incomplete if looked_at.len() == BYTES_MAX => {
                     stats.read_error.inc();
                     return Err(Refused::ByFilter);
                 }
-                inspect::Inspected::Incomplete => known = peeked.all().len(),
+                inspect::Inspected::Incomplete => known = looked_at.len(),
                 inspect::Inspected::Http10 => {
                     stats.http10_found.inc();
                     break "http/1.0";
