@@ -21,11 +21,6 @@ pub(super) const TABLE: &[Intended] = &[
         "RFC 9110 section 7.8: a 101 without Upgrade begins no protocol; Envoy hands it on \
          and closes",
     ),
-    upgrade(
-        "answered 200 without length",
-        "stats.cluster.origin.upstream_cx_destroy_*",
-        HOST_CLOSED,
-    ),
     upgrade("answered 200 with upgrade", "*", NOT_SWITCHED),
     upgrade("answered 426", "*", NOT_SWITCHED),
     upgrade("answered 200, request *", "log[0].*received", WAITS_UNREAD),

@@ -349,6 +349,8 @@ fn not_switched() -> Vec<Case> {
         case("answered 200 without length", "upgrades", asks("/x")).origin(vec![
             Act::ReadHead,
             Act::Send(b"HTTP/1.1 200 OK\r\n\r\nhello".to_vec()),
+            // So that the end comes by itself.
+            Act::Wait(MS(200)),
             Act::Close,
         ]),
         case("answered 200 chunked", "upgrades", asks("/x")).answer(
