@@ -4,6 +4,7 @@
 //! Host `i` listens on a free port of 127.0.0.1 and answers every request with
 //! its number, as the body and in the header `x-host`.
 
+use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
@@ -50,7 +51,8 @@ struct Host {
 #[derive(Default)]
 struct State {
     manner: Mutex<Manner>,
-    open: Mutex<Vec<TcpStream>>,
+    /// Connections that are served now, by their number.
+    open: Mutex<HashMap<usize, TcpStream>>,
     listener: Mutex<Option<TcpListener>>,
     stopping: AtomicBool,
     requests: AtomicUsize,
@@ -151,12 +153,15 @@ impl Host {
                 if state.stopping.load(SeqCst) {
                     return;
                 }
-                state.connections.fetch_add(1, SeqCst);
+                let connection = state.connections.fetch_add(1, SeqCst);
                 if let Ok(handle) = stream.try_clone() {
-                    lock(&state.open).push(handle);
+                    lock(&state.open).insert(connection, handle);
                 }
                 let state = Arc::clone(&state);
-                thread::spawn(move || serve(stream, number, &state));
+                thread::spawn(move || {
+                    serve(stream, number, &state);
+                    lock(&state.open).remove(&connection);
+                });
             }
         }));
     }
@@ -170,8 +175,8 @@ impl Host {
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }
-        for stream in lock(&self.state.open).drain(..) {
-            reset(&stream);
+        for stream in lock(&self.state.open).values() {
+            reset(stream);
         }
     }
 }

@@ -166,12 +166,16 @@ fn memory_returns_to_its_base() {
             thread::sleep(UNTIL_FREE);
         };
         batch();
-        let base = resident_bytes(&scene.process);
-        (0..BATCHES).for_each(|_| batch());
-        let grown = resident_bytes(&scene.process).saturating_sub(base);
+        let mut before = resident_bytes(&scene.process);
+        let mut grown = [0_u64; BATCHES].map(|_| {
+            batch();
+            let now = resident_bytes(&scene.process);
+            now.saturating_sub(std::mem::replace(&mut before, now))
+        });
         let statuses = traffic.stop();
         assert_eq!(statuses.keys().collect::<Vec<_>>(), [&200], "{statuses:?}");
-        assert!(grown < GROWTH_MAX, "{grown} bytes more than {base}");
+        grown.sort_unstable();
+        assert!(grown[BATCHES / 2] < GROWTH_MAX, "{grown:?} up to {before}");
         let seen = (0..usize::from(HOSTS)).filter(|host| fleet.requests(*host) > 0);
         assert_eq!(seen.count(), usize::from(HOSTS), "hosts that had requests");
     });
@@ -182,14 +186,16 @@ const HOSTS: u8 = 60;
 /// Changes of the hosts, one after the other, and how often that is done again
 /// after the first time.
 const ROUNDS: usize = 50;
-const BATCHES: usize = 4;
+const BATCHES: usize = 7;
 
 /// Every thread has let go of the numbers of hosts that are gone.
 const UNTIL_FREE: Duration = Duration::from_millis(2500);
 
-/// What a process may grow by chance. The hosts that were named between the
-/// two looks would take 6 MB if each left a kilobyte behind.
-const GROWTH_MAX: u64 = 3 << 20;
+/// What a process may grow in the median batch: the hosts that are named in
+/// one would take 1.5 MB if each left a kilobyte behind. The allocator takes
+/// and gives back megabytes in a step now and then, which is no growth that
+/// goes on.
+const GROWTH_MAX: u64 = 512 << 10;
 
 fn resident_bytes(process: &Process) -> u64 {
     let path = format!("/proc/{}/status", process.pid());
