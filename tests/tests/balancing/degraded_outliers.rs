@@ -28,9 +28,16 @@ struct Case {
     answer: &'static str,
     /// What it is known for then.
     flags: &'static str,
+    /// What the cluster counts at last of all that it is asked.
+    counted: &'static [(&'static str, u64)],
 }
 
 const DEGRADED: &str = "/degraded_outlier_detection";
+
+const DETECTED: &[(&str, u64)] = &[
+    ("membership_degraded", 1),
+    ("outlier_detection.ejections_detected_degradation", 1),
+];
 
 const CASES: &[Case] = &[
     Case {
@@ -38,36 +45,46 @@ const CASES: &[Case] = &[
         detection: "detect_degraded_hosts: true",
         answer: "HTTP/1.1 200 OK\r\nx-envoy-degraded: true\r\ncontent-length: 0\r\n\r\n",
         flags: DEGRADED,
+        counted: DETECTED,
     },
     Case {
         name: "empty_header",
         detection: "detect_degraded_hosts: true, split_external_local_origin_errors: true",
         answer: "HTTP/1.1 200 OK\r\nx-envoy-degraded:\r\ncontent-length: 0\r\n\r\n",
         flags: DEGRADED,
+        counted: DETECTED,
     },
     Case {
         name: "client_error",
         detection: "detect_degraded_hosts: true",
         answer: "HTTP/1.1 404 No\r\nx-envoy-degraded: 1\r\ncontent-length: 0\r\n\r\n",
         flags: DEGRADED,
+        counted: DETECTED,
     },
     Case {
         name: "no_limit",
         detection: "detect_degraded_hosts: true, max_ejection_percent: 0",
         answer: "HTTP/1.1 200 OK\r\nx-envoy-degraded: 1\r\ncontent-length: 0\r\n\r\n",
         flags: DEGRADED,
+        counted: DETECTED,
     },
     Case {
         name: "server_error",
         detection: "detect_degraded_hosts: true",
         answer: "HTTP/1.1 500 No\r\nx-envoy-degraded: 1\r\ncontent-length: 0\r\n\r\n",
         flags: "healthy",
+        counted: &[
+            ("outlier_detection.ejections_consecutive_5xx", 4),
+            ("outlier_detection.ejections_detected_consecutive_5xx", 4),
+            ("outlier_detection.ejections_overflow", 4),
+        ],
     },
     Case {
         name: "not_asked_for",
         detection: "consecutive_5xx: 5",
         answer: "HTTP/1.1 200 OK\r\nx-envoy-degraded: 1\r\ncontent-length: 0\r\n\r\n",
         flags: "healthy",
+        counted: &[],
     },
 ];
 
@@ -149,11 +166,19 @@ fn start(program: &Program, ends: &str) -> (Process, Vec<Fleet>) {
     (Process::start_with(program, &text, FLAGS), fleets)
 }
 
-/// What a cluster counts of outliers and of its members' health.
-fn counts(process: &Process, cluster: &str) -> BTreeMap<String, u64> {
+/// What a cluster counts of outliers and of its members' health, once there is as much
+/// as is `awaited`: the main thread judges what workers have told it a moment ago.
+fn counts(process: &Process, cluster: &str, awaited: &[(&str, u64)]) -> BTreeMap<String, u64> {
     let prefix = format!("cluster.{cluster}.");
-    let stats = process.admin().stats().into_iter();
-    let own = stats.filter_map(|(name, value)| {
+    let (stats, _) = process
+        .admin()
+        .await_stats(Duration::from_secs(10), |stats| {
+            let is_there = |(name, value): &(&str, u64)| {
+                stats.get(&format!("{prefix}{name}")).copied().unwrap_or(0) >= *value
+            };
+            awaited.iter().all(is_there)
+        });
+    let own = stats.into_iter().filter_map(|(name, value)| {
         let name = name.strip_prefix(&prefix)?;
         let wanted = name.starts_with("outlier_detection.") || name.starts_with("membership_");
         (wanted && name != "membership_change").then(|| (name.to_owned(), value))
@@ -195,7 +220,7 @@ fn hosts_that_call_themselves_degraded_are_spared() {
                 _ => got.max(),
             };
             let json = health_in_json(&process, case.name, port);
-            (flags, got, json, counts(&process, case.name))
+            (flags, got, json, counts(&process, case.name, case.counted))
         });
         all.collect::<Vec<_>>()
     };
@@ -213,7 +238,7 @@ fn hosts_that_call_themselves_degraded_are_spared() {
 #[test]
 fn degradation_ends_and_is_logged_as_envoy_does() {
     let play = |program: &Program| {
-        let (process, fleets) = start(program, "interval: 0.2s, base_ejection_time: 0.5s");
+        let (process, fleets) = start(program, "interval: 0.2s, base_ejection_time: 1s");
         let (name, port) = (CASES[0].name, fleets[0].ports()[0]);
         let mut flags = Vec::new();
         for _ in 0..2 {
@@ -225,7 +250,8 @@ fn degradation_ends_and_is_logged_as_envoy_does() {
             flags.push(await_flags(&process, name, port, DEGRADED));
             flags.push(await_flags(&process, name, port, "healthy"));
         }
-        (flags, events(&process, 4), counts(&process, name))
+        let counted = [("outlier_detection.ejections_detected_degradation", 2)];
+        (flags, events(&process, 4), counts(&process, name, &counted))
     };
     let test = "degradation_ends_and_is_logged_as_envoy_does";
     if let Some((flags, ..)) = as_in_envoy(test, play) {
