@@ -38,7 +38,7 @@ mod tests;
 use crate::stream_info::StreamInfo;
 use command::Token;
 use operator::Operator;
-use ringway_codecs::header::HeaderMap;
+use ringway_codecs::header::{HeaderMap, Lines};
 use std::time::SystemTime;
 use value::Written;
 
@@ -74,6 +74,22 @@ pub struct Context<'a> {
     pub local_reply_body: &'a [u8],
     /// Why the line is written.
     pub kind: AccessLogType,
+}
+
+impl<'a> Context<'a> {
+    /// What there is of a connection, on which no request is.
+    #[must_use]
+    pub fn of_connection(info: &'a StreamInfo) -> Self {
+        static NONE: HeaderMap = HeaderMap::of(Lines::Request);
+        Context {
+            info,
+            request: &NONE,
+            response: &NONE,
+            trailers: &NONE,
+            local_reply_body: b"",
+            kind: AccessLogType::NotSet,
+        }
+    }
 }
 
 /// A compiled text format.

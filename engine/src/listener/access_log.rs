@@ -4,11 +4,9 @@
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use ringway_codecs::header::HeaderMap;
-
 use super::Serving;
 use crate::filters::listener::Inspected;
-use crate::formatter::{AccessLogType, Context};
+use crate::formatter::Context;
 use crate::reactor;
 use crate::stream_info::{ConnectionInfo, ResponseFlag, StreamInfo, TimePoint, details};
 
@@ -63,15 +61,7 @@ impl<'a> Unserved<'a> {
 /// Logs a connection that is over.
 pub(super) fn log(serving: &Serving, info: &mut StreamInfo) {
     info.mark(TimePoint::RequestComplete, reactor::now());
-    let none = HeaderMap::default();
-    let context = Context {
-        info,
-        request: &none,
-        response: &none,
-        trailers: &none,
-        local_reply_body: b"",
-        kind: AccessLogType::NotSet,
-    };
+    let context = Context::of_connection(info);
     let runtime = serving.worker.runtime.borrow();
     for log in &serving.shared.access_logs {
         log.log(&context, &runtime);

@@ -56,14 +56,10 @@ fn log(logs: &[AccessLog], access: &Access, runtime: &RuntimeValues) {
             request.append(id, value.as_bytes());
         }
     }
-    let nothing = HeaderMap::new();
     let context = Context {
-        info: &info,
         request: &request,
-        response: &nothing,
-        trailers: &nothing,
-        local_reply_body: b"",
         kind: AccessLogType::DownstreamEnd,
+        ..Context::of_connection(&info)
     };
     for log in logs {
         log.log(&context, runtime);

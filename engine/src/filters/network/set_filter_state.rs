@@ -3,12 +3,11 @@
 
 use envoy_types::pb::envoy::extensions::filters::network::set_filter_state::v3 as pb;
 use envoy_types::pb::google::protobuf::Any;
-use ringway_codecs::header::HeaderMap;
 use ringway_config::context::{Cx, unpack};
 
 use super::{Connection, Flow, NetworkFilter};
 use crate::filters::filter_state_value::FilterStateValue;
-use crate::formatter::{AccessLogType, Context as FormatContext};
+use crate::formatter::Context as FormatContext;
 
 /// The compiled filter: objects by when they are made.
 pub struct SetFilterState {
@@ -61,17 +60,9 @@ impl NetworkFilter for SetFilterState {
 }
 
 fn set(values: &[FilterStateValue], connection: &mut Connection<'_>) {
-    let none = HeaderMap::default();
     for value in values {
         // Each may be made of those before it.
-        let object = value.create(&FormatContext {
-            info: connection.info,
-            request: &none,
-            response: &none,
-            trailers: &none,
-            local_reply_body: b"",
-            kind: AccessLogType::NotSet,
-        });
+        let object = value.create(&FormatContext::of_connection(connection.info));
         if let Some(object) = object {
             connection.info.filter_state_mut().set(value.key(), object);
         }

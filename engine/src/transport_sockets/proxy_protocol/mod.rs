@@ -1,12 +1,11 @@
 //! `envoy.transport_sockets.upstream_proxy_protocol`: each connection to a host
 //! begins with a header that tells of the connection in front of the proxy.
 
-use ringway_codecs::header::HeaderMap;
 use ringway_codecs::proxy_protocol::{Endpoints, encode_v1, encode_v2};
 use ringway_config::Cx;
 use ringway_config::proxy_protocol::{AddedValue, ProxyProtocol, Tlv, Version};
 
-use crate::formatter::{AccessLogType, Context, Format};
+use crate::formatter::{Context, Format};
 use crate::stats_struct;
 use crate::stream_info::StreamInfo;
 
@@ -48,15 +47,7 @@ impl AddedValues {
     /// the host, with the host as the remote end. There is no value of nothing.
     #[must_use]
     pub fn of_connection(&self, info: &StreamInfo) -> Vec<Tlv> {
-        let none = HeaderMap::default();
-        let context = Context {
-            info,
-            request: &none,
-            response: &none,
-            trailers: &none,
-            local_reply_body: b"",
-            kind: AccessLogType::NotSet,
-        };
+        let context = Context::of_connection(info);
         let all = self.0.iter().map(|(kind, format)| Tlv {
             kind: *kind,
             value: match format {

@@ -27,8 +27,6 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use ringway_codecs::header::HeaderMap;
-
 use self::config::Config;
 use self::deadlines::Deadlines;
 use self::relay::{Event, Relay};
@@ -357,14 +355,9 @@ impl TcpProxy {
         if self.config.access_logs.is_empty() {
             return;
         }
-        let none = HeaderMap::default();
         let context = FormatContext {
-            info,
-            request: &none,
-            response: &none,
-            trailers: &none,
-            local_reply_body: b"",
             kind,
+            ..FormatContext::of_connection(info)
         };
         let runtime = session.worker.runtime.borrow();
         for log in &self.config.access_logs {

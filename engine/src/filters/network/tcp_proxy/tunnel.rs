@@ -22,7 +22,7 @@ use ringway_config::route::HeaderChanges;
 use super::Session;
 use super::propagated::{self, Propagated};
 use crate::filters::http::router::{Asked, Codec, Interims, is_interim};
-use crate::formatter::{AccessLogType, Context as FormatContext, Formatter};
+use crate::formatter::{Context as FormatContext, Formatter};
 use crate::http::exchange::Tunnel as Becomes;
 use crate::http::header_parser::{self, AddedHeaders, Message};
 use crate::http::http1::reader::{BodyPart, ReadError, RequestFacts};
@@ -83,15 +83,7 @@ impl TunnelConfig {
         let connection = Rc::clone(&session.info.connection);
         let mut exchange = worker.exchanges.borrow_mut().take(connection, now, wall);
         let mut authority = Vec::new();
-        let none = HeaderMap::default();
-        let context = FormatContext {
-            info: &session.info,
-            request: &none,
-            response: &none,
-            trailers: &none,
-            local_reply_body: b"",
-            kind: AccessLogType::NotSet,
-        };
+        let context = FormatContext::of_connection(&session.info);
         self.hostname.write(&context, &mut authority);
         let mut head = HeaderMap::of(Lines::Request);
         match &self.post_path {
