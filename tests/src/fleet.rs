@@ -251,6 +251,8 @@ fn serve(mut stream: TcpStream, number: usize, state: &State) {
                 return reset(&stream);
             }
             Manner::AnswerAndClose => {
+                // In one segment: nobody can take the connection in between.
+                let _ = SockRef::from(&stream).set_tcp_cork(true);
                 let _ = stream.write_all(answer(200).as_bytes());
                 let _ = stream.shutdown(Shutdown::Both);
                 return;

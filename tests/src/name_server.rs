@@ -46,6 +46,8 @@ pub struct NameServer {
 #[derive(Default)]
 struct State {
     table: HashMap<String, Reply>,
+    /// What is said instead to those who ask for IPv6 addresses.
+    v6: HashMap<String, Reply>,
     asked: Vec<Question>,
 }
 
@@ -87,7 +89,16 @@ impl NameServer {
 
     /// From now on this is said of `name`.
     pub fn set(&self, name: &str, reply: Reply) {
-        lock(&self.state).table.insert(name.to_owned(), reply);
+        let mut state = lock(&self.state);
+        state.v6.remove(name);
+        state.table.insert(name.to_owned(), reply);
+    }
+
+    /// The same, but to those who ask for IPv6 addresses this is said.
+    pub fn set_with_v6(&self, name: &str, reply: Reply, of_v6: Reply) {
+        let mut state = lock(&self.state);
+        state.v6.insert(name.to_owned(), of_v6);
+        state.table.insert(name.to_owned(), reply);
     }
 
     /// `name` has these addresses for an hour.
@@ -173,7 +184,11 @@ fn answer(question: &[u8], over_tcp: bool, state: &Mutex<State>) -> Option<Vec<u
     });
     let section = &question[HEADER_BYTES..end + 4];
     let (mut owner, mut records, mut count) = (vec![0xc0, HEADER_BYTES as u8], Vec::new(), 0);
-    let mut reply = state.table.get(&name).cloned();
+    let of_kind = match kind {
+        AAAA => state.v6.get(&name),
+        _ => None,
+    };
+    let mut reply = of_kind.or_else(|| state.table.get(&name)).cloned();
     if let Some(Reply::Alias(real)) = reply {
         let written = written(real);
         record(&mut records, &owner, CNAME, 3600, &written);

@@ -69,7 +69,7 @@ fn clusters(ports: Ports) -> String {
         cluster("refused", refused, ""),
         cluster("stuck", stuck, "connect_timeout: 0.3s"),
         // Longer than anybody looks, however busy the machine is.
-        cluster("stuck_for_long", stuck, "connect_timeout: 60s"),
+        cluster("stuck_for_long", stuck, "connect_timeout: 3600s"),
         empty_cluster("empty"),
     ]
     .concat()

@@ -19,7 +19,7 @@ const HOSTS: &str = "\
   response_headers_to_add: [ { header: { key: x-added, value: \"%RESPONSE_FLAGS%\" } } ]
   routes:
   - { match: { prefix: \"/retry/\" }, route: { cluster_header: cluster, timeout: 0s, retry_policy: { retry_on: \"5xx\", num_retries: 2 } } }
-  - { match: { prefix: \"/slow/\" }, route: { cluster_header: cluster, timeout: 0.3s, retry_policy: { retry_on: \"5xx\" } } }
+  - { match: { prefix: \"/slow/\" }, route: { cluster_header: cluster, timeout: 1s, retry_policy: { retry_on: \"5xx\" } } }
   - { match: { prefix: \"/own/\" }, route: { cluster_header: cluster, timeout: 0s, retry_policy: { retry_on: \"5xx\", retry_back_off: { base_interval: 0.001s } } } }
   - { match: { prefix: \"/hedged/\" }, route: { cluster_header: cluster, timeout: 0s, hedge_policy: { hedge_on_per_try_timeout: true }, retry_policy: { retry_on: \"5xx\", per_try_timeout: 0.1s } } }
   - { match: { prefix: \"/none-left/\" }, route: { cluster_header: cluster, timeout: 0s, retry_policy: { retry_on: \"5xx\", num_retries: 0 } } }
@@ -221,18 +221,19 @@ fn retries_end_and_begin_while_the_proxy_runs() {
 /// A first wait that is drawn from hours is longer than any request.
 #[test]
 fn the_first_wait_of_retries_is_the_runtimes() {
+    const OWN: (&str, &str) = ("the policy says something", "/own/");
+    const LONG: (&str, &str) = ("the policy says nothing", "/slow/");
+    const SHORT: (&str, &str) = ("the policy says nothing", "/retry/");
+    fn get((name, path): (&'static str, &str)) -> Case {
+        fails_once(case(name, "quiet", to("open", path, "")))
+    }
     let test = "the_first_wait_of_retries_is_the_runtimes";
-    let cases = || {
-        let get = |name, path| fails_once(case(name, "quiet", to("open", path, "")));
-        vec![
-            get("the policy says nothing", "/slow/"),
-            get("the policy says something", "/own/"),
-        ]
-    };
+    let long = || [LONG, OWN].map(get).into();
+    let short = || [SHORT, OWN].map(get).into();
     let hours = runtime("base_retry_backoff_ms: 1000000000");
-    comparison("base_retry_backoff", cases).run_with(test, &hours);
-    let short = &["/runtime_modify?upstream.base_retry_backoff_ms=1"];
-    comparison("base_retry_backoff", cases).run_after(test, &hours, short);
+    comparison("base_retry_backoff", long).run_with(test, &hours);
+    let a_millisecond = &["/runtime_modify?upstream.base_retry_backoff_ms=1"];
+    comparison("base_retry_backoff", short).run_after(test, &hours, a_millisecond);
 }
 
 /// As large a part of the requests is refused as is said.
