@@ -121,9 +121,20 @@ fn hosts_are_spoken_to_as_envoy_speaks_to_them() {
             seen += &format!("{name}: {got}\n");
         }
         seen += &log_of(&front, "front", 3 * CLUSTERS.len());
+        let hosts = front.admin().get("/clusters").text();
+        let totals = hosts.lines().filter(|line| line.contains("::cx_total::"));
+        let mut totals: Vec<_> = totals
+            .map(|line| {
+                let (cluster, of_host) = line.split_once("::").expect("a cluster");
+                let (_, total) = of_host.rsplit_once("::").expect("a number");
+                format!("{cluster} has {total}\n")
+            })
+            .collect();
+        totals.sort();
+        seen.extend(totals);
         for (name, ..) in CLUSTERS {
-            for version in ["http1", "http2"] {
-                let stat = format!("cluster.{name}.upstream_cx_{version}_total");
+            for of in ["", "http1_", "http2_"] {
+                let stat = format!("cluster.{name}.upstream_cx_{of}total");
                 seen += &format!("{stat}: {}\n", front.admin().stat(&stat));
             }
         }

@@ -294,6 +294,9 @@ impl Connection {
             Speaks::Negotiated => {
                 let tls = self.info.tls.as_ref();
                 let is_http2 = tls.is_some_and(|tls| tls.alpn.as_deref() == Some(b"h2"));
+                // Envoy makes another client of the connection, and counts that one, too.
+                self.cluster.stats.upstream_cx_total.inc();
+                self.host.stats.cx_total.inc();
                 match is_http2 {
                     true => self.cluster.stats.upstream_cx_http2_total.inc(),
                     false => count_http1(&self.cluster),
