@@ -194,6 +194,14 @@ impl TransportSocket {
         }
     }
 
+    /// Tells a peer that speaks TLS, by an alert, that it may not go on. Nothing is sent
+    /// behind it.
+    pub fn deny_access(&self) {
+        if let Self::Tls(stream) = self {
+            stream.deny_access();
+        }
+    }
+
     /// Gives the socket away, to another reactor: only a plain one can go, because
     /// the keys of another stay here.
     ///

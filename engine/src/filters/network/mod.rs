@@ -171,6 +171,9 @@ pub enum Flow {
     Continue,
     /// It is closed, at once.
     Close,
+    /// The same; a client whose handshake is over is told by an alert of TLS that it is
+    /// denied access.
+    DenyAccess,
     /// Nowhere until the future is ready; then [`NetworkFilter::resume`] says
     /// where.
     Wait(Pin<Box<dyn Future<Output = ()>>>),
@@ -256,7 +259,7 @@ impl NetworkFilters {
     ) -> Result<(), Closed> {
         let mut telling = Telling::new(session, bytes);
         poll_fn(|cx| {
-            let told = self.poll_data(&mut telling, session, cx);
+            let told = self.poll_data(&mut telling, session, client, cx);
             // Nothing but the end of the worker sets the timer.
             if told.is_pending()
                 && (session.timer.poll_expired(cx).is_ready() || client.poll_closed(cx).is_ready())
@@ -276,6 +279,7 @@ impl NetworkFilters {
         &self,
         telling: &mut Telling,
         session: &mut Session,
+        client: &TransportSocket,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Closed>> {
         while let Some(filter) = self.filters.get(telling.next) {
@@ -293,6 +297,10 @@ impl NetworkFilters {
             match flow {
                 Flow::Continue => telling.next += 1,
                 Flow::Close => return Poll::Ready(Err(Closed)),
+                Flow::DenyAccess => {
+                    client.deny_access();
+                    return Poll::Ready(Err(Closed));
+                }
                 Flow::Wait(waiting) => telling.waiting = Some(waiting),
             }
         }
@@ -401,7 +409,7 @@ impl Session {
         loop {
             match flow {
                 Flow::Continue => return Ok(()),
-                Flow::Close => return Err(Closed),
+                Flow::Close | Flow::DenyAccess => return Err(Closed),
                 Flow::Wait(waiting) => {
                     // Nothing but the end of the worker sets the timer.
                     if reactor::timeout(&self.timer, waiting).await.is_err() {

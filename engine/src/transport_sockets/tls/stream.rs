@@ -39,6 +39,7 @@ const RECEIVED_KEPT_MAX: usize = 8;
 const SPARES_MAX: usize = 64;
 
 const CLOSE_NOTIFY: [u8; 2] = [1, 0];
+const ACCESS_DENIED: [u8; 2] = [2, 49];
 const NEW_SESSION_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
 
@@ -253,6 +254,13 @@ impl TlsStream {
     pub fn shutdown_write(&self) {
         self.0.close();
         self.0.socket.shutdown_write();
+    }
+
+    /// Tells the peer by an alert that it may not go on. Nothing is sent behind it.
+    pub fn deny_access(&self) {
+        self.0.seal_gathered();
+        self.0.seal(ContentType::Alert, &ACCESS_DENIED);
+        self.0.state.borrow_mut().closed = true;
     }
 
     /// See [`Stream::abort`].

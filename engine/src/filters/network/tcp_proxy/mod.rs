@@ -146,7 +146,7 @@ impl TcpProxy {
         let end = loop {
             let step = poll_fn(|cx| {
                 if let Some(telling) = &mut telling
-                    && let Poll::Ready(told) = filters.poll_data(telling, session, cx)
+                    && let Poll::Ready(told) = filters.poll_data(telling, session, &client, cx)
                 {
                     return Poll::Ready(Step::Told(told));
                 }
