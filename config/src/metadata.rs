@@ -72,6 +72,21 @@ impl Value {
         })
     }
 
+    /// The message. Of a text that is not UTF-8, what is none is replaced.
+    pub fn to_proto(&self) -> protobuf::Value {
+        let kind = match self {
+            Value::Null => Kind::NullValue(0),
+            Value::Bool(value) => Kind::BoolValue(*value),
+            Value::Number(value) => Kind::NumberValue(*value),
+            Value::Text(bytes) => Kind::StringValue(String::from_utf8_lossy(bytes).into_owned()),
+            Value::List(values) => Kind::ListValue(protobuf::ListValue {
+                values: values.iter().map(Self::to_proto).collect(),
+            }),
+            Value::Struct(fields) => Kind::StructValue(fields.to_proto()),
+        };
+        protobuf::Value { kind: Some(kind) }
+    }
+
     /// A text.
     pub fn text(bytes: &[u8]) -> Self {
         Value::Text(bytes.into())
@@ -108,6 +123,16 @@ impl Struct {
             .collect();
         fields.sort_by(|(a, _), (b, _)| a.cmp(b));
         Struct(fields)
+    }
+
+    /// The message.
+    pub fn to_proto(&self) -> protobuf::Struct {
+        let fields = self.iter();
+        protobuf::Struct {
+            fields: fields
+                .map(|(name, value)| (name.to_owned(), value.to_proto()))
+                .collect(),
+        }
     }
 
     /// The fields in the order of their names.

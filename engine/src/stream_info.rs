@@ -16,6 +16,7 @@ mod tls;
 pub use response_flag::{ResponseFlag, ResponseFlags};
 pub use tls::{CertificateFacts, TlsInfo};
 
+use envoy_types::pb::envoy::data::core::v3::TlvsMetadata;
 use ringway_config::filter_state::FilterState;
 use ringway_config::metadata::{Metadata, RouteMetadata};
 use ringway_config::proxy_protocol::Tlv;
@@ -433,6 +434,9 @@ pub struct ConnectionInfo {
     /// What listener filters have said of it. Requests on it have metadata of
     /// their own.
     pub metadata: Metadata,
+    /// What a header of PROXY protocol has said, as the bytes that it is, by namespace:
+    /// its typed metadata.
+    pub typed_metadata: Option<Rc<[(Box<str>, TlvsMetadata)]>>,
     /// What a header of PROXY protocol has said and may be passed on.
     pub tlvs: Option<Rc<[Tlv]>>,
     /// Whom hosts are to see as their client, if not us.
@@ -474,6 +478,7 @@ impl ConnectionInfo {
             transport_failure_reason: Box::default(),
             filter_state: FilterState::default(),
             metadata: Metadata::default(),
+            typed_metadata: None,
             tlvs: None,
             source: None,
         }

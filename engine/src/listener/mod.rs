@@ -281,6 +281,7 @@ async fn serve(mut counted: Counted, stream: Stream, local: Option<SocketAddr>) 
     info.requested_server_name = inspected.server_name;
     info.fingerprints = inspected.fingerprints;
     info.metadata = inspected.metadata;
+    info.typed_metadata = inspected.typed_metadata;
     info.filter_state = inspected.filter_state;
     info.tlvs = inspected.tlvs;
     info.source = inspected.source;

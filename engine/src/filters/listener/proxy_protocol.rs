@@ -7,6 +7,7 @@ use std::rc::Rc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use envoy_types::pb::envoy::config::core::v3::proxy_protocol_config::Version as ProtoVersion;
+use envoy_types::pb::envoy::data::core::v3::TlvsMetadata;
 use envoy_types::pb::envoy::extensions::filters::listener::proxy_protocol::v3 as pb;
 use envoy_types::pb::google::protobuf::Any;
 use pb::proxy_protocol::TlvLocation;
@@ -254,14 +255,23 @@ impl Config {
         })
     }
 
-    /// The first value of a key stays.
+    /// The first value of a key stays as text, and the last one as bytes.
     fn set_metadata(&self, tlvs: Tlvs<'_>, inspected: &mut Inspected) {
+        let mut typed: Vec<(Box<str>, TlvsMetadata)> = Vec::new();
         for (rule, bytes) in self.with_rules(tlvs) {
             let namespace = inspected.metadata.entry(&rule.namespace);
             if namespace.get(&rule.key).is_none() {
                 namespace.set(&rule.key, rule.value(bytes));
             }
+            let known = typed.iter().position(|(name, _)| *name == rule.namespace);
+            let place = known.unwrap_or_else(|| {
+                typed.push((rule.namespace.clone(), TlvsMetadata::default()));
+                typed.len() - 1
+            });
+            let values = &mut typed[place].1.typed_metadata;
+            values.insert(rule.key.to_string(), bytes.to_vec());
         }
+        inspected.typed_metadata = (!typed.is_empty()).then(|| typed.into());
     }
 
     /// The last value of a key stays.
