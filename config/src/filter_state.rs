@@ -8,13 +8,14 @@ mod factory;
 
 pub use factory::{Factory, NoFactory};
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use envoy_types::pb::envoy::r#type::matcher::v3 as proto;
 
 use crate::cidr::CidrRange;
 use crate::context::Cx;
-use crate::metadata::Struct;
+use crate::metadata::{Struct, Value};
 use crate::route::StringMatcher;
 
 /// The object that names the cluster of a connection in the place of a
@@ -84,6 +85,23 @@ pub enum Object {
         /// Those of the response.
         response: u64,
     },
+    /// `envoy.filters.network.ext_authz`: what was decided of a connection that goes on
+    /// whatever it is. No text makes it.
+    Decision {
+        /// What came of it, in Envoy's word.
+        check_result: &'static str,
+        /// The status that HTTP would have of it; 0 is none.
+        status_code: i32,
+    },
+}
+
+/// A field of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Field<'a> {
+    /// A text.
+    Text(Cow<'a, [u8]>),
+    /// A number.
+    Number(i64),
 }
 
 /// An object of texts by name.
@@ -178,9 +196,61 @@ impl Object {
             Object::U64(value) => write!(out, "{value}"),
             Object::GrpcMessages { request, response } => write!(out, "{request},{response}"),
             Object::SubjectAltNames(names) => out.write_all(&names.join(&b',')),
+            Object::Decision {
+                check_result,
+                status_code: 0,
+            } => write!(out, "{{\"check_result\":\"{check_result}\"}}"),
+            Object::Decision {
+                check_result,
+                status_code,
+            } => write!(
+                out,
+                "{{\"check_result\":\"{check_result}\",\"status_code\":{status_code}}}"
+            ),
             Object::ApplicationProtocols(_) | Object::Message(_) => return false,
         };
         true
+    }
+
+    /// Whether it is one that has fields.
+    pub fn has_fields(&self) -> bool {
+        matches!(
+            self,
+            Object::Fields(_) | Object::Address(_) | Object::Decision { .. }
+        )
+    }
+
+    /// A field of an object that has such.
+    pub fn field(&self, name: &str) -> Option<Field<'_>> {
+        Some(match (self, name) {
+            (Object::Fields(fields), name) => match fields.fields.get(name)? {
+                Value::Text(text) => Field::Text(Cow::Borrowed(text)),
+                _ => return None,
+            },
+            (Object::Address(address), "ip") => {
+                Field::Text(Cow::Owned(address.ip().to_string().into_bytes()))
+            }
+            (Object::Address(address), "port") => Field::Number(address.port().into()),
+            (Object::Decision { check_result, .. }, "check_result") => {
+                Field::Text(Cow::Borrowed(check_result.as_bytes()))
+            }
+            (Object::Decision { status_code, .. }, "status_code") if *status_code != 0 => {
+                Field::Number((*status_code).into())
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl Field<'_> {
+    /// Appends it.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        use std::io::Write as _;
+        // Writing to a Vec cannot fail.
+        let _ = match self {
+            Field::Text(text) => out.write_all(text),
+            Field::Number(number) => write!(out, "{number}"),
+        };
     }
 }
 

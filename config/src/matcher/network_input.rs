@@ -9,9 +9,8 @@ use envoy_types::pb::envoy::extensions::matching::common_inputs::network::v3 as 
 use envoy_types::pb::google::protobuf::Any;
 
 use crate::context::{Cx, type_name, unpack};
-use crate::filter_state::Object;
+use crate::filter_state::Field;
 use crate::listener::filter_chain_match::Arrival;
-use crate::metadata::Value;
 use crate::route::scratch;
 
 /// A part of what is known of a connection.
@@ -50,9 +49,12 @@ impl NetworkInput {
             }
             Self::SourceType => seen.is_local().then(|| f(b"local")),
             Self::FilterState { key, field } => match seen.filter_state.get(key)? {
-                Object::Fields(fields) if !field.is_empty() => match fields.fields.get(field)? {
-                    Value::Text(text) => Some(f(text)),
-                    _ => None,
+                object if object.has_fields() && !field.is_empty() => match object.field(field)? {
+                    Field::Text(text) => Some(f(&text)),
+                    number => scratch::with(|out| {
+                        number.write(out);
+                        Some(f(out))
+                    }),
                 },
                 object => scratch::with(|out| object.write(out).then(|| f(out))),
             },

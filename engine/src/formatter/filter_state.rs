@@ -6,7 +6,6 @@ use super::operator::{Operator, length_max};
 use super::value::Written;
 use crate::stream_info::StreamInfo;
 use ringway_config::filter_state::Object;
-use ringway_config::metadata::Value;
 use std::io::Write as _;
 
 /// An object of the filter state.
@@ -66,9 +65,12 @@ impl FilterStateValue {
             return Written::Nothing;
         };
         let written = match (&self.form, object) {
-            (Form::Field(name), object) => match field(object, name, out) {
-                true => Written::Untrusted,
-                false => Written::Nothing,
+            (Form::Field(name), object) => match object.field(name) {
+                Some(field) => {
+                    field.write(out);
+                    Written::Untrusted
+                }
+                None => Written::Nothing,
             },
             (_, Object::Fields(fields)) => {
                 out.extend_from_slice(&fields.json);
@@ -78,6 +80,16 @@ impl FilterStateValue {
                 true => Written::Untrusted,
                 false => Written::Nothing,
             },
+            (
+                Form::Typed,
+                Object::Decision {
+                    check_result,
+                    status_code,
+                },
+            ) => {
+                decision(check_result, *status_code, out);
+                Written::Safe
+            }
             (Form::Typed, object) => match message(object, out) {
                 true => Written::Safe,
                 false => Written::Nothing,
@@ -97,7 +109,10 @@ impl FilterStateValue {
         }
         let mut text = Vec::new();
         let is_there = match &self.form {
-            Form::Field(name) => field(object, name, &mut text),
+            Form::Field(name) => {
+                let field = object.field(name);
+                field.inspect(|field| field.write(&mut text)).is_some()
+            }
             Form::Typed | Form::Plain => object.write(&mut text),
         };
         if is_there {
@@ -125,6 +140,11 @@ fn message(object: &Object, out: &mut Vec<u8>) -> bool {
         Object::U32(value) => write!(out, "{value}"),
         // As JSON of proto3 has numbers of 64 bits.
         Object::U64(value) => write!(out, "\"{value}\""),
+        // Among JSON the names of fields are as in the message's definition.
+        Object::Decision { .. } => {
+            object.write(out);
+            Ok(())
+        }
         Object::Ip(_)
         | Object::Address(_)
         | Object::Cluster(_)
@@ -135,17 +155,12 @@ fn message(object: &Object, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Appends a field of an object that has such; false where it has not.
-fn field(object: &Object, name: &str, out: &mut Vec<u8>) -> bool {
+/// Appends a decision as the JSON of its message.
+fn decision(check_result: &str, status_code: i32, out: &mut Vec<u8>) {
     // Writing to a Vec cannot fail.
-    let _ = match (object, name) {
-        (Object::Fields(fields), name) => match fields.fields.get(name) {
-            Some(Value::Text(text)) => out.write_all(text),
-            _ => return false,
-        },
-        (Object::Address(address), "ip") => write!(out, "{}", address.ip()),
-        (Object::Address(address), "port") => write!(out, "{}", address.port()),
-        _ => return false,
+    let _ = write!(out, "{{\"checkResult\":\"{check_result}\"");
+    let _ = match status_code {
+        0 => out.write_all(b"}"),
+        status => write!(out, ",\"statusCode\":{status}}}"),
     };
-    true
 }

@@ -38,6 +38,9 @@ impl Node {
             Node::HasNamespaces(owner) => Value::Bool(!metadata(*owner, cx.info)?.is_empty()),
             Node::FilterState(key) => {
                 let object = filter_state(&text(key.evaluate(cx)?)?, cx)?;
+                if object.has_fields() {
+                    return Some(Value::Object(object));
+                }
                 let mut bytes = Vec::new();
                 object
                     .write(&mut bytes)
@@ -184,7 +187,7 @@ fn binary(operator: Operator, left: &Value<'_>, right: &Value<'_>) -> Option<Val
         Operator::GreaterOrEqual => ordered(Ordering::is_ge),
         Operator::In => match right {
             Value::List(values) => Some(Value::Bool(values.iter().any(|v| v.equals(left)))),
-            Value::Map(_) | Value::Struct(_) => {
+            Value::Map(_) | Value::Struct(_) | Value::Object(_) => {
                 can_be_sought(left).then(|| Value::Bool(right.get(left).is_some()))
             }
             _ => None,

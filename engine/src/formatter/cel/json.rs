@@ -53,7 +53,7 @@ impl Value<'_> {
                 }
                 out.push(b']');
             }
-            Value::Map(_) | Value::Struct(_) => {
+            Value::Map(_) | Value::Struct(_) | Value::Object(_) => {
                 let mut members = BTreeMap::new();
                 for (key, value) in self.entries() {
                     let key = match key {

@@ -1,6 +1,7 @@
 //! Values of expressions: how they compare, convert and print.
 
 use super::time;
+use ringway_config::filter_state::{Field, Object};
 use ringway_config::metadata::{Struct, Value as Datum};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -34,6 +35,8 @@ pub enum Value<'a> {
     Map(Vec<(Value<'a>, Value<'a>)>),
     /// An object of metadata.
     Struct(&'a Struct),
+    /// An object of the filter state that has fields, which nobody can list.
+    Object(&'a Object),
     /// A type, by its name.
     Type(&'static str),
 }
@@ -77,7 +80,7 @@ impl<'a> Value<'a> {
                 Ok(())
             }
             Value::List(_) => write!(out, "CelList value"),
-            Value::Map(_) | Value::Struct(_) => write!(out, "CelMap value"),
+            Value::Map(_) | Value::Struct(_) | Value::Object(_) => write!(out, "CelMap value"),
             Value::Type(_) => write!(out, "CelType value"),
         };
     }
@@ -100,7 +103,7 @@ impl<'a> Value<'a> {
             Value::Duration(_) => "google.protobuf.Duration",
             Value::Timestamp(_) => "google.protobuf.Timestamp",
             Value::List(_) => "list",
-            Value::Map(_) | Value::Struct(_) => "map",
+            Value::Map(_) | Value::Struct(_) | Value::Object(_) => "map",
             Value::Type(_) => "type",
         }
     }
@@ -120,6 +123,7 @@ impl<'a> Value<'a> {
                         other.get(&key).is_some_and(|other| value.equals(&other))
                     })
             }
+            (Value::Object(one), Value::Object(other)) => std::ptr::eq(*one, *other),
             _ => self.order(other) == Some(Order::Known(Ordering::Equal)),
         }
     }
@@ -164,6 +168,7 @@ impl<'a> Value<'a> {
             Value::List(values) => values.len(),
             Value::Map(entries) => entries.len(),
             Value::Struct(fields) => fields.iter().count(),
+            Value::Object(_) => 0,
             _ => return None,
         })
     }
@@ -208,12 +213,19 @@ impl<'a> Value<'a> {
                 }
                 _ => None,
             },
+            Value::Object(object) => match key {
+                Value::Text(name) => Some(match object.field(std::str::from_utf8(name).ok()?)? {
+                    Field::Text(text) => Value::Text(text),
+                    Field::Number(number) => Value::Int(number),
+                }),
+                _ => None,
+            },
             _ => None,
         }
     }
 
     pub(super) fn is_map(&self) -> bool {
-        matches!(self, Value::Map(_) | Value::Struct(_))
+        matches!(self, Value::Map(_) | Value::Struct(_) | Value::Object(_))
     }
 }
 
