@@ -1,324 +1,107 @@
 //! One connection after the other: every answer that there is, and none.
 
-use std::io::Write as _;
-use std::sync::Arc;
+use crate::client::Client::{
+    self, Introduced, Leaves, Listens, Resets, ResetsAtOnce, Says, Secure, SecureBefore,
+};
+use crate::conversation::compare;
+use crate::listener::Terminal::{Echo, Greeting, Http};
+use crate::listener::{Listener, asks};
 
-use ringway_tests::admin::Stats;
-use ringway_tests::observation;
-use ringway_tests::process::Program;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+const HELLO: Client = Says("hello");
 
-use crate::files::Files;
-use crate::scene::{Listener, PATIENCE, Scene, Terminal, connect, read, reset};
-use crate::script::{as_in_envoy, python};
+const GET: Client = Says("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
 
-const OTHER: Listener = Listener::new("", "ok");
-
-const ENABLED: &str = "filter_enabled_metadata: { filter: nobody, path: [ { key: said } ], value: { string_match: { exact: it } }";
-
-/// The listeners, each with what its client does.
-fn listeners() -> Vec<(Listener, Client)> {
-    use Client::{Leaves, Listens, Resets, ResetsAtOnce, Says, Secure};
-    let of = |name, decision| Listener::new(name, decision);
-    let failing = |name, cluster| Listener {
-        name,
-        cluster,
-        ..OTHER
+/// What is in metadata of which there are none.
+macro_rules! enabled {
+    ($more:literal) => {
+        concat!(
+            "filter_enabled_metadata: { filter: nobody, path: [ { key: said } ], \
+             value: { string_match: { exact: it } }",
+            $more,
+            " }"
+        )
     };
-    let enabled: &'static str = format!("{ENABLED} }}").leak();
-    let inverted: &'static str = format!("{ENABLED}, invert: true }}").leak();
+}
+
+const ALL: &str = "bootstrap_metadata_labels_key: labels, include_tls_session: true, include_peer_certificate: true, transport_api_version: V3";
+
+const ALLOWS: &str = "failure_mode_allow: true";
+
+const ALERTS: &str = "send_tls_alert_on_denial: true";
+
+const SHADOW: &str = "shadow_mode: true";
+
+/// Listeners, each with what its client does.
+fn checks() -> Vec<(Listener, Client)> {
     vec![
-        (of("allowed", "ok"), Says("hello")),
+        (asks("allowed", "ok"), HELLO),
+        (asks("all_in_plaintext", "ok").with(ALL), HELLO),
+        (asks("told", "told"), HELLO),
+        (asks("denied", "deny"), HELLO),
+        (asks("denied_and_told", "deny-told"), HELLO),
+        (asks("empty", "empty"), HELLO),
+        (asks("nonsense", "nonsense"), HELLO),
+        (asks("unavailable", "UNAVAILABLE"), HELLO),
+        (asks("permission_denied", "PERMISSION_DENIED"), HELLO),
         (
-            Listener {
-                fields: "bootstrap_metadata_labels_key: labels, include_tls_session: true, include_peer_certificate: true, transport_api_version: V3",
-                ..of("all_in_plaintext", "ok")
-            },
-            Says("hello"),
+            asks("unavailable_allowed", "UNAVAILABLE").with(ALLOWS),
+            HELLO,
         ),
-        (of("told", "told"), Says("hello")),
-        (of("denied", "deny"), Says("hello")),
-        (of("denied_and_told", "deny-told"), Says("hello")),
-        (of("empty", "empty"), Says("hello")),
-        (of("nonsense", "nonsense"), Says("hello")),
-        (of("unavailable", "UNAVAILABLE"), Says("hello")),
-        (of("permission_denied", "PERMISSION_DENIED"), Says("hello")),
+        (asks("denied_in_failure_mode", "deny").with(ALLOWS), HELLO),
+        (asks("failed", "fail-told"), HELLO),
+        (asks("failed_allowed", "fail").with(ALLOWS), HELLO),
+        (asks("allowed_requests", "ok-told"), HELLO),
+        (asks("down", "ok").of("auth_down"), HELLO),
         (
-            Listener {
-                fields: "failure_mode_allow: true",
-                ..of("unavailable_allowed", "UNAVAILABLE")
-            },
-            Says("hello"),
+            asks("down_allowed", "ok").of("auth_down").with(ALLOWS),
+            HELLO,
         ),
+        (asks("http1", "ok").of("auth_http1"), HELLO),
+        (asks("no_cluster", "ok").of("nowhere"), HELLO),
+        (asks("mute", "ok").of("auth_mute").soon(), HELLO),
         (
-            Listener {
-                fields: "failure_mode_allow: true",
-                ..of("denied_in_failure_mode", "deny")
-            },
-            Says("hello"),
+            asks("mute_allowed", "ok")
+                .of("auth_mute")
+                .soon()
+                .with(ALLOWS),
+            HELLO,
         ),
-        (failing("down", "auth_down"), Says("hello")),
+        (asks("disabled", "deny").with(enabled!("")), Resets("hello")),
         (
-            Listener {
-                fields: "failure_mode_allow: true",
-                ..failing("down_allowed", "auth_down")
-            },
-            Says("hello"),
+            asks("enabled", "told").with(enabled!(", invert: true")),
+            HELLO,
         ),
-        (failing("http1", "auth_http1"), Says("hello")),
-        (failing("no_cluster", "nowhere"), Says("hello")),
+        (asks("silent", "ok"), Leaves),
+        (asks("gone", "slow"), ResetsAtOnce("hello")),
         (
-            Listener {
-                call: "timeout: 0.3s",
-                ..failing("mute", "auth_mute")
-            },
-            Says("hello"),
-        ),
-        (
-            Listener {
-                call: "timeout: 0.3s",
-                fields: "failure_mode_allow: true",
-                ..failing("mute_allowed", "auth_mute")
-            },
-            Says("hello"),
-        ),
-        (
-            Listener {
-                fields: enabled,
-                ..of("disabled", "deny")
-            },
-            Resets("hello"),
-        ),
-        (
-            Listener {
-                fields: inverted,
-                ..of("enabled", "told")
-            },
-            Says("hello"),
-        ),
-        (of("silent", "ok"), Leaves),
-        (of("gone", "slow"), ResetsAtOnce("hello")),
-        (
-            Listener {
-                terminal: Terminal::Greeting,
-                ..of("greeted", "told")
-            },
+            asks("greeted", "told").ends(Greeting),
             Listens("greeting", "hello"),
         ),
+        (asks("echo", "told").ends(Echo), HELLO),
+        (asks("echo_silent", "ok").ends(Echo), Leaves),
+        (asks("echo_denied", "deny").ends(Echo), HELLO),
+        (asks("echo_gone", "slow").ends(Echo), ResetsAtOnce("hello")),
+        (asks("http", "ok").ends(Http), GET),
+        (asks("http_denied", "deny-told").ends(Http), GET),
+        (asks("tls", "ok").secure(), Secure("client")),
         (
-            Listener {
-                terminal: Terminal::Echo,
-                ..of("echo", "told")
-            },
-            Says("hello"),
-        ),
-        (
-            Listener {
-                terminal: Terminal::Echo,
-                ..of("echo_silent", "ok")
-            },
-            Leaves,
-        ),
-        (
-            Listener {
-                terminal: Terminal::Echo,
-                ..of("echo_denied", "deny")
-            },
-            Says("hello"),
-        ),
-        (
-            Listener {
-                terminal: Terminal::Echo,
-                ..of("echo_gone", "slow")
-            },
-            ResetsAtOnce("hello"),
-        ),
-        (
-            Listener {
-                terminal: Terminal::Http,
-                ..of("http", "ok")
-            },
-            Says("GET / HTTP/1.1\r\nhost: a\r\n\r\n"),
-        ),
-        (
-            Listener {
-                terminal: Terminal::Http,
-                ..of("http_denied", "deny-told")
-            },
-            Says("GET / HTTP/1.1\r\nhost: a\r\n\r\n"),
-        ),
-        (
-            Listener {
-                tls: true,
-                ..of("tls", "ok")
-            },
+            asks("tls_with_all", "told")
+                .secure()
+                .with("include_tls_session: true, include_peer_certificate: true"),
             Secure("client"),
         ),
         (
-            Listener {
-                tls: true,
-                fields: "include_tls_session: true, include_peer_certificate: true",
-                ..of("tls_with_all", "told")
-            },
-            Secure("client"),
-        ),
-        (
-            Listener {
-                tls: true,
-                fields: "include_peer_certificate: true",
-                ..of("tls_bare", "deny")
-            },
+            asks("tls_bare", "deny")
+                .secure()
+                .with("include_peer_certificate: true"),
             Secure("bare"),
         ),
     ]
 }
 
-/// What a client does.
-#[derive(Clone, Copy)]
-enum Client {
-    /// Sends this, reads what comes back, and leaves.
-    Says(&'static str),
-    /// The same, but it breaks off.
-    Resets(&'static str),
-    /// Reads so much, and then does as the first one.
-    Listens(&'static str, &'static str),
-    /// Leaves without a word.
-    Leaves,
-    /// Sends this, and breaks off when somebody is asked about it.
-    ResetsAtOnce(&'static str),
-    /// Says hello over TLS, with this certificate.
-    Secure(&'static str),
-}
-
-impl Client {
-    fn act(self, listener: &Listener, scene: &Scene, files: &Files) -> String {
-        let mut stream = connect(scene.process.listener(listener.name));
-        let count = |said: &str| match listener.terminal {
-            Terminal::Http => 1,
-            _ => said.len(),
-        };
-        match self {
-            Self::Says(said) => {
-                stream.write_all(said.as_bytes()).expect("it is sent");
-                without_time(&read(&stream, count(said)))
-            }
-            Self::Resets(said) => {
-                stream.write_all(said.as_bytes()).expect("it is sent");
-                let seen = read(&stream, said.len());
-                reset(stream);
-                seen
-            }
-            Self::Listens(first, said) => {
-                let mut seen = read(&stream, first.len());
-                stream.write_all(said.as_bytes()).expect("it is sent");
-                seen += &read(&stream, said.len());
-                seen
-            }
-            Self::Leaves => String::from("left"),
-            Self::ResetsAtOnce(said) => {
-                stream.write_all(said.as_bytes()).expect("it is sent");
-                let name = format!("ext_authz.{}.active", listener.name);
-                let admin = scene.process.admin();
-                let (_, asked) = admin.await_stats(PATIENCE, |stats| stats.get(&name) == Some(&1));
-                reset(stream);
-                format!("asked {asked}")
-            }
-            Self::Secure(certificate) => {
-                let client = secure(files, certificate);
-                let mut stream = StreamOwned::new(client, stream);
-                stream.write_all(b"hello").expect("it is sent");
-                read(&mut stream, 5)
-            }
-        }
-    }
-}
-
-/// What is read of a response, without what differs.
-fn without_time(seen: &str) -> String {
-    let (before, _) = seen.split_once("date: ").unwrap_or((seen, ""));
-    before.to_owned()
-}
-
-fn secure(files: &Files, name: &str) -> ClientConnection {
-    let read = |name: &str| CertificateDer::from_pem_file(files.path(name)).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_file(files.path(&format!("{name}.key"))).expect("a key");
-    let mut roots = RootCertStore::empty();
-    roots.add(read("ca.pem")).expect("an authority");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_client_auth_cert(vec![read(&format!("{name}.pem"))], key)
-        .expect("a key of its certificate");
-    let server = ServerName::try_from("a.test").expect("a name");
-    ClientConnection::new(Arc::new(config), server).expect("a client")
-}
-
-/// Statistics that are compared: those of the filter, of the clusters that are asked,
-/// and of requests of the proxy's own.
-fn is_counted(name: &str) -> bool {
-    let of_clusters = name.starts_with("cluster.auth");
-    // Codecs count frames in their own ways, and a server that is spoken to in HTTP/1
-    // may be the first to close.
-    let uncertain = ["bytes", ".http2.", "cx_destroy"];
-    let is_certain = !uncertain.iter().any(|part| name.contains(part));
-    name.starts_with("ext_authz.")
-        || name.starts_with("http.async-client.")
-        || of_clusters && is_certain
-}
-
-fn play(scene: &mut Scene, files: &Files, all: &[(Listener, Client)]) -> Vec<String> {
-    let mut seen = Vec::new();
-    for (listener, client) in all {
-        let name = listener.name;
-        let before = scene.still_stats();
-        let said = client.act(listener, scene, files);
-        seen.push(format!("{name} reads {said}"));
-        let log = scene.process.folder().join(format!("{name}.log"));
-        for line in observation::logged(&log, 0, 1, PATIENCE) {
-            seen.push(format!("{name} logs {}", without_duration(&line)));
-        }
-        let after: Stats = scene.still_stats();
-        let moved = observation::moved(&before, &after, is_counted);
-        seen.extend(
-            moved
-                .iter()
-                .map(|(what, by)| format!("{name}: {what} {by:+}")),
-        );
-    }
-    // A call that is given up may be over before the server has seen it.
-    let calls = scene.stop_server();
-    seen.extend(calls.into_iter().filter(|call| !call.contains("'slow'")));
-    seen
-}
-
-/// A line without how long the check took, but that it was measured.
-fn without_duration(line: &str) -> String {
-    let Some((before, rest)) = line.split_once("\"ext_authz_duration\":") else {
-        return line.to_owned();
-    };
-    let rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
-    format!("{before}\"ext_authz_duration\":N{rest}")
-}
-
 #[test]
 fn connections_are_asked_about() {
-    let test = "connections_are_asked_about";
-    let Some(python) = python(test) else {
-        return;
-    };
-    let files = Files::new();
-    let all = listeners();
-    let play = |program: &Program| {
-        let only: Vec<_> = all.iter().map(|(listener, _)| *listener).collect();
-        let flags = ["--concurrency", "1"];
-        let mut scene = Scene::start(program, &python, &files, &only, &flags);
-        play(&mut scene, &files, &all)
-    };
-    let Some(seen) = as_in_envoy(test, play) else {
+    let Some(seen) = compare("connections_are_asked_about", &checks()) else {
         return;
     };
     // That both say the same may also mean that nothing works.
@@ -326,6 +109,216 @@ fn connections_are_asked_about() {
     has("allowed reads \"hello\"");
     has("denied reads \"\", then the end");
     has("denied: ext_authz.denied.denied +1");
+    has("failed: ext_authz.failed.error +1");
     let calls = seen.iter().filter(|line| line.starts_with("call ")).count();
-    assert_eq!(calls, 21, "{seen:#?}");
+    assert_eq!(calls, 24, "{seen:#?}");
+}
+
+/// A filter that closes connections whose object has such a text.
+macro_rules! policy {
+    ($text:literal) => {
+        concat!(
+            "envoy.extensions.filters.network.rbac.v3.RBAC, stat_prefix: behind, rules: { \
+             action: DENY, policies: { p: { permissions: [ { any: true } ], principals: [ { \
+             filter_state: { key: envoy.filters.network.ext_authz, string_match: { ",
+            $text,
+            " } } } ] } } }"
+        )
+    };
+}
+
+/// The same, of those whose object has such a field.
+macro_rules! matcher {
+    ($field:literal, $text:literal) => {
+        concat!(
+            "envoy.extensions.filters.network.rbac.v3.RBAC, stat_prefix: behind, matcher: { \
+             matcher_list: { matchers: [ { predicate: { single_predicate: { input: { name: input, \
+             typed_config: { \"@type\": type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.FilterStateInput, \
+             key: envoy.filters.network.ext_authz, field: ",
+            $field,
+            " } }, value_match: { exact: \"",
+            $text,
+            "\" } } }, on_match: { action: { name: action, typed_config: { \"@type\": \
+             type.googleapis.com/envoy.config.rbac.v3.Action, name: denied, action: DENY } } } } ] }, \
+             on_no_match: { action: { name: action, typed_config: { \"@type\": \
+             type.googleapis.com/envoy.config.rbac.v3.Action, name: allowed, action: ALLOW } } } }"
+        )
+    };
+}
+
+/// Decisions that close nobody, those that an alert tells of, and both.
+fn denials() -> Vec<(Listener, Client)> {
+    let shadow = |name, decision| asks(name, decision).with(SHADOW);
+    let alert = |name, decision| asks(name, decision).with(ALERTS).secure();
+    vec![
+        (shadow("allowed", "told"), HELLO),
+        (shadow("denied", "deny"), HELLO),
+        (shadow("denied_and_told", "deny-told"), HELLO),
+        (shadow("denied_with_status", "deny-429"), HELLO),
+        (shadow("failed", "fail"), HELLO),
+        (shadow("failed_with_status", "fail-503"), HELLO),
+        (shadow("allowed_with_status", "ok-429"), HELLO),
+        (shadow("nonsense", "nonsense"), HELLO),
+        (shadow("unavailable", "UNAVAILABLE"), HELLO),
+        (
+            asks("unavailable_allowed", "UNAVAILABLE")
+                .with("shadow_mode: true, failure_mode_allow: true"),
+            HELLO,
+        ),
+        (shadow("down", "ok").of("auth_down"), HELLO),
+        (shadow("echo", "deny").ends(Echo), HELLO),
+        (shadow("http", "deny-429").ends(Http), GET),
+        (shadow("http_allowed", "ok").ends(Http), GET),
+        (shadow("gone", "slow"), ResetsAtOnce("hello")),
+        (
+            shadow("policy", "deny").before(policy!("contains: DENIED")),
+            HELLO,
+        ),
+        (
+            shadow("other_policy", "ok").before(policy!("contains: DENIED")),
+            HELLO,
+        ),
+        (
+            shadow("matcher", "deny").before(matcher!("check_result", "DENIED")),
+            HELLO,
+        ),
+        (
+            shadow("other_matcher", "ok").before(matcher!("check_result", "DENIED")),
+            HELLO,
+        ),
+        (
+            shadow("status_matcher", "deny").before(matcher!("status_code", "403")),
+            HELLO,
+        ),
+        (alert("alerted", "deny"), Secure("client")),
+        (alert("alerted_before", "deny"), SecureBefore("client")),
+        (alert("alerted_of_failure", "UNAVAILABLE"), Secure("client")),
+        (alert("no_alert", "ok"), Secure("client")),
+        (
+            alert("alerted_greeted", "deny").ends(Greeting),
+            Secure("client"),
+        ),
+        (alert("alerted_echo", "deny").ends(Echo), Secure("client")),
+        (alert("alerted_http", "deny").ends(Http), Secure("client")),
+        (asks("no_tls", "deny").with(ALERTS), HELLO),
+        (asks("unsaid", "deny").secure(), Secure("client")),
+        (
+            asks("shadow_alert", "deny")
+                .secure()
+                .with("send_tls_alert_on_denial: true, shadow_mode: true"),
+            Secure("client"),
+        ),
+    ]
+}
+
+#[test]
+fn denials_are_told_or_only_noted() {
+    let Some(seen) = compare("denials_are_told_or_only_noted", &denials()) else {
+        return;
+    };
+    let has = |line: &str| assert!(seen.iter().any(|one| one == line), "{line}: {seen:#?}");
+    has("denied reads \"hello\"");
+    has("denied: ext_authz.denied.denied +1");
+    has("alerted reads \"\", then received fatal alert: AccessDenied");
+    has("unsaid reads \"\", then the end");
+    has("policy reads \"\", then the end");
+    has("matcher reads \"\", then the end");
+    has("other_matcher reads \"hello\"");
+}
+
+/// What is kept of headers.
+const RULES: &str = "rules: [ { tlv_type: 1, on_tlv_present: { key: one } }, \
+     { tlv_type: 2, on_tlv_present: { key: two, value_string_encoding: BASE64 } }, \
+     { tlv_type: 3, on_tlv_present: { key: one, metadata_namespace: x } }, \
+     { tlv_type: 5, on_tlv_present: { key: one } } ]";
+
+const TLVS: &[(u8, &[u8])] = &[
+    (1, b"abc"),
+    (2, b"\xff\0z"),
+    (3, b"xx\xfe"),
+    (4, b"nobody"),
+    (1, b"again"),
+    (5, b"five"),
+];
+
+/// Namespaces of metadata, and of typed metadata.
+macro_rules! namespaces {
+    ($untyped:literal, $typed:literal) => {
+        concat!(
+            "metadata_context_namespaces: [ ",
+            $untyped,
+            " ], typed_metadata_context_namespaces: [ ",
+            $typed,
+            " ]"
+        )
+    };
+}
+
+const BOTH: &str = namespaces!(
+    "envoy.filters.listener.proxy_protocol, x, none, x",
+    "envoy.filters.listener.proxy_protocol, x, none"
+);
+
+fn contexts() -> Vec<(Listener, Client)> {
+    let with = |name, fields| asks(name, "ok").introduced(RULES).with(fields);
+    vec![
+        (with("no_context", ""), Introduced(TLVS)),
+        (
+            with(
+                "untyped",
+                namespaces!("envoy.filters.listener.proxy_protocol", ""),
+            ),
+            Introduced(TLVS),
+        ),
+        (
+            with(
+                "typed",
+                namespaces!("", "envoy.filters.listener.proxy_protocol"),
+            ),
+            Introduced(TLVS),
+        ),
+        (with("both", BOTH), Introduced(TLVS)),
+        (with("without_tlvs", BOTH), Introduced(&[])),
+        (with("with_others", BOTH), Introduced(&[(4, b"nobody")])),
+        (
+            with(
+                "with_nothing",
+                namespaces!("envoy.filters.listener.proxy_protocol", ""),
+            ),
+            Introduced(&[(1, b"")]),
+        ),
+        (
+            asks("in_filter_state", "ok")
+                .introduced(concat!(
+                    "rules: [ { tlv_type: 1, on_tlv_present: { key: one } } ], ",
+                    "tlv_location: FILTER_STATE"
+                ))
+                .with(BOTH),
+            Introduced(TLVS),
+        ),
+        // The first check tells of the connection what the second one passes on.
+        (
+            asks("of_a_filter", "deny-told").with(SHADOW).before(
+                "envoy.extensions.filters.network.ext_authz.v3.ExtAuthz, stat_prefix: second, \
+                 grpc_service: { envoy_grpc: { cluster_name: auth }, timeout: 20s }, \
+                 metadata_context_namespaces: [ envoy.filters.network.ext_authz ]",
+            ),
+            HELLO,
+        ),
+    ]
+}
+
+#[test]
+fn metadata_are_passed_on() {
+    let Some(seen) = compare("metadata_are_passed_on", &contexts()) else {
+        return;
+    };
+    let calls: Vec<_> = (seen.iter())
+        .filter(|line| line.starts_with("call "))
+        .collect();
+    assert_eq!(calls.len(), 10, "{seen:#?}");
+    let count = |what: &str| calls.iter().filter(|call| call.contains(what)).count();
+    assert_eq!(count("TlvsMetadata"), 2, "{seen:#?}");
+    assert_eq!(count("/wB6"), 2, "{seen:#?}");
+    assert_eq!(count("not you"), 1, "{seen:#?}");
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use ringway_tests::process::{Program, each_driver};
 
 use crate::files::Files;
-use crate::scene::{Listener, Scene, connect, read};
+use crate::listener::asks;
+use crate::scene::{Scene, connect, read};
 use crate::script::python;
 
 /// Clients at once.
@@ -23,14 +24,11 @@ fn no_connection_is_forgotten_while_the_server_restarts() {
         return;
     };
     let files = Files::new();
-    let listeners = [
-        Listener::new("allowed", "ok"),
-        Listener::new("denied", "deny"),
-    ];
+    let listeners = [asks("allowed", "ok"), asks("denied", "deny")];
     each_driver(|program: &Program| {
         let flags = ["--concurrency", "2"];
         let mut scene = Scene::start(program, &python, &files, &listeners, &flags);
-        let addresses = listeners.map(|listener| scene.process.listener(listener.name));
+        let addresses = [0, 1].map(|i: usize| scene.process.listener(&listeners[i].name));
         let done = AtomicBool::new(false);
         let [allowed, closed] = [(); 2].map(|()| AtomicU64::new(0));
         std::thread::scope(|scope| {

@@ -1,9 +1,9 @@
 //! A proxy whose listeners ask an authorization server, and hosts behind it.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write as _};
+use std::io::{ErrorKind, Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringway_tests::admin::Stats;
@@ -12,100 +12,124 @@ use ringway_tests::process::{Process, Program};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::files::Files;
+use crate::listener::Listener;
 use crate::script::Script;
 
 /// How long something that must come may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A listener that asks.
-#[derive(Clone, Copy)]
-pub struct Listener {
-    pub name: &'static str,
-    /// What the server is told to say.
-    pub decision: &'static str,
-    /// The cluster of the server.
-    pub cluster: &'static str,
-    /// More of `grpc_service`.
-    pub call: &'static str,
-    /// More of the filter.
-    pub fields: &'static str,
-    /// The filter behind it.
-    pub terminal: Terminal,
-    /// It speaks TLS and asks for a certificate.
-    pub tls: bool,
-}
-
-/// What ends a chain.
+/// Where the host of a cluster is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Terminal {
-    /// To a host that sends back what it gets.
-    Tcp,
-    /// To a host that speaks first.
+enum At {
+    /// Sends back what it gets.
+    Host,
+    /// Speaks first.
     Greeting,
-    Echo,
-    Http,
+    /// The server.
+    Server,
+    /// The server, with TLS.
+    SecureServer,
+    /// Nobody takes connections.
+    Down,
+    /// Takes connections and says nothing.
+    Mute,
 }
 
-impl Listener {
-    /// A listener in front of the host that sends back what it gets.
-    pub const fn new(name: &'static str, decision: &'static str) -> Self {
-        Self {
-            name,
-            decision,
-            cluster: "auth",
-            call: "",
-            fields: "",
-            terminal: Terminal::Tcp,
-            tls: false,
-        }
-    }
-
-    fn filters(&self) -> String {
-        let Self {
-            name,
-            decision,
-            cluster,
-            call,
-            fields,
-            ..
-        } = self;
-        let call = match *call {
-            "" => "timeout: 20s",
-            call => call,
-        };
-        let mut text = format!(
-            "      - {{ name: ext_authz, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.network.ext_authz.v3.ExtAuthz, stat_prefix: {name}, \
-             grpc_service: {{ envoy_grpc: {{ cluster_name: {cluster} }}, {call}, initial_metadata: [ {{ key: X-Decision, value: {decision} }} ] }}, {fields} }} }}\n"
-        );
-        let tcp = |cluster: &str| {
-            format!(
-                "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: {name}, cluster: {cluster}"
-            )
-        };
-        let config = match self.terminal {
-            Terminal::Tcp => tcp("host"),
-            Terminal::Greeting => tcp("greeting"),
-            Terminal::Echo => "envoy.extensions.filters.network.echo.v3.Echo".to_owned(),
-            Terminal::Http => format!(
-                "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, stat_prefix: {name}, \
-                 http_filters: [ {{ name: router, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }} }} ], \
-                 route_config: {{ virtual_hosts: [ {{ name: all, domains: [ \"*\" ], routes: [ {{ match: {{ prefix: \"/\" }}, direct_response: {{ status: 200, body: {{ inline_string: fine }} }} }} ] }} ] }}"
-            ),
-        };
-        let _ = writeln!(
-            text,
-            "      - {{ name: last, typed_config: {{ \"@type\": type.googleapis.com/{config} }} }}"
-        );
-        text
-    }
+/// HTTP/2, as it is configured.
+macro_rules! http2 {
+    ($config:literal) => {
+        concat!(
+            "typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, ",
+            $config,
+            " } }, "
+        )
+    };
 }
 
-/// What differs from run to run in a log is not in it.
-const LOG: &str = "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% \
-     received %BYTES_RECEIVED% sent %BYTES_SENT% %UPSTREAM_CLUSTER% \
-     %DYNAMIC_METADATA(envoy.filters.network.ext_authz)%";
+const HTTP2: &str = http2!("explicit_http_config: { http2_protocol_options: {} }");
 
-fn configuration(listeners: &[Listener], files: &Files, ports: &[(&str, u16)]) -> String {
+/// HTTP/2, and TLS with this authority.
+macro_rules! tls {
+    ($ca:literal) => {
+        tls!($ca, "", "explicit_http_config: { http2_protocol_options: {} }")
+    };
+    ($ca:literal, $verified:literal, $config:literal) => {
+        concat!(
+            http2!($config),
+            "transport_socket: { name: tls, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, sni: a.test, common_tls_context: { validation_context: { trusted_ca: { filename: {FILES}/",
+            $ca,
+            ".pem }, ",
+            $verified,
+            " } } } }, "
+        )
+    };
+}
+
+/// HTTP/2, and these limits.
+macro_rules! limited {
+    ($limits:literal) => {
+        concat!(
+            http2!("explicit_http_config: { http2_protocol_options: {} }"),
+            "circuit_breakers: { thresholds: [ { ",
+            $limits,
+            " } ] }, "
+        )
+    };
+}
+
+/// The clusters, and more of each.
+const CLUSTERS: &[(&str, At, &str)] = &[
+    ("host", At::Host, ""),
+    ("greeting", At::Greeting, ""),
+    ("auth", At::Server, HTTP2),
+    ("auth_http1", At::Server, ""),
+    ("auth_down", At::Down, HTTP2),
+    ("auth_mute", At::Mute, HTTP2),
+    ("auth_tls", At::SecureServer, tls!("ca")),
+    (
+        "auth_alpn",
+        At::SecureServer,
+        tls!("ca", "", "auto_config: {}"),
+    ),
+    ("auth_of_other_ca", At::SecureServer, tls!("other-ca")),
+    (
+        "auth_of_other_name",
+        At::SecureServer,
+        tls!(
+            "ca",
+            "match_typed_subject_alt_names: [ { san_type: DNS, matcher: { exact: zzz } } ]",
+            "explicit_http_config: { http2_protocol_options: {} }"
+        ),
+    ),
+    ("auth_mute_tls", At::Mute, tls!("ca")),
+    ("auth_no_requests", At::Server, limited!("max_requests: 0")),
+    ("auth_one_request", At::Server, limited!("max_requests: 1")),
+    (
+        "auth_no_connections",
+        At::Server,
+        limited!("max_connections: 0"),
+    ),
+    (
+        "auth_one_connection",
+        At::Server,
+        limited!("max_connections: 1"),
+    ),
+    (
+        "auth_none_waits",
+        At::Server,
+        limited!("max_pending_requests: 0"),
+    ),
+    (
+        "auth_one_waits",
+        At::Mute,
+        concat!(
+            tls!("ca"),
+            "circuit_breakers: { thresholds: [ { max_pending_requests: 1 } ] }, "
+        ),
+    ),
+];
+
+fn configuration(listeners: &[Listener], files: &Files, port: impl Fn(At) -> u16) -> String {
     let mut text = String::from(
         "node: { id: me, cluster: us, metadata: { labels: { a: b, c: d } } }
 admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }
@@ -113,39 +137,16 @@ static_resources:
   listeners:
 ",
     );
-    for listener in listeners {
-        let name = listener.name;
-        let _ = writeln!(
-            text,
-            "  - name: {name}
-    address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
-    access_log: [ {{ name: log, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: \"{{DIR}}/{name}.log\", log_format: {{ text_format_source: {{ inline_string: \"{LOG}\\n\" }} }} }} }} ]
-    filter_chains:
-    - filters:
-{}",
-            listener.filters()
-        );
-        if listener.tls {
-            let folder = files.folder().to_string_lossy();
-            let _ = writeln!(
-                text,
-                "      transport_socket: {{ name: tls, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext, require_client_certificate: true, \
-                 common_tls_context: {{ tls_certificates: [ {{ certificate_chain: {{ filename: {folder}/server.pem }}, private_key: {{ filename: {folder}/server.key }} }} ], \
-                 validation_context: {{ trusted_ca: {{ filename: {folder}/ca.pem }} }} }} }} }}
-    listener_filters: [ {{ name: tls_inspector, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector }} }} ]"
-            );
-        }
-    }
+    let each = listeners.iter();
+    text.extend(each.map(|listener| listener.configuration(files)));
     text += "  clusters:\n";
-    const HTTP2: &str = "typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: { http2_protocol_options: {} } } },";
-    for (name, port) in ports {
-        let protocol = match *name {
-            "host" | "greeting" | "auth_http1" => "",
-            _ => HTTP2,
-        };
+    let folder = files.folder().to_string_lossy();
+    for (name, at, more) in CLUSTERS {
         let _ = writeln!(
             text,
-            "  - {{ name: {name}, {protocol} load_assignment: {{ cluster_name: {name}, endpoints: [ {{ lb_endpoints: [ {{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }} }} ] }} ] }} }}"
+            "  - {{ name: {name}, {}load_assignment: {{ cluster_name: {name}, endpoints: [ {{ lb_endpoints: [ {{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }} }} }} ] }} ] }} }}",
+            more.replace("{FILES}", &folder),
+            port(*at)
         );
     }
     text
@@ -157,6 +158,8 @@ pub struct Scene {
     pub server: Option<Script>,
     pub server_port: u16,
     python: PathBuf,
+    /// Where the server's certificate is.
+    folder: PathBuf,
     /// Nobody else gets the server's port, nor connects from it.
     _reserved: Socket,
     /// Takes connections and says nothing.
@@ -173,28 +176,31 @@ impl Scene {
     ) -> Self {
         let reserved = reserve_port();
         let server_port = observation::port(&reserved);
-        let mut server = start_server(python, server_port);
-        assert_eq!(server.ports(), [server_port]);
+        let folder = files.folder().to_owned();
+        let mut server = start_server(python, server_port, &folder);
+        let [plain, secure] = ports(&mut server);
+        assert_eq!(plain, server_port);
         let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
         // Nobody gets a port again so soon that has just been free.
         let down = {
             let gone = TcpListener::bind("127.0.0.1:0").expect("a free port");
             gone.local_addr().expect("an address").port()
         };
-        let ports = [
-            ("host", host(b"")),
-            ("greeting", host(b"greeting")),
-            ("auth", server_port),
-            ("auth_http1", server_port),
-            ("auth_down", down),
-            ("auth_mute", mute.local_addr().expect("an address").port()),
-        ];
-        let text = configuration(listeners, files, &ports);
+        let (echoing, greeting) = (host(b""), host(b"greeting"));
+        let text = configuration(listeners, files, |at| match at {
+            At::Host => echoing,
+            At::Greeting => greeting,
+            At::Server => server_port,
+            At::SecureServer => secure,
+            At::Down => down,
+            At::Mute => mute.local_addr().expect("an address").port(),
+        });
         Self {
             process: Process::start_with(program, &text, flags),
             server: Some(server),
             server_port,
             python: python.clone(),
+            folder,
             _reserved: reserved,
             _mute: mute,
         }
@@ -209,8 +215,9 @@ impl Scene {
 
     /// Starts it again, where it was.
     pub fn restart_server(&mut self) {
-        let mut server = start_server(&self.python, self.server_port);
-        assert_eq!(server.ports(), [self.server_port]);
+        let mut server = start_server(&self.python, self.server_port, &self.folder);
+        let [plain, _] = ports(&mut server);
+        assert_eq!(plain, self.server_port);
         self.server = Some(server);
     }
 
@@ -234,8 +241,14 @@ fn reserve_port() -> Socket {
     socket
 }
 
-fn start_server(python: &PathBuf, port: u16) -> Script {
-    Script::start(python, "../ext_authz/server.py", port.to_string().as_ref())
+fn start_server(python: &PathBuf, port: u16, folder: &Path) -> Script {
+    let argument = format!("{port} {}", folder.display());
+    Script::start(python, "../ext_authz/server.py", argument.as_ref())
+}
+
+/// The server's ports, without TLS and with it.
+fn ports(server: &mut Script) -> [u16; 2] {
+    server.ports().try_into().expect("two ports")
 }
 
 /// A host that greets, and then sends back what it gets.
@@ -284,6 +297,10 @@ pub fn read(mut from: impl Read, count: usize) -> String {
         match from.read(&mut buffer) {
             Ok(0) => return format!("{:?}, then the end", String::from_utf8_lossy(&bytes)),
             Ok(taken) => bytes.extend_from_slice(&buffer[..taken]),
+            // An alert of TLS.
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                return format!("{:?}, then {error}", String::from_utf8_lossy(&bytes));
+            }
             Err(_) => return format!("{:?}, then an error", String::from_utf8_lossy(&bytes)),
         }
     }

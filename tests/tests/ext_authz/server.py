@@ -1,11 +1,13 @@
 """An authorization server, which does what the metadata of a call asks for.
 
-Called with the port to listen on, 0 for any. Prints the port that it has, then a line
-for each call: its metadata and the message, field by field. A line of input ends it
-with the line `end`.
+Called with the port to listen on, 0 for any, and with the folder of the certificate
+that it has on a second port, both in one argument. Prints the ports, then a line for
+each call: its metadata and the message, field by field. A line of input ends it with the
+line `end`.
 """
 
 import os
+import pathlib
 import sys
 import threading
 from concurrent import futures
@@ -64,41 +66,59 @@ def shown(data):
         return data.hex()
 
 
-def response(code, told):
-    status = b"\x08" + bytes([code]) if code else b""
-    message = b"\x0a" + bytes([len(status)]) + status
-    if told:
-        metadata = struct_pb2.Struct()
-        metadata.update(told)
-        said = metadata.SerializeToString()
-        message += b"\x22" + bytes([len(said)]) + said
-    return message
+def field(number, content):
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+def status(code):
+    """A `google.rpc.Status`."""
+    return field(1, b"\x08" + bytes([code]) if code else b"")
+
+
+def response(number, code=0):
+    """What a request would be answered with, by its place in the message."""
+    low, high = code & 0x7F | 0x80, code >> 7
+    return field(number, field(1, bytes([8, low, high])) if code else b"")
+
+
+def metadata(number, told):
+    struct = struct_pb2.Struct()
+    struct.update(told)
+    return field(number, struct.SerializeToString())
+
+
+DENIED, OK, ERROR = 2, 3, 5
+
+ANSWERS = {
+    "ok": status(0),
+    "ok-429": status(0) + response(DENIED, 429),
+    "ok-told": status(0) + field(OK, metadata(3, {"of": "requests"})) + metadata(4, {"of": "it"}),
+    "told": status(0) + metadata(4, {"user": "somebody", "level": 3}),
+    "deny": status(7),
+    "deny-429": status(7) + response(DENIED, 429),
+    "deny-told": status(16) + metadata(4, {"why": "not you"}),
+    "fail": status(7) + response(ERROR),
+    "fail-503": status(14) + response(ERROR, 503),
+    "fail-told": status(14) + response(ERROR) + metadata(4, {"why": "I do not know"}),
+    "empty": b"",
+    "nonsense": b"\xff\xff\xff",
+}
 
 
 def check(request, context):
     asked = dict(context.invocation_metadata())
-    metadata = sorted(pair for pair in asked.items() if pair[0] not in LEFT_OUT)
+    told = sorted(pair for pair in asked.items() if pair[0] not in LEFT_OUT)
     limited = context.time_remaining() is not None
     with writing:
-        print("call", metadata, limited, shown(request), flush=True)
+        print("call", told, limited, shown(request), flush=True)
     decision = asked.get("x-decision", "ok")
-    if decision == "ok":
-        return response(0, {})
-    if decision == "told":
-        return response(0, {"user": "somebody", "level": 3})
-    if decision == "deny":
-        return response(7, {})
-    if decision == "deny-told":
-        return response(16, {"why": "not you"})
-    if decision == "empty":
-        return b""
-    if decision == "nonsense":
-        return b"\xff\xff\xff"
+    if decision in ANSWERS:
+        return ANSWERS[decision]
     if decision == "slow":
         ended = threading.Event()
         context.add_callback(ended.set)
         ended.wait(20)
-        return response(0, {})
+        return ANSWERS["ok"]
     context.abort(grpc.StatusCode[decision], "as asked for")
 
 
@@ -110,10 +130,17 @@ class Handler(grpc.GenericRpcHandler):
 
 
 def main():
+    port, folder = sys.argv[1].split(" ", 1)
     server = grpc.server(futures.ThreadPoolExecutor(16), (Handler(),))
-    port = server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
+    read = lambda name: pathlib.Path(folder, name).read_bytes()
+    certificate = (read("server.key"), read("server.pem"))
+    credentials = grpc.ssl_server_credentials([certificate])
+    ports = [
+        server.add_insecure_port(f"127.0.0.1:{port}"),
+        server.add_secure_port("127.0.0.1:0", credentials),
+    ]
     server.start()
-    print(port, flush=True)
+    print(*ports, flush=True)
     sys.stdin.readline()
     server.stop(0).wait()
     with writing:

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::data::core::v3::TlvsMetadata;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{Peer, TlsSession};
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
 use envoy_types::pb::google::protobuf;
+use prost::{Message as _, Name as _};
 
 use super::super::Connection;
-use crate::stream_info::{CertificateFacts, ConnectionInfo};
+use crate::stream_info::{CertificateFacts, ConnectionInfo, StreamInfo};
 
 /// What of a connection is told.
 #[derive(Debug, Clone)]
@@ -20,6 +22,10 @@ pub(super) struct Told {
     pub tls_session: bool,
     /// The field of the node's metadata with the labels of the destination.
     pub labels: Box<str>,
+    /// Namespaces of metadata.
+    pub namespaces: Box<[Box<str>]>,
+    /// Namespaces of typed metadata.
+    pub typed_namespaces: Box<[Box<str>]>,
 }
 
 impl Told {
@@ -49,12 +55,29 @@ impl Told {
                     principal: server.map(principal).unwrap_or_default(),
                     certificate: String::new(),
                 }),
-                metadata_context: Some(core::Metadata::default()),
+                metadata_context: Some(self.metadata(connection.info)),
                 tls_session: self.tls_session.then(|| TlsSession {
                     sni: name().to_owned(),
                 }),
                 ..AttributeContext::default()
             }),
+        }
+    }
+
+    fn metadata(&self, info: &StreamInfo) -> core::Metadata {
+        let said = info.metadata();
+        let values = self.namespaces.iter().filter_map(|name| {
+            let values = said.get(name)?.to_proto();
+            Some((name.to_string(), values))
+        });
+        let typed = info.connection.typed_metadata.as_deref();
+        let typed = typed.unwrap_or_default().iter();
+        let messages = typed
+            .filter(|(name, _)| self.typed_namespaces.contains(name))
+            .map(|(name, message)| (name.to_string(), packed(message)));
+        core::Metadata {
+            filter_metadata: values.collect(),
+            typed_filter_metadata: messages.collect(),
         }
     }
 
@@ -72,6 +95,13 @@ impl Told {
         labels
             .map(|(name, value)| (name.clone(), text(value)))
             .collect()
+    }
+}
+
+fn packed(message: &TlvsMetadata) -> protobuf::Any {
+    protobuf::Any {
+        type_url: TlvsMetadata::type_url(),
+        value: message.encode_to_vec(),
     }
 }
 

@@ -3,9 +3,11 @@
 //!
 //! A chain asks once a connection, while a TCP proxy behind it already connects to
 //! a host. What the client sends meanwhile waits in its socket. A client that is
-//! gone, or a worker that ends, drops the call.
+//! gone, or a worker that ends, drops the call. In shadow mode nobody is closed: what
+//! was decided is left for filters and logs behind.
 
 mod check_request;
+mod verdict;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,24 +15,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::extensions::filters::network::ext_authz::v3::ExtAuthz as ExtAuthzPb;
-use envoy_types::pb::envoy::service::auth::v3::CheckResponse;
 use envoy_types::pb::google::protobuf::Any;
 use prost::Message as _;
 use ringway_config::context::Cx;
+use ringway_config::filter_state::Object;
 use ringway_config::grpc_service::GrpcService;
-use ringway_config::metadata::{Struct, Value};
+use ringway_config::metadata::Value;
 use ringway_config::metadata_match::MetadataMatcher;
 use ringway_config::unpack;
 
 use self::check_request::Told;
+use self::verdict::{Decision, Verdict};
 use super::{Connection, Flow, NetworkFilter};
 use crate::filters::grpc_async_client::UnaryMethod;
 use crate::reactor;
 use crate::stats::{Gauge, Store};
 use crate::stats_struct;
-use crate::stream_info::{ResponseFlag, StreamInfo, details};
+use crate::stream_info::{ResponseFlag, details};
 
-/// The name of the filter, and of its metadata.
+/// The name of the filter, of its metadata, and of its object in the filter state.
 const NAME: &str = "envoy.filters.network.ext_authz";
 
 /// The method that is called.
@@ -55,6 +58,10 @@ pub struct ExtAuthz {
     method: Arc<UnaryMethod>,
     told: Told,
     allows_on_failure: bool,
+    /// Nobody is closed.
+    is_shadow: bool,
+    /// Those that are closed are told by an alert of TLS.
+    sends_alert: bool,
     /// Which connections are asked about; `None` is all.
     enabled: Option<MetadataMatcher>,
     stat_prefix: Box<str>,
@@ -85,8 +92,12 @@ impl ExtAuthz {
                 certificate: proto.include_peer_certificate,
                 tls_session: proto.include_tls_session,
                 labels: proto.bootstrap_metadata_labels_key.as_str().into(),
+                namespaces: names(&proto.metadata_context_namespaces),
+                typed_namespaces: names(&proto.typed_metadata_context_namespaces),
             },
             allows_on_failure: proto.failure_mode_allow,
+            is_shadow: proto.shadow_mode,
+            sends_alert: proto.send_tls_alert_on_denial,
             enabled: match enabled {
                 None => None,
                 Some(matcher) => Some(matcher?),
@@ -100,7 +111,7 @@ impl ExtAuthz {
     fn check(&self, stats: &ExtAuthzStats, connection: &mut Connection<'_>) -> Flow {
         stats.total.inc();
         let message = self.told.request(connection).encode_to_vec();
-        let outcome = Rc::new(RefCell::new(None));
+        let outcome = Rc::new(RefCell::new(Verdict::error()));
         connection.held.push(Box::new(Check {
             begun: reactor::now(),
             outcome: Rc::clone(&outcome),
@@ -111,10 +122,10 @@ impl ExtAuthz {
         Flow::Wait(Box::pin(async move {
             let answer = method.call(&worker, &message).await;
             *outcome.borrow_mut() = match answer {
-                Ok(message) => CheckResponse::decode(&*message).ok(),
+                Ok(message) => Verdict::read(&message),
                 Err(failed) => {
                     tracing::debug!(status = failed.0, "no answer about a connection");
-                    None
+                    Verdict::error()
                 }
             };
             drop(active);
@@ -152,46 +163,63 @@ impl NetworkFilter for ExtAuthz {
             return Flow::Close;
         };
         let info = &mut *connection.info;
-        let Some(answer) = check.outcome.take() else {
-            stats.error.inc();
-            if self.allows_on_failure {
+        let mut verdict = check.outcome.take();
+        match verdict.decision {
+            Decision::Ok => {
+                stats.ok.inc();
+                let took = reactor::now().saturating_duration_since(check.begun);
+                let took = Value::Number(took.as_millis() as f64);
+                verdict.metadata.set(DURATION, took);
+            }
+            Decision::Denied => stats.denied.inc(),
+            Decision::Error => stats.error.inc(),
+        }
+        if verdict.metadata.iter().next().is_some() {
+            info.metadata_mut().entry(NAME).update(&verdict.metadata);
+        }
+        if self.is_shadow {
+            info.filter_state_mut().set(NAME, decision(&verdict));
+            return Flow::Continue;
+        }
+        info.details.set(match verdict.decision {
+            Decision::Ok => return Flow::Continue,
+            Decision::Error if self.allows_on_failure => {
                 stats.failure_mode_allowed.inc();
                 return Flow::Continue;
             }
-            stats.cx_closed.inc();
-            return close(info, details::EXT_AUTHZ_ERROR);
-        };
-        let is_ok = answer.status.is_none_or(|status| status.code == 0);
-        let mut told = answer.dynamic_metadata.as_ref().map(Struct::from_proto);
-        if is_ok {
-            let took = reactor::now().saturating_duration_since(check.begun);
-            let took = Value::Number(took.as_millis() as f64);
-            told.get_or_insert_default().set(DURATION, took);
-        }
-        if let Some(told) = told {
-            info.metadata_mut().entry(NAME).update(&told);
-        }
-        if is_ok {
-            stats.ok.inc();
-            return Flow::Continue;
-        }
-        stats.denied.inc();
+            Decision::Denied => details::EXT_AUTHZ_DENIED,
+            Decision::Error => details::EXT_AUTHZ_ERROR,
+        });
+        info.flags.set(ResponseFlag::UnauthorizedExternalService);
         stats.cx_closed.inc();
-        close(info, details::EXT_AUTHZ_DENIED)
+        match self.sends_alert {
+            true => Flow::DenyAccess,
+            false => Flow::Close,
+        }
     }
 }
 
-fn close(info: &mut StreamInfo, why: &'static str) -> Flow {
-    info.flags.set(ResponseFlag::UnauthorizedExternalService);
-    info.details.set(why);
-    Flow::Close
+fn names(proto: &[String]) -> Box<[Box<str>]> {
+    proto.iter().map(|name| name.as_str().into()).collect()
+}
+
+/// What those behind see of a verdict.
+fn decision(verdict: &Verdict) -> Object {
+    Object::Decision {
+        check_result: match verdict.decision {
+            Decision::Ok => "OK",
+            Decision::Denied => "DENIED",
+            Decision::Error => "ERROR",
+        },
+        status_code: verdict.status_code,
+    }
 }
 
 /// A check that waits for its answer.
 struct Check {
     begun: Instant,
-    /// The answer, if there is a good one.
-    outcome: Rc<RefCell<Option<CheckResponse>>>,
+    /// What the answer says, once it is there.
+    outcome: Rc<RefCell<Verdict>>,
 }
 
 /// Counts a check while it waits.
