@@ -119,10 +119,10 @@ impl WorkerChain {
             *session = Some(begun);
         }
         if let Some(session) = session
-            && Box::pin(filters.on_new_connection(session)).await.is_err()
+            && let Err(closed) = Box::pin(filters.on_new_connection(session)).await
         {
             turn_away(&stream);
-            return manager.give_up_connection(&visit);
+            return manager.give_up_connection(&visit, closed);
         }
         // In a box: it is large, and over soon.
         let socket = match &self.tls {
@@ -135,7 +135,11 @@ impl WorkerChain {
                 if let Some(session) = session {
                     session.note_no_handshake(&error);
                 }
-                return manager.give_up_connection(&visit);
+                let closed = match error {
+                    NoHandshake::Failed(..) => Closed::ByClient,
+                    NoHandshake::Timeout(_) => Closed::ByUs,
+                };
+                return manager.give_up_connection(&visit, closed);
             }
         };
         if self.tls.is_some() {
@@ -153,8 +157,8 @@ impl WorkerChain {
                 }
                 Ok::<(), Closed>(())
             };
-            if Box::pin(passes).await.is_err() {
-                return manager.give_up_connection(&visit);
+            if let Err(closed) = Box::pin(passes).await {
+                return manager.give_up_connection(&visit, closed);
             }
             let said = session.info.filter_state();
             if !said.is_empty() {

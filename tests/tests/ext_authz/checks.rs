@@ -83,6 +83,11 @@ fn checks() -> Vec<(Listener, Client)> {
         (asks("echo_gone", "slow").ends(Echo), ResetsAtOnce("hello")),
         (asks("http", "ok").ends(Http), GET),
         (asks("http_denied", "deny-told").ends(Http), GET),
+        (asks("http_silent", "ok").ends(Http), Leaves),
+        (
+            asks("http_gone", "slow").ends(Http),
+            ResetsAtOnce("GET / HTTP/1.1\r\n"),
+        ),
         (asks("tls", "ok").secure(), Secure("client")),
         (
             asks("tls_with_all", "told")
@@ -110,6 +115,8 @@ fn connections_are_asked_about() {
     has("denied reads \"\", then the end");
     has("denied: ext_authz.denied.denied +1");
     has("failed: ext_authz.failed.error +1");
+    has("http_denied: http.http_denied.downstream_cx_destroy_local +1");
+    has("http_gone: http.http_gone.downstream_cx_destroy_remote +1");
     let calls = seen.iter().filter(|line| line.starts_with("call ")).count();
     assert_eq!(calls, 24, "{seen:#?}");
 }
@@ -194,12 +201,8 @@ fn denials() -> Vec<(Listener, Client)> {
         (alert("alerted_before", "deny"), SecureBefore("client")),
         (alert("alerted_of_failure", "UNAVAILABLE"), Secure("client")),
         (alert("no_alert", "ok"), Secure("client")),
-        (
-            alert("alerted_greeted", "deny").ends(Greeting),
-            Secure("client"),
-        ),
         (alert("alerted_echo", "deny").ends(Echo), Secure("client")),
-        (alert("alerted_http", "deny").ends(Http), Secure("client")),
+        (alert("http_alerted", "deny").ends(Http), Secure("client")),
         (asks("no_tls", "deny").with(ALERTS), HELLO),
         (asks("unsaid", "deny").secure(), Secure("client")),
         (

@@ -23,17 +23,17 @@ pub fn compare(test: &str, all: &[(Listener, Client)]) -> Option<Vec<String>> {
     })
 }
 
-/// Statistics that are compared: those of the filter, of the clusters that are asked,
-/// and of requests of the proxy's own.
+/// Statistics that are compared: those of the filter, of the clusters that are asked, of
+/// requests of the proxy's own, and of connection managers.
 fn is_counted(name: &str) -> bool {
-    let of_clusters = name.starts_with("cluster.auth");
     // Codecs count frames in their own ways, a server that is spoken to in HTTP/1 may be
     // the first to close, and Envoy asks nobody for a response of OCSP.
-    let uncertain = ["bytes", ".http2.", "cx_destroy", "ssl.ocsp_staple_"];
-    let is_certain = !uncertain.iter().any(|part| name.contains(part));
+    let of_cluster = ["bytes", ".http2.", "cx_destroy", "ssl.ocsp_staple_"];
+    let is_certain = |uncertain: &[&str]| !uncertain.iter().any(|part| name.contains(part));
     name.starts_with("ext_authz.")
+        || name.starts_with("cluster.auth") && is_certain(&of_cluster)
+        || name.starts_with("http.http") && is_certain(&["bytes"])
         || name.starts_with("http.async-client.")
-        || of_clusters && is_certain
 }
 
 fn play(scene: &mut Scene, files: &Files, all: &[(Listener, Client)]) -> Vec<String> {

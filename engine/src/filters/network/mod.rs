@@ -91,7 +91,7 @@ impl RawTerminal {
             proxy.serve(session, filters, handshake, buffer_limit).await;
             return Ok(());
         }
-        let (socket, info) = handshake.await.map_err(|_| Closed)?;
+        let (socket, info) = handshake.await.map_err(|_| Closed::ByClient)?;
         filters.on_secured(session, info);
         match self {
             Self::Echo => echo::serve(session, filters, socket, buffer_limit).await,
@@ -179,9 +179,14 @@ pub enum Flow {
     Wait(Pin<Box<dyn Future<Output = ()>>>),
 }
 
-/// A filter has closed a connection, or the worker ends.
+/// A connection goes no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Closed;
+pub enum Closed {
+    /// A filter has closed it, or the worker ends.
+    ByUs,
+    /// Its client is gone, or there is no handshake with it.
+    ByClient,
+}
 
 /// The filters of a chain before the terminal one.
 #[derive(Default)]
@@ -260,13 +265,14 @@ impl NetworkFilters {
         let mut telling = Telling::new(session, bytes);
         poll_fn(|cx| {
             let told = self.poll_data(&mut telling, session, client, cx);
-            // Nothing but the end of the worker sets the timer.
-            if told.is_pending()
-                && (session.timer.poll_expired(cx).is_ready() || client.poll_closed(cx).is_ready())
-            {
-                return Poll::Ready(Err(Closed));
+            if told.is_ready() {
+                return told;
             }
-            told
+            // Nothing but the end of the worker sets the timer.
+            if session.timer.poll_expired(cx).is_ready() {
+                return Poll::Ready(Err(Closed::ByUs));
+            }
+            client.poll_closed(cx).map(|()| Err(Closed::ByClient))
         })
         .await
     }
@@ -296,10 +302,10 @@ impl NetworkFilters {
             telling.waiting = None;
             match flow {
                 Flow::Continue => telling.next += 1,
-                Flow::Close => return Poll::Ready(Err(Closed)),
+                Flow::Close => return Poll::Ready(Err(Closed::ByUs)),
                 Flow::DenyAccess => {
                     client.deny_access();
-                    return Poll::Ready(Err(Closed));
+                    return Poll::Ready(Err(Closed::ByUs));
                 }
                 Flow::Wait(waiting) => telling.waiting = Some(waiting),
             }
@@ -409,11 +415,11 @@ impl Session {
         loop {
             match flow {
                 Flow::Continue => return Ok(()),
-                Flow::Close | Flow::DenyAccess => return Err(Closed),
+                Flow::Close | Flow::DenyAccess => return Err(Closed::ByUs),
                 Flow::Wait(waiting) => {
                     // Nothing but the end of the worker sets the timer.
                     if reactor::timeout(&self.timer, waiting).await.is_err() {
-                        return Err(Closed);
+                        return Err(Closed::ByUs);
                     }
                     flow = filter.resume(&mut self.connection());
                 }

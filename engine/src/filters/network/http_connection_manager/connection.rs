@@ -108,9 +108,13 @@ impl ConnectionManager {
         }
     }
 
-    /// Counts a connection that ended in its handshake.
-    pub fn give_up_connection(&self, visit: &Visit) {
-        self.count_closed(visit, End::ByClient);
+    /// Counts a connection that ended before its first request.
+    pub fn give_up_connection(&self, visit: &Visit, closed: Closed) {
+        let end = match closed {
+            Closed::ByUs => End::ByUs,
+            Closed::ByClient => End::ByClient,
+        };
+        self.count_closed(visit, end);
     }
 
     /// Waits for a client's first bytes on behalf of the filters before, as long as a
@@ -143,7 +147,7 @@ impl ConnectionManager {
         } else if passed(age) {
             self.stats().downstream_cx_max_duration_reached.inc();
         }
-        Err(Closed)
+        Err(Closed::ByUs)
     }
 
     /// Serves a connection until it is closed, and says what it has carried.

@@ -156,7 +156,7 @@ impl TcpProxy {
             match step.await {
                 Step::Event(Event::Ended(end)) => break end,
                 Step::Event(Event::Data(bytes)) => telling = Some(Telling::new(session, bytes)),
-                Step::Told(Err(Closed)) => break End::Closed,
+                Step::Told(Err(_)) => break End::Closed,
                 Step::Told(Ok(())) => {
                     telling = None;
                     relay.let_data_pass();
