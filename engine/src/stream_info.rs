@@ -387,6 +387,9 @@ impl TimePoint {
     }
 }
 
+/// Messages by namespace: typed metadata.
+pub type TypedMetadata = Rc<[(Box<str>, TlvsMetadata)]>;
+
 /// What tells a client apart by its ClientHello.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fingerprints {
@@ -434,9 +437,8 @@ pub struct ConnectionInfo {
     /// What listener filters have said of it. Requests on it have metadata of
     /// their own.
     pub metadata: Metadata,
-    /// What a header of PROXY protocol has said, as the bytes that it is, by namespace:
-    /// its typed metadata.
-    pub typed_metadata: Option<Rc<[(Box<str>, TlvsMetadata)]>>,
+    /// What a header of PROXY protocol has said, as the bytes that it is.
+    pub typed_metadata: Option<TypedMetadata>,
     /// What a header of PROXY protocol has said and may be passed on.
     pub tlvs: Option<Rc<[Tlv]>>,
     /// Whom hosts are to see as their client, if not us.

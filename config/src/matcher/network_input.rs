@@ -51,7 +51,7 @@ impl NetworkInput {
             Self::FilterState { key, field } => match seen.filter_state.get(key)? {
                 object if object.has_fields() && !field.is_empty() => match object.field(field)? {
                     Field::Text(text) => Some(f(&text)),
-                    number => scratch::with(|out| {
+                    number @ Field::Number(_) => scratch::with(|out| {
                         number.write(out);
                         Some(f(out))
                     }),

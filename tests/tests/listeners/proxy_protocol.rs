@@ -46,7 +46,9 @@ listener_filters:
     Listener {
         log: "all=%FILTER_STATE(envoy.network.proxy_protocol.tlv)% \
               typed=%FILTER_STATE(envoy.network.proxy_protocol.tlv:TYPED)% \
-              plain=%FILTER_STATE(envoy.network.proxy_protocol.tlv:PLAIN):5%",
+              plain=%FILTER_STATE(envoy.network.proxy_protocol.tlv:PLAIN):5% \
+              object=%CEL(filter_state['envoy.network.proxy_protocol.tlv'])% \
+              a=%CEL(filter_state['envoy.network.proxy_protocol.tlv'].a)%",
         ..listener(
             "no_v1",
             r#"

@@ -12,7 +12,6 @@ pub mod tls_inspector;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use envoy_types::pb::envoy::data::core::v3::TlvsMetadata;
 use envoy_types::pb::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector as HttpInspectorPb;
 use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector as TlsInspectorPb;
 use prost::Name;
@@ -22,7 +21,7 @@ use ringway_config::proxy_protocol::Tlv;
 
 use crate::filters::WorkerContext;
 use crate::reactor::{Chunk, Stream};
-use crate::stream_info::{Fingerprints, OriginalSource};
+use crate::stream_info::{Fingerprints, OriginalSource, TypedMetadata};
 use http_inspector::HttpInspector;
 use local_ratelimit::LocalRateLimit;
 use original_src::OriginalSrc;
@@ -65,8 +64,8 @@ pub struct Inspected {
     pub source: Option<OriginalSource>,
     /// What is said of the connection.
     pub metadata: Metadata,
-    /// What a header of PROXY protocol has said, as the bytes that it is, by namespace.
-    pub typed_metadata: Option<Rc<[(Box<str>, TlvsMetadata)]>>,
+    /// What a header of PROXY protocol has said, as the bytes that it is.
+    pub typed_metadata: Option<TypedMetadata>,
     /// What is left for those behind.
     pub filter_state: FilterState,
     /// What a header of PROXY protocol has said and may be passed on.

@@ -181,7 +181,7 @@ impl NetworkFilter for ExtAuthz {
             info.filter_state_mut().set(NAME, decision(&verdict));
             return Flow::Continue;
         }
-        info.details.set(match verdict.decision {
+        let why = match verdict.decision {
             Decision::Ok => return Flow::Continue,
             Decision::Error if self.allows_on_failure => {
                 stats.failure_mode_allowed.inc();
@@ -189,7 +189,8 @@ impl NetworkFilter for ExtAuthz {
             }
             Decision::Denied => details::EXT_AUTHZ_DENIED,
             Decision::Error => details::EXT_AUTHZ_ERROR,
-        });
+        };
+        info.details.set(why);
         info.flags.set(ResponseFlag::UnauthorizedExternalService);
         stats.cx_closed.inc();
         match self.sends_alert {
