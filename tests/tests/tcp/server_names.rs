@@ -19,49 +19,77 @@ macro_rules! chain {
 
 const CHAINS: &str = concat!(chain!("name"), chain!("domain"), chain!("any"));
 
-const INSPECTED: &str = r#"
-listener_filters:
-- name: inspector
-  typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector }
-filter_chain_matcher:
-  matcher_tree:
-    input: { name: input, typed_config: { "@type": type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.ServerNameInput } }
-    custom_match:
-      name: names
-      typed_config:
-        "@type": type.googleapis.com/xds.type.matcher.v3.ServerNameMatcher
-        domain_matchers:
-        - { domains: [ "*" ], on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: any } } } }
-        - { domains: [ "*.com", "b.net" ], on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: domain } } } }
-        - { domains: [ "www.a.com" ], on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: name } } } }
-        - { domains: [ "far.a.com", "*.b.com" ], on_match: { matcher: { matcher_tree: { input: { name: input, typed_config: { "@type": type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.SourceIPInput } }, custom_match: { name: ranges, typed_config: { "@type": type.googleapis.com/xds.type.matcher.v3.IPMatcher, range_matchers: [ { ranges: [ { address_prefix: 127.0.0.2, prefix_len: 32 } ], on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: name } } } } ] } } } } } }
-        - { domains: [ "*.near.com" ], on_match: { matcher: { matcher_tree: { input: { name: input, typed_config: { "@type": type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.SourceIPInput } }, custom_match: { name: ranges, typed_config: { "@type": type.googleapis.com/xds.type.matcher.v3.IPMatcher, range_matchers: [ { ranges: [ { address_prefix: 127.0.0.1, prefix_len: 32 } ], on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: name } } } } ] } } } } } }
-"#;
+/// Leads to a chain.
+macro_rules! to {
+    ($name:literal) => {
+        concat!(
+            "{ action: { name: chain, typed_config: { \"@type\": \
+             type.googleapis.com/google.protobuf.StringValue, value: ",
+            $name,
+            " } } }"
+        )
+    };
+    ($name:literal, only from $address:literal) => {
+        concat!(
+            "{ matcher: { matcher_tree: { input: { name: input, typed_config: { \"@type\": \
+             type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.SourceIPInput } }, \
+             custom_match: { name: ranges, typed_config: { \"@type\": \
+             type.googleapis.com/xds.type.matcher.v3.IPMatcher, range_matchers: [ { ranges: [ { \
+             address_prefix: ",
+            $address,
+            ", prefix_len: 32 } ], on_match: ",
+            to!($name),
+            " } ] } } } } }"
+        )
+    };
+}
 
-const OF_SOME: &str = r#"
+/// Lists of domains, each with where it leads, and where others go.
+macro_rules! domains {
+    ([ $(($domains:literal, $on_match:expr)),* $(,)? ], $others:expr) => {
+        concat!(
+            "
 listener_filters:
-- name: inspector
-  typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector }
+- { name: inspector, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector } }
 filter_chain_matcher:
   matcher_tree:
-    input: { name: input, typed_config: { "@type": type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.ServerNameInput } }
+    input: { name: input, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.ServerNameInput } }
     custom_match:
       name: names
       typed_config:
-        "@type": type.googleapis.com/xds.type.matcher.v3.ServerNameMatcher
+        \"@type\": type.googleapis.com/xds.type.matcher.v3.ServerNameMatcher
         domain_matchers:
-        - { domains: [ "*.com", "Name.Org" ], on_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: domain } } } }
-  on_no_match: { action: { name: chain, typed_config: { "@type": type.googleapis.com/google.protobuf.StringValue, value: any } } }
-"#;
+",
+            $("        - { domains: [ ", $domains, " ], on_match: ", $on_match, " }\n",)*
+            $others
+        )
+    };
+}
+
+const ALL: &str = domains!(
+    [
+        ("\"*\"", to!("any")),
+        ("\"*.com\", b.net", to!("domain")),
+        ("www.a.com", to!("name")),
+        ("far.a.com, \"*.b.com\"", to!("name", only from "127.0.0.2")),
+        ("\"*.near.com\"", to!("name", only from "127.0.0.1")),
+    ],
+    ""
+);
+
+const SOME: &str = domains!(
+    [("\"*.com\", Name.Org", to!("domain"))],
+    concat!("  on_no_match: ", to!("any"), "\n")
+);
 
 const LISTENERS: &[Listener] = &[
     Listener {
-        more: INSPECTED,
+        more: ALL,
         chains: CHAINS,
         ..listener("all", proxied!("cluster: host0"))
     },
     Listener {
-        more: OF_SOME,
+        more: SOME,
         chains: CHAINS,
         ..listener("some", proxied!("cluster: host0"))
     },
