@@ -16,10 +16,16 @@ fn both(scenarios: &[Scenario]) -> Vec<(Listener, Client)> {
     let mut all = Vec::new();
     for (cluster, decision, client) in scenarios {
         let name = cluster.trim_start_matches("auth_");
-        all.push((asks(name, decision).of(cluster).soon(), *client));
-        let allows = asks(&format!("{name}_allowed"), decision);
-        let allows = allows.of(cluster).soon().with("failure_mode_allow: true");
-        all.push((allows, *client));
+        for (suffix, fields) in [("", ""), ("_allowed", "failure_mode_allow: true")] {
+            let listener = asks(&format!("{name}{suffix}"), decision);
+            let listener = listener.of(cluster).with(fields);
+            // Others are answered, or break off.
+            let listener = match cluster.starts_with("auth_mute") {
+                true => listener.soon(),
+                false => listener,
+            };
+            all.push((listener, *client));
+        }
     }
     all
 }
