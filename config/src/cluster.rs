@@ -29,7 +29,7 @@ use crate::http2_protocol_options::Http2ProtocolOptions;
 use crate::latency_outlier::{self, LatencyOutlier};
 use crate::listener::BUFFER_LIMIT;
 use crate::load_balancing::{self, Balancing};
-use crate::metadata::{Metadata, Struct};
+use crate::metadata::Metadata;
 use crate::outlier_detection::{self, ErrorMatcher, OutlierDetection};
 use crate::proxy_protocol::{self, ProxyProtocol};
 use crate::request_policies::RequestPolicies;
@@ -147,7 +147,7 @@ impl Cluster {
     /// The port of a host that a request names without one.
     #[must_use]
     pub fn default_port(&self) -> u16 {
-        match self.socket(self.socket_matches.of_labels(&Struct::default())) {
+        match self.socket(self.socket_matches.of_anyone()) {
             TransportSocket::RawBuffer => 80,
             TransportSocket::Tls(_) => 443,
         }
@@ -283,10 +283,9 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
     check_queuing(proto, cx);
     let preconnect = Preconnect::lower(proto, &discovery, cx);
     let (proxy_protocol, transport_socket) = transport(proto, defaults.secrets, cx);
-    let matches = &proto.transport_socket_matches;
-    let socket_matches = socket_match::lower(matches, defaults.secrets, cx);
+    let socket_matches = socket_match::lower(proto, defaults.secrets, cx);
     let is_tls = matches!(transport_socket, TransportSocket::Tls(_));
-    if http.version == HttpVersion::Negotiated && !is_tls && proto.transport_socket.is_none() {
+    if http.version == HttpVersion::Negotiated && !is_tls {
         cx.entry(
             "typed_extension_protocol_options",
             HTTP_PROTOCOL_OPTIONS,
@@ -297,6 +296,9 @@ pub(crate) fn lower(proto: &pb::Cluster, defaults: &Defaults<'_>, cx: &mut Cx<'_
                 );
             },
         );
+    }
+    if http.version == HttpVersion::Negotiated {
+        socket_matches.check_negotiation(cx);
     }
     let bind = match &proto.upstream_bind_config {
         Some(config) => cx.field("upstream_bind_config", |cx| {

@@ -119,7 +119,8 @@ fn field(kind: &Kind, value: &Value, hidden: bool) -> Json {
     }
 }
 
-fn number(value: f64) -> Json {
+/// A number, which is written without a fraction where it has none.
+pub(crate) fn number(value: f64) -> Json {
     #[allow(clippy::cast_possible_truncation)] // Integral and below 2^53.
     if value.fract() == 0.0 && value.abs() < 9e15 && !(value == 0.0 && value.is_sign_negative()) {
         return json!(value as i64);

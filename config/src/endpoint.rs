@@ -11,6 +11,7 @@ use envoy_types::pb::envoy::config::endpoint::v3::cluster_load_assignment::polic
 use crate::context::Cx;
 use crate::core::{self, Address, Locality};
 use crate::happy_eyeballs::HappyEyeballs;
+use crate::matcher::HostMetadata;
 use crate::metadata::Metadata;
 use crate::proxy_protocol::{self, Tlv};
 use crate::runtime::{FractionalPercent, RuntimeKey, RuntimeValues};
@@ -159,12 +160,14 @@ impl Host {
         self.rare.as_ref()?.health_check.as_ref()
     }
 
-    /// What is said of all hosts of its locality.
+    /// What is said of it and of all hosts of its locality, for matchers.
     #[must_use]
-    pub fn locality_metadata(&self) -> &Metadata {
+    pub fn described(&self) -> HostMetadata<'_> {
         let rare = self.rare.as_ref();
-        rare.and_then(|rare| rare.locality_metadata.as_deref())
-            .unwrap_or(Metadata::EMPTY)
+        HostMetadata {
+            own: (!self.metadata.is_empty()).then_some(&*self.metadata),
+            locality: rare.and_then(|rare| rare.locality_metadata.as_deref()),
+        }
     }
 
     /// What headers of PROXY protocol say to it, besides what they say to its
@@ -183,7 +186,7 @@ pub struct Rare {
     pub attempts: Box<[Address]>,
     /// See [`Host::health_check`].
     pub health_check: Option<HostCheck>,
-    /// See [`Host::locality_metadata`].
+    /// What is said of all hosts of its locality.
     pub locality_metadata: Option<Arc<Metadata>>,
     /// See [`Host::proxy_protocol`].
     pub proxy_protocol: Box<[Tlv]>,

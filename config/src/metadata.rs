@@ -7,6 +7,9 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::config::core::v3 as pb;
 use envoy_types::pb::google::protobuf;
 use envoy_types::pb::google::protobuf::value::Kind;
+use serde_json::Value as Json;
+
+use crate::dump::number;
 
 /// A `google.protobuf.Value`.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +43,16 @@ pub enum Found<'a> {
     Struct(&'a Struct),
     /// Any other value.
     Value(&'a Value),
+}
+
+impl Found<'_> {
+    /// It as JSON.
+    pub fn to_json(self) -> Json {
+        match self {
+            Found::Struct(fields) => fields.to_json(),
+            Found::Value(value) => value.to_json(),
+        }
+    }
 }
 
 /// The metadata of a route and of the virtual host that it is in.
@@ -92,6 +105,18 @@ impl Value {
         Value::Text(bytes.into())
     }
 
+    /// The value as JSON.
+    pub fn to_json(&self) -> Json {
+        match self {
+            Value::Null => Json::Null,
+            Value::Bool(value) => Json::Bool(*value),
+            Value::Number(value) => number(*value),
+            Value::Text(bytes) => Json::String(String::from_utf8_lossy(bytes).into_owned()),
+            Value::List(values) => values.iter().map(Self::to_json).collect(),
+            Value::Struct(fields) => fields.to_json(),
+        }
+    }
+
     /// The value as balancers compare it.
     pub fn for_subsets(&self) -> ringway_lb::metadata::Value {
         use ringway_lb::metadata::Value as Lb;
@@ -133,6 +158,13 @@ impl Struct {
                 .map(|(name, value)| (name.to_owned(), value.to_proto()))
                 .collect(),
         }
+    }
+
+    /// The struct as JSON.
+    pub fn to_json(&self) -> Json {
+        (self.iter())
+            .map(|(name, value)| (name, value.to_json()))
+            .collect()
     }
 
     /// The fields in the order of their names.

@@ -1,14 +1,21 @@
 //! Transport sockets of some hosts of a cluster (`transport_socket_matches`): which
-//! one a host has is said by its metadata. Compiled types on top, lowering below.
+//! one a host has is said by labels in its metadata, or found in its metadata by a
+//! tree of matchers (`transport_socket_matcher`). Compiled types on top, lowering
+//! below.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use envoy_types::pb::envoy::config::cluster::v3::cluster as pb;
+use envoy_types::pb::envoy::config::cluster::v3 as pb;
+use envoy_types::pb::envoy::extensions::matching::common_inputs::transport_socket::v3::TransportSocketNameAction;
 use envoy_types::pb::google::protobuf;
+use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
+use prost::Name;
 
-use crate::context::Cx;
+use crate::context::{Cx, unpack};
 use crate::endpoint::Host;
-use crate::metadata::Struct;
+use crate::matcher::{HostMetadata, Inputs, Matcher, MatchingData};
+use crate::metadata::{Metadata, Struct};
 use crate::proxy_protocol;
 use crate::tls::{Secrets, TransportSocket, UpstreamTlsContext};
 
@@ -28,11 +35,20 @@ impl SocketId {
     pub fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// That of the match at this place of the list.
+    fn of_match(place: usize) -> Self {
+        Self(place as u32 + 1)
+    }
 }
 
 /// The transport sockets of a cluster that are not for all of its hosts.
 #[derive(Clone, Debug, Default)]
-pub struct SocketMatches(Arc<[SocketMatch]>);
+pub struct SocketMatches {
+    all: Arc<[SocketMatch]>,
+    /// Finds one in the place of labels.
+    matcher: Option<Arc<Matcher<SocketId>>>,
+}
 
 /// One of them.
 #[derive(Debug)]
@@ -45,45 +61,75 @@ pub struct SocketMatch {
 }
 
 impl SocketMatches {
-    /// The one of a host: the first whose labels it has all, or else the first whose
-    /// labels its locality has.
+    /// The one of a host. By labels: the first whose labels it has all, or else the
+    /// first whose labels its locality has.
     #[must_use]
     pub fn of_host(&self, host: &Host) -> SocketId {
-        if self.0.is_empty() {
+        if self.all.is_empty() {
             return SocketId::OWN;
         }
-        let own = self.find(host.metadata.get(NAMESPACE));
-        own.or_else(|| self.find(host.locality_metadata().get(NAMESPACE)))
-            .unwrap_or(SocketId::OWN)
+        self.find(&host.described())
     }
 
-    /// The one for these labels.
+    /// The one that checks of a host have, if these labels stand for all that it says
+    /// itself.
     #[must_use]
-    pub fn of_labels(&self, labels: &Struct) -> SocketId {
-        self.find(Some(labels)).unwrap_or(SocketId::OWN)
+    pub fn of_check(&self, labels: &Struct, host: &Host) -> SocketId {
+        let mut own = Metadata::default();
+        *own.entry(NAMESPACE) = labels.clone();
+        self.find(&HostMetadata {
+            own: Some(&own),
+            ..host.described()
+        })
     }
 
-    fn find(&self, has: Option<&Struct>) -> Option<SocketId> {
+    /// The one of a host of which nothing is said.
+    #[must_use]
+    pub fn of_anyone(&self) -> SocketId {
+        self.find(&HostMetadata::default())
+    }
+
+    fn find(&self, host: &HostMetadata<'_>) -> SocketId {
+        if let Some(matcher) = &self.matcher {
+            let found = matcher.find(MatchingData::of_host(host));
+            return found.copied().unwrap_or_default();
+        }
+        let of = |has: Option<&Metadata>| self.labelled(has.and_then(|has| has.get(NAMESPACE)));
+        of(host.own)
+            .or_else(|| of(host.locality))
+            .unwrap_or_default()
+    }
+
+    fn labelled(&self, has: Option<&Struct>) -> Option<SocketId> {
         let fits = |one: &SocketMatch| {
             let mut wanted = one.labels.iter();
             wanted.all(|(name, value)| has.and_then(|has| has.get(name)) == Some(value))
         };
-        let place = self.0.iter().position(fits);
-        place.map(|place| SocketId(place as u32 + 1))
+        self.all.iter().position(fits).map(SocketId::of_match)
+    }
+
+    /// For a cluster whose hosts choose the version of HTTP when they are connected to:
+    /// all of them have to be asked.
+    pub(crate) fn check_negotiation(&self, cx: &mut Cx<'_>) {
+        for (place, one) in self.all.iter().enumerate() {
+            if matches!(one.transport_socket, TransportSocket::RawBuffer) {
+                let reason = "auto_config needs TLS, in whose handshake hosts choose, here, too";
+                cx.index("transport_socket_matches", place, |cx| {
+                    cx.error_at("transport_socket", reason);
+                });
+            }
+        }
     }
 
     /// All of them, in their order.
     pub fn iter(&self) -> impl Iterator<Item = (SocketId, &SocketMatch)> {
-        (1..).map(SocketId).zip(self.0.iter())
+        (1..).map(SocketId).zip(self.all.iter())
     }
 }
 
-/// Lowers the matches of a cluster.
-pub(crate) fn lower(
-    protos: &[pb::TransportSocketMatch],
-    secrets: &Secrets<'_>,
-    cx: &mut Cx<'_>,
-) -> SocketMatches {
+/// Lowers the matches of a cluster, and the matcher that finds them.
+pub(crate) fn lower(proto: &pb::Cluster, secrets: &Secrets<'_>, cx: &mut Cx<'_>) -> SocketMatches {
+    let protos = &proto.transport_socket_matches;
     let lowered = protos.iter().enumerate().map(|(i, proto)| {
         cx.index("transport_socket_matches", i, |cx| {
             let socket = proto.transport_socket.as_ref();
@@ -102,7 +148,65 @@ pub(crate) fn lower(
             })
         })
     });
-    SocketMatches(lowered.flatten().collect())
+    SocketMatches {
+        all: lowered.flatten().collect(),
+        matcher: lower_matcher(proto, cx).map(Arc::new),
+    }
+}
+
+fn lower_matcher(proto: &pb::Cluster, cx: &mut Cx<'_>) -> Option<Matcher<SocketId>> {
+    let matcher = proto.transport_socket_matcher.as_ref()?;
+    let places = places(&proto.transport_socket_matches, cx);
+    let cluster = cx.source();
+    cx.field("transport_socket_matcher", |cx| {
+        Matcher::lower(matcher, Inputs::Host, cx, &mut |action, cx| {
+            let name = name(action, cx)?;
+            let place = places.get(&*name);
+            if place.is_none() {
+                let reason = format!(
+                    "the cluster ({cluster}) has no transport socket with the name {name:?}; \
+                     what leads here has the cluster's own"
+                );
+                cx.warn_at("typed_config.name", reason);
+            }
+            Some(place.copied().map_or(SocketId::OWN, SocketId::of_match))
+        })
+    })
+}
+
+/// The places of matches by their names, of which each must have one of its own.
+fn places<'c>(
+    matches: &'c [pb::cluster::TransportSocketMatch],
+    cx: &mut Cx<'_>,
+) -> HashMap<&'c str, usize> {
+    let mut places: HashMap<&str, usize> = HashMap::with_capacity(matches.len());
+    for (place, one) in matches.iter().enumerate() {
+        cx.index("transport_socket_matches", place, |cx| {
+            if one.r#match.is_some() {
+                let reason = "has no effect beside the cluster's transport_socket_matcher";
+                cx.warn_at("match", reason);
+            }
+            if let Some(other) = places.insert(&one.name, place) {
+                let name = &one.name;
+                let reason =
+                    format!("transport_socket_matches[{other}] has the name {name:?} as well");
+                cx.error_at("name", reason);
+            }
+        });
+    }
+    places
+}
+
+/// The name that an action is.
+fn name(action: &TypedExtensionConfig, cx: &mut Cx<'_>) -> Option<String> {
+    let Some(any) = &action.typed_config else {
+        let wanted = TransportSocketNameAction::full_name();
+        cx.error_at("typed_config", format!("must be a {wanted}"));
+        return None;
+    };
+    cx.field("typed_config", |cx| {
+        unpack::<TransportSocketNameAction>(any, cx).map(|action| action.name)
+    })
 }
 
 pub(crate) fn labels(proto: Option<&protobuf::Struct>) -> Struct {
@@ -130,7 +234,10 @@ mod tests {
             labels: labels(of),
             transport_socket: TransportSocket::RawBuffer,
         };
-        SocketMatches(of.iter().map(one).collect())
+        SocketMatches {
+            all: of.iter().map(one).collect(),
+            matcher: None,
+        }
     }
 
     fn metadata(has: &[(&str, &str)]) -> Arc<Metadata> {
@@ -171,7 +278,9 @@ mod tests {
                 place,
                 "{has:?}"
             );
-            assert_eq!(some.of_labels(&labels(has)).index(), place, "{has:?}");
+            let silent = host(None, None);
+            let found = some.of_check(&labels(has), &silent);
+            assert_eq!(found.index(), place, "{has:?}");
         }
         let nothing = host(None, None);
         assert_eq!(some.of_host(&nothing), SocketId::OWN);
@@ -181,6 +290,7 @@ mod tests {
             2,
             "no labels are always there"
         );
+        assert_eq!(any.of_anyone().index(), 2);
         assert_eq!(SocketMatches::default().of_host(&nothing), SocketId::OWN);
     }
 
@@ -196,6 +306,8 @@ mod tests {
         ] {
             let host = host(own, locality);
             assert_eq!(some.of_host(&host).index(), place, "{own:?} {locality:?}");
+            let checked = some.of_check(&labels(own.unwrap_or_default()), &host);
+            assert_eq!(checked.index(), place, "{own:?} {locality:?}");
         }
     }
 }

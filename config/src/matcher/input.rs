@@ -1,5 +1,6 @@
 //! What a matcher can look at.
 
+use super::host_input::HostInput;
 use super::network_input::NetworkInput;
 use super::{Inputs, MatchingData};
 use crate::context::{Cx, type_name, unpack};
@@ -24,6 +25,8 @@ pub(super) enum Input {
     StatusClass,
     /// What is known of a connection.
     Network(NetworkInput),
+    /// What is known of a host. In a box: it is large, and no request looks at it.
+    Host(Box<HostInput>),
 }
 
 impl Input {
@@ -42,6 +45,7 @@ impl Input {
                 _ => None,
             },
             Input::Network(input) => input.with(seen.connection?, f),
+            Input::Host(input) => input.with(seen.host?, f),
         }
     }
 
@@ -55,9 +59,13 @@ impl Input {
         }
     }
 
-    /// Whether its values are addresses.
+    /// Whether its values are addresses, or texts that may be some.
     pub(super) fn is_address(&self) -> bool {
-        matches!(self, Input::Network(input) if input.is_address())
+        match self {
+            Input::Network(input) => input.is_address(),
+            Input::Host(_) => true,
+            _ => false,
+        }
     }
 
     /// Compiles the field `input`, or reports why not.
@@ -76,6 +84,9 @@ impl Input {
                     Inputs::Connection => return NetworkInput::lower(any, cx).map(Input::Network),
                     Inputs::Access => {
                         return NetworkInput::lower_access(any, cx).map(Input::Network);
+                    }
+                    Inputs::Host => {
+                        return HostInput::lower(any, cx).map(|input| Input::Host(Box::new(input)));
                     }
                     Inputs::Request | Inputs::RequestAndResponse => {}
                 }

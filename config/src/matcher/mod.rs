@@ -1,17 +1,19 @@
 //! Matcher trees (`xds.type.matcher.v3.Matcher`) over the headers of a
-//! request and its response, or over what is known of a connection: from what
-//! was sent to an action.
+//! request and its response, or over what is known of a connection or of a host:
+//! from what is seen to an action.
 //!
 //! Start at [`Matcher::find`]. Actions are whatever the tree's user compiles
 //! them to: a virtual host's are routes, those of custom responses are pages,
-//! those of a listener are filter chains.
+//! those of a listener are filter chains, those of a cluster transport sockets.
 //!
-//! - `input.rs`: what a tree can look at; `network_input.rs` of connections.
+//! - `input.rs`: what a tree can look at; `network_input.rs` of connections,
+//!   `host_input.rs` of hosts.
 //! - `predicate.rs`: tests of an input, and how they are combined.
 //! - `tree.rs`: many values of one input at once; `ip.rs` ranges of addresses,
 //!   `server_name.rs` domains.
 //! - `messages.rs`: what of Envoy's API is in no crate.
 
+mod host_input;
 mod input;
 mod ip;
 mod messages;
@@ -22,6 +24,8 @@ mod tree;
 
 #[cfg(test)]
 mod tests;
+
+pub use host_input::HostMetadata;
 
 use crate::context::Cx;
 use crate::listener::filter_chain_match::Arrival;
@@ -46,6 +50,8 @@ pub struct MatchingData<'h> {
     response: Option<&'h HeaderMap>,
     /// The connection, where that is what is looked at.
     connection: Option<&'h Arrival<'h>>,
+    /// The host, where that is.
+    host: Option<&'h HostMetadata<'h>>,
 }
 
 impl<'h> MatchingData<'h> {
@@ -55,7 +61,7 @@ impl<'h> MatchingData<'h> {
         Self {
             request: Some(request),
             response,
-            connection: None,
+            ..Self::default()
         }
     }
 
@@ -64,6 +70,15 @@ impl<'h> MatchingData<'h> {
     pub fn of_connection(connection: &'h Arrival<'h>) -> Self {
         Self {
             connection: Some(connection),
+            ..Self::default()
+        }
+    }
+
+    /// A host.
+    #[must_use]
+    pub fn of_host(host: &'h HostMetadata<'h>) -> Self {
+        Self {
+            host: Some(host),
             ..Self::default()
         }
     }
@@ -80,6 +95,8 @@ pub enum Inputs {
     Connection,
     /// That, as far as decisions on who may connect look at it.
     Access,
+    /// What is known of a host.
+    Host,
 }
 
 /// What holds for a matcher while it is lowered.

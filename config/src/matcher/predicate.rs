@@ -82,7 +82,7 @@ fn lower_single(message: &SinglePredicate, bounds: Bounds, cx: &mut Cx<'_>) -> O
             if !input.is_address() {
                 cx.error_at(
                     "custom_match",
-                    "only addresses of connections are in ranges",
+                    "only addresses of connections, and metadata of hosts, are in ranges",
                 );
                 return None;
             }

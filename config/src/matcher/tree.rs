@@ -4,7 +4,7 @@ use super::input::Input;
 use super::ip::IpMatcher;
 use super::messages as proto;
 use super::server_name::ServerNameMatcher;
-use super::{Bounds, MatchingData, OnMatch};
+use super::{Bounds, Inputs, MatchingData, OnMatch};
 use crate::context::{Cx, type_name, unpack};
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::MatcherTree;
@@ -108,6 +108,12 @@ fn lower_custom<A>(
     cx: &mut Cx<'_>,
     action: &mut impl FnMut(&TypedExtensionConfig, &mut Cx<'_>) -> Option<A>,
 ) -> Option<Lookup<A>> {
+    if bounds.inputs == Inputs::Host {
+        cx.error(
+            "transport sockets are found by exact_match_map and prefix_match_map only, in Envoy, too",
+        );
+        return None;
+    }
     let (by_ip, by_name) = (
         proto::IpMatcher::full_name(),
         proto::ServerNameMatcher::full_name(),

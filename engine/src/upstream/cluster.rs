@@ -13,7 +13,6 @@ use std::time::{Duration, Instant, SystemTime};
 use ringway_config::cluster::{Cluster as ClusterConfig, HttpVersion};
 use ringway_config::discovery::Discovery;
 use ringway_config::endpoint::{self, DropOverload};
-use ringway_config::metadata::Struct;
 use ringway_config::runtime::RuntimeValues;
 use ringway_config::socket_match::SocketId;
 use ringway_lb::balancer::{Balancer, Cursor, Pick};
@@ -210,7 +209,7 @@ impl SharedCluster {
         let matches = &self.config.socket_matches;
         let id = match described {
             Some(host) => matches.of_host(host),
-            None => matches.of_labels(&Struct::default()),
+            None => matches.of_anyone(),
         };
         self.socket(id).count(hosts);
     }

@@ -84,6 +84,19 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
         "config/src/load_balancing/typed.rs",
     ),
+    // What matchers look at of hosts, and what they find for them.
+    (
+        "envoy.extensions.matching.common_inputs.transport_socket.v3.EndpointMetadataInput",
+        "config/src/matcher/host_input.rs",
+    ),
+    (
+        "envoy.extensions.matching.common_inputs.transport_socket.v3.LocalityMetadataInput",
+        "config/src/matcher/host_input.rs",
+    ),
+    (
+        "envoy.extensions.matching.common_inputs.transport_socket.v3.TransportSocketNameAction",
+        "config/src/socket_match.rs",
+    ),
     // What matchers look at of connections.
     (
         "envoy.extensions.matching.common_inputs.network.v3.ApplicationProtocolInput",

@@ -26,7 +26,6 @@ use ringway_config::core::Locality;
 use ringway_config::endpoint::Group;
 use ringway_config::health_check::HealthCheck;
 use ringway_config::runtime::RuntimeValues;
-use ringway_config::socket_match::SocketId;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -61,9 +60,9 @@ struct Shared {
     logs: Vec<EventLog>,
     /// How TLS is spoken, by transport socket, where it is.
     tls: Box<[Option<Arc<Tls>>]>,
-    /// The transport socket of all checks, and who counts that they have it; without
-    /// it, each host's own.
-    socket: Option<(SocketId, Arc<SharedCluster>)>,
+    /// Who counts the transport sockets of checks that have one by labels of their
+    /// own.
+    counted: Option<Arc<SharedCluster>>,
     store: Store,
     /// Whether the cluster has ever had a connection.
     connections: Counter,
@@ -95,10 +94,6 @@ impl HealthChecker {
         let sockets = cluster.sockets.iter();
         let tls = sockets.map(|socket| socket.tls.as_ref().map(tls)).collect();
         let labels = check.socket_labels.as_ref();
-        let socket = labels.map(|labels| {
-            let socket = config.socket_matches.of_labels(labels);
-            (socket, Arc::clone(cluster))
-        });
         Some(Self {
             shared: Arc::new(Shared {
                 cluster: Arc::clone(config),
@@ -106,7 +101,7 @@ impl HealthChecker {
                 stats: HealthCheckStats::new(store, &format!("{prefix}health_check.")),
                 logs,
                 tls,
-                socket,
+                counted: labels.map(|_| Arc::clone(cluster)),
                 store: store.clone(),
                 connections: cluster.stats.upstream_cx_total,
                 runtime,

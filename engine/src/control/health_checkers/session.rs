@@ -51,9 +51,10 @@ impl Session {
             let named = names.into_iter().find(|name| !name.is_empty());
             named.unwrap_or_default().to_owned()
         };
-        let socket = match &shared.socket {
-            Some((socket, _)) => *socket,
-            None => (shared.cluster.socket_matches).of_host(&member.config),
+        let matches = &shared.cluster.socket_matches;
+        let socket = match &shared.check.socket_labels {
+            Some(labels) => matches.of_check(labels, &member.config),
+            None => matches.of_host(&member.config),
         };
         let tls = shared.tls.get(socket.index()).cloned().flatten();
         let scheme = match tls {
@@ -93,7 +94,7 @@ impl Session {
                 cluster: Arc::clone(&shared.cluster),
                 hostname: Arc::clone(&member.config.hostname),
                 tls,
-                counted: shared.socket.clone(),
+                counted: (shared.counted.as_ref()).map(|cluster| (socket, Arc::clone(cluster))),
             },
             shared,
             progress,
