@@ -46,6 +46,12 @@ fn names_and_shapes() {
             ],
         ),
         (
+            "static_resources: {clusters: [&a {name: a}, {<<: *a, name: b}]}",
+            &[
+                "f:1:46: static_resources.clusters[1].<<: envoy.config.cluster.v3.Cluster has no such field: merge keys of YAML are not followed, by Envoy neither",
+            ],
+        ),
+        (
             "whatever: 1",
             &["f:1:1: whatever: envoy.config.bootstrap.v3.Bootstrap has no such field"],
         ),
@@ -423,14 +429,14 @@ fn bombs_are_refused() {
     assert!(!said(&deep, Format::Yaml, false).is_empty());
 }
 
-/// Something of everything: anchors, merges, tags, block text, both formats.
+/// Something of everything: anchors, tags, block text, both formats.
 const SAMPLE_YAML: &str = r#"# é
-!ignore common: &base {type: STATIC, connect_timeout: 0.25s}
+!ignore common: &time 0.25s
 node: {id: "a\u00e9", metadata: {x: [1, ~, on, 0x1F]}}
 static_resources:
   clusters:
-  - &a {<<: *base, name: a}
-  - <<: [*a]
+  - {name: a, type: STATIC, connect_timeout: *time}
+  - &b
     name: >-
       b
   listeners:

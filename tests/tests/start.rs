@@ -108,6 +108,11 @@ fn validate_says_what_envoy_says() {
             good.replacen("port_value: 1 ", "port_value: 70000 ", 1),
             false,
         ),
+        (
+            "merge key",
+            good.replacen("node: {", "node: { <<: {},", 1),
+            false,
+        ),
         ("empty", String::new(), false),
     ];
     let envoy = programs::envoy("validate_says_what_envoy_says");

@@ -143,7 +143,9 @@ impl Loader<'_> {
         let mut reason = format!("{} has no such field", of.full_name());
         let deeper = fields_with(of, key);
         let names = of.fields().map(|f| f.name().to_owned());
-        if let Some(first) = deeper.first() {
+        if key == "<<" {
+            reason.push_str(": merge keys of YAML are not followed, by Envoy neither");
+        } else if let Some(first) = deeper.first() {
             let list: Vec<_> = deeper.iter().map(|name| format!("\"{name}\"")).collect();
             let _ = write!(
                 reason,

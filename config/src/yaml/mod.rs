@@ -1,8 +1,9 @@
 //! YAML text to the document tree.
 //!
-//! Supported beyond plain YAML: merge keys (`<<`), and Envoy's `!ignore` tag on
-//! a key, which drops the entry (its anchors stay usable). Stricter than
-//! Envoy: a repeated key is an error, and so is a second document.
+//! Supported beyond plain YAML: Envoy's `!ignore` tag on a key, which drops the
+//! entry (its anchors stay usable). Merge keys (`<<`) are keys like any other, as
+//! for Envoy. Stricter than Envoy: a repeated key is an error, and so is a second
+//! document.
 //!
 //! Hostile input is bounded by the nesting depth and by the number of nodes
 //! that aliases may add; everything else is linear in the text.
@@ -152,7 +153,6 @@ impl<'a> Reader<'a> {
     fn mapping(&mut self, depth: usize) -> Read<(Value, u64)> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut places: HashMap<String, (Position, usize)> = HashMap::new();
-        let mut merged = Vec::new();
         let mut size: u64 = 1;
         loop {
             let (event, key_position) = self.next()?;
@@ -163,13 +163,8 @@ impl<'a> Reader<'a> {
             let (event, at) = self.next()?;
             let node = self.node(event, at, depth + 1)?;
             size = size.saturating_add(node.size);
-            let key = match key {
-                Key::Ignored => continue,
-                Key::Merge => {
-                    merged.push((key_position, node));
-                    continue;
-                }
-                Key::Name(key) => key,
+            let Key::Name(key) = key else {
+                continue;
             };
             let entry = Entry {
                 key: key.clone(),
@@ -185,26 +180,14 @@ impl<'a> Reader<'a> {
                 entries.push(entry);
             }
         }
-        for (at, node) in merged {
-            for source in merge_sources(&node, at)? {
-                for entry in source {
-                    if !places.contains_key(&entry.key) {
-                        places.insert(entry.key.clone(), (entry.key_position, entries.len()));
-                        entries.push(entry.clone());
-                    }
-                }
-            }
-        }
         Ok((Value::Mapping(entries), size))
     }
 
     fn key(&mut self, event: Event<'a>, position: Position) -> Read<Key> {
         match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                let plain = style == ScalarStyle::Plain;
+            Event::Scalar(text, _, anchor, tag) => {
                 let key = match tag {
                     Some(tag) if is_ignore(&tag) => Key::Ignored,
-                    None if plain && text == "<<" => Key::Merge,
                     _ => Key::Name(text.clone().into_owned()),
                 };
                 if anchor != 0 {
@@ -272,26 +255,8 @@ fn too_deep() -> String {
 
 enum Key {
     Name(String),
-    /// `<<`: the value's entries belong to this mapping.
-    Merge,
     /// Tagged `!ignore`: the entry does not exist.
     Ignored,
-}
-
-/// The mappings that a `<<` names: one, or a list of them.
-fn merge_sources(node: &Node, at: Position) -> Read<Vec<&[Entry]>> {
-    let wrong = || Broken(at, "<< needs a mapping or a list of mappings".into());
-    match &node.value {
-        Value::Mapping(own) => Ok(vec![own]),
-        Value::Sequence(items) => items
-            .iter()
-            .map(|item| match &item.value {
-                Value::Mapping(own) => Ok(own.as_slice()),
-                Value::Scalar(_) | Value::Sequence(_) => Err(wrong()),
-            })
-            .collect(),
-        Value::Scalar(_) => Err(wrong()),
-    }
 }
 
 fn is_ignore(tag: &Tag) -> bool {
