@@ -47,8 +47,6 @@ pub enum Http1Error {
     FieldName,
     /// A line that ends in LF alone, or a CR that no LF follows.
     LineEnd,
-    /// More empty lines before a request line than anyone has a reason for.
-    EmptyLines,
     /// The head, or the trailers, are larger than allowed.
     HeadersTooLarge,
     /// More fields than allowed.
@@ -120,7 +118,6 @@ impl Http1Error {
             | Http1Error::StatusLine
             | Http1Error::FieldName
             | Http1Error::LineEnd
-            | Http1Error::EmptyLines
             | Http1Error::InvalidContentLength
             | Http1Error::DuplicateContentLength
             | Http1Error::ChunkSize
@@ -179,7 +176,6 @@ impl Http1Error {
             Http1Error::StatusLine => "malformed status line",
             Http1Error::FieldName => "malformed field name",
             Http1Error::LineEnd => "line does not end in CRLF",
-            Http1Error::EmptyLines => "too many empty lines before a request",
             Http1Error::HeadersTooLarge => "headers too large",
             Http1Error::TooManyHeaders => "too many headers",
             Http1Error::UnexpectedUnderscore => "underscore in a header name",

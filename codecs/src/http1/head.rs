@@ -27,8 +27,6 @@ pub struct HeadReader {
     checked: usize,
     /// The number of fields within `checked`.
     fields: usize,
-    /// Bytes of empty lines skipped before the request line that is awaited.
-    empty_line_bytes: u8,
     /// See [`HeadReader::field_bytes`] and [`HeadReader::version`].
     understood: Understood,
 }
@@ -81,7 +79,7 @@ impl HeadReader {
         out.clear();
         self.understood = Understood::NOTHING;
         let skipped = match self.is_empty() {
-            true => self.skip_empty_lines(input)?,
+            true => empty_lines(input),
             false => 0,
         };
         let rest = &input[skipped..];
@@ -139,20 +137,6 @@ impl HeadReader {
             out.clear();
         }
         parsed
-    }
-
-    /// Skips empty lines before a request line, which RFC 9112 section 2.2
-    /// wants ignored because old clients sent one after a body. As in Envoy
-    /// they end in any way: no request can hide in CR and LF alone.
-    fn skip_empty_lines(&mut self, input: &[u8]) -> Result<usize, Http1Error> {
-        let is_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
-        let skipped = input.iter().take_while(is_end).count();
-        let all = usize::from(self.empty_line_bytes) + skipped;
-        if all > EMPTY_LINE_BYTES_MAX {
-            return Err(Http1Error::EmptyLines);
-        }
-        self.empty_line_bytes = all as u8;
-        Ok(skipped)
     }
 
     /// Runs `parse` over what has been received of a head, when that can have
@@ -242,7 +226,6 @@ impl HeadReader {
         }
         self.checked = 0;
         self.fields = 0;
-        self.empty_line_bytes = 0;
     }
 }
 
@@ -346,10 +329,17 @@ fn first_bad_name_byte(mut lines: &[u8]) -> Option<u8> {
     }
 }
 
+/// The bytes of empty lines before a request line, which RFC 9112 section 2.2 wants
+/// ignored because old clients sent one after a body. As in Envoy there may be any
+/// number, which costs nothing: none is kept. They end in any way: no request can
+/// hide in CR and LF alone.
+fn empty_lines(input: &[u8]) -> usize {
+    let is_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+    input.iter().take_while(is_end).count()
+}
+
 /// A colon, CR and LF.
 const LINE_BYTES: u32 = 3;
 /// More fields than this on the stack would cost more than the rare allocation
 /// saves; Envoy's default limit is 100.
 const STACK_SLOTS: usize = 128;
-/// One line is what old clients sent; a few more harm nobody, a flood is a waste.
-const EMPTY_LINE_BYTES_MAX: usize = 16;

@@ -250,6 +250,13 @@ fn connections() -> Vec<Case> {
             .answers(2)
             .answer("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"),
         case("empty lines before", "plain", "\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n"),
+        case("many empty lines before", "plain", format!("{}{GET}", "\r\n".repeat(40_000))),
+        case("empty lines that come one by one", "plain", "\r\n".repeat(20).as_str())
+            .then_send("\n\n\r".repeat(20).as_str())
+            .then_send(GET)
+            .then(Step::Await(1))
+            .then_send(format!("{}{GET}", "\n".repeat(50)))
+            .answers(2),
         case("client leaves at once", "plain", "GET / HTTP/1.1\r\nhost: a\r\n\r\n")
             .then(Step::Wait(Duration::from_millis(100)))
             .then(Step::Leave)
