@@ -86,7 +86,7 @@ pub fn host_of(name: &str) -> Option<(&str, u16)> {
 }
 
 /// Appends the name of the sub-cluster for the host that a request names. An IPv6
-/// address has no brackets there.
+/// address has no brackets there, and a port no zeros before it.
 pub fn write_name(host: &[u8], default_port: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(NAME_PREFIX.as_bytes());
     let key = out.len();
@@ -99,6 +99,11 @@ pub fn write_name(host: &[u8], default_port: u16, out: &mut Vec<u8>) {
         out.remove(end);
         out.remove(key);
     }
+    let port = out.iter().rposition(|byte| *byte == b':');
+    let port = port.map_or(out.len(), |colon| colon + 1);
+    let zeros = out[port..].iter().take_while(|byte| **byte == b'0').count();
+    let digits = out.len() - port;
+    out.drain(port..port + zeros.min(digits.saturating_sub(1)));
 }
 
 /// Lowers what `parent`, which is at `path`, says of its sub-clusters.
@@ -204,6 +209,21 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(host_of(name), host, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_zeros_before_a_port() {
+        for (host, name) in [
+            ("a.test:0081", "DFPCluster:a.test:81"),
+            ("[::1]:081", "DFPCluster:::1:81"),
+            ("a.test:80", "DFPCluster:a.test:80"),
+            ("a.test:0", "DFPCluster:a.test:0"),
+            ("a.test:000", "DFPCluster:a.test:0"),
+        ] {
+            let mut out = Vec::new();
+            write_name(host.as_bytes(), 80, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), name);
         }
     }
 

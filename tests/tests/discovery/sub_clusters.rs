@@ -279,6 +279,59 @@ fn a_cluster_is_made_of_each_host_as_in_envoy() {
     }
 }
 
+/// Names that are written in another way: a port with zeros before it is the same
+/// port, and a name with a dot at its end is asked for whatever the hosts file says.
+#[test]
+fn names_are_taken_as_in_envoy() {
+    let test = "names_are_taken_as_in_envoy";
+    let world = World::new();
+    let known = name_of_this_machine();
+    if let Some(known) = &known {
+        world.server.set(known, addresses(&[1]));
+    } else {
+        println!("skipped: {test} (a name in the hosts file)");
+    }
+    let seen = as_in_envoy(test, |program| {
+        let scene = world.start(program, "", SUB, &["--concurrency", "1"]);
+        let port = world.port;
+        let mut asked = vec![
+            format!("a.test:{port}"),
+            // Nobody is there.
+            "a.test:9".to_owned(),
+            "a.test:09".to_owned(),
+            "a.test:0009".to_owned(),
+            "[::1]:09".to_owned(),
+        ];
+        if let Some(known) = &known {
+            asked.push(format!("{known}.:{port}"));
+        }
+        let mut seen = Vec::new();
+        for host in &asked {
+            let answer = scene.ask_for(host);
+            seen.push(format!("{host} {}", answer.status()));
+        }
+        seen.extend(scene.logged(asked.len()));
+        seen.extend(scene.listed());
+        seen
+    });
+    if let Some(seen) = seen {
+        let has = |part: &str| seen.iter().any(|line| line.contains(part));
+        assert!(has("DFPCluster:a.test:9"), "{seen:#?}");
+        if let Some(known) = known {
+            assert!(has(&format!("{known}.:{} 200", world.port)), "{seen:#?}");
+        }
+    }
+}
+
+/// A name in the hosts file that is not known to be this machine without it.
+fn name_of_this_machine() -> Option<String> {
+    let text = fs::read_to_string("/etc/hosts").ok()?;
+    let names = text.lines().filter(|line| line.starts_with("127."));
+    let mut names = names.flat_map(|line| line.split_whitespace().skip(1));
+    let name = names.find(|name| !name.contains(['#', '.']) && *name != "localhost")?;
+    Some(name.to_lowercase())
+}
+
 /// What the cluster says beside is said of its sub-clusters, too.
 #[test]
 fn sub_clusters_are_as_their_parent_as_in_envoy() {

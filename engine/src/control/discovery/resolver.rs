@@ -5,15 +5,15 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ProtocolConfig, ResolverConfig, ResolverOpts,
+    ConnectionConfig, NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
+use hickory_resolver::{Hosts, TokioResolver, lookup::Lookup};
 use ringway_config::dns::{LookupFamily, Resolver as Config};
 use tokio::sync::Semaphore;
 
@@ -95,6 +95,9 @@ pub struct Resolver {
     /// one does not know; hickory's own pool would ask them at once, or spend
     /// all the time on a dead one.
     servers: Vec<TokioResolver>,
+    /// The system's hosts file, which is looked into for names as they are written: one
+    /// with a dot at its end is not in it.
+    hosts: Hosts,
     tries: u32,
     rotate: bool,
     absence_is_failure: bool,
@@ -132,6 +135,10 @@ impl Resolver {
         });
         Self {
             servers: servers.collect(),
+            hosts: Hosts::from_system().unwrap_or_else(|error| {
+                tracing::debug!(%error, "there is no hosts file to look into");
+                Hosts::default()
+            }),
             tries: config.tries,
             rotate: config.rotate,
             absence_is_failure: config.absence_is_failure,
@@ -188,6 +195,12 @@ impl Resolver {
                 reason: NO_DATA,
             });
         }
+        let query = Query::query(name.clone(), kind);
+        if !name.is_fqdn()
+            && let Some(found) = self.hosts.lookup_static_host(&query)
+        {
+            return Ok(self.answer(&found));
+        }
         // The semaphore is never closed.
         let _permit = self.questions.acquire().await;
         let first = match self.rotate {
@@ -202,15 +215,7 @@ impl Resolver {
             let (before, from) = self.servers.split_at(first);
             for server in from.iter().chain(before) {
                 match server.lookup(name.clone(), kind).await {
-                    Ok(lookup) => {
-                        let records = lookup.answers().iter();
-                        let records = records.filter_map(|record| match &record.data {
-                            RData::A(address) => Some((IpAddr::V4(address.0), record.ttl)),
-                            RData::AAAA(address) => Some((IpAddr::V6(address.0), record.ttl)),
-                            _ => None,
-                        });
-                        return Ok(self.answer(records));
-                    }
+                    Ok(lookup) => return Ok(self.answer(&lookup)),
                     Err(error) if says_there_is_none(&error) => {
                         let unknown = Unknown::of(&error);
                         return match self.absence_is_failure {
@@ -237,7 +242,13 @@ impl Resolver {
             }
     }
 
-    fn answer(&self, records: impl Iterator<Item = (IpAddr, u32)>) -> Answer {
+    fn answer(&self, lookup: &Lookup) -> Answer {
+        let records = lookup.answers().iter();
+        let records = records.filter_map(|record| match &record.data {
+            RData::A(address) => Some((IpAddr::V4(address.0), record.ttl)),
+            RData::AAAA(address) => Some((IpAddr::V6(address.0), record.ttl)),
+            _ => None,
+        });
         let mut answer = Answer {
             absence: NO_DATA,
             ..Answer::default()
@@ -314,6 +325,7 @@ fn options_of(config: &Config, system: ResolverOpts) -> ResolverOpts {
     options.edns0 = true;
     options.edns_payload_len = config.udp_payload_max;
     options.num_concurrent_reqs = 1;
+    options.use_hosts_file = ResolveHosts::Never;
     options.max_active_requests = QUESTIONS_MAX;
     options.cache_size = config.cache.map_or(0, |cache| cache.entries_max.into());
     options.positive_max_ttl = config.cache.and_then(|cache| cache.ttl_max);
@@ -386,6 +398,33 @@ mod tests {
         for name in ["a..b", &"x".repeat(64), &"abc.".repeat(64)] {
             let answer = resolver.resolve(name, LookupFamily::Auto).await;
             assert!(answer.is_err(), "{name}: {answer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_hosts_file_knows_names_as_they_are_written() {
+        // Nobody answers there.
+        let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let mut resolver = Resolver::new(&Config {
+            servers: [nobody].into(),
+            tries: 1,
+            query_timeout: Duration::from_millis(100),
+            ..Config::default()
+        });
+        let mut hosts = Hosts::default();
+        let read = hosts.read_hosts_conf(&b"127.0.0.9 known.test\n"[..]);
+        read.expect("it is a hosts file");
+        resolver.hosts = hosts;
+        for (name, is_known) in [
+            ("known.test", true),
+            ("KNOWN.test", true),
+            ("known.test.", false),
+            ("other.test", false),
+        ] {
+            let answer = resolver.resolve(name, LookupFamily::V4Only).await;
+            let addresses = answer.map(|answer| answer.addresses).unwrap_or_default();
+            let known: Option<IpAddr> = is_known.then(|| [127, 0, 0, 9].into());
+            assert_eq!(addresses, Vec::from_iter(known), "{name}");
         }
     }
 
