@@ -27,11 +27,14 @@ stats_struct! {
 }
 
 impl DnsCacheStats {
-    /// Registers the statistics of the cache `name`; `pending` counts the
-    /// requests that wait.
+    /// Registers the statistics of the cache `name`, which may be none; `pending`
+    /// counts the requests that wait.
     #[must_use]
     pub fn of(store: &Store, name: &str, pending: &Arc<SharedLimit>) -> Self {
-        let prefix = format!("dns_cache.{}.", sanitize(name));
+        let prefix = match name {
+            "" => "dns_cache.".to_owned(),
+            name => format!("dns_cache.{}.", sanitize(name)),
+        };
         let limits = format!("{prefix}circuit_breakers.");
         let limit = Arc::clone(pending);
         store.computed_gauge(&format!("{limits}rq_pending_open"), move || Computed {

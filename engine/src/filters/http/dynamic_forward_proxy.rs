@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use envoy_types::pb::envoy::extensions::common::dynamic_forward_proxy::v3::DnsCacheConfig;
 use envoy_types::pb::envoy::extensions::filters::http::dynamic_forward_proxy::v3 as pb;
 use envoy_types::pb::envoy::extensions::filters::http::dynamic_forward_proxy::v3::filter_config::ImplementationSpecifier;
 use envoy_types::pb::envoy::extensions::filters::http::dynamic_forward_proxy::v3::per_route_config::HostRewriteSpecifier;
@@ -60,6 +61,9 @@ impl DynamicForwardProxy {
                     let given = core::duration(given, "cluster_init_timeout", cx);
                     wait_max = given.unwrap_or(WAIT_MAX);
                 });
+                // As in Envoy such a filter has one all the same, which has no name and
+                // only counts that nobody asks it.
+                dns_cache::lower(&DnsCacheConfig::default(), cx);
             }
             None => {
                 cx.error("a dns_cache_config or a sub_cluster_config is needed here");
