@@ -9,6 +9,7 @@ mod failures;
 mod http2;
 mod lending;
 mod limits;
+mod local_ends;
 mod origin;
 mod own_connections;
 mod preconnecting;

@@ -1,7 +1,6 @@
 //! The checks of one host, one after the other.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use hyper::http::uri::Scheme;
 use ringway_config::cluster::Cluster;
 use ringway_config::core::Address;
 use ringway_config::health_check::{Checker, HttpCheck, Protocol};
+use ringway_config::upstream_bind::Source;
 use tokio::time::{sleep, timeout};
 
 use super::progress::{Failure, FailureKind, Outcome, Progress, Transition, interval, with_jitter};
@@ -90,7 +90,7 @@ impl Session {
             host: Arc::clone(&member.shared),
             target: Target {
                 address: address.clone(),
-                bind: source_address(&shared.cluster, address),
+                source: source(&shared.cluster, address),
                 cluster: Arc::clone(&shared.cluster),
                 hostname: Arc::clone(&member.config.hostname),
                 tls,
@@ -237,10 +237,10 @@ impl Client {
     }
 }
 
-/// The local address that checks of a host come from, as its connections do.
-fn source_address(cluster: &Cluster, to: &Address) -> Option<SocketAddr> {
+/// Where checks of a host come from: from where its connections do.
+fn source(cluster: &Cluster, to: &Address) -> Option<Source> {
     let Address::Socket(to) = to else { return None };
-    cluster.bind.as_ref()?.source(to.is_ipv6())?.address
+    cluster.bind.as_ref()?.source(to.is_ipv6()).cloned()
 }
 
 fn network_failure() -> Outcome {

@@ -12,9 +12,12 @@ use ringway_config::core::Address;
 use ringway_config::health_check::HealthCheck;
 use ringway_config::proxy_protocol::ProxyProtocol;
 use ringway_config::socket_match::SocketId;
+use ringway_config::upstream_bind::Source;
+use socket2::{Domain, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
+use crate::network::source;
 use crate::stats::Store;
 use crate::stats::cluster::prefix;
 use crate::transport_sockets::proxy_protocol::{Of, write_header};
@@ -26,8 +29,8 @@ use crate::worker::shared::Locked;
 /// Where a host is checked.
 pub(super) struct Target {
     pub address: Address,
-    /// The local address of connections.
-    pub bind: Option<SocketAddr>,
+    /// The local end of connections, which is that of the cluster's.
+    pub source: Option<Source>,
     /// Whose host it is.
     pub cluster: Arc<Cluster>,
     /// What the host is called, or nothing.
@@ -166,7 +169,7 @@ impl Socket {
 async fn open(target: &Target) -> io::Result<(Bytes, Option<Endpoints>)> {
     match &target.address {
         Address::Socket(address) => {
-            let stream = connect(*address, target.bind).await?;
+            let stream = connect(*address, target.source.as_ref()).await?;
             let own = Endpoints {
                 source: stream.local_addr()?,
                 destination: *address,
@@ -177,14 +180,13 @@ async fn open(target: &Target) -> io::Result<(Bytes, Option<Endpoints>)> {
     }
 }
 
-async fn connect(address: SocketAddr, bind: Option<SocketAddr>) -> io::Result<TcpStream> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    if let Some(bind) = bind {
-        socket.bind(bind)?;
+async fn connect(address: SocketAddr, from: Option<&Source>) -> io::Result<TcpStream> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    if let Some(from) = from {
+        source::bind(&socket, from, None, address.is_ipv6())?;
     }
+    let socket = TcpSocket::from_std_stream(socket.into());
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::dial::dial;
+use super::dial::{DialError, dial};
 use super::http2::{self, Session};
 use super::lending::{self, Travelling};
 use super::preconnect::preconnect;
@@ -158,7 +158,9 @@ pub(super) async fn open(
         Some(WaitFailure::Connect(..) | WaitFailure::Handshake(_)) => {
             cluster.stats.upstream_cx_destroy_remote.inc();
         }
-        Some(WaitFailure::ConnectTimeout) | None => cluster.stats.upstream_cx_destroy_local.inc(),
+        Some(WaitFailure::ConnectTimeout | WaitFailure::Source(_)) | None => {
+            cluster.stats.upstream_cx_destroy_local.inc();
+        }
     }
     let open_ms = reactor::now().duration_since(started).as_millis() as u64;
     cluster.stats.upstream_cx_length_ms.record(open_ms);
@@ -187,8 +189,10 @@ async fn connect(
     started: Instant,
 ) -> Result<(TransportSocket, UpstreamConnectionInfo), WaitFailure> {
     let dialled = dial(cluster, host, of.source()).await;
-    let (stream, address) =
-        dialled.map_err(|error| WaitFailure::Connect(error.kind(), error.raw_os_error()))?;
+    let (stream, address) = dialled.map_err(|error| match error {
+        DialError::Source(error) => WaitFailure::Source(error.reason().into()),
+        DialError::Connect(error) => WaitFailure::Connect(error.kind(), error.raw_os_error()),
+    })?;
     let mut info = UpstreamConnectionInfo {
         id: NEXT_ID.with(|next| next.replace(next.get() + 1)),
         local: stream.local_addr().ok(),

@@ -9,19 +9,18 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ringway_config::core::Address;
-use ringway_config::socket_option::Stage;
 use ringway_config::upstream_bind::Source;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::network::address::to_sock_addr;
-use crate::network::socket_options::{ON, set_options};
+use crate::network::socket_options::ON;
+use crate::network::source::{self, SourceError};
 use crate::reactor::{self, Stream, Timer, set_socket_option};
 use crate::stream_info::OriginalSource;
 use crate::upstream::cluster::Cluster;
@@ -30,13 +29,34 @@ use crate::upstream::host::Host;
 /// Envoy's. RFC 8305 recommends 250 ms.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(300);
 
+/// Why a host was not reached.
+#[derive(Debug)]
+pub(super) enum DialError {
+    /// There is no end of ours to begin at.
+    Source(SourceError),
+    /// The host refused, or there is no way to it.
+    Connect(io::Error),
+}
+
+impl From<SourceError> for DialError {
+    fn from(error: SourceError) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        Self::Connect(error)
+    }
+}
+
 /// Connects to a host, which sees `source` if there is one, and says at which of its
 /// addresses.
 pub(super) async fn dial(
     cluster: &Rc<Cluster>,
     host: &Host,
     source: Option<OriginalSource>,
-) -> io::Result<(Stream, Address)> {
+) -> Result<(Stream, Address), DialError> {
     let attempts = host.shared.attempts();
     if attempts.is_empty() {
         let address = host.shared.address();
@@ -58,10 +78,10 @@ async fn attempt(
     cluster: &Cluster,
     address: &Address,
     source: Option<OriginalSource>,
-) -> io::Result<Stream> {
+) -> Result<Stream, DialError> {
     let kernel = to_sock_addr(address)?;
     let socket = prepared(cluster, &kernel, source)?;
-    Stream::connect_socket(socket, &kernel).await
+    Ok(Stream::connect_socket(socket, &kernel).await?)
 }
 
 /// The attempts at the addresses of one host.
@@ -75,11 +95,11 @@ struct Race {
 
 struct Running {
     address: Address,
-    connecting: Pin<Box<dyn Future<Output = io::Result<Stream>>>>,
+    connecting: Pin<Box<dyn Future<Output = Result<Stream, DialError>>>>,
 }
 
 impl Race {
-    async fn run(mut self) -> io::Result<(Stream, Address)> {
+    async fn run(mut self) -> Result<(Stream, Address), DialError> {
         self.begin();
         poll_fn(|cx| self.poll(cx)).await
     }
@@ -98,7 +118,7 @@ impl Race {
         self.timer.set(next);
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Address)>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Stream, Address), DialError>> {
         let mut place = 0;
         while place < self.running.len() {
             match self.running[place].connecting.as_mut().poll(cx) {
@@ -139,7 +159,7 @@ fn prepared(
     cluster: &Cluster,
     to: &SockAddr,
     client: Option<OriginalSource>,
-) -> io::Result<Socket> {
+) -> Result<Socket, DialError> {
     let domain = to.domain();
     let socket = Socket::new(domain, Type::STREAM, None)?;
     if domain == Domain::UNIX {
@@ -151,11 +171,11 @@ fn prepared(
     let source = cluster.config.bind.as_ref();
     let source = source.and_then(|bind| bind.source(ipv6));
     if source.is_some() || client.is_some() {
-        let prepared = bind(&socket, source, client, ipv6);
-        if prepared.is_err() {
+        let bound = bind(&socket, source, client, ipv6);
+        if let Err(SourceError::Bind(..)) = bound {
             cluster.stats.bind_errors.inc();
         }
-        prepared?;
+        bound?;
     }
     Ok(socket)
 }
@@ -165,26 +185,13 @@ fn bind(
     source: Option<&Source>,
     client: Option<OriginalSource>,
     ipv6: bool,
-) -> io::Result<()> {
-    let options = source.map_or(&[][..], |source| &source.options);
-    if source.is_some_and(|source| source.freebind) {
-        // The option of IPv4 sockets holds for IPv6 ones, too.
-        set_socket_option(socket, libc::SOL_IP, libc::IP_FREEBIND, &ON)?;
-    }
-    set_options(socket, options, Stage::BeforeBind, ipv6)?;
+) -> Result<(), SourceError> {
     if let Some(client) = client {
-        imitate(socket, client, ipv6)?;
+        imitate(socket, client, ipv6).map_err(SourceError::Option)?;
     }
-    let of_client = client.map(|client| SocketAddr::new(client.ip, 0));
-    if let Some(address) = of_client.or(source.and_then(|source| source.address)) {
-        if address.port() == 0 {
-            // The port is chosen when connecting: two connections to different
-            // hosts may have the same. A kernel that cannot chooses it now.
-            let _ = set_socket_option(socket, libc::SOL_IP, libc::IP_BIND_ADDRESS_NO_PORT, &ON);
-        }
-        socket.bind(&address.into())?;
-    }
-    set_options(socket, options, Stage::Bound, ipv6)
+    let any = Source::default();
+    let instead = client.map(|client| client.ip);
+    source::bind(socket, source.unwrap_or(&any), instead, ipv6)
 }
 
 /// Lets a socket have an address that is not the machine's, and its packets a mark.

@@ -256,6 +256,9 @@ pub enum PoolFailure {
     Overflow,
     /// The host did not answer within the connect timeout (flag `UF`).
     ConnectTimeout,
+    /// There is no end of ours that a connection to it could have, and this is what is
+    /// told of it, if anything is (flag `UF` of requests).
+    Source(Rc<str>),
     /// The host refused, or could not be reached (flag `UF`).
     Connect(io::Error),
     /// There is no TLS connection to it, and this is why (flag `UF`).
@@ -275,6 +278,7 @@ struct Waiter {
 #[derive(Debug, Clone)]
 enum WaitFailure {
     ConnectTimeout,
+    Source(Rc<str>),
     Connect(io::ErrorKind, Option<i32>),
     Handshake(Rc<str>),
 }
@@ -349,6 +353,7 @@ async fn wait(
     match place.turn().await {
         Ok(lease) => Ok(lease),
         Err(WaitFailure::ConnectTimeout) => Err(PoolFailure::ConnectTimeout),
+        Err(WaitFailure::Source(reason)) => Err(PoolFailure::Source(reason)),
         Err(WaitFailure::Connect(kind, code)) => Err(PoolFailure::Connect(
             code.map_or_else(|| io::Error::from(kind), io::Error::from_raw_os_error),
         )),

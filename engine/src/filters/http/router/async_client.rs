@@ -150,7 +150,8 @@ impl AsyncRequest {
                     of_host.stats.upstream_rq_cancelled.inc();
                 }
                 if let Failure::Pool(
-                    PoolFailure::Connect(_)
+                    PoolFailure::Source(_)
+                    | PoolFailure::Connect(_)
                     | PoolFailure::Handshake(_)
                     | PoolFailure::ConnectTimeout,
                 ) = failure
@@ -274,7 +275,10 @@ impl AsyncRequest {
         let stats = &of_host.stats;
         match failure {
             Failure::Pool(
-                PoolFailure::Connect(_) | PoolFailure::Handshake(_) | PoolFailure::ConnectTimeout,
+                PoolFailure::Source(_)
+                | PoolFailure::Connect(_)
+                | PoolFailure::Handshake(_)
+                | PoolFailure::ConnectTimeout,
             ) => {
                 stats.upstream_rq_pending_failure_eject.inc();
             }

@@ -14,6 +14,7 @@ use crate::formatter::grpc;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Expired};
 use crate::http::http1::reader::ReadError;
+use crate::network::source::error_text;
 use crate::reactor;
 use crate::stream_info::{ResponseFlag, StreamInfo, details};
 use crate::upstream::cluster::Cluster;
@@ -44,6 +45,8 @@ pub enum Failure {
     Overflow,
     /// The host did not accept a connection in time.
     ConnectTimeout,
+    /// There is no end of ours that a connection could have: what is told of it.
+    Source(Rc<str>),
     /// The host refused the connection.
     Connect(io::Error),
     /// There is no TLS connection to the host, and this is why.
@@ -185,6 +188,7 @@ impl Failure {
                 let reason = connect_error_text(&error, address);
                 remote_failure(info, &reason, retried)
             }
+            Self::Source(reason) => local_failure(&mut exchange.info, &reason, retried),
             Self::Handshake(reason) => remote_failure(&mut exchange.info, &reason, retried),
             Self::UpstreamClosed => {
                 let details = "upstream_reset_before_response_started{connection_termination}";
@@ -291,6 +295,7 @@ impl Failure {
             Self::NoPool
             | Self::Overflow
             | Self::ConnectTimeout
+            | Self::Source(_)
             | Self::Connect(_)
             | Self::EarlyData
             | Self::Refused
@@ -311,7 +316,7 @@ impl Failure {
         let (stats, of_host) = (&clusters.route.stats, &clusters.host.stats);
         match self {
             Self::UpstreamProtocol => of_host.upstream_cx_protocol_error.inc(),
-            Self::ConnectTimeout | Self::Connect(_) | Self::Handshake(_) => {
+            Self::ConnectTimeout | Self::Source(_) | Self::Connect(_) | Self::Handshake(_) => {
                 of_host.upstream_rq_pending_failure_eject.inc();
             }
             Self::Expired(Expired::Route) => {
@@ -426,6 +431,21 @@ fn remote_failure(info: &mut StreamInfo, reason: &str, retried: bool) -> LocalRe
         .flag(ResponseFlag::UpstreamConnectionFailure)
 }
 
+/// As [`remote_failure`], of our own end.
+fn local_failure(info: &mut StreamInfo, reason: &str, retried: bool) -> LocalReply<'static> {
+    match reason {
+        "" => {
+            (info.details).set("upstream_reset_before_response_started{local_connection_failure}")
+        }
+        reason => info.details.compose(format_args!(
+            "upstream_reset_before_response_started{{local_connection_failure|{reason}}}"
+        )),
+    }
+    info.upstream_transport_failure_reason.copy(reason);
+    LocalReply::new(503, reset_text!("local connection failure", retried), "")
+        .flag(ResponseFlag::UpstreamConnectionFailure)
+}
+
 /// Envoy's words for a failed connect.
 pub(in crate::filters) fn connect_error_text(error: &io::Error, address: Option<&str>) -> String {
     let reason = match error.kind() {
@@ -434,20 +454,14 @@ pub(in crate::filters) fn connect_error_text(error: &io::Error, address: Option<
         io::ErrorKind::NetworkUnreachable => "Network is unreachable".to_owned(),
         io::ErrorKind::ConnectionReset => "Connection reset by peer".to_owned(),
         io::ErrorKind::NotFound => "No such file or directory".to_owned(),
-        _ => {
-            let text = error.to_string();
-            // The standard library adds the number, which Envoy does not.
-            match text.find(" (os error") {
-                Some(end) => text[..end].to_owned(),
-                None => text,
-            }
-        }
+        _ => error_text(error),
     };
-    match address {
-        // A Unix socket refuses at once.
-        Some(path) if path.parse::<SocketAddr>().is_err() => {
-            format!("immediate connect error: {reason}|remote address:{path}")
-        }
-        _ => format!("delayed connect error: {reason}"),
+    // A Unix socket refuses at once, and so does the kernel when there is no port left.
+    let is_immediate = |address: &&str| {
+        error.kind() == io::ErrorKind::AddrNotAvailable || address.parse::<SocketAddr>().is_err()
+    };
+    match address.filter(is_immediate) {
+        Some(address) => format!("immediate connect error: {reason}|remote address:{address}"),
+        None => format!("delayed connect error: {reason}"),
     }
 }

@@ -526,6 +526,7 @@ impl From<PoolFailure> for Failure {
             PoolFailure::NoPool => Self::NoPool,
             PoolFailure::Overflow => Self::Overflow,
             PoolFailure::ConnectTimeout => Self::ConnectTimeout,
+            PoolFailure::Source(reason) => Self::Source(reason),
             PoolFailure::Connect(error) => Self::Connect(error),
             PoolFailure::Handshake(reason) => Self::Handshake(reason),
         }

@@ -58,7 +58,8 @@ pub(super) fn on_failure(
     exchange: &Exchange,
 ) {
     let status = match failure {
-        Failure::Connect(_)
+        Failure::Source(_)
+        | Failure::Connect(_)
         | Failure::ConnectTimeout
         | Failure::Handshake(_)
         | Failure::UpstreamClosed

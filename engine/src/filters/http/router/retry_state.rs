@@ -222,7 +222,10 @@ impl<'a> RetryState<'a> {
             .and(RetryOn::GATEWAY_ERROR)
             .and(RetryOn::RESET);
         match failure {
-            Failure::ConnectTimeout | Failure::Connect(_) | Failure::Handshake(_) => on.has(
+            Failure::ConnectTimeout
+            | Failure::Source(_)
+            | Failure::Connect(_)
+            | Failure::Handshake(_) => on.has(
                 any_reset
                     .and(RetryOn::CONNECT_FAILURE)
                     .and(RetryOn::RESET_BEFORE_REQUEST),

@@ -655,7 +655,7 @@ fn since_sent(exchange: &Exchange) -> Option<Duration> {
 pub(super) fn note_unconnected(host: &Host, failure: &Failure) {
     if matches!(
         failure,
-        Failure::Connect(_) | Failure::Handshake(_) | Failure::ConnectTimeout
+        Failure::Source(_) | Failure::Connect(_) | Failure::Handshake(_) | Failure::ConnectTimeout
     ) {
         host.note(Outcome::Failed);
     }

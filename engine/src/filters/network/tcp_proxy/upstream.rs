@@ -173,16 +173,21 @@ impl<'c> Upstream<'c> {
             // No host was asked, and so it is not the host's failure.
             Err(Unreached::Pool(PoolFailure::Overflow | PoolFailure::NoPool)) => {}
             Err(Unreached::Pool(failure)) => {
-                host.note(Outcome::Failed);
                 if let Some(cluster) = &self.cluster {
                     cluster.stats.upstream_rq_pending_failure_eject.inc();
                 }
                 note_failure(info, &host);
+                // Our own failure says nothing of the host, and has no flag.
+                if !matches!(failure, PoolFailure::Source(_)) {
+                    host.note(Outcome::Failed);
+                    info.flags.set(ResponseFlag::UpstreamConnectionFailure);
+                }
                 tell_why(&failure, info);
             }
             Err(Unreached::Tunnel(refused, headers)) => {
                 note_headers(headers, info);
                 note_failure(info, &host);
+                info.flags.set(ResponseFlag::UpstreamConnectionFailure);
                 if let Refused::Status(status) = refused {
                     let reason = &mut info.upstream_transport_failure_reason;
                     reason.compose(format_args!("tunnel_response:{status}"));
@@ -278,7 +283,6 @@ fn note_headers(headers: Option<Object>, info: &mut StreamInfo) {
 /// Notes a host that was not reached.
 fn note_failure(info: &mut StreamInfo, host: &Host) {
     info.host = Some(host.info());
-    info.flags.set(ResponseFlag::UpstreamConnectionFailure);
     info.upstream_transport_failure_reason.clear();
 }
 
@@ -288,7 +292,7 @@ fn tell_why(failure: &PoolFailure, info: &mut StreamInfo) {
     let reason = &mut info.upstream_transport_failure_reason;
     match failure {
         PoolFailure::Connect(error) => reason.copy(&connect_error_text(error, address)),
-        PoolFailure::Handshake(why) => reason.copy(why),
+        PoolFailure::Source(why) | PoolFailure::Handshake(why) => reason.copy(why),
         PoolFailure::ConnectTimeout | PoolFailure::Overflow | PoolFailure::NoPool => {}
     }
 }
