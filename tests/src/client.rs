@@ -1,11 +1,15 @@
 //! A raw client: sends exactly the bytes it is given, as they are cut up, and
 //! records what comes back and what becomes of the connection.
 
+use crate::admin::{Admin, Stats};
 use crate::http2;
 use crate::message::{self, Kind, Message};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+
+/// How long a statistic that must move may take.
+const STAT_MAX: Duration = Duration::from_secs(30);
 
 /// One step of a client's script.
 #[derive(Clone, Debug)]
@@ -20,6 +24,8 @@ pub enum Step {
     AwaitBytes(usize),
     /// Do nothing for a while.
     Wait(Duration),
+    /// Wait until a statistic is at least this, of the proxy of a scene.
+    AwaitStat(String, u64, Option<Admin>),
     /// End our side; go on reading.
     Finish,
     /// Close the whole connection now.
@@ -82,7 +88,8 @@ impl Default for Expectation {
             answers: 1,
             to_head: false,
             http2: false,
-            patience: Duration::from_secs(8),
+            // Less than a route's own time limit, which some cases are not to see.
+            patience: Duration::from_secs(12),
             watch: Duration::from_millis(30),
         }
     }
@@ -130,6 +137,14 @@ pub fn converse(address: SocketAddr, steps: &[Step], expected: &Expectation) -> 
                 }
             }
             Step::Wait(time) => std::thread::sleep(*time),
+            Step::AwaitStat(name, least, of) => {
+                let there = |stats: &Stats| stats.get(name).is_some_and(|value| value >= least);
+                let came = (of.as_ref()).is_some_and(|of| of.await_stats(STAT_MAX, there).1);
+                if !came {
+                    outcome.end = End::TimedOut;
+                    break;
+                }
+            }
             Step::Finish => {
                 // The proxy may have closed already.
                 let _ = reader.stream.shutdown(Shutdown::Write);

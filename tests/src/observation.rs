@@ -25,7 +25,10 @@ pub type Observation = BTreeMap<String, String>;
 const STILL_LOOKS: u32 = 2;
 
 /// How long the proxy may take to finish its books after the client has gone.
-const SETTLE_MAX: Duration = Duration::from_secs(3);
+const SETTLE_MAX: Duration = Duration::from_secs(10);
+
+/// The same where it must finish something that the case names.
+const UNTIL_MAX: Duration = Duration::from_secs(30);
 
 /// The aspect of a message that is the order of its headers.
 const ORDER: &str = ".order";
@@ -159,11 +162,7 @@ impl Scene {
         let log_path = self.process.folder().join(format!("{}.log", case.listener));
         let log_start = std::fs::metadata(&log_path).map_or(0, |file| file.len() as usize);
 
-        let steps: Vec<_> = case
-            .steps
-            .iter()
-            .map(|step| self.with_ports(step))
-            .collect();
+        let steps: Vec<_> = case.steps.iter().map(|step| self.in_place(step)).collect();
         let outcome = client::converse(self.addresses[case.listener], &steps, &case.expected);
 
         let after = self.settle(admin, case, &before);
@@ -197,8 +196,9 @@ impl Scene {
         (all, outcome)
     }
 
-    /// A step in whose bytes `{ORIGIN}`, `{MIRROR}` and `{REFUSED}` are ports.
-    fn with_ports(&self, step: &Step) -> Step {
+    /// A step that knows of this scene: in its bytes `{ORIGIN}`, `{MIRROR}` and
+    /// `{REFUSED}` are ports.
+    fn in_place(&self, step: &Step) -> Step {
         let replaced = |bytes: &[u8]| {
             // What is no text has no names in it.
             let Ok(text) = std::str::from_utf8(bytes) else {
@@ -212,6 +212,10 @@ impl Scene {
         match step {
             Step::Send(bytes) => Step::Send(replaced(bytes)),
             Step::Pieces(bytes, size) => Step::Pieces(replaced(bytes), *size),
+            Step::AwaitStat(name, least, _) => {
+                let admin = self.process.admin().clone();
+                Step::AwaitStat(name.clone(), *least, Some(admin))
+            }
             other => other.clone(),
         }
     }
@@ -219,9 +223,15 @@ impl Scene {
     /// The stats once the proxy has nothing more to do for this case.
     fn settle(&self, admin: &Admin, case: &Case, before: &Stats) -> Stats {
         let total = format!("http.{}.downstream_cx_total", case.listener);
-        let old = before.get(&total).copied().unwrap_or(0);
-        await_still(admin, |stats| {
-            stats.get(&total).copied().unwrap_or(0) > old
+        let value = |stats: &Stats, name: &str| stats.get(name).copied().unwrap_or(0);
+        let old = value(before, &total);
+        let max = match case.until {
+            Some(_) => UNTIL_MAX,
+            None => SETTLE_MAX,
+        };
+        await_still_within(admin, max, |stats| {
+            (case.until).is_none_or(|(name, wanted)| value(stats, name) == wanted)
+                && value(stats, &total) > old
                 && quiet(stats)
                 && gauges(stats, "cluster.", ".upstream_rq_active") == 0
                 && gauges(stats, "cluster.", ".upstream_rq_pending_active") == 0

@@ -426,7 +426,7 @@ fn refused(scene: &Scene, bad: &Bad) -> Vec<String> {
         let (_, moved) = scene
             .process
             .admin()
-            .await_stats(Duration::from_secs(2), |stats| {
+            .await_stats(Duration::from_secs(30), |stats| {
                 stats.get(&counter).copied().unwrap_or(0) > old
             });
         if !moved {

@@ -300,7 +300,7 @@ fn configuration(fleet: &Fleet) -> String {
             "  - {{ name: {name}, type: STATIC, connect_timeout: 0.2s, load_assignment: {{ \
              cluster_name: {name}, endpoints: [ {{ lb_endpoints: [ {{ endpoint: {{ address: {{ \
              socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}{comma}{endpoint} }} }} \
-             ] }} ] }}, health_checks: [ {{ timeout: 0.2s, interval: 0.05s, \
+             ] }} ] }}, health_checks: [ {{ timeout: 1s, interval: 0.05s, \
              no_traffic_interval: 0.05s, unhealthy_threshold: 2, healthy_threshold: 2, \
              event_logger: [ {{ name: file, typed_config: {{ \"@type\": \
              type.googleapis.com/envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink, \
@@ -422,7 +422,7 @@ fn act(what: Do, host: usize, fleet: &mut Fleet) {
 /// The flags of the one host of `cluster`, once they are as wanted or as long
 /// as one may wait for that.
 fn await_flags(process: &Process, cluster: &str, wanted: &str) -> String {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let flags = flags_of(process, cluster);
         if flags == wanted || Instant::now() > deadline {
@@ -539,10 +539,10 @@ fn redis_hosts_are_asked_as_envoy_asks_them() {
                 Act::ReadBytes(*request),
                 Act::Send(answer.as_bytes().to_vec()),
             ];
-            origin.play([once.to_vec(), vec![Act::Wait(Duration::from_millis(600))]].concat());
+            origin.play([once.to_vec(), vec![Act::Drain]].concat());
             let port = origin.address().port();
             let check = format!(
-                "timeout: 0.3s, {ONCE}, custom_health_check: {{ name: envoy.health_checkers.redis, \
+                "timeout: 2s, {ONCE}, custom_health_check: {{ name: envoy.health_checkers.redis, \
                  typed_config: {{ \"@type\": \
                  type.googleapis.com/envoy.extensions.health_checkers.redis.v3.Redis, {key} }} }}"
             );

@@ -226,7 +226,7 @@ fn cluster(name: &str, address: SocketAddr, more: &str, check: &str) -> String {
     format!(
         "  - {{ name: {name}, type: STATIC, load_assignment: {{ cluster_name: {name}, endpoints: [ \
          {{ lb_endpoints: [ {{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, \
-         port_value: {} }} }} }} }} ] }} ] }}, health_checks: [ {{ timeout: 0.3s, interval: 0.05s, \
+         port_value: {} }} }} }} }} ] }} ] }}, health_checks: [ {{ timeout: 1s, interval: 0.05s, \
          no_traffic_interval: 0.05s, unhealthy_threshold: 2, healthy_threshold: 2, {more} \
          http_health_check: {{ codec_client_type: HTTP2, {check} }} }} ] }}\n",
         address.port()
@@ -236,7 +236,7 @@ fn cluster(name: &str, address: SocketAddr, more: &str, check: &str) -> String {
 /// The flags of the one host of `cluster`, once they are as wanted or as long
 /// as one may wait for that.
 pub(super) fn await_flags(process: &Process, cluster: &str, wanted: &str) -> String {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(30);
     let prefix = format!("{cluster}::127.0.0.1:");
     loop {
         let text = process.admin().get("/clusters").text();
@@ -321,7 +321,7 @@ fn hosts_are_asked_and_judged_as_envoy_does() {
 /// Waits for so many requests to a host, and says how many connections they
 /// came on.
 fn connections_of(host: &Host, requests: usize) -> usize {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let seen = host.seen.lock().unwrap();
         if seen.requests.len() >= requests || Instant::now() > deadline {

@@ -242,7 +242,7 @@ fn the_time_to_live_is_respected() {
         scene.set(&[1]);
         let begun = Instant::now();
         scene.await_more("update_attempt", 1);
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_secs(60));
         scene.server.set("a.test", addresses(&[1], 300));
         // One more question brings the longer time, at most two.
         let mut asked = 0;

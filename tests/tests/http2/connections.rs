@@ -133,7 +133,7 @@ fn pings_find_out_who_is_gone() {
         let address = scene.address("pinged");
         let expected = Expectation {
             http2: true,
-            watch: Duration::from_millis(1500),
+            watch: Duration::from_secs(4),
             ..Expectation::default()
         };
         let steps = [

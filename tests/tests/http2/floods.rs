@@ -118,7 +118,7 @@ fn pour(scene: &Scene, (name, listener, before, unit, count): Flood) -> String {
         gauge(&format!("http.{listener}.downstream_cx_active")) == 0
             && gauge(&format!("http.{listener}.downstream_rq_active")) == 0
     };
-    let stats = observation::await_still(admin, is_quiet);
+    let stats = observation::await_still_within(admin, PATIENCE, is_quiet);
     let value = |stats: &ringway_tests::admin::Stats, name: &str| {
         stats.get(name).copied().unwrap_or_default()
     };
@@ -197,7 +197,9 @@ fn streams_beyond_the_limit_are_counted_as_in_envoy() {
             assert!(is_answered(&mut client, &four));
             let refused = "http2.stream_refused_errors";
             let admin = scene.process.admin();
-            let (stats, _) = admin.await_stats(PATIENCE, |stats| stats.get(refused) == Some(&2));
+            let stats = observation::await_still_within(admin, PATIENCE, |stats| {
+                stats.get(refused) == Some(&2)
+            });
             [refused, "http2.tx_reset", "http.few.downstream_rq_total"].map(|name| stats[name])
         },
     );

@@ -44,15 +44,15 @@ const LISTENERS: &[Listener] = &[
     listener("flush", "stream_flush_timeout: 0.3s"),
     listener(
         "idle",
-        "common_http_protocol_options: { idle_timeout: 0.2s }\ndrain_timeout: 0.2s",
+        "common_http_protocol_options: { idle_timeout: 1s }\ndrain_timeout: 0.2s",
     ),
     listener(
         "aged",
-        "common_http_protocol_options: { max_connection_duration: 0.2s }\ndrain_timeout: 0.2s",
+        "common_http_protocol_options: { max_connection_duration: 1s }\ndrain_timeout: 0.2s",
     ),
     listener(
         "pinged",
-        "http2_protocol_options: { connection_keepalive: { interval: 0.2s, timeout: 1s } }",
+        "http2_protocol_options: { connection_keepalive: { interval: 0.2s, timeout: 3s } }",
     ),
     listener(
         "bearing",

@@ -14,7 +14,7 @@ use ringway_tests::process::{Process, Program, compared_programs};
 use socket2::{Domain, Socket, Type};
 
 /// How long something that must come may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request after which the proxy closes.
 pub const REQUEST: &[u8] = b"GET /path HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";

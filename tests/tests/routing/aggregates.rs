@@ -8,7 +8,6 @@ use ringway_tests::comparison::Comparison;
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::Ports;
 use ringway_tests::origin::Act;
-use std::time::Duration;
 
 const LISTENERS: &[Listener] = &[Listener {
     name: "all",
@@ -181,7 +180,7 @@ fn cases() -> Vec<Case> {
     let to = |name, cluster| case(name, "all", get("/", cluster));
     let on = |name, path, cluster| case(name, "all", get(path, cluster));
     let unavailable = "HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n";
-    let late = [Act::Read, Act::Wait(Duration::from_millis(600))];
+    let late = [Act::Read, Act::Drain];
     vec![
         to("one", "one"),
         to("dead first", "dead_first"),
@@ -239,7 +238,8 @@ fn cases() -> Vec<Case> {
         ),
         on("timeout", "/timeout", "one").origin(late.clone()),
         // The connection is given up later than the request, and counted then.
-        on("timeout while connecting", "/timeout", "of_stuck").watch(Duration::from_secs(2)),
+        on("timeout while connecting", "/timeout", "of_stuck")
+            .until("cluster.stuck.upstream_cx_active", 0),
         on("timeout of a try", "/per-try", "one").origin(late),
         on("mirror", "/mirror", "one"),
         case(

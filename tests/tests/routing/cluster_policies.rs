@@ -27,13 +27,13 @@ const CLUSTERS: &[(&str, &str, &str)] = &[
     ),
     (
         "limited",
-        "retry_policy: { retry_on: 5xx, num_retries: 1, per_try_timeout: 0.1s, \
+        "retry_policy: { retry_on: 5xx, num_retries: 1, per_try_timeout: 0.4s, \
          retry_back_off: { base_interval: 0.001s } }",
         "",
     ),
     (
         "idle",
-        "retry_policy: { retry_on: 5xx, num_retries: 1, per_try_idle_timeout: 0.1s, \
+        "retry_policy: { retry_on: 5xx, num_retries: 1, per_try_idle_timeout: 0.4s, \
          retry_back_off: { base_interval: 0.001s } }",
         "",
     ),
@@ -116,7 +116,7 @@ fn status(code: u16) -> Vec<Act> {
 /// The answers to one try after the other.
 fn turns(codes: &[u16]) -> Vec<Act> {
     let turns = codes.iter().map(|code| match code {
-        0 => vec![Act::Wait(Duration::from_millis(250)), Act::Close],
+        0 => vec![Act::Wait(Duration::from_secs(1)), Act::Close],
         code => status(*code),
     });
     vec![Act::Read, Act::Turns(turns.collect())]

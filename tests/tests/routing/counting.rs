@@ -9,7 +9,6 @@ use ringway_tests::observation::{Ports, Scene};
 use ringway_tests::origin::{self, Act};
 use ringway_tests::process::Program;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 /// A router, and what comes before it.
 macro_rules! filters {
@@ -66,13 +65,13 @@ fn clusters(ports: Ports) -> String {
              explicit_http_config: { http_protocol_options: { enable_trailers: true } } } }",
         ),
         cluster("refused", ports.refused, ""),
-        cluster("stuck", ports.stuck, "connect_timeout: 0.1s"),
+        cluster("stuck", ports.stuck, "connect_timeout: 0.6s"),
         cluster(
             "hurried",
             ports.origin,
             "typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \
              \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
-             common_http_protocol_options: { max_stream_duration: 0.05s }, \
+             common_http_protocol_options: { max_stream_duration: 0.3s }, \
              explicit_http_config: { http_protocol_options: {} } } }",
         ),
         cluster("mirror", ports.mirror, ""),
@@ -330,14 +329,13 @@ fn cases_of_hosts() -> Vec<Case> {
         silent("longer than a host may take", "counting", "/hurried", ""),
         silent("longer than each try", "counting", "/tried", ""),
         twice("half an answer", "/").origin(half_an_answer(Act::Close)),
-        twice("half an answer in time", "/late")
-            .origin(half_an_answer(Act::Wait(Duration::from_millis(300)))),
+        twice("half an answer in time", "/late").origin(half_an_answer(Act::Drain)),
     ]
 }
 
 /// A request that is not answered for a while.
 fn silent(name: &'static str, listener: &'static str, path: &str, headers: &str) -> Case {
-    let waits = vec![Act::Read, Act::Wait(Duration::from_millis(300))];
+    let waits = vec![Act::Read, Act::Drain];
     asks(name, listener, path, headers).origin(waits)
 }
 
@@ -382,7 +380,7 @@ fn cases_of_grpc() -> Vec<Case> {
         asks("gRPC, an error of HTTP", "counting", "/", grpc).origin(with(503, "")),
         asks("gRPC, half an answer", "counting", "/", grpc).origin(half_an_answer(Act::Close)),
         asks("gRPC, half an answer in time", "counting", "/late", grpc)
-            .origin(half_an_answer(Act::Wait(Duration::from_millis(300)))),
+            .origin(half_an_answer(Act::Drain)),
         asks("gRPC, trailers that nobody reads", "counting", "/", grpc).origin(origin::answer(
             format!("HTTP/1.1 200 OK\r\n{}", ends("grpc-status: 0\r\n")),
         )),

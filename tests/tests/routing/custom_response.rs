@@ -8,7 +8,6 @@ use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::{Ports, Scene};
 use ringway_tests::origin::{self, Act};
 use ringway_tests::process::Program;
-use std::time::Duration;
 
 const ROUTES: &str = include_str!("custom_response/routes.yaml");
 
@@ -140,7 +139,7 @@ fn fetched() -> Vec<Case> {
         fetched("fetched not", 430),
         fetched("fetched from a slow host", 504).origin([Act::Turns(vec![
             vec![Act::Read, Act::Send(of(504).into_bytes())],
-            vec![Act::Read, Act::Wait(Duration::from_millis(300))],
+            vec![Act::Read, Act::Drain],
         ])]),
         case("fetched and redirected", "fetched", get("/x")).origin([turns(&[
             &of(425),
@@ -187,7 +186,7 @@ fn fetched() -> Vec<Case> {
             .answer(PAGE),
         case("fetched after tries without time", "fetched", post("/slow-tries")).origin([
             Act::Turns(vec![
-                vec![Act::Read, Act::Wait(Duration::from_millis(300))],
+                vec![Act::Read, Act::Drain],
                 origin::answer(PAGE),
             ]),
         ]),
@@ -228,7 +227,7 @@ fn fetched() -> Vec<Case> {
         .answer(PAGE),
         case("fetched for refused", "fetched", get("/refused")).answer(PAGE),
         case("fetched for a timeout", "fetched", get("/slow")).origin([Act::Turns(vec![
-            vec![Act::Read, Act::Wait(Duration::from_millis(300))],
+            vec![Act::Read, Act::Drain],
             origin::answer("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate"),
         ])]),
         case("fetched after rewrites", "fetched", get("/rewritten/a"))
@@ -330,8 +329,7 @@ fn pages() -> Vec<Case> {
             "GET / HTTP/1.1\r\nhost: c\r\n\r\n",
         ),
         case("page of refused", "pages", get("/refused")),
-        case("page of a timeout", "pages", get("/slow"))
-            .origin([Act::Read, Act::Wait(Duration::from_millis(300))]),
+        case("page of a timeout", "pages", get("/slow")).origin([Act::Read, Act::Drain]),
         case("page of a reset", "pages", get("/x")).origin([Act::Read, Act::Reset]),
         case("page of the last try", "pages", get("/tries")).answer(&failed),
         case(

@@ -7,7 +7,6 @@ use ringway_tests::comparison::Comparison;
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::Ports;
 use ringway_tests::origin::Act;
-use std::time::Duration;
 
 const LEVELS: &str = include_str!("headers/levels.yaml");
 const VALUES: &str = include_str!("headers/values.yaml");
@@ -184,8 +183,7 @@ fn local_replies() -> Vec<Case> {
         case("local refused", "levels", get("/refused")),
         case("local no host", "levels", get("/empty")),
         case("local overflow", "levels", get("/overflow")),
-        case("local timeout", "levels", get("/slow"))
-            .origin([Act::Read, Act::Wait(Duration::from_millis(300))]),
+        case("local timeout", "levels", get("/slow")).origin([Act::Read, Act::Drain]),
         case("local reset", "levels", get("/found/")).origin([Act::Read, Act::Reset]),
         case("local protocol error", "levels", get("/found/")).answer("nonsense\r\n\r\n"),
         case("local no route", "levels", get("/none")),

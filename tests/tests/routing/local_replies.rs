@@ -192,8 +192,7 @@ fn mapped() -> Vec<Case> {
         case("mapped to no content", "mapped", get("/gone")),
         case("mapped no content", "mapped", get("/no-content")),
         case("mapped by flag", "mapped", get("/refused")),
-        case("mapped by duration", "mapped", get("/slow"))
-            .origin([Act::Read, Act::Wait(Duration::from_millis(300))]),
+        case("mapped by duration", "mapped", get("/slow")).origin([Act::Read, Act::Drain]),
         case("mapped not", "mapped", get("/direct")),
         case("mapped redirect", "mapped", get("/redirect")),
         case(
@@ -339,8 +338,7 @@ fn grpc_requests() -> Vec<Case> {
         ),
         case("grpc upstream", "plain", grpc("/"))
             .answer("HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno"),
-        case("grpc timeout", "plain", grpc("/slow"))
-            .origin([Act::Read, Act::Wait(Duration::from_millis(300))]),
+        case("grpc timeout", "plain", grpc("/slow")).origin([Act::Read, Act::Drain]),
         case("grpc reset", "plain", grpc("/")).origin([Act::Read, Act::Reset]),
     ];
     for (name, path) in [

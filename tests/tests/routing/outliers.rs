@@ -116,9 +116,10 @@ fn clusters(ports: Ports) -> String {
             "overflow" => "circuit_breakers: { thresholds: [ { max_requests: 0 } ] }\n",
             _ => "",
         };
-        let timeout = match *name {
-            "stuck_route_timeout" => "connect_timeout: 60s",
-            _ => "connect_timeout: 0.1s",
+        // What is there to be connected to may be slow to answer.
+        let timeout = match host {
+            Host::Stuck if *name != "stuck_route_timeout" => "connect_timeout: 0.1s",
+            _ => "connect_timeout: 60s",
         };
         let more = format!(
             "{timeout}\n{limits}common_lb_config: {{ healthy_panic_threshold: {{ value: 0 }} }}\n\
@@ -138,9 +139,9 @@ fn say(bytes: impl AsRef<[u8]>) -> Vec<Act> {
     vec![Act::Send(bytes.as_ref().to_vec())]
 }
 
-/// Says nothing for so long that nobody waits for it.
+/// Says nothing until nobody waits for it any more.
 fn silence() -> Vec<Act> {
-    vec![Act::Wait(Duration::from_millis(900)), Act::Close]
+    vec![Act::Drain]
 }
 
 fn get(cluster: &str) -> String {
@@ -166,7 +167,7 @@ fn asking(cluster: &'static str, request: &str, count: usize) -> Case {
         steps.push(Step::Await(number));
     }
     // An ejection goes to the control plane and comes back.
-    steps.push(Step::Wait(Duration::from_millis(250)));
+    steps.push(Step::Wait(Duration::from_secs(1)));
     for number in count + 1..=count + 2 {
         steps.push(Step::Send(get(cluster).into_bytes()));
         steps.push(Step::Await(number));
@@ -183,7 +184,14 @@ fn codes(cluster: &'static str, list: &[u16]) -> Case {
 
 /// Two errors, and two more when outlier detection has had its time.
 fn always_500(cluster: &'static str) -> Case {
-    requests(cluster, 2).origin(vec![Act::Read, Act::Turns(vec![status(500)])])
+    let detected =
+        format!("cluster.{cluster}.outlier_detection.ejections_detected_consecutive_5xx");
+    let mut case = requests(cluster, 2).origin(vec![Act::Read, Act::Turns(vec![status(500)])]);
+    // The second two are not to be noted together with the first.
+    case.steps
+        .insert(4, Step::AwaitStat(detected.clone(), 1, None));
+    case.steps.push(Step::AwaitStat(detected, 2, None));
+    case
 }
 
 fn cases() -> Vec<Case> {
@@ -267,7 +275,7 @@ fn timeouts() -> Vec<Case> {
     let begun = || {
         vec![
             Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc".to_vec()),
-            Act::Wait(Duration::from_millis(900)),
+            Act::Drain,
         ]
     };
     let mut in_body = turns("timeout_in_body", &[begun()]);

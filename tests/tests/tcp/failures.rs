@@ -1,7 +1,5 @@
 //! Connections that get no host, or lose it.
 
-use std::time::Duration;
-
 use ringway_tests::tries::one_of_some;
 
 use crate::scene::{Act, Case, Listener, Suite, Who, case, client_sends, listener, proxied};
@@ -134,9 +132,8 @@ fn cases() -> Vec<Case> {
             "stuck",
             &[
                 client_sends("hello"),
-                Act::Wait(Duration::from_millis(20)),
+                Act::Await("cluster.stuck.upstream_cx_active", 1),
                 Act::Reset(Client),
-                Act::Wait(Duration::from_millis(300)),
             ],
         ),
         case(

@@ -1,7 +1,5 @@
 //! When a connection is logged besides its end.
 
-use std::time::Duration;
-
 use crate::scene::{Act, Case, Listener, Suite, Who, case, client_sends, listener, proxied};
 
 const LISTENERS: &[Listener] = &[
@@ -9,7 +7,7 @@ const LISTENERS: &[Listener] = &[
         "all",
         proxied!(
             "cluster: one, access_log_options: { flush_access_log_on_start: true, \
-             flush_access_log_on_connected: true, access_log_flush_interval: 0.2s }"
+             flush_access_log_on_connected: true, access_log_flush_interval: 1s }"
         ),
     ),
     listener(
@@ -18,7 +16,7 @@ const LISTENERS: &[Listener] = &[
     ),
     listener(
         "interval",
-        proxied!("cluster: stuck, access_log_flush_interval: 0.2s"),
+        proxied!("cluster: stuck, access_log_flush_interval: 1s"),
     ),
     listener(
         "refused",
@@ -37,7 +35,7 @@ const CLUSTERS: &str = "
     - lb_endpoints:
       - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {HOST0} } } }
 - name: stuck
-  connect_timeout: 0.5s
+  connect_timeout: 2.5s
   load_assignment:
     cluster_name: stuck
     endpoints:
@@ -53,18 +51,21 @@ const CLUSTERS: &str = "
 
 fn cases() -> Vec<Case> {
     use Who::{Client, Host};
-    let acts = [
-        Act::Accept(0),
-        client_sends("hello"),
-        Act::Read(Host, 5),
-        Act::Wait(Duration::from_millis(500)),
-        Act::Close(Client),
-        Act::ReadToEnd(Host),
-        Act::Close(Host),
-    ];
+    // The client leaves when there are so many lines, long before the next.
+    let acts = |lines| {
+        [
+            Act::Accept(0),
+            client_sends("hello"),
+            Act::Read(Host, 5),
+            Act::AwaitLog(lines),
+            Act::Close(Client),
+            Act::ReadToEnd(Host),
+            Act::Close(Host),
+        ]
+    };
     vec![
-        case("a line for everything", "all", &acts).log_lines(5),
-        case("a line for the host's connection", "connected", &acts).log_lines(2),
+        case("a line for everything", "all", &acts(4)).log_lines(5),
+        case("a line for the host's connection", "connected", &acts(1)).log_lines(2),
         case(
             "lines while a host is waited for",
             "interval",

@@ -116,16 +116,20 @@ fn a_slow_reader_costs_no_memory() {
             .expect("an option");
         let piece = vec![7; 64 * 1024];
         let mut sent = 0;
-        while sent < SENT && sending.write_all(&piece).is_ok() {
-            sent += piece.len();
+        let paused = "cluster.hosts.upstream_flow_control_paused_reading_total";
+        while sent < SENT {
+            match sending.write_all(&piece) {
+                Ok(()) => sent += piece.len(),
+                // Nobody takes it, because the host is held up and not because the
+                // machine is busy.
+                Err(_) if process.admin().stat(paused) > 0 => break,
+                Err(_) => {}
+            }
         }
         assert!(sent < SENT, "somebody took all of it");
         let grown = resident_kb(&process).saturating_sub(before);
         // Receive buffers are used in turn: all 32 MiB of them may have been touched.
         assert!(grown < 40 * 1024, "{grown} kB for {sent} bytes");
-        let stats = process.admin().stats();
-        let paused = "cluster.hosts.upstream_flow_control_paused_reading_total";
-        assert!(stats.get(paused).copied().unwrap_or(0) > 0, "{stats:?}");
         drop(stream);
     });
 }

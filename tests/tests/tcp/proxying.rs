@@ -9,15 +9,15 @@ use crate::scene::{
 
 const LISTENERS: &[Listener] = &[
     listener("one", proxied!("cluster: one")),
-    listener("idle", proxied!("cluster: one, idle_timeout: 0.3s")),
+    listener("idle", proxied!("cluster: one, idle_timeout: 2s")),
     listener(
         "short",
-        proxied!("cluster: one, max_downstream_connection_duration: 0.3s"),
+        proxied!("cluster: one, max_downstream_connection_duration: 2s"),
     ),
     listener(
         "jitter",
         proxied!(
-            "cluster: one, max_downstream_connection_duration: 0.3s, \
+            "cluster: one, max_downstream_connection_duration: 2s, \
              max_downstream_connection_duration_jitter_percentage: { value: 10 }"
         ),
     ),
@@ -76,9 +76,9 @@ fn cases() -> Vec<Case> {
                 Act::Close(Host),
                 Act::ReadToEnd(Client),
                 client_sends("more"),
-                Act::Wait(Duration::from_millis(50)),
+                Act::Wait(Duration::from_millis(200)),
                 client_sends("and more"),
-                Act::Wait(Duration::from_millis(50)),
+                Act::Wait(Duration::from_millis(200)),
             ]),
         ),
         case(
@@ -160,11 +160,11 @@ fn cases() -> Vec<Case> {
             "something moves all the time",
             "idle",
             &talked(&[
-                Act::Wait(Duration::from_millis(200)),
+                Act::Wait(Duration::from_millis(800)),
                 client_sends("1"),
-                Act::Wait(Duration::from_millis(200)),
+                Act::Wait(Duration::from_millis(800)),
                 host_sends("2"),
-                Act::Wait(Duration::from_millis(200)),
+                Act::Wait(Duration::from_millis(800)),
                 Act::Read(Client, 1),
                 Act::Close(Client),
                 Act::ReadToEnd(Host),

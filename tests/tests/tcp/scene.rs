@@ -66,6 +66,8 @@ pub enum Act {
     Wait(Duration),
     /// Until a statistic of the proxy has this value.
     Await(&'static str, u64),
+    /// Until the log has so many lines of the case.
+    AwaitLog(usize),
 }
 
 /// What a client and hosts do with one listener.
@@ -365,7 +367,12 @@ impl Scene {
         let mut seen = Vec::new();
         let mut players = Players::default();
         for act in &case.acts {
-            self.act(case, act, &mut players, &mut seen);
+            match act {
+                Act::AwaitLog(lines) => {
+                    let _ = observation::logged(&log, log_start, *lines, PATIENCE);
+                }
+                act => self.act(case, act, &mut players, &mut seen),
+            }
         }
         drop(players);
         let after = self.still_stats();
@@ -412,14 +419,10 @@ impl Scene {
                 }
                 None => seen.push("nobody came to any host".to_owned()),
             },
+            // `play` has the log.
+            Act::AwaitLog(_) => {}
             Act::Wait(time) => std::thread::sleep(*time),
-            Act::Await(name, value) => {
-                let there = |stats: &Stats| stats.get(*name).copied().unwrap_or(0) == *value;
-                let (_, came) = self.process.admin().await_stats(PATIENCE, there);
-                if !came {
-                    seen.push(format!("{name} was never {value}"));
-                }
-            }
+            Act::Await(name, value) => self.await_stat(name, *value, seen),
             Act::Send(who, bytes) => {
                 if let Some(stream) = players.of(*who) {
                     // What is not taken is seen by whoever does not get it.
@@ -449,6 +452,14 @@ impl Scene {
                 }
                 players.drop(*who);
             }
+        }
+    }
+
+    fn await_stat(&self, name: &str, value: u64, seen: &mut Vec<String>) {
+        let there = |stats: &Stats| stats.get(name).copied().unwrap_or(0) == value;
+        let (_, came) = self.process.admin().await_stats(PATIENCE, there);
+        if !came {
+            seen.push(format!("{name} was never {value}"));
         }
     }
 

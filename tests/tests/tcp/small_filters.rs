@@ -33,7 +33,7 @@ const LISTENERS: &[Listener] = &[
         "slow_limit",
         before_proxy!(
             "connection_limit.v3.ConnectionLimit",
-            "stat_prefix: slow_limit, max_connections: 1, delay: 0.2s"
+            "stat_prefix: slow_limit, max_connections: 1, delay: 1s"
         ),
     ),
 ];

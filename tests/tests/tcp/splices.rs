@@ -4,6 +4,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use ringway_tests::admin::Stats;
@@ -18,10 +19,10 @@ use crate::scene::{
 
 const LISTENERS: &[Listener] = &[
     listener("one", proxied!("cluster: one")),
-    listener("idle", proxied!("cluster: one, idle_timeout: 1s")),
+    listener("idle", proxied!("cluster: one, idle_timeout: 5s")),
     listener(
         "short",
-        proxied!("cluster: one, max_downstream_connection_duration: 2s"),
+        proxied!("cluster: one, max_downstream_connection_duration: 10s"),
     ),
 ];
 
@@ -154,6 +155,19 @@ fn send(mut stream: &TcpStream, bytes: usize) -> usize {
         }
     }
     sent
+}
+
+/// Sends the pattern again and again, until `done` and nobody takes any more of it.
+fn send_until(mut stream: &TcpStream, done: &AtomicBool) {
+    let mut sent = 0;
+    loop {
+        match stream.write(&PATTERN[sent % PATTERN.len()..]) {
+            Ok(more) => sent += more,
+            Err(_) if done.load(SeqCst) => return,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => panic!("after {sent} bytes: {error}"),
+        }
+    }
 }
 
 /// Reads so many bytes of the pattern, or to an end that comes before: how many.
@@ -362,9 +376,11 @@ fn check_from(mut stream: &TcpStream, offset: usize) -> usize {
 fn an_end_in_the_middle_loses_nothing_that_was_counted() {
     each_driver(|program| {
         let (listener, port) = host();
-        let process = proxy(program, &[port], "idle_timeout: 1s");
+        let process = proxy(program, &[port], "idle_timeout: 5s");
         let base = idle_descriptors(&process, &listener);
         let (client, host) = joined(&process, &listener);
+        // Nobody reads on: what can be sent is sent by then, and if it is not, the pipe
+        // is no less there.
         host.set_write_timeout(Some(Duration::from_millis(300)))
             .expect("an option");
         let first = 8 * 1024 * 1024;
@@ -401,12 +417,14 @@ fn resets_in_the_middle_reach_the_other_side() {
                 true => (&client, &host),
                 false => (&host, &client),
             };
-            let stalled = Some(Duration::from_millis(200));
-            sender.set_write_timeout(stalled).expect("an option");
+            let brief = Some(Duration::from_millis(200));
+            sender.set_write_timeout(brief).expect("an option");
+            let is_read = AtomicBool::new(false);
             std::thread::scope(|scope| {
-                scope.spawn(|| send(sender, 1 << 30));
+                scope.spawn(|| send_until(sender, &is_read));
                 let some = 4 * 1024 * 1024 + number * 100_000;
                 assert_eq!(check(reader, some), some);
+                is_read.store(true, SeqCst);
             });
             let (breaking, other) = match client_resets {
                 true => (client, host),
