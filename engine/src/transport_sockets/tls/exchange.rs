@@ -4,7 +4,7 @@
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
-use rustls::{CommonState, ExtractedSecrets, ProtocolVersion};
+use rustls::{CommonState, ExtractedSecrets, InvalidMessage, ProtocolVersion};
 
 use super::certificate_selector::Staple;
 use super::handshake::{HandshakeError, Keys, WAITING_BYTES_MAX};
@@ -14,6 +14,8 @@ use super::verify_failure::VerifyFailure;
 /// Alerts of BoringSSL that rustls has others for.
 const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 const BAD_CERTIFICATE_HASH_VALUE: [u8; 7] = [21, 3, 3, 0, 2, 2, 114];
+const UNEXPECTED_MESSAGE: [u8; 7] = [21, 3, 3, 0, 2, 2, 10];
+const ILLEGAL_PARAMETER: [u8; 7] = [21, 3, 3, 0, 2, 2, 47];
 
 /// One side of a handshake.
 pub(super) struct Exchange<S> {
@@ -102,6 +104,7 @@ impl<S: Session> Exchange<S> {
 
     /// Leaves the alert that tells why as what is to be sent.
     fn fail(&mut self, error: rustls::Error, noted: &mut Notes) -> HandshakeError {
+        let before = self.output.len();
         // And nothing else: of messages that are not whole rustls keeps where they lie in
         // an input that it must not look for again.
         while self.session.state().wants_write()
@@ -112,6 +115,10 @@ impl<S: Session> Exchange<S> {
         {}
         if let Some(own) = alert(&error, noted, self.session.state().protocol_version()) {
             self.output = own.to_vec();
+        } else if self.output.len() == before {
+            let version = self.session.state().protocol_version();
+            let missing = missing_alert(&error, version).unwrap_or_default();
+            self.output.extend_from_slice(missing);
         }
         match (error, noted.failure.take()) {
             (rustls::Error::InvalidCertificate(_), Some(failure)) => {
@@ -248,5 +255,21 @@ fn alert(
             Some(&BAD_CERTIFICATE_HASH_VALUE)
         }
         _ => None,
+    }
+}
+
+/// BoringSSL's alert where rustls has none: for messages that are too long or mixed with
+/// others, and where there is no signature that the client would take. With TLS 1.3 it
+/// would have to be sealed, which only rustls can: there is none then.
+fn missing_alert(error: &rustls::Error, version: Option<ProtocolVersion>) -> Option<&'static [u8]> {
+    match error {
+        _ if version == Some(ProtocolVersion::TLSv1_3) => None,
+        rustls::Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => {
+            Some(&ILLEGAL_PARAMETER)
+        }
+        rustls::Error::PeerMisbehaved(_) => Some(&UNEXPECTED_MESSAGE),
+        // Who tells us of a failure is not told of it.
+        rustls::Error::AlertReceived(_) => None,
+        _ => Some(&HANDSHAKE_FAILURE),
     }
 }

@@ -1,6 +1,10 @@
 //! What must hold for any bytes that are sent as a certificate, or given as a response
-//! of OCSP: shared by the fuzz targets and tests that change real ones. Not part of the
-//! API.
+//! of OCSP, and of handshakes that somebody changes on their way: shared by the fuzz
+//! targets and tests that change real ones. Not part of the API.
+
+mod handshake;
+
+pub use handshake::{Ended, handshake};
 
 use super::ocsp::OcspResponse;
 use super::peer_certificate::PeerCertificate;

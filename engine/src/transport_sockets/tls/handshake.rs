@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use ringway_codecs::client_hello::fault::{Fault, FaultFinder, Verdict};
-use ringway_codecs::client_hello::{ClientHello, ClientHelloReader, Progress};
+use ringway_codecs::client_hello::ClientHello;
+use ringway_codecs::client_hello::fault::Fault;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::crypto::SupportedKxGroup;
 use rustls::kernel::KernelConnection;
@@ -18,7 +18,7 @@ use rustls::{
 use super::budget;
 use super::exchange::{Exchange, Session};
 use super::notes::Notes;
-use super::record::HEADER_BYTES;
+use super::opening::{Known, Opening};
 use super::stream::TlsStream;
 use super::verify_failure::VerifyFailure;
 use crate::reactor::Stream;
@@ -151,39 +151,23 @@ pub async fn accept(
 
 /// What a client begins with, if it is a ClientHello, and all that it has sent.
 async fn client_hello(socket: &Stream) -> Result<(Option<ClientHello>, Vec<u8>), HandshakeError> {
-    let mut reader = ClientHelloReader::new(WAITING_BYTES_MAX);
-    let mut faults = FaultFinder::default();
-    let mut received = Vec::new();
-    let mut is_tls = true;
+    let mut opening = Opening::new();
     loop {
         let chunk = match socket.recv().await {
             Ok(Some(chunk)) => chunk,
             Ok(None) => return Err(HandshakeError::Closed),
             Err(error) => return Err(HandshakeError::Io(error)),
         };
-        received.extend_from_slice(&chunk);
-        if is_tls {
-            match reader.read(&chunk) {
-                Progress::Incomplete => continue,
-                Progress::Complete(hello) => return Ok((Some(hello), received)),
-                Progress::TooLarge => return Ok((None, received)),
-                Progress::NotTls => is_tls = false,
+        match opening.read(&chunk) {
+            Ok(Known::NotYet) => {}
+            Ok(Known::Hello(hello)) => return Ok((Some(hello), opening.received)),
+            Ok(Known::Other) => return Ok((None, opening.received)),
+            Err(error) => {
+                if let HandshakeError::NoHello(fault) = &error {
+                    socket.write(&fault.alert());
+                }
+                return Err(error);
             }
-        }
-        // As long as the head of a record: what is shorter says nothing, as in BoringSSL.
-        if received.len() < HEADER_BYTES {
-            continue;
-        }
-        if let Some(error) = http_request(&received) {
-            return Err(error);
-        }
-        match faults.read(&received) {
-            Verdict::Incomplete if received.len() <= WAITING_BYTES_MAX => {}
-            Verdict::Fault(fault) => {
-                socket.write(&fault.alert());
-                return Err(HandshakeError::NoHello(fault));
-            }
-            Verdict::Incomplete | Verdict::Sound => return Ok((None, received)),
         }
     }
 }
@@ -204,16 +188,6 @@ pub async fn connect(
     };
     let session = UnbufferedClientConnection::new_with_alpn(Arc::clone(config), name, alpn)?;
     run(socket, session, Vec::new(), &mut Notes::default()).await
-}
-
-/// What it is that begins like a request, with a method that BoringSSL knows.
-fn http_request(received: &[u8]) -> Option<HandshakeError> {
-    let methods: [&[u8]; 4] = [b"GET ", b"POST ", b"HEAD ", b"PUT "];
-    if methods.iter().any(|method| received.starts_with(method)) {
-        return Some(HandshakeError::HttpRequest);
-    }
-    let is_connect = received.starts_with(b"CONNE");
-    is_connect.then_some(HandshakeError::HttpsProxyRequest)
 }
 
 async fn run<S: Session>(

@@ -16,10 +16,11 @@
 //! change while the proxy runs.
 //!
 //! A worker's `socket_factory.rs` makes connections with a context: the handshake is
-//! rustls's, without its buffers (`exchange.rs`, on sockets `handshake.rs`, as many in
-//! a turn as `budget.rs` has room for). What it agrees on becomes a [`TlsStream`] (`stream.rs`), which
-//! opens and seals records itself (`record.rs`). What is agreed on has the names of
-//! `names.rs`; what goes wrong, those of `failure.rs`.
+//! rustls's, without its buffers (`exchange.rs`; `opening.rs` before it; on sockets
+//! `handshake.rs`, as many in a turn as `budget.rs` has room for). What it agrees on
+//! becomes a [`TlsStream`] (`stream.rs`), which opens and seals records itself
+//! (`record.rs`). What is agreed on has the names of `names.rs`; what goes wrong, those
+//! of `failure.rs`.
 //!
 //! The control plane has no reactor: it connects with the same contexts through
 //! `connector.rs`, on tokio.
@@ -43,6 +44,7 @@ mod key_log;
 pub mod names;
 mod notes;
 mod ocsp;
+mod opening;
 mod parameters;
 mod peer_certificate;
 mod pem;

@@ -435,7 +435,7 @@ fn remote_failure(info: &mut StreamInfo, reason: &str, retried: bool) -> LocalRe
 fn local_failure(info: &mut StreamInfo, reason: &str, retried: bool) -> LocalReply<'static> {
     match reason {
         "" => {
-            (info.details).set("upstream_reset_before_response_started{local_connection_failure}")
+            (info.details).set("upstream_reset_before_response_started{local_connection_failure}");
         }
         reason => info.details.compose(format_args!(
             "upstream_reset_before_response_started{{local_connection_failure|{reason}}}"
