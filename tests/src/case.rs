@@ -20,9 +20,6 @@ pub struct Case {
     pub mirror: Vec<Act>,
     /// How the client's part ends.
     pub expected: Expectation,
-    /// A statistic and the value that it has when all is over, if that comes later than
-    /// the end of the requests.
-    pub until: Option<(&'static str, u64)>,
 }
 
 /// A case whose client sends `bytes` and waits for one answer from an origin
@@ -36,7 +33,6 @@ pub fn case(name: &'static str, listener: &'static str, bytes: impl AsRef<[u8]>)
         origin: origin::answer_ok(),
         mirror: origin::answer_ok(),
         expected: Expectation::default(),
-        until: None,
     }
 }
 
@@ -115,13 +111,6 @@ impl Case {
         let preface = Step::Send(http2::preface());
         self.steps.insert(0, preface);
         self.expected.http2 = true;
-        self
-    }
-
-    /// It is over when this statistic has this value.
-    #[must_use]
-    pub fn until(mut self, name: &'static str, value: u64) -> Case {
-        self.until = Some((name, value));
         self
     }
 

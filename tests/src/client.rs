@@ -24,7 +24,7 @@ pub enum Step {
     AwaitBytes(usize),
     /// Do nothing for a while.
     Wait(Duration),
-    /// Wait until a statistic is at least this, of the proxy of a scene.
+    /// Wait until a statistic has this value, of the proxy of a scene.
     AwaitStat(String, u64, Option<Admin>),
     /// End our side; go on reading.
     Finish,
@@ -137,8 +137,8 @@ pub fn converse(address: SocketAddr, steps: &[Step], expected: &Expectation) -> 
                 }
             }
             Step::Wait(time) => std::thread::sleep(*time),
-            Step::AwaitStat(name, least, of) => {
-                let there = |stats: &Stats| stats.get(name).is_some_and(|value| value >= least);
+            Step::AwaitStat(name, value, of) => {
+                let there = |stats: &Stats| stats.get(name).copied().unwrap_or(0) == *value;
                 let came = (of.as_ref()).is_some_and(|of| of.await_stats(STAT_MAX, there).1);
                 if !came {
                     outcome.end = End::TimedOut;

@@ -239,7 +239,12 @@ fn cases() -> Vec<Case> {
         on("timeout", "/timeout", "one").origin(late.clone()),
         // The connection is given up later than the request, and counted then.
         on("timeout while connecting", "/timeout", "of_stuck")
-            .until("cluster.stuck.upstream_cx_active", 0),
+            .then(Step::Await(1))
+            .then(Step::AwaitStat(
+                "cluster.stuck.upstream_cx_active".into(),
+                0,
+                None,
+            )),
         on("timeout of a try", "/per-try", "one").origin(late),
         on("mirror", "/mirror", "one"),
         case(
