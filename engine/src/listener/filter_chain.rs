@@ -83,7 +83,7 @@ impl WorkerChain {
         &self,
         serving: &Serving,
         stream: Stream,
-        info: ConnectionInfo,
+        info: Rc<ConnectionInfo>,
     ) -> Option<Box<StreamInfo>> {
         match &self.terminal {
             WorkerTerminal::Http(manager) => {
@@ -105,13 +105,12 @@ impl WorkerChain {
         manager: &Rc<ConnectionManager>,
         serving: &Serving,
         stream: Stream,
-        info: ConnectionInfo,
+        mut info: Rc<ConnectionInfo>,
         session: &mut Option<Session>,
     ) {
         // Without its secret a connection is none of TLS.
         let over_tls = self.tls.as_ref().is_some_and(ServerSocketFactory::is_ready);
         let visit = manager.begin_connection(over_tls);
-        let mut info = Rc::new(info);
         let filters = &self.chain.filters;
         if !filters.is_empty() || serving.logs() {
             let worker = Rc::clone(&serving.worker);
@@ -182,11 +181,10 @@ impl WorkerChain {
         terminal: &RawTerminal,
         serving: &Serving,
         stream: Stream,
-        info: ConnectionInfo,
+        mut info: Rc<ConnectionInfo>,
     ) -> Session {
         let worker = Rc::clone(&serving.worker);
         let registration = worker.register();
-        let mut info = Rc::new(info);
         let mut session = Session::new(
             Rc::clone(&info),
             self.tls.is_some(),

@@ -103,13 +103,13 @@ impl WorkerListener {
             chains: (shared.config.chains().zip(&shared.chains))
                 .map(|(config, chain)| {
                     let chain = chain.as_ref()?;
-                    Some(WorkerChain::new(
+                    Some(Rc::new(WorkerChain::new(
                         config,
                         chain,
                         &shared.prefix,
                         worker,
                         store,
-                    ))
+                    )))
                 })
                 .collect(),
             worker_stats: ListenerWorkerStats::new(
@@ -157,7 +157,7 @@ impl Drop for WorkerListener {
 /// What the accept loops and the connections of a listener share.
 struct Serving {
     shared: Arc<SharedListener>,
-    chains: Vec<Option<WorkerChain>>,
+    chains: Vec<Option<Rc<WorkerChain>>>,
     worker: Rc<WorkerContext>,
     worker_stats: ListenerWorkerStats,
     others: Others,
@@ -236,58 +236,18 @@ async fn task_waker() -> Waker {
     poll_fn(|cx| Poll::Ready(cx.waker().clone())).await
 }
 
-async fn serve(mut counted: Counted, stream: Stream, local: Option<SocketAddr>) {
-    let begun = (reactor::now(), reactor::wall_clock());
-    let mut inspected = Inspected::default();
-    let mut info = connection_info(&counted.serving, &stream, local);
-    if !has_passed(&counted.serving, &stream, &info, &mut inspected).await {
-        return refuse(
-            stream,
-            Unserved::new(&counted.serving, info, inspected, begun),
-        );
-    }
-    if let Some(other) = destination(&counted.serving, &info, &inspected) {
-        // The address and what the client asks for stay known; what filters have
-        // said of the connection is not said to another listener.
-        inspected = Inspected {
-            server_name: inspected.server_name,
-            transport_protocol: inspected.transport_protocol,
-            application_protocols: inspected.application_protocols,
-            remote: inspected.remote,
-            local: inspected.local,
-            source: inspected.source,
-            ..Inspected::default()
-        };
-        counted = Counted::whatever_the_limit(other);
-        info.listener_metadata
-            .clone_from(&counted.serving.shared.config.metadata);
-        if !has_passed(&counted.serving, &stream, &info, &mut inspected).await {
-            return refuse(
-                stream,
-                Unserved::new(&counted.serving, info, inspected, begun),
-            );
-        }
-    }
+async fn serve(counted: Counted, stream: Stream, local: Option<SocketAddr>) {
+    let Some(arrived) = arrive(counted, stream, local).await else {
+        return;
+    };
+    let Arrived {
+        counted,
+        stream,
+        chain,
+        info,
+    } = arrived;
     let serving = &counted.serving;
     let stats = &serving.shared.stats;
-    info.remote = inspected.remote.unwrap_or(info.remote);
-    info.local = inspected.local.unwrap_or(info.local);
-    let Some(chain) = serving.choose_chain(&info, &inspected) else {
-        // No filter chain, or one without filters: Envoy closes at once.
-        stats.no_filter_chain_match.inc();
-        let unserved = Unserved::new(serving, info, inspected, begun);
-        return refuse(stream, unserved.map(Unserved::without_chain));
-    };
-    info.requested_server_name = inspected.server_name;
-    info.fingerprints = inspected.fingerprints;
-    info.metadata = inspected.metadata;
-    info.typed_metadata = inspected.typed_metadata;
-    info.filter_state = inspected.filter_state;
-    info.tlvs = inspected.tlvs;
-    info.source = inspected.source;
-    info.filter_chain_name = Arc::clone(&chain.config.name);
-    info.filter_chain_metadata
-        .clone_from(&chain.config.metadata);
     let opened = reactor::now();
     stats.downstream_cx_total.inc();
     stats.downstream_cx_active.inc();
@@ -306,6 +266,78 @@ async fn serve(mut counted: Counted, stream: Stream, local: Option<SocketAddr>) 
     stats.downstream_cx_destroy.inc();
     stats.downstream_cx_active.dec();
     serving.worker_stats.downstream_cx_active.dec();
+}
+
+/// A connection that a filter chain is to serve.
+struct Arrived {
+    counted: Counted,
+    stream: Stream,
+    chain: Rc<WorkerChain>,
+    info: Rc<ConnectionInfo>,
+}
+
+/// Finds out who serves a connection, or closes it. What is only known for that takes no
+/// room afterwards.
+async fn arrive(
+    mut counted: Counted,
+    stream: Stream,
+    local: Option<SocketAddr>,
+) -> Option<Arrived> {
+    let begun = (reactor::now(), reactor::wall_clock());
+    let mut inspected = Inspected::default();
+    let mut info = connection_info(&counted.serving, &stream, local);
+    if !has_passed(&counted.serving, &stream, &info, &mut inspected).await {
+        let unserved = Unserved::new(&counted.serving, info, inspected, begun);
+        refuse(stream, unserved);
+        return None;
+    }
+    if let Some(other) = destination(&counted.serving, &info, &inspected) {
+        // The address and what the client asks for stay known; what filters have
+        // said of the connection is not said to another listener.
+        inspected = Inspected {
+            server_name: inspected.server_name,
+            transport_protocol: inspected.transport_protocol,
+            application_protocols: inspected.application_protocols,
+            remote: inspected.remote,
+            local: inspected.local,
+            source: inspected.source,
+            ..Inspected::default()
+        };
+        counted = Counted::whatever_the_limit(other);
+        info.listener_metadata
+            .clone_from(&counted.serving.shared.config.metadata);
+        if !has_passed(&counted.serving, &stream, &info, &mut inspected).await {
+            let unserved = Unserved::new(&counted.serving, info, inspected, begun);
+            refuse(stream, unserved);
+            return None;
+        }
+    }
+    let serving = &counted.serving;
+    info.remote = inspected.remote.unwrap_or(info.remote);
+    info.local = inspected.local.unwrap_or(info.local);
+    let Some(chain) = serving.choose_chain(&info, &inspected) else {
+        // No filter chain, or one without filters: Envoy closes at once.
+        serving.shared.stats.no_filter_chain_match.inc();
+        let unserved = Unserved::new(serving, info, inspected, begun);
+        refuse(stream, unserved.map(Unserved::without_chain));
+        return None;
+    };
+    info.requested_server_name = inspected.server_name;
+    info.fingerprints = inspected.fingerprints;
+    info.metadata = inspected.metadata;
+    info.typed_metadata = inspected.typed_metadata;
+    info.filter_state = inspected.filter_state;
+    info.tlvs = inspected.tlvs;
+    info.source = inspected.source;
+    info.filter_chain_name = Arc::clone(&chain.config.name);
+    info.filter_chain_metadata
+        .clone_from(&chain.config.metadata);
+    Some(Arrived {
+        chain: Rc::clone(chain),
+        stream,
+        info: Rc::new(info),
+        counted,
+    })
 }
 
 /// Whether the listener filters let a connection pass, where there are some.
@@ -411,7 +443,11 @@ impl Serving {
     }
 
     /// The chain that a connection runs through.
-    fn choose_chain(&self, info: &ConnectionInfo, inspected: &Inspected) -> Option<&WorkerChain> {
+    fn choose_chain(
+        &self,
+        info: &ConnectionInfo,
+        inspected: &Inspected,
+    ) -> Option<&Rc<WorkerChain>> {
         let known = |address| (address != NO_ADDRESS).then_some(address);
         let place = self.shared.config.find_chain(&Arrival {
             local: known(info.local),
