@@ -303,6 +303,7 @@ mod tests {
             group: None,
             alpn: None,
             session_reused: false,
+            server_name: None,
             local: Some(Arc::new(facts("CN=us", &["x:us"]))),
             peer: Box::new([facts("CN=a\\\"b", uris), facts("CN=ca", &[])]),
             peer_validated: true,

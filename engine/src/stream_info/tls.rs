@@ -18,6 +18,8 @@ pub struct TlsInfo {
     pub alpn: Option<Box<[u8]>>,
     /// It took an earlier session up.
     pub session_reused: bool,
+    /// The name that the client has asked for, if the peer is one.
+    pub server_name: Option<Box<str>>,
     /// Our own certificate, if we have shown one.
     pub local: Option<Arc<CertificateFacts>>,
     /// The peer's certificates, its own first.

@@ -137,6 +137,14 @@ pub const LISTENERS: &[Listener] = &[
         "common_http_protocol_options: { idle_timeout: 0.2s }\ndrain_timeout: 0.2s",
     ),
     to_origin(
+        "idle_unused",
+        "common_http_protocol_options: { idle_timeout: 0.2s }\ndrain_timeout: 60s",
+    ),
+    to_origin(
+        "aged_unused",
+        "common_http_protocol_options: { max_connection_duration: 0.2s }\ndrain_timeout: 60s",
+    ),
+    to_origin(
         "max_stream",
         "common_http_protocol_options: { max_stream_duration: 0.3s }",
     ),

@@ -59,11 +59,23 @@ pub fn cases() -> Vec<Case> {
         .then(Step::Wait(Duration::from_millis(450)))
         .then_send("defghij"),
         case("stream idle, no answer", "stream_idle", GET).origin(silent()),
+        case(
+            "stream idle, head unfinished",
+            "stream_idle",
+            "GET / HTTP/1.1\r\nho",
+        ),
+        case(
+            "stream idle, first line unfinished",
+            "stream_idle",
+            "GET / HT",
+        ),
         case("stream idle, request unfinished", "stream_idle", UNFINISHED)
             .origin(vec![Act::ReadHead, Act::Drain]),
         case("stream idle, answer unfinished", "stream_idle", GET).origin(half_an_answer()),
         case("idle connection", "idle", GET).watch(long),
         case("idle connection without request", "idle", "").answers(0),
+        case("idle before the first byte", "idle_unused", "").answers(0),
+        case("aged before the first byte", "aged_unused", "").answers(0),
         case("max stream duration", "max_stream", GET).origin(silent()),
         case("max stream duration in the body", "max_stream", GET).origin(half_an_answer()),
         case("max connection duration", "max_connection", GET).watch(long),

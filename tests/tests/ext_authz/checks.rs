@@ -96,6 +96,13 @@ fn checks() -> Vec<(Listener, Client)> {
             Secure("client"),
         ),
         (
+            asks("tls_uninspected", "ok")
+                .secure()
+                .uninspected()
+                .with("include_tls_session: true"),
+            Secure("client"),
+        ),
+        (
             asks("tls_bare", "deny")
                 .secure()
                 .with("include_peer_certificate: true"),
@@ -118,7 +125,7 @@ fn connections_are_asked_about() {
     has("http_denied: http.http_denied.downstream_cx_destroy_local +1");
     has("http_gone: http.http_gone.downstream_cx_destroy_remote +1");
     let calls = seen.iter().filter(|line| line.starts_with("call ")).count();
-    assert_eq!(calls, 24, "{seen:#?}");
+    assert_eq!(calls, 25, "{seen:#?}");
 }
 
 /// A filter that closes connections whose object has such a text.

@@ -22,6 +22,8 @@ pub struct Listener {
     pub terminal: Terminal,
     /// It speaks TLS and asks for a certificate.
     tls: bool,
+    /// It looks at ClientHellos before that.
+    inspects: bool,
     /// What of headers of PROXY protocol, which its connections begin with then, is kept.
     rules: Option<&'static str>,
 }
@@ -48,6 +50,7 @@ pub fn asks(name: &str, decision: &'static str) -> Listener {
         behind: "",
         terminal: Terminal::Tcp,
         tls: false,
+        inspects: true,
         rules: None,
     }
 }
@@ -135,6 +138,14 @@ impl Listener {
         Self { tls: true, ..self }
     }
 
+    /// It does not look at ClientHellos itself.
+    pub fn uninspected(self) -> Self {
+        Self {
+            inspects: false,
+            ..self
+        }
+    }
+
     /// Its connections begin with headers of PROXY protocol.
     pub fn introduced(self, rules: &'static str) -> Self {
         let rules = Some(rules);
@@ -216,9 +227,11 @@ impl Listener {
                 text,
                 "      transport_socket: {{ name: tls, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext, require_client_certificate: true, \
                  common_tls_context: {{ tls_certificates: [ {{ certificate_chain: {{ filename: {folder}/server.pem }}, private_key: {{ filename: {folder}/server.key }} }} ], \
-                 validation_context: {{ trusted_ca: {{ filename: {folder}/ca.pem }} }} }} }} }}
-    listener_filters: [ {{ name: tls_inspector, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector }} }} ]"
+                 validation_context: {{ trusted_ca: {{ filename: {folder}/ca.pem }} }} }} }} }}"
             );
+        }
+        if self.tls && self.inspects {
+            text += "    listener_filters: [ { name: tls_inspector, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector } } ]\n";
         }
         if let Some(rules) = self.rules {
             let _ = writeln!(

@@ -92,6 +92,8 @@ pub struct Agreed {
     pub resumed: bool,
     /// What is wrong with the peer's certificate, where nobody is turned away for it.
     pub untrusted: Option<VerifyFailure>,
+    /// The name that a client has asked for.
+    pub server_name: Option<Box<str>>,
     /// The peer's certificates, its own first.
     pub peer_certificates: Vec<rustls::pki_types::CertificateDer<'static>>,
 }
@@ -110,6 +112,7 @@ impl Agreed {
             certificate: notes.certificate.take(),
             untrusted: notes.failure.take(),
             resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+            server_name: None,
             peer_certificates: state
                 .peer_certificates()
                 .map(<[_]>::to_vec)
@@ -146,7 +149,9 @@ pub async fn accept(
 ) -> Result<(TlsStream, Agreed), HandshakeError> {
     let (hello, received) = client_hello(&socket).await?;
     let session = UnbufferedServerConnection::new(choose(hello.as_ref()))?;
-    run(socket, session, received, noted).await
+    let (stream, mut agreed) = run(socket, session, received, noted).await?;
+    agreed.server_name = hello.and_then(|hello| hello.server_name);
+    Ok((stream, agreed))
 }
 
 /// What a client begins with, if it is a ClientHello, and all that it has sent.

@@ -128,6 +128,7 @@ fn info(agreed: &Agreed, asks: bool) -> TlsInfo {
         group: agreed.group.map(names::group),
         alpn: agreed.alpn.clone(),
         session_reused: agreed.resumed,
+        server_name: agreed.server_name.clone(),
         local: agreed.certificate.clone(),
         peer: peer
             .filter_map(|der| CertificateFacts::parse(der))
@@ -182,6 +183,7 @@ impl ServerSocketFactory {
             group: noted.group.map(names::group),
             alpn: None,
             session_reused: false,
+            server_name: None,
             local: noted.certificate.clone().or(first),
             peer: Box::default(),
             peer_validated: false,

@@ -39,7 +39,7 @@ impl Told {
             Some(client) if self.certificate => client.url_encoded_pem(),
             _ => String::new(),
         };
-        let name = || info.requested_server_name.as_deref().unwrap_or_default();
+        let name = info.requested_server_name.as_deref().unwrap_or_default();
         CheckRequest {
             attributes: Some(AttributeContext {
                 source: Some(Peer {
@@ -50,14 +50,17 @@ impl Told {
                 }),
                 destination: Some(Peer {
                     address: Some(destination(info)),
-                    service: name().to_owned(),
+                    service: name.to_owned(),
                     labels: self.labels(connection.worker.node.metadata.as_ref()),
                     principal: server.map(principal).unwrap_or_default(),
                     certificate: String::new(),
                 }),
                 metadata_context: Some(self.metadata(connection.info)),
-                tls_session: self.tls_session.then(|| TlsSession {
-                    sni: name().to_owned(),
+                tls_session: self.tls_session.then(|| {
+                    let name = tls.and_then(|tls| tls.server_name.as_deref());
+                    TlsSession {
+                        sni: name.unwrap_or_default().to_owned(),
+                    }
                 }),
                 ..AttributeContext::default()
             }),

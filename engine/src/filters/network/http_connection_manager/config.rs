@@ -117,7 +117,7 @@ pub struct Timeouts {
     pub connection: Option<Duration>,
     /// A request from its first byte to the end of its response.
     pub stream: Option<Duration>,
-    /// A request without progress; routes may override it.
+    /// A request without progress, from its first byte on; routes may override it.
     pub stream_idle: Option<Duration>,
     /// A response that waits for the client to read, where it is said.
     pub stream_flush: Option<Option<Duration>>,
@@ -132,7 +132,30 @@ pub struct Timeouts {
     pub delayed_close: Option<Duration>,
 }
 
+/// Which limit a request's head has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadTimeout {
+    /// [`Timeouts::request_headers`]
+    Headers,
+    /// [`Timeouts::request`]
+    Request,
+    /// [`Timeouts::stream_idle`]: a head that is not whole is no progress.
+    Idle,
+}
+
 impl Timeouts {
+    /// How long a request's head may take, and what ends it then.
+    #[must_use]
+    pub fn head(&self) -> Option<(Duration, HeadTimeout)> {
+        let all = [
+            (self.request_headers, HeadTimeout::Headers),
+            (self.request, HeadTimeout::Request),
+            (self.stream_idle, HeadTimeout::Idle),
+        ];
+        let limits = all.into_iter().filter_map(|(limit, of)| Some((limit?, of)));
+        limits.min_by_key(|(limit, _)| *limit)
+    }
+
     /// How long a response to a request of this route may wait for the client
     /// to read it: what is said of that, the route's word first, and else of
     /// requests without progress.

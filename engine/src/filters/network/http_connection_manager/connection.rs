@@ -385,8 +385,7 @@ impl ConnectionManager {
                             continue;
                         }
                         if head_deadline.is_none()
-                            && let Some(timeout) =
-                                earliest([timeouts.request_headers, timeouts.request])
+                            && let Some((timeout, _)) = timeouts.head()
                         {
                             head_deadline = Some(now + timeout);
                         }
@@ -432,6 +431,10 @@ impl ConnectionManager {
                         self.stats().downstream_cx_idle_timeout.inc();
                     } else {
                         self.stats().downstream_cx_max_duration_reached.inc();
+                    }
+                    // Nobody knows yet what it would speak.
+                    if !downstream.as_http1().has_received() {
+                        return Poll::Ready(Err(Stop::End(End::ByUs)));
                     }
                     close_at = Some(now + timeouts.drain);
                 }

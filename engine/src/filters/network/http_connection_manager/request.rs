@@ -5,7 +5,7 @@ use ringway_codecs::header::{HeaderId, HeaderMap};
 use ringway_codecs::http1::{Http1Error, RequestHead, Version};
 
 use super::ConnectionManager;
-use super::config::Config;
+use super::config::{Config, HeadTimeout};
 use super::local_reply::LocalReply;
 use crate::filters::WorkerContext;
 use crate::http::conn_manager_utility::{self, Edge, Peer, Reject, RejectKind};
@@ -198,20 +198,24 @@ impl ConnectionManager {
         self.count_request(Protocol::Http11);
         exchange.keep_alive = false;
         exchange.info.protocol = Some(Protocol::Http11);
-        let timeouts = &self.config().timeouts;
-        let by_headers_timeout = timeouts
-            .request_headers
-            .is_some_and(|head| timeouts.request.is_none_or(|whole| head <= whole));
-        let reply = if by_headers_timeout {
-            stats.downstream_rq_header_timeout.inc();
-            LocalReply::new(
-                408,
-                "request header timeout",
-                details::REQUEST_HEADER_TIMEOUT,
-            )
-        } else {
-            stats.downstream_rq_timeout.inc();
-            LocalReply::new(408, "request timeout", details::REQUEST_OVERALL_TIMEOUT)
+        let reply = match self.config().timeouts.head() {
+            Some((_, HeadTimeout::Headers)) => {
+                stats.downstream_rq_header_timeout.inc();
+                LocalReply::new(
+                    408,
+                    "request header timeout",
+                    details::REQUEST_HEADER_TIMEOUT,
+                )
+            }
+            Some((_, HeadTimeout::Idle)) => {
+                stats.downstream_rq_idle_timeout.inc();
+                LocalReply::new(408, "stream timeout", details::STREAM_IDLE_TIMEOUT)
+                    .flag(ResponseFlag::StreamIdleTimeout)
+            }
+            Some((_, HeadTimeout::Request)) | None => {
+                stats.downstream_rq_timeout.inc();
+                LocalReply::new(408, "request timeout", details::REQUEST_OVERALL_TIMEOUT)
+            }
         };
         self.reply(downstream, exchange, reply);
     }

@@ -50,6 +50,24 @@ fn a_head_must_arrive_in_time() {
 }
 
 #[test]
+fn a_head_that_is_not_whole_is_no_progress() {
+    let setup = limits("stream_idle_timeout: 0.1s, request_timeout: 9s,");
+    run(&setup, Origin::echo, |proxy, _| {
+        for begun in ["GET / HT", "GET / HTTP/1.1\r\nhost: a\r\nx: "] {
+            let mut client = proxy.connect();
+            let begin = Instant::now();
+            client.send(begun);
+            let response = client.response();
+            assert_in_time(begin);
+            assert_eq!((response.status, response.text()), (408, "stream timeout"));
+            assert!(client.is_at_end());
+        }
+        assert_eq!(proxy.http("downstream_rq_idle_timeout"), 2);
+        assert_eq!(proxy.http("downstream_rq_timeout"), 0);
+    });
+}
+
+#[test]
 fn a_head_that_trickles_in_must_arrive_in_time_too() {
     run(
         &limits("request_headers_timeout: 0.1s,"),
@@ -195,15 +213,21 @@ fn idle_connections_are_drained_and_closed() {
     let setup =
         limits("common_http_protocol_options: { idle_timeout: 0.1s }, drain_timeout: 0.3s,");
     run(&setup, Origin::echo, |proxy, _| {
-        let mut silent = proxy.connect();
+        let mut served = proxy.connect();
+        assert_eq!(served.ask("/a").status, 200);
         let begin = Instant::now();
-        assert!(silent.is_at_end());
+        assert!(served.is_at_end());
         // More than the longer one of the two.
         let took = begin.elapsed();
         assert!(took > Duration::from_millis(330), "{took:?}");
         assert_eq!(proxy.http("downstream_cx_idle_timeout"), 1);
     });
     let setup = limits("common_http_protocol_options: { idle_timeout: 0.1s }, drain_timeout: 60s,");
+    run(&setup, Origin::echo, |proxy, _| {
+        // Nobody knows how to tell one that it is drained that has sent nothing.
+        assert!(proxy.connect().is_at_end());
+        assert_eq!(proxy.http("downstream_cx_idle_timeout"), 1);
+    });
     run(&setup, Origin::echo, |proxy, _| {
         let mut client = proxy.connect();
         assert_eq!(client.ask("/a").header("connection"), None);
