@@ -63,6 +63,9 @@ impl Program {
             Program::Ringway(driver) => {
                 let mut command = Command::new(programs::ringway());
                 command.args(["--io-driver", driver.name()]);
+                // So that the resident size is what is used, not what huge pages it
+                // lies in.
+                command.env("MIMALLOC_ALLOW_THP", "0");
                 command
             }
             Program::Envoy(path) => {
