@@ -5,7 +5,7 @@
 //! its number, as the body and in the header `x-host`.
 
 use std::collections::HashMap;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -14,6 +14,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::ports::Reserved;
 
 /// What a host does with a request.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +48,8 @@ struct Host {
     address: SocketAddr,
     state: Arc<State>,
     accepting: Option<JoinHandle<()>>,
+    /// Its port, while it is dead.
+    reserved: Option<Reserved>,
 }
 
 #[derive(Default)]
@@ -66,17 +70,10 @@ impl Fleet {
     /// When there are no free ports.
     #[must_use]
     pub fn start(count: usize) -> Self {
-        let hosts = (0..count).map(|number| {
-            let mut host = Host {
-                address: SocketAddr::from(([127, 0, 0, 1], 0)),
-                state: Arc::default(),
-                accepting: None,
-            };
-            host.listen(number);
-            host
-        });
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let host = |number| Host::start(number, bind(any).expect("a free port"));
         Self {
-            hosts: hosts.collect(),
+            hosts: (0..count).map(host).collect(),
         }
     }
 
@@ -84,21 +81,28 @@ impl Fleet {
     /// as the hosts behind a name do: host `i` is 127.0.0.`i + 2`.
     ///
     /// # Panics
-    /// When the port is taken on one of the addresses.
+    /// When no port is free on all of the addresses.
     #[must_use]
     pub fn start_on_one_port(count: u8) -> Self {
-        let mut hosts: Vec<Host> = Vec::new();
-        for number in 0..count {
-            let port = hosts.first().map_or(0, |first| first.address.port());
-            let mut host = Host {
-                address: SocketAddr::from(([127, 0, 0, number + 2], port)),
-                state: Arc::default(),
-                accepting: None,
-            };
-            host.listen(usize::from(number));
-            hosts.push(host);
+        let at = |host: u8, port| bind(SocketAddr::from(([127, 0, 0, host + 2], port)));
+        let listeners = (0..100).find_map(|_| {
+            let first = at(0, 0).expect("a free port");
+            let port = first.local_addr().expect("an address").port();
+            let rest = (1..count).map(|host| at(host, port));
+            std::iter::once(Ok(first))
+                .chain(rest)
+                .collect::<io::Result<Vec<_>>>()
+                .ok()
+        });
+        let listeners = listeners
+            .expect("a port that is free on all addresses")
+            .into_iter();
+        Self {
+            hosts: listeners
+                .enumerate()
+                .map(|(number, listener)| Host::start(number, listener))
+                .collect(),
         }
-        Self { hosts }
     }
 
     /// Where a host listens, or did.
@@ -132,19 +136,32 @@ impl Fleet {
 
     /// Kills a host: its connections are reset, new ones refused.
     pub fn kill(&mut self, host: usize) {
-        self.hosts[host].kill();
+        let host = &mut self.hosts[host];
+        host.kill();
+        host.reserved = Some(Reserved::after(host.address));
     }
 
     /// Starts a host that was killed, on the same port.
     pub fn revive(&mut self, host: usize) {
-        self.hosts[host].listen(host);
+        let reserved = self.hosts[host].reserved.take();
+        let listener = reserved.expect("it was killed").listen();
+        self.hosts[host].listen(host, listener);
     }
 }
 
 impl Host {
-    fn listen(&mut self, number: usize) {
-        let listener = bind(self.address);
-        self.address = listener.local_addr().expect("an address");
+    fn start(number: usize, listener: TcpListener) -> Self {
+        let mut host = Self {
+            address: listener.local_addr().expect("an address"),
+            state: Arc::default(),
+            accepting: None,
+            reserved: None,
+        };
+        host.listen(number, listener);
+        host
+    }
+
+    fn listen(&mut self, number: usize, listener: TcpListener) {
         *lock(&self.state.listener) = Some(listener.try_clone().expect("a second handle"));
         self.state.stopping.store(false, SeqCst);
         let state = Arc::clone(&self.state);
@@ -187,12 +204,12 @@ impl Drop for Host {
     }
 }
 
-fn bind(address: SocketAddr) -> TcpListener {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_reuse_address(true).expect("a socket option");
-    socket.bind(&address.into()).expect("the host's port");
-    socket.listen(1024).expect("a listening socket");
-    socket.into()
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
 }
 
 fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -12,10 +12,10 @@ use crate::case::Case;
 use crate::client::{self, Outcome, Step};
 use crate::message::{self, Message};
 use crate::origin::{Origin, Seen};
+use crate::ports::{Reserved, Stuck};
 use crate::process::{Process, Program};
-use socket2::{Domain, Socket, Type};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// What was seen, aspect by aspect: `response[0].status` and so on.
@@ -57,8 +57,8 @@ pub struct Scene {
     names: Vec<(u16, String)>,
     ports: Ports,
     /// Bound, so that nobody else gets the port, but not listening.
-    _refusing: Socket,
-    _stuck: (Socket, Vec<TcpStream>),
+    _refusing: Reserved,
+    _stuck: Stuck,
 }
 
 impl Scene {
@@ -89,15 +89,13 @@ impl Scene {
         more: &str,
     ) -> Scene {
         let (origin, mirror) = (Origin::start(), Origin::start());
-        let refusing = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        refusing.bind(&any.into()).expect("a free port");
-        let stuck = stuck();
+        let refusing = Reserved::new();
+        let stuck = Stuck::new();
         let ports = Ports {
             origin: origin.address().port(),
             mirror: mirror.address().port(),
-            refused: port(&refusing),
-            stuck: port(&stuck.0),
+            refused: refusing.port(),
+            stuck: stuck.port(),
         };
         let clusters = clusters(ports);
         let configuration = bootstrap::bootstrap(listeners, &clusters) + more;
@@ -346,35 +344,6 @@ impl Scene {
         }
         text
     }
-}
-
-/// A socket that listens and whose queue is full, with what fills it:
-/// connections to it are neither made nor refused.
-///
-/// # Panics
-/// When there is no free port.
-#[must_use]
-pub fn stuck() -> (Socket, Vec<TcpStream>) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    socket.bind(&any.into()).expect("a free port");
-    socket.listen(0).expect("a bound socket");
-    let address = SocketAddr::from(([127, 0, 0, 1], port(&socket)));
-    let mut queued = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(50)) {
-        queued.push(stream);
-    }
-    (socket, queued)
-}
-
-/// The port of a socket that is bound to one.
-///
-/// # Panics
-/// When it is none.
-#[must_use]
-pub fn port(socket: &Socket) -> u16 {
-    let address = socket.local_addr().expect("a bound socket");
-    address.as_socket().expect("an IP address").port()
 }
 
 /// Values that differ from run to run.

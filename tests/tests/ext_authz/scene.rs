@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use ringway_tests::admin::Stats;
 use ringway_tests::observation;
+use ringway_tests::ports::Reserved;
 use ringway_tests::process::{Process, Program};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 
 use crate::files::Files;
 use crate::listener::Listener;
@@ -160,8 +161,8 @@ pub struct Scene {
     python: PathBuf,
     /// Where the server's certificate is.
     folder: PathBuf,
-    /// Nobody else gets the server's port, nor connects from it.
-    _reserved: Socket,
+    /// The server's port, which the library shares, and the one of nobody.
+    _reserved: [Reserved; 2],
     /// Takes connections and says nothing.
     _mute: TcpListener,
 }
@@ -174,25 +175,21 @@ impl Scene {
         listeners: &[Listener],
         flags: &[&str],
     ) -> Self {
-        let reserved = reserve_port();
-        let server_port = observation::port(&reserved);
+        let reserved = Reserved::new();
+        let server_port = reserved.port();
         let folder = files.folder().to_owned();
         let mut server = start_server(python, server_port, &folder);
         let [plain, secure] = ports(&mut server);
         assert_eq!(plain, server_port);
         let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        // Nobody gets a port again so soon that has just been free.
-        let down = {
-            let gone = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            gone.local_addr().expect("an address").port()
-        };
+        let down = Reserved::new();
         let (echoing, greeting) = (host(b""), host(b"greeting"));
         let text = configuration(listeners, files, |at| match at {
             At::Host => echoing,
             At::Greeting => greeting,
             At::Server => server_port,
             At::SecureServer => secure,
-            At::Down => down,
+            At::Down => down.port(),
             At::Mute => mute.local_addr().expect("an address").port(),
         });
         Self {
@@ -201,7 +198,7 @@ impl Scene {
             server_port,
             python: python.clone(),
             folder,
-            _reserved: reserved,
+            _reserved: [reserved, down],
             _mute: mute,
         }
     }
@@ -230,15 +227,6 @@ impl Scene {
         };
         observation::await_still_within(self.process.admin(), PATIENCE, is_over)
     }
-}
-
-/// A port that is bound, but where nobody listens; the library shares it.
-fn reserve_port() -> Socket {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_reuse_port(true).expect("an option");
-    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    socket.bind(&any.into()).expect("a free port");
-    socket
 }
 
 fn start_server(python: &PathBuf, port: u16, folder: &Path) -> Script {

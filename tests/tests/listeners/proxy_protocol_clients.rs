@@ -2,12 +2,13 @@
 //! curl.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ringway_tests::comparison::as_in_envoy;
+use ringway_tests::ports::Reserved;
 use ringway_tests::process::{Process, Program, end_with_parent};
 use ringway_tests::programs;
 use socket2::{Domain, Socket, Type};
@@ -49,17 +50,18 @@ static_resources:
 struct HaProxy {
     child: Child,
     ports: [u16; 2],
+    _reserved: [Reserved; 2],
 }
 
 impl HaProxy {
     /// One that sends each version of the header, each on a port of its own.
     fn start(program: &Path, to: SocketAddr, folder: &Path) -> Self {
         let file = folder.join("haproxy.cfg");
-        // Somebody else may take a port that was free a moment ago.
-        for _ in 0..5 {
-            let ports = [free_port(), free_port()];
-            let text = format!(
-                "defaults
+        // It shares ports.
+        let reserved = [Reserved::new(), Reserved::new()];
+        let ports = [reserved[0].port(), reserved[1].port()];
+        let text = format!(
+            "defaults
   mode tcp
   timeout connect 20s
   timeout client 20s
@@ -71,20 +73,21 @@ listen second
   bind 127.0.0.1:{}
   server told {to} send-proxy-v2
 ",
-                ports[0], ports[1]
-            );
-            std::fs::write(&file, text).expect("the configuration can be written");
-            let mut command = Command::new(program);
-            command.arg("-db").arg("-f").arg(&file);
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-            end_with_parent(&mut command);
-            let child = command.spawn().expect("HAProxy starts");
-            let mut haproxy = Self { child, ports };
-            if haproxy.is_ready() {
-                return haproxy;
-            }
-        }
-        panic!("HAProxy found no free port");
+            ports[0], ports[1]
+        );
+        std::fs::write(&file, text).expect("the configuration can be written");
+        let mut command = Command::new(program);
+        command.arg("-db").arg("-f").arg(&file);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        end_with_parent(&mut command);
+        let child = command.spawn().expect("HAProxy starts");
+        let mut haproxy = Self {
+            child,
+            ports,
+            _reserved: reserved,
+        };
+        assert!(haproxy.is_ready(), "HAProxy does not listen");
+        haproxy
     }
 
     fn is_ready(&mut self) -> bool {
@@ -109,11 +112,6 @@ impl Drop for HaProxy {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("it is bound").port()
 }
 
 /// What an answer says of the client that has got it.

@@ -4,7 +4,7 @@
 use crate::client::Client;
 use crate::origin::{Origin, Reply};
 use crate::{on_all_programs, proxy, stat};
-use socket2::{Domain, Socket, Type};
+use ringway_tests::ports::{Reserved, Stuck};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -41,16 +41,13 @@ fn ask(program: &ringway_tests::process::Program, clusters: &str) -> (u16, u64, 
     (status, stat(&process, "bind_errors"), took)
 }
 
-/// Nobody listens there any more.
-fn refusing() -> SocketAddr {
-    Origin::start(|_| Reply::Ok).address
-}
-
 #[test]
 fn the_next_address_is_tried_when_one_refuses() {
     on_all_programs("the_next_address_is_tried_when_one_refuses", |program| {
         let origin = Origin::start(|_| Reply::Ok);
-        let clusters = host(&[refusing(), refusing(), origin.address], "");
+        let nobody = [Reserved::new(), Reserved::new()];
+        let [first, second] = [nobody[0].address(), nobody[1].address()];
+        let clusters = host(&[first, second, origin.address], "");
         // Not after the delay that is meant for those who do not answer; on a
         // machine that is busy one of some tries shows it.
         let at_once = (0..10).any(|_| {
@@ -59,39 +56,9 @@ fn the_next_address_is_tried_when_one_refuses() {
             took < Duration::from_millis(290)
         });
         assert!(at_once, "always after the delay");
-        let (status, ..) = ask(program, &host(&[refusing(), refusing()], ""));
+        let (status, ..) = ask(program, &host(&[first, second], ""));
         assert_eq!(status, 503);
     });
-}
-
-/// An address that neither accepts nor refuses, for as long as this is kept: its
-/// accept queue is full, and the kernel drops what comes.
-struct Silent {
-    address: SocketAddr,
-    _sockets: Vec<Socket>,
-}
-
-impl Silent {
-    fn new() -> Self {
-        let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        let listener = socket();
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        listener.bind(&any.into()).expect("a free port");
-        listener.listen(0).expect("a socket that listens");
-        let address = listener.local_addr().expect("its address");
-        let mut sockets = vec![listener];
-        for _ in 0..4 {
-            let filler = socket();
-            filler.set_nonblocking(true).expect("a socket");
-            // In progress, for ever.
-            let _ = filler.connect(&address);
-            sockets.push(filler);
-        }
-        Self {
-            address: address.as_socket().expect("an IP address"),
-            _sockets: sockets,
-        }
-    }
 }
 
 /// The next address has its try after 300 ms, and the first one may still win
@@ -100,8 +67,8 @@ impl Silent {
 fn the_next_address_is_tried_when_one_is_silent() {
     on_all_programs("the_next_address_is_tried_when_one_is_silent", |program| {
         let origin = Origin::start(|_| Reply::Ok);
-        let silent = Silent::new();
-        let clusters = host(&[silent.address, origin.address], "connect_timeout: 60s");
+        let (silent, other) = (Stuck::new(), Stuck::new());
+        let clusters = host(&[silent.address(), origin.address], "connect_timeout: 60s");
         let (status, _, took) = ask(program, &clusters);
         assert_eq!(status, 200);
         // Timers may be some milliseconds early (Envoy's are), never half.
@@ -109,7 +76,7 @@ fn the_next_address_is_tried_when_one_is_silent() {
         assert!(took < Duration::from_secs(30), "{took:?}");
         // The limit of a connection holds for all its addresses together.
         let clusters = host(
-            &[silent.address, Silent::new().address],
+            &[silent.address(), other.address()],
             "connect_timeout: 0.5s",
         );
         let (status, _, took) = ask(program, &clusters);

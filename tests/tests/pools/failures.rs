@@ -5,6 +5,7 @@ use crate::client::{Answer, Client};
 use crate::origin::{Origin, Reply};
 use crate::{await_true, on_all_programs, proxy, stat};
 use ringway_tests::bootstrap::cluster;
+use ringway_tests::ports::Reserved;
 use ringway_tests::process::Process;
 use ringway_tests::stop::StopOnDrop;
 use std::io;
@@ -82,10 +83,11 @@ fn an_origin_is_killed_and_comes_back() {
             let served = |origin: &Origin| origin.requests() > 50;
             await_true("requests are served", || served(&origin));
             drop(origin);
+            let reserved = Reserved::after(address);
             await_true("connections are refused", || {
                 stat(&process, "upstream_cx_connect_fail") > 20
             });
-            let origin = Origin::at(address, |_| Reply::Ok);
+            let origin = Origin::listen(reserved.listen(), |_| Reply::Ok);
             await_true("requests are served again", || served(&origin));
             again = Some(origin);
         });
@@ -105,7 +107,7 @@ fn an_origin_is_killed_and_comes_back() {
 fn half_of_the_hosts_refuse() {
     on_all_programs("half_of_the_hosts_refuse", |program| {
         let origin = Origin::start(|_| Reply::Ok);
-        let refusing = Origin::start(|_| Reply::Ok).address;
+        let refusing = Reserved::new();
         let more = "load_assignment: { cluster_name: origin, endpoints: [ { lb_endpoints: [ ";
         let host = |address: SocketAddr| {
             format!(
@@ -117,7 +119,7 @@ fn half_of_the_hosts_refuse() {
         let clusters = format!(
             "- name: origin\n  type: STATIC\n  {more}{}, {} ] }} ] }}\n",
             host(origin.address),
-            host(refusing)
+            host(refusing.address())
         );
         let process = proxy(program, &clusters, 2);
         let answers = traffic(process.listener("main"), "/", || {

@@ -64,12 +64,18 @@ impl Origin {
         Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), manner)
     }
 
-    /// At an address that one had before.
     pub fn at(
         address: SocketAddr,
         manner: impl Fn(&Asked<'_>) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(address).expect("the origin's address is free");
+        Self::listen(listener, manner)
+    }
+
+    pub fn listen(
+        listener: TcpListener,
+        manner: impl Fn(&Asked<'_>) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("it is bound");
         let seen = Arc::new(Seen::default());
         let (manner, all): (Arc<Manner>, _) = (Arc::new(manner), Arc::clone(&seen));

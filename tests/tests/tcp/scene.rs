@@ -3,15 +3,16 @@
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use ringway_tests::admin::Stats;
 use ringway_tests::bootstrap;
 use ringway_tests::observation;
+use ringway_tests::ports::{Reserved, Stuck};
 use ringway_tests::process::{Process, Program, compared_programs};
 use ringway_tests::programs;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 
 /// rustls asks hosts for a response of OCSP, BoringSSL does not, and a listener of the
 /// same proxy sees that.
@@ -313,9 +314,8 @@ pub struct Scene {
     _behind: Option<Process>,
     hosts: Vec<TcpListener>,
     names: Vec<(u16, String)>,
-    /// Bound, so that nobody else gets the port, but not listening.
-    _refusing: Socket,
-    _stuck: (Socket, Vec<TcpStream>),
+    _refusing: Reserved,
+    _stuck: Stuck,
 }
 
 impl Scene {
@@ -324,13 +324,11 @@ impl Scene {
         let hosts: Vec<_> = (0..HOSTS)
             .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
             .collect();
-        let refusing = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        refusing.bind(&any.into()).expect("a free port");
-        let stuck = observation::stuck();
+        let refusing = Reserved::new();
+        let stuck = Stuck::new();
         let mut names = vec![
-            (observation::port(&refusing), "REFUSED".to_owned()),
-            (observation::port(&stuck.0), "STUCK".to_owned()),
+            (refusing.port(), "REFUSED".to_owned()),
+            (stuck.port(), "STUCK".to_owned()),
         ];
         for (number, host) in hosts.iter().enumerate() {
             let address = host.local_addr().expect("an address");

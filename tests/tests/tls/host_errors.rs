@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use ringway_tests::ports::Reserved;
 use ringway_tests::process::{Process, Program};
 
 use super::files::Files;
@@ -29,11 +30,6 @@ fn closing() -> SocketAddr {
     address
 }
 
-fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address")
-}
-
 const RETRIES: &str =
     "retry_policy: { retry_on: \"connect-failure,gateway-error\", num_retries: 1 }";
 
@@ -57,7 +53,9 @@ fn counted(process: &Process) -> String {
 #[test]
 fn hosts_that_no_request_reaches_are_counted_as_in_envoy() {
     let files = Files::new();
-    let (nobody, silent, closing, not_tls) = (nobody(), silent(), closing(), not_tls());
+    let reserved = Reserved::new();
+    let nobody = reserved.address();
+    let (silent, closing, not_tls) = (silent(), closing(), not_tls());
     let back = back(
         &Program::Ringway(ringway_tests::programs::drivers()[0]),
         &files,

@@ -39,11 +39,15 @@ fn run(setup: &Setup, test: impl AsyncFn(&Bench) + Copy) {
 }
 
 fn listening_socket(backlog: i32) -> socket2::Socket {
-    let socket = unbound_socket();
-    socket
-        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .unwrap();
+    let socket = bound_socket();
     socket.listen(backlog).unwrap();
+    socket
+}
+
+fn bound_socket() -> socket2::Socket {
+    let socket = unbound_socket();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).unwrap();
     socket
 }
 
@@ -279,9 +283,8 @@ fn a_closed_connection_makes_room_for_a_new_one_at_once() {
 #[test]
 fn a_host_that_refuses_turns_every_waiting_request_away() {
     run(&Setup::default(), async |_| {
-        let gone = listening_socket(1);
-        let address = gone.local_addr().unwrap().as_socket().unwrap();
-        drop(gone);
+        let reserved = bound_socket();
+        let address = reserved.local_addr().unwrap().as_socket().unwrap();
         let nobody = Bench::to(&Setup::default(), address, listening_socket(1));
         for round in 1..=2 {
             let waiting = [nobody.wait_for_one().await, nobody.wait_for_one().await];

@@ -2,9 +2,11 @@
 //! is answered as if there was none.
 
 use std::io::Read as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::http::body_copy::WAITING_BYTES_MAX;
 use crate::test_support::origin::{Origin, OriginConnection, with_length};
@@ -117,9 +119,12 @@ fn a_shadow_that_is_reset_in_its_body_is_counted() {
 fn a_shadow_that_is_refused_is_counted() {
     on_both_drivers(|driver| {
         let origin = measuring();
-        let closed = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = closed.local_addr().expect("an address");
-        drop(closed);
+        // Bound, so that nobody else gets the port, but not listening.
+        let reserved = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        reserved.bind(&any.into()).expect("a free port");
+        let address = reserved.local_addr().expect("an address");
+        let address = address.as_socket().expect("an IP address");
         let mut proxy = Proxy::start(driver, &setup(address, "", ""), origin.address);
         let mut client = proxy.connect();
         for _ in 0..3 {
