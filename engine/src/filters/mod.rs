@@ -23,9 +23,9 @@ use ringway_config::runtime::RuntimeValues;
 
 use self::http::router::TriesPool;
 use crate::http::date::DateCache;
-use crate::http::exchange::ExchangePool;
+use crate::http::exchange::{ExchangePool, POOLED_EXCHANGES_MAX};
 use crate::http::header_parser;
-use crate::reactor::{self, Timer};
+use crate::reactor::{self, FutureRooms, Timer};
 use crate::stats::grpc::{Counted, GrpcScope, GrpcStats};
 use crate::stats::http_connection_manager::{Http1CodecStats, RouterStats};
 use crate::stats::http2::Http2CodecStats;
@@ -76,6 +76,8 @@ pub struct WorkerContext {
     pub tries: TriesPool,
     /// Exchanges for reuse.
     pub exchanges: RefCell<ExchangePool>,
+    /// Room for the requests of HTTP/1: an idle connection has none.
+    pub request_rooms: FutureRooms,
     /// Random numbers: request ids, sampling. Not for secrets.
     pub rng: RefCell<fastrand::Rng>,
     /// The body of an answer in a response's place.
@@ -125,6 +127,7 @@ impl WorkerContext {
             runtime: RefCell::default(),
             tries: TriesPool::default(),
             exchanges: RefCell::new(ExchangePool::default()),
+            request_rooms: FutureRooms::new(POOLED_EXCHANGES_MAX),
             rng: RefCell::new(fastrand::Rng::new()),
             replacement_body: RefCell::default(),
             local_reply_body: RefCell::default(),

@@ -37,7 +37,7 @@ const POOLED_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Exchanges kept for reuse; beyond this they are freed. More than this many
 /// concurrent requests on one worker is a peak, not the steady state.
-const POOLED_EXCHANGES_MAX: usize = 1024;
+pub const POOLED_EXCHANGES_MAX: usize = 1024;
 
 /// The state of one request and its response.
 #[derive(Debug)]

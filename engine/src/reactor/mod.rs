@@ -19,6 +19,7 @@ mod clock;
 mod driver;
 mod executor;
 pub mod fault;
+mod future_room;
 mod io;
 mod listener;
 mod pipe;
@@ -45,6 +46,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 pub use buffer::Chunk;
 pub use driver::{DriverChoice, DriverKind};
+pub use future_room::{FutureRooms, InRoom};
 pub use listener::Listener;
 pub use remote::{RemoteWaker, remote_wake};
 pub use socket::WireCount;

@@ -256,7 +256,10 @@ impl ConnectionManager {
                         exchange.connection_ends = true;
                         exchange.keep_alive = false;
                     }
-                    let handled = self.handle(downstream, &mut exchange, &head).await;
+                    let rooms = &self.worker.request_rooms;
+                    let handled = rooms
+                        .run(|| self.handle(downstream, &mut exchange, &head))
+                        .await;
                     (exchange, handled)
                 }
                 Err(NoRequest::Invalid(mut exchange, error)) => {
