@@ -461,3 +461,6 @@ impl Serving {
         self.chains[place].as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests;
