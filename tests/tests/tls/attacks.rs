@@ -293,8 +293,9 @@ fn generous_session(openssl: &Path, files: &Files) {
     ]);
     let begun = Instant::now();
     let path = files.path("generous");
-    // The session comes after the handshake.
-    while !path.metadata().is_ok_and(|file| file.len() > 0) {
+    // The session comes after the handshake, and has to be there whole.
+    let is_whole = |text: &str| text.contains("-----END SSL SESSION PARAMETERS-----");
+    while !std::fs::read_to_string(&path).is_ok_and(|text| is_whole(&text)) {
         assert!(begun.elapsed() < PATIENCE, "there is no session");
         std::thread::sleep(Duration::from_millis(5));
     }
