@@ -3,7 +3,6 @@
 use ringway_tests::case::{Case, case};
 use ringway_tests::client::Step;
 use ringway_tests::origin::Act;
-use std::time::Duration;
 
 pub fn cases() -> Vec<Case> {
     let get = |path: &str, headers: &str| {
@@ -104,8 +103,24 @@ pub fn cases() -> Vec<Case> {
             "health",
             "POST /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab",
         )
-        .then(Step::Wait(Duration::from_millis(100)))
+        // Its first part is there by itself.
+        .then(Step::AwaitStat(
+            "http.health.downstream_rq_active".into(),
+            1,
+            None,
+        ))
         .then_send("cd"),
+        case(
+            "health check whose body never comes",
+            "health",
+            "POST /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab",
+        )
+        .then(Step::AwaitStat(
+            "http.health.downstream_rq_active".into(),
+            1,
+            None,
+        ))
+        .then(Step::Leave),
         case(
             "health check in chunks",
             "health",

@@ -59,6 +59,9 @@ impl ConnectionManager {
     pub(super) fn count_over(&self, exchange: &Exchange) {
         let stats = self.stats();
         stats.downstream_rq_active.dec();
+        if exchange.info.health_check {
+            self.shared.tracing_stats.health_check.inc();
+        }
         let took = exchange.info.elapsed(TimePoint::RequestComplete);
         let took = took.unwrap_or_default();
         stats.downstream_rq_time.record(took.as_millis() as u64);

@@ -161,9 +161,7 @@ impl ConnectionManager {
         }
         downstream.send_head(exchange, status, framing, close);
         // Health checks would drown what clients are answered.
-        if exchange.info.health_check {
-            self.shared.tracing_stats.health_check.inc();
-        } else {
+        if !exchange.info.health_check {
             stats.completed(status);
             self.shared.listener_stats.completed(status);
         }
