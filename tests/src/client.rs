@@ -4,6 +4,8 @@
 use crate::admin::{Admin, Stats};
 use crate::http2;
 use crate::message::{self, Kind, Message};
+use crate::observation;
+use crate::origin::Witness;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -22,10 +24,21 @@ pub enum Step {
     Await(usize),
     /// Wait for this many bytes behind the messages: what a tunnel carries.
     AwaitBytes(usize),
+    /// Wait for this many bytes of the last message's body.
+    AwaitBody(usize),
+    /// Wait until the proxy ends its side.
+    AwaitEnd,
     /// Do nothing for a while.
     Wait(Duration),
     /// Wait until a statistic has this value, of the proxy of a scene.
     AwaitStat(String, u64, Option<Admin>),
+    /// Wait until the origin has so many bytes of the body of a request; with 0, until
+    /// it has its head. Only on a [`Stage`], as what follows.
+    AwaitRequest(usize),
+    /// Wait until the origins have nothing to do and nothing of the proxy moves.
+    AwaitStill,
+    /// Let the origins go on behind [`crate::origin::Act::AwaitRelease`].
+    Release,
     /// End our side; go on reading.
     Finish,
     /// Close the whole connection now.
@@ -95,12 +108,73 @@ impl Default for Expectation {
     }
 }
 
+/// What goes on behind a client, which some of its steps wait for.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// The proxy.
+    pub admin: Admin,
+    /// The origin.
+    pub origin: Witness,
+    /// The origin to which requests are mirrored.
+    pub mirror: Witness,
+}
+
+impl Stage {
+    /// Whether the origins have nothing to do.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.origin.is_at_rest() && self.mirror.is_at_rest()
+    }
+
+    /// Does such a step; whether what it waits for has come.
+    fn act(&self, step: &Step) -> bool {
+        match step {
+            Step::AwaitRequest(body) => {
+                let deadline = Instant::now() + STAT_MAX;
+                while !self.origin.has_request(*body) && Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                self.origin.has_request(*body)
+            }
+            Step::AwaitStill => {
+                let is_still = |stats: &Stats| {
+                    self.is_at_rest()
+                        && observation::gauges(stats, "cluster.", ".upstream_rq_pending_active")
+                            == 0
+                };
+                drop(observation::await_still(&self.admin, is_still));
+                true
+            }
+            Step::Release => {
+                self.origin.release();
+                self.mirror.release();
+                true
+            }
+            _ => true,
+        }
+    }
+}
+
 /// Plays `steps` against the proxy at `address`.
 ///
 /// # Panics
 /// When the connection cannot be made.
 #[must_use]
 pub fn converse(address: SocketAddr, steps: &[Step], expected: &Expectation) -> Outcome {
+    converse_on(None, address, steps, expected)
+}
+
+/// [`converse`] where there is something behind the client.
+///
+/// # Panics
+/// When the connection cannot be made.
+#[must_use]
+pub fn converse_on(
+    stage: Option<&Stage>,
+    address: SocketAddr,
+    steps: &[Step],
+    expected: &Expectation,
+) -> Outcome {
     let stream = TcpStream::connect(address).expect("the proxy's listener takes connections");
     // Small pieces must arrive as they are sent.
     stream.set_nodelay(true).expect("a TCP socket");
@@ -132,6 +206,24 @@ pub fn converse(address: SocketAddr, steps: &[Step], expected: &Expectation) -> 
             }
             Step::AwaitBytes(count) => {
                 if !reader.read_rest(expected.patience, *count) {
+                    outcome.end = End::TimedOut;
+                    break;
+                }
+            }
+            Step::AwaitBody(count) => {
+                if !reader.read_body(expected.patience, *count) {
+                    outcome.end = End::TimedOut;
+                    break;
+                }
+            }
+            Step::AwaitEnd => {
+                if !reader.read_until(expected.patience, |_| false) {
+                    outcome.end = End::TimedOut;
+                    break;
+                }
+            }
+            Step::AwaitRequest(_) | Step::AwaitStill | Step::Release => {
+                if !stage.is_some_and(|stage| stage.act(step)) {
                     outcome.end = End::TimedOut;
                     break;
                 }
@@ -217,6 +309,14 @@ impl Reader {
     /// Reads until there are `count` bytes behind the messages.
     fn read_rest(&mut self, max: Duration, count: usize) -> bool {
         self.read_while(max, |reader| reader.parse().1.len() < count)
+    }
+
+    /// Reads until the last message has `count` bytes of its body.
+    fn read_body(&mut self, max: Duration, count: usize) -> bool {
+        self.read_while(max, |reader| {
+            let (messages, _) = reader.parse();
+            (messages.last()).is_none_or(|message| message.body.len() < count)
+        })
     }
 
     fn read_while(&mut self, max: Duration, more: impl Fn(&Self) -> bool) -> bool {

@@ -9,7 +9,7 @@ pub use books::{logged, moved};
 use crate::admin::{Admin, Stats};
 use crate::bootstrap::{self, LOG_OPERATORS, Listener};
 use crate::case::Case;
-use crate::client::{self, Outcome, Step};
+use crate::client::{self, Outcome, Stage, Step};
 use crate::message::{self, Message};
 use crate::origin::{Origin, Seen};
 use crate::ports::{Reserved, Stuck};
@@ -158,9 +158,11 @@ impl Scene {
         let log_start = std::fs::metadata(&log_path).map_or(0, |file| file.len() as usize);
 
         let steps: Vec<_> = case.steps.iter().map(|step| self.in_place(step)).collect();
-        let outcome = client::converse(self.addresses[case.listener], &steps, &case.expected);
+        let stage = self.stage();
+        let address = self.addresses[case.listener];
+        let outcome = client::converse_on(Some(&stage), address, &steps, &case.expected);
 
-        let after = self.settle(admin, case, &before);
+        let after = self.settle(&stage, case, &before);
         let moved = differences(&before, &after);
         let requests = moved_by(
             &moved,
@@ -215,15 +217,27 @@ impl Scene {
         }
     }
 
-    /// The stats once the proxy has nothing more to do for this case.
-    fn settle(&self, admin: &Admin, case: &Case, before: &Stats) -> Stats {
+    /// What goes on behind clients.
+    fn stage(&self) -> Stage {
+        Stage {
+            admin: self.process.admin().clone(),
+            origin: self.origin.witness(),
+            mirror: self.mirror.witness(),
+        }
+    }
+
+    /// The stats once nobody has anything more to do for this case.
+    fn settle(&self, stage: &Stage, case: &Case, before: &Stats) -> Stats {
         let total = format!("http.{}.downstream_cx_total", case.listener);
         let old = before.get(&total).copied().unwrap_or(0);
-        await_still(admin, |stats| {
+        await_still(&stage.admin, |stats| {
             stats.get(&total).copied().unwrap_or(0) > old
                 && quiet(stats)
                 && gauges(stats, "cluster.", ".upstream_rq_active") == 0
                 && gauges(stats, "cluster.", ".upstream_rq_pending_active") == 0
+                // What nobody takes is given up later than its request, and counted then.
+                && gauges(stats, "cluster.stuck", ".upstream_cx_active") == 0
+                && stage.is_at_rest()
         })
     }
 
@@ -365,8 +379,8 @@ fn normal_value(name: &str, value: &str) -> String {
 
 /// Stats for which `condition` holds and of which nothing moves any more:
 /// counters and gauges that belong together do not move at once. On a busy
-/// machine they move later, and looking takes longer as well: nothing may have
-/// moved for the time of several looks.
+/// machine they move later, and looking takes longer as well: the condition must
+/// have held, and nothing moved, for the time of several looks.
 pub fn await_still(admin: &Admin, condition: impl Fn(&Stats) -> bool) -> Stats {
     await_still_within(admin, SETTLE_MAX, condition)
 }
@@ -383,11 +397,12 @@ pub fn await_still_within(
     let (stats, _) = admin.await_stats(max, |stats| {
         let now = Instant::now();
         let look = now - std::mem::replace(&mut looked, now);
-        if !differences(&last, stats).is_empty() {
+        let holds = condition(stats);
+        if !holds || !differences(&last, stats).is_empty() {
             last.clone_from(stats);
             still_since = now;
         }
-        condition(stats) && now - still_since >= look * STILL_LOOKS
+        holds && now - still_since >= look * STILL_LOOKS
     });
     stats
 }
@@ -430,7 +445,8 @@ fn quiet(stats: &Stats) -> bool {
             })
 }
 
-fn gauges(stats: &Stats, prefix: &str, suffix: &str) -> u64 {
+/// The sum of all statistics with such names.
+pub(crate) fn gauges(stats: &Stats, prefix: &str, suffix: &str) -> u64 {
     stats
         .iter()
         .filter(|(name, _)| name.starts_with(prefix) && name.ends_with(suffix))

@@ -4,8 +4,11 @@
 //! close the connection, the next request is read. The default answers each
 //! request with a short `200`.
 
+mod rest;
+
 use crate::http2;
 use crate::message::{self, Kind, Message};
+use rest::{Doing, Open};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -33,6 +36,9 @@ pub enum Act {
     Echo,
     /// Do nothing for a while.
     Wait(Duration),
+    /// Wait until the client lets the origin go on ([`Origin::release`]), once more
+    /// for each of these acts.
+    AwaitRelease,
     /// End our side of the connection and the script.
     Close,
     /// Abort the connection with a reset.
@@ -71,13 +77,18 @@ pub struct Seen {
     pub request: Message,
 }
 
+#[derive(Debug)]
 struct State {
     script: Vec<Act>,
     seen: Vec<Seen>,
-    open: Vec<TcpStream>,
+    open: Vec<Open>,
+    /// Whether a connection is being taken that is not among those that are open.
+    accepting: bool,
     connections: usize,
     /// Requests that have had their turn.
     turns: usize,
+    /// How often the client has let the origin go on, less what it was used for.
+    releases: usize,
     /// Connections that read bytes to no message's end.
     reading: usize,
     /// The number of the script: what a connection of an earlier one still
@@ -106,11 +117,42 @@ impl State {
     }
 }
 
+/// What is to be seen of an origin, for whoever has to wait for it.
+#[derive(Clone, Debug)]
+pub struct Witness {
+    state: Arc<Mutex<State>>,
+    listener: Arc<TcpListener>,
+}
+
+impl Witness {
+    /// Whether there is a request whose body has so many bytes so far.
+    #[must_use]
+    pub fn has_request(&self, body: usize) -> bool {
+        let state = lock(&self.state);
+        state.seen.iter().any(|one| one.request.body.len() >= body)
+    }
+
+    /// Whether everything that was sent to it was read and seen, and all that its
+    /// script does about that is done.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let state = lock(&self.state);
+        !state.accepting
+            && !rest::is_readable(&*self.listener)
+            && state.open.iter().all(Open::is_at_rest)
+    }
+
+    /// Lets the script go on behind an [`Act::AwaitRelease`].
+    pub fn release(&self) {
+        lock(&self.state).releases += 1;
+    }
+}
+
 /// A running origin; it ends when it is dropped.
 pub struct Origin {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
 }
 
 impl Origin {
@@ -135,20 +177,26 @@ impl Origin {
             script: answer_ok(),
             seen: Vec::new(),
             open: Vec::new(),
+            accepting: false,
             connections: 0,
             turns: 0,
+            releases: 0,
             reading: 0,
             generation: 0,
         }));
+        let listener = Arc::new(listener);
         let origin = Origin {
             address,
             state: Arc::clone(&state),
-            listener: listener.try_clone().expect("a second handle"),
+            listener: Arc::clone(&listener),
         };
         thread::spawn(move || {
-            while let Ok((stream, _)) = listener.accept() {
+            while let Some((stream, at, script)) = accept(&listener, &state) {
                 let state = Arc::clone(&state);
-                thread::spawn(move || serve(stream, &state));
+                thread::spawn(move || {
+                    serve(stream, script, &state, at);
+                    do_at(&state, at, Doing::Nothing);
+                });
             }
         });
         origin
@@ -164,14 +212,15 @@ impl Origin {
     /// now on.
     pub fn play(&self, script: Vec<Act>) {
         let mut state = lock(&self.state);
-        for stream in state.open.drain(..) {
+        for open in state.open.drain(..) {
             // A connection that is gone already is as good.
-            let _ = stream.shutdown(std::net::Shutdown::Both);
+            let _ = open.stream.shutdown(std::net::Shutdown::Both);
         }
         state.script = script;
         state.seen.clear();
         state.connections = 0;
         state.turns = 0;
+        state.releases = 0;
         state.reading = 0;
         state.generation += 1;
     }
@@ -193,6 +242,15 @@ impl Origin {
     pub fn connections(&self) -> usize {
         lock(&self.state).connections
     }
+
+    /// What others may see of it.
+    #[must_use]
+    pub fn witness(&self) -> Witness {
+        Witness {
+            state: Arc::clone(&self.state),
+            listener: Arc::clone(&self.listener),
+        }
+    }
 }
 
 impl Drop for Origin {
@@ -210,22 +268,80 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn serve(mut stream: TcpStream, state: &Mutex<State>) {
+/// Takes the next connection, with its place and its script; `None` at the end of
+/// the origin.
+fn accept(listener: &TcpListener, state: &Mutex<State>) -> Option<(TcpStream, Place, Vec<Act>)> {
+    loop {
+        // Nobody is to miss the connection between the queue and the list.
+        rest::await_readable(listener);
+        lock(state).accepting = true;
+        let accepted = listener.accept();
+        let mut state = lock(state);
+        state.accepting = false;
+        let (stream, _) = accepted.ok()?;
+        if let Ok(handle) = stream.try_clone() {
+            let at = Place {
+                number: state.connections,
+                generation: state.generation,
+            };
+            state.connections += 1;
+            state.open.push(Open::new(handle, at.number));
+            return Some((stream, at, state.script.clone()));
+        }
+    }
+}
+
+/// Notes what a connection's thread does from now on.
+fn do_at(state: &Mutex<State>, at: Place, doing: Doing) {
+    let mut state = lock(state);
+    if state.generation == at.generation {
+        let own = state.open.iter_mut().find(|open| open.number == at.number);
+        if let Some(open) = own {
+            open.doing = doing;
+        }
+    }
+}
+
+/// Reads as soon as there is something to read.
+fn read(
+    stream: &mut TcpStream,
+    buffer: &mut [u8],
+    state: &Mutex<State>,
+    at: Place,
+) -> std::io::Result<usize> {
+    await_bytes(stream, state, at);
+    stream.read(buffer)
+}
+
+/// Waits until there is something to read, or the end.
+fn await_bytes(stream: &TcpStream, state: &Mutex<State>, at: Place) {
+    do_at(state, at, Doing::Reading);
+    rest::await_readable(stream);
+    do_at(state, at, Doing::Acting);
+}
+
+/// Waits until the client lets the origin go on, or nobody is there any more.
+fn await_release(state: &Mutex<State>, at: Place) {
+    do_at(state, at, Doing::Held);
+    loop {
+        {
+            let mut state = lock(state);
+            if state.generation != at.generation {
+                return;
+            }
+            if state.releases > 0 {
+                state.releases -= 1;
+                break;
+            }
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    do_at(state, at, Doing::Acting);
+}
+
+fn serve(mut stream: TcpStream, mut script: Vec<Act>, state: &Mutex<State>, at: Place) {
     // Small pieces must arrive as they are sent.
     let _ = stream.set_nodelay(true);
-    let (at, mut script) = {
-        let mut state = lock(state);
-        let Ok(handle) = stream.try_clone() else {
-            return;
-        };
-        state.open.push(handle);
-        state.connections += 1;
-        let at = Place {
-            number: state.connections - 1,
-            generation: state.generation,
-        };
-        (at, state.script.clone())
-    };
     if at.number > 0
         && script
             .iter()
@@ -271,22 +387,30 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                         return;
                     }
                 }
-                Act::Wait(time) => thread::sleep(*time),
+                Act::Wait(time) => {
+                    do_at(state, at, Doing::Waiting);
+                    thread::sleep(*time);
+                    do_at(state, at, Doing::Acting);
+                }
+                Act::AwaitRelease => await_release(state, at),
                 Act::Close => {
                     let _ = stream.shutdown(std::net::Shutdown::Write);
-                    drain(&mut stream);
+                    drain(&mut stream, state, at);
                     return;
                 }
                 Act::Reset => {
                     reset(&stream);
-                    // The handle kept for `play` would keep the socket open.
-                    lock(state)
-                        .open
-                        .retain(|open| open.peer_addr().ok() != stream.peer_addr().ok());
+                    let mut state = lock(state);
+                    if state.generation == at.generation {
+                        // The handle kept for `play` would keep the socket open.
+                        state.open.retain(|open| open.number != at.number);
+                    }
+                    // Whoever looks is not to find it gone before it is.
+                    drop(stream);
                     return;
                 }
                 Act::Drain => {
-                    drain(&mut stream);
+                    drain(&mut stream, state, at);
                     return;
                 }
                 Act::OnlyFirstConnection => {}
@@ -307,7 +431,8 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                         state.turns += 1;
                         state.turns - 1
                     };
-                    http2::origin::serve(stream, script, see, turn);
+                    let rest = |stream: &TcpStream| await_bytes(stream, state, at);
+                    http2::origin::serve(stream, script, see, turn, rest);
                     return;
                 }
                 Act::Turns(turns) => {
@@ -322,7 +447,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
             .iter()
             .any(|act| matches!(act, Act::Read | Act::ReadHead))
         {
-            drain(&mut stream);
+            drain(&mut stream, state, at);
             return;
         }
     }
@@ -334,9 +459,9 @@ fn reset(stream: &TcpStream) {
     let _ = socket.set_linger(Some(Duration::ZERO));
 }
 
-fn drain(stream: &mut TcpStream) {
+fn drain(stream: &mut TcpStream, state: &Mutex<State>, at: Place) {
     let mut buffer = vec![0; 65536];
-    while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+    while read(stream, &mut buffer, state, at).is_ok_and(|count| count > 0) {}
 }
 
 /// Reads bytes that are no message. What came is remembered as the body of a
@@ -356,7 +481,7 @@ fn receive_bytes(
     let mut buffer = vec![0; 65536];
     let mut end = "";
     while received.len() < count {
-        match stream.read(&mut buffer) {
+        match read(stream, &mut buffer, state, at) {
             Ok(0) => {
                 end = " to the end";
                 break;
@@ -421,7 +546,7 @@ fn receive(
         if ended {
             return None;
         }
-        match stream.read(&mut buffer) {
+        match read(stream, &mut buffer, state, at) {
             Ok(count) if count > 0 => received.extend_from_slice(&buffer[..count]),
             _ => ended = true,
         }

@@ -1,7 +1,7 @@
 //! Ports of which a test knows who answers there: nobody, and nobody else gets them.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::os::fd::AsRawFd as _;
 
 use socket2::{Domain, Socket, Type};
 
@@ -86,8 +86,8 @@ impl Stuck {
         listener.listen(0).expect("a bound socket");
         let at = address(&listener);
         let mut queued = Vec::new();
-        while let Ok(stream) = TcpStream::connect_timeout(&at, Duration::from_millis(50)) {
-            queued.push(stream);
+        while !is_full(&listener) {
+            queued.push(TcpStream::connect(at).expect("a queue with room"));
         }
         Stuck {
             listener,
@@ -112,6 +112,27 @@ impl Default for Stuck {
     fn default() -> Stuck {
         Stuck::new()
     }
+}
+
+/// Whether the queue of a listening socket takes no connection any more.
+fn is_full(socket: &Socket) -> bool {
+    // SAFETY: the structure is plain numbers, for which zeros are valid.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut size = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: a plain system call on a descriptor that lives, with a structure of the
+    // size that is said.
+    let asked = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut size,
+        )
+    };
+    assert_eq!(asked, 0, "the kernel tells about its sockets");
+    // Of a listening socket these are the length of its queue and its limit.
+    info.tcpi_unacked > info.tcpi_sacked
 }
 
 fn address(socket: &Socket) -> SocketAddr {

@@ -94,13 +94,15 @@ pub struct Script {
 
 /// Serves a connection until it ends. `see` is shown each request, twice when it
 /// grows: the number is what it returned before. `turn` says how many requests
-/// there were on all connections.
+/// there were on all connections, and `rest` waits for something to read.
 pub fn serve(
     mut stream: TcpStream,
     script: &Script,
     mut see: impl FnMut(Option<usize>, Message) -> Option<usize>,
     mut turn: impl FnMut() -> usize,
+    mut rest: impl FnMut(&TcpStream),
 ) {
+    rest(&stream);
     let mut preface = vec![0; PREFACE.len()];
     if stream.read_exact(&mut preface).is_err() || preface != PREFACE {
         return;
@@ -116,7 +118,11 @@ pub fn serve(
     if host.send(kind::SETTINGS, 0, 0, settings).is_none() {
         return;
     }
-    while let Some(frame) = read_frame(&mut host.stream) {
+    loop {
+        rest(&host.stream);
+        let Some(frame) = read_frame(&mut host.stream) else {
+            return;
+        };
         if host.on_frame(&frame, script, &mut see, &mut turn).is_none() {
             return;
         }

@@ -138,7 +138,7 @@ fn ask(process: &Process, path: &str, times: usize) {
 /// The flags of a cluster's first host, once they are as wanted or as long as one may
 /// wait for that.
 fn await_flags(process: &Process, cluster: &str, port: u16, wanted: &str) -> String {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     let prefix = format!("{cluster}::127.0.0.1:{port}::health_flags::");
     loop {
         let text = process.admin().get("/clusters").text();
@@ -172,7 +172,7 @@ fn counts(process: &Process, cluster: &str, awaited: &[(&str, u64)]) -> BTreeMap
     let prefix = format!("cluster.{cluster}.");
     let (stats, _) = process
         .admin()
-        .await_stats(Duration::from_secs(10), |stats| {
+        .await_stats(Duration::from_secs(30), |stats| {
             let is_there = |(name, value): &(&str, u64)| {
                 stats.get(&format!("{prefix}{name}")).copied().unwrap_or(0) >= *value
             };
@@ -238,7 +238,7 @@ fn hosts_that_call_themselves_degraded_are_spared() {
 #[test]
 fn degradation_ends_and_is_logged_as_envoy_does() {
     let play = |program: &Program| {
-        let (process, fleets) = start(program, "interval: 0.2s, base_ejection_time: 1s");
+        let (process, fleets) = start(program, "interval: 0.2s, base_ejection_time: 2s");
         let (name, port) = (CASES[0].name, fleets[0].ports()[0]);
         let mut flags = Vec::new();
         for _ in 0..2 {

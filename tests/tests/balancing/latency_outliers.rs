@@ -125,8 +125,9 @@ fn play(program: &Program) -> (Vec<Window>, Duration, String) {
         let mut took: Vec<_> = within.map(|one| one.took).collect();
         took.sort();
         Window {
-            p99: took[took.len() * 99 / 100],
-            slow_share: slow as f64 / took.len() as f64,
+            p99: took.get(took.len() * 99 / 100).copied().unwrap_or_default(),
+            // A machine that stands still has no requests.
+            slow_share: slow as f64 / took.len().max(1) as f64,
         }
     };
     let windows = (0..AFTER.as_millis() / WINDOW.as_millis()).map(|window| {

@@ -109,6 +109,7 @@ const REPORTS: &[&str] = &[
 /// The periods of each cluster: reports of all hosts are there before the first
 /// of them counts.
 const PERIODS: &str = "blackout_period: 5s, weight_update_period: 0.1s";
+const BLACKOUT: Duration = Duration::from_secs(5);
 
 /// Fields of the policy, and of the cluster.
 const CLUSTERS: &[(&str, &str)] = &[
@@ -256,10 +257,12 @@ fn report_all(program: &Program) -> Vec<Vec<u32>> {
         let counts = ask(&process, name, REPORTS.len(), REPORTS.len());
         assert!(counts.iter().all(|count| *count == 1), "{counts:?}");
     }
+    let reported = Instant::now();
     let clusters = names.iter().map(|name| -> Vec<u32> {
         let mut before = Vec::new();
         await_weights(&process, name, &fleet, |weights| weights[0] > 1);
-        // Those of hosts that reported a moment later follow.
+        // Those of the hosts that reported last are due as well.
+        thread::sleep(BLACKOUT.saturating_sub(reported.elapsed()));
         loop {
             let now = weights(&process, name, &fleet);
             if now == before {
@@ -387,7 +390,7 @@ fn reports_of_long_ago_count_no_more() {
         report(1, 10);
         let endpoints: String = fleet.ports().into_iter().map(endpoint).collect();
         let fields = policy(
-            "blackout_period: 0.1s, weight_update_period: 0.1s, weight_expiration_period: 0.5s",
+            "blackout_period: 0.1s, weight_update_period: 0.1s, weight_expiration_period: 2s",
         );
         let endpoints = format!("{{ lb_endpoints: [ {endpoints} ] }}");
         let process = start(

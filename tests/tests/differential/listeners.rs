@@ -206,7 +206,7 @@ pub fn clusters(ports: Ports) -> String {
         )),
         cluster("idle", origin, &format!(
             "{OPTIONS}explicit_http_config: {{ http_protocol_options: {{}} }}\n    \
-             common_http_protocol_options: {{ idle_timeout: 0.1s }}"
+             common_http_protocol_options: {{ idle_timeout: 2s }}"
         )),
         cluster("upstream_max_stream", origin, &format!(
             "{OPTIONS}explicit_http_config: {{ http_protocol_options: {{}} }}\n    \
@@ -217,6 +217,7 @@ pub fn clusters(ports: Ports) -> String {
         cluster("other_stat", origin, "alt_stat_name: renamed"),
         cluster("refused", refused, ""),
         cluster("stuck", stuck, "connect_timeout: 0.3s"),
+        cluster("stuck_for_long", stuck, "connect_timeout: 2s"),
         empty_cluster("empty"),
     ]
     .concat()

@@ -3,7 +3,6 @@
 use ringway_tests::case::{Case, case};
 use ringway_tests::client::Step;
 use ringway_tests::origin::Act;
-use std::time::Duration;
 
 const POST_5: &str = "POST /p HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello";
 const CHUNKED: &str = "POST /c HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
@@ -258,12 +257,14 @@ fn connections() -> Vec<Case> {
             .then_send(format!("{}{GET}", "\n".repeat(50)))
             .answers(2),
         case("client leaves at once", "plain", "GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-            .then(Step::Wait(Duration::from_millis(100)))
+            .then(Step::AwaitRequest(0))
             .then(Step::Leave)
             .origin(vec![Act::Read, Act::Drain]),
-        case("client leaves in its head", "plain", "GET / HTTP/1.1\r\nho").then(Step::Wait(Duration::from_millis(50))).then(Step::Leave),
+        case("client leaves in its head", "plain", "GET / HTTP/1.1\r\nho")
+            .then(Step::AwaitStat("http.plain.downstream_cx_active".into(), 1, None))
+            .then(Step::Leave),
         case("client leaves in its body", "plain", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc")
-            .then(Step::Wait(Duration::from_millis(100)))
+            .then(Step::AwaitRequest(3))
             .then(Step::Leave),
         case("two requests a connection", "max_requests", GET).then(Step::Await(1)).then_send("GET /2 HTTP/1.1\r\nhost: a\r\n\r\n").answers(2),
         case("upgrade refused", "plain", "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: foo\r\n\r\n"),

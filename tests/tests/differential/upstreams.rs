@@ -3,7 +3,6 @@
 use ringway_tests::case::{Case, case};
 use ringway_tests::client::Step;
 use ringway_tests::origin::Act;
-use std::time::Duration;
 
 pub fn cases() -> Vec<Case> {
     let mut all = clusters();
@@ -39,9 +38,17 @@ fn clusters() -> Vec<Case> {
             "upstreams",
             get("/stuck-briefly"),
         ),
-        case("client leaves while connecting", "upstreams", get("/stuck"))
-            .then(Step::Wait(Duration::from_millis(50)))
-            .then(Step::Leave),
+        case(
+            "client leaves while connecting",
+            "upstreams",
+            get("/stuck-for-long"),
+        )
+        .then(Step::AwaitStat(
+            "cluster.stuck_for_long.upstream_rq_pending_active".into(),
+            1,
+            None,
+        ))
+        .then(Step::Leave),
         case("requests overflow", "upstreams", get("/no-requests")),
         case("pending overflow", "upstreams", get("/no-pending")),
         case("alternative stat name", "upstreams", get("/renamed")),
@@ -133,7 +140,13 @@ fn broken_answers() -> Vec<Case> {
 fn broken_connections() -> Vec<Case> {
     let whole = |acts: Vec<Act>| [vec![Act::Read], acts].concat();
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello";
-    let pause = || Act::Wait(Duration::from_millis(50));
+    // What was sent is at the client before the connection ends.
+    let ends = |name, first: &str, body: usize, end: Act| {
+        case(name, "upstreams", get("/"))
+            .origin(whole(vec![send(first), Act::AwaitRelease, end]))
+            .then(Step::AwaitBody(body))
+            .then(Step::Release)
+    };
     vec![
         case("upstream closes before an answer", "upstreams", get("/"))
             .origin(whole(vec![Act::Close])),
@@ -141,31 +154,20 @@ fn broken_connections() -> Vec<Case> {
             .origin(whole(vec![Act::Reset])),
         case("upstream closes in its head", "upstreams", get("/"))
             .origin(whole(vec![send("HTTP/1.1 200 OK\r\nx: "), Act::Close])),
-        case("upstream closes in its body", "upstreams", get("/")).origin(whole(vec![
-            send(half),
-            pause(),
+        ends("upstream closes in its body", half, 5, Act::Close),
+        ends("upstream resets in its body", half, 5, Act::Reset),
+        ends(
+            "upstream closes in a chunk",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhe",
+            2,
             Act::Close,
-        ])),
-        case("upstream resets in its body", "upstreams", get("/")).origin(whole(vec![
-            send(half),
-            pause(),
-            Act::Reset,
-        ])),
-        case("upstream closes in a chunk", "upstreams", get("/")).origin(whole(vec![
-            send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhe"),
-            pause(),
-            Act::Close,
-        ])),
-        case(
+        ),
+        ends(
             "upstream closes before the last chunk",
-            "upstreams",
-            get("/"),
-        )
-        .origin(whole(vec![
-            send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n"),
-            pause(),
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n",
+            2,
             Act::Close,
-        ])),
+        ),
         case(
             "upstream answers before the body",
             "upstreams",
@@ -190,6 +192,9 @@ fn broken_connections() -> Vec<Case> {
 }
 
 fn pools() -> Vec<Case> {
+    // The cluster has no connection any more.
+    let closed =
+        |cluster: &str| Step::AwaitStat(format!("cluster.{cluster}.upstream_cx_active"), 0, None);
     let two = |path: &str| {
         vec![
             Step::Send(get(path).into_bytes()),
@@ -205,19 +210,14 @@ fn pools() -> Vec<Case> {
             .steps(two("/once"))
             .answers(2),
         case("connection idle", "upstreams", "")
-            .steps(
-                [
-                    two("/idle"),
-                    vec![Step::Await(2), Step::Wait(Duration::from_millis(300))],
-                ]
-                .concat(),
-            )
+            .steps([two("/idle"), vec![Step::Await(2), closed("idle")]].concat())
             .answers(2),
         case("connection not reused after bytes", "upstreams", "")
             .steps(vec![
                 Step::Send(get("/").into_bytes()),
                 Step::Await(1),
-                Step::Wait(Duration::from_millis(150)),
+                Step::Release,
+                closed("origin"),
                 Step::Send(get("/").into_bytes()),
             ])
             .answers(2)
@@ -225,14 +225,14 @@ fn pools() -> Vec<Case> {
                 Act::OnlyFirstConnection,
                 Act::Read,
                 send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
-                Act::Wait(Duration::from_millis(50)),
+                Act::AwaitRelease,
                 send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison"),
             ]),
         case("connection not reused after its end", "upstreams", "")
             .steps(vec![
                 Step::Send(get("/").into_bytes()),
                 Step::Await(1),
-                Step::Wait(Duration::from_millis(100)),
+                closed("origin"),
                 Step::Send(get("/").into_bytes()),
             ])
             .answers(2)

@@ -188,7 +188,7 @@ fn add_listener(text: &mut String, listener: &Listener) {
         "  - name: {name}
     address: {{ socket_address: {{ address: {address}, port_value: 0 }} }}
     stat_prefix: {name}
-    listener_filters_timeout: 0.3s
+    listener_filters_timeout: 1s
 ",
         address = if chains.len() > 1 {
             "0.0.0.0"
@@ -355,7 +355,7 @@ fn act(case: &Case, stream: &mut TcpStream, host: u16) -> String {
                     thread::sleep(Duration::from_millis(5));
                 }
             }
-            Act::Wait => thread::sleep(Duration::from_millis(50)),
+            Act::Wait => thread::sleep(Duration::from_millis(300)),
             Act::Finish => drop(stream.shutdown(Shutdown::Write)),
         }
     }

@@ -64,7 +64,7 @@ const LISTENERS: &[Listener] = &[
   routes: [{ match: { connect_matcher: {} }, route: { cluster: origin } }]
 - name: slow
   domains: [\"slow:443\"]
-  routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, timeout: 0.3s, idle_timeout: 1s } }]
+  routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, timeout: 0.3s, idle_timeout: 5s } }]
 - name: idle
   domains: [\"idle:443\"]
   routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, idle_timeout: 0.3s } }]
@@ -235,14 +235,14 @@ fn forwarded() -> Vec<Case> {
         case("path rewritten", "forward", connect("path:443")).to_head().origin(forwarded_talk()),
         case("prefix rewritten, retried", "forward", connect("prefix-retried:443")).to_head().origin(forwarded_talk()),
         case("proxy closes", "forward", connect("a:443")).to_head().answers(0).origin(end(&[send(ESTABLISHED), send("bye"), Act::Close])),
-        case("proxy finishes", "forward", connect("a:443")).to_head().then(Step::Await(1)).then(Step::Wait(MS(100))).then_send("late").answers(0)
+        case("proxy finishes", "forward", connect("a:443")).to_head().then(Step::Await(1)).then(Step::AwaitEnd).then_send("late").answers(0)
             .origin(end(&[send(ESTABLISHED), Act::Finish, Act::ReadToEnd])),
-        case("proxy resets", "forward", connect("a:443")).to_head().then(Step::Await(1)).answers(0).origin(end(&[send(ESTABLISHED), Act::Wait(MS(50)), Act::Reset])),
+        case("proxy resets", "forward", connect("a:443")).to_head().then(Step::Await(1)).then(Step::Release).answers(0).origin(end(&[send(ESTABLISHED), Act::AwaitRelease, Act::Reset])),
         case("proxy closes before", "forward", connect("a:443")).origin(end(&[Act::Close])),
         case("client finishes", "forward", connect("a:443")).to_head().then(Step::Await(1)).then_send("ping").then(Step::Finish).answers(0)
             .origin(end(&[send(ESTABLISHED), Act::ReadToEnd, send("late"), Act::Close])),
         case("client leaves", "forward", connect("a:443")).to_head().then(Step::Await(1)).then(Step::Leave).origin(end(&[send(ESTABLISHED), Act::ReadToEnd, Act::Close])),
-        case("client leaves before", "forward", connect("a:443")).then(Step::Wait(MS(100))).then(Step::Leave).origin(end(&[Act::ReadToEnd, Act::Close])),
+        case("client leaves before", "forward", connect("a:443")).then(Step::AwaitRequest(0)).then(Step::Leave).origin(end(&[Act::ReadToEnd, Act::Close])),
         case("late for the route timeout", "forward", connect("slow:443")).origin(end(&[Act::ReadToEnd, Act::Close])),
         talk("longer than the route timeout", "forward", connect("slow:443"))
             .steps([Step::Send(connect("slow:443").into()), Step::Await(1), Step::Wait(MS(500)), Step::Send(b"ping".to_vec()), Step::AwaitBytes(4), Step::Leave])
@@ -265,10 +265,10 @@ fn terminated() -> Vec<Case> {
             .origin(vec![send("hello"), Act::ReadToEnd, Act::Close]),
         case("terminated, origin speaks and closes", "terminate", connect("a:443")).to_head().answers(0)
             .origin(vec![send("hello"), Act::Close]),
-        case("terminated, origin finishes", "terminate", connect("a:443")).to_head().then(Step::Await(1)).then(Step::AwaitBytes(5)).then(Step::Wait(MS(100))).then_send("late").answers(0)
+        case("terminated, origin finishes", "terminate", connect("a:443")).to_head().then(Step::Await(1)).then(Step::AwaitBytes(5)).then(Step::AwaitEnd).then_send("late").answers(0)
             .origin(vec![send("hello"), Act::Finish, Act::ReadToEnd]),
-        case("terminated, origin resets", "terminate", connect("a:443")).to_head().then(Step::Await(1)).answers(0)
-            .origin(vec![Act::Wait(MS(50)), Act::Reset]),
+        case("terminated, origin resets", "terminate", connect("a:443")).to_head().then(Step::Await(1)).then(Step::Release).answers(0)
+            .origin(vec![Act::AwaitRelease, Act::Reset]),
         case("terminated, client finishes", "terminate", connect("a:443")).to_head().then(Step::Await(1)).then_send("ping").then(Step::Finish).answers(0)
             .origin(vec![Act::ReadToEnd, send("late"), Act::Close]),
         case("terminated, client leaves", "terminate", connect("a:443")).to_head().then(Step::Await(1)).then(Step::Leave)
@@ -286,7 +286,7 @@ fn terminated() -> Vec<Case> {
         case("post terminated", "terminate", "POST /post HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nping").origin(vec![Act::ReadBytes(4), send("pong"), Act::ReadToEnd, Act::Close]),
         case("post terminated, closed", "terminate", "POST /post HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nping").origin(vec![Act::ReadBytes(4), send("pong"), Act::Close]),
         case("post terminated in chunks", "terminate", "POST /post HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nping\r\n0\r\n\r\n").origin(vec![Act::ReadBytes(4), send("pong"), Act::ReadToEnd, Act::Close]),
-        case("post terminated, bidirectional", "terminate", "POST /post HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").then(Step::Wait(MS(50))).then_send("4\r\nping\r\n").then(Step::Wait(MS(50))).then_send("0\r\n\r\n")
+        case("post terminated, bidirectional", "terminate", "POST /post HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").then(Step::AwaitBody(5)).then_send("4\r\nping\r\n").then(Step::AwaitBody(9)).then_send("0\r\n\r\n")
             .origin(vec![send("hello"), Act::ReadBytes(4), send("pong"), Act::ReadToEnd, Act::Close]),
         case("post terminated, refused", "terminate", "POST /post-refused HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nping"),
         case("get on the way to tcp", "terminate", "GET /post HTTP/1.1\r\nhost: a\r\n\r\n"),

@@ -7,7 +7,6 @@ use ringway_tests::comparison::Comparison;
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::Ports;
 use ringway_tests::origin::Act;
-use std::time::Duration;
 
 /// A connection manager with the fault filter in front of the router.
 macro_rules! manager {
@@ -121,6 +120,13 @@ const LISTENERS: &[Listener] = &[
         ),
     ),
     listener(
+        "delay_long",
+        manager!(
+            "",
+            "    delay: { fixed_delay: 60s, percentage: { numerator: 100 } }\n"
+        ),
+    ),
+    listener(
         "delay_idle",
         concat!(
             "stream_idle_timeout: 0.2s\n",
@@ -194,8 +200,6 @@ fn clusters(ports: Ports) -> String {
 fn get(path: &str, headers: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: a\r\n{headers}\r\n")
 }
-
-const MS: fn(u64) -> Duration = Duration::from_millis;
 
 const CHUNKED: &str = "transfer-encoding: chunked\r\n";
 const CHUNKS: &str = "5\r\nhello\r\n0\r\nx-a: b\r\n\r\n";
@@ -349,15 +353,15 @@ fn cases() -> Vec<Case> {
         post("delay of a body in two parts", "delay", "content-length: 10\r\n", "hello")
             .then_send("world"),
         post("delay of half a body", "delay", "content-length: 10\r\n", "hello")
-            .then(Step::Wait(MS(200)))
+            .then(Step::AwaitRequest(5))
             .then_send("world"),
         post("delay of chunks", "delay", CHUNKED, CHUNKS),
         post("delay of no chunks", "delay", CHUNKED, "0\r\n\r\n"),
         post("delay of trailers alone", "delay", CHUNKED, "0\r\nx-a: b\r\n\r\n"),
         post("delay of broken chunks", "delay", CHUNKED, "5\r\nhello\r\nx\r\n"),
         post("delay of a large body", "delay", "content-length: 300000\r\n", &body(300_000)),
-        post("delay of a body and the client leaves", "delay_idle", "content-length: 5\r\n", "hello")
-            .then(Step::Wait(MS(50)))
+        post("delay of a body and the client leaves", "delay_long", "content-length: 5\r\n", "hello")
+            .then(Step::AwaitStat("http.delay_long.fault.active_faults".into(), 1, None))
             .then(Step::Leave),
         post("delay of a body for a second host", "delay", RETRIED, "hello")
             .origin(second_answers()),
@@ -441,7 +445,9 @@ fn cases() -> Vec<Case> {
         ),
         case("delay of a whole request beyond its timeout", "delay_request", get("/", "")),
         case("delay beyond the route's timeout", "delay_request", get("/hurried", "")),
-        case("delay and the client leaves", "delay_idle", get("/", "")).then(Step::Leave),
+        case("delay and the client leaves", "delay_long", get("/", ""))
+            .then(Step::AwaitStat("http.delay_long.fault.active_faults".into(), 1, None))
+            .then(Step::Leave),
         case("metadata of an abort", "metadata", get("/", "x-envoy-fault-abort-request: 503\r\n")),
         case("metadata of a delay", "metadata", get("/", "x-envoy-fault-delay-request: 20\r\n")),
         case(

@@ -29,7 +29,7 @@ const HOSTS: &str = r#"
     route: { cluster: origin, upgrade_configs: [ { upgrade_type: CONNECT, connect_config: {} } ] }
   - match: { path: /timeout }
     name: timeout
-    route: { cluster: origin, timeout: 1.5s }
+    route: { cluster: origin, timeout: 3s }
   - match: { path: /retried }
     name: retried
     route:
@@ -97,13 +97,13 @@ const LISTENERS: &[Listener] = &[
         name: "often",
         manager: logging!(
             "often",
-            "access_log_options: { access_log_flush_interval: 1s }"
+            "access_log_options: { access_log_flush_interval: 2s }"
         ),
         hosts: HOSTS,
     },
     Listener {
         name: "often_as_before",
-        manager: logging!("often_as_before", "access_log_flush_interval: 1s"),
+        manager: logging!("often_as_before", "access_log_flush_interval: 2s"),
         hosts: HOSTS,
     },
 ];
@@ -111,7 +111,9 @@ const LISTENERS: &[Listener] = &[
 /// No log is due after it.
 const BRIEF: Duration = Duration::from_millis(50);
 /// Between the first log of [`LISTENERS`] that log often and the second.
-const LONG: Duration = Duration::from_millis(1500);
+const LONG: Duration = Duration::from_secs(3);
+/// From there to between the second log and the third.
+const INTERVAL: Duration = Duration::from_secs(2);
 
 fn clusters(ports: Ports) -> String {
     cluster("origin", ports.origin, "")
@@ -154,7 +156,7 @@ fn at_start() -> Vec<Case> {
             "at_start",
             "POST /origin HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n",
         )
-        .then(Step::Wait(BRIEF))
+        .then(Step::AwaitRequest(0))
         .then_send("ab"),
         case(
             "start of refused upgrade",
@@ -238,7 +240,7 @@ fn often() -> Vec<Case> {
             Act::Read,
             Act::Wait(LONG),
             Act::Send(b"HTTP/1.1 200 OK\r\nx-foo: f\r\ncontent-length: 4\r\n\r\nab".to_vec()),
-            Act::Wait(Duration::from_secs(1)),
+            Act::Wait(INTERVAL),
             Act::Send(b"cd".to_vec()),
         ])
     };
@@ -253,7 +255,7 @@ fn often() -> Vec<Case> {
             .then_send("st: a\r\n\r\n")
             .origin(vec![
                 Act::Read,
-                Act::Wait(Duration::from_secs(1)),
+                Act::Wait(INTERVAL),
                 Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec()),
             ]),
         case(

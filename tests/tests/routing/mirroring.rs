@@ -69,7 +69,7 @@ fn clusters(ports: Ports) -> String {
         cluster("refused", refused, ""),
         cluster("stuck", stuck, "connect_timeout: 0.3s"),
         // Longer than anybody looks, however busy the machine is.
-        cluster("stuck_for_long", stuck, "connect_timeout: 3600s"),
+        cluster("kept_waiting", stuck, "connect_timeout: 3600s"),
         empty_cluster("empty"),
     ]
     .concat()
@@ -98,6 +98,9 @@ fn cases() -> Vec<Case> {
     all.extend(failures());
     all.extend(interims());
     all.extend(upgrades());
+    // Its connection is still being opened when it is over, which others would wait for.
+    let stuck = "mirror is stuck for longer than the timeout";
+    all.push(case(stuck, "plain", get("/slow-connect")));
     all
 }
 
@@ -119,10 +122,6 @@ fn interims() -> Vec<Case> {
     ]
 }
 
-/// What a mirror does is done within this time: the end of the request is its
-/// end as well.
-const OF_MIRROR: Duration = Duration::from_millis(100);
-
 /// Requests for another protocol.
 fn upgrades() -> Vec<Case> {
     let switching = |to: &str| {
@@ -141,10 +140,11 @@ fn upgrades() -> Vec<Case> {
     let talk = |name, path, to: &str| {
         asks(name, path, to)
             .then(Step::Await(1))
-            .then(Step::Wait(OF_MIRROR))
+            // The end of the request is that of the copy as well.
+            .then(Step::AwaitStill)
             .then_send("ping")
             .then(Step::AwaitBytes(4))
-            .then(Step::Wait(OF_MIRROR))
+            .then(Step::AwaitStill)
             .then(Step::Leave)
             .origin(talks(to))
     };
@@ -152,8 +152,15 @@ fn upgrades() -> Vec<Case> {
     let refuses = || vec![Act::ReadHead, Act::Send(no.to_vec())];
     let refuses_late = || {
         let mut acts = refuses();
-        acts.insert(1, Act::Wait(OF_MIRROR));
+        acts.insert(1, Act::AwaitRelease);
         acts
+    };
+    let asks_late = |name, path, to: &str| {
+        asks(name, path, to)
+            .then(Step::AwaitRequest(0))
+            .then(Step::AwaitStill)
+            .then(Step::Release)
+            .origin(refuses_late())
     };
     vec![
         talk("upgrade, mirror answers", "/one", "websocket"),
@@ -172,15 +179,13 @@ fn upgrades() -> Vec<Case> {
         ]),
         talk("upgrade, mirror closes", "/one", "websocket").mirror(vec![Act::ReadHead, Act::Close]),
         talk("upgrade, several mirrors", "/several", "websocket"),
-        asks("upgrade refused", "/one", "websocket").origin(refuses_late()),
-        asks("upgrade refused, mirror switches", "/one", "foo")
-            .origin(refuses_late())
-            .mirror(vec![
-                Act::ReadHead,
-                switching("foo"),
-                Act::ReadToEnd,
-                Act::Close,
-            ]),
+        asks_late("upgrade refused", "/one", "websocket"),
+        asks_late("upgrade refused, mirror switches", "/one", "foo").mirror(vec![
+            Act::ReadHead,
+            switching("foo"),
+            Act::ReadToEnd,
+            Act::Close,
+        ]),
         case(
             "connect",
             "upgrading",
@@ -275,7 +280,7 @@ fn copies() -> Vec<Case> {
         case("copy twice on one connection", "plain", get("/one"))
             .then(Step::Await(1))
             // The first copy is over, and its connection free.
-            .then(Step::Wait(Duration::from_millis(100)))
+            .then(Step::AwaitStill)
             .then_send(get("/one"))
             .answers(2),
         case("copy of an important request", "plain", get("/important")),
@@ -428,15 +433,19 @@ fn targets() -> Vec<Case> {
 
 fn failures() -> Vec<Case> {
     let answer = |text: &str| vec![Act::Read, Act::Send(text.as_bytes().to_vec())];
+    // It says this, and when that is read, it ends.
+    let ends = |name, text: &str| {
+        let end = vec![Act::AwaitRelease, Act::Close];
+        case(name, "plain", get("/one"))
+            .then(Step::Await(1))
+            .then(Step::AwaitStill)
+            .then(Step::Release)
+            .mirror([answer(text), end].concat())
+    };
     vec![
         case("mirror refuses", "plain", get("/refused")),
         case("mirror refuses a body", "plain", post("/refused")),
         case("mirror is stuck", "plain", post("/stuck")),
-        case(
-            "mirror is stuck for longer than the timeout",
-            "plain",
-            get("/slow-connect"),
-        ),
         case("mirror has no hosts", "plain", post("/empty")),
         case("mirror is full", "plain", get("/no-requests")),
         case("mirror is full with a body", "plain", post("/no-requests")),
@@ -453,25 +462,19 @@ fn failures() -> Vec<Case> {
         case("mirror answers 100 first", "plain", get("/one")).mirror(answer(
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 Well\r\n\r\n",
         )),
-        case("mirror answers and closes", "plain", get("/one")).mirror(vec![
-            Act::Read,
-            Act::Send(
-                b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok".to_vec(),
-            ),
-            Act::Wait(Duration::from_millis(50)),
-            Act::Close,
-        ]),
+        ends(
+            "mirror answers and closes",
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
+        ),
         case("mirror answers until it closes", "plain", get("/one")).mirror(vec![
             Act::Read,
             Act::Send(b"HTTP/1.1 200 OK\r\n\r\nok".to_vec()),
             Act::Close,
         ]),
-        case("mirror breaks off", "plain", get("/one")).mirror(vec![
-            Act::Read,
-            Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nok".to_vec()),
-            Act::Wait(Duration::from_millis(50)),
-            Act::Close,
-        ]),
+        ends(
+            "mirror breaks off",
+            "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nok",
+        ),
         case("mirror is slower than the timeout", "plain", get("/short")).mirror(vec![
             Act::Read,
             Act::Wait(Duration::from_millis(500)),
@@ -484,7 +487,7 @@ fn failures() -> Vec<Case> {
         )
         .mirror(
             [
-                vec![Act::Read, Act::Wait(Duration::from_millis(150))],
+                vec![Act::Read, Act::Wait(Duration::from_millis(600))],
                 answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")[1..].to_vec(),
             ]
             .concat(),
@@ -494,7 +497,8 @@ fn failures() -> Vec<Case> {
             "plain",
             "POST /one HTTP/1.1\r\nhost: own\r\ncontent-length: 10\r\n\r\nhello",
         )
-        .then(Step::Wait(Duration::from_millis(50)))
+        .then(Step::AwaitRequest(5))
+        .then(Step::AwaitStill)
         .then(Step::Leave),
         case("primary unknown", "plain", get("/primary/unknown")),
         case("primary without hosts", "plain", get("/primary/empty")),

@@ -58,7 +58,7 @@ const CLUSTERS: &[(&str, Host, &str)] = &[
     ("refused_split", Host::Refused, SPLIT),
     ("stuck", Host::Stuck, "consecutive_5xx: 2"),
     ("stuck_split", Host::Stuck, SPLIT),
-    ("stuck_route_timeout", Host::Stuck, "consecutive_5xx: 2"),
+    ("route_timeout_stuck", Host::Stuck, "consecutive_5xx: 2"),
     ("closed", Host::Origin, "consecutive_5xx: 2"),
     ("closed_split", Host::Origin, SPLIT),
     ("reset", Host::Origin, "consecutive_5xx: 2"),
@@ -118,7 +118,7 @@ fn clusters(ports: Ports) -> String {
         };
         // What is there to be connected to may be slow to answer.
         let timeout = match host {
-            Host::Stuck if *name != "stuck_route_timeout" => "connect_timeout: 0.1s",
+            Host::Stuck if *name != "route_timeout_stuck" => "connect_timeout: 0.1s",
             _ => "connect_timeout: 60s",
         };
         let more = format!(
@@ -168,6 +168,7 @@ fn asking(cluster: &'static str, request: &str, count: usize) -> Case {
     }
     // An ejection goes to the control plane and comes back.
     steps.push(Step::Wait(Duration::from_secs(1)));
+    steps.push(Step::AwaitStill);
     for number in count + 1..=count + 2 {
         steps.push(Step::Send(get(cluster).into_bytes()));
         steps.push(Step::Await(number));
@@ -200,7 +201,7 @@ fn cases() -> Vec<Case> {
     all.extend(timeouts());
     all.extend(others());
     // Its connections are still being opened when it is over.
-    all.push(requests("stuck_route_timeout", 2));
+    all.push(requests("route_timeout_stuck", 2));
     all
 }
 
@@ -298,7 +299,7 @@ fn others() -> Vec<Case> {
     let redirect =
         "HTTP/1.1 302 Found\r\nlocation: http://a/redirected\r\ncontent-length: 0\r\n\r\n";
     let mut left = case("left", "outliers", get("left")).origin(vec![Act::Read, Act::Drain]);
-    left.steps.push(Step::Wait(Duration::from_millis(100)));
+    left.steps.push(Step::AwaitRequest(0));
     left.steps.push(Step::Leave);
     vec![
         requests("retried", 1).origin(vec![

@@ -2,11 +2,11 @@
 
 use ringway_tests::bootstrap::{Listener, cluster, empty_cluster};
 use ringway_tests::case::{Case, case};
+use ringway_tests::client::Step;
 use ringway_tests::comparison::Comparison;
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::Ports;
 use ringway_tests::origin::Act;
-use std::time::Duration;
 
 const HOSTS: &str = include_str!("proxy_status/routes.yaml");
 
@@ -189,12 +189,15 @@ fn no_errors() -> Vec<Case> {
             "usual",
             "GET /origin HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: foo\r\n\r\n",
         ),
-        get("cut", "usual", "/origin").origin(vec![
-            Act::Read,
-            Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nab".to_vec()),
-            Act::Wait(Duration::from_millis(50)),
-            Act::Close,
-        ]),
+        get("cut", "usual", "/origin")
+            .origin(vec![
+                Act::Read,
+                Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nab".to_vec()),
+                Act::AwaitRelease,
+                Act::Close,
+            ])
+            .then(Step::AwaitBody(2))
+            .then(Step::Release),
     ]
 }
 

@@ -386,10 +386,12 @@ fn resets() -> Vec<Case> {
             "/5xx",
             vec![
                 Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf".to_vec()),
-                Act::Wait(ms(50)),
+                Act::AwaitRelease,
                 Act::Close,
             ],
-        ),
+        )
+        .then(Step::AwaitBody(4))
+        .then(Step::Release),
         to("refused every time", "/refused"),
         to("refused, 5xx", "/refused-late"),
         to("refused, gateway error", "/refused-gateway"),
@@ -400,7 +402,8 @@ fn resets() -> Vec<Case> {
         to("stuck until the route's timeout", "/route-timeout-stuck"),
         case("client leaves between tries", "retries", get("/told"))
             .origin(turns([say(status(503, "retry-after: 2\r\n")), say(OK)]))
-            .then(Step::Wait(ms(150)))
+            .then(Step::AwaitRequest(0))
+            .then(Step::AwaitStill)
             .then(Step::Leave),
         interims(
             "interim 100 sent on",
@@ -539,13 +542,13 @@ fn timeouts() -> Vec<Case> {
         case(
             "slow body within the idle limit",
             "retries",
-            get("/per-try-idle"),
+            get("/kept-busy"),
         )
         .origin(turns([[
             say("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"),
-            vec![Act::Wait(ms(240))],
+            vec![Act::Wait(ms(1100))],
             say("ab"),
-            vec![Act::Wait(ms(240))],
+            vec![Act::Wait(ms(1100))],
             say("cd"),
         ]
         .concat()])),
@@ -598,7 +601,7 @@ fn hedging() -> Vec<Case> {
             "hedging, bad first try, good second",
             "/hedge",
             after(800, &e503),
-            after(600, OK),
+            after(1400, OK),
         ),
         hedged(
             "hedging, both bad",
@@ -624,7 +627,7 @@ fn hedging() -> Vec<Case> {
             "hedging, first try is closed late",
             "/hedge",
             vec![Act::Wait(ms(800)), Act::Close],
-            after(800, OK),
+            after(1400, OK),
         ),
     ]
 }

@@ -73,7 +73,7 @@ fn clusters(ports: Ports) -> String {
         cluster("origin", ports.origin, ""),
         cluster("refused", ports.refused, ""),
         cluster("stuck", ports.stuck, "connect_timeout: 0.2s"),
-        cluster("long_stuck", ports.stuck, "connect_timeout: 0.5s"),
+        cluster("stuck_for_long", ports.stuck, "connect_timeout: 0.8s"),
         cluster("no_requests", ports.origin, none),
         cluster("short", ports.origin, short),
         empty_cluster("empty"),
@@ -449,7 +449,7 @@ fn ends() -> Vec<Case> {
             ]),
         case("origin closes, client goes on", "upgrades", asks("/x"))
             .then(Step::Await(1))
-            .then(Step::Wait(MS(100)))
+            .then(Step::AwaitEnd)
             .then_send("late")
             .answers(0)
             .origin(vec![
@@ -460,11 +460,12 @@ fn ends() -> Vec<Case> {
             ]),
         case("origin resets", "upgrades", asks("/x"))
             .then(Step::Await(1))
+            .then(Step::Release)
             .answers(0)
             .origin(vec![
                 Act::ReadHead,
                 Act::Send(SWITCHING.into()),
-                Act::Wait(MS(50)),
+                Act::AwaitRelease,
                 Act::Reset,
             ]),
         case("origin closes before 101", "upgrades", asks("/x"))
@@ -477,18 +478,17 @@ fn ends() -> Vec<Case> {
             Act::Close,
         ]),
         case("client leaves before 101", "upgrades", asks("/x"))
-            .then(Step::Wait(MS(100)))
+            .then(Step::AwaitRequest(0))
             .then(Step::Leave)
             .origin(vec![Act::ReadHead, Act::ReadToEnd, Act::Close]),
         case("client finishes before 101", "upgrades", asks("/x"))
-            .then(Step::Wait(MS(100)))
+            .then(Step::AwaitRequest(0))
             .then(Step::Finish)
             .answers(0)
             .origin(vec![
                 Act::ReadHead,
-                Act::Wait(MS(300)),
-                Act::Send(SWITCHING.into()),
                 Act::ReadToEnd,
+                Act::Send(SWITCHING.into()),
                 Act::Close,
             ]),
         case("another request after", "upgrades", asks("/x"))
@@ -733,11 +733,12 @@ fn timeouts() -> Vec<Case> {
         case("idle tunnel", "upgrades", asks("/idle"))
             .answers(0)
             .origin(quiet()),
-        case("tunnel kept busy", "upgrades", asks("/idle"))
+        case("tunnel kept busy", "upgrades", asks("/kept-busy"))
             .then(Step::Await(1))
-            .then(Step::Wait(MS(200)))
+            // Twice more than half of what it may be idle.
+            .then(Step::Wait(MS(1100)))
             .then_send("pi")
-            .then(Step::Wait(MS(200)))
+            .then(Step::Wait(MS(1100)))
             .then_send("ng")
             .then(Step::AwaitBytes(4))
             .then(Step::Leave)

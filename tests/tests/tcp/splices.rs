@@ -19,10 +19,10 @@ use crate::scene::{
 
 const LISTENERS: &[Listener] = &[
     listener("one", proxied!("cluster: one")),
-    listener("idle", proxied!("cluster: one, idle_timeout: 5s")),
+    listener("idle", proxied!("cluster: one, idle_timeout: 10s")),
     listener(
         "short",
-        proxied!("cluster: one, max_downstream_connection_duration: 10s"),
+        proxied!("cluster: one, max_downstream_connection_duration: 30s"),
     ),
 ];
 
@@ -384,9 +384,11 @@ fn an_end_in_the_middle_loses_nothing_that_was_counted() {
         host.set_write_timeout(Some(Duration::from_millis(300)))
             .expect("an option");
         let first = 8 * 1024 * 1024;
+        let is_read = AtomicBool::new(false);
         let most = std::thread::scope(|scope| {
-            let sending = scope.spawn(|| send(&host, 256 * 1024 * 1024));
+            let sending = scope.spawn(|| send_until(&host, &is_read));
             assert_eq!(check(&client, first), first);
+            is_read.store(true, SeqCst);
             let mut most = 0;
             while !sending.is_finished() {
                 most = most.max(descriptors(&process).1);
