@@ -234,6 +234,11 @@ fn cases() -> Vec<Case> {
         "HTTP/1.1 200 OK\r\ncontent-length: 8000\r\n\r\n{}",
         "x".repeat(8000)
     );
+    // It takes a second.
+    let larger = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: 64000\r\n\r\n{}",
+        "x".repeat(64000)
+    );
     vec![
         case("abort", "abort", get("/", "")),
         case(
@@ -428,7 +433,7 @@ fn cases() -> Vec<Case> {
         ]),
         case("slow and then another", "slow", get("/text", "").repeat(2))
             .answers(2),
-        case("slow beyond the route's timeout", "slow", get("/hurried", "")).answer(&large),
+        case("slow beyond the route's timeout", "slow", get("/hurried", "")).answer(larger),
         case("slow beyond the stream's duration", "slow_duration", get("/text", "")).answers(0),
         case("delay beyond the idle timeout", "delay_idle", get("/", "")),
         case(

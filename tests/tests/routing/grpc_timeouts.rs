@@ -71,11 +71,11 @@ fn cases() -> Vec<Case> {
         "/second" ""; "/second" "9S"; "/second" "0S"; "/second" "bad";
         "/off" ""; "/off" "9S"; "/off" "0S"; "/off" "bad";
         "/empty" ""; "/empty" "9S"; "/empty" "bad";
-        "/capped" ""; "/capped" "9S"; "/capped" "299m"; "/capped" "1H"; "/capped" "bad";
+        "/capped" ""; "/capped" "9S"; "/capped" "1999m"; "/capped" "1H"; "/capped" "bad";
         "/capped" "99999999H"; "/capped" "00000001S"; "/capped" "000000001S"; "/capped" "1s"; "/capped" "+1S"; "/capped" "1 S";
         "/capped" "100000000m"; "/capped" "-1S"; "/capped" "1Sx";
         "/earlier" ""; "/earlier" "3S"; "/earlier" "1M"; "/earlier" "1H"; "/earlier" "99999999H";
-        "/earlier" "2500000u"; "/earlier" "99999999n"; "/earlier" "99999999m"; "/earlier" "bad";
+        "/earlier" "2500000u"; "/earlier" "99999999m"; "/earlier" "bad";
         "/only-earlier" ""; "/only-earlier" "9S";
         "/second-earlier" ""; "/second-earlier" "9S";
         "/both" ""; "/both" "9S"; "/both" "900m"; "/both" "bad";
@@ -103,6 +103,15 @@ fn cases() -> Vec<Case> {
             "over, of no gRPC",
             "unlimited",
             "GET /short HTTP/1.1\r\nhost: a\r\n\r\n",
+        )
+        .origin(silent()),
+        // Nobody answers so soon.
+        asked("unlimited", "over in no time", "/earlier", "99999999n").origin(silent()),
+        asked(
+            "limited",
+            "limited, over in no time",
+            "/earlier",
+            "99999999n",
         )
         .origin(silent()),
         asked("unlimited", "over", "/short", "").origin(silent()),

@@ -101,7 +101,7 @@ fn clusters(ports: Ports) -> String {
             "typed_extension_protocol_options: { \
              envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \
              \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
-             common_http_protocol_options: { max_stream_duration: 0.4s }, \
+             common_http_protocol_options: { max_stream_duration: 0.8s }, \
              explicit_http_config: { http_protocol_options: {} } } }",
         ),
         empty_cluster("empty"),
@@ -554,7 +554,7 @@ fn timeouts() -> Vec<Case> {
         .concat()])),
         case("slow body after a try's head", "retries", get("/per-try")).origin(turns([[
             say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"),
-            vec![Act::Wait(ms(800))],
+            vec![Act::Wait(ms(1300))],
             say("ab"),
         ]
         .concat()])),
@@ -761,7 +761,7 @@ fn asked_for() -> Vec<Case> {
                 "x-envoy-upstream-stream-duration-ms: 0\r\n",
             ),
         )
-        .origin(turns([[vec![Act::Wait(ms(700))], say(OK)].concat()])),
+        .origin(turns([[vec![Act::Wait(ms(1300))], say(OK)].concat()])),
         case(
             "asked for hedging",
             "internal",

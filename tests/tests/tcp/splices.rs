@@ -22,7 +22,7 @@ const LISTENERS: &[Listener] = &[
     listener("idle", proxied!("cluster: one, idle_timeout: 10s")),
     listener(
         "short",
-        proxied!("cluster: one, max_downstream_connection_duration: 30s"),
+        proxied!("cluster: one, max_downstream_connection_duration: 15s"),
     ),
 ];
 
