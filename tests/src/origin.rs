@@ -6,11 +6,13 @@
 
 mod rest;
 
+pub use rest::Witness;
+
 use crate::http2;
 use crate::message::{self, Kind, Message};
-use rest::{Doing, Open};
+use rest::{Doing, Open, await_bytes, await_release, do_at, read};
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -114,37 +116,6 @@ impl State {
             request,
         });
         Some(self.seen.len() - 1)
-    }
-}
-
-/// What is to be seen of an origin, for whoever has to wait for it.
-#[derive(Clone, Debug)]
-pub struct Witness {
-    state: Arc<Mutex<State>>,
-    listener: Arc<TcpListener>,
-}
-
-impl Witness {
-    /// Whether there is a request whose body has so many bytes so far.
-    #[must_use]
-    pub fn has_request(&self, body: usize) -> bool {
-        let state = lock(&self.state);
-        state.seen.iter().any(|one| one.request.body.len() >= body)
-    }
-
-    /// Whether everything that was sent to it was read and seen, and all that its
-    /// script does about that is done.
-    #[must_use]
-    pub fn is_at_rest(&self) -> bool {
-        let state = lock(&self.state);
-        !state.accepting
-            && !rest::is_readable(&*self.listener)
-            && state.open.iter().all(Open::is_at_rest)
-    }
-
-    /// Lets the script go on behind an [`Act::AwaitRelease`].
-    pub fn release(&self) {
-        lock(&self.state).releases += 1;
     }
 }
 
@@ -289,54 +260,6 @@ fn accept(listener: &TcpListener, state: &Mutex<State>) -> Option<(TcpStream, Pl
             return Some((stream, at, state.script.clone()));
         }
     }
-}
-
-/// Notes what a connection's thread does from now on.
-fn do_at(state: &Mutex<State>, at: Place, doing: Doing) {
-    let mut state = lock(state);
-    if state.generation == at.generation {
-        let own = state.open.iter_mut().find(|open| open.number == at.number);
-        if let Some(open) = own {
-            open.doing = doing;
-        }
-    }
-}
-
-/// Reads as soon as there is something to read.
-fn read(
-    stream: &mut TcpStream,
-    buffer: &mut [u8],
-    state: &Mutex<State>,
-    at: Place,
-) -> std::io::Result<usize> {
-    await_bytes(stream, state, at);
-    stream.read(buffer)
-}
-
-/// Waits until there is something to read, or the end.
-fn await_bytes(stream: &TcpStream, state: &Mutex<State>, at: Place) {
-    do_at(state, at, Doing::Reading);
-    rest::await_readable(stream);
-    do_at(state, at, Doing::Acting);
-}
-
-/// Waits until the client lets the origin go on, or nobody is there any more.
-fn await_release(state: &Mutex<State>, at: Place) {
-    do_at(state, at, Doing::Held);
-    loop {
-        {
-            let mut state = lock(state);
-            if state.generation != at.generation {
-                return;
-            }
-            if state.releases > 0 {
-                state.releases -= 1;
-                break;
-            }
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    do_at(state, at, Doing::Acting);
 }
 
 fn serve(mut stream: TcpStream, mut script: Vec<Act>, state: &Mutex<State>, at: Place) {
