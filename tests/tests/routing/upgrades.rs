@@ -679,12 +679,24 @@ fn asks_foo(path: &str) -> String {
 /// A [`talk`] with a host that takes its time.
 fn late(name: &'static str, head: String) -> Case {
     let mut acts = switch_and_talk();
-    acts.insert(1, Act::Wait(MS(600)));
+    acts.insert(1, Act::Wait(MS(1000)));
     talk(name, "upgrades", head).origin(acts)
 }
 
 fn timeouts() -> Vec<Case> {
     let silent = || vec![Act::ReadHead, Act::ReadToEnd, Act::Close];
+    // Twice more than half of what a try may be quiet.
+    let late_twice = || {
+        vec![
+            Act::ReadHead,
+            Act::Wait(MS(1100)),
+            Act::Send(SWITCHING.into()),
+            Act::Wait(MS(1100)),
+            Act::Send(b"pong".to_vec()),
+            Act::ReadToEnd,
+            Act::Close,
+        ]
+    };
     let quiet = || {
         let mut acts = switch();
         acts.extend([Act::ReadToEnd, Act::Close]);
@@ -711,6 +723,20 @@ fn timeouts() -> Vec<Case> {
         ),
         late("late 101 in a try", asks("/try")),
         late("late 101 in a quiet try", asks("/quiet-try")),
+        case("late 101 and late bytes", "upgrades", asks("/patient-try"))
+            .then(Step::Await(1))
+            .then(Step::AwaitBytes(4))
+            .then(Step::Leave)
+            .origin(late_twice()),
+        case(
+            "late 101 of another type and late bytes",
+            "upgrades",
+            asks_foo("/patient-try"),
+        )
+        .then(Step::Await(1))
+        .then(Step::AwaitBytes(4))
+        .then(Step::Leave)
+        .origin(late_twice()),
         case(
             "late answer to another type",
             "upgrades",
@@ -718,7 +744,7 @@ fn timeouts() -> Vec<Case> {
         )
         .origin(vec![
             Act::ReadHead,
-            Act::Wait(MS(600)),
+            Act::Wait(MS(1000)),
             Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno".to_vec()),
             Act::ReadToEnd,
             Act::Close,

@@ -85,6 +85,7 @@ pub(super) async fn run(
     // long nothing may move, still counts.
     exchange.deadlines.request = None;
     exchange.deadlines.route = None;
+    host_moved(reactor::now(), exchange);
     downstream.timer.set(exchange.deadlines.next());
     loop {
         let event = poll_fn(|cx| poll_event(upstream, manager, downstream, exchange, cx)).await;
