@@ -131,7 +131,7 @@ pub const LISTENERS: &[Listener] = &[
     ),
     to_origin("request_timeout", "request_timeout: 0.3s"),
     to_origin("headers_timeout", "request_headers_timeout: 0.3s"),
-    to_origin("stream_idle", "stream_idle_timeout: 0.3s"),
+    to_origin("stream_idle", "stream_idle_timeout: 1s"),
     to_origin(
         "idle",
         "common_http_protocol_options: { idle_timeout: 0.2s }\ndrain_timeout: 0.2s",
@@ -146,11 +146,11 @@ pub const LISTENERS: &[Listener] = &[
     ),
     to_origin(
         "max_stream",
-        "common_http_protocol_options: { max_stream_duration: 0.3s }",
+        "common_http_protocol_options: { max_stream_duration: 1s }",
     ),
     to_origin(
         "max_connection",
-        "common_http_protocol_options: { max_connection_duration: 0.2s }\ndrain_timeout: 0.2s",
+        "common_http_protocol_options: { max_connection_duration: 1s }\ndrain_timeout: 0.2s",
     ),
     to_origin("default_log", include_str!("logs/default.yaml")),
     to_origin("json_log", include_str!("logs/json.yaml")),

@@ -25,7 +25,7 @@ fn get(path: &str) -> String {
 }
 
 pub fn cases() -> Vec<Case> {
-    let long = Duration::from_secs(2);
+    let long = Duration::from_secs(4);
     vec![
         case("route timeout", "upstreams", get("/timeout")).origin(silent()),
         case("route timeout in the body", "upstreams", get("/timeout")).origin(half_an_answer()),

@@ -67,7 +67,7 @@ const LISTENERS: &[Listener] = &[
   routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, timeout: 0.3s, idle_timeout: 5s } }]
 - name: idle
   domains: [\"idle:443\"]
-  routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, idle_timeout: 0.3s } }]
+  routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, idle_timeout: 1.5s } }]
 - name: disabled
   domains: [\"disabled:443\"]
   routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, upgrade_configs: [{ upgrade_type: CONNECT, enabled: false }] } }]
@@ -110,7 +110,7 @@ const LISTENERS: &[Listener] = &[
     },
     Listener {
         name: "timeouts",
-        manager: "stream_idle_timeout: 0.4s\nrequest_timeout: 0.3s\n",
+        manager: "stream_idle_timeout: 1.5s\nrequest_timeout: 1s\n",
         hosts: include_str!("connect/terminate.yaml"),
     },
 ];

@@ -477,7 +477,7 @@ fn failures() -> Vec<Case> {
         ),
         case("mirror is slower than the timeout", "plain", get("/short")).mirror(vec![
             Act::Read,
-            Act::Wait(Duration::from_millis(500)),
+            Act::Wait(Duration::from_millis(1500)),
             Act::Close,
         ]),
         case(

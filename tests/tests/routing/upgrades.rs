@@ -44,14 +44,14 @@ const LISTENERS: &[Listener] = &[
     Listener {
         name: "timeouts",
         manager: "upgrade_configs: [{ upgrade_type: websocket }]\n\
-                  stream_idle_timeout: 0.4s\n\
-                  request_timeout: 0.3s\n",
+                  stream_idle_timeout: 1.5s\n\
+                  request_timeout: 1s\n",
         hosts: ringway_tests::bootstrap::EVERYTHING_TO_ORIGIN,
     },
     Listener {
         name: "duration",
         manager: "upgrade_configs: [{ upgrade_type: websocket }]\n\
-                  common_http_protocol_options: { max_stream_duration: 0.4s }\n",
+                  common_http_protocol_options: { max_stream_duration: 1.5s }\n",
         hosts: ringway_tests::bootstrap::EVERYTHING_TO_ORIGIN,
     },
     Listener {
@@ -67,7 +67,7 @@ fn clusters(ports: Ports) -> String {
     let short = "typed_extension_protocol_options:\n  \
                  envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n    \
                  \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n    \
-                 common_http_protocol_options: { max_stream_duration: 0.4s }\n    \
+                 common_http_protocol_options: { max_stream_duration: 1.5s }\n    \
                  explicit_http_config: { http_protocol_options: {} }\n";
     [
         cluster("origin", ports.origin, ""),
