@@ -3,6 +3,7 @@
 //! dynamic forward proxies share the cache whose name they give. Compiled types
 //! on top, lowering below.
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -183,6 +184,36 @@ pub fn write_key(host: &[u8], default_port: u16, out: &mut Vec<u8>) {
     }
 }
 
+/// Makes one key of all the ways in which a host and its port can be written: no zeros
+/// before the port, and no brackets around an IPv4 address. As in Envoy filters look
+/// that up, and clusters what is written.
+pub fn normalize_key(key: &mut Vec<u8>) {
+    drop_zeros(key, 0);
+    if key.first() != Some(&b'[') {
+        return;
+    }
+    let Some(end) = key.iter().rposition(|byte| *byte == b']') else {
+        return;
+    };
+    let host = std::str::from_utf8(&key[1..end]).ok();
+    let is_ipv4 = host.is_some_and(|host| host.parse::<Ipv4Addr>().is_ok());
+    if is_ipv4 && key.get(end + 1) == Some(&b':') {
+        key.remove(end);
+        key.remove(0);
+    }
+}
+
+/// Takes the zeros away that are before the port of a key, which begins at `start`.
+pub(crate) fn drop_zeros(key: &mut Vec<u8>, start: usize) {
+    let colon = key[start..].iter().rposition(|byte| *byte == b':');
+    let Some(port) = colon.map(|colon| start + colon + 1) else {
+        return;
+    };
+    let zeros = key[port..].iter().take_while(|byte| **byte == b'0').count();
+    let digits = key.len() - port;
+    key.drain(port..port + zeros.min(digits.saturating_sub(1)));
+}
+
 /// The name and the port of a key that [`write_key`] has made.
 pub fn split_key(key: &str) -> (&str, u16) {
     let (name, port) = key.rsplit_once(':').unwrap_or((key, ""));
@@ -208,6 +239,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_host_has_one_key() {
+        for (host, key) in [
+            ("a.test", "a.test:80"),
+            ("a.test:0081", "a.test:81"),
+            ("a.test:0", "a.test:0"),
+            ("a.test:000", "a.test:0"),
+            ("A.test:81", "A.test:81"),
+            ("[127.0.0.1]", "127.0.0.1:80"),
+            ("[127.0.0.1]:0081", "127.0.0.1:81"),
+            ("[127.1]:81", "[127.1]:81"),
+            ("[a]:81", "[a]:81"),
+            ("[::1]", "[::1]:80"),
+            ("[::1]:0081", "[::1]:81"),
+            ("[127.0.0.1]x:81", "[127.0.0.1]x:81"),
+            ("[", "[:80"),
+            ("]", "]:80"),
+            ("", ":80"),
+        ] {
+            let mut out = Vec::new();
+            write_key(host.as_bytes(), 80, &mut out);
+            let written = split_key(&String::from_utf8_lossy(&out)).1;
+            normalize_key(&mut out);
+            assert_eq!(split_key(&String::from_utf8_lossy(&out)).1, written);
+            assert_eq!(String::from_utf8_lossy(&out), key);
+        }
+    }
+
+    #[test]
     fn every_key_has_a_port() {
         for (host, key, name, port) in [
             ("a.test", "a.test:80", "a.test", 80),
@@ -217,6 +276,7 @@ mod tests {
             ("a.test:b", "a.test:b:80", "a.test:b", 80),
             ("a.test:65536", "a.test:65536:80", "a.test:65536", 80),
             ("a.test:+1", "a.test:+1:80", "a.test:+1", 80),
+            ("[127.0.0.1]:81", "[127.0.0.1]:81", "127.0.0.1", 81),
             ("127.0.0.1", "127.0.0.1:80", "127.0.0.1", 80),
             ("[::1]", "[::1]:80", "::1", 80),
             ("[::1]:81", "[::1]:81", "::1", 81),

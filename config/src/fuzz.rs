@@ -9,16 +9,25 @@ pub use routes::route_table;
 /// and as a list of hosts.
 ///
 /// Nothing panics; an address reads back as itself; the key of a host ends with
-/// a port; and hosts come out of a list as they went in.
+/// a port, which stays the same however it is written; and hosts come out of a list as they went in.
 pub fn destination(data: &[u8]) {
     if let Some(address) = parse_address(data) {
         assert_eq!(parse_address(address.to_string().as_bytes()), Some(address));
     }
     let mut key = Vec::new();
     write_key(data, 80, &mut key);
-    let key = String::from_utf8_lossy(&key);
-    let (_, port) = split_key(&key);
-    assert!(key.ends_with(&port.to_string()), "{key}");
+    let port = |key: &[u8]| {
+        let key = String::from_utf8_lossy(key);
+        let (_, port) = split_key(&key);
+        assert!(key.ends_with(&port.to_string()), "{key}");
+        port
+    };
+    let named = port(&key);
+    normalize_key(&mut key);
+    assert_eq!(port(&key), named);
+    let once = key.clone();
+    normalize_key(&mut key);
+    assert_eq!(key, once);
     let (mut hosts, mut again) = (AskedHosts::default(), AskedHosts::default());
     hosts.add(data);
     while let Some(host) = hosts.take_next() {
@@ -90,7 +99,7 @@ pub fn regex(data: &[u8]) {
     }
 }
 
-use crate::dns_cache::{split_key, write_key};
+use crate::dns_cache::{normalize_key, split_key, write_key};
 use crate::load_balancing::AskedHosts;
 use crate::original_dst::parse_address;
 use crate::route::compile_search;

@@ -23,7 +23,7 @@ use crate::clusters::ClusterId;
 use crate::context::Cx;
 use crate::core;
 use crate::discovery::Discovery;
-use crate::dns_cache::{split_key, write_key};
+use crate::dns_cache::{drop_zeros, split_key, write_key};
 
 /// What sub-clusters are called: this, the host, a colon, and the port.
 pub const NAME_PREFIX: &str = "DFPCluster:";
@@ -85,8 +85,8 @@ pub fn host_of(name: &str) -> Option<(&str, u16)> {
     key.contains(':').then(|| split_key(key))
 }
 
-/// Appends the name of the sub-cluster for the host that a request names. An IPv6
-/// address has no brackets there, and a port no zeros before it.
+/// Appends the name of the sub-cluster for the host that a request names. An address
+/// has no brackets there, and a port no zeros before it.
 pub fn write_name(host: &[u8], default_port: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(NAME_PREFIX.as_bytes());
     let key = out.len();
@@ -99,11 +99,7 @@ pub fn write_name(host: &[u8], default_port: u16, out: &mut Vec<u8>) {
         out.remove(end);
         out.remove(key);
     }
-    let port = out.iter().rposition(|byte| *byte == b':');
-    let port = port.map_or(out.len(), |colon| colon + 1);
-    let zeros = out[port..].iter().take_while(|byte| **byte == b'0').count();
-    let digits = out.len() - port;
-    out.drain(port..port + zeros.min(digits.saturating_sub(1)));
+    drop_zeros(out, key);
 }
 
 /// Lowers what `parent`, which is at `path`, says of its sub-clusters.
@@ -217,6 +213,7 @@ mod tests {
         for (host, name) in [
             ("a.test:0081", "DFPCluster:a.test:81"),
             ("[::1]:081", "DFPCluster:::1:81"),
+            ("[127.0.0.1]:0000081", "DFPCluster:127.0.0.1:81"),
             ("a.test:80", "DFPCluster:a.test:80"),
             ("a.test:0", "DFPCluster:a.test:0"),
             ("a.test:000", "DFPCluster:a.test:0"),

@@ -1,7 +1,7 @@
 //! Request targets (RFC 9112 section 3.2) and authorities.
 
 use super::{Http1Error, chars};
-use std::net::Ipv6Addr;
+use std::net::IpAddr;
 use std::ops::Range;
 
 /// A request target in one of its forms; ranges count within the target.
@@ -74,7 +74,7 @@ fn parse_absolute(target: &[u8]) -> Result<Target, Http1Error> {
 /// What an authority may have as its port.
 #[derive(Copy, Clone, PartialEq, Eq)]
 pub(super) enum Port {
-    /// None, or anything of 0 to 5 digits up to 65535.
+    /// None, or no digits, or a number up to 65535.
     Optional,
     /// None, or at least one digit.
     NotEmpty,
@@ -82,15 +82,16 @@ pub(super) enum Port {
     Required,
 }
 
-/// `host[:port]` of RFC 3986: a name or IPv4 address, or an IPv6 address in
-/// brackets. Credentials are not part of it.
+/// `host[:port]` of RFC 3986: a name or IPv4 address, or an address in brackets.
+/// An IPv4 address needs none, but leaves no doubt about who is meant.
+/// Credentials are not part of it.
 pub(super) fn is_authority(authority: &[u8], port: Port) -> bool {
     let (host_ok, rest) = match authority {
         [b'[', inner @ ..] => {
             let Some(end) = memchr::memchr(b']', inner) else {
                 return false;
             };
-            (is_ipv6(&inner[..end]), &inner[end + 1..])
+            (is_address(&inner[..end]), &inner[end + 1..])
         }
         _ => {
             let end = memchr::memchr(b':', authority).unwrap_or(authority.len());
@@ -121,8 +122,8 @@ fn is_name(name: &[u8]) -> bool {
     true
 }
 
-fn is_ipv6(text: &[u8]) -> bool {
-    std::str::from_utf8(text).is_ok_and(|t| t.parse::<Ipv6Addr>().is_ok())
+fn is_address(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|t| t.parse::<IpAddr>().is_ok())
 }
 
 /// `rest` is what follows the host: nothing, or a colon and the port.
@@ -130,16 +131,20 @@ fn is_port(rest: &[u8], port: Port) -> bool {
     let Some((&colon, digits)) = rest.split_first() else {
         return port != Port::Required;
     };
-    if colon != b':' || digits.len() > PORT_DIGITS_MAX || !digits.iter().all(u8::is_ascii_digit) {
+    if colon != b':' || !digits.iter().all(u8::is_ascii_digit) {
         return false;
     }
     if digits.is_empty() {
         return port == Port::Optional;
     }
-    let number = digits
-        .iter()
-        .fold(0u32, |n, d| n * 10 + u32::from(d - b'0'));
-    number <= u32::from(u16::MAX)
+    // Zeros in front say nothing, however many there are.
+    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+    let digits = &digits[zeros..];
+    let number = || {
+        let add = |number, digit: &u8| number * 10 + u32::from(digit - b'0');
+        digits.iter().fold(0u32, add)
+    };
+    digits.len() <= PORT_DIGITS_MAX && number() <= u32::from(u16::MAX)
 }
 
 /// The digits of 65535.
@@ -168,6 +173,12 @@ mod tests {
             "a:65535",
             "~",
             "a:0",
+            "a:00",
+            "a:000080",
+            "a:0000000000000000000000000000065535",
+            "[::1]:000080",
+            "[127.0.0.1]",
+            "[127.0.0.1]:80",
         ];
         let bad = [
             "",
@@ -183,7 +194,13 @@ mod tests {
             "a@b",
             "a:b",
             "a:99999",
-            "a:000080",
+            "a:0065536",
+            "a:00x",
+            "[a]:80",
+            "[127.1]",
+            "[127.0.0.01]",
+            "[127.0.0.1",
+            "[127.0.0.1]80",
             "a?b",
             "a#b",
             "a\\b",
@@ -249,6 +266,7 @@ mod tests {
             ("GET", "http://b:x/", Err(InvalidUrl)),
             ("GET", "http://b:99999/", Err(InvalidUrl)),
             ("GET", "http://b:/", Err(InvalidUrl)),
+            ("GET", "http://b:0080/", Ok(absolute("http", 7..13, 13..14))),
             ("GET", "ftp://b/x", Err(InvalidScheme)),
             ("GET", "http:/x", Err(InvalidTarget)),
             ("GET", "http:x", Err(InvalidTarget)),
@@ -256,6 +274,7 @@ mod tests {
             ("GET", "/\u{e9}", Err(InvalidTarget)),
             ("CONNECT", "a:80", Ok(Target::Authority)),
             ("CONNECT", "[::1]:80", Ok(Target::Authority)),
+            ("CONNECT", "[127.0.0.1]:80", Ok(Target::Authority)),
             ("CONNECT", "a", Err(InvalidUrl)),
             ("CONNECT", "/x", Err(InvalidUrl)),
             ("CONNECT", "http://a/", Err(InvalidUrl)),

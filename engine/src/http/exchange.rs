@@ -214,11 +214,22 @@ impl Exchange {
         f(&String::from_utf8_lossy(&self.scratch))
     }
 
-    /// The same of the host that the request names, whatever filters have said.
-    pub fn with_named_host<T>(&mut self, default_port: u16, f: impl FnOnce(&str) -> T) -> T {
+    /// Calls `f` with what a filter looks up for the request: the host that it names, or
+    /// that filters have said, where they may (`takes_said`). However that is written.
+    pub fn with_host_key<T>(
+        &mut self,
+        takes_said: bool,
+        default_port: u16,
+        f: impl FnOnce(&str) -> T,
+    ) -> T {
         self.scratch.clear();
         let named = self.request.get(HeaderId::Authority).unwrap_or_default();
-        write_destination(named, FilterState::EMPTY, default_port, &mut self.scratch);
+        let said = match takes_said {
+            true => self.info.filter_state(),
+            false => FilterState::EMPTY,
+        };
+        write_destination(named, said, default_port, &mut self.scratch);
+        dns_cache::normalize_key(&mut self.scratch);
         f(&String::from_utf8_lossy(&self.scratch))
     }
 

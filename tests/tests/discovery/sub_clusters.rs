@@ -235,6 +235,7 @@ fn is_steady(line: &str) -> bool {
 }
 
 const SUB: &str = "max_sub_clusters: 5, sub_cluster_ttl: 3600s";
+const MANY: &str = "max_sub_clusters: 20, sub_cluster_ttl: 3600s";
 
 /// Everything that is seen of names of all kinds.
 fn play(world: &World, program: &Program, fields: &str, sub: &str) -> Vec<String> {
@@ -291,8 +292,9 @@ fn names_are_taken_as_in_envoy() {
     } else {
         println!("skipped: {test} (a name in the hosts file)");
     }
+    world.server.set("localhost", addresses(&[1]));
     let seen = as_in_envoy(test, |program| {
-        let scene = world.start(program, "", SUB, &["--concurrency", "1"]);
+        let scene = world.start(program, "", MANY, &["--concurrency", "1"]);
         let port = world.port;
         let mut asked = vec![
             format!("a.test:{port}"),
@@ -300,7 +302,12 @@ fn names_are_taken_as_in_envoy() {
             "a.test:9".to_owned(),
             "a.test:09".to_owned(),
             "a.test:0009".to_owned(),
+            "a.test:0000009".to_owned(),
             "[::1]:09".to_owned(),
+            format!("[127.0.0.2]:0000{port}"),
+            // Nobody is at this address of the machine.
+            format!("x.localhost:{port}"),
+            format!("localhost.:{port}"),
         ];
         if let Some(known) = &known {
             asked.push(format!("{known}.:{port}"));
@@ -319,6 +326,10 @@ fn names_are_taken_as_in_envoy() {
     if let Some(seen) = seen {
         let has = |part: &str| seen.iter().any(|line| line.contains(part));
         assert!(has("DFPCluster:a.test:9"), "{seen:#?}");
+        assert!(
+            has("localhost.:") && has("DFPCluster:127.0.0.2:"),
+            "{seen:#?}"
+        );
         assert!(has("dns_cache.num_hosts: 0"), "{seen:#?}");
         if let Some(known) = known {
             assert!(has(&format!("{known}.:{} 200", world.port)), "{seen:#?}");

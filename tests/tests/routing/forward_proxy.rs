@@ -35,6 +35,10 @@ static SERVER: LazyLock<NameServer> = LazyLock::new(|| {
     for name in ["one.test", "two.test", "three.test", "four.test"] {
         server.set_addresses(name, &["127.0.0.1"]);
     }
+    // Of zones that others keep, which the server is asked for all the same, but one.
+    for name in ["localhost", "a.invalid", "onion", "a.onion"] {
+        server.set_addresses(name, &["127.0.0.1"]);
+    }
     server.set_addresses("several.test", &["127.0.0.1", "127.0.0.2"]);
     server.set_addresses("none.test", &[]);
     server.set("broken.test", Reply::Error(2));
@@ -228,6 +232,37 @@ fn cases() -> Vec<Case> {
         to("an address again", "/usual", "127.0.0.1:{ORIGIN}"),
         to("an address that refuses", "/usual", "127.0.0.1:{REFUSED}"),
         to("an address of the other family", "/usual", "[::1]:{ORIGIN}"),
+        to("zeros before a port", "/usual", "two.test:0007"),
+        to("zeros again", "/usual", "two.test:0007"),
+        to("more zeros", "/usual", "two.test:0000000007"),
+        to("no zeros", "/usual", "two.test:7"),
+        to("zeros before a new port", "/usual", "four.test:0007"),
+        to("zeros without the filter", "/alone", "two.test:0007"),
+        to("zeros alone", "/usual", "one.test:00000"),
+        to("brackets", "/usual", "[127.0.0.1]:{ORIGIN}"),
+        to(
+            "brackets without the filter",
+            "/alone",
+            "[127.0.0.1]:{ORIGIN}",
+        ),
+        to("brackets and zeros", "/usual", "[127.0.0.1]:0000007"),
+        to("brackets without port", "/usual", "[127.0.0.1]"),
+        to("a name of this machine", "/usual", "x.localhost:{ORIGIN}"),
+        to("large letters of it", "/alone", "Y.X.LocalHost:{ORIGIN}"),
+        to("a dot behind it", "/usual", "localhost.:{ORIGIN}"),
+        to(
+            "an unknown one with a dot",
+            "/usual",
+            "x.localhost.:{ORIGIN}",
+        ),
+        to("nobody's zone", "/usual", "a.invalid:{ORIGIN}"),
+        to("a hidden zone", "/usual", "onion:{ORIGIN}"),
+        to("a hidden name", "/usual", "a.onion:{ORIGIN}"),
+        case(
+            "a target with zeros and brackets",
+            "proxy",
+            "GET http://[127.0.0.1]:007/usual HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
         to("a name that is not known", "/usual", "nobody.test:{ORIGIN}"),
         to(
             "a name that is not known again",

@@ -179,6 +179,16 @@ fn cases() -> Vec<Case> {
             "asked",
             "GET / HTTP/1.1\r\nhost: 127.0.0.1:7\r\nx-cluster: authority\r\n\r\n",
         ),
+        case(
+            "authority with zeros",
+            "asked",
+            "GET / HTTP/1.1\r\nhost: 127.0.0.1:0000007\r\nx-cluster: authority\r\n\r\n",
+        ),
+        case(
+            "authority with brackets",
+            "asked",
+            "GET / HTTP/1.1\r\nhost: [127.0.0.1]:7\r\nx-cluster: authority\r\n\r\n",
+        ),
         to("header empty", "header", &header("")),
         to("header without port", "header", &header("127.0.0.1")),
         to("header with an empty port", "header", &header("127.0.0.1:")),

@@ -10,6 +10,7 @@ mod dns;
 mod dns_cache;
 mod eds;
 mod interfaces;
+mod name_servers;
 mod resolver;
 
 use std::collections::HashMap;

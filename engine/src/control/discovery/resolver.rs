@@ -2,22 +2,22 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use hickory_resolver::Hosts;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
-use hickory_resolver::{Hosts, TokioResolver, lookup::Lookup};
 use ringway_config::dns::{LookupFamily, Resolver as Config};
 use tokio::sync::Semaphore;
 
 use super::interfaces;
+use super::name_servers::{NameServer, is_of_this_machine};
 
 /// What is known of a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub struct Resolver {
     /// One for each name server. As with c-ares, the next one is asked when
     /// one does not know; hickory's own pool would ask them at once, or spend
     /// all the time on a dead one.
-    servers: Vec<TokioResolver>,
+    servers: Vec<NameServer>,
     /// The system's hosts file, which is looked into for names as they are written: one
     /// with a dot at its end is not in it.
     hosts: Hosts,
@@ -120,15 +120,8 @@ impl Resolver {
             false => (None, Vec::new()),
         };
         let servers = servers_of(config, system.name_servers());
-        let build = |server: NameServerConfig| {
-            let config = ResolverConfig::from_parts(domain.clone(), search.clone(), vec![server]);
-            let mut builder =
-                TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-            *builder.options_mut() = options.clone();
-            builder.build()
-        };
         let servers = servers.into_iter().filter_map(|server| {
-            let built = build(server);
+            let built = NameServer::new(server, (domain.clone(), search.clone()), &options);
             built
                 .inspect_err(|error| tracing::warn!(%error, "a name server cannot be used"))
                 .ok()
@@ -177,6 +170,8 @@ impl Resolver {
             LookupFamily::Auto => or_else(v6().await, v4).await,
             LookupFamily::V4Preferred => or_else(v4().await, v6).await,
             LookupFamily::All => match tokio::join!(all(RecordType::A), all(RecordType::AAAA)) {
+                // c-ares has them in this order where nobody had to be asked.
+                (Ok(first), Ok(second)) if self.is_of_this_machine(&name) => Ok(second.and(first)),
                 (Ok(first), Ok(second)) => Ok(first.and(second)),
                 (Ok(answer), Err(_)) | (Err(_), Ok(answer)) if !answer.addresses.is_empty() => {
                     Ok(answer)
@@ -195,11 +190,11 @@ impl Resolver {
                 reason: NO_DATA,
             });
         }
-        let query = Query::query(name.clone(), kind);
-        if !name.is_fqdn()
-            && let Some(found) = self.hosts.lookup_static_host(&query)
-        {
-            return Ok(self.answer(&found));
+        if let Some(known) = self.in_hosts_file(name, kind) {
+            return Ok(self.answer(&known));
+        }
+        if is_of_this_machine(name) {
+            return Ok(this_machine(kind));
         }
         // The semaphore is never closed.
         let _permit = self.questions.acquire().await;
@@ -214,8 +209,8 @@ impl Resolver {
         for _ in 0..self.tries {
             let (before, from) = self.servers.split_at(first);
             for server in from.iter().chain(before) {
-                match server.lookup(name.clone(), kind).await {
-                    Ok(lookup) => return Ok(self.answer(&lookup)),
+                match server.lookup(name, kind).await {
+                    Ok(records) => return Ok(self.answer(&records)),
                     Err(error) if says_there_is_none(&error) => {
                         let unknown = Unknown::of(&error);
                         return match self.absence_is_failure {
@@ -233,6 +228,20 @@ impl Resolver {
         Err(last)
     }
 
+    fn in_hosts_file(&self, name: &Name, kind: RecordType) -> Option<Vec<Record>> {
+        if name.is_fqdn() {
+            return None;
+        }
+        let query = Query::query(name.clone(), kind);
+        let found = self.hosts.lookup_static_host(&query)?;
+        Some(found.answers().to_vec())
+    }
+
+    /// Whether a name is one of this machine without the hosts file.
+    fn is_of_this_machine(&self, name: &Name) -> bool {
+        is_of_this_machine(name) && self.in_hosts_file(name, RecordType::A).is_none()
+    }
+
     /// Whether what such records say can be reached from here, where that matters.
     fn leads_somewhere(&self, kind: RecordType) -> bool {
         !self.routable_only
@@ -242,9 +251,8 @@ impl Resolver {
             }
     }
 
-    fn answer(&self, lookup: &Lookup) -> Answer {
-        let records = lookup.answers().iter();
-        let records = records.filter_map(|record| match &record.data {
+    fn answer(&self, records: &[Record]) -> Answer {
+        let records = records.iter().filter_map(|record| match &record.data {
             RData::A(address) => Some((IpAddr::V4(address.0), record.ttl)),
             RData::AAAA(address) => Some((IpAddr::V6(address.0), record.ttl)),
             _ => None,
@@ -304,6 +312,18 @@ fn literal(address: IpAddr, family: LookupFamily) -> Answer {
         addresses: fits.then_some(address).into_iter().collect(),
         ttl: None,
         absence: NO_DATA,
+    }
+}
+
+/// Where names of this machine are.
+fn this_machine(kind: RecordType) -> Answer {
+    let address = match kind {
+        RecordType::AAAA => Ipv6Addr::LOCALHOST.into(),
+        _ => Ipv4Addr::LOCALHOST.into(),
+    };
+    Answer {
+        addresses: vec![address],
+        ..Answer::default()
     }
 }
 
@@ -389,6 +409,30 @@ mod tests {
             let answer = resolver.resolve(name, family).await.expect("an answer");
             assert_eq!(answer.addresses.len(), expected, "{name} {family:?}");
             assert_eq!(answer.ttl, None);
+        }
+    }
+
+    #[tokio::test]
+    async fn names_of_this_machine_need_no_server() {
+        let resolver = Resolver {
+            servers: Vec::new(),
+            hosts: Hosts::default(),
+            ..Resolver::new(&Config::default())
+        };
+        let (v4, v6) = ("127.0.0.1", "::1");
+        for (name, family, expected) in [
+            ("x.localhost", LookupFamily::V4Only, &[v4][..]),
+            ("Y.X.LocalHost", LookupFamily::V4Preferred, &[v4]),
+            ("x.localhost", LookupFamily::V6Only, &[v6]),
+            ("localhost", LookupFamily::Auto, &[v6]),
+            ("x.localhost", LookupFamily::All, &[v6, v4]),
+            ("x.localhost.", LookupFamily::All, &[]),
+            ("localhost.", LookupFamily::V4Only, &[]),
+        ] {
+            let answer = resolver.resolve(name, family).await;
+            let found = answer.map(|answer| answer.addresses).unwrap_or_default();
+            let found: Vec<_> = found.iter().map(IpAddr::to_string).collect();
+            assert_eq!(found, expected, "{name} {family:?}");
         }
     }
 

@@ -81,10 +81,7 @@ impl DynamicForwardProxy {
     /// Calls `f` with the host that is looked up, which need not be where the cluster
     /// takes the request.
     fn with_host<T>(&self, exchange: &mut Exchange, port: u16, f: impl FnOnce(&str) -> T) -> T {
-        match self.allows_said {
-            true => exchange.with_destination(port, f),
-            false => exchange.with_named_host(port, f),
-        }
+        exchange.with_host_key(self.allows_said, port, f)
     }
 
     fn rewrite_host(&self, stream: &mut StreamContext<'_>) {
