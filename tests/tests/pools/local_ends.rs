@@ -249,3 +249,23 @@ fn ends_that_are_not_to_be_had_are_as_in_envoy() {
         })
     });
 }
+
+/// There is no way to the host from our end, which is the machine's own: that is known
+/// before anything is sent.
+#[test]
+fn ends_from_which_no_way_leads_are_as_in_envoy() {
+    let test = "ends_from_which_no_way_leads_are_as_in_envoy";
+    let seen = as_in_envoy(test, |program| {
+        // RFC 5737: nobody is there.
+        let cluster = cluster("origin", 9, "SOURCE\n").replace("127.0.0.1", "198.51.100.1");
+        let source =
+            "upstream_bind_config: { source_address: { address: 127.0.0.1, port_value: 0 } }";
+        let text = bootstrap(LISTENERS, &cluster.replace("SOURCE", source));
+        let process = Process::start(program, &text.replacen("  clusters:\n", TCP, 1));
+        failures(&process, &[])
+    });
+    if let Some(seen) = seen {
+        let has = |part: &str| seen.iter().any(|line| line.contains(part));
+        assert!(has("immediate"), "{seen:#?}");
+    }
+}

@@ -456,9 +456,17 @@ pub(in crate::filters) fn connect_error_text(error: &io::Error, address: Option<
         io::ErrorKind::NotFound => "No such file or directory".to_owned(),
         _ => error_text(error),
     };
-    // A Unix socket refuses at once, and so does the kernel when there is no port left.
+    // A Unix socket refuses at once, and so does the kernel when there is no port left
+    // or no way from our end to the host.
     let is_immediate = |address: &&str| {
-        error.kind() == io::ErrorKind::AddrNotAvailable || address.parse::<SocketAddr>().is_err()
+        let is_of_kernel = matches!(
+            error.kind(),
+            io::ErrorKind::AddrNotAvailable
+                | io::ErrorKind::InvalidInput
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::PermissionDenied
+        );
+        is_of_kernel || address.parse::<SocketAddr>().is_err()
     };
     match address.filter(is_immediate) {
         Some(address) => format!("immediate connect error: {reason}|remote address:{address}"),
