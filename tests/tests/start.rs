@@ -71,6 +71,45 @@ fn an_address_in_use_names_listener_and_line() {
     );
 }
 
+/// An address that could be had is not what is wrong.
+#[test]
+fn a_socket_option_that_the_kernel_refuses_is_named() {
+    let test = "a_socket_option_that_the_kernel_refuses_is_named";
+    let envoy = programs::envoy(test);
+    for (place, state) in ["PREBIND", "BOUND", "LISTENING"].iter().enumerate() {
+        let option = format!("level: 6, name: 9999, int_value: 1, state: STATE_{state}");
+        let configuration = bootstrap::bootstrap(LISTENERS, &cluster("origin", 1, ""))
+            .replace("{DIR}/main.log", "/dev/null")
+            .replacen(
+                "    filter_chains:",
+                &format!("    socket_options: [ {{ {option} }} ]\n    filter_chains:"),
+                1,
+            );
+        let file = file_with(&configuration);
+        let path = file.path().to_string_lossy().into_owned();
+        let output = run(&programs::ringway(), &["-c", &path]);
+        let told = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        let line = "listener 'main': 127.0.0.1:0: the kernel refuses the socket option 9999 of \
+                    level 6: Protocol not available";
+        assert!(
+            told.contains(line) && !told.contains("cannot bind"),
+            "{told}"
+        );
+        // Envoy starts without the listener if its socket was listening.
+        if let Some(envoy) = envoy.as_ref().filter(|_| *state != "LISTENING") {
+            let id = (std::process::id() * 4 + place as u32).to_string();
+            let output = run(envoy, &["-c", &path, "--base-id", &id]);
+            let told = text(&output);
+            assert_eq!(output.status.code(), Some(1), "{told}");
+            assert!(
+                told.contains("Setting 6/9999 option on socket failed"),
+                "{told}"
+            );
+        }
+    }
+}
+
 #[test]
 fn an_unwritable_log_names_the_path() {
     let configuration = bootstrap::bootstrap(LISTENERS, &cluster("origin", 1, ""))

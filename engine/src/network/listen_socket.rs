@@ -14,8 +14,7 @@ use ringway_config::socket_option::{SocketOption, Stage};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::address::to_sock_addr;
-use super::socket_options::{ON, set_options};
-use crate::reactor::set_socket_option;
+use super::socket_options::{ON, set_option, set_options};
 
 /// What a listener asks of its sockets.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +40,8 @@ pub struct ListenOptions<'a> {
 /// workers accept from: the same descriptor, duplicated.
 ///
 /// # Errors
-/// The kernel's, with the address left to the caller to name.
+/// The kernel's, with the address left to the caller to name; of an option that it
+/// refuses, a [`RefusedOption`](super::socket_options::RefusedOption).
 pub fn bind(
     address: &Address,
     options: ListenOptions<'_>,
@@ -131,7 +131,7 @@ fn bind_one(address: &Address, options: ListenOptions<'_>) -> io::Result<Socket>
             socket.listen(options.backlog)?;
             if let Some(length) = options.sockets.fast_open_queue {
                 let length = (length as i32).to_ne_bytes();
-                set_socket_option(&socket, libc::SOL_TCP, libc::TCP_FASTOPEN, &length)?;
+                set_option(&socket, libc::SOL_TCP, libc::TCP_FASTOPEN, &length)?;
             }
             set(Stage::Listening)?;
             Ok(socket)
@@ -160,11 +160,11 @@ fn set_kinds(socket: &Socket, sockets: &Sockets, ipv6: bool) -> io::Result<()> {
         false => (libc::SOL_IP, libc::IP_TRANSPARENT),
     };
     if sockets.transparent {
-        set_socket_option(socket, level, transparent, &ON)?;
+        set_option(socket, level, transparent, &ON)?;
     }
     if sockets.freebind {
         // The option of IPv4 sockets holds for IPv6 ones, too.
-        set_socket_option(socket, libc::SOL_IP, libc::IP_FREEBIND, &ON)?;
+        set_option(socket, libc::SOL_IP, libc::IP_FREEBIND, &ON)?;
     }
     Ok(())
 }
@@ -251,7 +251,11 @@ mod tests {
                     options: &unknown,
                     ..*OPTIONS
                 };
-                assert_eq!(bind(&loopback(), options, 1).is_err(), fails);
+                let refused = bind(&loopback(), options, 1).err();
+                let refused = refused.map(|error| error.to_string());
+                let told = "the kernel refuses the socket option 32767 of level 1: \
+                            Protocol not available";
+                assert_eq!(refused.as_deref(), fails.then_some(told));
             }
         }
     }

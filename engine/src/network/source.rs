@@ -7,14 +7,14 @@ use ringway_config::socket_option::Stage;
 use ringway_config::upstream_bind::Source;
 use socket2::Socket;
 
-use super::socket_options::{ON, set_options};
+use super::socket_options::{ON, RefusedOption, set_option, set_options};
 use crate::reactor::set_socket_option;
 
 /// Why a socket has no such end.
 #[derive(Debug)]
 pub enum SourceError {
     /// The kernel does not take an option.
-    Option(io::Error),
+    Option(RefusedOption),
     /// It does not give the address.
     Bind(SocketAddr, io::Error),
 }
@@ -35,7 +35,8 @@ impl SourceError {
 impl From<SourceError> for io::Error {
     fn from(error: SourceError) -> Self {
         match error {
-            SourceError::Option(error) | SourceError::Bind(_, error) => error,
+            SourceError::Option(refused) => refused.into(),
+            SourceError::Bind(_, error) => error,
         }
     }
 }
@@ -57,8 +58,7 @@ pub fn bind(
     };
     if source.freebind {
         // The option of IPv4 sockets holds for IPv6 ones, too.
-        set_socket_option(socket, libc::SOL_IP, libc::IP_FREEBIND, &ON)
-            .map_err(SourceError::Option)?;
+        set_option(socket, libc::SOL_IP, libc::IP_FREEBIND, &ON).map_err(SourceError::Option)?;
     }
     set(Stage::BeforeBind)?;
     let instead = instead.map(|ip| SocketAddr::new(ip, 0));

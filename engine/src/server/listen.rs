@@ -16,6 +16,7 @@ use crate::filters::network::tcp_proxy::TcpProxy;
 use crate::filters::network::{NetworkFilters, RawTerminal, Terminal, http_connection_manager};
 use crate::listener::{FilterChain, OpenConnections, SharedListener};
 use crate::network::listen_socket::{self, ListenOptions};
+use crate::network::socket_options::RefusedOption;
 use crate::registry::{self, TerminalFilter};
 use crate::stats::Store;
 use crate::stats::listener::{ListenerStats, prefix};
@@ -163,6 +164,11 @@ fn problem(
 ) -> String {
     let name = &listener.name;
     let source = &listener.source;
+    if let Some(inner) = error.get_ref()
+        && inner.is::<RefusedOption>()
+    {
+        return format!("{source}: listener '{name}': {address}: {error}");
+    }
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             format!("{source}: listener '{name}': {address} is in use by another process")

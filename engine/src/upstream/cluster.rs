@@ -30,6 +30,7 @@ use super::load_balancer::{LoadBalancerContext, Picking};
 use super::original_dst::{self, Registry};
 use super::outlier_detection::Watch;
 use super::sub_clusters::SharedSubClusters;
+use crate::network::socket_options::RefusedOption;
 use crate::stats::alt_stats::{AltStatId, AltStats};
 use crate::stats::cluster::{
     ClusterStats, MaglevStats, RequestResponseSizeStats, ResponseStats, RingHashStats, SubsetStats,
@@ -41,7 +42,7 @@ use crate::stats::{GaugeReader, Scope, Store};
 use crate::stream_info::{ClusterInfo, Protocol};
 use crate::transport_sockets::proxy_protocol::{AddedValues, ProxyProtocolStats};
 use crate::transport_sockets::tls::{ClientContext, ClientSocketFactory, SharedContext};
-use crate::worker::shared::{LastUse, Latest};
+use crate::worker::shared::{LastUse, Latest, SharedCount};
 
 /// What all workers share of a cluster.
 pub struct SharedCluster {
@@ -80,6 +81,8 @@ pub struct SharedCluster {
     /// When a request last went there, on its clock; of clusters that end when none
     /// does.
     last_use: LastUse,
+    /// Whether somebody has been told of an option that its sockets may not have.
+    told_of_option: SharedCount,
     /// What it is more where it was not there from the start. The last of these
     /// fields, because nobody may count any more when it goes.
     pub dynamic: Option<Dynamic>,
@@ -153,6 +156,7 @@ impl SharedCluster {
             registry: None,
             sub_clusters: None,
             last_use: LastUse::default(),
+            told_of_option: SharedCount::default(),
             dynamic: None,
             hosts: Latest::new(hosts),
             config,
@@ -228,6 +232,14 @@ impl SharedCluster {
             _scope: store.scope(&prefix(&self.config.stat_name)),
         });
         self
+    }
+
+    /// Says that the kernel does not take an option of its sockets. Once: it is the same
+    /// for all connections.
+    pub fn warn_of_option(&self, refused: &RefusedOption) {
+        if self.told_of_option.add_below(1).is_some() {
+            tracing::warn!(cluster = &*self.config.name, %refused, "no host is connected to");
+        }
     }
 
     /// A request goes there.

@@ -19,9 +19,9 @@ use ringway_config::upstream_bind::Source;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::network::address::to_sock_addr;
-use crate::network::socket_options::ON;
+use crate::network::socket_options::{ON, RefusedOption, set_option};
 use crate::network::source::{self, SourceError};
-use crate::reactor::{self, Stream, Timer, set_socket_option};
+use crate::reactor::{self, Stream, Timer};
 use crate::stream_info::OriginalSource;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::host::Host;
@@ -172,8 +172,10 @@ fn prepared(
     let source = source.and_then(|bind| bind.source(ipv6));
     if source.is_some() || client.is_some() {
         let bound = bind(&socket, source, client, ipv6);
-        if let Err(SourceError::Bind(..)) = bound {
-            cluster.stats.bind_errors.inc();
+        match &bound {
+            Ok(()) => {}
+            Err(SourceError::Bind(..)) => cluster.stats.bind_errors.inc(),
+            Err(SourceError::Option(refused)) => cluster.shared.warn_of_option(refused),
         }
         bound?;
     }
@@ -195,14 +197,14 @@ fn bind(
 }
 
 /// Lets a socket have an address that is not the machine's, and its packets a mark.
-fn imitate(socket: &Socket, client: OriginalSource, ipv6: bool) -> io::Result<()> {
+fn imitate(socket: &Socket, client: OriginalSource, ipv6: bool) -> Result<(), RefusedOption> {
     let (level, transparent) = match ipv6 {
         false => (libc::SOL_IP, libc::IP_TRANSPARENT),
         true => (libc::SOL_IPV6, libc::IPV6_TRANSPARENT),
     };
-    set_socket_option(socket, level, transparent, &ON)?;
+    set_option(socket, level, transparent, &ON)?;
     match client.mark {
         0 => Ok(()),
-        mark => set_socket_option(socket, libc::SOL_SOCKET, libc::SO_MARK, &mark.to_ne_bytes()),
+        mark => set_option(socket, libc::SOL_SOCKET, libc::SO_MARK, &mark.to_ne_bytes()),
     }
 }
