@@ -21,7 +21,10 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
                 .expect("TypedStruct is well formed");
         }
     }
-    for file in contributed().into_iter().chain(matchers()) {
+    for file in (contributed().into_iter())
+        .chain(matchers())
+        .chain(of_cel())
+    {
         pool.add_file_descriptor_proto(file)
             .expect("the messages of extensions are well formed");
     }
@@ -146,6 +149,23 @@ fn matchers() -> [FileDescriptorProto; 2] {
     ]
 }
 
+/// What matches by expressions, which is not supported: that is told of it, and not that
+/// nobody knows it.
+fn of_cel() -> [FileDescriptorProto; 2] {
+    let (package, expression) = ("xds.type.matcher.v3", ".xds.type.v3.CelExpression");
+    let fields = vec![
+        field("expr_match", 1, Type::Message, Some(expression)),
+        field("description", 2, Type::String, None),
+    ];
+    [
+        FileDescriptorProto {
+            dependency: vec!["xds/type/v3/cel.proto".into()],
+            ..file(package, "CelMatcher", fields)
+        },
+        file(package, "HttpAttributesCelMatchInput", Vec::new()),
+    ]
+}
+
 const DURATION: &str = ".google.protobuf.Duration";
 
 /// A file with one message.
@@ -192,6 +212,7 @@ mod tests {
             "envoy.extensions.filters.http.peak_ewma.v3alpha.PeakEwmaConfig",
             "xds.type.matcher.v3.IPMatcher.IPRangeMatcher",
             "xds.type.matcher.v3.ServerNameMatcher.DomainMatcher",
+            "xds.type.matcher.v3.CelMatcher",
             "google.protobuf.Any",
         ] {
             assert!(pool().get_message_by_name(name).is_some(), "{name}");

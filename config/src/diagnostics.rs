@@ -64,9 +64,27 @@ impl fmt::Display for Diagnostic {
             f.write_str(" ")?;
         }
         if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+            write!(f, "{}: ", OneLine(&self.path))?;
         }
-        f.write_str(&self.reason)
+        OneLine(&self.reason).fmt(f)
+    }
+}
+
+/// A text in which a file may be quoted, without the line ends and other control
+/// characters that there may be in it.
+struct OneLine<'t>(&'t str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in self.0.split_inclusive(char::is_control) {
+            match part.char_indices().next_back() {
+                Some((at, last)) if last.is_control() => {
+                    write!(f, "{}{}", &part[..at], last.escape_default())?;
+                }
+                _ => f.write_str(part)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -287,6 +305,26 @@ mod tests {
             all.to_string(),
             "e.yaml: c: nowhere\ne.yaml:9:80: early\ne.yaml:10:2: a.b: late"
         );
+    }
+
+    #[test]
+    fn a_finding_is_one_line_whatever_is_quoted() {
+        for (path, reason, shown) in [
+            (
+                "a",
+                "the name \"b\nc\" is",
+                "e.yaml: a: the name \"b\\nc\" is",
+            ),
+            (
+                "m[\"\r\"]",
+                "\t\u{1b}[1m\n\n",
+                "e.yaml: m[\"\\r\"]: \\t\\u{1b}[1m\\n\\n",
+            ),
+            ("", "ä\u{85}ö", "e.yaml: ä\\u{85}ö"),
+            ("", "", "e.yaml: "),
+        ] {
+            assert_eq!(error(None, path, reason).to_string(), shown);
+        }
     }
 
     #[test]

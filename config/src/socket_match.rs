@@ -182,7 +182,7 @@ fn places<'c>(
     let mut places: HashMap<&str, usize> = HashMap::with_capacity(matches.len());
     for (place, one) in matches.iter().enumerate() {
         cx.index("transport_socket_matches", place, |cx| {
-            if one.r#match.is_some() {
+            if (one.r#match.as_ref()).is_some_and(|labels| !labels.fields.is_empty()) {
                 let reason = "has no effect beside the cluster's transport_socket_matcher";
                 cx.warn_at("match", reason);
             }

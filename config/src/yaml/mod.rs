@@ -222,10 +222,30 @@ impl<'a> Reader<'a> {
                         None => other.to_owned(),
                     },
                 };
-                Err(Broken(position(error.marker()), reason))
+                let at = position(error.marker());
+                let at = match error.info().ends_with("found a tab") {
+                    true => self.tab_behind(at).unwrap_or(at),
+                    false => at,
+                };
+                Err(Broken(at, reason))
             }
             None => Ok((Event::StreamEnd, Position { line: 1, column: 1 })),
         }
+    }
+
+    /// The tab that indents a line behind a scalar, which begins at `from`: where the
+    /// scanner complains of it.
+    fn tab_behind(&self, from: Position) -> Option<Position> {
+        let lines = self.text.lines().skip(from.line as usize);
+        let tab = |text: &str| {
+            let mut characters = text.chars().enumerate();
+            let first = characters.find(|(_, character)| *character != ' ');
+            first.filter(|(_, character)| *character == '\t')
+        };
+        let mut found = (from.line + 1..).zip(lines);
+        let (line, place) = found.find_map(|(line, text)| Some((line, tab(text)?.0)))?;
+        let column = u32::try_from(place).ok()?.saturating_add(1);
+        Some(Position { line, column })
     }
 
     /// The innermost bracket that is open, and where it is.

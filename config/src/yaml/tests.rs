@@ -84,6 +84,27 @@ fn what_is_refused_says_where() {
     }
 }
 
+/// Where the tab is, which the scanner finds while it looks for the end of what is before
+/// it.
+#[test]
+fn tabs_are_where_they_are() {
+    for (text, place) in [
+        ("a:\n  b:\n\tc: 1\n", "f:3:2: "),
+        ("a:\n  b: x\n\tc: 1\n", "f:3:1: "),
+        ("a:\n  b: x\n\n  \n \tc: 1\n", "f:5:2: "),
+        ("a:\n  b: x\r\n\tc: 1\r\n", "f:3:1: "),
+        ("- b\n\t- c\n", "f:2:1: "),
+        ("é:\n  x: ü ö\n\tb: 1\n", "f:3:1: "),
+    ] {
+        let (tree, found) = read(text);
+        assert_eq!(tree, None, "{text:?}");
+        assert!(
+            found.starts_with(place) && found.contains("tab"),
+            "{text:?}: {found}"
+        );
+    }
+}
+
 #[test]
 fn repeated_keys_are_all_reported() {
     let (tree, found) = read("a: 1\nb: {c: 1, c: 2}\na: 3\n");
