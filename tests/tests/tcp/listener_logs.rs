@@ -7,8 +7,6 @@ use crate::scene::{
     Act, Case, Listener, Suite, Who, before_proxy, case, client_sends, listener, proxied,
 };
 
-const LOGGED: &str = "{LOG}";
-
 const PROXIED: &str = "
 {LOG}
 listener_filters_timeout: 0.2s
@@ -20,96 +18,73 @@ const INSPECTED: &str = "
 listener_filters: [ { name: inspector, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector } } ]
 ";
 
-/// A connection manager that answers by itself.
-macro_rules! manager {
-    () => {
-        r#"
-- name: manager
-  typed_config:
-    "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-    stat_prefix: http
-    route_config:
-      virtual_hosts:
-      - { name: all, domains: ["*"], routes: [ { match: { prefix: / }, direct_response: { status: 204 } } ] }
-    http_filters:
-    - { name: router, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router } }
-"#
+/// A network filter with these fields.
+macro_rules! filter {
+    ($type:literal, $fields:literal) => {
+        concat!(
+            "\n- { name: filter, typed_config: { \"@type\": \
+             type.googleapis.com/envoy.extensions.filters.network.",
+            $type,
+            ", ",
+            $fields,
+            " } }\n"
+        )
     };
 }
 
+/// A connection manager that answers by itself.
+macro_rules! manager {
+    () => {
+        filter!(
+            "http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix: http, route_config: { virtual_hosts: [ { name: all, domains: [ \"*\" ], \
+             routes: [ { match: { prefix: / }, direct_response: { status: 204 } } ] } ] }, \
+             http_filters: [ { name: router, typed_config: { \"@type\": \
+             type.googleapis.com/envoy.extensions.filters.http.router.v3.Router } } ]"
+        )
+    };
+}
+
+/// A listener that logs, and what it has besides.
+const fn logging(name: &'static str, more: &'static str, filters: &'static str) -> Listener {
+    Listener {
+        more,
+        ..listener(name, filters)
+    }
+}
+
+const OBJECT: &str = before_proxy!(
+    "set_filter_state.v3.Config",
+    "on_new_connection: [ { object_key: test.object, factory_key: envoy.string, \
+     format_string: { text_format_source: { inline_string: left } } } ]"
+);
+
+const DENIED: &str = before_proxy!("rbac.v3.RBAC", "stat_prefix: rbac, rules: {}");
+
+const RESPONSE: &str = filter!(
+    "direct_response.v3.Config",
+    "response: { inline_string: hello }"
+);
+
+const REQUESTS_DENIED: &str = concat!(
+    filter!("rbac.v3.RBAC", "stat_prefix: rbac, rules: {}"),
+    manager!()
+);
+
 const LISTENERS: &[Listener] = &[
+    logging("bytes", "{LOG}", proxied!("cluster: host0")),
+    logging("refused", "{LOG}", proxied!("cluster: refused")),
+    logging("denied", "{LOG}", DENIED),
+    logging("object", "{LOG}", OBJECT),
+    logging("echo", "{LOG}", filter!("echo.v3.Echo", "")),
+    logging("response", "{LOG}", RESPONSE),
+    logging("requests", "{LOG}", manager!()),
+    logging("requests_denied", "{LOG}", REQUESTS_DENIED),
+    logging("proxied", PROXIED, proxied!("cluster: host0")),
+    logging("proxied_requests", PROXIED, manager!()),
     Listener {
-        more: LOGGED,
-        ..listener("bytes", proxied!("cluster: host0"))
-    },
-    Listener {
-        more: LOGGED,
-        ..listener("refused", proxied!("cluster: refused"))
-    },
-    Listener {
-        more: LOGGED,
-        ..listener(
-            "denied",
-            before_proxy!("rbac.v3.RBAC", "stat_prefix: rbac, rules: {}"),
-        )
-    },
-    Listener {
-        more: LOGGED,
-        ..listener(
-            "object",
-            before_proxy!(
-                "set_filter_state.v3.Config",
-                "on_new_connection: [ { object_key: test.object, factory_key: envoy.string, \
-                 format_string: { text_format_source: { inline_string: left } } } ]"
-            ),
-        )
-    },
-    Listener {
-        more: LOGGED,
-        ..listener(
-            "echo",
-            "
-- { name: echo, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo } }
-",
-        )
-    },
-    Listener {
-        more: LOGGED,
-        ..listener(
-            "response",
-            "
-- { name: response, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.network.direct_response.v3.Config, response: { inline_string: hello } } }
-",
-        )
-    },
-    Listener {
-        more: LOGGED,
-        ..listener("requests", manager!())
-    },
-    Listener {
-        more: LOGGED,
-        ..listener(
-            "requests_denied",
-            concat!(
-                "
-- { name: rbac, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC, stat_prefix: rbac, rules: {} } }
-",
-                manager!()
-            ),
-        )
-    },
-    Listener {
-        more: PROXIED,
-        ..listener("proxied", proxied!("cluster: host0"))
-    },
-    Listener {
-        more: PROXIED,
-        ..listener("proxied_requests", manager!())
-    },
-    Listener {
-        more: INSPECTED,
         chain: "filter_chain_match: { server_names: [ a.test ] }",
-        ..listener("inspected", proxied!("cluster: host0"))
+        ..logging("inspected", INSPECTED, proxied!("cluster: host0"))
     },
 ];
 
@@ -122,145 +97,100 @@ const CLUSTERS: &str = r#"
 
 const HEADER: &str = "PROXY TCP4 127.0.0.2 127.0.0.3 9 10\r\n";
 
+/// The client sends this, and closes when it has got so many bytes.
+fn sends(sent: &str, got: usize) -> Vec<Act> {
+    let skip = Act::Skip(Who::Client, got);
+    vec![client_sends(sent), skip, Act::Close(Who::Client)]
+}
+
+/// The client sends this, and reads to the end.
+fn is_ended(sent: impl AsRef<[u8]>) -> Vec<Act> {
+    vec![client_sends(sent), Act::ReadToEnd(Who::Client)]
+}
+
 fn cases() -> Vec<Case> {
     use Who::{Client, Host};
     let request = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
-    let answered = [
-        client_sends(request),
-        Act::Skip(Client, 27),
+    let old = "GET / HTTP/1.0\r\nhost: h\r\n\r\n";
+    let http2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0";
+    let nothing = vec![Act::ReadToEnd(Client)];
+    let reset = [Act::Reset(Client), Act::ReadToEnd(Host)];
+    let denied = [
+        &[Act::Accept(0)],
+        &is_ended("hello")[..],
+        &[Act::ReadToEnd(Host)],
+    ]
+    .concat();
+    let echo = vec![
+        client_sends("hello"),
+        Act::Read(Client, 5),
         Act::Close(Client),
     ];
-    // How long a response is, its date and the rest, is others' to compare.
-    let of_requests = |name, listener, acts: &[Act]| case(name, listener, acts).without(&["sent="]);
-    let close = [Act::Close(Client)];
-    vec![
-        case("bytes", "bytes", &whole(0, "hello")).log_lines(2),
-        case(
+    let leaves = vec![client_sends("PROXY"), Act::Close(Client)];
+    let carried = vec![
+        client_sends(format!("{HEADER}hello")),
+        Act::Accept(0),
+        Act::Read(Host, 5),
+        Act::Close(Client),
+        Act::ReadToEnd(Host),
+    ];
+    let part = vec![
+        client_sends("GET / HT"),
+        Act::Wait(Duration::from_millis(100)),
+        Act::Close(Client),
+    ];
+    let twice = [&sends(request, 27)[..2], &sends(request, 27)].concat();
+    // With the lines that are logged: the proxy's and the listener's, or this one's only.
+    let carried = [
+        ("bytes", "bytes", whole(0, "hello"), 2),
+        (
             "a reset",
             "bytes",
-            &[
-                exchange(0, "hello"),
-                vec![Act::Reset(Client), Act::ReadToEnd(Host)],
-            ]
-            .concat(),
-        )
-        .log_lines(2),
-        case("no host", "refused", &[Act::ReadToEnd(Client)]).log_lines(2),
-        case(
-            "a denial",
-            "denied",
-            &[
-                Act::Accept(0),
-                client_sends("hello"),
-                Act::ReadToEnd(Client),
-                Act::ReadToEnd(Host),
-            ],
-        )
-        .log_lines(2),
-        case("an object", "object", &whole(0, "hello")).log_lines(2),
-        case(
-            "an echo",
-            "echo",
-            &[
-                client_sends("hello"),
-                Act::Read(Client, 5),
-                Act::Close(Client),
-            ],
+            [&exchange(0, "hello")[..], &reset].concat(),
+            2,
         ),
-        case("a response", "response", &[Act::ReadToEnd(Client)]),
-        of_requests("a request", "requests", &answered),
-        of_requests(
-            "two requests",
-            "requests",
-            &[
-                client_sends(request),
-                Act::Skip(Client, 27),
-                client_sends(request),
-                Act::Skip(Client, 27),
-                Act::Close(Client),
-            ],
-        ),
-        of_requests(
-            "a request of HTTP/1.0",
-            "requests",
-            &[
-                client_sends("GET / HTTP/1.0\r\nhost: h\r\n\r\n"),
-                Act::Skip(Client, 8),
-                Act::Close(Client),
-            ],
-        ),
-        of_requests(
-            "no request",
-            "requests",
-            &[
-                client_sends("nonsense\r\n\r\n"),
-                Act::Skip(Client, 12),
-                Act::Close(Client),
-            ],
-        ),
-        of_requests(
-            "a part of a request",
-            "requests",
-            &[
-                client_sends("GET / HT"),
-                Act::Wait(Duration::from_millis(100)),
-                Act::Close(Client),
-            ],
-        ),
-        of_requests("nothing", "requests", &close),
-        of_requests(
-            "HTTP/2",
-            "requests",
-            &[
-                client_sends("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0"),
-                Act::Skip(Client, 9),
-                Act::Close(Client),
-            ],
-        ),
-        of_requests(
+        ("no host", "refused", nothing.clone(), 2),
+        ("a denial", "denied", denied, 2),
+        ("an object", "object", whole(0, "hello"), 2),
+        ("an echo", "echo", echo, 1),
+        ("a response", "response", nothing.clone(), 1),
+        ("a header of PROXY protocol", "proxied", carried, 2),
+        ("another header", "proxied", is_ended("no header\r\n"), 1),
+        ("no header in time", "proxied", nothing, 1),
+        ("a client that leaves", "proxied", leaves, 1),
+        ("a chain", "inspected", whole(0, client_hello("a.test")), 2),
+        ("no chain", "inspected", is_ended(client_hello("b.test")), 1),
+    ];
+    let carried = carried.map(|(name, listener, acts, lines)| {
+        let case = case(name, listener, &acts);
+        case.log_lines(lines)
+    });
+    let behind = format!("{HEADER}{request}");
+    let requests = [
+        ("a request", "requests", sends(request, 27)),
+        ("two requests", "requests", twice),
+        ("a request of HTTP/1.0", "requests", sends(old, 8)),
+        ("no request", "requests", sends("nonsense\r\n\r\n", 12)),
+        ("a part of a request", "requests", part),
+        ("nothing", "requests", vec![Act::Close(Client)]),
+        ("HTTP/2", "requests", sends(http2, 9)),
+        (
             "a request that is denied",
             "requests_denied",
-            &[client_sends(request), Act::ReadToEnd(Client)],
+            is_ended(request),
         ),
-        case(
-            "a header of PROXY protocol",
-            "proxied",
-            &[
-                client_sends(format!("{HEADER}hello")),
-                Act::Accept(0),
-                Act::Read(Host, 5),
-                Act::Close(Client),
-                Act::ReadToEnd(Host),
-            ],
-        )
-        .log_lines(2),
-        case(
-            "another header",
-            "proxied",
-            &[client_sends("no header\r\n"), Act::ReadToEnd(Client)],
-        ),
-        case("no header in time", "proxied", &[Act::ReadToEnd(Client)]),
-        case(
-            "a client that leaves",
-            "proxied",
-            &[client_sends("PROXY"), Act::Close(Client)],
-        ),
-        of_requests(
+        (
             "a request behind a header",
             "proxied_requests",
-            &[
-                client_sends(format!("{HEADER}{request}")),
-                Act::Skip(Client, 27),
-                Act::Close(Client),
-            ],
+            sends(&behind, 27),
         ),
-        case("a chain", "inspected", &whole(0, client_hello("a.test"))).log_lines(2),
-        case(
-            "no chain",
-            "inspected",
-            &[client_sends(client_hello("b.test")), Act::ReadToEnd(Client)],
-        ),
-    ]
+    ];
+    // How long a response is, its date and the rest, is others' to compare.
+    let requests = requests.map(|(name, listener, acts)| {
+        let case = case(name, listener, &acts);
+        case.without(&["sent="])
+    });
+    carried.into_iter().chain(requests).collect()
 }
 
 #[test]

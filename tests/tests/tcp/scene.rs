@@ -152,7 +152,7 @@ pub const fn listener(name: &'static str, filters: &'static str) -> Listener {
 
 /// The filters of a chain that ends in a TCP proxy with these fields.
 macro_rules! proxied {
-    ($fields:literal) => {
+    ($fields:expr) => {
         concat!(
             "- name: tcp\n  typed_config: { \"@type\": type.googleapis.com/envoy.extensions.\
              filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: {NAME}, {LOG}, ",

@@ -32,48 +32,54 @@ const BEHIND: &str = r#"
       typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
 "#;
 
+/// A proxy to a cluster whose connections go through a tunnel, with more fields of its own
+/// and of the tunnel.
+macro_rules! tunnel {
+    ($cluster:literal, $fields:literal, $more:literal) => {
+        proxied!(concat!(
+            "cluster: ",
+            $cluster,
+            ", ",
+            $fields,
+            " tunneling_config: { hostname: \"host.example:443\", ",
+            $more,
+            " }"
+        ))
+    };
+}
+
 /// A tunnel in a body whose trailers are told.
 const POST_TOLD: Listener = listener(
     "post_told",
-    proxied!(
-        "cluster: one, tunneling_config: { hostname: \"host.example:443\", use_post: true, \
-         post_path: /way, propagate_response_trailers: true }"
+    tunnel!(
+        "one",
+        "",
+        "use_post: true, post_path: /way, propagate_response_trailers: true"
     ),
 );
 
 const LISTENERS: &[Listener] = &[
-    listener(
-        "connect",
-        proxied!("cluster: one, tunneling_config: { hostname: \"host.example:443\" }"),
-    ),
+    listener("connect", tunnel!("one", "", "")),
     listener(
         "told",
-        proxied!(
-            "cluster: one, max_connect_attempts: 2, tunneling_config: { \
-             hostname: \"host.example:443\", \
-             propagate_response_headers: true, propagate_response_trailers: true }"
+        tunnel!(
+            "one",
+            "max_connect_attempts: 2,",
+            "propagate_response_headers: true, propagate_response_trailers: true"
         ),
     ),
     listener(
         "http2_told",
-        proxied!(
-            "cluster: back, tunneling_config: { hostname: \"host.example:443\", \
-             propagate_response_headers: true, propagate_response_trailers: true }"
+        tunnel!(
+            "back",
+            "",
+            "propagate_response_headers: true, propagate_response_trailers: true"
         ),
     ),
-    listener(
-        "twice",
-        proxied!(
-            "cluster: one, max_connect_attempts: 2, \
-             tunneling_config: { hostname: \"host.example:443\" }"
-        ),
-    ),
+    listener("twice", tunnel!("one", "max_connect_attempts: 2,", "")),
     listener(
         "post",
-        proxied!(
-            "cluster: one, tunneling_config: { hostname: \"host.example:443\", use_post: true, \
-             post_path: /way }"
-        ),
+        tunnel!("one", "", "use_post: true, post_path: /way"),
     ),
     listener(
         "headers",
@@ -86,20 +92,9 @@ const LISTENERS: &[Listener] = &[
              { header: { key: x-empty, value: \"\" } } ] }"
         ),
     ),
-    listener(
-        "refused",
-        proxied!("cluster: refused, tunneling_config: { hostname: \"host.example:443\" }"),
-    ),
-    listener(
-        "http2",
-        proxied!("cluster: back, tunneling_config: { hostname: \"host.example:443\" }"),
-    ),
-    listener(
-        "http2_post",
-        proxied!(
-            "cluster: back, tunneling_config: { hostname: \"host.example:443\", use_post: true }"
-        ),
-    ),
+    listener("refused", tunnel!("refused", "", "")),
+    listener("http2", tunnel!("back", "", "")),
+    listener("http2_post", tunnel!("back", "", "use_post: true")),
     listener(
         "http2_unknown",
         proxied!("cluster: back, tunneling_config: { hostname: \"nobody.example:443\" }"),
@@ -182,20 +177,141 @@ const UNEQUAL_AND_TIMES: &[&str] = &[
 
 fn cases() -> Vec<Case> {
     use Who::{Client, Host};
-    let asked = |listener: &'static str, request: &str, answer: &str, acts: &[Act]| {
+    // How it ends.
+    let client_ends = [
+        Act::Finish(Client),
+        Act::ReadToEnd(Host),
+        Act::ReadToEnd(Client),
+    ];
+    let proxy_ends = [Act::ReadToEnd(Host), Act::ReadToEnd(Client)];
+    let client_resets = [Act::Reset(Client), Act::ReadToEnd(Host)];
+    let host_resets = [Act::Reset(Host), Act::ReadToEnd(Client)];
+    let host_closes = [Act::Close(Host), Act::ReadToEnd(Client)];
+    let last = [&client_ends[..2], &[host_sends("last")], &host_closes].concat();
+    // What goes through it before.
+    let talk = |read, end: &[Act]| [&[Act::Read(Client, 5), Act::Read(Host, read)], end].concat();
+    // Another attempt, and its answer.
+    let again = |answer: &str, end: &[Act]| {
+        let asked = [Act::Accept(0), Act::Read(Host, CONNECT.len())];
+        [&asked[..], &[host_sends(answer)], end].concat()
+    };
+    let ok = "HTTP/1.1 200 OK\r\nx-a: b\r\n\r\nearly";
+    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 299 Odd\r\n\r\nearly";
+    let forbidden = "HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno";
+    let busy = "HTTP/1.1 503 Busy\r\ncontent-length: 2\r\n\r\nno";
+    let taken_again = again("HTTP/1.1 200 OK\r\n\r\nearly", &talk(5, &client_ends));
+    let headers = "HTTP/1.1 200 OK\r\nX-A: b\r\nx-b: \"\\\r\nx-a: c\r\n\r\nearly";
+    let busy_told = "HTTP/1.1 503 Busy\r\ncontent-length: 2\r\nx-a: b\r\n\r\nno";
+    let refused_again = again(
+        "HTTP/1.1 403 No\r\ncontent-length: 2\r\nx-c: d\r\n\r\nno",
+        &proxy_ends,
+    );
+    let chunk = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nearly\r\n";
+    let asked = [
+        (
+            "a tunnel whose client ends",
+            "connect",
+            CONNECT,
+            ok,
+            talk(5, &client_ends),
+        ),
+        (
+            "a tunnel whose client resets",
+            "connect",
+            CONNECT,
+            ok,
+            talk(5, &client_resets),
+        ),
+        (
+            "a tunnel whose host resets",
+            "connect",
+            CONNECT,
+            ok,
+            talk(5, &host_resets),
+        ),
+        (
+            "a tunnel behind an interim response",
+            "connect",
+            CONNECT,
+            interim,
+            talk(5, &client_ends),
+        ),
+        (
+            "a tunnel that is refused",
+            "connect",
+            CONNECT,
+            forbidden,
+            proxy_ends.to_vec(),
+        ),
+        (
+            "a tunnel that is refused once",
+            "twice",
+            CONNECT,
+            busy,
+            taken_again,
+        ),
+        (
+            "headers that are told",
+            "told",
+            CONNECT,
+            headers,
+            talk(5, &client_ends),
+        ),
+        (
+            "headers of a refusal that are told",
+            "told",
+            CONNECT,
+            busy_told,
+            refused_again,
+        ),
+        ("no answer", "connect", CONNECT, "", host_closes.to_vec()),
+        (
+            "an answer that is none",
+            "connect",
+            CONNECT,
+            "nonsense\r\n\r\n",
+            proxy_ends.to_vec(),
+        ),
+        (
+            "a tunnel in a body",
+            "post",
+            POST,
+            chunk,
+            talk(10, &client_ends),
+        ),
+    ];
+    let asked = asked.map(|(name, listener, request, answer, acts)| {
         let begin = [
             Act::Accept(0),
             client_sends("hello"),
             Act::Read(Host, request.len()),
             host_sends(answer),
         ];
-        case("", listener, &[&begin[..], acts].concat()).without(&["upstream_wire"])
-    };
-    let named = |name: &'static str, case: Case| Case { name, ..case };
-    let ok = "HTTP/1.1 200 OK\r\nx-a: b\r\n\r\nearly";
-    let talked = [Act::Read(Client, 5), Act::Read(Host, 5)];
-    let then = |acts: &[Act]| [&talked[..], acts].concat();
-    let over_http2 = |name: &'static str, listener: &'static str, acts: &[Act]| {
+        case(name, listener, &[&begin[..], &acts].concat()).without(&["upstream_wire"])
+    });
+    let streams: [(_, _, &[Act], _); 5] = [
+        ("a stream whose client ends first", "http2", &last, UNEQUAL),
+        (
+            "a stream whose host ends first",
+            "http2",
+            &host_closes,
+            UNEQUAL,
+        ),
+        (
+            "a stream whose headers are told",
+            "http2_told",
+            &host_closes,
+            UNEQUAL_AND_TIMES,
+        ),
+        (
+            "a stream whose client resets",
+            "http2",
+            &client_resets,
+            UNEQUAL,
+        ),
+        ("a stream in a body", "http2_post", &last, UNEQUAL),
+    ];
+    let streams = streams.map(|(name, listener, acts, unequal)| {
         let begin = [
             Act::Accept(0),
             client_sends("hello"),
@@ -203,202 +319,25 @@ fn cases() -> Vec<Case> {
             host_sends("early"),
             Act::Read(Client, 5),
         ];
-        case(name, listener, &[&begin[..], acts].concat()).without(UNEQUAL)
-    };
-    vec![
-        named(
-            "a tunnel whose client ends",
-            asked(
-                "connect",
-                CONNECT,
-                ok,
-                &then(&[
-                    Act::Finish(Client),
-                    Act::ReadToEnd(Host),
-                    Act::ReadToEnd(Client),
-                ]),
-            ),
-        ),
-        named(
-            "a tunnel whose client resets",
-            asked(
-                "connect",
-                CONNECT,
-                ok,
-                &then(&[Act::Reset(Client), Act::ReadToEnd(Host)]),
-            ),
-        ),
-        named(
-            "a tunnel whose host resets",
-            asked(
-                "connect",
-                CONNECT,
-                ok,
-                &then(&[Act::Reset(Host), Act::ReadToEnd(Client)]),
-            ),
-        ),
-        named(
-            "a tunnel behind an interim response",
-            asked(
-                "connect",
-                CONNECT,
-                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 299 Odd\r\n\r\nearly",
-                &then(&[
-                    Act::Finish(Client),
-                    Act::ReadToEnd(Host),
-                    Act::ReadToEnd(Client),
-                ]),
-            ),
-        ),
-        named(
-            "a tunnel that is refused",
-            asked(
-                "connect",
-                CONNECT,
-                "HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno",
-                &[Act::ReadToEnd(Host), Act::ReadToEnd(Client)],
-            ),
-        ),
-        named(
-            "a tunnel that is refused once",
-            asked(
-                "twice",
-                CONNECT,
-                "HTTP/1.1 503 Busy\r\ncontent-length: 2\r\n\r\nno",
-                &[
-                    Act::Accept(0),
-                    Act::Read(Host, CONNECT.len()),
-                    host_sends("HTTP/1.1 200 OK\r\n\r\nearly"),
-                    Act::Read(Client, 5),
-                    Act::Read(Host, 5),
-                    Act::Finish(Client),
-                    Act::ReadToEnd(Host),
-                    Act::ReadToEnd(Client),
-                ],
-            ),
-        ),
-        named(
-            "headers that are told",
-            asked(
-                "told",
-                CONNECT,
-                "HTTP/1.1 200 OK\r\nX-A: b\r\nx-b: \"\\\r\nx-a: c\r\n\r\nearly",
-                &then(&[
-                    Act::Finish(Client),
-                    Act::ReadToEnd(Host),
-                    Act::ReadToEnd(Client),
-                ]),
-            ),
-        ),
-        named(
-            "headers of a refusal that are told",
-            asked(
-                "told",
-                CONNECT,
-                "HTTP/1.1 503 Busy\r\ncontent-length: 2\r\nx-a: b\r\n\r\nno",
-                &[
-                    Act::Accept(0),
-                    Act::Read(Host, CONNECT.len()),
-                    host_sends("HTTP/1.1 403 No\r\ncontent-length: 2\r\nx-c: d\r\n\r\nno"),
-                    Act::ReadToEnd(Host),
-                    Act::ReadToEnd(Client),
-                ],
-            ),
-        ),
-        named(
-            "no answer",
-            asked(
-                "connect",
-                CONNECT,
-                "",
-                &[Act::Close(Host), Act::ReadToEnd(Client)],
-            ),
-        ),
-        named(
-            "an answer that is none",
-            asked(
-                "connect",
-                CONNECT,
-                "nonsense\r\n\r\n",
-                &[Act::ReadToEnd(Host), Act::ReadToEnd(Client)],
-            ),
-        ),
-        named(
-            "a tunnel in a body",
-            asked(
-                "post",
-                POST,
-                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nearly\r\n",
-                &[
-                    Act::Read(Client, 5),
-                    Act::Read(Host, 10),
-                    Act::Finish(Client),
-                    Act::ReadToEnd(Host),
-                    Act::ReadToEnd(Client),
-                ],
-            ),
-        ),
-        case(
-            "headers made of the connection",
-            "headers",
-            &[
-                Act::Accept(0),
-                Act::Read(Host, 81),
-                host_sends("HTTP/1.1 200 OK\r\n\r\n"),
-                Act::Close(Client),
-                Act::ReadToEnd(Host),
-            ],
-        )
-        .without(&["upstream_wire"]),
+        case(name, listener, &[&begin, acts].concat()).without(unequal)
+    });
+    let made = [
+        Act::Accept(0),
+        Act::Read(Host, 81),
+        host_sends("HTTP/1.1 200 OK\r\n\r\n"),
+        Act::Close(Client),
+        Act::ReadToEnd(Host),
+    ];
+    let refused = [
+        Act::ReadToEnd(Client),
+        Act::Wait(Duration::from_millis(200)),
+    ];
+    let others = [
+        case("headers made of the connection", "headers", &made).without(&["upstream_wire"]),
         case("nobody to ask", "refused", &[Act::ReadToEnd(Client)]),
-        over_http2(
-            "a stream whose client ends first",
-            "http2",
-            &[
-                Act::Finish(Client),
-                Act::ReadToEnd(Host),
-                host_sends("last"),
-                Act::Close(Host),
-                Act::ReadToEnd(Client),
-            ],
-        ),
-        over_http2(
-            "a stream whose host ends first",
-            "http2",
-            &[Act::Close(Host), Act::ReadToEnd(Client)],
-        ),
-        over_http2(
-            "a stream whose headers are told",
-            "http2_told",
-            &[Act::Close(Host), Act::ReadToEnd(Client)],
-        )
-        .without(UNEQUAL_AND_TIMES),
-        over_http2(
-            "a stream whose client resets",
-            "http2",
-            &[Act::Reset(Client), Act::ReadToEnd(Host)],
-        ),
-        over_http2(
-            "a stream in a body",
-            "http2_post",
-            &[
-                Act::Finish(Client),
-                Act::ReadToEnd(Host),
-                host_sends("last"),
-                Act::Close(Host),
-                Act::ReadToEnd(Client),
-            ],
-        ),
-        case(
-            "a stream that is refused",
-            "http2_unknown",
-            &[
-                Act::ReadToEnd(Client),
-                Act::Wait(Duration::from_millis(200)),
-            ],
-        )
-        .without(UNEQUAL),
-    ]
+        case("a stream that is refused", "http2_unknown", &refused).without(UNEQUAL),
+    ];
+    asked.into_iter().chain(streams).chain(others).collect()
 }
 
 #[test]
