@@ -19,7 +19,7 @@ const FACTS: &str = "%DOWNSTREAM_TLS_VERSION% %DOWNSTREAM_TLS_CIPHER% %DOWNSTREA
     %DOWNSTREAM_LOCAL_DNS_SAN%";
 
 /// A listener whose connections are carried to a host, and logged.
-fn carrier(name: &str, context: &str) -> String {
+pub(super) fn carrier(name: &str, context: &str) -> String {
     format!(
         "  - name: {name}
     address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
@@ -45,7 +45,7 @@ fn carrier(name: &str, context: &str) -> String {
 }
 
 /// A listener of HTTP that logs its connections.
-fn served(name: &str, context: &str) -> String {
+pub(super) fn served(name: &str, context: &str) -> String {
     let tls = server_tls(context);
     let chain = format!("{tls}\n      transport_socket_connect_timeout: 2s");
     let log =
@@ -63,7 +63,7 @@ fn served(name: &str, context: &str) -> String {
 }
 
 /// A host that takes what comes.
-fn host() -> SocketAddr {
+pub(super) fn host() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
     std::thread::spawn(move || {

@@ -51,7 +51,7 @@ fn client_hello() -> Vec<u8> {
     client_hello_of("-tls1_3")
 }
 
-fn client_hello_of(version: &str) -> Vec<u8> {
+pub(super) fn client_hello_of(version: &str) -> Vec<u8> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
     let mut client = std::process::Command::new("openssl")

@@ -28,6 +28,7 @@ mod sds;
 mod sds_refusals;
 mod server;
 mod sessions;
+mod slow_handshakes;
 mod socket_matcher;
 mod socket_matches;
 mod wire_bytes;

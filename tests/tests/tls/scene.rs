@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use ringway_tests::admin::Stats;
 use ringway_tests::process::{Process, Program, each_driver};
 use ringway_tests::programs;
 
@@ -102,6 +103,30 @@ pub(super) fn cluster(name: &str, address: SocketAddr, more: &str) -> String {
         address.ip(),
         address.port()
     )
+}
+
+/// Checks of the hosts of a cluster, one each, with these fields beside.
+pub(super) fn check(fields: &str) -> String {
+    format!(
+        "health_checks: [ {{ timeout: 10s, interval: 3600s, unhealthy_threshold: 1, \
+         healthy_threshold: 1, {fields} http_health_check: {{ path: /check }} }} ]"
+    )
+}
+
+/// The statistics once a host of each of these clusters was checked.
+pub(super) fn await_checks(process: &Process, clusters: &[&str]) -> Stats {
+    let done = |stats: &Stats| {
+        clusters.iter().all(|name| {
+            let stat = |what: &str| {
+                let name = format!("cluster.{name}.health_check.{what}");
+                stats.get(&name).copied().unwrap_or(0)
+            };
+            stat("success") + stat("failure") > 0
+        })
+    };
+    let (stats, reached) = process.admin().await_stats(PATIENCE, done);
+    assert!(reached, "{stats:?}");
+    stats
 }
 
 pub(super) fn start(program: &Program, files: &Files, listeners: &str, clusters: &str) -> Process {

@@ -11,6 +11,7 @@ use ringway_tests::process::Process;
 use ringway_tests::programs;
 
 use super::files::Files;
+use super::scene::{await_checks, check};
 use super::server::{Manner, Server};
 use super::{PATIENCE, all_alike, certificate, client_tls, get, listener_with, log_of, moved};
 
@@ -333,12 +334,6 @@ fn trees_of_every_form_lead_to_sockets() {
 fn checks_have_the_socket_that_a_matcher_finds() {
     let test = "checks_have_the_socket_that_a_matcher_finds";
     let files = Files::new();
-    let check = |criteria: &str| {
-        format!(
-            "health_checks: [ {{ timeout: 10s, interval: 3600s, unhealthy_threshold: 1, \
-             healthy_threshold: 1, {criteria} http_health_check: {{ path: /check }} }} ]"
-        )
-    };
     let labels = |kind: &str| says("envoy.transport_socket_match", &format!("kind: {kind}"));
     let entries = [("tls", &*to("tls")), ("plain", &*to("plain"))];
     let by = |of: &str| {
@@ -408,17 +403,8 @@ fn checks_have_the_socket_that_a_matcher_finds() {
         let text = text.replace("  listeners:\n", &format!("  clusters:\n{clusters}"));
         let text = text.replace("FILES", &files.folder().to_string_lossy());
         let process = Process::start(program, &text);
-        let done = |stats: &ringway_tests::admin::Stats| {
-            cases.iter().all(|(name, ..)| {
-                let stat = |what: &str| {
-                    let name = format!("cluster.{name}.health_check.{what}");
-                    stats.get(&name).copied().unwrap_or(0)
-                };
-                stat("success") + stat("failure") > 0
-            })
-        };
-        let (stats, reached) = process.admin().await_stats(PATIENCE, done);
-        assert!(reached, "{stats:?}");
+        let names: Vec<_> = cases.iter().map(|(name, ..)| *name).collect();
+        let stats = await_checks(&process, &names);
         for (name, ..) in &cases {
             let healthy = stats.contains_key(&format!("cluster.{name}.health_check.success"));
             assert_eq!(healthy, !["wrong", "nothing_said"].contains(name), "{name}");

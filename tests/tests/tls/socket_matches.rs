@@ -9,8 +9,9 @@ use ringway_tests::fleet::Fleet;
 use ringway_tests::process::{Process, Program};
 
 use super::files::Files;
+use super::scene::{await_checks, check};
 use super::server::{Manner, Server};
-use super::{PATIENCE, all_alike, certificate, client_tls, get, listener_with, log_of, moved};
+use super::{all_alike, certificate, client_tls, get, listener_with, log_of, moved};
 
 /// The labels of a host, as metadata.
 fn labels(labels: &str) -> String {
@@ -212,12 +213,6 @@ fn hosts_have_the_socket_of_their_locality() {
 fn checks_have_the_socket_of_their_labels() {
     let test = "checks_have_the_socket_of_their_labels";
     let files = Files::new();
-    let check = |criteria: &str| {
-        format!(
-            "health_checks: [ {{ timeout: 10s, interval: 3600s, unhealthy_threshold: 1, \
-             healthy_threshold: 1, {criteria} http_health_check: {{ path: /check }} }} ]"
-        )
-    };
     let plain = "transport_socket_match_criteria: { kind: plain },";
     let tls = "transport_socket_match_criteria: { kind: tls },";
     let cases = [
@@ -240,17 +235,8 @@ fn checks_have_the_socket_of_their_labels() {
             })
             .collect();
         let process = start_with_clusters(program, &files, &clusters);
-        let done = |stats: &ringway_tests::admin::Stats| {
-            cases.iter().all(|(name, ..)| {
-                let stat = |what: &str| {
-                    let name = format!("cluster.{name}.health_check.{what}");
-                    stats.get(&name).copied().unwrap_or(0)
-                };
-                stat("success") + stat("failure") > 0
-            })
-        };
-        let (stats, reached) = process.admin().await_stats(PATIENCE, done);
-        assert!(reached, "{stats:?}");
+        let names: Vec<_> = cases.iter().map(|(name, ..)| *name).collect();
+        let stats = await_checks(&process, &names);
         let mut seen = String::new();
         for (name, value) in &stats {
             if name.contains("total_match_count") || name.ends_with(".success") {
