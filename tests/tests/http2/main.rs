@@ -2,12 +2,14 @@
 //! floods of them (`attacks.rs`), what becomes of connections and streams
 //! under load, with slow clients and at their end (`connections.rs`), and beside
 //! Envoy when floods and resets are too many (`floods.rs`, `resets.rs`), and how
-//! many bytes of frames are logged (`wire_bytes.rs`).
+//! many bytes of frames are logged (`wire_bytes.rs`), and what becomes of headers that do
+//! not come to their end (`unfinished.rs`).
 
 mod attacks;
 mod connections;
 mod floods;
 mod resets;
+mod unfinished;
 mod wire_bytes;
 
 use ringway_tests::bootstrap::{Listener, cluster};

@@ -141,10 +141,23 @@ impl Observer {
         if let Some(known) = seen.streams.get(stream) {
             known.is_taken = true;
         }
+        seen.newest_taken = seen.newest_taken.max(stream);
         Observed {
             observer: Rc::clone(self),
             stream,
         }
+    }
+
+    /// The stream whose headers are on their way, asked for when the library has no
+    /// other stream to give: it is the newest, because nothing may come in between.
+    pub fn unfinished_head(&self) -> Option<u32> {
+        let seen = &mut *self.seen.borrow_mut();
+        if seen.newest == seen.newest_taken {
+            return None;
+        }
+        let known = seen.streams.get(seen.newest)?;
+        let is_begun = !known.is_taken && known.refused.is_none();
+        (is_begun && is_of_headers(known.last_received)).then_some(seen.newest)
     }
 
     /// A stream that the library has ended by itself, with what moved on it;
@@ -311,6 +324,8 @@ struct Seen {
     streams: KnownStreams,
     /// The last stream that the peer has begun.
     newest: u32,
+    /// The last that somebody serves, or has asked for.
+    newest_taken: u32,
     /// The kind of the frame that came last, and its stream.
     last_received: (u8, u32),
     /// Messages that break the rules, since they were asked for.
@@ -346,6 +361,7 @@ impl Seen {
             head_bytes_max: u32::MAX,
             streams: KnownStreams::default(),
             newest: 0,
+            newest_taken: 0,
             last_received: (kind::SETTINGS, 0),
             messaging_errors: 0,
             has_sent_error: false,

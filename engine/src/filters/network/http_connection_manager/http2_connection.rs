@@ -13,13 +13,14 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use h2::server::{Builder, Connection, Handshake};
-use h2::{Ping, PingPong};
+use h2::{Ping, PingPong, Reason};
 use ringway_config::http2_protocol_options::Keepalive;
 use ringway_config::runtime::{RuntimeKey, RuntimeValues};
 
 use super::ConnectionManager;
 use super::config::Config;
 use super::connection::{Carried, End, FIRST_REQUEST_GRACE, earliest};
+use super::http2_head::HeadClock;
 use crate::filters::Registration;
 use crate::http::http2::io::TokioSocket;
 use crate::http::http2::observer::Observer;
@@ -287,6 +288,7 @@ impl ConnectionManager {
         let mut clock = Clock::new(self.config(), opened);
         loop {
             registration.set_idle(connection.active.get() == 0);
+            clock.on_head(connection.observer.unfinished_head());
             clock.on_activity(connection.active.get());
             timer.set(clock.next());
             let event = poll_fn(|cx| {
@@ -298,6 +300,7 @@ impl ConnectionManager {
                 }
                 let is_idle = connection.active.get() == 0;
                 if is_idle != clock.is_idle()
+                    || connection.observer.unfinished_head() != clock.head.stream()
                     || connection.ends.get() && !clock.is_draining()
                     || connection.is_abused.get()
                 {
@@ -329,6 +332,12 @@ impl ConnectionManager {
                     }
                 }
                 Verdict::Close => return End::ByUsWithUnread,
+                Verdict::LateHead => {
+                    self.note_late_head(connection);
+                    self.worker.http2_stats().goaway_sent.inc();
+                    say_goodbye(driver).await;
+                    return End::ByUsWithUnread;
+                }
                 Verdict::PingTimeout => {
                     self.worker.http2_stats().keepalive_timeout.inc();
                     return End::Abort;
@@ -407,6 +416,19 @@ impl ConnectionManager {
     }
 }
 
+/// Tells the client that the connection ends now, if it has room for it.
+async fn say_goodbye(driver: Driver) {
+    let Driver::Open(mut open) = driver else {
+        return;
+    };
+    open.abrupt_shutdown(Reason::NO_ERROR);
+    poll_fn(|cx| {
+        let _ = open.poll_closed(cx);
+        Poll::Ready(())
+    })
+    .await;
+}
+
 /// What h2 is told of the configuration.
 fn builder(config: &Config) -> Builder {
     let options = &config.http2;
@@ -455,6 +477,8 @@ enum Verdict {
     /// Its end is to be announced.
     Drain,
     Close,
+    /// The headers of a request have taken too long.
+    LateHead,
     /// The client has not answered a ping.
     PingTimeout,
 }
@@ -467,6 +491,7 @@ struct Clock {
     keepalive: Option<Keepalive>,
     /// Without streams since then.
     idle_since: Option<Instant>,
+    head: HeadClock,
     age_at: Option<Instant>,
     close_at: Option<Instant>,
     pings: Option<PingPong>,
@@ -495,6 +520,7 @@ impl Clock {
             drain: config.timeouts.drain,
             keepalive,
             idle_since: Some(reactor::now()),
+            head: HeadClock::new(&config.timeouts),
             age_at: config.timeouts.connection.map(|age| opened + age),
             close_at: None,
             pings: None,
@@ -513,6 +539,15 @@ impl Clock {
         self.close_at.is_some()
     }
 
+    /// The headers of a request are on their way: as long as they are the connection is
+    /// not idle, whether or not it has streams.
+    fn on_head(&mut self, stream: Option<u32>) {
+        let now = reactor::now();
+        if self.head.set(stream, now) && stream.is_none() {
+            self.idle_since = self.idle_since.map(|_| now);
+        }
+    }
+
     fn on_activity(&mut self, active: usize) {
         match (active, self.idle_since) {
             (0, None) => self.idle_since = Some(reactor::now()),
@@ -529,11 +564,19 @@ impl Clock {
         if self.is_draining() {
             return earliest([self.close_at.filter(|_| self.is_idle()), ping]);
         }
-        earliest([self.idle_at(), self.age_at, ping])
+        earliest([self.idle_at(), self.late_at(), self.age_at, ping])
     }
 
     fn idle_at(&self) -> Option<Instant> {
+        if self.head.stream().is_some() {
+            return None;
+        }
         Some(self.idle_since? + self.idle?)
+    }
+
+    /// When the connection ends for headers that do not come to their end.
+    fn late_at(&self) -> Option<Instant> {
+        self.head.ends_at().filter(|_| self.is_idle())
     }
 
     fn begin_drain(&mut self, now: Instant) {
@@ -558,6 +601,9 @@ impl Clock {
                 true => Verdict::Close,
                 false => Verdict::Wait,
             };
+        }
+        if passed(self.late_at()) {
+            return Verdict::LateHead;
         }
         if connection.ends.get() {
             return Verdict::Drain;

@@ -33,13 +33,13 @@ impl ConnectionManager {
                     stats.tx_reset.inc();
                     let flag = ResponseFlag::DownstreamProtocolError;
                     let details = details::HTTP2_INVALID_HEADER_FIELD;
-                    self.note_refused(connection, flag, details, bytes);
+                    self.note_refused(connection, Some(flag), details, bytes);
                 }
                 Refusal::TooLarge => {
                     stats.header_list_size_too_large.inc();
                     let flag = ResponseFlag::DownstreamRemoteReset;
                     let details = details::HTTP2_HEADER_LIST_SIZE_TOO_LARGE;
-                    self.note_refused(connection, flag, details, bytes);
+                    self.note_refused(connection, Some(flag), details, bytes);
                 }
             }
         }
@@ -74,7 +74,7 @@ impl ConnectionManager {
     fn note_unseen(&self, connection: &Http2Connection) {
         while let Some(details) = connection.observer.forget_unseen() {
             let flag = ResponseFlag::DownstreamProtocolError;
-            self.note_refused(connection, flag, details, StreamBytes::default());
+            self.note_refused(connection, Some(flag), details, StreamBytes::default());
         }
     }
 
@@ -105,10 +105,10 @@ impl ConnectionManager {
     }
 
     /// Counts and logs a request that nobody has seen.
-    fn note_refused(
+    pub(super) fn note_refused(
         &self,
         connection: &Http2Connection,
-        flag: ResponseFlag,
+        flag: Option<ResponseFlag>,
         details: &'static str,
         bytes: StreamBytes,
     ) {
@@ -121,7 +121,9 @@ impl ConnectionManager {
         self.count_request(Protocol::Http2);
         let info = &mut exchange.info;
         info.protocol = Some(Protocol::Http2);
-        info.flags.set(flag);
+        if let Some(flag) = flag {
+            info.flags.set(flag);
+        }
         info.details.set(details);
         info.downstream_bytes.wire_sent = bytes.sent;
         self.stats().downstream_rq_rx_reset.inc();

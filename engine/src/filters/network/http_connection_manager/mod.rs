@@ -26,6 +26,7 @@ mod filtered_body;
 mod finish;
 mod http2_connection;
 mod http2_frames;
+mod http2_head;
 mod http2_stream;
 pub mod local_reply;
 pub mod local_reply_config;

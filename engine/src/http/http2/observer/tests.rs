@@ -76,6 +76,32 @@ fn bytes_are_those_of_their_stream() {
 }
 
 #[test]
+fn headers_are_on_their_way_until_somebody_has_them() {
+    let observer = of_client(false);
+    assert_eq!(observer.unfinished_head(), None);
+    receive(&observer, &headers(1));
+    assert_eq!(observer.unfinished_head(), Some(1));
+    let one = observer.take(1);
+    assert_eq!(observer.unfinished_head(), None);
+    // As soon as their frame has begun.
+    receive(&observer, &headers(3)[..9]);
+    assert_eq!(observer.unfinished_head(), Some(3));
+    receive(&observer, &headers(3)[9..]);
+    receive(&observer, &frame(kind::CONTINUATION, 0, 3, &[0; 5]));
+    assert_eq!(observer.unfinished_head(), Some(3));
+    drop(one);
+    drop(observer.take(3));
+    assert_eq!(observer.unfinished_head(), None);
+    // Nobody will ever have these.
+    receive(&observer, &headers(5));
+    observer.on_sent(&reset(5, 7));
+    assert_eq!(observer.unfinished_head(), None);
+    receive(&observer, &headers(7));
+    receive(&observer, &reset(7, 8));
+    assert_eq!(observer.unfinished_head(), None);
+}
+
+#[test]
 fn streams_of_a_host_are_known_when_they_are_asked_for() {
     let observer = of_host(u32::MAX);
     let stream = observer.take(1);
