@@ -72,6 +72,7 @@ const RESTRICTED: &[(&[&str], &[&str], &str)] = &[
         &[
             "control/",
             "http/http2/",
+            "filters/network/http_connection_manager/http2_clock.rs",
             "filters/network/http_connection_manager/http2_connection.rs",
             "filters/network/http_connection_manager/http2_stream.rs",
             "filters/http/router/http2_codec.rs",

@@ -12,15 +12,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
+use h2::Reason;
 use h2::server::{Builder, Connection, Handshake};
-use h2::{Ping, PingPong, Reason};
-use ringway_config::http2_protocol_options::Keepalive;
 use ringway_config::runtime::{RuntimeKey, RuntimeValues};
 
 use super::ConnectionManager;
 use super::config::Config;
-use super::connection::{Carried, End, FIRST_REQUEST_GRACE, earliest};
-use super::http2_head::HeadClock;
+use super::connection::{Carried, End};
+use super::http2_clock::{Clock, Verdict};
 use crate::filters::Registration;
 use crate::http::http2::io::TokioSocket;
 use crate::http::http2::observer::Observer;
@@ -79,6 +78,16 @@ impl Http2Connection {
             waker: RefCell::default(),
             premature: PrematureResets::default(),
         })
+    }
+
+    /// Whether it has no streams.
+    pub fn is_idle(&self) -> bool {
+        self.active.get() == 0
+    }
+
+    /// Whether a response has said that it ends.
+    pub fn ends(&self) -> bool {
+        self.ends.get()
     }
 
     /// Counts a stream as open for as long as the returned value lives.
@@ -162,7 +171,7 @@ impl Drop for StreamSlot {
         let connection = &self.connection;
         connection.timers.borrow_mut().free.push(self.timer);
         connection.active.set(connection.active.get() - 1);
-        if connection.active.get() == 0 {
+        if connection.is_idle() {
             connection.wake();
         }
     }
@@ -245,7 +254,7 @@ impl ConnectionManager {
         let had_streams = connection.active.get() > 0;
         poll_fn(|cx| {
             connection.watch(cx);
-            if connection.active.get() == 0 {
+            if connection.is_idle() {
                 return Poll::Ready(());
             }
             Poll::Pending
@@ -287,7 +296,7 @@ impl ConnectionManager {
         let timer = registration.timer();
         let mut clock = Clock::new(self.config(), opened);
         loop {
-            registration.set_idle(connection.active.get() == 0);
+            registration.set_idle(connection.is_idle());
             clock.on_head(connection.observer.unfinished_head());
             clock.on_activity(connection.active.get());
             timer.set(clock.next());
@@ -298,10 +307,10 @@ impl ConnectionManager {
                 if let Poll::Ready(end) = driven {
                     return Poll::Ready(Event::Over(end));
                 }
-                let is_idle = connection.active.get() == 0;
+                let is_idle = connection.is_idle();
                 if is_idle != clock.is_idle()
                     || connection.observer.unfinished_head() != clock.head.stream()
-                    || connection.ends.get() && !clock.is_draining()
+                    || connection.ends() && !clock.is_draining()
                     || connection.is_abused.get()
                 {
                     return Poll::Ready(Event::Look);
@@ -470,198 +479,3 @@ fn header_list_max(config: &Config) -> u32 {
 /// What a field counts for besides its name and value (RFC 9113 section
 /// 6.5.2).
 const FIELD_OVERHEAD_BYTES: usize = 32;
-
-/// What is to be done with a connection whose deadlines were looked at.
-enum Verdict {
-    Wait,
-    /// Its end is to be announced.
-    Drain,
-    Close,
-    /// The headers of a request have taken too long.
-    LateHead,
-    /// The client has not answered a ping.
-    PingTimeout,
-}
-
-/// The deadlines of a connection.
-struct Clock {
-    opened: Instant,
-    idle: Option<Duration>,
-    drain: Duration,
-    keepalive: Option<Keepalive>,
-    /// Without streams since then.
-    idle_since: Option<Instant>,
-    head: HeadClock,
-    age_at: Option<Instant>,
-    close_at: Option<Instant>,
-    pings: Option<PingPong>,
-    ping: PingState,
-    /// Requests so far.
-    accepted: u32,
-}
-
-/// Where a connection is with its pings.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum PingState {
-    /// None is sent.
-    Off,
-    /// The next one is due then.
-    Next(Instant),
-    /// Its answer is due then.
-    Sent(Instant),
-}
-
-impl Clock {
-    fn new(config: &Config, opened: Instant) -> Self {
-        let keepalive = config.http2.keepalive;
-        let mut clock = Self {
-            opened,
-            idle: config.timeouts.idle,
-            drain: config.timeouts.drain,
-            keepalive,
-            idle_since: Some(reactor::now()),
-            head: HeadClock::new(&config.timeouts),
-            age_at: config.timeouts.connection.map(|age| opened + age),
-            close_at: None,
-            pings: None,
-            ping: PingState::Off,
-            accepted: 0,
-        };
-        clock.schedule_ping();
-        clock
-    }
-
-    fn is_idle(&self) -> bool {
-        self.idle_since.is_some()
-    }
-
-    fn is_draining(&self) -> bool {
-        self.close_at.is_some()
-    }
-
-    /// The headers of a request are on their way: as long as they are the connection is
-    /// not idle, whether or not it has streams.
-    fn on_head(&mut self, stream: Option<u32>) {
-        let now = reactor::now();
-        if self.head.set(stream, now) && stream.is_none() {
-            self.idle_since = self.idle_since.map(|_| now);
-        }
-    }
-
-    fn on_activity(&mut self, active: usize) {
-        match (active, self.idle_since) {
-            (0, None) => self.idle_since = Some(reactor::now()),
-            (0, Some(_)) => {}
-            _ => self.idle_since = None,
-        }
-    }
-
-    fn next(&self) -> Option<Instant> {
-        let ping = match self.ping {
-            PingState::Off => None,
-            PingState::Next(at) | PingState::Sent(at) => Some(at),
-        };
-        if self.is_draining() {
-            return earliest([self.close_at.filter(|_| self.is_idle()), ping]);
-        }
-        earliest([self.idle_at(), self.late_at(), self.age_at, ping])
-    }
-
-    fn idle_at(&self) -> Option<Instant> {
-        if self.head.stream().is_some() {
-            return None;
-        }
-        Some(self.idle_since? + self.idle?)
-    }
-
-    /// When the connection ends for headers that do not come to their end.
-    fn late_at(&self) -> Option<Instant> {
-        self.head.ends_at().filter(|_| self.is_idle())
-    }
-
-    fn begin_drain(&mut self, now: Instant) {
-        self.close_at = Some(now + self.drain);
-    }
-
-    fn judge(
-        &mut self,
-        now: Instant,
-        connection: &Http2Connection,
-        manager: &ConnectionManager,
-    ) -> Verdict {
-        let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        match self.ping {
-            PingState::Next(at) if at <= now => self.send_ping(now),
-            PingState::Sent(at) if at <= now => return Verdict::PingTimeout,
-            PingState::Off | PingState::Next(_) | PingState::Sent(_) => {}
-        }
-        let is_idle = connection.active.get() == 0;
-        if self.is_draining() {
-            return match is_idle && passed(self.close_at) {
-                true => Verdict::Close,
-                false => Verdict::Wait,
-            };
-        }
-        if passed(self.late_at()) {
-            return Verdict::LateHead;
-        }
-        if connection.ends.get() {
-            return Verdict::Drain;
-        }
-        // Its first request may be on its way.
-        let is_new = self.accepted == 0 && now < self.opened + FIRST_REQUEST_GRACE;
-        if manager.is_draining() && is_idle && !is_new {
-            return Verdict::Drain;
-        }
-        if is_idle && passed(self.idle_at()) {
-            manager.stats().downstream_cx_idle_timeout.inc();
-            return Verdict::Drain;
-        }
-        if passed(self.age_at) {
-            manager.stats().downstream_cx_max_duration_reached.inc();
-            return Verdict::Drain;
-        }
-        Verdict::Wait
-    }
-
-    fn schedule_ping(&mut self) {
-        self.ping = PingState::Off;
-        if let Some(keepalive) = &self.keepalive
-            && let Some(interval) = keepalive.interval
-        {
-            let jitter = interval.mul_f64(keepalive.jitter_percent / 100.0 * fastrand::f64());
-            self.ping = PingState::Next(reactor::now() + interval + jitter);
-        }
-    }
-
-    fn send_ping(&mut self, now: Instant) {
-        let (Some(keepalive), Some(pings)) = (&self.keepalive, &mut self.pings) else {
-            return;
-        };
-        // One is on its way already where this fails: that will be answered.
-        let _ = pings.send_ping(Ping::opaque());
-        self.ping = PingState::Sent(now + keepalive.timeout);
-    }
-
-    /// Counts a stream. The first one behind a long silence is begun with a ping,
-    /// where the configuration says so.
-    fn on_stream(&mut self, now: Instant) {
-        self.accepted += 1;
-        if let Some(since) = self.idle_since
-            && let Some(interval) = self.keepalive.and_then(|keepalive| keepalive.idle_interval)
-            && now > since + interval
-            && !matches!(self.ping, PingState::Sent(_))
-        {
-            self.send_ping(now);
-        }
-    }
-
-    fn poll_pong(&mut self, cx: &mut Context<'_>) {
-        if let PingState::Sent(_) = self.ping
-            && let Some(pings) = &mut self.pings
-            && let Poll::Ready(Ok(_)) = pings.poll_pong(cx)
-        {
-            self.schedule_ping();
-        }
-    }
-}

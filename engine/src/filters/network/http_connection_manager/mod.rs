@@ -9,7 +9,8 @@
 //! - `config.rs`: the compiled configuration.
 //! - `connection.rs`: waiting for requests, ending connections;
 //!   `http2_connection.rs` and `http2_stream.rs`: the same for HTTP/2, whose
-//!   requests run side by side; `http2_frames.rs`: what only its frames tell.
+//!   requests run side by side; `http2_clock.rs`: its deadlines; `http2_frames.rs`:
+//!   what only its frames tell, and `http2_head.rs`: headers without an end.
 //! - `request.rs`: what is done to a request before it is routed.
 //! - `routes.rs`: the route configurations, by scope where there are scopes.
 //! - `response.rs`: what is done to every response.
@@ -24,6 +25,7 @@ pub mod config;
 mod connection;
 mod filtered_body;
 mod finish;
+mod http2_clock;
 mod http2_connection;
 mod http2_frames;
 mod http2_head;
