@@ -6,7 +6,8 @@ use crate::http2;
 use crate::message::{self, Kind, Message};
 use crate::observation;
 use crate::origin::Witness;
-use std::io::{ErrorKind, Read, Write};
+use crate::patience;
+use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -337,7 +338,7 @@ impl Reader {
             self.stream
                 .set_read_timeout(Some(left))
                 .expect("a timeout above zero");
-            match self.stream.read(&mut buffer) {
+            match patience::read(&mut self.stream, &mut buffer) {
                 Ok(0) => self.ended = true,
                 Ok(count) => self.bytes.extend_from_slice(&buffer[..count]),
                 Err(error)

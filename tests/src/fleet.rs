@@ -4,8 +4,9 @@
 //! Host `i` listens on a free port of 127.0.0.1 and answers every request with
 //! its number, as the body and in the header `x-host`.
 
+use crate::patience;
 use std::collections::HashMap;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -235,7 +236,7 @@ fn serve(mut stream: TcpStream, number: usize, state: &State) {
     loop {
         while !received.windows(4).any(|end| end == b"\r\n\r\n") {
             let mut piece = [0; 4096];
-            match stream.read(&mut piece) {
+            match patience::read(&mut stream, &mut piece) {
                 Ok(0) | Err(_) => return,
                 Ok(size) => received.extend_from_slice(&piece[..size]),
             }
@@ -289,7 +290,7 @@ mod tests {
         let mut stream = TcpStream::connect(address)?;
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
         let mut answer = [0; 512];
-        let size = stream.read(&mut answer)?;
+        let size = patience::read(&mut stream, &mut answer)?;
         Ok(String::from_utf8_lossy(&answer[..size]).into_owned())
     }
 

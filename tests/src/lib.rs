@@ -12,6 +12,7 @@
 //! - `message.rs`: a tolerant reader of HTTP/1 messages, for what came back.
 //! - `comparison.rs`: a suite of cases on Envoy and on Ringway.
 //! - `case.rs`, `observation.rs`: one exchange, and everything seen of it.
+//! - `patience.rs`: reading with a time limit.
 //! - `ports.rs`: ports where nobody answers.
 //! - `stop.rs`: the end of threads that run beside a test.
 //! - `tries.rs`: what a busy machine may spoil is measured again.
@@ -32,6 +33,7 @@ pub mod message;
 pub mod name_server;
 pub mod observation;
 pub mod origin;
+pub mod patience;
 pub mod ports;
 pub mod process;
 pub mod programs;

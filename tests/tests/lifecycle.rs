@@ -5,10 +5,11 @@ use ringway_tests::client::{self, Expectation, Step};
 use ringway_tests::message::Message;
 use ringway_tests::observation::Scene;
 use ringway_tests::origin::{Act, Origin};
+use ringway_tests::patience;
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs;
 use ringway_tests::stop::StopOnDrop;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -265,7 +266,7 @@ fn ask(stream: &mut TcpStream, request: &[u8]) -> Option<Message> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        let count = stream.read(&mut buffer).ok()?;
+        let count = patience::read(&mut *stream, &mut buffer).ok()?;
         if count == 0 {
             return None;
         }

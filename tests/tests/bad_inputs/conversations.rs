@@ -6,7 +6,8 @@ use ringway_tests::case::{Case, case};
 use ringway_tests::client::{self, End, Expectation, Step};
 use ringway_tests::message::Message;
 use ringway_tests::observation::{Observation, Scene};
-use std::io::{Read, Write};
+use ringway_tests::patience;
+use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -210,7 +211,7 @@ fn ten_thousand_pipelined_requests_starve_nobody() {
                 let mut buffer = vec![0; 1 << 20];
                 let mut carry = Vec::new();
                 while answers < REQUESTS {
-                    let count = stream.read(&mut buffer).unwrap_or(0);
+                    let count = patience::read(&mut stream, &mut buffer).unwrap_or(0);
                     if count == 0 {
                         break;
                     }

@@ -4,10 +4,11 @@
 
 use ringway_tests::bootstrap::{EVERYTHING_TO_ORIGIN, Listener, bootstrap};
 use ringway_tests::fleet::{Fleet, Manner};
+use ringway_tests::patience;
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs::{self, Driver};
 use ringway_tests::tries::one_of_some;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -84,7 +85,7 @@ fn client(address: SocketAddr, start: Instant, ending: &AtomicBool) -> Vec<Sampl
         let mut answer = Vec::new();
         // The body is the host's number, one digit.
         while !answer.windows(4).any(|end| end == b"\r\n\r\n") || answer.ends_with(b"\r\n\r\n") {
-            let size = stream.read(&mut received).expect("an answer");
+            let size = patience::read(&mut stream, &mut received).expect("an answer");
             assert!(size > 0, "the proxy closed the connection");
             answer.extend_from_slice(&received[..size]);
         }

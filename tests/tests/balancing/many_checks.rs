@@ -2,10 +2,11 @@
 
 use ringway_tests::bootstrap::{EVERYTHING_TO_ORIGIN, Listener, bootstrap, cluster};
 use ringway_tests::fleet::Fleet;
+use ringway_tests::patience;
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs;
 use ringway_tests::tries::one_of_some;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,7 @@ fn times(process: &Process) -> (Duration, Duration) {
         let mut answer = Vec::new();
         // The body is the host's number, one digit.
         while !answer.ends_with(b"\r\n\r\n0") {
-            let size = stream.read(&mut received).expect("an answer");
+            let size = patience::read(&mut stream, &mut received).expect("an answer");
             assert!(size > 0, "the proxy closed the connection");
             answer.extend_from_slice(&received[..size]);
         }

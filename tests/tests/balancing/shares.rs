@@ -4,11 +4,12 @@
 use ringway_tests::bootstrap::{Listener, bootstrap};
 use ringway_tests::fleet::Fleet;
 use ringway_tests::message::{self, Kind, Message};
+use ringway_tests::patience;
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpStream;
 
 /// A cluster, and what becomes of the requests to it.
@@ -197,7 +198,7 @@ pub fn exchange(stream: &mut TcpStream, request: &[u8]) -> Message {
             return answer;
         }
         let mut piece = [0; 4096];
-        let size = stream.read(&mut piece).expect("the proxy answers");
+        let size = patience::read(&mut *stream, &mut piece).expect("the proxy answers");
         assert!(size > 0, "the proxy closed after {received:?}");
         received.extend_from_slice(&piece[..size]);
     }

@@ -1,8 +1,9 @@
 //! Requests that run while hosts change.
 
 use ringway_tests::message::{self, Kind, Message};
+use ringway_tests::patience;
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,7 +71,7 @@ pub fn ask_with(stream: &mut TcpStream, headers: &str) -> Message {
             return answer;
         }
         let mut piece = [0; 4096];
-        let size = stream.read(&mut piece).expect("the proxy answers");
+        let size = patience::read(&mut *stream, &mut piece).expect("the proxy answers");
         assert!(size > 0, "the proxy closed after {received:?}");
         received.extend_from_slice(&piece[..size]);
     }

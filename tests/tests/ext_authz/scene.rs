@@ -1,5 +1,6 @@
 //! A proxy whose listeners ask an authorization server, and hosts behind it.
 
+use ringway_tests::patience;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -255,7 +256,7 @@ fn send_back(mut stream: TcpStream, greeting: &[u8]) {
     // A proxy that does not take it is seen by its client.
     let _ = stream.write_all(greeting);
     let mut buffer = [0; 4096];
-    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+    while let Ok(count @ 1..) = patience::read(&mut stream, &mut buffer) {
         if stream.write_all(&buffer[..count]).is_err() {
             return;
         }
@@ -282,7 +283,7 @@ pub fn read(mut from: impl Read, count: usize) -> String {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     while bytes.len() < count {
-        match from.read(&mut buffer) {
+        match patience::read(&mut from, &mut buffer) {
             Ok(0) => return format!("{:?}, then the end", String::from_utf8_lossy(&bytes)),
             Ok(taken) => bytes.extend_from_slice(&buffer[..taken]),
             // An alert of TLS.

@@ -4,6 +4,7 @@ use crate::{PATIENCE, ask, await_quiet, on_every_driver};
 use ringway_tests::http2::{self, END_HEADERS, END_STREAM, data, frame, get, kind, request, reset};
 use ringway_tests::observation::Scene;
 use ringway_tests::origin::Act;
+use ringway_tests::patience;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -419,7 +420,7 @@ fn pour(client: &mut TcpStream, flood: &Flood) -> bool {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(_) => return true,
         }
-        match client.read(&mut read) {
+        match patience::read(&mut *client, &mut read) {
             Ok(0) => return true,
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
@@ -436,7 +437,7 @@ fn pour(client: &mut TcpStream, flood: &Flood) -> bool {
         }))
         .expect("a timeout");
     loop {
-        match client.read(&mut read) {
+        match patience::read(&mut *client, &mut read) {
             Ok(0) => return true,
             Ok(_) => {}
             Err(error) => {

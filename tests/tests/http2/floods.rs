@@ -7,7 +7,8 @@ use ringway_tests::comparison::as_in_envoy;
 use ringway_tests::http2::{self, END_STREAM, data, frame, get, kind, request};
 use ringway_tests::observation::{self, Scene};
 use ringway_tests::origin::Act;
-use std::io::{Read, Write};
+use ringway_tests::patience;
+use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -86,7 +87,7 @@ fn is_answered(client: &mut TcpStream, frames: &[u8]) -> bool {
         if http2::frames(&received).iter().any(is_pong) {
             return true;
         }
-        match client.read(&mut part) {
+        match patience::read(&mut *client, &mut part) {
             Ok(0) | Err(_) => return false,
             Ok(count) => received.extend_from_slice(&part[..count]),
         }

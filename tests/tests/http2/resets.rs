@@ -8,9 +8,10 @@ use ringway_tests::comparison::as_in_envoy;
 use ringway_tests::http2::{self, END_STREAM, frame, get, kind, reset};
 use ringway_tests::observation::Scene;
 use ringway_tests::origin::Act;
+use ringway_tests::patience;
 use ringway_tests::process::Program;
 use ringway_tests::programs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
@@ -51,7 +52,7 @@ impl Client {
     fn read_until(&mut self, is_it: impl Fn(&http2::Received) -> bool) -> bool {
         let mut part = [0; 4096];
         loop {
-            match self.socket.read(&mut part) {
+            match patience::read(&mut self.socket, &mut part) {
                 Ok(0) | Err(_) => return false,
                 Ok(count) => self.received.extend_from_slice(&part[..count]),
             }

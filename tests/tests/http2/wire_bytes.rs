@@ -9,7 +9,8 @@ use ringway_tests::http2::{
 };
 use ringway_tests::observation::Scene;
 use ringway_tests::origin::Act;
-use std::io::{Read, Write};
+use ringway_tests::patience;
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -158,7 +159,7 @@ fn read_response(client: &mut TcpStream) -> Vec<Received> {
         {
             return frames;
         }
-        let count = client.read(&mut part).expect("a response");
+        let count = patience::read(&mut *client, &mut part).expect("a response");
         assert!(count > 0, "{frames:?}");
         bytes.extend_from_slice(&part[..count]);
     }

@@ -1,6 +1,7 @@
 //! How many connections a listener has, whose they are when they wanted to go
 //! elsewhere, and whom hosts see as their client.
 
+use ringway_tests::patience;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -66,7 +67,7 @@ fn connect_from(client: Ipv4Addr, to: SocketAddr) -> TcpStream {
 fn read_to_end(mut stream: &TcpStream) -> String {
     let (mut bytes, mut part) = (Vec::new(), [0; 1024]);
     loop {
-        match stream.read(&mut part) {
+        match patience::read(&mut stream, &mut part) {
             Ok(0) => break,
             Ok(count) => bytes.extend_from_slice(&part[..count]),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
@@ -256,7 +257,7 @@ fn imitated(program: &Program) -> Vec<(String, String)> {
                 .expect("it is open");
             let (mut at_host, from) = host.accept().expect("a connection");
             let mut part = [0; 4096];
-            let _ = at_host.read(&mut part).expect("a request");
+            let _ = patience::read(&mut at_host, &mut part).expect("a request");
             at_host
                 .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
                 .expect("it is open");

@@ -1,6 +1,7 @@
 //! A client that asks one request after the other on a connection.
 
-use std::io::{self, Read, Write};
+use ringway_tests::patience;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -84,7 +85,7 @@ impl Client {
 
     fn read_more(&mut self) -> io::Result<()> {
         let mut part = [0; 4096];
-        match self.stream.read(&mut part)? {
+        match patience::read(&mut self.stream, &mut part)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             n => {
                 self.received.extend_from_slice(&part[..n]);

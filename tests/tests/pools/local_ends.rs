@@ -2,7 +2,7 @@
 //! not to be had. The ports are few because the cluster's sockets are told so
 //! (`IP_LOCAL_PORT_RANGE`), and taken because the test has bound them.
 
-use std::io::Read as _;
+use ringway_tests::patience;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
@@ -137,7 +137,7 @@ fn failures(process: &Process, ports: &[(u16, &str)]) -> Vec<String> {
     let mut seen = vec![ask(process, "/"), ask(process, "/again/")];
     let mut client = TcpStream::connect(process.listener("tcp")).expect("a connection");
     client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    seen.push(format!("{:?}", client.read(&mut [0]).ok()));
+    seen.push(format!("{:?}", patience::read(&mut client, &mut [0]).ok()));
     for (log, lines) in [("main.log", 2), ("tcp.log", 1)] {
         seen.extend(logged(&process.folder().join(log), 0, lines, PATIENCE));
     }

@@ -2,8 +2,9 @@
 
 use ringway_tests::bootstrap::{Listener, bootstrap, cluster};
 use ringway_tests::comparison::as_in_envoy;
+use ringway_tests::patience;
 use ringway_tests::process::{Process, Program};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,7 @@ fn missing(program: &Program) -> [u64; 2] {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let mut more = [0; 4096];
-        let length = upstream.read(&mut more).expect("a request");
+        let length = patience::read(&mut upstream, &mut more).expect("a request");
         assert!(length > 0, "the request ends within its head");
         request.extend_from_slice(&more[..length]);
     }
@@ -62,7 +63,7 @@ fn missing(program: &Program) -> [u64; 2] {
     let mut response = Vec::new();
     while !response.ends_with(b"abcdef") {
         let mut more = [0; 4096];
-        let length = client.read(&mut more).expect("a response");
+        let length = patience::read(&mut client, &mut more).expect("a response");
         assert!(length > 0, "the response is cut short");
         response.extend_from_slice(&more[..length]);
     }

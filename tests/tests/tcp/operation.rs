@@ -1,6 +1,7 @@
 //! What an operator sees and does: endpoints of the admin server, slow readers, hosts
 //! that come and go, the end of the process.
 
+use ringway_tests::patience;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ fn ask(stream: &mut TcpStream) -> String {
         return String::new();
     }
     let mut bytes = [0; 1024];
-    match stream.read(&mut bytes) {
+    match patience::read(&mut *stream, &mut bytes) {
         Ok(count) => String::from_utf8_lossy(&bytes[..count]).into_owned(),
         Err(_) => String::new(),
     }

@@ -1,6 +1,7 @@
 //! Connections that carry so much that the kernel moves their bytes: what both sides
 //! see, what is counted and logged is what it is without that.
 
+use ringway_tests::patience;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::LazyLock;
@@ -177,7 +178,7 @@ fn check(mut stream: &TcpStream, bytes: usize) -> usize {
     while got < bytes {
         let offset = got % PATTERN.len();
         let room = buffer.len().min(bytes - got).min(PATTERN.len() - offset);
-        match stream.read(&mut buffer[..room]) {
+        match patience::read(&mut stream, &mut buffer[..room]) {
             Ok(0) => break,
             Ok(more) => {
                 assert!(
@@ -251,7 +252,7 @@ fn await_descriptors(process: &Process, done: impl Fn((usize, usize)) -> bool) -
 fn ends_with_reset(mut stream: &TcpStream) -> bool {
     let mut buffer = vec![0; 256 * 1024];
     loop {
-        match stream.read(&mut buffer) {
+        match patience::read(&mut stream, &mut buffer) {
             Ok(0) => return false,
             Ok(_) => {}
             Err(error) => return error.kind() == ErrorKind::ConnectionReset,

@@ -3,7 +3,8 @@
 //! listener, data before the handshake, certificates that are made up. Envoy and Ringway
 //! answer alike, and serve others afterwards.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use ringway_tests::patience;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -62,7 +63,7 @@ impl Client {
             return false;
         }
         while !answer.ends_with(b"hello") {
-            match stream.read(&mut piece) {
+            match patience::read(&mut stream, &mut piece) {
                 Ok(0) | Err(_) => return false,
                 Ok(count) => answer.extend_from_slice(&piece[..count]),
             }

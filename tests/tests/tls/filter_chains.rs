@@ -1,7 +1,8 @@
 //! Which filter chain a connection runs through: the same chains and the same clients for
 //! Envoy and Ringway.
 
-use std::io::{Read as _, Write as _};
+use ringway_tests::patience;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -262,7 +263,7 @@ fn send(address: SocketAddr, pieces: &[Vec<u8>]) -> &'static str {
         std::thread::sleep(Duration::from_millis(2));
     }
     let mut first = [0; 1];
-    match stream.read(&mut first) {
+    match patience::read(&mut stream, &mut first) {
         // Whether an alert says why is another matter.
         Ok(1) if first[0] != ALERT => "an answer",
         _ => "closed",

@@ -1,7 +1,8 @@
 //! Hosts: how they are asked, and what becomes of requests where they are not who they
 //! should be.
 
-use std::io::{Read as _, Write as _};
+use ringway_tests::patience;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Sender, channel};
 
@@ -127,7 +128,7 @@ pub(super) fn not_tls() -> SocketAddr {
     let address = listener.local_addr().expect("its address");
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            let _ = stream.read(&mut [0; 4096]);
+            let _ = patience::read(&mut stream, &mut [0; 4096]);
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
         }
     });
@@ -147,12 +148,12 @@ fn host_in_pieces(files: &Files) -> (SocketAddr, Sender<()>) {
         let (socket, _) = listener.accept().expect("a connection");
         let session = rustls::ServerConnection::new(config).expect("a session");
         let mut stream = rustls::StreamOwned::new(session, socket);
-        let _ = stream.read(&mut [0; 4096]).expect("a request");
+        let _ = patience::read(&mut stream, &mut [0; 4096]).expect("a request");
         stream.write_all(HEAD).expect("it is sent");
         told.recv().expect("the test goes on");
         stream.write_all(BODY).expect("it is sent");
         // Until the proxy closes.
-        let _ = stream.read(&mut [0; 1]);
+        let _ = patience::read(&mut stream, &mut [0; 1]);
     });
     (address, tell)
 }
@@ -179,7 +180,7 @@ fn plaintext_of_hosts_counts_as_buffered() {
         let mut read = |until: &[u8]| {
             while !answer.ends_with(until) {
                 let mut buffer = [0; 4096];
-                let length = client.read(&mut buffer).expect("an answer");
+                let length = patience::read(&mut client, &mut buffer).expect("an answer");
                 assert!(length > 0, "{}", String::from_utf8_lossy(&answer));
                 answer.extend_from_slice(&buffer[..length]);
             }
