@@ -262,7 +262,8 @@ impl Chunk {
     }
 
     /// [`detach`](Chunk::detach)es where fewer than half of the buffers are free: for bytes that
-    /// go where nobody takes them back from.
+    /// go where nobody takes them back from, or stay with a task. At least half of the buffers
+    /// are left to those who receive and are done with it, so that everybody gets on.
     pub fn detach_if_scarce(&mut self) {
         if let Storage::Lent { pool, .. } = &self.storage
             && pool.free() < u32::from(pool.count()) / 2

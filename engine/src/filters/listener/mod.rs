@@ -142,6 +142,10 @@ impl<'a> Peeked<'a> {
 
     /// Waits for more bytes, and gives them.
     async fn more(&mut self) -> Result<&[u8], Refused> {
+        // The rest may be long in coming.
+        if let Some(whole) = &mut self.whole {
+            whole.detach_if_scarce();
+        }
         let Ok(Some(chunk)) = self.stream.recv().await else {
             return Err(Refused::RemoteClose);
         };

@@ -196,9 +196,7 @@ impl MessageReader {
             };
             self.consumed += step.consumed as u64;
             let mut part = chunk.split_to(step.consumed);
-            if !chunk.is_empty() {
-                self.unread = Some(chunk);
-            }
+            self.keep(chunk);
             part.truncate(step.data.end);
             part.advance(step.data.start);
             if !part.is_empty() {
@@ -258,9 +256,7 @@ impl MessageReader {
             };
             self.consumed += consumed as u64;
             chunk.advance(consumed);
-            if !chunk.is_empty() {
-                self.unread = Some(chunk);
-            }
+            self.keep(chunk);
             return Poll::Ready(Ok(head));
         }
     }
@@ -274,6 +270,15 @@ impl MessageReader {
     /// Takes it, for another reader.
     pub fn take_unread(&mut self) -> Option<Chunk> {
         self.unread.take()
+    }
+
+    /// Keeps what is behind a part that was read. It may be looked at much later, when the
+    /// message in front of it is over: it must not keep a buffer from others meanwhile.
+    fn keep(&mut self, mut rest: Chunk) {
+        if !rest.is_empty() {
+            rest.detach_if_scarce();
+            self.unread = Some(rest);
+        }
     }
 
     /// Ends reading for good.

@@ -152,8 +152,9 @@ impl TlsStream {
     }
 
     /// See [`Stream::unread`].
-    pub fn unread(&self, chunk: Chunk) {
+    pub fn unread(&self, mut chunk: Chunk) {
         if !chunk.is_empty() {
+            chunk.detach_if_scarce();
             self.0.state.borrow_mut().received.push_front(chunk);
         }
     }
@@ -175,6 +176,10 @@ impl TlsStream {
                 Some(chunk) => self.0.take(chunk),
                 None => return false,
             }
+        }
+        // Who asks leaves it there.
+        if let Some(chunk) = self.0.state.borrow_mut().received.front_mut() {
+            chunk.detach_if_scarce();
         }
         true
     }
@@ -346,6 +351,12 @@ impl Inner {
         let taken = state.take(chunk, &mut answers);
         let opened = state.bytes_received - before;
         state.last_received = opened as u32;
+        // What is behind the first record may stay for as long as a request takes.
+        state
+            .received
+            .iter_mut()
+            .skip(1)
+            .for_each(Chunk::detach_if_scarce);
         if let Some(count) = state.count
             && let Some(received) = count.received
         {
