@@ -723,6 +723,14 @@ fn timeouts() -> Vec<Case> {
         ),
         late("late 101 in a try", asks("/try")),
         late("late 101 in a quiet try", asks("/quiet-try")),
+        // A tunnel may be quiet for longer than its try.
+        case("quiet tunnel of a try", "upgrades", asks("/patient-try"))
+            .then(Step::Await(1))
+            .then(Step::Wait(MS(2500)))
+            .then_send("ping")
+            .then(Step::AwaitBytes(4))
+            .then(Step::Leave)
+            .origin(switch_and_talk()),
         case("late 101 and late bytes", "upgrades", asks("/patient-try"))
             .then(Step::Await(1))
             .then(Step::AwaitBytes(4))

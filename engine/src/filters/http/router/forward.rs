@@ -475,7 +475,7 @@ pub(super) fn request_ended(downstream: &Downstream, exchange: &mut Exchange) {
 
 /// The host has sent something: `per_try_idle_timeout` begins again. The timer
 /// need not be set for it: it comes too early and looks again.
-pub(super) fn host_moved(now: Instant, exchange: &mut Exchange) {
+fn host_moved(now: Instant, exchange: &mut Exchange) {
     if exchange.deadlines.try_idle.is_some() {
         exchange.deadlines.try_idle = exchange.limits.per_try_idle.map(|limit| now + limit);
     }

@@ -15,7 +15,7 @@ use ringway_codecs::header::HeaderId;
 use ringway_codecs::http1::ResponseHead;
 
 use super::failure::Failure;
-use super::forward::{Relayed, host_moved, send_head};
+use super::forward::{Relayed, send_head};
 use super::timeout::poll_deadline;
 use super::upstream_request::UpstreamRequest;
 use super::{ConnectionManager, LocalReply, shadow};
@@ -81,11 +81,11 @@ pub(super) async fn run(
     ) {
         return Relayed::Closed;
     }
-    // The request was answered: only how long the whole may take, and how
-    // long nothing may move, still counts.
+    // The request was answered, and the try is over: only how long the whole may
+    // take, and how long nothing may move, still counts.
     exchange.deadlines.request = None;
     exchange.deadlines.route = None;
-    host_moved(reactor::now(), exchange);
+    exchange.deadlines.try_idle = None;
     downstream.timer.set(exchange.deadlines.next());
     loop {
         let event = poll_fn(|cx| poll_event(upstream, manager, downstream, exchange, cx)).await;
@@ -94,7 +94,6 @@ pub(super) async fn run(
         match event {
             Event::FromHost(data) => {
                 downstream.send_raw(exchange, data);
-                host_moved(now, exchange);
             }
             Event::FromClient(data) => {
                 exchange.info.bytes_received += data.len() as u64;
