@@ -9,6 +9,7 @@ mod asking;
 mod attacks;
 mod auto_sni;
 mod bodies;
+mod buffers;
 mod checks;
 mod client_cert_header;
 mod clients;
