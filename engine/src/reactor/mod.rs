@@ -450,15 +450,19 @@ pub fn metrics() -> Metrics {
     })
 }
 
-/// Continues in the next turn, after events have been looked at.
+/// Continues in the next turn, after events have been looked at, however often the task is woken
+/// before that.
 pub async fn yield_now() {
-    let mut yielded = false;
+    let begun = turn();
     poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        with_current(|core| core.expect(NO_REACTOR).executor.defer(cx.waker().clone()));
-        Poll::Pending
+        with_current(|core| {
+            let core = core.expect(NO_REACTOR);
+            if core.turns.get() != begun {
+                return Poll::Ready(());
+            }
+            core.executor.defer(cx.waker().clone());
+            Poll::Pending
+        })
     })
     .await;
 }

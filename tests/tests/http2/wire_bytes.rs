@@ -47,6 +47,7 @@ fn exchanges() -> Vec<(&'static str, Vec<u8>, bool)> {
     vec![
         ("direct", get(1, "/direct", ""), true),
         ("forwarded", get(1, "/x", "x-own: 1\ncookie: a=1"), true),
+        ("late end", get(1, "/x", ""), true),
         (
             "headers in pieces",
             [
@@ -100,6 +101,13 @@ fn exchanges() -> Vec<(&'static str, Vec<u8>, bool)> {
 fn play(scene: &Scene, (name, frames, waits): &(&str, Vec<u8>, bool)) -> String {
     let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 40000\r\n\r\n";
     scene.origin.play(match waits {
+        // The end finds the stream waiting for it.
+        true if *name == "late end" => vec![
+            Act::Read,
+            Act::Send([&answer[..], &[b'y'; 39_000]].concat()),
+            Act::Wait(Duration::from_millis(50)),
+            Act::Send(vec![b'y'; 1000]),
+        ],
         true => vec![
             Act::Read,
             Act::Send([&answer[..], &[b'y'; 40_000]].concat()),

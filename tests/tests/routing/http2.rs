@@ -302,6 +302,14 @@ fn ends() -> Vec<Case> {
             Act::Send(half.into()),
             Act::Close,
         ]),
+        // The last of it comes together with the end.
+        http2("half a response, a part late", "auto", get(1, "/x", "")).origin([
+            Act::Read,
+            Act::Send(half.into()),
+            Act::Wait(Duration::from_millis(50)),
+            Act::Send(b"more".to_vec()),
+            Act::Close,
+        ]),
         http2("no response", "auto", get(1, "/x", "")).origin([Act::Read, Act::Close]),
         http2("nonsense", "auto", get(1, "/x", "")).answer("nonsense\r\n\r\n"),
         http2("too slow", "auto", get(1, "/short", "")).origin([Act::Read, Act::ReadToEnd]),

@@ -31,6 +31,29 @@ fn tasks_run_in_the_order_of_their_wake_ups() {
 }
 
 #[test]
+fn a_task_that_yields_goes_on_in_the_next_turn_whoever_wakes_it() {
+    on_both_drivers(|reactor| {
+        reactor.block_on(async {
+            let turns = Rc::new(Cell::new(None));
+            let seen = Rc::clone(&turns);
+            spawn(async move {
+                let before = turn();
+                // As a part of the task that is told of something meanwhile.
+                poll_fn(|cx| {
+                    cx.waker().wake_by_ref();
+                    Poll::Ready(())
+                })
+                .await;
+                yield_now().await;
+                seen.set(Some(turn() - before));
+            });
+            settled(|| metrics().tasks == 0).await;
+            assert_eq!(turns.get(), Some(1));
+        });
+    });
+}
+
+#[test]
 fn a_busy_task_does_not_keep_events_from_others() {
     on_both_drivers(|reactor| {
         reactor.block_on(async {
