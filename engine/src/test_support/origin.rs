@@ -157,7 +157,8 @@ impl OriginConnection {
         }
     }
 
-    fn exactly(&mut self, bytes: usize) -> Option<Vec<u8>> {
+    /// Reads this many bytes, whatever they are.
+    pub fn exactly(&mut self, bytes: usize) -> Option<Vec<u8>> {
         while self.unread.len() < bytes {
             self.fill()?;
         }

@@ -8,6 +8,7 @@ mod failures;
 mod faults;
 mod pipelining;
 mod retries;
+mod scarce_buffers;
 mod timeouts;
 mod tunnels;
 

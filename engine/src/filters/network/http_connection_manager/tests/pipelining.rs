@@ -1,7 +1,6 @@
 //! Many requests at once on one connection.
 
 use super::*;
-use crate::reactor::Options;
 
 fn local() -> Setup {
     Setup {
@@ -103,34 +102,5 @@ fn max_requests_per_connection_ends_it_between_two_requests() {
         assert!(client.is_at_end());
         assert_eq!(proxy.http("downstream_cx_max_requests_reached"), 1);
         assert_eq!(proxy.cluster("upstream_rq_total"), 2);
-    });
-}
-
-/// What is behind a request waits for its turn, and keeps no receive buffer meanwhile:
-/// the answer in front of it could not be received otherwise.
-#[test]
-fn what_is_behind_requests_leaves_the_buffers_to_others() {
-    on_both_drivers(|driver| {
-        let origin = Origin::echo();
-        let options = Options {
-            driver,
-            buffer_count: 16,
-            ..Options::default()
-        };
-        let mut proxy = Proxy::start_with(&options, &Setup::default(), origin.address);
-        let mut clients: Vec<_> = (0..100).map(|_| proxy.connect()).collect();
-        for (n, client) in clients.iter_mut().enumerate() {
-            client.send(format!(
-                "GET /{n} HTTP/1.1\r\nhost: test\r\n\r\n\
-                 POST /b{n} HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\nbody"
-            ));
-        }
-        assert_eq!(proxy.connect().ask("/beside").text(), "/beside");
-        for (n, client) in clients.iter_mut().enumerate() {
-            assert_eq!(client.response().text(), format!("/{n}"));
-            assert_eq!(client.response().text(), format!("/b{n}body"));
-        }
-        drop(clients);
-        proxy.check_balance();
     });
 }
