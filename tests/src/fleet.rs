@@ -34,8 +34,6 @@ pub enum Manner {
     Hang,
     /// It resets the connection instead of answering.
     Reset,
-    /// It promises ten bytes, sends half of them and resets the connection.
-    ResetInBody,
     /// It answers and closes the connection without saying so before.
     AnswerAndClose,
 }
@@ -262,12 +260,6 @@ fn serve(mut stream: TcpStream, number: usize, state: &State) {
             Manner::Bytes(bytes) => stream.write_all(&bytes),
             Manner::Hang => Ok(()),
             Manner::Reset => return reset(&stream),
-            Manner::ResetInBody => {
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345");
-                // What was sent should arrive before the reset does.
-                thread::sleep(Duration::from_millis(20));
-                return reset(&stream);
-            }
             Manner::AnswerAndClose => {
                 // In one segment: nobody can take the connection in between.
                 let _ = SockRef::from(&stream).set_tcp_cork(true);
