@@ -12,6 +12,7 @@
 //! - `message.rs`: a tolerant reader of HTTP/1 messages, for what came back.
 //! - `comparison.rs`: a suite of cases on Envoy and on Ringway.
 //! - `case.rs`, `observation.rs`: one exchange, and everything seen of it.
+//! - `logs.rs`: the lines of its logs.
 //! - `patience.rs`: reading with a time limit.
 //! - `ports.rs`: ports where nobody answers.
 //! - `stop.rs`: the end of threads that run beside a test.
@@ -29,6 +30,7 @@ pub mod fleet;
 pub mod hpack;
 pub mod http2;
 pub mod intended_differences;
+pub mod logs;
 pub mod message;
 pub mod name_server;
 pub mod observation;

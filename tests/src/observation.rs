@@ -4,12 +4,13 @@
 
 mod books;
 
-pub use books::{logged, moved};
+pub use books::moved;
 
 use crate::admin::{Admin, Stats};
 use crate::bootstrap::{self, LOG_OPERATORS, Listener};
 use crate::case::Case;
 use crate::client::{self, Outcome, Stage, Step};
+use crate::logs;
 use crate::message::{self, Message};
 use crate::origin::{Origin, Seen};
 use crate::ports::{Reserved, Stuck};
@@ -26,6 +27,9 @@ const STILL_LOOKS: u32 = 2;
 
 /// How long the proxy may take to finish its books after the client has gone.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
+
+/// So long lines are waited for that should come; of some requests there are none.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The aspect of a message that is the order of its headers.
 const ORDER: &str = ".order";
@@ -321,8 +325,8 @@ impl Scene {
         );
     }
 
-    fn see_log(&self, log: &str, all: &mut Observation) {
-        for (number, line) in log.lines().enumerate() {
+    fn see_log(&self, log: &[String], all: &mut Observation) {
+        for (number, line) in log.iter().enumerate() {
             let values: Vec<_> = line.split('\t').collect();
             if values.len() != LOG_OPERATORS.len() {
                 let words: Vec<_> = without_times(line)
@@ -337,7 +341,7 @@ impl Scene {
                 all.insert(format!("log[{number}].{name}"), self.masked(value));
             }
         }
-        all.insert("log.lines".into(), log.lines().count().to_string());
+        all.insert("log.lines".into(), log.len().to_string());
     }
 
     fn masked_value(&self, value: &str) -> String {
@@ -479,12 +483,11 @@ fn moved_by(moved: &BTreeMap<String, i64>, name: &str) -> i64 {
 }
 
 /// What was added to the log: at least `lines` lines, unless they do not come.
-fn await_log(path: &std::path::Path, start: usize, lines: i64) -> String {
-    let deadline = Instant::now() + Duration::from_secs(1);
+fn await_log(path: &std::path::Path, start: usize, lines: i64) -> Vec<String> {
+    let deadline = Instant::now() + LOG_PATIENCE;
     loop {
-        let bytes = std::fs::read(path).unwrap_or_default();
-        let new = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).into_owned();
-        let of_ends = new.lines().filter(|line| !is_before_end(line));
+        let new = logs::lines(path, start);
+        let of_ends = new.iter().filter(|line| !is_before_end(line));
         if of_ends.count() as i64 >= lines || Instant::now() > deadline {
             return new;
         }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use ringway_tests::client::{self, Expectation, Step};
 use ringway_tests::http2::origin as http2;
+use ringway_tests::logs;
 use ringway_tests::message::Message;
 use ringway_tests::origin::{Act, Origin};
 use ringway_tests::process::{Process, Program};
@@ -59,8 +60,8 @@ fn access_logs(stage: &Stage) {
         "{line}"
     );
     let line = stage.await_text("the line in JSON", || {
-        let text = std::fs::read_to_string(stage.path("ringway-access.json")).ok()?;
-        text.lines().next().map(str::to_owned)
+        let lines = logs::lines(&stage.path("ringway-access.json"), 0);
+        lines.into_iter().next()
     });
     let value: serde_json::Value = serde_json::from_str(&line).expect("a line is one JSON value");
     assert_eq!(value["method"], "GET", "{line}");

@@ -1,8 +1,6 @@
 //! What a program has written about what happened: counters and logs.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::{Duration, Instant};
 
 use crate::admin::Stats;
 
@@ -22,19 +20,4 @@ pub fn moved(
             (by != 0).then(|| (name.clone(), by))
         })
         .collect()
-}
-
-/// What was added to a log behind its first `start` bytes, once there are so many
-/// lines; after `patience`, those that there are.
-#[must_use]
-pub fn logged(path: &Path, start: usize, lines: usize, patience: Duration) -> Vec<String> {
-    let begun = Instant::now();
-    loop {
-        let bytes = std::fs::read(path).unwrap_or_default();
-        let new = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).into_owned();
-        if new.lines().count() >= lines || begun.elapsed() > patience {
-            return new.lines().map(str::to_owned).collect();
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -6,6 +6,7 @@ use ringway_tests::bootstrap::{Listener, bootstrap};
 use ringway_tests::client::{Expectation, Step, converse};
 use ringway_tests::comparison::as_in_envoy;
 use ringway_tests::fleet::{Fleet, Manner};
+use ringway_tests::logs;
 use ringway_tests::process::{Process, Program};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -261,20 +262,13 @@ fn degradation_ends_and_is_logged_as_envoy_does() {
 
 /// So many events, without their times.
 fn events(process: &Process, count: usize) -> Vec<serde_json::Value> {
-    let deadline = Instant::now() + Duration::from_secs(20);
     let path = process.folder().join("outliers");
-    loop {
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        if text.lines().count() >= count || Instant::now() > deadline {
-            let lines = text.lines().map(|line| {
-                let mut event: serde_json::Value =
-                    serde_json::from_str(line).expect("an event is JSON");
-                event["timestamp"] = "then".into();
-                event["upstream_url"] = "host".into();
-                event
-            });
-            return lines.collect();
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let lines = logs::await_lines(&path, 0, count, Duration::from_secs(20));
+    let events = lines.iter().map(|line| {
+        let mut event: serde_json::Value = serde_json::from_str(line).expect("an event is JSON");
+        event["timestamp"] = "then".into();
+        event["upstream_url"] = "host".into();
+        event
+    });
+    events.collect()
 }

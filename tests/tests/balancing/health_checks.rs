@@ -10,6 +10,7 @@ use ringway_tests::bootstrap::{Listener, bootstrap};
 use ringway_tests::client::{Expectation, Step, converse};
 use ringway_tests::comparison::as_in_envoy;
 use ringway_tests::fleet::{Fleet, Manner};
+use ringway_tests::logs;
 use ringway_tests::origin::{Act, Origin};
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs;
@@ -379,14 +380,14 @@ fn play(program: &Program) -> Vec<Seen> {
             let mut counts: Vec<_> = counts.collect();
             counts.sort();
             let log = process.folder().join(format!("{}.events", case.name));
-            let events = std::fs::read_to_string(log).unwrap_or_default();
+            let events = logs::lines(&log, 0);
             let degraded = stats.get(&format!("{prefix}health_check.degraded"));
             Seen {
                 degraded: degraded.copied().unwrap_or(0),
                 flags,
                 counts,
                 // Failures that change nothing come as often as there is time.
-                events: deduplicated(events.lines().map(without_times)),
+                events: deduplicated(events.iter().map(|line| without_times(line))),
             }
         })
         .collect()

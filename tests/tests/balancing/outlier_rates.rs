@@ -4,6 +4,7 @@
 use ringway_tests::bootstrap::{Listener, bootstrap};
 use ringway_tests::client::{Expectation, Step, converse};
 use ringway_tests::fleet::{Fleet, Manner};
+use ringway_tests::logs;
 use ringway_tests::process::{Process, Program, compared_programs};
 use ringway_tests::programs;
 use ringway_tests::tries::one_of_some;
@@ -172,9 +173,9 @@ fn counts(process: &Process) -> BTreeMap<String, u64> {
 }
 
 fn events(process: &Process) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(process.folder().join("outliers")).unwrap_or_default();
-    let mut events: Vec<serde_json::Value> = text
-        .lines()
+    let lines = logs::lines(&process.folder().join("outliers"), 0);
+    let mut events: Vec<serde_json::Value> = lines
+        .iter()
         .map(|line| serde_json::from_str(line).expect("an event is JSON"))
         .collect();
     for event in &mut events {

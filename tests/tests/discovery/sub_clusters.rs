@@ -5,6 +5,7 @@ use ringway_tests::bootstrap::{Listener, bootstrap};
 use ringway_tests::client::{Expectation, Step, converse};
 use ringway_tests::comparison::as_in_envoy;
 use ringway_tests::fleet::{Fleet, Manner};
+use ringway_tests::logs;
 use ringway_tests::message::Message;
 use ringway_tests::name_server::{NameServer, Reply};
 use ringway_tests::process::{Process, Program, all_programs, each_driver};
@@ -164,15 +165,9 @@ impl Scene<'_> {
     /// Waits until so many requests are logged.
     fn logged(&self, lines: usize) -> Vec<String> {
         let path = self.process.folder().join("log");
-        let begun = Instant::now();
-        loop {
-            let text = fs::read_to_string(&path).unwrap_or_default();
-            if text.lines().count() >= lines {
-                return text.lines().map(str::to_owned).collect();
-            }
-            assert!(begun.elapsed() < PATIENCE, "{text}");
-            thread::sleep(Duration::from_millis(10));
-        }
+        let logged = logs::await_lines(&path, 0, lines, PATIENCE);
+        assert!(logged.len() >= lines, "{logged:?}");
+        logged
     }
 
     /// The clusters of `/config_dump` that came at run time, and their hosts.

@@ -1,6 +1,7 @@
 //! Connections of listeners that ask, one after the other: what is seen of each.
 
 use ringway_tests::admin::Stats;
+use ringway_tests::logs;
 use ringway_tests::observation;
 use ringway_tests::process::Program;
 
@@ -46,7 +47,7 @@ fn play(scene: &mut Scene, files: &Files, all: &[(Listener, Client)]) -> Vec<Str
         for form in ["log", "json"] {
             let log = scene.process.folder().join(format!("{name}.{form}"));
             // Of several connections, whichever has ended first.
-            let mut lines = observation::logged(&log, 0, client.connections(), PATIENCE);
+            let mut lines = logs::await_lines(&log, 0, client.connections(), PATIENCE);
             lines.sort();
             for line in lines {
                 seen.push(format!("{name} logs {}", without_duration(&line)));

@@ -5,12 +5,12 @@ use crate::{LISTENERS, PATIENCE};
 use ringway_tests::bootstrap::cluster;
 use ringway_tests::comparison::as_in_envoy;
 use ringway_tests::http2::{self, END_STREAM, data, frame, get, kind, request};
+use ringway_tests::logs;
 use ringway_tests::observation::{self, Scene};
 use ringway_tests::origin::Act;
 use ringway_tests::patience;
 use std::io::Write;
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
 
 /// A flood: to whom, what comes before and is read before the rest comes, and
 /// what comes then, so many times.
@@ -150,22 +150,15 @@ fn pour(scene: &Scene, (name, listener, before, unit, count): Flood) -> String {
 
 /// Of each line the parts that a flood decides about.
 fn log_of(path: &std::path::Path, start: usize, lines: usize) -> Vec<String> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let bytes = std::fs::read(path).unwrap_or_default();
-        let log = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).into_owned();
-        if log.lines().count() >= lines || Instant::now() > deadline {
-            let told = ["path=", "code=", "details=", "flags="];
-            let parts = |line: &str| {
-                let parts = line
-                    .split('\t')
-                    .filter(|part| told.iter().any(|t| part.starts_with(t)));
-                parts.collect::<Vec<_>>().join(" ")
-            };
-            return log.lines().map(parts).collect();
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let told = ["path=", "code=", "details=", "flags="];
+    let parts = |line: String| {
+        let parts = line
+            .split('\t')
+            .filter(|part| told.iter().any(|t| part.starts_with(t)));
+        parts.collect::<Vec<_>>().join(" ")
+    };
+    let lines = logs::await_lines(path, start, lines, PATIENCE);
+    lines.into_iter().map(parts).collect()
 }
 
 #[test]

@@ -6,7 +6,8 @@ use ringway_tests::admin::Stats;
 use ringway_tests::bootstrap::{Listener, cluster};
 use ringway_tests::comparison::as_in_envoy;
 use ringway_tests::http2::{self, END_HEADERS, END_STREAM, frame, get, kind};
-use ringway_tests::observation::{Scene, await_still, logged};
+use ringway_tests::logs;
+use ringway_tests::observation::{Scene, await_still};
 use ringway_tests::origin::{self, Act};
 use ringway_tests::process::Program;
 use std::io::{Read, Write};
@@ -114,7 +115,7 @@ fn late(
             && stats.get(&count("downstream_rq_active")) == Some(&0)
     };
     let stats = await_still(admin, is_over);
-    let lines = logged(&log, start, requests, PATIENCE);
+    let lines = logs::await_lines(&log, start, requests, PATIENCE);
     let last = lines.last().expect("a line");
     let told = last.split('\t').filter(|part| {
         ["path=", "details=", "flags=", "protocol="]

@@ -7,13 +7,13 @@ use ringway_tests::comparison::as_in_envoy;
 use ringway_tests::http2::{
     self, END_HEADERS, END_STREAM, Received, data, frame, get, headers, kind, request, reset,
 };
+use ringway_tests::logs;
 use ringway_tests::observation::Scene;
 use ringway_tests::origin::Act;
 use ringway_tests::patience;
 use std::io::Write;
 use std::net::TcpStream;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const LISTENERS: &[Listener] = &[Listener {
     name: "wire",
@@ -115,7 +115,7 @@ fn play(scene: &Scene, (name, frames, waits): &(&str, Vec<u8>, bool)) -> String 
         false => vec![Act::ReadHead, Act::ReadToEnd],
     });
     let path = scene.process.folder().join("wire.log");
-    let lines = lines_of(&path).len();
+    let start = std::fs::metadata(&path).map_or(0, |log| log.len() as usize);
     let mut client = TcpStream::connect(scene.address("wire")).expect("a connection");
     client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     client.write_all(&http2::preface()).expect("it is read");
@@ -124,7 +124,8 @@ fn play(scene: &Scene, (name, frames, waits): &(&str, Vec<u8>, bool)) -> String 
         true => read_response(&mut client),
         false => Vec::new(),
     };
-    let line = await_line(&path, lines);
+    let lines = logs::await_lines(&path, start, 1, PATIENCE);
+    let line = lines.first().expect("it is logged");
     let logged: Vec<i64> = line
         .split(' ')
         .map(|part| part.parse().expect("a number"))
@@ -170,23 +171,6 @@ fn read_response(client: &mut TcpStream) -> Vec<Received> {
         let count = patience::read(&mut *client, &mut part).expect("a response");
         assert!(count > 0, "{frames:?}");
         bytes.extend_from_slice(&part[..count]);
-    }
-}
-
-fn lines_of(path: &Path) -> Vec<String> {
-    let log = std::fs::read_to_string(path).unwrap_or_default();
-    let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole.lines().map(str::to_owned).collect()
-}
-
-fn await_line(path: &Path, before: usize) -> String {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(line) = lines_of(path).get(before) {
-            return line.clone();
-        }
-        assert!(Instant::now() < deadline, "nothing is logged");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

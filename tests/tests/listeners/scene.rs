@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ringway_tests::admin::Stats;
 use ringway_tests::intended_differences::{Ledger, Suite};
+use ringway_tests::logs;
 use ringway_tests::observation;
 use ringway_tests::process::{Process, Program, compared_programs};
 use socket2::{Domain, Socket, Type};
@@ -309,7 +310,7 @@ fn play(case: &Case, process: &Process, host: &Host) -> Seen {
     seen.insert("client".into(), client);
     let requests = moved.get(&format!("http.{}.downstream_rq_total", case.listener));
     let requests = requests.map_or(0, |count| *count as usize);
-    let lines = observation::logged(&log, log_start, requests, PATIENCE);
+    let lines = logs::await_lines(&log, log_start, requests, PATIENCE);
     for (number, line) in lines.iter().enumerate() {
         seen.insert(format!("log[{number}]"), masked(line));
     }

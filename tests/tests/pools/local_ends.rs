@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use ringway_tests::bootstrap::{bootstrap, cluster};
 use ringway_tests::comparison::as_in_envoy;
-use ringway_tests::observation::{await_still, logged, moved};
+use ringway_tests::logs;
+use ringway_tests::observation::{await_still, moved};
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs::say;
 use socket2::{Domain, Socket, Type};
@@ -139,7 +140,8 @@ fn failures(process: &Process, ports: &[(u16, &str)]) -> Vec<String> {
     client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     seen.push(format!("{:?}", patience::read(&mut client, &mut [0]).ok()));
     for (log, lines) in [("main.log", 2), ("tcp.log", 1)] {
-        seen.extend(logged(&process.folder().join(log), 0, lines, PATIENCE));
+        let log = process.folder().join(log);
+        seen.extend(logs::await_lines(&log, 0, lines, PATIENCE));
     }
     let after = await_still(process.admin(), |_| true);
     let is_counted = |name: &str| {

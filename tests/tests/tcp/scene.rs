@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ringway_tests::admin::Stats;
 use ringway_tests::bootstrap;
+use ringway_tests::logs;
 use ringway_tests::observation;
 use ringway_tests::ports::{Reserved, Stuck};
 use ringway_tests::process::{Process, Program, compared_programs};
@@ -367,7 +368,7 @@ impl Scene {
         for act in &case.acts {
             match act {
                 Act::AwaitLog(lines) => {
-                    let _ = observation::logged(&log, log_start, *lines, PATIENCE);
+                    let _ = logs::await_lines(&log, log_start, *lines, PATIENCE);
                 }
                 act => self.act(case, act, &mut players, &mut seen),
             }
@@ -381,7 +382,7 @@ impl Scene {
             }
             seen.push(self.masked(&format!("{name} {by:+}")));
         }
-        for line in observation::logged(&log, log_start, case.log_lines, PATIENCE) {
+        for line in logs::await_lines(&log, log_start, case.log_lines, PATIENCE) {
             let is_certain = |word: &&str| !case.uncertain.iter().any(|part| word.contains(part));
             let words: Vec<_> = line.split(' ').filter(is_certain).collect();
             seen.push(self.masked(&format!("log {}", words.join(" "))));

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringway_tests::admin::Stats;
+use ringway_tests::logs;
 use ringway_tests::process::{Process, Program, each_driver};
 use ringway_tests::programs;
 
@@ -213,15 +214,9 @@ pub(super) fn moved(process: &Process) -> BTreeMap<String, u64> {
 
 pub(super) fn log_of(process: &Process, name: &str, lines: usize) -> String {
     let path = process.folder().join(format!("{name}.log"));
-    let begun = Instant::now();
-    loop {
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        if text.lines().count() >= lines {
-            return text;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{name}: {text}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let logged = logs::await_lines(&path, 0, lines, PATIENCE);
+    assert!(logged.len() >= lines, "{name}: {logged:?}");
+    logged.into_iter().map(|line| line + "\n").collect()
 }
 
 /// Both drivers and, where there is one, Envoy: what each of them gives, which must
