@@ -117,7 +117,7 @@ fn cluster(case: &Case, port: u16) -> String {
     format!(
         "  - {{ name: {name}, type: STATIC, load_assignment: {{ cluster_name: {name}, endpoints: [ \
          {{ lb_endpoints: [ {{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, \
-         port_value: {port} }} }} }} }} ] }} ] }}, health_checks: [ {{ timeout: 1s, interval: \
+         port_value: {port} }} }} }} }} ] }} ] }}, health_checks: [ {{ timeout: 3s, interval: \
          0.05s, no_traffic_interval: 0.05s, unhealthy_threshold: 2, healthy_threshold: 2, \
          grpc_health_check: {{ {check} }} }} ], typed_extension_protocol_options: {{ \
          envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {{ \"@type\": \

@@ -298,10 +298,10 @@ fn configuration(fleet: &Fleet) -> String {
         let comma = if endpoint.is_empty() { "" } else { ", " };
         let _ = writeln!(
             text,
-            "  - {{ name: {name}, type: STATIC, connect_timeout: 0.2s, load_assignment: {{ \
+            "  - {{ name: {name}, type: STATIC, connect_timeout: 5s, load_assignment: {{ \
              cluster_name: {name}, endpoints: [ {{ lb_endpoints: [ {{ endpoint: {{ address: {{ \
              socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}{comma}{endpoint} }} }} \
-             ] }} ] }}, health_checks: [ {{ timeout: 1s, interval: 0.05s, \
+             ] }} ] }}, health_checks: [ {{ timeout: 3s, interval: 0.05s, \
              no_traffic_interval: 0.05s, unhealthy_threshold: 2, healthy_threshold: 2, \
              event_logger: [ {{ name: file, typed_config: {{ \"@type\": \
              type.googleapis.com/envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink, \
@@ -495,7 +495,7 @@ fn requests_are_those_of_envoy() {
                 0 => ", health_check_config: { hostname: of-the-host }",
                 _ => "",
             };
-            let check = format!("timeout: 1s, {ONCE}, {check}");
+            let check = format!("timeout: 5s, {ONCE}, {check}");
             let fields = match number {
                 5 => PROPER,
                 _ => "",
@@ -584,7 +584,7 @@ fn requests_while_hosts_are_unhealthy_end_as_in_envoy() {
             let panic = format!(
                 ", common_lb_config: {{ healthy_panic_threshold: {{ value: {threshold} }} }}"
             );
-            let check = format!("timeout: 1s, {ONCE}, http_health_check: {{ path: / }}");
+            let check = format!("timeout: 5s, {ONCE}, http_health_check: {{ path: / }}");
             clusters += &checked(name, port, (&panic, ""), &check);
         }
         let process = Process::start(program, &bootstrap(LISTENERS, &clusters));

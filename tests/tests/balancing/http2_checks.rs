@@ -226,7 +226,7 @@ fn cluster(name: &str, address: SocketAddr, more: &str, check: &str) -> String {
     format!(
         "  - {{ name: {name}, type: STATIC, load_assignment: {{ cluster_name: {name}, endpoints: [ \
          {{ lb_endpoints: [ {{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, \
-         port_value: {} }} }} }} }} ] }} ] }}, health_checks: [ {{ timeout: 1s, interval: 0.05s, \
+         port_value: {} }} }} }} }} ] }} ] }}, health_checks: [ {{ timeout: 3s, interval: 0.05s, \
          no_traffic_interval: 0.05s, unhealthy_threshold: 2, healthy_threshold: 2, {more} \
          http_health_check: {{ codec_client_type: HTTP2, {check} }} }} ] }}\n",
         address.port()

@@ -207,7 +207,7 @@ fn play(program: &Program, cases: &[Case]) -> Vec<(String, Vec<u8>, bool)> {
     for (number, case) in cases.iter().enumerate() {
         let (port, calls) = host(bytes(case.answer));
         let check = format!(
-            "health_checks: [ {{ timeout: 1s, interval: 0.1s, no_traffic_interval: 0.1s, \
+            "health_checks: [ {{ timeout: 3s, interval: 0.1s, no_traffic_interval: 0.1s, \
              unhealthy_threshold: 1, healthy_threshold: 1, custom_health_check: {{ \
              name: envoy.health_checkers.thrift, typed_config: {{ \"@type\": \
              type.googleapis.com/envoy.extensions.health_checkers.thrift.v3.Thrift, \

@@ -192,7 +192,7 @@ fn checked(origins: &[Origin; 2], panic_threshold: u32) -> String {
     });
     format!(
         "- name: origin\n  type: STATIC\n  common_lb_config: {{ healthy_panic_threshold: {{ value: \
-         {panic_threshold} }} }}\n  health_checks: [ {{ timeout: 1s, interval: 0.05s, \
+         {panic_threshold} }} }}\n  health_checks: [ {{ timeout: 3s, interval: 0.05s, \
          no_traffic_interval: 0.05s, unhealthy_threshold: 1, healthy_threshold: 1, \
          http_health_check: {{ path: /health }} }} ]\n  load_assignment: {{ cluster_name: origin, \
          endpoints: [ {{ lb_endpoints: [ {} ] }} ] }}\n",

@@ -194,7 +194,7 @@ fn configuration(files: &Files, cases: &[Case], servers: &[Server], times: &str)
             "  - {{ name: {name}, type: STATIC, {}, load_assignment: {{ cluster_name: {name}, \
              endpoints: [ {{ lb_endpoints: [ {{ endpoint: {{ {endpoint} address: {{ \
              socket_address: {{ address: 127.0.0.1, port_value: {} }} }} }} }} ] }} ] }}, \
-             health_checks: [ {{ timeout: 1s, {times}, unhealthy_threshold: 1, \
+             health_checks: [ {{ timeout: 5s, {times}, unhealthy_threshold: 1, \
              healthy_threshold: 1, {check} }} ] }}",
             client_tls(context),
             server.address.port()
