@@ -106,10 +106,9 @@ const REPORTS: &[&str] = &[
      endpoint-load-metrics: TEXT cpu_utilization=0.4,rps_fractional=RPS",
 ];
 
-/// The periods of each cluster: reports of all hosts are there before the first
-/// of them counts.
-const PERIODS: &str = "blackout_period: 5s, weight_update_period: 0.1s";
-const BLACKOUT: Duration = Duration::from_secs(5);
+/// Reports of all hosts of a cluster are to be there before the first of them
+/// counts; so many seconds later it does, or more on a busy machine.
+const BLACKOUTS: &[u64] = &[5, 20, 60];
 
 /// Fields of the policy, and of the cluster.
 const CLUSTERS: &[(&str, &str)] = &[
@@ -239,6 +238,13 @@ fn await_weights(
 
 /// The weights of each cluster, after each host has reported.
 fn report_all(program: &Program) -> Vec<Vec<u32>> {
+    let mut tries = BLACKOUTS.iter();
+    let weights = tries.find_map(|seconds| report_within(program, Duration::from_secs(*seconds)));
+    weights.expect("with equal weights each host gets one request")
+}
+
+/// The same, if all have reported within this time.
+fn report_within(program: &Program, blackout: Duration) -> Option<Vec<Vec<u32>>> {
     let fleet = Fleet::start(REPORTS.len());
     for (host, report) in REPORTS.iter().enumerate() {
         fleet.set(host, Manner::Bytes(answer(host, report)));
@@ -248,21 +254,23 @@ fn report_all(program: &Program) -> Vec<Vec<u32>> {
     let names: Vec<_> = (0..CLUSTERS.len()).map(|i| format!("c{i}")).collect();
     let mut yaml = String::new();
     for (name, (fields, more)) in names.iter().zip(CLUSTERS) {
-        let fields = format!("{} {more}", policy(&format!("{PERIODS}, {fields}")));
+        let periods = format!("blackout_period: {blackout:?}, weight_update_period: 0.1s");
+        let fields = format!("{} {more}", policy(&format!("{periods}, {fields}")));
         yaml += &cluster(name, &fields, &endpoints);
     }
     let process = start(program, &names, &yaml);
     for name in &names {
-        // With equal weights each host gets one.
         let counts = ask(&process, name, REPORTS.len(), REPORTS.len());
-        assert!(counts.iter().all(|count| *count == 1), "{counts:?}");
+        if counts.iter().any(|count| *count != 1) {
+            return None;
+        }
     }
     let reported = Instant::now();
     let clusters = names.iter().map(|name| -> Vec<u32> {
         let mut before = Vec::new();
         await_weights(&process, name, &fleet, |weights| weights[0] > 1);
         // Those of the hosts that reported last are due as well.
-        thread::sleep(BLACKOUT.saturating_sub(reported.elapsed()));
+        thread::sleep(blackout.saturating_sub(reported.elapsed()));
         loop {
             let now = weights(&process, name, &fleet);
             if now == before {
@@ -272,7 +280,7 @@ fn report_all(program: &Program) -> Vec<Vec<u32>> {
             thread::sleep(Duration::from_millis(400));
         }
     });
-    clusters.collect()
+    Some(clusters.collect())
 }
 
 #[test]

@@ -161,15 +161,36 @@ fn is_of_connection(name: HeaderName<'_>) -> bool {
 }
 
 fn append(out: &mut http::HeaderMap, name: HeaderName<'_>, value: Bytes) -> Result<(), Unsendable> {
+    let mut value = HeaderValue::from_maybe_shared(value).map_err(|_| Unsendable)?;
+    value.set_sensitive(is_of_one_message(name));
     let name = match name {
         // Without a copy, whether http knows the name or not.
         HeaderName::Known(id) if let Some(name) = &NAMES[id as usize] => name.clone(),
         name => Name::from_bytes(name.as_bytes()).map_err(|_| Unsendable)?,
     };
-    let value = HeaderValue::from_maybe_shared(value).map_err(|_| Unsendable)?;
     // Fails where the list has tens of thousands of entries.
     out.try_append(name, value).map_err(|_| Unsendable)?;
     Ok(())
+}
+
+/// Whether a header has another value in every message. h2 is told not to index it
+/// (RFC 7541 section 6.2.3): the values of some fifty messages would fill its table,
+/// which is searched through one by one, and push out what comes again.
+fn is_of_one_message(name: HeaderName<'_>) -> bool {
+    matches!(
+        name,
+        HeaderName::Known(
+            HeaderId::B3
+                | HeaderId::GrpcTimeout
+                | HeaderId::Traceparent
+                | HeaderId::XB3Parentspanid
+                | HeaderId::XB3Spanid
+                | HeaderId::XB3Traceid
+                | HeaderId::XClientTraceId
+                | HeaderId::XOtSpanContext
+                | HeaderId::XRequestId
+        )
+    )
 }
 
 /// The names that we know as http has them, which goes through the text of a name to
