@@ -222,7 +222,8 @@ impl Scene {
     }
 
     /// What goes on behind clients.
-    fn stage(&self) -> Stage {
+    #[must_use]
+    pub fn stage(&self) -> Stage {
         Stage {
             admin: self.process.admin().clone(),
             origin: self.origin.witness(),

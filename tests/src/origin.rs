@@ -355,7 +355,8 @@ fn serve(mut stream: TcpStream, mut script: Vec<Act>, state: &Mutex<State>, at: 
                         state.turns - 1
                     };
                     let rest = |stream: &TcpStream| await_bytes(stream, state, at);
-                    http2::origin::serve(stream, script, see, turn, rest);
+                    let hold = || await_release(state, at);
+                    http2::origin::serve(stream, script, see, turn, rest, hold);
                     return;
                 }
                 Act::Turns(turns) => {

@@ -33,6 +33,8 @@ pub enum Act {
     Close,
     /// Does nothing for a while.
     Wait(Duration),
+    /// Waits until the client lets the origin go on, once more for each of these acts.
+    AwaitRelease,
     /// For the first request of all connections does the first of these, and so
     /// on; for all others the last one.
     Turns(Vec<Vec<Act>>),
@@ -94,13 +96,15 @@ pub struct Script {
 
 /// Serves a connection until it ends. `see` is shown each request, twice when it
 /// grows: the number is what it returned before. `turn` says how many requests
-/// there were on all connections, and `rest` waits for something to read.
+/// there were on all connections, `rest` waits for something to read, and `hold` for
+/// the client's leave.
 pub fn serve(
     mut stream: TcpStream,
     script: &Script,
     mut see: impl FnMut(Option<usize>, Message) -> Option<usize>,
     mut turn: impl FnMut() -> usize,
     mut rest: impl FnMut(&TcpStream),
+    hold: impl Fn(),
 ) {
     rest(&stream);
     let mut preface = vec![0; PREFACE.len()];
@@ -123,7 +127,12 @@ pub fn serve(
         let Some(frame) = read_frame(&mut host.stream) else {
             return;
         };
-        if host.on_frame(&frame, script, &mut see, &mut turn).is_none() {
+        let due = host.on_frame(&frame, script, &mut see);
+        let done = due.and_then(|due| match due {
+            true => host.act(&script.acts, frame.stream, &mut turn, &hold),
+            false => Some(()),
+        });
+        if done.is_none() {
             return;
         }
     }
@@ -150,23 +159,24 @@ impl Host {
         self.stream.write_all(&bytes).ok()
     }
 
-    /// `None` when the connection is over.
+    /// Whether the script is due for the request; `None` when the connection is over.
     fn on_frame(
         &mut self,
         frame: &Received,
         script: &Script,
         see: &mut impl FnMut(Option<usize>, Message) -> Option<usize>,
-        turn: &mut impl FnMut() -> usize,
-    ) -> Option<()> {
+    ) -> Option<bool> {
         match frame.kind {
             kind::SETTINGS if !has(frame, END_STREAM) => {
-                return self.send(kind::SETTINGS, END_STREAM, 0, []);
+                self.send(kind::SETTINGS, END_STREAM, 0, [])?;
+                return Some(false);
             }
             kind::PING if !has(frame, END_STREAM) => {
-                return self.send(kind::PING, END_STREAM, 0, frame.payload.clone());
+                self.send(kind::PING, END_STREAM, 0, frame.payload.clone())?;
+                return Some(false);
             }
             kind::DATA | kind::HEADERS | kind::CONTINUATION => {}
-            _ => return Some(()),
+            _ => return Some(false),
         }
         let request = self
             .requests
@@ -187,7 +197,7 @@ impl Host {
             }
             request.block.extend_from_slice(&frame.payload);
             if !has(frame, END_HEADERS) {
-                return Some(());
+                return Some(false);
             }
             let fields = self.decoder.decode(&std::mem::take(&mut request.block))?;
             match request.message.first_line.is_empty() {
@@ -204,13 +214,16 @@ impl Host {
             self.send(kind::WINDOW_UPDATE, 0, 0, taken)?;
             self.send(kind::WINDOW_UPDATE, 0, frame.stream, taken)?;
         }
-        match is_due {
-            true => self.act(&script.acts, frame.stream, turn),
-            false => Some(()),
-        }
+        Some(is_due)
     }
 
-    fn act(&mut self, acts: &[Act], on: u32, turn: &mut impl FnMut() -> usize) -> Option<()> {
+    fn act(
+        &mut self,
+        acts: &[Act],
+        on: u32,
+        turn: &mut impl FnMut() -> usize,
+        hold: &impl Fn(),
+    ) -> Option<()> {
         for act in acts {
             match act {
                 Act::AtHead => {}
@@ -254,10 +267,11 @@ impl Host {
                     return None;
                 }
                 Act::Wait(time) => thread::sleep(*time),
+                Act::AwaitRelease => hold(),
                 Act::Turns(turns) => {
                     let last = turns.len().saturating_sub(1);
                     let acts = &turns[turn().min(last)];
-                    self.act(acts, on, turn)?;
+                    self.act(acts, on, turn, hold)?;
                 }
             }
         }

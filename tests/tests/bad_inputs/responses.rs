@@ -1,6 +1,7 @@
 //! Section B: upstreams that send what they must not, or stop in the middle.
 
 use crate::on_every_driver;
+use ringway_tests::admin::Stats;
 use ringway_tests::client::{self, End, Expectation, Step};
 use ringway_tests::message::Message;
 use ringway_tests::observation::Scene;
@@ -109,6 +110,9 @@ fn bad_answers_become_502() {
     });
 }
 
+/// How long something that must happen may take.
+const EVENT_MAX: Duration = Duration::from_secs(30);
+
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 fn ask(scene: &Scene) -> client::Outcome {
@@ -173,18 +177,18 @@ fn a_poisoned_connection_is_not_used_again() {
             Act::OnlyFirstConnection,
             Act::Read,
             Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst".to_vec()),
-            Act::Wait(Duration::from_millis(30)),
+            Act::AwaitRelease,
             Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison".to_vec()),
         ]);
         let first = ask(scene);
-        let admin = scene.process.admin();
-        let (_, dropped) = admin.await_stats(Duration::from_secs(5), |stats| {
-            stats
-                .get("cluster.origin.upstream_cx_active")
-                .copied()
-                .unwrap_or(0)
-                == 0
-        });
+        let is_none = |gauge: &str| {
+            let name = format!("cluster.origin.{gauge}");
+            let none = |stats: &Stats| stats.get(&name).copied().unwrap_or(0) == 0;
+            scene.process.admin().await_stats(EVENT_MAX, none).1
+        };
+        let idle = is_none("upstream_rq_active");
+        scene.origin.witness().release();
+        let dropped = is_none("upstream_cx_active");
         let second = ask(scene);
         let texts: Vec<_> = first
             .finals()
@@ -194,6 +198,9 @@ fn a_poisoned_connection_is_not_used_again() {
         let mut problems = Vec::new();
         if texts != ["first", "ok\n"] {
             problems.push(format!("answers: {texts:?}"));
+        }
+        if !idle {
+            problems.push("the first request was never over".into());
         }
         if !dropped {
             problems.push("the poisoned connection was kept".into());
@@ -291,12 +298,13 @@ fn a_cut_answer_is_not_taken_for_a_whole_one() {
             scene.origin.play(vec![
                 Act::Read,
                 Act::Send(answer.as_bytes().to_vec()),
-                Act::Wait(Duration::from_millis(50)),
+                Act::AwaitRelease,
                 end,
             ]);
-            let outcome = client::converse(
+            let outcome = client::converse_on(
+                Some(&scene.stage()),
                 scene.address("strict"),
-                &[Step::Send(GET.to_vec())],
+                &[Step::Send(GET.to_vec()), Step::AwaitBody(5), Step::Release],
                 &Expectation {
                     answers: 0,
                     ..Expectation::default()

@@ -104,6 +104,10 @@ fn cases() -> Vec<Case> {
     all
 }
 
+fn await_stat(name: &str, value: u64) -> Step {
+    Step::AwaitStat(name.to_owned(), value, None)
+}
+
 fn http2(name: &'static str, listener: &'static str, frames: impl AsRef<[u8]>) -> Case {
     case(name, listener, frames).http2()
 }
@@ -262,9 +266,9 @@ fn bodies() -> Vec<Case> {
             .steps([
                 Step::Send(http2::preface_with(&[(4, 10_000)])),
                 Step::Send(get(1, "/x", "")),
-                Step::Wait(Duration::from_millis(50)),
+                Step::AwaitBody(10_000),
                 Step::Send(window_update(1, 20_000)),
-                Step::Wait(Duration::from_millis(50)),
+                Step::AwaitBody(30_000),
                 Step::Send(window_update(1, 30_000)),
             ])
             .answer(&large_answer),
@@ -287,14 +291,14 @@ fn ends() -> Vec<Case> {
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
     vec![
         http2("reset", "auto", get(1, "/x", ""))
-            .then(Step::Wait(Duration::from_millis(100)))
+            .then(Step::AwaitRequest(0))
             .then_send(reset(1, 8))
             .origin([Act::Read, Act::ReadToEnd])
             .answers(0)
-            .then(Step::Wait(Duration::from_millis(100)))
+            .then(await_stat("http.auto.downstream_rq_active", 0))
             .then(Step::Leave),
         http2("gone", "auto", get(1, "/x", ""))
-            .then(Step::Wait(Duration::from_millis(100)))
+            .then(Step::AwaitRequest(0))
             .then(Step::Leave)
             .origin([Act::Read, Act::ReadToEnd]),
         http2("half a response", "auto", get(1, "/x", "")).origin([
@@ -303,13 +307,16 @@ fn ends() -> Vec<Case> {
             Act::Close,
         ]),
         // The last of it comes together with the end.
-        http2("half a response, a part late", "auto", get(1, "/x", "")).origin([
-            Act::Read,
-            Act::Send(half.into()),
-            Act::Wait(Duration::from_millis(50)),
-            Act::Send(b"more".to_vec()),
-            Act::Close,
-        ]),
+        http2("half a response, a part late", "auto", get(1, "/x", ""))
+            .then(Step::AwaitBody(4))
+            .then(Step::Release)
+            .origin([
+                Act::Read,
+                Act::Send(half.into()),
+                Act::AwaitRelease,
+                Act::Send(b"more".to_vec()),
+                Act::Close,
+            ]),
         http2("no response", "auto", get(1, "/x", "")).origin([Act::Read, Act::Close]),
         http2("nonsense", "auto", get(1, "/x", "")).answer("nonsense\r\n\r\n"),
         http2("too slow", "auto", get(1, "/short", "")).origin([Act::Read, Act::ReadToEnd]),
@@ -337,23 +344,22 @@ fn ends() -> Vec<Case> {
 
 /// Other protocols within a stream (RFC 8441, RFC 9113 section 8.5).
 fn tunnels() -> Vec<Case> {
-    let pause = || Step::Wait(Duration::from_millis(150));
     let ask = |name, protocol: &str| {
         let lines = format!(
             ":method: CONNECT\n:protocol: {protocol}\n:scheme: http\n:path: /x\n:authority: a"
         );
         http2(name, "tunnels", headers(1, &lines, false))
     };
-    let talk = |case: Case, begin: Vec<Act>| {
+    let talk = |case: Case, begin: Vec<Act>, said: usize| {
         let mut acts = begin;
         acts.extend([
             Act::ReadBytes(4),
             Act::Send(b"pong".to_vec()),
             Act::ReadToEnd,
         ]);
-        case.then(pause())
+        case.then(Step::AwaitBody(said))
             .then_send(data(1, b"ping", false))
-            .then(pause())
+            .then(Step::AwaitBody(said + 4))
             .then(Step::Leave)
             .origin(acts)
     };
@@ -363,6 +369,7 @@ fn tunnels() -> Vec<Case> {
         talk(
             ask("websocket", "websocket"),
             vec![Act::ReadHead, Act::Send(agreed.into())],
+            5,
         ),
         ask("websocket that the host does not want", "websocket"),
         ask("another protocol", "other"),
@@ -373,6 +380,7 @@ fn tunnels() -> Vec<Case> {
                 headers(1, ":method: CONNECT\n:authority: a:1", false),
             ),
             vec![],
+            0,
         ),
     ]
 }
@@ -507,7 +515,7 @@ fn numbers() -> Vec<Case> {
         all.push(
             http2(behind, listener, get(5, "/direct", ""))
                 .answers(0)
-                .then(Step::Wait(Duration::from_millis(100)))
+                .then(Step::Await(1))
                 .then_send(get(3, "/x", "")),
         );
     }
@@ -521,7 +529,7 @@ fn last_mistakes() -> Vec<Case> {
     let wrong = |stream| get(stream, "/x", "te: gzip");
     let begun = |case: Case| {
         let acts = [Act::ReadHead, Act::ReadToEnd];
-        case.then(Step::Wait(Duration::from_millis(100)))
+        case.then(Step::AwaitRequest(0))
             .then_send(wrong(3))
             .origin(acts)
     };

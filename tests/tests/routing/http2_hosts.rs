@@ -165,7 +165,7 @@ fn upgrades() -> Vec<Case> {
         accepts("websocket")
             .then(Step::AwaitBytes(13))
             .then_send("from the client")
-            .then(Step::Wait(Duration::from_millis(100)))
+            .then(Step::AwaitRequest(15))
             .then(Step::Leave),
         case("websocket, refused", "main", handshake)
             .origin(http2([Act::AtHead, head(&[(":status", "403")], End::Last)])),
@@ -263,7 +263,15 @@ fn responses() -> Vec<Case> {
 fn failures() -> Vec<Case> {
     let ok = (":status", "200");
     let begun = || head(&[ok], End::More);
-    let pause = || Act::Wait(Duration::from_millis(50));
+    // The host goes on when the client has a part of the body.
+    let in_body = |name, acts: Vec<Act>| {
+        host(
+            name,
+            [vec![begun(), data("hello", End::More)], acts].concat(),
+        )
+        .then(Step::AwaitBody(5))
+        .then(Step::Release)
+    };
     let connection = |payload: [u32; 2]| {
         let payload = payload.map(u32::to_be_bytes).concat();
         Act::FrameOn(None, kind::GOAWAY, 0, payload)
@@ -275,25 +283,28 @@ fn failures() -> Vec<Case> {
         host("cancelled", [Act::Reset(8)]),
         host("reset without an error", [Act::Reset(0)]),
         host("closed", [Act::Close]),
-        host(
+        in_body(
             "reset within the body",
-            [begun(), data("hello", End::More), pause(), Act::Reset(2)],
+            vec![Act::AwaitRelease, Act::Reset(2)],
         ),
-        host(
+        in_body(
             "closed within the body",
-            [begun(), data("hello", End::More), pause(), Act::Close],
+            vec![Act::AwaitRelease, Act::Close],
         ),
+        // In two pieces, most of the time.
         host(
             "goaway, then the answer",
-            [Act::GoAway(true, 0), pause(), head(&[ok], End::Last)],
-        ),
-        host(
-            "goaway within the body",
             [
-                begun(),
-                data("hello", End::More),
                 Act::GoAway(true, 0),
-                pause(),
+                Act::Wait(Duration::from_millis(50)),
+                head(&[ok], End::Last),
+            ],
+        ),
+        in_body(
+            "goaway within the body",
+            vec![
+                Act::GoAway(true, 0),
+                Act::AwaitRelease,
                 data(" you", End::Last),
             ],
         ),
@@ -338,7 +349,7 @@ fn failures() -> Vec<Case> {
             .origin(http2([begun(), data("x", End::More)])),
         host("slow, and the client leaves", []).steps([
             Step::Send(get("/").into_bytes()),
-            Step::Wait(Duration::from_millis(100)),
+            Step::AwaitRequest(0),
             Step::Leave,
         ]),
     ]

@@ -8,7 +8,6 @@ use ringway_tests::comparison::Comparison;
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::Ports;
 use ringway_tests::origin::Act;
-use std::time::Duration;
 
 const ROUTES: &str = include_str!("local_replies/routes.yaml");
 
@@ -167,7 +166,7 @@ fn mapped() -> Vec<Case> {
             "flags",
             "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
         )
-        .then(Step::Wait(Duration::from_millis(50)))
+        .then(Step::AwaitRequest(0))
         .then_send("zz\r\n")
         .origin([Act::ReadHead, Act::Drain]),
         case(

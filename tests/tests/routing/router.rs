@@ -316,6 +316,7 @@ fn expected() -> Vec<Case> {
         )
         .origin([
             Act::Read,
+            // Longer than the route's own time.
             Act::Wait(MS(400)),
             Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec()),
         ]),
@@ -460,6 +461,7 @@ fn early_data() -> Vec<Case> {
     let agrees = || {
         vec![
             Act::ReadHead,
+            // So that what is sent early comes before this, most of the time.
             Act::Wait(MS(200)),
             Act::Send(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()),
             Act::ReadBytes(4),
@@ -483,7 +485,7 @@ fn early_data() -> Vec<Case> {
             Act::Close,
         ]),
         on("connect and send early data", CONNECT)
-            .then(Step::Wait(MS(80)))
+            .then(Step::AwaitRequest(0))
             .then_send("ping")
             .origin(vec![Act::ReadHead, Act::ReadToEnd, Act::Close]),
         case(
