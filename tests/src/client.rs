@@ -11,6 +11,9 @@ use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+/// Long enough to read what is there.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// How long a statistic that must move may take.
 const STAT_MAX: Duration = Duration::from_secs(30);
 
@@ -249,7 +252,7 @@ pub fn converse_on(
         }
     }
     if outcome.end == End::Open {
-        outcome.end = reader.finish(expected);
+        outcome.end = reader.finish(stage, expected);
     }
     outcome.took = started.elapsed();
     (outcome.messages, outcome.rest) = reader.parse();
@@ -275,8 +278,9 @@ impl Reader {
         }
     }
 
-    /// Reads the answers, then watches whether the connection is closed.
-    fn finish(&mut self, expected: &Expectation) -> End {
+    /// Reads the answers, then watches whether the connection is closed: until its
+    /// time is over, and until nothing of the proxy moves where that is to be seen.
+    fn finish(&mut self, stage: Option<&Stage>, expected: &Expectation) -> End {
         let enough = |all: &[Message]| {
             all.iter().filter(|message| is_final(message)).count() >= expected.answers
         };
@@ -294,6 +298,12 @@ impl Reader {
             expected.watch
         };
         self.read_until(watch, |_| false);
+        if !self.ended
+            && let Some(stage) = stage
+        {
+            stage.act(&Step::AwaitStill);
+            self.read_until(MOMENT, |_| false);
+        }
         if self.ended { End::Closed } else { End::Open }
     }
 

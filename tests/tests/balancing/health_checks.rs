@@ -357,8 +357,14 @@ fn play(program: &Program) -> Vec<Seen> {
             }
         }
     }
-    let stats = process.admin().stats();
-    std::thread::sleep(Duration::from_millis(200));
+    // What has happened is in the books, and all events are written.
+    let (stats, _) = process
+        .admin()
+        .await_stats(Duration::from_secs(30), |stats| {
+            stats
+                .get("filesystem.write_total_buffered")
+                .is_none_or(|bytes| *bytes == 0)
+        });
     CASES
         .iter()
         .zip(flags)

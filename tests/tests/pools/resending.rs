@@ -3,7 +3,7 @@
 
 use crate::client::Client;
 use crate::origin::{Origin, Reply};
-use crate::{on_every_driver, proxy, stat};
+use crate::{await_true, on_every_driver, proxy, stat};
 use ringway_tests::bootstrap::cluster;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -54,8 +54,10 @@ fn a_host_that_closes_connections_costs_no_client_an_answer() {
         let resent = stat(&process, "upstream_rq_resent");
         assert!(resent > 0, "no request had to be sent again");
         println!("{resent} of {} were sent again", CLIENTS * REQUESTS);
-        assert_eq!(stat(&process, "upstream_rq_active"), 0);
-        assert_eq!(stat(&process, "upstream_rq_pending_active"), 0);
+        await_true("no request is left", || {
+            stat(&process, "upstream_rq_active") == 0
+                && stat(&process, "upstream_rq_pending_active") == 0
+        });
     });
 }
 

@@ -459,9 +459,11 @@ fn traffic_shifts_under_load_without_a_failed_request() {
             }
             drop(stopping);
         });
-        let answered = scene.process.admin().stat("http.shift.downstream_rq_2xx");
-        let total = scene.process.admin().stat("http.shift.downstream_rq_total");
-        assert_eq!(answered, total, "{driver:?}");
+        let (stats, all) = (scene.process.admin()).await_stats(Duration::from_secs(30), |stats| {
+            let count = |name: &str| stats.get(&format!("http.shift.downstream_rq_{name}"));
+            count("2xx") == count("total")
+        });
+        assert!(all, "{driver:?}: {stats:?}");
         assert!(
             served.load(Ordering::Relaxed) > 1000,
             "{driver:?}: there was no load"

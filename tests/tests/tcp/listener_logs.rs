@@ -1,7 +1,5 @@
 //! Access logs of listeners: what is said there of a connection, whoever has ended it.
 
-use std::time::Duration;
-
 use crate::acts::{client_hello, exchange, whole};
 use crate::scene::{
     Act, Case, Listener, Suite, Who, before_proxy, case, client_sends, listener, proxied,
@@ -134,11 +132,7 @@ fn cases() -> Vec<Case> {
         Act::Close(Client),
         Act::ReadToEnd(Host),
     ];
-    let part = vec![
-        client_sends("GET / HT"),
-        Act::Wait(Duration::from_millis(100)),
-        Act::Close(Client),
-    ];
+    let part = vec![client_sends("GET / HT"), Act::Close(Client)];
     let twice = [&sends(request, 27)[..2], &sends(request, 27)].concat();
     // With the lines that are logged: the proxy's and the listener's, or this one's only.
     let carried = [

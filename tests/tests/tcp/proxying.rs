@@ -10,6 +10,7 @@ use crate::scene::{
 const LISTENERS: &[Listener] = &[
     listener("one", proxied!("cluster: one")),
     listener("idle", proxied!("cluster: one, idle_timeout: 2s")),
+    listener("moving", proxied!("cluster: one, idle_timeout: 5s")),
     listener(
         "short",
         proxied!("cluster: one, max_downstream_connection_duration: 2s"),
@@ -62,6 +63,9 @@ fn talked(acts: &[Act]) -> Vec<Act> {
     [&talk, acts].concat()
 }
 
+/// Shorter than what `moving` may be idle, and three times longer.
+const PAUSE: Act = Act::Wait(Duration::from_millis(1800));
+
 fn cases() -> Vec<Case> {
     use Who::{Client, Host};
     // How often a side is not read depends on who is faster, and on how much waits at
@@ -76,9 +80,10 @@ fn cases() -> Vec<Case> {
                 Act::Close(Host),
                 Act::ReadToEnd(Client),
                 client_sends("more"),
-                Act::Wait(Duration::from_millis(200)),
+                // What has gone to the host has come back as a reset.
+                Act::AwaitMore("cluster.one.upstream_cx_tx_bytes_total", 12),
                 client_sends("and more"),
-                Act::Wait(Duration::from_millis(200)),
+                Act::AwaitMore("tcp.one.downstream_cx_rx_bytes_total", 20),
             ]),
         ),
         case(
@@ -158,13 +163,13 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "something moves all the time",
-            "idle",
+            "moving",
             &talked(&[
-                Act::Wait(Duration::from_millis(800)),
+                PAUSE,
                 client_sends("1"),
-                Act::Wait(Duration::from_millis(800)),
+                PAUSE,
                 host_sends("2"),
-                Act::Wait(Duration::from_millis(800)),
+                PAUSE,
                 Act::Read(Client, 1),
                 Act::Close(Client),
                 Act::ReadToEnd(Host),

@@ -68,6 +68,8 @@ pub enum Act {
     Wait(Duration),
     /// Until a statistic of the proxy has this value.
     Await(&'static str, u64),
+    /// Until a statistic of the proxy has grown by this much since the case began.
+    AwaitMore(&'static str, u64),
     /// Until the log has so many lines of the case.
     AwaitLog(usize),
 }
@@ -362,7 +364,7 @@ impl Scene {
     pub fn play(&mut self, case: &Case) -> Vec<String> {
         let log = self.process.folder().join(format!("{}.log", case.listener));
         let log_start = std::fs::metadata(&log).map_or(0, |file| file.len() as usize);
-        let before = self.still_stats();
+        let before = self.still_stats(|_| true);
         let mut seen = Vec::new();
         let mut players = Players::default();
         for act in &case.acts {
@@ -370,11 +372,21 @@ impl Scene {
                 Act::AwaitLog(lines) => {
                     let _ = logs::await_lines(&log, log_start, *lines, PATIENCE);
                 }
+                Act::AwaitMore(name, by) => {
+                    let old = before.get(*name).copied().unwrap_or(0);
+                    self.await_stat(name, old + by, &mut seen);
+                }
                 act => self.act(case, act, &mut players, &mut seen),
             }
         }
         drop(players);
-        let after = self.still_stats();
+        // Nobody is to look before the connection has been taken.
+        let lines = logs::await_lines(&log, log_start, case.log_lines, PATIENCE);
+        let of_listener = format!("listener.{}.", case.listener);
+        let after = self.still_stats(|stats| {
+            let moved = observation::moved(&before, stats, |name| name.starts_with(&of_listener));
+            !moved.is_empty()
+        });
         for (name, by) in observation::moved(&before, &after, is_counted) {
             let is_uncertain = |part: &&str| name.contains(*part);
             if NOT_COMPARED.iter().chain(case.uncertain).any(is_uncertain) {
@@ -382,7 +394,7 @@ impl Scene {
             }
             seen.push(self.masked(&format!("{name} {by:+}")));
         }
-        for line in logs::await_lines(&log, log_start, case.log_lines, PATIENCE) {
+        for line in lines {
             let is_certain = |word: &&str| !case.uncertain.iter().any(|part| word.contains(part));
             let words: Vec<_> = line.split(' ').filter(is_certain).collect();
             seen.push(self.masked(&format!("log {}", words.join(" "))));
@@ -418,8 +430,8 @@ impl Scene {
                 }
                 None => seen.push("nobody came to any host".to_owned()),
             },
-            // `play` has the log.
-            Act::AwaitLog(_) => {}
+            // `play` has the log, and what there was before.
+            Act::AwaitLog(_) | Act::AwaitMore(..) => {}
             Act::Wait(time) => std::thread::sleep(*time),
             Act::Await(name, value) => self.await_stat(name, *value, seen),
             Act::Send(who, bytes) => {
@@ -478,13 +490,14 @@ impl Scene {
         shown
     }
 
-    /// The statistics once no connection is left and nothing moves any more.
-    fn still_stats(&self) -> Stats {
+    /// The statistics once they are as wanted, no connection is left, and nothing moves
+    /// any more.
+    fn still_stats(&self, is_wanted: impl Fn(&Stats) -> bool) -> Stats {
         let is_over = |stats: &Stats| {
             let active = stats.iter().filter(|(name, _)| {
                 name.ends_with("cx_active") && is_counted(name) || name.ends_with("flush_active")
             });
-            active.map(|(_, count)| count).sum::<u64>() == 0
+            active.map(|(_, count)| count).sum::<u64>() == 0 && is_wanted(stats)
         };
         observation::await_still_within(self.process.admin(), PATIENCE, is_over)
     }

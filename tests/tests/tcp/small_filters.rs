@@ -1,8 +1,6 @@
 //! Small filters before the one that ends a chain: limits of
 //! connections.
 
-use std::time::Duration;
-
 use crate::acts::{exchange, whole};
 use crate::scene::{Act, Case, Listener, Suite, Who, before_proxy, case, listener, proxied};
 
@@ -66,7 +64,10 @@ fn cases() -> Vec<Case> {
         case(
             "one that does not wait",
             "slow_limit",
-            &second(&[Act::Wait(Duration::from_millis(20)), Act::Close(Client)]),
+            &second(&[
+                Act::AwaitMore("connection_limit.slow_limit.limited_connections", 1),
+                Act::Close(Client),
+            ]),
         )
         .log_lines(2),
     ]

@@ -1,8 +1,6 @@
 //! TLS in front of a TCP proxy, behind it, and through it: chains by the name of the
 //! server that a client asks for, without taking the TLS off.
 
-use std::time::Duration;
-
 use crate::acts::client_hello;
 use crate::scene::{
     Act, Case, Listener, Suite, Who, case, client_sends, host_sends, listener, proxied,
@@ -173,7 +171,6 @@ fn cases() -> Vec<Case> {
             &[
                 Act::Accept(3),
                 host_sends("this is no TLS"),
-                Act::Wait(Duration::from_millis(20)),
                 Act::ReadToEnd(Client),
             ],
         ),

@@ -1,8 +1,6 @@
 //! Connections that go through another proxy: what it is asked, what its answers lead
 //! to, and how such a connection ends.
 
-use std::time::Duration;
-
 use ringway_tests::process::Program;
 use ringway_tests::programs;
 
@@ -328,10 +326,7 @@ fn cases() -> Vec<Case> {
         Act::Close(Client),
         Act::ReadToEnd(Host),
     ];
-    let refused = [
-        Act::ReadToEnd(Client),
-        Act::Wait(Duration::from_millis(200)),
-    ];
+    let refused = [Act::ReadToEnd(Client)];
     let others = [
         case("headers made of the connection", "headers", &made).without(&["upstream_wire"]),
         case("nobody to ask", "refused", &[Act::ReadToEnd(Client)]),

@@ -3,9 +3,10 @@
 
 use super::files::Files;
 use super::{
-    all_alike, certificate, client_tls, cluster, get, listener_with, log_of, s_client, server_tls,
-    start,
+    PATIENCE, all_alike, certificate, client_tls, cluster, get, listener_with, log_of, s_client,
+    server_tls, start,
 };
+use ringway_tests::admin::Stats;
 use ringway_tests::process::{Process, Program};
 use ringway_tests::programs;
 use std::process::Command;
@@ -165,6 +166,10 @@ fn clients_may_offer_what_nobody_speaks() {
                     seen += &format!("{listener} {offered} {more:?}: {agreed}\n");
                 }
             }
+            // The client may have finished before the server.
+            let open = format!("listener.{listener}.downstream_cx_active");
+            let is_over = |stats: &Stats| stats.get(&open) == Some(&0);
+            back.admin().await_stats(PATIENCE, is_over);
             let name = format!("listener.{listener}.ssl.handshake");
             seen += &format!("{}\n", back.admin().stat(&name));
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, ServerConnection, StreamOwned};
 
+use ringway_tests::admin::Stats;
 use ringway_tests::comparison::as_in_envoy;
 use ringway_tests::http2::{self, frame, kind};
 use ringway_tests::process::{Process, Program};
@@ -171,7 +172,8 @@ fn surplus(program: &Program, version: &str, talk: &Talk) -> [i64; 2] {
         .expect("it is open");
     let line = log_of(&process, "connections", 1);
     let logged: i64 = line.trim().parse().expect("a number");
-    let stats = process.admin().stats();
+    let is_over = |stats: &Stats| stats.get("http.main.downstream_cx_active") == Some(&0);
+    let (stats, _) = process.admin().await_stats(PATIENCE, is_over);
     let counted = stats["http.main.downstream_cx_tx_bytes_total"] as i64;
     [logged - received, counted - received]
 }
