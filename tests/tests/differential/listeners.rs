@@ -129,8 +129,8 @@ pub const LISTENERS: &[Listener] = &[
         "user_agent",
         "add_user_agent: true\nuse_remote_address: true",
     ),
-    to_origin("request_timeout", "request_timeout: 0.3s"),
-    to_origin("headers_timeout", "request_headers_timeout: 0.3s"),
+    to_origin("request_timeout", "request_timeout: 1s"),
+    to_origin("headers_timeout", "request_headers_timeout: 1s"),
     to_origin("stream_idle", "stream_idle_timeout: 1s"),
     to_origin(
         "idle",
@@ -210,7 +210,7 @@ pub fn clusters(ports: Ports) -> String {
         )),
         cluster("upstream_max_stream", origin, &format!(
             "{OPTIONS}explicit_http_config: {{ http_protocol_options: {{}} }}\n    \
-             common_http_protocol_options: {{ max_stream_duration: 0.3s }}"
+             common_http_protocol_options: {{ max_stream_duration: 1s }}"
         )),
         cluster("no_requests", origin, "circuit_breakers: { thresholds: [{ max_requests: 0 }] }"),
         cluster("no_pending", origin, "circuit_breakers: { thresholds: [{ max_pending_requests: 0 }] }"),

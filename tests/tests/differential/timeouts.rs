@@ -56,7 +56,7 @@ pub fn cases() -> Vec<Case> {
             "headers_timeout",
             UNFINISHED,
         )
-        .then(Step::Wait(Duration::from_millis(450)))
+        .then(Step::Wait(Duration::from_millis(1500)))
         .then_send("defghij"),
         case("stream idle, no answer", "stream_idle", GET).origin(silent()),
         case(

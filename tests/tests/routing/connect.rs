@@ -64,7 +64,7 @@ const LISTENERS: &[Listener] = &[
   routes: [{ match: { connect_matcher: {} }, route: { cluster: origin } }]
 - name: slow
   domains: [\"slow:443\"]
-  routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, timeout: 0.3s, idle_timeout: 5s } }]
+  routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, timeout: 1s, idle_timeout: 9s } }]
 - name: idle
   domains: [\"idle:443\"]
   routes: [{ match: { connect_matcher: {} }, route: { cluster: origin, idle_timeout: 1.5s } }]
@@ -245,7 +245,7 @@ fn forwarded() -> Vec<Case> {
         case("client leaves before", "forward", connect("a:443")).then(Step::AwaitRequest(0)).then(Step::Leave).origin(end(&[Act::ReadToEnd, Act::Close])),
         case("late for the route timeout", "forward", connect("slow:443")).origin(end(&[Act::ReadToEnd, Act::Close])),
         talk("longer than the route timeout", "forward", connect("slow:443"))
-            .steps([Step::Send(connect("slow:443").into()), Step::Await(1), Step::Wait(MS(500)), Step::Send(b"ping".to_vec()), Step::AwaitBytes(4), Step::Leave])
+            .steps([Step::Send(connect("slow:443").into()), Step::Await(1), Step::Wait(MS(1500)), Step::Send(b"ping".to_vec()), Step::AwaitBytes(4), Step::Leave])
             .origin(forwarded_talk()),
         case("idle", "forward", connect("idle:443")).to_head().answers(0).origin(end(&[send(ESTABLISHED), Act::ReadToEnd, Act::Close])),
         case("length 0", "forward", "CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\ncontent-length: 0\r\n\r\n").to_head().then(Step::Await(1)).then(Step::Leave).origin(forwarded_talk()),
@@ -282,7 +282,7 @@ fn terminated() -> Vec<Case> {
         case("terminated, no connections", "terminate", connect("no-connections:443")).origin(vec![Act::ReadToEnd, Act::Close]),
         case("terminated, idle", "terminate", connect("idle:443")).to_head().answers(0).origin(vec![Act::ReadToEnd, Act::Close]),
         case("terminated, idle of the manager", "timeouts", connect("a:443")).to_head().answers(0).origin(vec![Act::ReadToEnd, Act::Close]),
-        case("terminated, late", "terminate", connect("slow:443")).to_head().then(Step::Await(1)).then(Step::Wait(MS(500))).then_send("ping").then(Step::AwaitBytes(4)).then(Step::Leave).origin(plain_talk()),
+        case("terminated, late", "terminate", connect("slow:443")).to_head().then(Step::Await(1)).then(Step::Wait(MS(1500))).then_send("ping").then(Step::AwaitBytes(4)).then(Step::Leave).origin(plain_talk()),
         case("post terminated", "terminate", "POST /post HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nping").origin(vec![Act::ReadBytes(4), send("pong"), Act::ReadToEnd, Act::Close]),
         case("post terminated, closed", "terminate", "POST /post HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nping").origin(vec![Act::ReadBytes(4), send("pong"), Act::Close]),
         case("post terminated in chunks", "terminate", "POST /post HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nping\r\n0\r\n\r\n").origin(vec![Act::ReadBytes(4), send("pong"), Act::ReadToEnd, Act::Close]),

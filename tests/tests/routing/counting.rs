@@ -71,7 +71,7 @@ fn clusters(ports: Ports) -> String {
             ports.origin,
             "typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { \
              \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, \
-             common_http_protocol_options: { max_stream_duration: 0.3s }, \
+             common_http_protocol_options: { max_stream_duration: 1s }, \
              explicit_http_config: { http_protocol_options: {} } } }",
         ),
         cluster("mirror", ports.mirror, ""),

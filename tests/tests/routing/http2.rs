@@ -20,7 +20,7 @@ const HOSTS: &str = r#"
   - match: { prefix: "/refused" }
     route: { cluster: refused }
   - match: { prefix: "/short" }
-    route: { cluster: origin, timeout: 0.2s }
+    route: { cluster: origin, timeout: 1s }
   - match: { prefix: "/trailers" }
     route: { cluster: with_trailers }
   - match: { prefix: "/nowhere" }
@@ -58,7 +58,7 @@ const LISTENERS: &[Listener] = &[
         "common_http_protocol_options: { max_requests_per_connection: 2 }",
     ),
     listener("continued", "proxy_100_continue: true"),
-    listener("timed", "stream_idle_timeout: 0.2s"),
+    listener("timed", "stream_idle_timeout: 1s"),
     listener("edge", "use_remote_address: true\nnormalize_path: true"),
     Listener {
         name: "tunnels",

@@ -28,7 +28,7 @@ const LISTENERS: &[Listener] = &[Listener {
   - { match: { prefix: \"/small/\" }, route: { cluster: small } }
   - { match: { prefix: \"/old/\" }, route: { cluster: old } }
   - { match: { prefix: \"/mirrored/\" }, route: { cluster: hosts, request_mirror_policies: [ { cluster: mirror } ] } }
-  - { match: { prefix: \"/quick/\" }, route: { cluster: hosts, timeout: 0.3s } }
+  - { match: { prefix: \"/quick/\" }, route: { cluster: hosts, timeout: 1s } }
   - { match: { prefix: \"/\" }, route: { cluster: hosts } }
 ",
 }];

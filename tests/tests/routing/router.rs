@@ -305,7 +305,7 @@ fn expected() -> Vec<Case> {
             "expected and over",
             "respecting",
             "/plain",
-            "x-envoy-expected-rq-timeout-ms: 200\r\n",
+            "x-envoy-expected-rq-timeout-ms: 1000\r\n",
         )
         .origin(silent()),
         on(
@@ -317,7 +317,7 @@ fn expected() -> Vec<Case> {
         .origin([
             Act::Read,
             // Longer than the route's own time.
-            Act::Wait(MS(400)),
+            Act::Wait(MS(1500)),
             Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec()),
         ]),
     ]

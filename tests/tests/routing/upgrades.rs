@@ -679,7 +679,7 @@ fn asks_foo(path: &str) -> String {
 /// A [`talk`] with a host that takes its time.
 fn late(name: &'static str, head: String) -> Case {
     let mut acts = switch_and_talk();
-    acts.insert(1, Act::Wait(MS(1000)));
+    acts.insert(1, Act::Wait(MS(2000)));
     talk(name, "upgrades", head).origin(acts)
 }
 
@@ -710,7 +710,7 @@ fn timeouts() -> Vec<Case> {
             asks("/timeout"),
         )
         .then(Step::Await(1))
-        .then(Step::Wait(MS(500)))
+        .then(Step::Wait(MS(1500)))
         .then_send("ping")
         .then(Step::AwaitBytes(4))
         .then(Step::Leave)
@@ -752,7 +752,7 @@ fn timeouts() -> Vec<Case> {
         )
         .origin(vec![
             Act::ReadHead,
-            Act::Wait(MS(1000)),
+            Act::Wait(MS(2000)),
             Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno".to_vec()),
             Act::ReadToEnd,
             Act::Close,
