@@ -117,7 +117,7 @@ impl Case {
     /// How long to watch whether the proxy closes the connection.
     #[must_use]
     pub fn watch(mut self, time: Duration) -> Case {
-        self.expected.watch = time;
+        self.expected.watch = Some(time);
         self
     }
 }

@@ -11,6 +11,9 @@ use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+/// How long to watch where nothing else of the proxy is seen.
+const UNSEEN: Duration = Duration::from_millis(30);
+
 /// Long enough to read what is there.
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -95,8 +98,9 @@ pub struct Expectation {
     pub http2: bool,
     /// How long to wait for something that must come.
     pub patience: Duration,
-    /// How long to watch an open connection that may still be closed.
-    pub watch: Duration,
+    /// How long to watch an open connection that may still be closed, where something
+    /// closes it in time.
+    pub watch: Option<Duration>,
 }
 
 impl Default for Expectation {
@@ -107,7 +111,7 @@ impl Default for Expectation {
             http2: false,
             // Less than a route's own time limit, which some cases are not to see.
             patience: Duration::from_secs(12),
-            watch: Duration::from_millis(30),
+            watch: None,
         }
     }
 }
@@ -278,8 +282,8 @@ impl Reader {
         }
     }
 
-    /// Reads the answers, then watches whether the connection is closed: until its
-    /// time is over, and until nothing of the proxy moves where that is to be seen.
+    /// Reads the answers, then watches whether the connection is closed: for its time,
+    /// and until nothing of the proxy moves, where that is to be seen.
     fn finish(&mut self, stage: Option<&Stage>, expected: &Expectation) -> End {
         let enough = |all: &[Message]| {
             all.iter().filter(|message| is_final(message)).count() >= expected.answers
@@ -292,10 +296,11 @@ impl Reader {
                 .header("connection")
                 .is_some_and(|value| value.eq_ignore_ascii_case("close"))
         });
-        let watch = if closing || expected.answers == 0 {
-            expected.patience
-        } else {
-            expected.watch
+        let watch = match (expected.watch, stage) {
+            _ if closing || expected.answers == 0 => expected.patience,
+            (Some(time), _) => time,
+            (None, Some(_)) => Duration::ZERO,
+            (None, None) => UNSEEN,
         };
         self.read_until(watch, |_| false);
         if !self.ended

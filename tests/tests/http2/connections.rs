@@ -133,7 +133,7 @@ fn pings_find_out_who_is_gone() {
         let address = scene.address("pinged");
         let expected = Expectation {
             http2: true,
-            watch: Duration::from_secs(4),
+            watch: Some(Duration::from_secs(4)),
             ..Expectation::default()
         };
         let steps = [

@@ -116,7 +116,7 @@ fn kept_away(program: &Program) -> Vec<&'static str> {
     let scene = Scene::start(program, &[listener], clusters);
     let expected = Expectation {
         answers: REQUESTS,
-        watch: Duration::ZERO,
+        watch: Some(Duration::ZERO),
         ..Expectation::default()
     };
     let all = predicates();

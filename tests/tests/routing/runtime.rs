@@ -476,7 +476,7 @@ fn traffic_shifts_under_load_without_a_failed_request() {
 fn ask(address: SocketAddr, requests: usize) -> Vec<String> {
     let expected = Expectation {
         answers: requests,
-        watch: Duration::ZERO,
+        watch: Some(Duration::ZERO),
         ..Expectation::default()
     };
     let bytes = get("/", "").repeat(requests).into_bytes();
