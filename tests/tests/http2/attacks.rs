@@ -1,6 +1,7 @@
 //! Frames that break the rules, and frames that are allowed and too many.
 
-use crate::{PATIENCE, ask, await_quiet, on_every_driver};
+use crate::{PATIENCE, answers, ask, await_quiet, on_every_driver};
+use ringway_tests::client::{self, Step};
 use ringway_tests::http2::{self, END_HEADERS, END_STREAM, data, frame, get, kind, request, reset};
 use ringway_tests::observation::Scene;
 use ringway_tests::origin::Act;
@@ -454,11 +455,20 @@ fn streams_beyond_the_limit_are_refused() {
     on_every_driver(|scene| {
         scene.origin.play(vec![
             Act::Read,
-            Act::Wait(Duration::from_millis(200)),
+            Act::AwaitRelease,
             Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec()),
         ]);
         let four: Vec<u8> = (0..4).flat_map(|n| get(nth(n), "/x", "")).collect();
-        let seen = ask(scene.address("few"), four, 4);
+        let steps = [
+            Step::Send(http2::preface()),
+            Step::Send(four),
+            // Those that are refused.
+            Step::Await(2),
+            Step::Release,
+            Step::Release,
+        ];
+        let address = scene.address("few");
+        let seen = client::converse_on(Some(&scene.stage()), address, &steps, &answers(4));
         let lines: Vec<_> = seen
             .messages
             .iter()

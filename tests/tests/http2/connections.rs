@@ -168,7 +168,7 @@ fn a_proxy_that_ends_answers_what_is_under_way() {
     on_every_driver(|scene| {
         scene.origin.play(vec![
             Act::Read,
-            Act::Wait(Duration::from_millis(500)),
+            Act::AwaitRelease,
             Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".to_vec()),
         ]);
         let address = scene.address("plain");
@@ -179,6 +179,7 @@ fn a_proxy_that_ends_answers_what_is_under_way() {
             });
             assert!(asked);
             scene.process.admin().post("/drain_listeners?graceful");
+            scene.origin.witness().release();
             client.join().expect("a client ended")
         });
         assert_eq!(seen.messages[0].text(), "late", "{seen:?}");

@@ -91,13 +91,16 @@ fn on_every_driver(test: impl Fn(&Scene)) {
 /// Sends frames behind the preface and reads `answers`; 0 waits for the end.
 fn ask(address: SocketAddr, frames: Vec<u8>, answers: usize) -> Outcome {
     let steps = [Step::Send(http2::preface()), Step::Send(frames)];
-    let expected = Expectation {
-        answers,
+    client::converse(address, &steps, &self::answers(answers))
+}
+
+fn answers(count: usize) -> Expectation {
+    Expectation {
+        answers: count,
         http2: true,
         patience: PATIENCE,
         ..Expectation::default()
-    };
-    client::converse(address, &steps, &expected)
+    }
 }
 
 /// Waits until no stream and no connection of HTTP/2 is left.
