@@ -304,7 +304,7 @@ fn ask_everything(program: &Program) -> Vec<Message> {
     }
     // Histograms are merged every five seconds.
     let admin = scene.process.admin().clone();
-    let merged = (0..200).any(|_| {
+    let merged = (0..600).any(|_| {
         thread::sleep(Duration::from_millis(50));
         let text = admin.get("/stats?filter=upstream_rq_time&usedonly").text();
         text.contains("cluster.origin.upstream_rq_time: P0")
