@@ -49,6 +49,14 @@ impl Client {
         let _ = self.stream.write_all(request.as_bytes());
     }
 
+    pub fn send_body(&mut self, method: &str, path: &str, body: &[u8]) {
+        let length = body.len();
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
+        // What fails is seen when the answer is read.
+        let _ = self.stream.write_all(&[head.as_bytes(), body].concat());
+    }
+
     /// The next answer; an error when the connection ends within it, or before.
     pub fn answer(&mut self) -> io::Result<Answer> {
         let end = loop {

@@ -12,7 +12,7 @@ use ringway_tests::http2::{END_HEADERS, END_STREAM, PREFACE, frame, kind};
 use ringway_tests::origin;
 use ringway_tests::process::Process;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 const CLIENTS: usize = 100;
@@ -223,6 +223,50 @@ fn an_announced_end_costs_no_client_an_answer() {
             stat(&process, "upstream_rq_active") == 0
         });
     });
+}
+
+/// Clients that do not go on with their requests, beside one that does: what the
+/// host has room for is not theirs.
+#[test]
+fn silent_uploads_leave_the_hosts_window_to_others() {
+    on_all_programs(
+        "silent_uploads_leave_the_hosts_window_to_others",
+        |program| {
+            let host = origin::Origin::start();
+            host.play(vec![origin::Act::Http2(Script {
+                settings: Vec::new(),
+                acts: vec![
+                    head(&[(":status", "200"), ("content-length", "2")], End::More),
+                    data("ok", End::Last),
+                ],
+            })]);
+            let process = proxy(program, &hosts(host.address(), "", ""), 1);
+            let connect = || TcpStream::connect(process.listener("main")).expect("a connection");
+            let mut silent: Vec<_> = (0..3).map(|_| connect()).collect();
+            for client in &mut silent {
+                let begun =
+                    b"POST /silent HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
+                          4\r\nbody\r\n";
+                client.write_all(begun).expect("it is read");
+            }
+            await_true("the silent ones have begun", || {
+                stat(&process, "upstream_rq_active") == 3
+            });
+            for _ in 0..3 {
+                let mut client = Client::connect(process.listener("main"));
+                client.send_body("POST", "/loud", &[b'x'; 60_000]);
+                let answer = client.answer().expect("an answer");
+                assert_eq!((answer.status, &*answer.body), (200, "ok"));
+            }
+            assert_eq!(stat(&process, "upstream_cx_total"), 1);
+            for client in &mut silent {
+                client.write_all(b"0\r\n\r\n").expect("it is read");
+                let mut answer = [0; 12];
+                client.read_exact(&mut answer).expect("an answer");
+                assert_eq!(&answer, b"HTTP/1.1 200");
+            }
+        },
+    );
 }
 
 /// Pings that a host answers before it answers the request.

@@ -189,7 +189,7 @@ impl Codec {
                 }
                 stream.poll_writable(cx, queued_max / 2).map_err(|_| ())
             }
-            Self::Http2(http2) => http2.poll_room(queued_max, cx),
+            Self::Http2(http2) => http2.poll_room(cx),
         }
     }
 

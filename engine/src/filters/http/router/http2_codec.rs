@@ -322,14 +322,17 @@ impl Http2Codec {
 
     /// Polls until the stream's window has room, and those of all streams
     /// together. What does not fit is kept by h2: one part of a body at most.
-    pub fn poll_room(&mut self, wanted: usize, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
+    ///
+    /// A byte is asked for, however much will be sent: what h2 has assigned to a
+    /// stream no other one gets, and its client may be silent for long.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
         let Some(request) = &mut self.request else {
             return Poll::Ready(Err(()));
         };
         if self.ended_ahead || request.capacity() > 0 {
             return Poll::Ready(Ok(()));
         }
-        request.reserve_capacity(wanted);
+        request.reserve_capacity(1);
         match request.poll_capacity(cx) {
             Poll::Ready(Some(Ok(_))) => Poll::Ready(Ok(())),
             Poll::Ready(Some(Err(_)) | None) => Poll::Ready(Err(())),
