@@ -1,11 +1,12 @@
 //! Clients that ask and take it back: after how many streams that are reset too
-//! soon their connection is closed, and what is counted and sent then.
+//! soon their connection is closed, and what is counted and sent then. And what comes
+//! late on streams that were answered before their end.
 
 use crate::{LISTENERS, PATIENCE};
 use ringway_tests::admin::Stats;
 use ringway_tests::bootstrap::cluster;
 use ringway_tests::comparison::as_in_envoy;
-use ringway_tests::http2::{self, END_STREAM, frame, get, kind, reset};
+use ringway_tests::http2::{self, END_STREAM, data, frame, get, kind, request, reset};
 use ringway_tests::observation::Scene;
 use ringway_tests::origin::Act;
 use ringway_tests::patience;
@@ -168,6 +169,32 @@ fn streams_are_young_as_long_as_in_envoy() {
             });
             running.map(|one| one.join().expect("it was measured"))
         })
+    });
+}
+
+/// What a client has sent before it heard that its stream is over is no mistake.
+#[test]
+fn parts_of_bodies_may_come_late() {
+    let _ = as_in_envoy("parts_of_bodies_may_come_late", |program| {
+        let scene = scene(program, "");
+        let mut client = Client::new(&scene);
+        let mut answered = 0;
+        for _ in 0..60 {
+            let streams: Vec<u32> = (0..30).map(|_| client.next()).collect();
+            let all = |of: &dyn Fn(u32) -> Vec<u8>| -> Vec<u8> {
+                streams.iter().flat_map(|stream| of(*stream)).collect()
+            };
+            let asked = all(&|stream| request(stream, "POST", "/direct", "", false));
+            // The second one comes when all were answered.
+            let is_answered = client.is_answered(&asked) && client.is_answered(&[]);
+            let late = all(&|stream| data(stream, b"late", false));
+            answered += usize::from(is_answered && client.is_answered(&late));
+        }
+        format!(
+            "{answered}, another one {}, GOAWAY {}",
+            client.ask(),
+            client.had_goaway
+        )
     });
 }
 

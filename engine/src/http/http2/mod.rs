@@ -19,5 +19,15 @@ pub mod observer;
 pub mod server;
 pub mod stream_bytes;
 
+use std::time::Duration;
+
+/// Streams of one connection that h2 goes on knowing after we have reset them, and
+/// for how long. What the peer had sent before it heard of that is passed over; on
+/// a stream that is forgotten it would be an error of the peer's, of which a
+/// connection bears 1,024.
+pub const RESETS_KNOWN_MAX: usize = 16_384;
+/// See [`RESETS_KNOWN_MAX`].
+pub const RESETS_KNOWN_FOR: Duration = Duration::from_secs(5);
+
 #[cfg(test)]
 mod tests;

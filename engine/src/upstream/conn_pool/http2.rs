@@ -24,6 +24,7 @@ use super::connection::Connection;
 use super::{Open, open_for_waiters, put};
 use crate::http::http2::io::TokioSocket;
 use crate::http::http2::observer::{Flood, Observed, Observer};
+use crate::http::http2::{RESETS_KNOWN_FOR, RESETS_KNOWN_MAX};
 use crate::reactor::{self, Chunk};
 use crate::stats::http2::Http2CodecStats;
 use crate::stream_info::details;
@@ -165,6 +166,8 @@ fn builder(connection: &Connection) -> Builder {
         .initial_window_size(options.stream_window)
         .initial_connection_window_size(options.connection_window)
         .max_header_list_size(header_list_max(config))
+        .max_concurrent_reset_streams(RESETS_KNOWN_MAX)
+        .reset_stream_duration(RESETS_KNOWN_FOR)
         .max_send_buffer_size(SEND_BUFFER_BYTES.min(config.buffer_limit.max(1) as usize));
     if options.header_table_bytes != Http2ProtocolOptions::default().header_table_bytes {
         builder.header_table_size(options.header_table_bytes);

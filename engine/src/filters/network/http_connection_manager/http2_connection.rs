@@ -23,6 +23,7 @@ use super::http2_clock::{Clock, Verdict};
 use crate::filters::Registration;
 use crate::http::http2::io::TokioSocket;
 use crate::http::http2::observer::Observer;
+use crate::http::http2::{RESETS_KNOWN_FOR, RESETS_KNOWN_MAX};
 use crate::reactor::{self, Chunk, Timer};
 use crate::stream_info::{ConnectionInfo, Protocol};
 use crate::transport_sockets::TransportSocket;
@@ -449,6 +450,8 @@ fn builder(config: &Config) -> Builder {
         .header_table_size(options.header_table_bytes)
         .max_header_list_size(header_list_max(config))
         .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .max_concurrent_reset_streams(RESETS_KNOWN_MAX)
+        .reset_stream_duration(RESETS_KNOWN_FOR)
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX);
     if options.allow_connect {
         builder.enable_connect_protocol();
