@@ -1,15 +1,22 @@
 //! Connections and streams under load, with slow clients, and at their end.
 
-use crate::{PATIENCE, ask, await_quiet, on_every_driver};
+use crate::{LISTENERS, PATIENCE, ask, await_quiet, on_every_driver};
+use ringway_tests::bootstrap::cluster;
 use ringway_tests::client::{self, End, Expectation, Step};
+use ringway_tests::comparison::as_in_envoy;
 use ringway_tests::http2::{self, get, kind, window_update};
+use ringway_tests::observation::Scene;
 use ringway_tests::origin::Act;
+use ringway_tests::patience;
 use ringway_tests::programs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
+
+/// More than anything that is sent here.
+const WINDOW: u32 = 1 << 30;
 
 /// A hundred streams on each of ten connections at once, some from the host and
 /// some from the proxy, and nothing is left of them.
@@ -46,6 +53,49 @@ fn large_answer(bytes: usize) -> Vec<u8> {
     let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\n").into_bytes();
     answer.resize(answer.len() + bytes, b'x');
     answer
+}
+
+/// What a host has sent before it broke off comes before the reset, however slowly
+/// its client reads.
+#[test]
+fn what_came_before_an_early_end_is_sent() {
+    const BYTES: usize = 2_000_000;
+    let _ = as_in_envoy("what_came_before_an_early_end_is_sent", |program| {
+        let scene = Scene::start(program, LISTENERS, |ports| {
+            cluster("origin", ports.origin, "")
+        });
+        let mut answer = large_answer(BYTES + 1);
+        answer.pop();
+        scene
+            .origin
+            .play(vec![Act::Read, Act::Send(answer), Act::Close]);
+        let mut client = TcpStream::connect(scene.address("plain")).expect("a connection");
+        client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let asked = [
+            http2::preface_with(&[(4, WINDOW)]),
+            window_update(0, WINDOW / 2),
+            get(1, "/x", ""),
+        ];
+        client.write_all(&asked.concat()).expect("it is read");
+        let mut received = Vec::new();
+        let mut part = [0; 16_384];
+        loop {
+            let count = patience::read(&mut client, &mut part).expect("a response");
+            assert!(count > 0, "the connection ends");
+            received.extend_from_slice(&part[..count]);
+            thread::sleep(Duration::from_micros(200));
+            // A reset is short, and the last that comes.
+            if count < part.len()
+                && let Some(last) = http2::frames(&received).pop()
+                && (last.kind, last.stream) == (kind::RST_STREAM, 1)
+            {
+                let frames = http2::frames(&received).into_iter();
+                let data = frames.filter(|frame| frame.kind == kind::DATA);
+                let bytes: usize = data.map(|frame| frame.payload.len()).sum();
+                return (bytes, http2::reason(&last.payload));
+            }
+        }
+    });
 }
 
 /// A client whose window stays shut costs its stream, and only that.

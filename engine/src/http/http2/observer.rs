@@ -12,6 +12,7 @@ mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use ringway_codecs::http2::{Frame, FrameScanner, Told, kind};
 use ringway_config::http2_protocol_options::FrameLimits;
@@ -29,6 +30,8 @@ pub struct Observer {
     is_over: Cell<bool>,
     /// Why the connection has ended, for logs of its streams.
     end_details: Cell<Option<&'static str>>,
+    /// Tasks that wait for frames to be sent.
+    waiting: RefCell<Vec<Waker>>,
 }
 
 /// Frames of which a peer has sent too many.
@@ -83,6 +86,7 @@ impl Observer {
             has_news: Cell::new(false),
             is_over: Cell::new(false),
             end_details: Cell::new(None),
+            waiting: RefCell::default(),
         })
     }
 
@@ -100,6 +104,7 @@ impl Observer {
 
     /// Shows what it writes.
     pub fn on_sent(&self, bytes: &[u8]) {
+        self.waiting.borrow_mut().drain(..).for_each(Waker::wake);
         let mut seen = self.seen.borrow_mut();
         if !seen.on_sent(bytes) {
             return;
@@ -248,6 +253,20 @@ impl Observed {
         known.map_or_else(StreamBytes::default, |known| {
             std::mem::take(&mut known.bytes)
         })
+    }
+
+    /// Polls until headers and so many bytes of the body were sent.
+    pub fn poll_sent(&self, data: u64, cx: &Context<'_>) -> Poll<()> {
+        let streams = &mut self.observer.seen.borrow_mut().streams;
+        let is_sent = |known: &mut Known| known.has_sent_head && known.data_sent >= data;
+        if streams.get(self.stream).is_none_or(is_sent) {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.observer.waiting.borrow_mut();
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Notes that its message breaks the rules, where the library would have let
@@ -472,7 +491,10 @@ impl Seen {
             };
             known.bytes.sent += frame.wire_bytes();
             if is_of_headers(frame.kind) {
+                known.has_sent_head = true;
                 known.bytes.header_sent += frame.wire_bytes();
+            } else if frame.kind == kind::DATA {
+                known.data_sent += u64::from(frame.length);
             }
             if frame.told == Told::Reset(PROTOCOL_ERROR)
                 && is_of_headers(known.last_received)

@@ -29,6 +29,8 @@ pub struct ServerStream {
     /// What waits for room in the client's windows.
     pending: VecDeque<Chunk>,
     pending_bytes: usize,
+    /// What was given to h2 of the body.
+    given_bytes: u64,
     ending: Ending,
     /// The body was read to its end.
     is_read: bool,
@@ -87,6 +89,7 @@ impl ServerStream {
             sender: Sender::Head(respond),
             pending: VecDeque::new(),
             pending_bytes: 0,
+            given_bytes: 0,
             ending: Ending::Open,
             broken: None,
             has_trailers: false,
@@ -152,6 +155,17 @@ impl ServerStream {
             return Poll::Ready(());
         }
         Poll::Pending
+    }
+
+    /// Ready when what there is of the response is out as far as the client has
+    /// room for it, and when the stream has ended.
+    pub fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.send_pending(Some(cx));
+        if self.broken.is_some() || self.poll_closed(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        // When h2 has sent all that it got, no more than that has room.
+        self.observed.poll_sent(self.given_bytes, cx)
     }
 
     /// Ready when the stream has ended by a reset, or with its connection.
@@ -394,6 +408,7 @@ impl ServerStream {
                 false => Some(first.split_to(taken)),
             };
             self.pending_bytes -= taken;
+            self.given_bytes += taken as u64;
             let is_end = self.pending.is_empty() && matches!(self.ending, Ending::Due);
             if let Some(part) = part {
                 stream.send_data(body::to_send(part), is_end)?;

@@ -36,6 +36,10 @@ pub(super) struct Known {
     pub is_malformed: bool,
     /// The library has ended it by itself, it seems.
     pub refused: Option<Refusal>,
+    /// Headers were sent on it.
+    pub has_sent_head: bool,
+    /// Of payloads of `DATA` frames that were sent.
+    pub data_sent: u64,
     pub bytes: StreamBytes,
 }
 

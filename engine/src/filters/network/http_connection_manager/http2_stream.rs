@@ -2,7 +2,7 @@
 //! its response.
 
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
@@ -84,6 +84,7 @@ impl ConnectionManager {
             false => handled,
         };
         if handled == Handled::Aborted {
+            downstream.flush_limit = exchange.flush_limit;
             self.break_off_stream(&mut downstream).await;
         }
         // What is told of it has to be on its way first.
@@ -123,24 +124,32 @@ impl ConnectionManager {
     async fn break_off_stream(&self, downstream: &mut Downstream) {
         let stream = downstream.as_http2();
         if stream.broken().is_none() && stream.has_begun() {
-            stream.send_pending(None);
             // h2 forgets what it has not written when the reset comes.
-            reactor::yield_now().await;
+            self.flush_until(downstream, ServerStream::poll_out).await;
         }
         downstream.as_http2().reset(Reason::INTERNAL_ERROR);
     }
 
     /// Waits until the client has room for all of the response.
     async fn flush_stream(&self, downstream: &mut Downstream) {
-        if downstream.as_http2().is_sent() {
-            return;
+        if !downstream.as_http2().is_sent() {
+            self.flush_until(downstream, ServerStream::poll_sent).await;
         }
+    }
+
+    /// Waits until the response is as far as `poll` says, or resets it for the time
+    /// that this takes.
+    async fn flush_until(
+        &self,
+        downstream: &mut Downstream,
+        poll: fn(&mut ServerStream, &mut Context<'_>) -> Poll<()>,
+    ) {
         let mut queued = downstream.queued();
         let deadline = |limit: Option<_>| limit.map(|limit| reactor::now() + limit);
         downstream.timer.set(deadline(downstream.flush_limit));
         let timer = Rc::clone(&downstream.timer);
         let sent = std::future::poll_fn(|cx| {
-            if downstream.as_http2().poll_sent(cx).is_ready() {
+            if poll(downstream.as_http2(), cx).is_ready() {
                 return Poll::Ready(true);
             }
             // Any progress is enough, as with HTTP/1.
