@@ -254,7 +254,7 @@ fn silent_uploads_leave_the_hosts_window_to_others() {
             });
             for _ in 0..3 {
                 let mut client = Client::connect(process.listener("main"));
-                client.send_body("POST", "/loud", &[b'x'; 60_000]);
+                client.send_body("POST", "/loud", &vec![b'x'; 60_000]);
                 let answer = client.answer().expect("an answer");
                 assert_eq!((answer.status, &*answer.body), (200, "ok"));
             }
