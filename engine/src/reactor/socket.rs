@@ -81,7 +81,7 @@ pub(super) struct Socket {
     pub(super) fin_sent: bool,
     /// An errno, or 0.
     pub(super) write_error: i32,
-    /// The writer waits for fewer queued bytes than this.
+    /// The writer waits for fewer queued bytes than this; with 0 for an error only.
     pub(super) write_below: u32,
     pub(super) send: Option<Box<SendQueue>>,
 

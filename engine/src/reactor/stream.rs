@@ -272,6 +272,24 @@ impl Stream {
         (errno != 0).then(|| Io::error(errno))
     }
 
+    /// Ready when writing has ended with an error. Who reads the stream as well is told by that;
+    /// a peer that has ended is not read any more, and breaks off unseen when it is written to.
+    pub fn poll_write_error(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let mut io = self.core.io.borrow_mut();
+        let socket = &mut io.sockets[self.slot];
+        if socket.write_error != 0 {
+            return Poll::Ready(Io::error(socket.write_error));
+        }
+        if socket.write_waker.is_none() {
+            // What is sent wakes nobody then.
+            socket.write_below = 0;
+        }
+        let previous = register(&mut socket.write_waker, cx);
+        drop(io);
+        drop(previous);
+        Poll::Pending
+    }
+
     /// Sends FIN after the queue. What is written later is discarded.
     pub fn shutdown_write(&self) {
         let mut io = self.core.io.borrow_mut();

@@ -128,6 +128,13 @@ impl TransportSocket {
         }
     }
 
+    pub fn poll_write_error(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        match self {
+            Self::RawBuffer(stream) => stream.poll_write_error(cx),
+            Self::Tls(stream) => stream.poll_write_error(cx),
+        }
+    }
+
     pub fn shutdown_write(&self) {
         match self {
             Self::RawBuffer(stream) => stream.shutdown_write(),

@@ -1,10 +1,13 @@
 //! Echoing, half-close, order of data and end, addresses, Unix domain sockets.
 
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::*;
-use super::{connect, listen, on_both_drivers, on_both_drivers_owned, pair, read_to_end};
+use super::{connect, listen, on_both_drivers, on_both_drivers_owned, pair, read_to_end, settled};
 
 #[test]
 fn an_echo_comes_back() {
@@ -95,6 +98,55 @@ fn abort_resets_the_connection() {
             let error = client.recv().await.unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::ECONNRESET));
             assert!(client.is_closed());
+        });
+    });
+}
+
+#[test]
+fn a_write_that_fails_wakes_who_waits_for_that_only() {
+    on_both_drivers(|reactor| {
+        reactor.block_on(async {
+            let (client, server) = pair().await;
+            let client = Rc::new(client);
+            drop(server);
+            assert!(client.recv().await.unwrap().is_none());
+            let (polls, watched) = (Rc::new(Cell::new(0)), Rc::clone(&client));
+            let counted = Rc::clone(&polls);
+            let watching = spawn(poll_fn(move |cx| {
+                counted.set(counted.get() + 1);
+                watched.poll_write_error(cx).map(drop)
+            }));
+            // The first is sent, and comes back as a reset.
+            settled(|| {
+                client.write(b"more");
+                watching.is_finished()
+            })
+            .await;
+            assert_eq!(polls.get(), 2);
+            let error = client.write_error().unwrap();
+            assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        });
+    });
+}
+
+#[test]
+fn who_waits_for_room_and_for_an_error_is_woken_by_either() {
+    on_both_drivers(|reactor| {
+        reactor.block_on(async {
+            let (client, server) = pair().await;
+            let client = Rc::new(client);
+            client.write(&vec![b'x'; 16_000_000]);
+            let writer = Rc::clone(&client);
+            let waiting = spawn(poll_fn(move |cx| {
+                let room = writer.poll_writable(cx, 1);
+                assert!(writer.poll_write_error(cx).is_pending());
+                room.map(drop)
+            }));
+            let mut received = 0;
+            while received < 16_000_000 {
+                received += server.recv().await.unwrap().unwrap().len();
+            }
+            settled(|| waiting.is_finished()).await;
         });
     });
 }

@@ -255,6 +255,11 @@ impl TlsStream {
         error.or_else(|| self.0.socket.write_error())
     }
 
+    /// See [`Stream::poll_write_error`].
+    pub fn poll_write_error(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        self.0.socket.poll_write_error(cx)
+    }
+
     /// Tells the peer that nothing more comes, by close_notify and FIN.
     pub fn shutdown_write(&self) {
         self.0.close();

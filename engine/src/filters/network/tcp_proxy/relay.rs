@@ -161,7 +161,7 @@ impl<'a> Relay<'a> {
         if self.from_client.ended && self.from_host.ended {
             return self.poll_flushed(cx);
         }
-        Poll::Pending
+        self.poll_broken_off(cx).map(Event::Ended)
     }
 
     /// Says that nothing is buffered any more, and what a tunnel has cost. What the
@@ -307,6 +307,24 @@ impl<'a> Relay<'a> {
             }
             Poll::Ready(Ok(None)) => Ok(Some(0)),
             Poll::Ready(Err(error)) => Err(Broken::Reading(error)),
+        }
+    }
+
+    /// Polls until the side that has ended takes no more either: it is not read any more,
+    /// which would tell.
+    fn poll_broken_off(&self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.from_host.ended {
+            let broken = self.host.poll_write_error(cx);
+            broken.map(|error| End::Host {
+                reset: is_reset(&error),
+            })
+        } else if self.from_client.ended {
+            let broken = self.client.poll_write_error(cx);
+            broken.map(|error| End::Client {
+                reset: is_reset(&error),
+            })
+        } else {
+            Poll::Pending
         }
     }
 

@@ -66,6 +66,14 @@ impl<'a> HostSide<'a> {
         }
     }
 
+    /// Polls for an error of writing. HTTP/2 tells of its connection's when it is read.
+    pub fn poll_write_error(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        match &self.tunnel {
+            Some(tunnel) if !tunnel.ends_with_client() => Poll::Pending,
+            Some(_) | None => self.lease.stream.poll_write_error(cx),
+        }
+    }
+
     pub fn count(&mut self, info: &mut StreamInfo) {
         if let Some(tunnel) = &mut self.tunnel {
             tunnel.count(self.lease, info);
