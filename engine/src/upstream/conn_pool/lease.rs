@@ -78,6 +78,21 @@ impl Lease {
             put(connection);
         }
     }
+
+    /// Closes a connection on which nothing was sent, and that nobody else has a use
+    /// for.
+    pub(super) fn close_unused(mut self) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        if connection.http2.get().is_some() {
+            connection.stream_over(false);
+        } else if connection.stream.is_closed() {
+            connection.close_remote();
+        } else {
+            connection.close_local();
+        }
+    }
 }
 
 impl Deref for Lease {

@@ -617,7 +617,7 @@ impl Drop for Place<'_> {
 }
 
 /// Gives up what was opened for one who waits for a connection of its own, if it
-/// goes while it still waits.
+/// goes while it still waits, or before it has taken what it was given.
 struct GivenUp<'a> {
     cluster: &'a Cluster,
     pool: &'a Pool,
@@ -630,13 +630,15 @@ impl Drop for GivenUp<'_> {
         let place = waiting
             .iter()
             .position(|other| Rc::ptr_eq(other, &self.waiter));
-        let Some(place) = place else {
-            return;
-        };
-        waiting.remove(place);
+        let place = place.map(|place| waiting.remove(place));
         drop(waiting);
+        let untaken = self.waiter.outcome.borrow_mut().take();
+        match (place, untaken) {
+            (Some(_), _) => self.pool.abandon(),
+            (None, Some(Ok(lease))) => lease.close_unused(),
+            (None, _) => return,
+        }
         self.cluster.stats.upstream_rq_cancelled.inc();
-        self.pool.abandon();
     }
 }
 

@@ -98,11 +98,16 @@ impl Bench {
     /// Starts a request that waits for a connection, and lets it join the
     /// queue.
     async fn wait_for_one(&self) -> Waiting {
+        self.wait_for_one_of(Speaks::Http1.into()).await
+    }
+
+    /// The same for a connection of another pool.
+    async fn wait_for_one_of(&self, of: PoolOf) -> Waiting {
         let outcome = Rc::new(RefCell::new(None));
         let (cluster, host) = (Rc::clone(&self.cluster), Rc::clone(&self.host));
         let place = Rc::clone(&outcome);
         let task = reactor::spawn(async move {
-            let acquired = acquire(&cluster, &host, 0, &Speaks::Http1.into()).await;
+            let acquired = acquire(&cluster, &host, 0, &of).await;
             *place.borrow_mut() = Some(acquired);
         });
         reactor::yield_now().await;
@@ -404,6 +409,26 @@ fn a_connection_that_was_handed_over_and_not_taken_goes_back() {
         a_few_turns().await;
         assert_eq!(bench.idle(), 1);
         assert_eq!(bench.value("upstream_cx_total"), 1);
+    });
+}
+
+#[test]
+fn a_connection_for_one_client_that_was_handed_over_and_not_taken_is_closed() {
+    run(&connections_max(ONE_CONNECTION), async |bench| {
+        let of = || PoolOf::from(Speaks::Bytes).closing_excess();
+        let lease = bench.wait_for_one_of(of()).await.lease().await;
+        let peer = bench.listener.accept().await.unwrap();
+        let id = lease.info.id;
+        let gone = bench.wait_for_one_of(of()).await;
+        lease.give_back_unused();
+        gone.task.abort();
+        settled("the host sees its end", || peer.is_closed()).await;
+        assert!(bench.host.raw_pool.ready.borrow().is_empty());
+        assert_eq!(bench.value("upstream_rq_cancelled"), 1);
+        assert_eq!(bench.value("upstream_cx_destroy_local"), 1);
+        assert_eq!(bench.value("upstream_cx_destroy_with_active_rq"), 0);
+        let next = bench.wait_for_one_of(of()).await.lease().await;
+        assert_ne!(next.info.id, id);
     });
 }
 
