@@ -69,6 +69,8 @@ pub struct Exchange {
     pub response_complete: bool,
     /// What the connection may become; decided before the filters run.
     pub tunnel: Tunnel,
+    /// The client's side of a tunnel has ended alone.
+    pub client_ended: bool,
     /// What the client sends before a CONNECT is answered ends it.
     pub rejects_early_data: bool,
     /// The place of the request's kind in the `upgrade_configs`.
@@ -255,6 +257,7 @@ impl Exchange {
             response_started: false,
             response_complete: false,
             tunnel: Tunnel::None,
+            client_ended: false,
             rejects_early_data: false,
             upgrade: None,
             connect_port: None,
@@ -312,6 +315,7 @@ impl Exchange {
         self.response_started = false;
         self.response_complete = false;
         self.tunnel = Tunnel::None;
+        self.client_ended = false;
         self.rejects_early_data = false;
         self.upgrade = None;
         self.connect_port = None;
@@ -383,10 +387,10 @@ impl Exchange {
     }
 
     /// Whether the client has nothing more to say that belongs to this
-    /// request. Its side of a tunnel has no end.
+    /// request. Its side of a tunnel has no end, but where it ends alone.
     #[must_use]
     pub fn is_request_over(&self) -> bool {
-        self.request_complete && self.tunnel == Tunnel::None
+        self.request_complete && (self.tunnel == Tunnel::None || self.client_ended)
     }
 
     /// Whether the request that is sent on has a body, or may have one.

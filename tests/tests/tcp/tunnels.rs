@@ -346,6 +346,98 @@ fn tunnels_are_those_of_envoy() {
     suite.run("tunnels_are_those_of_envoy");
 }
 
+/// A tunnel to a connection manager of the same program, which takes CONNECT off.
+const OWN_LISTENERS: &[Listener] = &[
+    listener("own", tunnel!("own", "", "")),
+    Listener {
+        at_path: true,
+        ..listener("takes_off", BEHIND)
+    },
+];
+
+const OWN_CLUSTERS: &str = r#"
+- name: one
+  load_assignment:
+    cluster_name: one
+    endpoints:
+    - lb_endpoints:
+      - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: {HOST0} } } }
+- name: own
+  typed_extension_protocol_options:
+    envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+      "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+      # Nothing of one case is left for the next one.
+      common_http_protocol_options: { idle_timeout: 0.1s }
+      explicit_http_config: { http2_protocol_options: { allow_connect: true } }
+  load_assignment:
+    cluster_name: own
+    endpoints:
+    - lb_endpoints:
+      - endpoint: { address: { pipe: { path: "{DIR}/takes_off.sock" } } }
+"#;
+
+/// What is not equal of both ends of a tunnel.
+const UNEQUAL_OF_BOTH: &[&str] = &[
+    "upstream_wire",
+    "http2.",
+    "_reset",
+    "own.upstream_cx_rx_bytes",
+    "own.upstream_cx_tx_bytes",
+    "flow_control",
+    // Counted when they are on their way, whether or not the client takes them.
+    "tcp.own.downstream_cx_tx_bytes_total",
+];
+
+/// What a client that has ended is still sent.
+fn after_the_end() -> Vec<Case> {
+    use Who::{Client, Host};
+    let bytes = |count: u32| (0..count).map(|at| (at % 251) as u8).collect::<Vec<u8>>();
+    let talk = |acts: &[Act]| {
+        let begin = [
+            Act::Accept(0),
+            client_sends("hello"),
+            Act::Read(Host, 5),
+            host_sends("early"),
+            Act::Read(Client, 5),
+        ];
+        [&begin, acts].concat()
+    };
+    let answered = |name, count| {
+        let acts = talk(&[
+            Act::Exchange(bytes(count), Vec::new()),
+            Act::Finish(Client),
+            Act::ReadToEnd(Host),
+            Act::Exchange(Vec::new(), bytes(count)),
+            Act::Close(Host),
+            Act::ReadToEnd(Client),
+        ]);
+        case(name, "own", &acts).without(UNEQUAL_OF_BOTH)
+    };
+    let resets = talk(&[
+        Act::Finish(Client),
+        Act::ReadToEnd(Host),
+        Act::Reset(Client),
+        Act::SendToEnd(Host),
+    ]);
+    vec![
+        answered("one byte behind the end", 1),
+        answered("some bytes behind the end", 65_537),
+        answered("many bytes behind the end", 1 << 20),
+        case("a reset behind the end", "own", &resets).without(UNEQUAL_OF_BOTH),
+    ]
+}
+
+#[test]
+fn streams_end_by_halves_as_in_envoy() {
+    let suite = Suite {
+        listeners: OWN_LISTENERS,
+        clusters: OWN_CLUSTERS,
+        behind: "",
+        cases: after_the_end,
+    };
+    suite.run("streams_end_by_halves_as_in_envoy");
+}
+
 /// Envoy 1.40 does not survive a host that ends the body of such a tunnel first.
 #[test]
 fn trailers_of_a_tunnel_are_told() {

@@ -6,7 +6,9 @@
 //! receive queue of one side to the send queue of the other; a side is read
 //! only while the other has little to send, and an idle tunnel owns no buffer.
 //!
-//! Either side's end is the end of both: HTTP/1 has no half-open tunnels.
+//! The host's end is the end of both, and so is the client's: HTTP/1 has no half-open
+//! tunnels. Only where a CONNECT over HTTP/2 ends here the host is told of the client's
+//! end, and what it still sends is carried.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -23,7 +25,7 @@ use crate::http::connection_header;
 use crate::http::downstream::Downstream;
 use crate::http::exchange::{Exchange, Tunnel};
 use crate::reactor::{self, Chunk};
-use crate::stream_info::{ResponseFlag, details};
+use crate::stream_info::{Protocol, ResponseFlag, details};
 
 /// Whether a response head in `exchange.response` begins the tunnel that the
 /// request asked for. A 101 that does not say so begins nothing: what follows
@@ -95,6 +97,10 @@ pub(super) async fn run(
             Event::FromHost(data) => {
                 downstream.send_raw(exchange, data);
             }
+            Event::ClientEnded => {
+                exchange.client_ended = true;
+                upstream.end_raw();
+            }
             Event::FromClient(data) => {
                 exchange.info.bytes_received += data.len() as u64;
                 shadow::data(upstream.route_cluster(), exchange, &data);
@@ -104,12 +110,15 @@ pub(super) async fn run(
             // end of a connection in use. What was queued for the client is
             // sent before its connection ends.
             Event::HostEnded(orderly) => {
-                if orderly && upstream.carries_bytes() {
-                    exchange.response_complete = true;
-                } else {
+                if !orderly || !upstream.carries_bytes() {
                     note_broken_off(manager, exchange);
+                    return Relayed::Closed;
                 }
-                return Relayed::Closed;
+                exchange.response_complete = true;
+                return match exchange.client_ended {
+                    true => Relayed::Complete(Some(head)),
+                    false => Relayed::Closed,
+                };
             }
             Event::Failed(failure) => return Relayed::Failed(failure),
         }
@@ -127,6 +136,8 @@ fn note_broken_off(manager: &ConnectionManager, exchange: &mut Exchange) {
 enum Event {
     FromHost(Chunk),
     FromClient(Chunk),
+    /// The client's side ended, and the host's goes on.
+    ClientEnded,
     /// The host's side ended; true after an orderly end.
     HostEnded(bool),
     Failed(Failure),
@@ -143,7 +154,7 @@ fn poll_event(
     if let Poll::Ready(event) = poll_host(upstream, downstream, cx) {
         return Poll::Ready(event);
     }
-    if let Poll::Ready(event) = poll_client(upstream, downstream, cx) {
+    if let Poll::Ready(event) = poll_client(upstream, downstream, exchange, cx) {
         return Poll::Ready(event);
     }
     poll_deadline(manager, downstream, exchange, cx).map(Event::Failed)
@@ -174,11 +185,24 @@ fn poll_host(
 fn poll_client(
     upstream: &mut UpstreamRequest,
     downstream: &mut Downstream,
+    exchange: &Exchange,
     cx: &mut Context<'_>,
 ) -> Poll<Event> {
+    if exchange.client_ended {
+        let closed = downstream.poll_closed(cx);
+        return closed.map(|()| Event::Failed(Failure::DownstreamClosed));
+    }
     ready!(upstream.poll_raw_room(cx));
     downstream.poll_raw(cx).map(|part| match part {
         Ok(Some(data)) => Event::FromClient(data),
+        Ok(None) if ends_alone(upstream, exchange) => Event::ClientEnded,
         Ok(None) | Err(_) => Event::Failed(Failure::DownstreamClosed),
     })
+}
+
+/// Whether the client's side can end without the host's.
+fn ends_alone(upstream: &UpstreamRequest, exchange: &Exchange) -> bool {
+    exchange.tunnel == Tunnel::Connect
+        && exchange.info.protocol == Some(Protocol::Http2)
+        && upstream.carries_bytes()
 }

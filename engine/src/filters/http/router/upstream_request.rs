@@ -153,6 +153,11 @@ impl UpstreamRequest {
         self.codec.send_raw(self.active.lease(), data);
     }
 
+    /// Ends our side of a tunnel.
+    pub fn end_raw(&mut self) {
+        self.codec.end_raw(self.active.lease());
+    }
+
     /// Polls until the client takes more.
     pub fn poll_client_room(
         &mut self,
