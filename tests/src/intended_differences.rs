@@ -82,3 +82,6 @@ const READ_AHEAD: &str = "what was read beyond the request is not the request's;
 
 const DELAYED_CLOSE: &str = "our FIN comes at once and the client answers it; Envoy sends none \
      before delayed_close_timeout is over";
+
+const NO_PATH: &str = "a CONNECT has no path that could be rewritten; Envoy gives it one, and \
+     answers 503 because it has no :protocol then";

@@ -15,6 +15,8 @@ pub enum Act {
     /// The rest of the script does not wait for the end of the request. The
     /// first one, if any.
     AtHead,
+    /// The rest of such a script waits for the end of the request.
+    AtEnd,
     /// Sends the head of a response, or trailers.
     Headers(Vec<(&'static str, String)>, End),
     /// Sends a part of a body.
@@ -128,10 +130,7 @@ pub fn serve(
             return;
         };
         let due = host.on_frame(&frame, script, &mut see);
-        let done = due.and_then(|due| match due {
-            true => host.act(&script.acts, frame.stream, &mut turn, &hold),
-            false => Some(()),
-        });
+        let done = due.and_then(|acts| host.act(acts, frame.stream, &mut turn, &hold));
         if done.is_none() {
             return;
         }
@@ -144,7 +143,26 @@ struct Request {
     /// Where it was seen.
     place: Option<usize>,
     block: Vec<u8>,
-    was_answered: bool,
+    /// How many acts of the script are done.
+    done: usize,
+}
+
+impl Request {
+    /// What is due of a script now.
+    fn take_due<'a>(&mut self, script: &'a Script) -> &'a [Act] {
+        let acts = &script.acts;
+        let at_head = match acts.first() {
+            Some(Act::AtHead) => acts.iter().position(|act| matches!(act, Act::AtEnd)),
+            _ => Some(0),
+        };
+        let end = match self.message.complete {
+            true => acts.len(),
+            false => at_head.unwrap_or(acts.len()),
+        };
+        let due = &acts[self.done.min(end)..end];
+        self.done = self.done.max(end);
+        due
+    }
 }
 
 struct Host {
@@ -159,24 +177,24 @@ impl Host {
         self.stream.write_all(&bytes).ok()
     }
 
-    /// Whether the script is due for the request; `None` when the connection is over.
-    fn on_frame(
+    /// What is due of the script; `None` when the connection is over.
+    fn on_frame<'a>(
         &mut self,
         frame: &Received,
-        script: &Script,
+        script: &'a Script,
         see: &mut impl FnMut(Option<usize>, Message) -> Option<usize>,
-    ) -> Option<bool> {
+    ) -> Option<&'a [Act]> {
         match frame.kind {
             kind::SETTINGS if !has(frame, END_STREAM) => {
                 self.send(kind::SETTINGS, END_STREAM, 0, [])?;
-                return Some(false);
+                return Some(&[]);
             }
             kind::PING if !has(frame, END_STREAM) => {
                 self.send(kind::PING, END_STREAM, 0, frame.payload.clone())?;
-                return Some(false);
+                return Some(&[]);
             }
             kind::DATA | kind::HEADERS | kind::CONTINUATION => {}
-            _ => return Some(false),
+            _ => return Some(&[]),
         }
         let request = self
             .requests
@@ -185,7 +203,7 @@ impl Host {
                 message: empty(String::new()),
                 place: None,
                 block: Vec::new(),
-                was_answered: false,
+                done: 0,
             });
         if frame.kind == kind::DATA {
             request.message.body.extend_from_slice(&frame.payload);
@@ -197,7 +215,7 @@ impl Host {
             }
             request.block.extend_from_slice(&frame.payload);
             if !has(frame, END_HEADERS) {
-                return Some(false);
+                return Some(&[]);
             }
             let fields = self.decoder.decode(&std::mem::take(&mut request.block))?;
             match request.message.first_line.is_empty() {
@@ -206,15 +224,13 @@ impl Host {
             }
         }
         request.place = see(request.place, request.message.clone()).or(request.place);
-        let at_head = matches!(script.acts.first(), Some(Act::AtHead));
-        let is_due = !request.was_answered && (at_head || request.message.complete);
-        request.was_answered |= is_due;
+        let due = request.take_due(script);
         if frame.kind == kind::DATA && !frame.payload.is_empty() {
             let taken = (frame.payload.len() as u32).to_be_bytes();
             self.send(kind::WINDOW_UPDATE, 0, 0, taken)?;
             self.send(kind::WINDOW_UPDATE, 0, frame.stream, taken)?;
         }
-        Some(is_due)
+        Some(due)
     }
 
     fn act(
@@ -226,7 +242,7 @@ impl Host {
     ) -> Option<()> {
         for act in acts {
             match act {
-                Act::AtHead => {}
+                Act::AtHead | Act::AtEnd => {}
                 Act::Headers(fields, end) => {
                     let fields: Vec<_> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
                     self.send_block(&block(&fields), on, end.flag())?;

@@ -51,6 +51,11 @@ pub(super) const TABLE: &[Intended] = &[
         "client.rest",
         "a request for a protocol that is not spoken ends nothing but its stream",
     ),
+    downstream(
+        "connect passed on, the client ends*",
+        "*",
+        "what the host sends behind the client's end is delivered; Envoy closes its connection",
+    ),
     downstream("last request", "client.*", GOING_AWAY),
     downstream("last request", "stats.http2.goaway_sent", GOING_AWAY),
     downstream(

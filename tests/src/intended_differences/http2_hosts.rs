@@ -1,6 +1,6 @@
 //! What the suite about hosts that speak HTTP/2 sees.
 
-use super::{DELAYED_CLOSE, Intended, routing};
+use super::{DELAYED_CLOSE, Intended, NO_PATH, routing};
 
 const SUITE: &str = "http2_hosts";
 
@@ -24,6 +24,7 @@ pub(super) const TABLE: &[Intended] = &[
         UNSEEN,
     ),
     of("*", "stats.*.http2.nghttp2_upstream_connections", ONE_CODEC),
+    of("*", "stats.http2.nghttp2_downstream_connections", ONE_CODEC),
     of(
         "two requests",
         "log[*].wire_bytes_received",
@@ -84,6 +85,8 @@ pub(super) const TABLE: &[Intended] = &[
         "stats.*delayed_close_timeout",
         DELAYED_CLOSE,
     ),
+    of("connect, *", "stats.*delayed_close_timeout", DELAYED_CLOSE),
+    of("connect, a path is set", "*", NO_PATH),
     of("bad: 204 with a body", "*", COMPLETE),
     of("bad: a window that is too large", "*", WINDOW),
 ];

@@ -1,6 +1,6 @@
 //! What the suites about upgrades and CONNECT see.
 
-use super::{DELAYED_CLOSE, Intended, READ_AHEAD, routing};
+use super::{DELAYED_CLOSE, Intended, NO_PATH, READ_AHEAD, routing};
 
 /// The differences.
 pub(super) const TABLE: &[Intended] = &[
@@ -105,9 +105,6 @@ const NOMINATED: &str = "RFC 9110 section 7.6.1: what Connection names is for th
 
 const ANY_2XX: &str = "RFC 9110 section 9.3.6: any 2xx begins the tunnel, and what it says of \
      content is ignored; Envoy answers 502 to a 204 with content";
-
-const NO_PATH: &str = "a CONNECT has no path that could be rewritten; Envoy gives it one, and \
-     answers 503 because it has no :protocol then";
 
 const HOST_CLOSED: &str = "the host closed the connection first";
 

@@ -68,6 +68,8 @@ const LISTENERS: &[Listener] = &[
 - name: all
   domains: ["*"]
   routes:
+  - match: { connect_matcher: {}, headers: [ { name: x-on, present_match: true } ] }
+    route: { cluster: origin }
   - match: { connect_matcher: {} }
     route: { cluster: origin, upgrade_configs: [ { upgrade_type: CONNECT, connect_config: {} } ] }
   - match: { prefix: "/" }
@@ -317,6 +319,16 @@ fn ends() -> Vec<Case> {
                 Act::Send(b"more".to_vec()),
                 Act::Close,
             ]),
+        http2("chunks that break off", "auto", get(1, "/x", ""))
+            .then(Step::AwaitBody(5))
+            .then(Step::Release)
+            .origin([
+                Act::Read,
+                Act::Send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec()),
+                Act::Send(b"5\r\nhello\r\n".to_vec()),
+                Act::AwaitRelease,
+                Act::Send(b"x\r\n".to_vec()),
+            ]),
         http2("no response", "auto", get(1, "/x", "")).origin([Act::Read, Act::Close]),
         http2("nonsense", "auto", get(1, "/x", "")).answer("nonsense\r\n\r\n"),
         http2("too slow", "auto", get(1, "/short", "")).origin([Act::Read, Act::ReadToEnd]),
@@ -350,6 +362,14 @@ fn tunnels() -> Vec<Case> {
         );
         http2(name, "tunnels", headers(1, &lines, false))
     };
+    let connect = |name| {
+        let lines = ":method: CONNECT\n:authority: a:1";
+        http2(name, "tunnels", headers(1, lines, false))
+    };
+    let passed_on = |name| {
+        let lines = ":method: CONNECT\n:authority: a:1\nx-on: 1";
+        http2(name, "tunnels", headers(1, lines, false))
+    };
     let talk = |case: Case, begin: Vec<Act>, said: usize| {
         let mut acts = begin;
         acts.extend([
@@ -365,6 +385,20 @@ fn tunnels() -> Vec<Case> {
     };
     let agreed = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\
                   connection: upgrade\r\n\r\nhello";
+    let ends = |case: Case, agreed: &str, rest: &[Act]| {
+        let acts = [
+            Act::ReadHead,
+            Act::Send(agreed.into()),
+            Act::ReadBytes(4),
+            Act::Send(b"late".to_vec()),
+        ];
+        case.then(Step::AwaitBody(5))
+            .then_send(data(1, b"ping", true))
+            .then(Step::Await(1))
+            .origin([&acts, rest].concat())
+    };
+    let established = "HTTP/1.1 200 OK\r\n\r\nhello";
+    let to_end = [Act::ReadToEnd, Act::Send(b"er".to_vec()), Act::Close];
     vec![
         talk(
             ask("websocket", "websocket"),
@@ -373,14 +407,26 @@ fn tunnels() -> Vec<Case> {
         ),
         ask("websocket that the host does not want", "websocket"),
         ask("another protocol", "other"),
-        talk(
-            http2(
-                "tunnel",
-                "tunnels",
-                headers(1, ":method: CONNECT\n:authority: a:1", false),
-            ),
-            vec![],
-            0,
+        talk(connect("tunnel"), vec![], 0),
+        ends(
+            ask("websocket, the client ends", "websocket"),
+            agreed,
+            &[Act::Close],
+        ),
+        ends(
+            passed_on("connect passed on, the client ends"),
+            established,
+            &to_end,
+        ),
+        ends(
+            passed_on("connect passed on, the client ends, then the host"),
+            established,
+            &[Act::Close],
+        ),
+        ends(
+            passed_on("connect passed on, the client ends, then the host resets"),
+            established,
+            &[Act::Wait(Duration::from_millis(100)), Act::Reset],
         ),
     ]
 }

@@ -6,7 +6,7 @@ use ringway_tests::case::{Case, case};
 use ringway_tests::client::Step;
 use ringway_tests::comparison::Comparison;
 use ringway_tests::http2::origin::{Act, End, Script, answer_ok, block, data, head};
-use ringway_tests::http2::{END_HEADERS, kind};
+use ringway_tests::http2::{self, END_HEADERS, kind};
 use ringway_tests::intended_differences::Suite;
 use ringway_tests::observation::Ports;
 use ringway_tests::origin;
@@ -14,7 +14,8 @@ use std::time::Duration;
 
 const LISTENERS: &[Listener] = &[Listener {
     name: "main",
-    manager: "upgrade_configs: [ { upgrade_type: websocket } ]",
+    manager: "http2_protocol_options: { allow_connect: true }\n\
+              upgrade_configs: [ { upgrade_type: websocket }, { upgrade_type: CONNECT } ]",
     hosts: "\
 - name: all
   domains: [\"*\"]
@@ -29,6 +30,8 @@ const LISTENERS: &[Listener] = &[Listener {
   - { match: { prefix: \"/old/\" }, route: { cluster: old } }
   - { match: { prefix: \"/mirrored/\" }, route: { cluster: hosts, request_mirror_policies: [ { cluster: mirror } ] } }
   - { match: { prefix: \"/quick/\" }, route: { cluster: hosts, timeout: 1s } }
+  - { match: { connect_matcher: {}, headers: [ { name: x-path, present_match: true } ] }, route: { cluster: hosts, prefix_rewrite: \"/p\" } }
+  - { match: { connect_matcher: {} }, route: { cluster: hosts } }
   - { match: { prefix: \"/\" }, route: { cluster: hosts } }
 ",
 }];
@@ -63,7 +66,7 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")
 }
 
-fn http2(acts: impl Into<Vec<Act>>) -> Vec<origin::Act> {
+fn script(acts: impl Into<Vec<Act>>) -> Vec<origin::Act> {
     vec![origin::Act::Http2(Script {
         settings: Vec::new(),
         acts: acts.into(),
@@ -72,7 +75,7 @@ fn http2(acts: impl Into<Vec<Act>>) -> Vec<origin::Act> {
 
 /// A case whose host does this about a GET.
 fn host(name: &'static str, acts: impl Into<Vec<Act>>) -> Case {
-    case(name, "main", get("/")).origin(http2(acts))
+    case(name, "main", get("/")).origin(script(acts))
 }
 
 /// A response with these headers and no body.
@@ -85,12 +88,12 @@ fn raw(kind: u8, flags: u8, payload: impl Into<Vec<u8>>) -> Act {
 }
 
 fn requests() -> Vec<Case> {
-    let request = |name, bytes: &str| case(name, "main", bytes).origin(http2(answer_ok()));
+    let request = |name, bytes: &str| case(name, "main", bytes).origin(script(answer_ok()));
     vec![
         request("get", &get("/path?query")),
         request("head", "HEAD / HTTP/1.1\r\nhost: a\r\n\r\n")
             .to_head()
-            .origin(http2([head(&[(":status", "200")], End::Last)])),
+            .origin(script([head(&[(":status", "200")], End::Last)])),
         request("options", "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n"),
         request(
             "length",
@@ -135,12 +138,12 @@ fn requests() -> Vec<Case> {
             &(get("/once/1") + &get("/once/2")),
         )
         .answers(2),
-        request("mirrored", &get("/mirrored/")).mirror(http2(answer_ok())),
+        request("mirrored", &get("/mirrored/")).mirror(script(answer_ok())),
         request(
             "mirrored body",
             "POST /mirrored/ HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
         )
-        .mirror(http2(answer_ok())),
+        .mirror(script(answer_ok())),
         request(
             "large body",
             &format!(
@@ -151,26 +154,123 @@ fn requests() -> Vec<Case> {
     ]
 }
 
+/// A host that agrees, and speaks first.
+fn agrees() -> Vec<origin::Act> {
+    script([
+        Act::AtHead,
+        head(&[(":status", "200"), ("x-a", "b")], End::More),
+        data("from the host", End::More),
+    ])
+}
+
 fn upgrades() -> Vec<Case> {
     let handshake = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\n\
                      upgrade: websocket\r\n\r\n";
-    let accepts = |name| {
-        case(name, "main", handshake).origin(http2([
-            Act::AtHead,
-            head(&[(":status", "200"), ("x-a", "b")], End::More),
-            data("from the host", End::More),
-        ]))
-    };
-    vec![
-        accepts("websocket")
+    let talk = |case: Case| {
+        case.origin(agrees())
             .then(Step::AwaitBytes(13))
             .then_send("from the client")
             .then(Step::AwaitRequest(15))
-            .then(Step::Leave),
-        case("websocket, refused", "main", handshake)
-            .origin(http2([Act::AtHead, head(&[(":status", "403")], End::Last)])),
+            .then(Step::Leave)
+    };
+    let connect = "CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n";
+    vec![
+        talk(case("websocket", "main", handshake)),
+        case("websocket, refused", "main", handshake).origin(script([
+            Act::AtHead,
+            head(&[(":status", "403")], End::Last),
+        ])),
         case("websocket, reset, and we are blamed", "main", handshake)
-            .origin(http2([Act::AtHead, Act::Reset(1)])),
+            .origin(script([Act::AtHead, Act::Reset(1)])),
+        talk(case("connect", "main", format!("{connect}\r\n")).to_head()),
+        talk(
+            case(
+                "connect, a path is set",
+                "main",
+                format!("{connect}x-path: 1\r\n\r\n"),
+            )
+            .to_head(),
+        ),
+        case("connect, refused", "main", format!("{connect}\r\n")).origin(script([
+            Act::AtHead,
+            head(&[(":status", "403")], End::Last),
+        ])),
+    ]
+}
+
+/// How tunnels end, from clients of both protocols.
+fn ends() -> Vec<Case> {
+    let handshake = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\n\
+                     upgrade: websocket\r\n\r\n";
+    let connect = "CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n";
+    let stream = |name, ask: &str| case(name, "main", http2::headers(1, ask, false)).http2();
+    let websocket2 = |name| {
+        let ask = ":method: CONNECT\n:protocol: websocket\n:scheme: http\n\
+                   :path: /ws\n:authority: a";
+        stream(name, ask)
+    };
+    let connect2 = |name| stream(name, ":method: CONNECT\n:authority: a:1");
+    let begins = |end| {
+        [
+            Act::AtHead,
+            head(&[(":status", "200")], End::More),
+            data("hello", end),
+        ]
+    };
+    let host_ends = |case: Case| case.origin(script(begins(End::Last)));
+    let host_resets = |case: Case, until: Step| {
+        let acts = [Act::AwaitRelease, Act::Reset(8)];
+        case.then(until)
+            .then(Step::Release)
+            .origin(script([&begins(End::More)[..], &acts].concat()))
+    };
+    let client_ends = |case: Case, said: Vec<u8>, answer: usize| {
+        let acts = [Act::AtEnd, data(vec![b'x'; answer], End::Last)];
+        case.then(Step::AwaitBody(5))
+            .then_send(said)
+            .then(Step::Await(1))
+            .origin(script([&begins(End::More)[..], &acts].concat()))
+    };
+    let ping = || http2::data(1, b"ping", true);
+    let parts = || {
+        let part = http2::data(1, &[b'y'; 16_384], false);
+        [part.repeat(3), http2::data(1, b"", true)].concat()
+    };
+    let bytes = Step::AwaitBytes(5);
+    let body = Step::AwaitBody(5);
+    vec![
+        host_ends(case("websocket, the host ends", "main", handshake).to_head())
+            .then(Step::AwaitEnd),
+        host_ends(case("connect, the host ends", "main", connect).to_head()).then(Step::AwaitEnd),
+        host_ends(websocket2("websocket on a stream, the host ends")).then(Step::Await(1)),
+        host_ends(connect2("connect on a stream, the host ends")).then(Step::Await(1)),
+        host_resets(
+            case("websocket, the host resets", "main", handshake).to_head(),
+            bytes.clone(),
+        )
+        .then(Step::AwaitEnd),
+        host_resets(
+            case("connect, the host resets", "main", connect).to_head(),
+            bytes,
+        )
+        .then(Step::AwaitEnd),
+        host_resets(
+            websocket2("websocket on a stream, the host resets"),
+            body.clone(),
+        )
+        .then(Step::Await(1)),
+        host_resets(connect2("connect on a stream, the host resets"), body).then(Step::Await(1)),
+        client_ends(
+            websocket2("websocket on a stream, the client ends"),
+            ping(),
+            4,
+        ),
+        client_ends(connect2("connect on a stream, the client ends"), ping(), 4),
+        client_ends(
+            connect2("connect on a stream, the client says much and ends"),
+            parts(),
+            40_000,
+        ),
     ]
 }
 
@@ -242,7 +342,7 @@ fn responses() -> Vec<Case> {
                 data(vec![b'y'; 5_000], End::Last),
             ],
         ),
-        case("response larger than the windows", "main", get("/small/")).origin(http2([
+        case("response larger than the windows", "main", get("/small/")).origin(script([
             head(&[ok], End::More),
             data(vec![b'x'; 60_000], End::Last),
         ])),
@@ -252,7 +352,7 @@ fn responses() -> Vec<Case> {
             "HEAD / HTTP/1.1\r\nhost: a\r\n\r\n",
         )
         .to_head()
-        .origin(http2([head(&[ok, ("content-length", "7")], End::Last)])),
+        .origin(script([head(&[ok, ("content-length", "7")], End::Last)])),
         headers(
             "empty and odd values",
             &[ok, ("x-empty", ""), ("x-odd", "\u{e9}\t!")],
@@ -323,19 +423,19 @@ fn failures() -> Vec<Case> {
             [connection([0x7fff_ffff, 0]), head(&[ok], End::Last)],
         ),
         case("refused, tried again", "main", get("/refused/"))
-            .origin(http2([Act::Turns(vec![vec![Act::Reset(7)], answer_ok()])])),
+            .origin(script([Act::Turns(vec![vec![Act::Reset(7)], answer_ok()])])),
         case("reset, not tried again", "main", get("/refused/"))
-            .origin(http2([Act::Turns(vec![vec![Act::Reset(2)], answer_ok()])])),
+            .origin(script([Act::Turns(vec![vec![Act::Reset(2)], answer_ok()])])),
         case("reset, tried again", "main", get("/reset/"))
-            .origin(http2([Act::Turns(vec![vec![Act::Reset(2)], answer_ok()])])),
-        case("reset, tried in vain", "main", get("/reset/")).origin(http2([Act::Reset(2)])),
+            .origin(script([Act::Turns(vec![vec![Act::Reset(2)], answer_ok()])])),
+        case("reset, tried in vain", "main", get("/reset/")).origin(script([Act::Reset(2)])),
         case(
             "a body, tried again",
             "main",
             "POST /reset/ HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",
         )
-        .origin(http2([Act::Turns(vec![vec![Act::Reset(2)], answer_ok()])])),
-        case("503, tried again", "main", get("/gateway/")).origin(http2([Act::Turns(vec![
+        .origin(script([Act::Turns(vec![vec![Act::Reset(2)], answer_ok()])])),
+        case("503, tried again", "main", get("/gateway/")).origin(script([Act::Turns(vec![
             vec![
                 head(&[(":status", "503")], End::More),
                 data("no", End::Last),
@@ -343,10 +443,10 @@ fn failures() -> Vec<Case> {
             answer_ok(),
         ])])),
         case("closed, tried again", "main", get("/reset/"))
-            .origin(http2([Act::Turns(vec![vec![Act::Close], answer_ok()])])),
-        case("no answer in time", "main", get("/quick/")).origin(http2([])),
+            .origin(script([Act::Turns(vec![vec![Act::Close], answer_ok()])])),
+        case("no answer in time", "main", get("/quick/")).origin(script([])),
         case("no end in time", "main", get("/quick/"))
-            .origin(http2([begun(), data("x", End::More)])),
+            .origin(script([begun(), data("x", End::More)])),
         host("slow, and the client leaves", []).steps([
             Step::Send(get("/").into_bytes()),
             Step::AwaitRequest(0),
@@ -390,7 +490,7 @@ fn broken() -> Vec<Case> {
         headers("bad: 101", &[(":status", "101")]),
         headers("bad: many headers", &many),
         case("bad: headers over a small limit", "main", get("/small/"))
-            .origin(http2([head(&six, End::Last)])),
+            .origin(script([head(&six, End::Last)])),
         headers(
             "bad: large headers",
             &[ok; 1]
@@ -403,13 +503,13 @@ fn broken() -> Vec<Case> {
             "main",
             get("/small/"),
         )
-        .origin(http2([head(&[ok, ("x-large", &large)], End::More)])),
+        .origin(script([head(&[ok, ("x-large", &large)], End::More)])),
         case(
             "bad: whole headers far over a small limit",
             "main",
             get("/small/"),
         )
-        .origin(http2([head(&[ok, ("x-large", &large)], End::Last)])),
+        .origin(script([head(&[ok, ("x-large", &large)], End::Last)])),
         headers(
             "bad: very large headers",
             &[ok; 1]
@@ -468,7 +568,7 @@ fn broken() -> Vec<Case> {
             "bad: a frame that is too long",
             [raw(kind::DATA, 0, [b'x'; 20_000])],
         ),
-        case("bad: a window that is too large", "main", get("/quick/")).origin(http2([
+        case("bad: a window that is too large", "main", get("/quick/")).origin(script([
             raw(kind::WINDOW_UPDATE, 0, 0x7fff_ffff_u32.to_be_bytes()),
             raw(kind::WINDOW_UPDATE, 0, 0x7fff_ffff_u32.to_be_bytes()),
         ])),
@@ -485,6 +585,7 @@ fn broken() -> Vec<Case> {
 fn cases() -> Vec<Case> {
     let mut all = requests();
     all.extend(upgrades());
+    all.extend(ends());
     all.extend(responses());
     all.extend(failures());
     all.extend(broken());

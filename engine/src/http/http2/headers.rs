@@ -75,7 +75,8 @@ fn read_fields(fields: &http::HeaderMap, out: &mut HeaderMap, is_left_out: impl 
 }
 
 /// The head of a request that is sent to a host. Pseudo headers become what
-/// they are; what is of an HTTP/1 connection is left out.
+/// they are, of which a plain CONNECT has only its authority (RFC 9113 section
+/// 8.5); what is of an HTTP/1 connection is left out.
 ///
 /// # Errors
 /// A name, a value or the target cannot be sent.
@@ -108,6 +109,10 @@ pub fn write_request(headers: &HeaderMap) -> Result<Request<()>, Unsendable> {
             name if is_of_connection(name) => {}
             name => append(request.headers_mut(), name, value)?,
         }
+    }
+    let is_extended = request.extensions().get::<h2::ext::Protocol>().is_some();
+    if *request.method() == Method::CONNECT && !is_extended {
+        (target.scheme, target.path_and_query) = (None, None);
     }
     *request.uri_mut() = Uri::from_parts(target).map_err(|_| Unsendable)?;
     *request.version_mut() = http::Version::HTTP_2;

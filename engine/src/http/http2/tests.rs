@@ -150,6 +150,14 @@ fn requests_are_written() {
 }
 
 #[test]
+fn a_plain_connect_has_only_its_authority() {
+    let mut list = headers(":method: CONNECT\n:authority: a:1\n:scheme: http\n:path: /p");
+    assert_eq!(write_request(&list).unwrap().uri(), "a:1");
+    list.set(HeaderId::Protocol, b"other");
+    assert_eq!(write_request(&list).unwrap().uri(), "http://a:1/p");
+}
+
+#[test]
 fn what_http2_cannot_say_is_refused() {
     for line in [
         ":path: /a b",

@@ -493,22 +493,17 @@ fn is_upgrade(tunnel: Tunnel) -> bool {
 
 /// The head of a request. What asks for another protocol does so with an
 /// extended CONNECT (RFC 8441); as in Envoy, whether or not the host has said
-/// that it takes any. A plain one has nothing but its authority.
+/// that it takes any.
 fn write_head(request: &HeaderMap, tunnel: Tunnel) -> Option<http::Request<()>> {
     let mut head = headers::write_request(request).ok()?;
     match tunnel {
-        Tunnel::None => {}
+        Tunnel::None | Tunnel::Connect => {}
         Tunnel::Upgrade | Tunnel::WebSocket => {
             let protocol = request.get(HeaderId::Upgrade)?;
             let protocol = std::str::from_utf8(protocol).ok()?.to_ascii_lowercase();
             let protocol = h2::ext::Protocol::from(protocol.as_str());
             head.extensions_mut().insert(protocol);
             *head.method_mut() = http::Method::CONNECT;
-        }
-        Tunnel::Connect => {
-            let mut target = http::uri::Parts::default();
-            target.authority = head.uri().authority().cloned();
-            *head.uri_mut() = http::Uri::from_parts(target).ok()?;
         }
     }
     Some(head)

@@ -6,9 +6,9 @@
 //! receive queue of one side to the send queue of the other; a side is read
 //! only while the other has little to send, and an idle tunnel owns no buffer.
 //!
-//! The host's end is the end of both, and so is the client's: HTTP/1 has no half-open
-//! tunnels. Only where a CONNECT over HTTP/2 ends here the host is told of the client's
-//! end, and what it still sends is carried.
+//! The host's end is the end of both, and so is the client's, where one of them speaks
+//! HTTP/1: that has no half-open tunnels. A host that is told of the end of a client of
+//! HTTP/2 (on a stream of its own, or by FIN where a CONNECT ends here) may go on.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -99,18 +99,20 @@ pub(super) async fn run(
             }
             Event::ClientEnded => {
                 exchange.client_ended = true;
-                upstream.end_raw();
+                if exchange.tunnel == Tunnel::Connect || upstream.ends_by_halves() {
+                    upstream.end_raw();
+                }
             }
             Event::FromClient(data) => {
                 exchange.info.bytes_received += data.len() as u64;
                 shadow::data(upstream.route_cluster(), exchange, &data);
                 upstream.send_raw(data);
             }
-            // The end of plain TCP is all that there is; of HTTP/1 it is the
-            // end of a connection in use. What was queued for the client is
-            // sent before its connection ends.
+            // The end of a stream or of plain TCP is all that there is; of HTTP/1
+            // it is the end of a connection in use. What was queued for the client
+            // is sent before its connection ends.
             Event::HostEnded(orderly) => {
-                if !orderly || !upstream.carries_bytes() {
+                if !orderly || !upstream.ends_by_halves() {
                     note_broken_off(manager, exchange);
                     return Relayed::Closed;
                 }
@@ -176,7 +178,10 @@ fn poll_host(
     upstream.poll_raw(cx).map(|part| match part {
         Ok(Some(data)) => Event::FromHost(data),
         Ok(None) => Event::HostEnded(true),
-        Err(_) => Event::HostEnded(false),
+        Err(error) => match upstream.stream_failure(&error) {
+            Some(failure) => Event::Failed(failure),
+            None => Event::HostEnded(false),
+        },
     })
 }
 
@@ -195,14 +200,7 @@ fn poll_client(
     ready!(upstream.poll_raw_room(cx));
     downstream.poll_raw(cx).map(|part| match part {
         Ok(Some(data)) => Event::FromClient(data),
-        Ok(None) if ends_alone(upstream, exchange) => Event::ClientEnded,
+        Ok(None) if exchange.info.protocol == Some(Protocol::Http2) => Event::ClientEnded,
         Ok(None) | Err(_) => Event::Failed(Failure::DownstreamClosed),
     })
-}
-
-/// Whether the client's side can end without the host's.
-fn ends_alone(upstream: &UpstreamRequest, exchange: &Exchange) -> bool {
-    exchange.tunnel == Tunnel::Connect
-        && exchange.info.protocol == Some(Protocol::Http2)
-        && upstream.carries_bytes()
 }

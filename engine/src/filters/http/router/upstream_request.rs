@@ -130,6 +130,17 @@ impl UpstreamRequest {
         self.active.lease().speaks() == Speaks::Bytes
     }
 
+    /// Whether each side of a tunnel may end alone: HTTP/1 has no such ends.
+    pub fn ends_by_halves(&self) -> bool {
+        self.active.lease().speaks() != Speaks::Http1
+    }
+
+    /// What the end of a tunnel's stream means, where it has one of its own.
+    pub fn stream_failure(&self, error: &ReadError) -> Option<Failure> {
+        let is_stream = matches!(self.codec, Codec::Http2(_));
+        is_stream.then(|| self.upstream_failure(true, error))
+    }
+
     /// From here to its end, all that the host sends is the response's body.
     pub fn begin_body_of_bytes(&mut self) {
         self.codec.begin_body_of_bytes();

@@ -40,7 +40,9 @@ impl ConnectionManager {
             stats.downstream_cx_upgrades_active.dec();
         }
         let answered = exchange.response_complete || is_tunnel && exchange.response_started;
-        if answered && !exchange.is_request_over() {
+        // A client that ends a tunnel does so behind the response's head.
+        let is_late = !exchange.is_request_over() || exchange.client_ended;
+        if answered && is_late {
             stats.downstream_rq_response_before_rq_complete.inc();
         }
         if !exchange.response_complete || !exchange.is_request_over() {

@@ -12,7 +12,7 @@ use ringway_codecs::http1::{Framing, HeadersWithUnderscores, RequestHead, Versio
 use super::http2_connection::StreamSlot;
 use super::{ConnectionManager, Handled};
 use crate::http::downstream::Downstream;
-use crate::http::exchange::Exchange;
+use crate::http::exchange::{Exchange, Tunnel};
 use crate::http::http2::headers::read_request;
 use crate::http::http2::observer::Observed;
 use crate::http::http2::server::{Broken, ServerStream};
@@ -85,7 +85,8 @@ impl ConnectionManager {
         };
         if handled == Handled::Aborted {
             downstream.flush_limit = exchange.flush_limit;
-            self.break_off_stream(&mut downstream).await;
+            let reason = why_broken_off(&exchange);
+            self.break_off_stream(&mut downstream, reason).await;
         }
         // What is told of it has to be on its way first.
         if self.config().logs_sent_bytes && exchange.is_request_over() {
@@ -121,13 +122,13 @@ impl ConnectionManager {
 
     /// Resets a stream whose response cannot be completed. The client gets what
     /// it has room for of the part that is there, as in Envoy.
-    async fn break_off_stream(&self, downstream: &mut Downstream) {
+    async fn break_off_stream(&self, downstream: &mut Downstream, reason: Reason) {
         let stream = downstream.as_http2();
         if stream.broken().is_none() && stream.has_begun() {
             // h2 forgets what it has not written when the reset comes.
             self.flush_until(downstream, ServerStream::poll_out).await;
         }
-        downstream.as_http2().reset(Reason::INTERNAL_ERROR);
+        downstream.as_http2().reset(reason);
     }
 
     /// Waits until the client has room for all of the response.
@@ -284,6 +285,18 @@ impl ConnectionManager {
         if stream.has_trailers() {
             stats.trailers.inc();
         }
+    }
+}
+
+/// What the client of a stream that cannot go on is told. RFC 9113 section 8.5 has a
+/// code for a tunnel whose connection to its host fails.
+fn why_broken_off(exchange: &Exchange) -> Reason {
+    let flags = exchange.info.flags;
+    let is_tunnel = exchange.tunnel != Tunnel::None;
+    if is_tunnel && flags.has(ResponseFlag::UpstreamConnectionTermination) {
+        Reason::CONNECT_ERROR
+    } else {
+        Reason::INTERNAL_ERROR
     }
 }
 
