@@ -233,6 +233,19 @@ fn show(process: &Process) -> Shown {
     (seen::look(process, is_stat), version(process))
 }
 
+/// [`show`], when it is as expected or has had its time: an attempt is counted a moment
+/// before `/clusters` tells of what it has brought.
+fn show_once_it_is(process: &Process, expected: &Shown) -> Shown {
+    let begun = Instant::now();
+    loop {
+        let shown = show(process);
+        if shown == *expected || begun.elapsed() > PATIENCE {
+            return shown;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn every_file_is_taken_or_refused_as_by_envoy() {
     let Some(programs) = compared_programs("every_file_is_taken_or_refused_as_by_envoy") else {
@@ -250,10 +263,12 @@ fn every_file_is_taken_or_refused_as_by_envoy() {
                 put(&place, &file(text));
             }
             await_attempts(&process, step as u64 + 1);
-            let shown = show(&process);
             match envoys.get(step) {
-                None => envoys.push(shown),
-                Some(theirs) => assert_eq!(&shown, theirs, "{what}, {}", program.name()),
+                None => envoys.push(show(&process)),
+                Some(theirs) => {
+                    let shown = show_once_it_is(&process, theirs);
+                    assert_eq!(&shown, theirs, "{what}, {}", program.name());
+                }
             }
         }
         let dump = process.admin().get("/config_dump?include_eds").text();
