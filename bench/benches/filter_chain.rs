@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ringway::filters::http::{FilterChain, Flow, HttpFilter, OverrideTable, StreamContext};
@@ -45,6 +45,7 @@ fn worker() -> Rc<WorkerContext> {
         count: 1,
         local_address: Ipv4Addr::LOCALHOST.into(),
         node: Node::default(),
+        drain_time: Duration::ZERO,
     };
     WorkerContext::new(facts, &Store::new())
 }

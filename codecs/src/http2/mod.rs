@@ -33,6 +33,8 @@ pub mod kind {
 
 /// Of DATA and HEADERS; the same bit says that SETTINGS and PING are an answer.
 pub const END_STREAM: u8 = 1;
+/// Of HEADERS, PUSH_PROMISE and CONTINUATION: none of the latter follows.
+pub const END_HEADERS: u8 = 4;
 /// Of DATA and HEADERS.
 const PADDED: u8 = 8;
 
@@ -154,6 +156,12 @@ impl FrameScanner {
             passed_over: 0,
             ..Self::of_client()
         }
+    }
+
+    /// Whether what was taken ends where a frame ends.
+    #[must_use]
+    pub const fn is_between_frames(&self) -> bool {
+        self.passed_over == 0 && self.begun_bytes == 0
     }
 
     /// Takes bytes off `input` up to the payload of the next frame; `None` when

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringway_config::core::Node;
 use ringway_config::metadata::RouteMetadata;
@@ -44,6 +45,8 @@ pub struct WorkerFacts {
     pub local_address: IpAddr,
     /// Who this process is.
     pub node: Node,
+    /// How long the process takes to end at most, `--drain-time-s`.
+    pub drain_time: Duration,
 }
 
 /// Routes with metadata that a worker keeps handles on. Those of configurations
@@ -88,6 +91,8 @@ pub struct WorkerContext {
     pub header_scratch: RefCell<header_parser::Scratch>,
     /// The machine's own address, for `x-forwarded-for` of loopback peers.
     pub local_address: IpAddr,
+    /// How long the process takes to end at most.
+    pub drain_time: Duration,
     /// The `date` header, formatted once a second.
     pub date: RefCell<DateCache>,
     draining: Cell<bool>,
@@ -111,6 +116,7 @@ impl WorkerContext {
             count,
             local_address,
             node,
+            drain_time,
         } = facts;
         Rc::new(Self {
             index,
@@ -133,6 +139,7 @@ impl WorkerContext {
             local_reply_body: RefCell::default(),
             header_scratch: RefCell::default(),
             local_address,
+            drain_time,
             date: RefCell::new(DateCache::new()),
             draining: Cell::new(false),
             stopping: Cell::new(false),

@@ -198,6 +198,7 @@ async fn serve(
         logs: log_writer.handle(),
         node: compiled.snapshot.node.clone(),
         stats_flush_interval: compiled.snapshot.stats_flush_interval,
+        drain_time: options.drain_time(),
         log_flush_interval: options.file_flush_interval(),
         local_address: local_address(),
         lending: Workers::new(workers as u32),

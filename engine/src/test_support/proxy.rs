@@ -186,6 +186,7 @@ pub(crate) fn plan(
             metadata: None,
         },
         stats_flush_interval: Duration::from_secs(5),
+        drain_time: Duration::from_secs(600),
         log_flush_interval: Duration::from_millis(20),
         local_address: Ipv4Addr::LOCALHOST.into(),
         lending: Workers::new(count),

@@ -105,6 +105,8 @@ pub struct Plan {
     pub node: Node,
     /// How often histograms are handed over.
     pub stats_flush_interval: Duration,
+    /// How long the process takes to end at most.
+    pub drain_time: Duration,
     /// How often buffered access-log lines are handed over.
     pub log_flush_interval: Duration,
     /// The machine's own address.
@@ -227,6 +229,7 @@ fn run(
             count: plan.count,
             local_address: plan.local_address,
             node: plan.node.clone(),
+            drain_time: plan.drain_time,
         },
         &plan.store,
     );

@@ -56,12 +56,10 @@ pub(super) const TABLE: &[Intended] = &[
         "*",
         "what the host sends behind the client's end is delivered; Envoy closes its connection",
     ),
-    downstream("last request", "client.*", GOING_AWAY),
-    downstream("last request", "stats.http2.goaway_sent", GOING_AWAY),
     downstream(
-        "last request",
-        "stats.*.downstream_cx_destroy_*",
-        GOING_AWAY,
+        "drained",
+        "client.rest",
+        "h2 says once more, with a ping behind it, that the connection ends",
     ),
 ];
 
@@ -75,6 +73,3 @@ const TOLD: &str = "the client is told what was wrong before its connection ends
 
 const REFUSED_TOO: &str =
     "what was received is counted; Envoy leaves out the frame that it refuses";
-
-const GOING_AWAY: &str = "the second GOAWAY comes when the client has answered a ping behind \
-     the first, and the connection ends when it is idle; Envoy waits for drain_timeout";

@@ -57,6 +57,10 @@ const LISTENERS: &[Listener] = &[
         "once",
         "common_http_protocol_options: { max_requests_per_connection: 2 }",
     ),
+    listener(
+        "drained",
+        "common_http_protocol_options: { max_requests_per_connection: 1 }\ndrain_timeout: 0.5s",
+    ),
     listener("continued", "proxy_100_continue: true"),
     listener("timed", "stream_idle_timeout: 1s"),
     listener("edge", "use_remote_address: true\nnormalize_path: true"),
@@ -351,6 +355,18 @@ fn ends() -> Vec<Case> {
         )
         .answers(2)
         .watch(Duration::from_secs(1)),
+        // Its client had begun it before it could know.
+        http2(
+            "request behind the last one",
+            "once",
+            [get(1, "/direct", ""), get(3, "/direct", "")].concat(),
+        )
+        .answers(2)
+        .then(Step::Await(2))
+        .then(Step::Wait(Duration::from_millis(100)))
+        .then_send(get(5, "/direct", ""))
+        .then(Step::Await(3)),
+        http2("drained", "drained", get(1, "/direct", "")).watch(Duration::from_secs(2)),
     ]
 }
 

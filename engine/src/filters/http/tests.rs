@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ringway_codecs::header::HeaderId;
 use ringway_config::core::{Locality, Node};
@@ -58,6 +58,7 @@ fn requests_run_forward_to_who_answers_and_responses_backward_through_all() {
                 locality: Locality::default(),
                 metadata: None,
             },
+            drain_time: Duration::ZERO,
         },
         &Store::new(),
     );

@@ -15,9 +15,27 @@ use crate::transport_sockets::TransportSocket;
 /// Queued bytes beyond which a write waits: a few full frames.
 pub const WRITE_QUEUE_BYTES: usize = 128 * 1024;
 
+/// GOAWAY that refuses no stream and tells of no error (RFC 9113 section 6.8).
+const NOTICE: &[u8; 17] = b"\0\0\x08\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\0";
+
+/// Asks the client to open no more streams on a connection, and still takes them: the
+/// library would refuse what the client has begun before it knows. The frame goes between
+/// two of the library's.
+pub fn send_notice(socket: &TransportSocket, observer: &Observer) {
+    observer.owe_notice();
+    write_notice(socket, observer);
+}
+
+fn write_notice(socket: &TransportSocket, observer: &Observer) {
+    if observer.takes_notice() {
+        observer.on_sent(NOTICE);
+        socket.write(NOTICE);
+    }
+}
+
 /// A connection for code that wants tokio's traits. Whoever keeps another
-/// reference to the socket may ask it for its counters, and must neither read
-/// nor write.
+/// reference to the socket may ask it for its counters and [send
+/// notice](send_notice) of its end, and must neither read nor write.
 ///
 /// `poll_flush` does not wait for the kernel, as for tokio's own sockets: what
 /// is written leaves at the end of the turn.
@@ -70,6 +88,7 @@ impl<S: Deref<Target = TransportSocket> + Unpin> AsyncWrite for TokioSocket<S> {
         let taken = bytes.len().min(WRITE_QUEUE_BYTES);
         self.1.on_sent(&bytes[..taken]);
         self.0.write(&bytes[..taken]);
+        write_notice(&self.0, &self.1);
         Poll::Ready(Ok(taken))
     }
 
@@ -86,6 +105,7 @@ impl<S: Deref<Target = TransportSocket> + Unpin> AsyncWrite for TokioSocket<S> {
             self.0.write(&slice[..piece]);
             taken += piece;
         }
+        write_notice(&self.0, &self.1);
         Poll::Ready(Ok(taken))
     }
 

@@ -5,7 +5,8 @@
 //! The adapter for its traits ([`super::io`]) shows every byte to an
 //! [`Observer`] as it passes; whoever drives the connection and whoever serves
 //! its streams ask afterwards. Only heads of frames are looked at. Nothing is
-//! changed or held up: what is found out is found out a moment later.
+//! changed or held up: what is found out is found out a moment later. It also
+//! knows where a frame of ours can go between those of the library.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use ringway_codecs::http2::{Frame, FrameScanner, Told, kind};
+use ringway_codecs::http2::{END_HEADERS, Frame, FrameScanner, Told, kind};
 use ringway_config::http2_protocol_options::FrameLimits;
 
 use super::stream_bytes::{Known, KnownStreams, StreamBytes};
@@ -30,6 +31,8 @@ pub struct Observer {
     is_over: Cell<bool>,
     /// Why the connection has ended, for logs of its streams.
     end_details: Cell<Option<&'static str>>,
+    /// The end of the connection is to be announced.
+    owes_notice: Cell<bool>,
     /// Tasks that wait for frames to be sent.
     waiting: RefCell<Vec<Waker>>,
 }
@@ -86,6 +89,7 @@ impl Observer {
             has_news: Cell::new(false),
             is_over: Cell::new(false),
             end_details: Cell::new(None),
+            owes_notice: Cell::new(false),
             waiting: RefCell::default(),
         })
     }
@@ -116,6 +120,20 @@ impl Observer {
         if seen.closes && seen.messaging_errors > 0 {
             self.is_over.set(true);
         }
+    }
+
+    /// The end of the connection is to be announced, by whoever writes to it.
+    pub fn owe_notice(&self) {
+        self.owes_notice.set(true);
+    }
+
+    /// Whether the end of the connection is announced now, by a frame behind what was
+    /// [sent](Self::on_sent).
+    #[must_use]
+    pub fn takes_notice(&self) -> bool {
+        self.owes_notice.get()
+            && self.seen.borrow().is_between_messages()
+            && self.owes_notice.replace(false)
     }
 
     /// Whether the connection is to end for what the peer has sent. Nothing more
@@ -358,6 +376,8 @@ struct Seen {
     priorities: u64,
     window_updates: u64,
     data_sent: u64,
+    /// The rest of a header block is still to be sent, with nothing in between.
+    owes_headers: bool,
     /// What there is too much of, and the stream on which it was found.
     flood: Option<(Flood, u32)>,
 }
@@ -390,8 +410,14 @@ impl Seen {
             priorities: 0,
             window_updates: 0,
             data_sent: 0,
+            owes_headers: false,
             flood: None,
         }
+    }
+
+    /// Whether another frame may follow what was sent.
+    fn is_between_messages(&self) -> bool {
+        self.sent.is_between_frames() && !self.owes_headers
     }
 
     /// Gives how many of the bytes there are up to a frame that is one too many.
@@ -478,6 +504,7 @@ impl Seen {
             if frame.kind == kind::DATA {
                 self.data_sent += 1;
             }
+            self.owes_headers = is_of_headers(frame.kind) && frame.flags & END_HEADERS == 0;
             if let Told::GoAway(reason) = frame.told
                 && reason != NO_ERROR
             {

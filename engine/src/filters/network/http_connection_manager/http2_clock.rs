@@ -18,8 +18,10 @@ use crate::reactor;
 pub(super) enum Verdict {
     /// Nothing.
     Wait,
-    /// Its end is to be announced.
-    Drain,
+    /// The client is to open no more streams.
+    Notice,
+    /// It takes no more streams.
+    GoAway,
     /// It is to be closed.
     Close,
     /// The headers of a request have taken too long.
@@ -39,12 +41,24 @@ pub(super) struct Clock {
     /// Of headers that are on their way.
     pub head: HeadClock,
     age_at: Option<Instant>,
-    close_at: Option<Instant>,
+    ending: Ending,
     /// What sends pings, once there is a connection to send them on.
     pub pings: Option<PingPong>,
     ping: PingState,
     /// Requests so far.
     pub accepted: u32,
+}
+
+/// Where a connection is with its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It is not in sight.
+    Open,
+    /// The client knows of it, and what it has begun before it knew is still taken, until then.
+    Announced(Instant),
+    /// No more streams are taken. A client that does not even answer pings loses the
+    /// connection then.
+    Going(Instant),
 }
 
 /// Where a connection is with its pings.
@@ -70,7 +84,7 @@ impl Clock {
             idle_since: Some(reactor::now()),
             head: HeadClock::new(&config.timeouts),
             age_at: config.timeouts.connection.map(|age| opened + age),
-            close_at: None,
+            ending: Ending::Open,
             pings: None,
             ping: PingState::Off,
             accepted: 0,
@@ -86,7 +100,12 @@ impl Clock {
 
     /// Whether its end was announced.
     pub fn is_draining(&self) -> bool {
-        self.close_at.is_some()
+        self.ending != Ending::Open
+    }
+
+    /// Whether it takes no more streams.
+    pub fn is_going(&self) -> bool {
+        matches!(self.ending, Ending::Going(_))
     }
 
     /// The headers of a request are on their way: as long as they are the connection is
@@ -113,10 +132,11 @@ impl Clock {
             PingState::Off => None,
             PingState::Next(at) | PingState::Sent(at) => Some(at),
         };
-        if self.is_draining() {
-            return earliest([self.close_at.filter(|_| self.is_idle()), ping]);
+        match self.ending {
+            Ending::Open => earliest([self.idle_at(), self.late_at(), self.age_at, ping]),
+            Ending::Announced(until) => earliest([Some(until), ping]),
+            Ending::Going(until) => earliest([Some(until).filter(|_| self.is_idle()), ping]),
         }
-        earliest([self.idle_at(), self.late_at(), self.age_at, ping])
     }
 
     fn idle_at(&self) -> Option<Instant> {
@@ -131,9 +151,19 @@ impl Clock {
         self.head.ends_at().filter(|_| self.is_idle())
     }
 
-    /// Its end is announced now.
-    pub fn begin_drain(&mut self, now: Instant) {
-        self.close_at = Some(now + self.drain);
+    /// Its end is announced now. Where all connections end there may be less time for it.
+    pub fn announce(&mut self, now: Instant, manager: &ConnectionManager) {
+        let worker = &manager.worker;
+        let drain = match worker.is_draining() {
+            true => self.drain.min(worker.drain_time / 2),
+            false => self.drain,
+        };
+        self.ending = Ending::Announced(now + drain);
+    }
+
+    /// It takes no more streams from now on.
+    pub fn go_away(&mut self, now: Instant) {
+        self.ending = Ending::Going(now + self.drain);
     }
 
     /// What is due now.
@@ -150,30 +180,30 @@ impl Clock {
             PingState::Off | PingState::Next(_) | PingState::Sent(_) => {}
         }
         let is_idle = connection.is_idle();
-        if self.is_draining() {
-            return match is_idle && passed(self.close_at) {
-                true => Verdict::Close,
-                false => Verdict::Wait,
-            };
+        match self.ending {
+            Ending::Open => {}
+            Ending::Announced(until) if until <= now => return Verdict::GoAway,
+            Ending::Going(until) if until <= now && is_idle => return Verdict::Close,
+            Ending::Announced(_) | Ending::Going(_) => return Verdict::Wait,
         }
         if passed(self.late_at()) {
             return Verdict::LateHead;
         }
         if connection.ends() {
-            return Verdict::Drain;
+            return Verdict::Notice;
         }
         // Its first request may be on its way.
         let is_new = self.accepted == 0 && now < self.opened + FIRST_REQUEST_GRACE;
         if manager.is_draining() && is_idle && !is_new {
-            return Verdict::Drain;
+            return Verdict::Notice;
         }
         if is_idle && passed(self.idle_at()) {
             manager.stats().downstream_cx_idle_timeout.inc();
-            return Verdict::Drain;
+            return Verdict::Notice;
         }
         if passed(self.age_at) {
             manager.stats().downstream_cx_max_duration_reached.inc();
-            return Verdict::Drain;
+            return Verdict::Notice;
         }
         Verdict::Wait
     }

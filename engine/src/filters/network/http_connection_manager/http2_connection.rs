@@ -21,7 +21,7 @@ use super::config::Config;
 use super::connection::{Carried, End};
 use super::http2_clock::{Clock, Verdict};
 use crate::filters::Registration;
-use crate::http::http2::io::TokioSocket;
+use crate::http::http2::io::{TokioSocket, send_notice};
 use crate::http::http2::observer::Observer;
 use crate::http::http2::{RESETS_KNOWN_FOR, RESETS_KNOWN_MAX};
 use crate::reactor::{self, Chunk, Timer};
@@ -332,13 +332,20 @@ impl ConnectionManager {
             let now = reactor::now();
             match clock.judge(now, connection, self) {
                 Verdict::Wait => {}
-                Verdict::Drain => {
-                    clock.begin_drain(now);
-                    self.worker.http2_stats().goaway_sent.inc();
-                    match &mut driver {
+                Verdict::Notice => {
+                    if let Driver::Handshake(_) = driver {
                         // It has not even said that it speaks HTTP/2.
-                        Driver::Handshake(_) => return End::ByUs,
-                        Driver::Open(open) => open.graceful_shutdown(),
+                        self.worker.http2_stats().goaway_sent.inc();
+                        return End::ByUs;
+                    }
+                    clock.announce(now, self);
+                    send_notice(socket, &connection.observer);
+                }
+                Verdict::GoAway => {
+                    clock.go_away(now);
+                    self.worker.http2_stats().goaway_sent.inc();
+                    if let Driver::Open(open) = &mut driver {
+                        open.graceful_shutdown();
                     }
                 }
                 Verdict::Close => return End::ByUsWithUnread,
@@ -393,7 +400,8 @@ impl ConnectionManager {
             };
             clock.on_stream(reactor::now());
             let slot = connection.open_stream();
-            if self.config().requests_per_connection_max == Some(clock.accepted) {
+            let requests_max = self.config().requests_per_connection_max;
+            if requests_max.is_some_and(|max| clock.accepted >= max) {
                 self.stats().downstream_cx_max_requests_reached.inc();
                 connection.drain();
             }
@@ -401,7 +409,7 @@ impl ConnectionManager {
             let observed = connection.observer.take(respond.stream_id().as_u32());
             self.begin_stream(slot, request, respond, observed);
         }
-        Poll::Ready(match clock.is_draining() {
+        Poll::Ready(match clock.is_going() {
             true => End::ByUsWithUnread,
             false => End::ByClient,
         })

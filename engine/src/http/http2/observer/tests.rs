@@ -1,13 +1,11 @@
 use std::rc::Rc;
 
-use ringway_codecs::http2::{END_STREAM, kind};
+use ringway_codecs::http2::{END_HEADERS, END_STREAM, kind};
 use ringway_config::http2_protocol_options::FrameLimits;
 
 use super::{Flood, Observer, Refusal};
 use crate::http::http2::stream_bytes::StreamBytes;
 use crate::stream_info::details;
-
-const END_HEADERS: u8 = 4;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
@@ -393,6 +391,31 @@ fn too_much_of_what_costs_little_is_found() {
         receive(&observer, &frame(kind::DATA, 0, 1, b"x"));
     }
     assert!(!observer.is_over());
+}
+
+#[test]
+fn a_notice_goes_between_frames_and_not_into_headers() {
+    let observer = of_client(false);
+    let sent = [
+        (frame(kind::SETTINGS, 0, 0, &[0; 12]), true),
+        (frame(kind::HEADERS, 0, 1, &[0x82; 20]), false),
+        (frame(kind::CONTINUATION, 0, 1, &[0x82; 5]), false),
+        (frame(kind::CONTINUATION, END_HEADERS, 1, &[]), true),
+        (frame(kind::DATA, 0, 1, &[b'x'; 100]), true),
+        (frame(kind::RST_STREAM, 0, 1, &[0; 4]), true),
+        (frame(kind::HEADERS, END_HEADERS | END_STREAM, 3, &[]), true),
+    ];
+    assert!(!observer.takes_notice());
+    for (frame, has_end) in sent {
+        for (at, byte) in frame.iter().enumerate() {
+            observer.owe_notice();
+            observer.on_sent(&[*byte]);
+            let is_end = has_end && at + 1 == frame.len();
+            assert_eq!(observer.takes_notice(), is_end, "byte {at} of {frame:?}");
+            // Once is enough.
+            assert!(!is_end || !observer.takes_notice());
+        }
+    }
 }
 
 #[test]
