@@ -102,6 +102,7 @@ fn cases() -> Vec<Case> {
     let mut all = messages();
     all.extend(bodies());
     all.extend(ends());
+    all.extend(unread());
     all.extend(limits());
     all.extend(tunnels());
     all.extend(mistakes());
@@ -367,6 +368,38 @@ fn ends() -> Vec<Case> {
         .then_send(get(5, "/direct", ""))
         .then(Step::Await(3)),
         http2("drained", "drained", get(1, "/direct", "")).watch(Duration::from_secs(2)),
+    ]
+}
+
+/// Clients that read less than there is of a response.
+fn unread() -> Vec<Case> {
+    let answer = |length: usize| {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+        [head.into_bytes(), vec![b'x'; 60_000]].concat()
+    };
+    let reads_some = |name, listener, rest: &[Step]| {
+        let steps = [
+            Step::Send(http2::preface_with(&[(4, 10_000)])),
+            Step::Send(get(1, "/x", "")),
+            Step::AwaitBody(10_000),
+        ];
+        let whole = http2(name, listener, "").steps([&steps, rest].concat());
+        whole.origin([Act::Read, Act::Send(answer(60_000))])
+    };
+    let goes_on = |case: Case| case.origin([Act::Read, Act::Send(answer(90_000)), Act::ReadToEnd]);
+    let over = || await_stat("http.auto.downstream_rq_active", 0);
+    let reset = [Step::Send(reset(1, 8)), over(), Step::Leave];
+    let late = [
+        await_stat("http.timed.downstream_rq_active", 0),
+        Step::Leave,
+    ];
+    vec![
+        reads_some("gone before its end", "auto", &[Step::Leave]),
+        reads_some("reset before its end", "auto", &reset),
+        reads_some("too slow for its end", "timed", &late),
+        goes_on(reads_some("gone in the middle", "auto", &[Step::Leave])),
+        goes_on(reads_some("reset in the middle", "auto", &reset)),
+        goes_on(reads_some("too slow in the middle", "timed", &late)),
     ]
 }
 

@@ -391,9 +391,13 @@ impl ServerStream {
                 room = match ready!(stream.poll_capacity(cx)) {
                     Some(Ok(_)) => stream.capacity(),
                     Some(Err(error)) => return Poll::Ready(Err(error)),
-                    // It takes no data any more: it was reset.
+                    // It takes no data any more.
                     None => {
-                        self.broken.get_or_insert(Broken::ByPeer);
+                        let broken = match self.observed.is_reset_by_peer() {
+                            true => Broken::ByPeer,
+                            false => Broken::Closed,
+                        };
+                        self.broken.get_or_insert(broken);
                         self.forget_pending();
                         return Poll::Ready(Ok(()));
                     }

@@ -30,9 +30,8 @@ impl ConnectionManager {
     pub(super) fn finish(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
         exchange.held.clear();
         if exchange.response_complete {
-            exchange
-                .info
-                .mark(TimePoint::DownstreamTxEnd, reactor::now());
+            let info = &mut exchange.info;
+            info.mark_first(TimePoint::DownstreamTxEnd, reactor::now());
         }
         let stats = self.stats();
         let is_tunnel = exchange.tunnel != Tunnel::None;

@@ -17,7 +17,7 @@ use crate::http::http2::headers::read_request;
 use crate::http::http2::observer::Observed;
 use crate::http::http2::server::{Broken, ServerStream};
 use crate::reactor::{self, Chunk};
-use crate::stream_info::{BytesMeter, Protocol, ResponseFlag, details};
+use crate::stream_info::{BytesMeter, Protocol, ResponseFlag, TimePoint, details};
 
 /// Why the head of a request is no request.
 struct Refused {
@@ -83,28 +83,21 @@ impl ConnectionManager {
             true => Handled::Aborted,
             false => handled,
         };
+        // What is told of it has to be on its way first.
+        downstream.flush_limit = exchange.flush_limit;
         if handled == Handled::Aborted {
-            downstream.flush_limit = exchange.flush_limit;
             let reason = why_broken_off(&exchange);
             self.break_off_stream(&mut downstream, reason).await;
+        } else {
+            self.flush_stream(&mut downstream, &mut exchange).await;
         }
-        // What is told of it has to be on its way first.
         if self.config().logs_sent_bytes && exchange.is_request_over() {
-            if handled == Handled::Answered {
-                downstream.flush_limit = exchange.flush_limit;
-                self.flush_stream(&mut downstream).await;
-            }
             reactor::yield_now().await;
         }
         self.finish(&mut downstream, &mut exchange);
         let begun = exchange.info.start;
         let is_request_over = exchange.is_request_over();
-        let flush_limit = exchange.flush_limit;
         self.worker.exchanges.borrow_mut().put(exchange);
-        if handled == Handled::Answered {
-            downstream.flush_limit = flush_limit;
-            self.flush_stream(&mut downstream).await;
-        }
         self.count_stream(&mut downstream, is_request_over);
         let stream = downstream.as_http2();
         let connection = slot.connection();
@@ -131,10 +124,21 @@ impl ConnectionManager {
         downstream.as_http2().reset(reason);
     }
 
-    /// Waits until the client has room for all of the response.
-    async fn flush_stream(&self, downstream: &mut Downstream) {
-        if !downstream.as_http2().is_sent() {
-            self.flush_until(downstream, ServerStream::poll_sent).await;
+    /// Waits until the client has room for all of the response, and notes where it has
+    /// ended before. As in Envoy, logs do not tell of one that had no room for too long.
+    async fn flush_stream(&self, downstream: &mut Downstream, exchange: &mut Exchange) {
+        if downstream.as_http2().is_sent() {
+            return;
+        }
+        let info = &mut exchange.info;
+        info.mark(TimePoint::DownstreamTxEnd, reactor::now());
+        self.flush_until(downstream, ServerStream::poll_sent).await;
+        let stream = downstream.as_http2();
+        if !stream.is_sent() && stream.broken() != Some(Broken::ByUs) {
+            exchange.response_complete = false;
+            let (flag, details) = downstream.why_gone();
+            exchange.info.flags.set(flag);
+            exchange.info.details.set(details);
         }
     }
 
