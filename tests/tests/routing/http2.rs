@@ -313,6 +313,18 @@ fn ends() -> Vec<Case> {
             Act::Send(half.into()),
             Act::Close,
         ]),
+        http2(
+            "a head behind an interim one",
+            "continued",
+            get(1, "/x", ""),
+        )
+        .origin([
+            Act::Read,
+            Act::Send(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n".to_vec()),
+            Act::Wait(Duration::from_millis(50)),
+            Act::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n".to_vec()),
+            Act::Close,
+        ]),
         // The last of it comes together with the end.
         http2("half a response, a part late", "auto", get(1, "/x", ""))
             .then(Step::AwaitBody(4))

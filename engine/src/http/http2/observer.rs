@@ -273,10 +273,10 @@ impl Observed {
         })
     }
 
-    /// Polls until headers and so many bytes of the body were sent.
-    pub fn poll_sent(&self, data: u64, cx: &Context<'_>) -> Poll<()> {
+    /// Polls until so many heads and so many bytes of the body were sent.
+    pub fn poll_sent(&self, heads: u32, data: u64, cx: &Context<'_>) -> Poll<()> {
         let streams = &mut self.observer.seen.borrow_mut().streams;
-        let is_sent = |known: &mut Known| known.has_sent_head && known.data_sent >= data;
+        let is_sent = |known: &mut Known| known.heads_sent >= heads && known.data_sent >= data;
         if streams.get(self.stream).is_none_or(is_sent) {
             return Poll::Ready(());
         }
@@ -518,7 +518,7 @@ impl Seen {
             };
             known.bytes.sent += frame.wire_bytes();
             if is_of_headers(frame.kind) {
-                known.has_sent_head = true;
+                known.heads_sent += u32::from(frame.kind == kind::HEADERS);
                 known.bytes.header_sent += frame.wire_bytes();
             } else if frame.kind == kind::DATA {
                 known.data_sent += u64::from(frame.length);

@@ -29,7 +29,8 @@ pub struct ServerStream {
     /// What waits for room in the client's windows.
     pending: VecDeque<Chunk>,
     pending_bytes: usize,
-    /// What was given to h2 of the body.
+    /// What was given to h2: heads, interim ones among them, and bytes of the body.
+    given_heads: u32,
     given_bytes: u64,
     ending: Ending,
     /// The body was read to its end.
@@ -89,6 +90,7 @@ impl ServerStream {
             sender: Sender::Head(respond),
             pending: VecDeque::new(),
             pending_bytes: 0,
+            given_heads: 0,
             given_bytes: 0,
             ending: Ending::Open,
             broken: None,
@@ -165,7 +167,7 @@ impl ServerStream {
             return Poll::Ready(());
         }
         // When h2 has sent all that it got, no more than that has room.
-        self.observed.poll_sent(self.given_bytes, cx)
+        (self.observed).poll_sent(self.given_heads, self.given_bytes, cx)
     }
 
     /// Ready when the stream has ended by a reset, or with its connection.
@@ -281,7 +283,8 @@ impl ServerStream {
             && let Ok(head) = write_response(status, headers)
         {
             // It fails where the stream is gone, which is found out elsewhere.
-            let _ = respond.send_informational(head);
+            let sent = respond.send_informational(head);
+            self.given_heads += u32::from(sent.is_ok());
         }
     }
 
@@ -307,6 +310,7 @@ impl ServerStream {
         match respond.send_response(head, is_end) {
             Ok(stream) => {
                 self.sender = Sender::Body(stream);
+                self.given_heads += 1;
                 if is_end {
                     self.ending = Ending::Sent;
                 }

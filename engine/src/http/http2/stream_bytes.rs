@@ -36,8 +36,8 @@ pub(super) struct Known {
     pub is_malformed: bool,
     /// The library has ended it by itself, it seems.
     pub refused: Option<Refusal>,
-    /// Headers were sent on it.
-    pub has_sent_head: bool,
+    /// Header blocks that were sent on it.
+    pub heads_sent: u32,
     /// Of payloads of `DATA` frames that were sent.
     pub data_sent: u64,
     pub bytes: StreamBytes,

@@ -6,9 +6,10 @@
 //! receive queue of one side to the send queue of the other; a side is read
 //! only while the other has little to send, and an idle tunnel owns no buffer.
 //!
-//! The host's end is the end of both, and so is the client's, where one of them speaks
-//! HTTP/1: that has no half-open tunnels. A host that is told of the end of a client of
-//! HTTP/2 (on a stream of its own, or by FIN where a CONNECT ends here) may go on.
+//! The host's end is the end of both, and so is that of a client of HTTP/1, which has no
+//! half-open tunnels. A client of HTTP/2 may end alone, and what the host still sends is
+//! carried: its stream ends, too, or its side of a CONNECT; of another protocol over HTTP/1
+//! it hears nothing, as in Envoy.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
