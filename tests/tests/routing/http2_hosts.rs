@@ -231,6 +231,13 @@ fn ends() -> Vec<Case> {
             .then(Step::Await(1))
             .origin(script([&begins(End::More)[..], &acts].concat()))
     };
+    let client_leaves = |case: Case, said: usize| {
+        case.then(Step::AwaitBytes(5))
+            .then_send(vec![b'y'; said])
+            .then(Step::Finish)
+            .then(Step::AwaitRequest(said))
+            .origin(script(begins(End::More)))
+    };
     let ping = || http2::data(1, b"ping", true);
     let parts = || {
         let part = http2::data(1, &[b'y'; 16_384], false);
@@ -260,6 +267,18 @@ fn ends() -> Vec<Case> {
         )
         .then(Step::Await(1)),
         host_resets(connect2("connect on a stream, the host resets"), body).then(Step::Await(1)),
+        client_leaves(
+            case("websocket, the client ends", "main", handshake).to_head(),
+            1_000,
+        ),
+        client_leaves(
+            case("connect, the client ends", "main", connect).to_head(),
+            1_000,
+        ),
+        client_leaves(
+            case("connect, the client says more and ends", "main", connect).to_head(),
+            60_000,
+        ),
         client_ends(
             websocket2("websocket on a stream, the client ends"),
             ping(),

@@ -52,6 +52,9 @@ pub enum Act {
     /// The client sends the first bytes and the host the second, both at once, and
     /// each reads what the other has sent.
     Exchange(Vec<u8>, Vec<u8>),
+    /// The host sends these bytes and ends its direction, while the client reads to its
+    /// end.
+    Say(Vec<u8>),
     /// Reads so many bytes, or to an end that comes before.
     Read(Who, usize),
     /// Reads so many bytes, whatever they are.
@@ -444,6 +447,7 @@ impl Scene {
             Act::Exchange(of_client, of_host) => {
                 seen.extend(players.exchange(of_client, of_host));
             }
+            Act::Say(of_host) => seen.push(players.say(of_host)),
             Act::Read(who, count) => seen.push(self.shown(&players.read(*who, *count), players)),
             Act::Skip(who, count) => drop(players.read(*who, *count)),
             Act::ReadToEnd(who) => {
@@ -667,6 +671,19 @@ impl Players {
             let at_host = scope.spawn(|| read(host, Who::Host, of_client.len()));
             let at_client = read(client, Who::Client, of_host.len());
             vec![at_client, at_host.join().expect("the host has read")]
+        })
+    }
+
+    fn say(&self, of_host: &[u8]) -> String {
+        let (Some(client), Some(mut host)) = (&self.client, self.host.as_ref()) else {
+            return "somebody has no connection".to_owned();
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let _ = host.write_all(of_host);
+                let _ = host.shutdown(Shutdown::Write);
+            });
+            read(client, Who::Client, usize::MAX)
         })
     }
 

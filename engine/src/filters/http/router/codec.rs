@@ -232,6 +232,14 @@ impl Codec {
         }
     }
 
+    /// Polls until nothing is left that is lost where the request is given up.
+    pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Http1(_) => Poll::Ready(()),
+            Self::Http2(http2) => http2.poll_sent(cx),
+        }
+    }
+
     /// Ends our side of a tunnel, behind what is queued.
     pub fn end_raw(&mut self, lease: &Lease) {
         match self {

@@ -28,6 +28,8 @@ pub(in crate::filters) struct Http2Codec {
     request: Option<SendStream<Chunk>>,
     /// How many streams there were with it.
     streams: u32,
+    /// Bytes of the body that were given to h2.
+    given_bytes: u64,
     /// The end of the request was said.
     is_ended: bool,
     /// It was said with the last part of the body, before that was known to be
@@ -104,6 +106,7 @@ impl Http2Codec {
             body: None,
             request: None,
             streams: lease.streams(),
+            given_bytes: 0,
             is_ended: false,
             ended_ahead: false,
             failed: None,
@@ -349,12 +352,25 @@ impl Http2Codec {
             return;
         }
         let end_stream = end_stream && self.tunnel == Tunnel::None;
+        self.given_bytes += data.len() as u64;
         match request.send_data(body::to_send(data), end_stream) {
             Ok(()) if end_stream => (self.is_ended, self.ended_ahead) = (true, true),
             Ok(()) => {}
             // Whoever reads the response is told why.
             Err(_) => self.is_ended = true,
         }
+    }
+
+    /// Polls until h2 has sent all that it got, which it forgets where the stream is
+    /// reset, or the stream has ended.
+    pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (Some(observed), Some(request)) = (&self.observed, &mut self.request) else {
+            return Poll::Ready(());
+        };
+        if request.poll_reset(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        observed.poll_sent(1, self.given_bytes, cx)
     }
 
     /// Ends our side of a tunnel.

@@ -90,15 +90,19 @@ pub(super) async fn run(
     exchange.deadlines.route = None;
     exchange.deadlines.try_idle = None;
     downstream.timer.set(exchange.deadlines.next());
+    let mut client = Client::Open;
     loop {
-        let event = poll_fn(|cx| poll_event(upstream, manager, downstream, exchange, cx)).await;
+        let event =
+            poll_fn(|cx| poll_event(client, upstream, manager, downstream, exchange, cx)).await;
         let now = reactor::now();
         exchange.deadlines.progress(now);
         match event {
             Event::FromHost(data) => {
                 downstream.send_raw(exchange, data);
             }
+            Event::ClientLeft => client = Client::Gone,
             Event::ClientEnded => {
+                client = Client::Ended;
                 exchange.client_ended = true;
                 if exchange.tunnel == Tunnel::Connect || upstream.ends_by_halves() {
                     upstream.end_raw();
@@ -136,17 +140,30 @@ fn note_broken_off(manager: &ConnectionManager, exchange: &mut Exchange) {
         .set("upstream_reset_after_response_started{connection_termination}");
 }
 
+/// Where the client's side is.
+#[derive(Clone, Copy)]
+enum Client {
+    Open,
+    /// It has ended alone.
+    Ended,
+    /// It is over, when the host has what came of it.
+    Gone,
+}
+
 enum Event {
     FromHost(Chunk),
     FromClient(Chunk),
     /// The client's side ended, and the host's goes on.
     ClientEnded,
+    /// The client's side ended, or broke off, and so does the tunnel.
+    ClientLeft,
     /// The host's side ended; true after an orderly end.
     HostEnded(bool),
     Failed(Failure),
 }
 
 fn poll_event(
+    client: Client,
     upstream: &mut UpstreamRequest,
     manager: &ConnectionManager,
     downstream: &mut Downstream,
@@ -157,7 +174,7 @@ fn poll_event(
     if let Poll::Ready(event) = poll_host(upstream, downstream, cx) {
         return Poll::Ready(event);
     }
-    if let Poll::Ready(event) = poll_client(upstream, downstream, exchange, cx) {
+    if let Poll::Ready(event) = poll_client(client, upstream, downstream, exchange, cx) {
         return Poll::Ready(event);
     }
     poll_deadline(manager, downstream, exchange, cx).map(Event::Failed)
@@ -189,19 +206,24 @@ fn poll_host(
 /// Polls for bytes of the client, while the host takes them. The client's end
 /// comes behind all that it has sent.
 fn poll_client(
+    client: Client,
     upstream: &mut UpstreamRequest,
     downstream: &mut Downstream,
     exchange: &Exchange,
     cx: &mut Context<'_>,
 ) -> Poll<Event> {
-    if exchange.client_ended {
-        let closed = downstream.poll_closed(cx);
-        return closed.map(|()| Event::Failed(Failure::DownstreamClosed));
+    let is_over = match client {
+        Client::Open => None,
+        Client::Ended => Some(downstream.poll_closed(cx)),
+        Client::Gone => Some(upstream.poll_sent(cx)),
+    };
+    if let Some(is_over) = is_over {
+        return is_over.map(|()| Event::Failed(Failure::DownstreamClosed));
     }
     ready!(upstream.poll_raw_room(cx));
     downstream.poll_raw(cx).map(|part| match part {
         Ok(Some(data)) => Event::FromClient(data),
         Ok(None) if exchange.info.protocol == Some(Protocol::Http2) => Event::ClientEnded,
-        Ok(None) | Err(_) => Event::Failed(Failure::DownstreamClosed),
+        Ok(None) | Err(_) => Event::ClientLeft,
     })
 }

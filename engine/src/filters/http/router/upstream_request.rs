@@ -164,6 +164,12 @@ impl UpstreamRequest {
         self.codec.send_raw(self.active.lease(), data);
     }
 
+    /// Polls until all that was queued for the host is on its way, or cannot be. What
+    /// waits on a connection of its own goes with its end.
+    pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.codec.poll_sent(cx)
+    }
+
     /// Ends our side of a tunnel.
     pub fn end_raw(&mut self) {
         self.codec.end_raw(self.active.lease());

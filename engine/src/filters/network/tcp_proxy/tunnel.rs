@@ -230,8 +230,12 @@ impl Tunnel {
         below: usize,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let room = self.codec.poll_room(lease, below, cx);
-        room.map_err(|()| io::ErrorKind::BrokenPipe.into())
+        match self.codec.poll_room(lease, below, cx) {
+            // A proxy that has ended its stream wants no more, and what comes goes nowhere.
+            // What is still to be read of the stream tells why, and is not lost.
+            Poll::Ready(Err(())) if !self.is_http1 => Poll::Ready(Ok(())),
+            room => room.map_err(|()| io::ErrorKind::BrokenPipe.into()),
+        }
     }
 
     /// Polls for bytes of the host; `None` is its end.
