@@ -52,8 +52,8 @@ pub enum Act {
     /// The client sends the first bytes and the host the second, both at once, and
     /// each reads what the other has sent.
     Exchange(Vec<u8>, Vec<u8>),
-    /// The host sends these bytes and ends its direction, while the client reads to its
-    /// end.
+    /// The host sends these bytes and ends its direction, and the client reads to the end
+    /// a moment later.
     Say(Vec<u8>),
     /// Reads so many bytes, or to an end that comes before.
     Read(Who, usize),
@@ -683,6 +683,8 @@ impl Players {
                 let _ = host.write_all(of_host);
                 let _ = host.shutdown(Shutdown::Write);
             });
+            // Until all that is between them is full.
+            std::thread::sleep(Duration::from_millis(100));
             read(client, Who::Client, usize::MAX)
         })
     }

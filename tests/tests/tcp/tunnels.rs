@@ -390,6 +390,8 @@ const UNEQUAL_OF_BOTH: &[&str] = &[
 
 /// How much a host sends until it notices depends on who is faster.
 const UNEQUAL_OF_RESET: &[&str] = &[
+    "sent=",
+    "downstream_wire",
     "upstream_wire",
     "http2.",
     "_reset",
