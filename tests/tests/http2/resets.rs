@@ -80,6 +80,16 @@ impl Client {
         self.socket.write_all(&get(stream, "/good", "")).is_ok() && self.read_until(ends)
     }
 
+    /// Asks for what has an answer without an end, and takes it back.
+    fn take_back_answered(&mut self) -> bool {
+        let stream = self.next();
+        let begins =
+            |frame: &http2::Received| frame.stream == stream && frame.kind == kind::HEADERS;
+        let is_begun =
+            self.socket.write_all(&get(stream, "/x", "")).is_ok() && self.read_until(begins);
+        is_begun && self.is_answered(&reset(stream, 8)) && self.is_answered(&[])
+    }
+
     /// Asks for what is not answered, and takes it back after this time.
     fn take_back(&mut self, after: Duration) -> bool {
         let stream = self.next();
@@ -90,6 +100,19 @@ impl Client {
         // The second one comes when what the reset leads to is done.
         self.is_answered(&reset(stream, 8)) && self.is_answered(&[])
     }
+}
+
+/// Streams may be taken back once their response has begun.
+#[test]
+fn answered_streams_may_be_reset() {
+    let _ = as_in_envoy("answered_streams_may_be_reset", |program| {
+        let scene = scene(program, &format!("{TOTAL}: 2"));
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n".to_vec();
+        (scene.origin).play(vec![Act::ReadHead, Act::Send(head), Act::Drain]);
+        let mut client = Client::new(&scene);
+        let borne = (0..20).take_while(|_| client.take_back_answered());
+        format!("{} are borne", borne.count())
+    });
 }
 
 /// So many resets, each after `age`, are borne behind so many good requests.

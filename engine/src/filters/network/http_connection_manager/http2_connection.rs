@@ -179,7 +179,7 @@ impl Drop for StreamSlot {
 }
 
 /// Envoy's rule against clients that ask and take it back: of many streams on
-/// a connection less than a half may be reset while they are young.
+/// a connection less than a half may be reset while they are young and unanswered.
 #[derive(Default)]
 struct PrematureResets {
     streams: Cell<u64>,

@@ -97,6 +97,7 @@ impl ConnectionManager {
         self.finish(&mut downstream, &mut exchange);
         let begun = exchange.info.start;
         let is_request_over = exchange.is_request_over();
+        let is_unanswered = exchange.info.response_code == 0;
         self.worker.exchanges.borrow_mut().put(exchange);
         self.count_stream(&mut downstream, is_request_over);
         let stream = downstream.as_http2();
@@ -104,7 +105,7 @@ impl ConnectionManager {
         if stream.broken() == Some(Broken::Closed) && stream.why_closed().is_some() {
             connection.has_lost.set(true);
         }
-        let by_reset = stream.broken() == Some(Broken::ByPeer);
+        let by_reset = stream.broken() == Some(Broken::ByPeer) && is_unanswered;
         if slot.note_end(begun, by_reset, &self.worker.runtime.borrow()) && connection.close() {
             self.stats().downstream_rq_too_many_premature_resets.inc();
         }
